@@ -1,0 +1,141 @@
+"""Kinds of the core and discovery API groups."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from agent.model.meta import Object, Value
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class Namespace(Object, frozen=True):
+    """A namespace; weft reads its labels."""
+
+
+class PodIP(Value, frozen=True):
+    """One address of a pod."""
+
+    ip: str
+
+
+class PodSpec(Value, frozen=True):
+    """The part of a pod's spec that decides about enrolment."""
+
+    node_name: str = ""
+    host_network: bool = False
+    runtime_class_name: str = ""
+
+
+class PodStatus(Value, frozen=True):
+    """Where the pod is and whether it still runs."""
+
+    phase: str = "Pending"
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_ips: tuple[PodIP, ...] = msgspec.field(default=(), name="podIPs")
+
+
+class Pod(Object, frozen=True):
+    """A pod of any node; only pods of this node can be enrolled."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address of the pod, empty before it has one."""
+        if self.status.pod_ips:
+            return tuple(item.ip for item in self.status.pod_ips)
+        return (self.status.pod_ip,) if self.status.pod_ip else ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every container has ended, so that the address is free for others."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+
+class ServicePort(Value, frozen=True):
+    """One port of a Service. `target_port` is resolved by EndpointSlices, hence not read."""
+
+    port: Port
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str = ""
+
+
+class ClientIPConfig(Value, frozen=True):
+    """How long a client keeps its endpoint, in seconds."""
+
+    timeout_seconds: Annotated[int, Meta(ge=1, le=86400)] = 10800
+
+
+class SessionAffinityConfig(Value, frozen=True):
+    """Settings of session affinity."""
+
+    client_ip: ClientIPConfig = msgspec.field(default=ClientIPConfig(), name="clientIP")
+
+
+class ServiceSpec(Value, frozen=True):
+    """The part of a Service that decides where its traffic goes."""
+
+    type: str = "ClusterIP"
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    ports: tuple[ServicePort, ...] = ()
+    selector: dict[str, str] = {}
+    session_affinity: str = "None"
+    session_affinity_config: SessionAffinityConfig = SessionAffinityConfig()
+    internal_traffic_policy: str = "Cluster"
+    publish_not_ready_addresses: bool = False
+
+
+class Service(Object, frozen=True):
+    """A Service: a frontend per cluster IP and port."""
+
+    spec: ServiceSpec = ServiceSpec()
+
+    @property
+    def cluster_ips(self) -> tuple[str, ...]:
+        """The virtual addresses; empty for headless, ExternalName and not yet allocated Services."""
+        found = self.spec.cluster_ips or ((self.spec.cluster_ip,) if self.spec.cluster_ip else ())
+        return () if self.spec.type == "ExternalName" else tuple(ip for ip in found if ip != "None")
+
+
+class EndpointConditions(Value, frozen=True):
+    """Readiness of an endpoint; a missing value is read as the API says: ready, serving, not terminating."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class Endpoint(Value, frozen=True):
+    """One endpoint; only the first address is used (discovery/v1: the others are not defined)."""
+
+    addresses: tuple[str, ...]
+    conditions: EndpointConditions = EndpointConditions()
+    node_name: str = ""
+    zone: str = ""
+
+
+class EndpointPort(Value, frozen=True):
+    """One port of every endpoint of a slice."""
+
+    name: str = ""
+    port: Port | None = None
+    protocol: str = "TCP"
+    app_protocol: str = ""
+
+
+class EndpointSlice(Object, frozen=True):
+    """Endpoints of the Service that the label `kubernetes.io/service-name` names."""
+
+    address_type: str = "IPv4"
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+    @property
+    def service_name(self) -> str:
+        """The Service in the same namespace, empty when the slice belongs to none."""
+        return self.metadata.labels.get("kubernetes.io/service-name", "")

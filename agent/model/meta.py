@@ -1,0 +1,46 @@
+"""Object metadata and the keys by which objects are known."""
+
+from typing import NamedTuple
+
+import msgspec
+
+CONTROLLER_NAME = "weft.dev/mesh-controller"
+
+
+class Key(NamedTuple):
+    """One object: its kind, namespace (empty for cluster-scoped kinds) and name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """As users write it: `HTTPRoute faces/smiley`."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+class Value(msgspec.Struct, frozen=True, rename="camel"):
+    """Base of everything decoded: immutable, compared by content, camelCase on the wire."""
+
+
+class ObjectMeta(Value, frozen=True):
+    """The part of `metadata` that weft reads."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    creation_timestamp: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class Object(Value, frozen=True):
+    """Base of every kind; a concrete kind's class name is its Kubernetes kind."""
+
+    metadata: ObjectMeta
+
+    @property
+    def key(self) -> Key:
+        """The object's identity in the world."""
+        return Key(type(self).__name__, self.metadata.namespace, self.metadata.name)

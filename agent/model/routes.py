@@ -1,0 +1,277 @@
+"""Kinds of the Gateway API (`gateway.networking.k8s.io/v1`), as far as a mesh reads them.
+
+Fields that weft does not implement are decoded as raw JSON, so that a Route which uses one is told so.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from agent.model.core import Port
+from agent.model.meta import Object, Value
+
+Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
+Raw = Any
+
+
+class ParentReference(Value, frozen=True):
+    """What a Route attaches to. The schema's default group is the Gateway API's own: a Service needs `group: ""`."""
+
+    name: str
+    group: str = "gateway.networking.k8s.io"
+    kind: str = "Gateway"
+    namespace: str | None = None
+    section_name: str | None = None
+    port: Port | None = None
+
+
+class Route(Object, frozen=True):
+    """Base of the five route kinds."""
+
+
+class HeaderMatch(Value, frozen=True):
+    """A header that must be there, by value or regular expression."""
+
+    name: str
+    value: str = ""
+    type: str = "Exact"
+
+
+class HTTPPathMatch(Value, frozen=True):
+    """The request path without its query."""
+
+    type: str = "PathPrefix"
+    value: str = "/"
+
+
+class QueryParamMatch(Value, frozen=True):
+    """A query parameter that must be there; its first value counts."""
+
+    name: str
+    value: str
+    type: str = "Exact"
+
+
+class HTTPRouteMatch(Value, frozen=True):
+    """Conditions that must all hold."""
+
+    path: HTTPPathMatch = HTTPPathMatch()
+    headers: tuple[HeaderMatch, ...] = ()
+    query_params: tuple[QueryParamMatch, ...] = ()
+    method: str | None = None
+
+
+class Header(Value, frozen=True):
+    """A header to set or to add."""
+
+    name: str
+    value: str
+
+
+class HeaderFilter(Value, frozen=True):
+    """Changes to headers: `set` overwrites, `add` appends, `remove` removes."""
+
+    set: tuple[Header, ...] = ()
+    add: tuple[Header, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class PathModifier(Value, frozen=True):
+    """A new path: the whole of it, or the matched prefix."""
+
+    type: str
+    replace_full_path: str | None = None
+    replace_prefix_match: str | None = None
+
+
+class RequestRedirect(Value, frozen=True):
+    """An answer that sends the client elsewhere."""
+
+    scheme: str | None = None
+    hostname: str | None = None
+    path: PathModifier | None = None
+    port: Port | None = None
+    status_code: int = 302
+
+
+class URLRewrite(Value, frozen=True):
+    """A change to the request's host or path on its way to the backend."""
+
+    hostname: str | None = None
+    path: PathModifier | None = None
+
+
+class Filter(Value, frozen=True):
+    """One filter: `type` names which of the fields is meant."""
+
+    type: str
+    request_header_modifier: HeaderFilter | None = None
+    response_header_modifier: HeaderFilter | None = None
+    request_redirect: RequestRedirect | None = None
+    url_rewrite: URLRewrite | None = None
+    request_mirror: Raw = None
+    cors: Raw = None
+    external_auth: Raw = None
+    extension_ref: Raw = None
+
+
+class BackendRef(Value, frozen=True):
+    """A weighted backend, by default a Service in the Route's namespace."""
+
+    name: str
+    group: str = ""
+    kind: str = "Service"
+    namespace: str | None = None
+    port: Port | None = None
+    weight: Weight = 1
+
+
+class FilteredBackendRef(BackendRef, frozen=True):
+    """A backend with filters of its own (HTTP and gRPC)."""
+
+    filters: tuple[Filter, ...] = ()
+
+
+class HTTPRouteTimeouts(Value, frozen=True):
+    """Durations as GEP-2257 writes them: `10s`, `1m30s`, `0s` for none."""
+
+    request: str | None = None
+    backend_request: str | None = None
+
+
+class HTTPRouteRule(Value, frozen=True):
+    """Matches, of which any one suffices, and what happens then."""
+
+    name: str = ""
+    matches: tuple[HTTPRouteMatch, ...] = (HTTPRouteMatch(),)
+    filters: tuple[Filter, ...] = ()
+    backend_refs: tuple[FilteredBackendRef, ...] = ()
+    timeouts: HTTPRouteTimeouts = HTTPRouteTimeouts()
+    retry: Raw = None
+    session_persistence: Raw = None
+
+
+class HTTPRouteSpec(Value, frozen=True):
+    """An HTTPRoute's spec. No rules means the schema's default: one rule that matches everything."""
+
+    parent_refs: tuple[ParentReference, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    rules: tuple[HTTPRouteRule, ...] = (HTTPRouteRule(),)
+
+
+class HTTPRoute(Route, frozen=True):
+    """Routing of HTTP requests."""
+
+    spec: HTTPRouteSpec = HTTPRouteSpec()
+
+
+class GRPCMethodMatch(Value, frozen=True):
+    """A gRPC service and method; either may be left open."""
+
+    type: str = "Exact"
+    service: str | None = None
+    method: str | None = None
+
+
+class GRPCRouteMatch(Value, frozen=True):
+    """Conditions that must all hold."""
+
+    method: GRPCMethodMatch | None = None
+    headers: tuple[HeaderMatch, ...] = ()
+
+
+class GRPCRouteRule(Value, frozen=True):
+    """Matches, of which any one suffices, and what happens then."""
+
+    name: str = ""
+    matches: tuple[GRPCRouteMatch, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    backend_refs: tuple[FilteredBackendRef, ...] = ()
+    session_persistence: Raw = None
+
+
+class GRPCRouteSpec(Value, frozen=True):
+    """A GRPCRoute's spec."""
+
+    parent_refs: tuple[ParentReference, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    rules: tuple[GRPCRouteRule, ...] = ()
+
+
+class GRPCRoute(Route, frozen=True):
+    """Routing of gRPC calls."""
+
+    spec: GRPCRouteSpec = GRPCRouteSpec()
+
+
+class L4RouteRule(Value, frozen=True):
+    """The one rule of a TCPRoute, UDPRoute or TLSRoute: weighted backends."""
+
+    backend_refs: tuple[BackendRef, ...]
+    name: str = ""
+
+
+class L4RouteSpec(Value, frozen=True):
+    """A TCPRoute's or UDPRoute's spec."""
+
+    parent_refs: tuple[ParentReference, ...] = ()
+    rules: tuple[L4RouteRule, ...] = ()
+
+
+class TCPRoute(Route, frozen=True):
+    """Weighted TCP connections."""
+
+    spec: L4RouteSpec = L4RouteSpec()
+
+
+class UDPRoute(Route, frozen=True):
+    """Weighted UDP flows."""
+
+    spec: L4RouteSpec = L4RouteSpec()
+
+
+class TLSRouteSpec(Value, frozen=True):
+    """A TLSRoute's spec."""
+
+    parent_refs: tuple[ParentReference, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    rules: tuple[L4RouteRule, ...] = ()
+
+
+class TLSRoute(Route, frozen=True):
+    """TLS connections by server name."""
+
+    spec: TLSRouteSpec = TLSRouteSpec()
+
+
+class ReferenceGrantFrom(Value, frozen=True):
+    """Who may refer."""
+
+    group: str
+    kind: str
+    namespace: str
+
+
+class ReferenceGrantTo(Value, frozen=True):
+    """What may be referred to."""
+
+    group: str
+    kind: str
+    name: str | None = None
+
+
+class ReferenceGrantSpec(Value, frozen=True):
+    """A ReferenceGrant's spec."""
+
+    from_: tuple[ReferenceGrantFrom, ...] = msgspec.field(default=(), name="from")
+    to: tuple[ReferenceGrantTo, ...] = ()
+
+
+class ReferenceGrant(Object, frozen=True):
+    """Permission for references across namespaces; mesh backendRefs need none (GEP-1294)."""
+
+    spec: ReferenceGrantSpec = ReferenceGrantSpec()
+
+
+AnyRoute = HTTPRoute | GRPCRoute | TLSRoute | TCPRoute | UDPRoute

@@ -1,0 +1,117 @@
+"""The plan: canonical values that compare equal exactly when nothing needs to be done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from agent.model.meta import Key
+from agent.model.routes import ParentReference
+from agent.plan.tables import Mode, PodFlag, Protocol, Slot
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """A pod of this node whose cgroup is known. Pods in mode none have a row too: unknown is another state."""
+
+    pod: Key
+    namespace: str
+    mode: Mode
+    flags: PodFlag
+    addresses: tuple[str, ...]
+
+
+class OnLoss(StrEnum):
+    """What happens to a frontend's waypoint traffic while there is no waypoint."""
+
+    KERNEL = "kernel"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrontendName:
+    """A Service's address and port as one consumer sees it; `consumer` is empty for everybody else's view."""
+
+    address: str
+    port: int
+    protocol: Protocol
+    consumer: str = ""
+
+    def __str__(self) -> str:
+        """For people: `10.96.0.10:80/TCP`, with the consumer namespace behind an @."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        text = f"{host}:{self.port}/{self.protocol.name}"
+        return f"{text}@{self.consumer}" if self.consumer else text
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendPlan:
+    """What the kernel does with connections to a frontend.
+
+    `slots` is the kernel's own answer (an alias table; empty: refuse, there is no backend). `listener` names the
+    waypoint listener for clients that go there: clients in mode l7, and those in mode l4 too where `mode`, the
+    Service's own, is l7. Until that listener is known to work, `slots` serves them.
+    """
+
+    service: Key
+    mode: Mode
+    slots: tuple[Slot, ...]
+    listener: str | None = None
+    on_loss: OnLoss = OnLoss.REJECT
+    affinity_seconds: int = 0
+
+
+class Xds(StrEnum):
+    """The kinds of resource that Envoy is given, by their type URL."""
+
+    CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+    ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+    EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+    LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceName:
+    """One xDS resource."""
+
+    kind: Xds
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a Route's status, without its timestamp."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str
+    observed_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParentStatus:
+    """What a Route is told about one of its parents."""
+
+    parent_ref: ParentReference
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What one unit of translation wants. Keys of different units never meet, so a plan is their union.
+
+    `pods` is keyed by cgroup id. `resources` are xDS resources in protobuf's JSON form; a listener's lacks `address`,
+    because its port is allocated later. `dependencies` of a listener are the resources that must be acknowledged
+    before traffic may be sent to it. `notices` are things that users should know and that no condition can say.
+    """
+
+    pods: Mapping[int, PodPlan] = {}
+    frontends: Mapping[FrontendName, FrontendPlan] = {}
+    resources: Mapping[ResourceName, Json] = {}
+    dependencies: Mapping[str, frozenset[ResourceName]] = {}
+    statuses: Mapping[Key, tuple[ParentStatus, ...]] = {}
+    notices: tuple[str, ...] = ()

@@ -1,0 +1,168 @@
+"""The kernel's tables as values: keys and rows of each map, and what its numbers mean.
+
+`bpf/abi.h` holds the same structures for C, `kernel/abi.py` their bytes. Addresses are 16 bytes in network order, IPv4
+as v4-mapped (`::ffff:a.b.c.d`), ports and thresholds are plain integers.
+"""
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+ANY_NAMESPACE = 0
+UNSPECIFIED = bytes(16)
+
+
+class Mode(IntEnum):
+    """How deep a pod or a Service is in the mesh. The order matters: the deeper end of a connection decides."""
+
+    NONE = 0
+    L4 = 1
+    L7 = 2
+
+    @property
+    def label(self) -> str:
+        """As users write it: `none`, `l4`, `l7`."""
+        return self.name.lower()
+
+
+class Protocol(IntEnum):
+    """IP protocol numbers that a frontend can have."""
+
+    TCP = 6
+    UDP = 17
+
+
+class Action(IntEnum):
+    """What a word tells the kernel to do. An all-zero word, as in a fresh map, changes nothing."""
+
+    PASS = 0
+    FORWARD = 1
+    WAYPOINT = 2
+    REJECT = 3
+
+
+class Reason(IntEnum):
+    """Why the kernel decided as it did: one counter each (`enum weft_reason` in bpf/abi.h)."""
+
+    NOT_ENROLLED = 0
+    UNKNOWN_POD = 1
+    UNKNOWN_POD_REJECTED = 2
+    NO_FRONTEND = 3
+    FORWARDED = 4
+    TO_WAYPOINT = 5
+    PASSED = 6
+    NO_BACKEND = 7
+    SHARE_REJECTED = 8
+    WAYPOINT_DIALLED = 9
+    WAYPOINT_LOST = 10
+    STALE_ROW = 11
+    STATE_FAILED = 12
+    REPLY_TRANSLATED = 13
+    ESTABLISHED = 14
+    CLOSED = 15
+
+
+class PodFlag(IntFlag):
+    """Flags of a pod's row."""
+
+    NONE = 0
+    CONSUMER_ROUTES = 1  # its namespace has consumer routes: look for a frontend row of that namespace first
+
+
+class UnknownPodPolicy(IntEnum):
+    """What happens to connections of a pod that has no row yet."""
+
+    PASS = 0
+    REJECT = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PodRow:
+    """`weft_pods`: cgroup id → this."""
+
+    namespace_id: int
+    mode: Mode
+    flags: PodFlag = PodFlag.NONE
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrontendKey:
+    """`weft_frontends`: this → index and fingerprint in one u64."""
+
+    namespace_id: int
+    address: bytes
+    port: int
+    protocol: Protocol
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Word:
+    """`weft_words`: a frontend's decision, read by one load.
+
+    FORWARD: `base` and `count` are its range in `weft_slots`. REJECT: `base` is the `Reason`. Each frontend index owns
+    two words, `2 * index` for clients in mode l4 and `2 * index + 1` for clients in mode l7.
+    """
+
+    action: Action
+    base: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServiceRow:
+    """`weft_services`: frontend index → this; constant while the index lives."""
+
+    service_id: int
+    waypoint_port: int = 0
+    affinity_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """`weft_slots`: one column of an alias table (Walker 1977).
+
+    A draw that lands in this column stays here when its fraction (32 bits) is below `threshold`, otherwise it goes to
+    column `alias` of the same array. `threshold` is out of 2**32; a column that keeps everything aliases itself.
+    """
+
+    address: bytes
+    port: int
+    reject: bool
+    alias: int
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`weft_config`: what is the same for every decision on this node.
+
+    `first_level` and `last_level` are the cgroup levels (root is 0) between which pod directories can be.
+    """
+
+    waypoint4: bytes = UNSPECIFIED
+    waypoint6: bytes = UNSPECIFIED
+    first_level: int = 1
+    last_level: int = 1
+    unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
+
+
+def address_bytes(text: str) -> bytes:
+    """An IP address as the tables hold it: 16 bytes, IPv4 v4-mapped. Raises `ValueError`."""
+    address = ipaddress.ip_address(text)
+    return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
+
+
+def address_text(packed: bytes) -> str:
+    """The inverse of `address_bytes`."""
+    address = ipaddress.IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
+
+
+def name_id(name: str) -> int:
+    """A namespace's or Service's number: 64 bits of its name's hash, never 0.
+
+    Being computed rather than allocated it is the same on every node and after every restart; with a million names
+    the chance of any collision is 3e-8.
+    """
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") or 1

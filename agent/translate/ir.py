@@ -1,0 +1,64 @@
+"""Between Routes and Envoy: what the waypoint should do on one port for one group of clients, already bound,
+validated, merged and sorted by precedence. `routes/` makes it from Routes, `xds/` renders it.
+"""
+
+from dataclasses import dataclass
+
+from agent.model.routes import Filter, GRPCRouteMatch, HTTPRouteMatch
+
+
+@dataclass(frozen=True, slots=True)
+class BackendPort:
+    """One port of a Service: an Envoy cluster. `protocol` is `http` for HTTP/1.1 or `h2c`."""
+
+    namespace: str
+    service: str
+    port: int
+    protocol: str = "http"
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name, which the access log and the statistics show."""
+        return f"{self.namespace}/{self.service}:{self.port}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedBackend:
+    """A share of a rule's requests. `backend` is None where the reference is invalid: that share is answered 500
+    (gRPC: UNAVAILABLE). Weights are the Route's own; a backend of weight 0 is left out.
+    """
+
+    backend: BackendPort | None
+    weight: int
+    filters: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One match of one rule of one Route, and what happens then.
+
+    `name` is `namespace/route/rule-name-or-index/match-index`, for access logs. Timeouts are in milliseconds; None is
+    no timeout. No backends and no redirect means that the rule answers 500.
+    """
+
+    name: str
+    match: HTTPRouteMatch | GRPCRouteMatch
+    filters: tuple[Filter, ...] = ()
+    backends: tuple[WeightedBackend, ...] = ()
+    request_timeout: int | None = None
+    backend_timeout: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSet:
+    """The rules of one Service port for one group of clients, most specific first.
+
+    `name` is `namespace/service:port`, with `@consumer` behind it for a consumer's; `port` is the Service port, which
+    a redirect's Location names when the Route gives none.
+    """
+
+    name: str
+    consumer: str
+    port: int
+    grpc: bool
+    rules: tuple[Rule, ...]
