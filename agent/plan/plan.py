@@ -1,7 +1,7 @@
 """The plan: canonical values that compare equal exactly when nothing needs to be done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -109,9 +109,9 @@ class Fragment:
     before traffic may be sent to it. `notices` are things that users should know and that no condition can say.
     """
 
-    pods: Mapping[int, PodPlan] = {}
-    frontends: Mapping[FrontendName, FrontendPlan] = {}
-    resources: Mapping[ResourceName, Json] = {}
-    dependencies: Mapping[str, frozenset[ResourceName]] = {}
-    statuses: Mapping[Key, tuple[ParentStatus, ...]] = {}
+    pods: Mapping[int, PodPlan] = field(default_factory=dict)
+    frontends: Mapping[FrontendName, FrontendPlan] = field(default_factory=dict)
+    resources: Mapping[ResourceName, Json] = field(default_factory=dict)
+    dependencies: Mapping[str, frozenset[ResourceName]] = field(default_factory=dict)
+    statuses: Mapping[Key, tuple[ParentStatus, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()

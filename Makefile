@@ -1,0 +1,56 @@
+# weft: run `make help` for what can be done here.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit check format golden mutation lock clean
+
+BIN := .venv/bin
+SHELL_SCRIPTS := .ci/run .ci/setup examples/faces/demo
+C_FILES := $(wildcard bpf/*.c bpf/*.h)
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: ## install what weft needs: Debian packages, and .venv from requirements.lock
+	@.ci/setup
+
+demo: setup ## show the faces story: no mesh, L4, L7, and back (root)
+	@$(BIN)/python -m examples.faces.demo
+
+test: setup ## all tests (root; without root those that need it are skipped, with the reason)
+	$(BIN)/pytest
+
+unit: setup ## the tests that need no root
+	$(BIN)/pytest tests/unit tests/golden tests/property
+
+check: setup ## ruff, mypy, import-linter, clang-format, shellcheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	clang-format --dry-run --Werror $(C_FILES)
+	shellcheck $(SHELL_SCRIPTS)
+
+format: setup ## let the formatters have their way
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	clang-format -i $(C_FILES)
+
+golden: setup ## rewrite the golden files from what the code does now; then read the diff
+	WEFT_GOLDEN=rewrite $(BIN)/pytest -q tests/golden
+
+coverage: setup ## line coverage of the core; fails below 95 %
+	$(BIN)/pytest -q tests/unit tests/golden tests/property --cov=agent.model --cov=agent.translate --cov=agent.plan \
+		--cov=agent.reconcile --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+mutation: setup ## do the tests notice changes to translate/? (minutes)
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
+lock: setup ## resolve pyproject.toml anew into requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml \
+		--output-file requirements.lock
+
+clean: ## remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants

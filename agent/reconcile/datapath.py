@@ -1,0 +1,135 @@
+"""The kernel's side of the plan: what has changed is written, what fails is kept and tried again, all is audited."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
+from agent.plan.tables import FrontendKey, PodRow, name_id
+from agent.reconcile.allocate import FullError
+from agent.reconcile.diff import Diff, diff
+from agent.reconcile.driver import Kernel
+from agent.reconcile.frontends import Frontends, Installed, Waypoint, frontend_key, read
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the kernel's tables were from what was last written to them."""
+
+    pods: Diff[int, PodRow]
+    frontends: Diff[FrontendKey, Installed]
+
+    def __len__(self) -> int:
+        return len(self.pods) + len(self.frontends)
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one pass did: rows written, and what could not be, by name with the reason."""
+
+    writes: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def pod_row(plan: PodPlan) -> PodRow:
+    """A pod as the kernel knows it."""
+    return PodRow(name_id(plan.namespace), plan.mode, plan.flags)
+
+
+class Datapath:
+    """Desired pods and frontends, and how to make the kernel agree."""
+
+    def __init__(self, kernel: Kernel, clock: Callable[[], float]) -> None:
+        self._kernel = kernel
+        self._frontends = Frontends(kernel, clock)
+        self._pods: dict[int, PodRow] = {}
+        self.desired_pods: dict[int, PodPlan] = {}
+        self.desired: dict[FrontendName, FrontendPlan] = {}
+        self._dirty: set[FrontendName] = set()
+        self._stale: set[FrontendKey] = set()
+
+    def adopt(self) -> None:
+        """Read the kernel's tables; everything desired is then compared with them anew. Raises `OSError`."""
+        self._frontends.adopt()
+        self._pods = self._kernel.pods.load()
+        self._dirty = set(self.desired)
+        self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
+
+    @property
+    def installed(self) -> Mapping[FrontendKey, Installed]:
+        """Frontends as last written to, or read from, the kernel."""
+        return self._frontends.installed
+
+    @property
+    def fill(self) -> dict[str, tuple[int, int]]:
+        """Per table: rows in use and capacity."""
+        return {"pods": (len(self._pods), self._kernel.pods.capacity), **self._frontends.fill}
+
+    def want_pods(self, pods: Mapping[int, PodPlan]) -> None:
+        """Replace the pods that there shall be."""
+        self.desired_pods = dict(pods)
+
+    def want_frontends(self, upserts: Mapping[FrontendName, FrontendPlan], deletes: Iterable[FrontendName]) -> None:
+        """Change the frontends that there shall be."""
+        for name in deletes:
+            if self.desired.pop(name, None) is not None:
+                self._dirty.discard(name)
+                self._stale.add(frontend_key(name))
+        for name, plan in upserts.items():
+            self.desired[name] = plan
+            self._dirty.add(name)
+            self._stale.discard(frontend_key(name))
+
+    def revisit(self, listeners: Iterable[str]) -> None:
+        """Look again at the frontends of these listeners: they became ready, or the waypoint was lost."""
+        wanted = set(listeners)
+        self._dirty.update(name for name, plan in self.desired.items() if plan.listener in wanted)
+
+    @property
+    def pending(self) -> int:
+        """Frontends that are not yet as they should be."""
+        return len(self._dirty) + len(self._stale)
+
+    def apply(self, waypoint: Waypoint) -> Applied:
+        """Write what is pending; what does not fit stays pending. Raises `OSError`: `adopt`, then try again.
+
+        Pods that leave go first and pods that come go last, so that nobody is enrolled before what it needs is there.
+        """
+        done = Applied()
+        change = diff({cgroup: pod_row(plan) for cgroup, plan in self.desired_pods.items()}, self._pods)
+        self._remove_pods(change)
+        for name in sorted(self._dirty):
+            self._install(name, waypoint, done)
+        for key in sorted(self._stale):
+            if key in self._frontends.installed:
+                self._frontends.remove(key)
+                done.writes += 1
+            self._stale.discard(key)
+        self._write_pods(change)
+        done.writes += len(change)
+        return done
+
+    def drift(self) -> Drift:
+        """Compare the kernel with what was last written. Does not change anything. Raises `OSError`."""
+        return Drift(diff(self._pods, self._kernel.pods.load()), diff(self.installed, read(self._kernel)))
+
+    def _install(self, name: FrontendName, waypoint: Waypoint, done: Applied) -> None:
+        plan = self.desired[name]
+        if plan.listener is not None and plan.listener not in waypoint.ports:
+            done.failures[str(name)] = f"no port is left for waypoint listener {plan.listener}"
+            return
+        try:
+            done.writes += self._frontends.install(name, plan, waypoint)
+        except FullError as error:
+            done.failures[str(name)] = str(error)
+            return
+        self._dirty.discard(name)
+
+    def _remove_pods(self, change: Diff[int, PodRow]) -> None:
+        if change.deletes:
+            self._kernel.pods.delete(change.deletes)
+            self._pods = {cgroup: row for cgroup, row in self._pods.items() if cgroup not in set(change.deletes)}
+
+    def _write_pods(self, change: Diff[int, PodRow]) -> None:
+        if change.upserts:
+            self._kernel.pods.upsert(change.upserts)
+            self._pods = {**self._pods, **change.upserts}

@@ -1,0 +1,66 @@
+"""When traffic may go to a listener, and when a listener may go: decided from what Envoy acknowledged.
+
+An LDS acknowledgement alone is no promise: with RDS it comes while the listener still warms, and a route to an unknown
+cluster is acknowledged too. So a listener is *due* when everything it depends on is acknowledged, and *ready* once a
+connection to it was accepted as well. On the way back the kernel stops sending first, and the listener's resources
+linger for those who are still connected.
+"""
+
+from collections.abc import Collection, Mapping
+
+from agent.plan.plan import Json, ResourceName, Xds
+
+LINGER_SECONDS = 30.0
+
+
+class Gate:
+    """Listeners between wanted and gone. Times are seconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self.ready: set[str] = set()
+        self._resources: dict[ResourceName, Json] = {}
+        self._needs: dict[str, frozenset[ResourceName]] = {}
+        self._lingering: dict[str, float] = {}
+
+    def want(
+        self,
+        resources: Mapping[ResourceName, Json],
+        needs: Mapping[str, frozenset[ResourceName]],
+        now: float,
+    ) -> dict[ResourceName, Json]:
+        """Everything that Envoy shall have: what is wanted, and what lingers for listeners that are not any more."""
+        for listener in self._needs.keys() - needs.keys():
+            self._lingering.setdefault(listener, now + LINGER_SECONDS)
+        for listener in needs.keys() & self._lingering.keys():
+            del self._lingering[listener]
+        for listener in self._lingering.keys() & self._needs.keys():
+            self.ready.discard(listener)
+        kept = {name for listener in self._lingering for name in self._needs[listener]}
+        old = {name: value for name, value in self._resources.items() if name in kept}
+        self._needs = {listener: self._needs[listener] for listener in self._lingering} | dict(needs)
+        self._resources = old | dict(resources)
+        return self._resources
+
+    def expire(self, now: float) -> list[str]:
+        """Listeners whose time is over; they are forgotten, and `want` no longer includes them."""
+        gone = [listener for listener, end in self._lingering.items() if end <= now]
+        for listener in gone:
+            del self._lingering[listener], self._needs[listener]
+        return gone
+
+    def due(self, acknowledged: Collection[ResourceName]) -> list[str]:
+        """Wanted listeners that may be tried: not ready yet, everything they need acknowledged."""
+        return [
+            listener
+            for listener, needs in self._needs.items()
+            if listener not in self.ready and listener not in self._lingering and needs <= set(acknowledged)
+        ]
+
+    def lose(self) -> None:
+        """The waypoint is gone: every listener has to prove itself again."""
+        self.ready.clear()
+
+    @property
+    def listeners(self) -> list[str]:
+        """Names of the listeners that Envoy has or shall have."""
+        return sorted({name.name for name in self._resources if name.kind is Xds.LISTENER} | self._needs.keys())

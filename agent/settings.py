@@ -1,0 +1,63 @@
+"""What the agent is told at start: validated once, then constant."""
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.plan.tables import UnknownPodPolicy
+
+DEFAULT_STATE = Path("/run/weft")
+CGROUP2_MOUNTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used, in one sentence that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one agent runs. `state` holds its sockets and, on a bpffs, its pins."""
+
+    manifests: Path
+    kubepods: Path
+    state: Path = DEFAULT_STATE
+    waypoint_address: str | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9464
+    node: str = field(default_factory=socket.gethostname)
+    unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
+    enrol_kube_system: bool = False
+    audit_seconds: float = 30.0
+    log_level: str = "info"
+
+    @property
+    def pins(self) -> Path:
+        """Where programs, maps and links are pinned."""
+        return self.state / "bpf"
+
+    @property
+    def xds_socket(self) -> Path:
+        """Where Envoy asks for its configuration. No pod can reach it."""
+        return self.state / "xds.sock"
+
+    @property
+    def status_socket(self) -> Path:
+        """Where `weft status` and `weft tables` ask."""
+        return self.state / "agent.sock"
+
+
+def find_kubepods() -> Path:
+    """The kubelet's cgroup on this machine, in cgroup v2 or its part of a hybrid tree. Raises `SettingsError`."""
+    for mount in CGROUP2_MOUNTS:
+        for name in ("kubepods", "kubepods.slice"):
+            if (mount / "cgroup.controllers").exists() and (mount / name).is_dir():
+                return mount / name
+    raise SettingsError("--kubepods: no kubepods or kubepods.slice under a cgroup2 mount; is a kubelet running here?")
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """`127.0.0.1:9464` or `[::1]:9464` as host and port. Raises `SettingsError`."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(f"--metrics: {text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)

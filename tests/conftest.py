@@ -1,0 +1,14 @@
+"""Shared by all tests: where fakes are, and why a test that needs root is skipped."""
+
+import os
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the kernel and of real pods need root."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if {"bpf", "node"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.skip(reason="needs root: loads BPF programs or makes network namespaces"))

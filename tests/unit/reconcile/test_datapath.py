@@ -1,0 +1,259 @@
+"""The datapath: plan in, rows out, and at every moment something sensible for whoever connects."""
+
+import pytest
+from fake_kernel import FakeKernel, InterruptedWriteError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.model.meta import Key
+from agent.plan.plan import FrontendName, FrontendPlan, OnLoss, PodPlan
+from agent.plan.tables import Action, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes, name_id
+from agent.reconcile.datapath import Datapath
+from agent.reconcile.frontends import Waypoint, frontend_key
+
+SMILEY = FrontendName("10.96.0.1", 80, Protocol.TCP)
+COLOR = FrontendName("10.96.0.2", 80, Protocol.TCP)
+LISTENER = "faces/smiley:80"
+PORTS = {LISTENER: 20001}
+IDLE = Waypoint(PORTS)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def slots(*hosts: int) -> tuple[Slot, ...]:
+    return tuple(
+        Slot(address_bytes(f"10.244.0.{host}"), 8080, False, column, 2**32) for column, host in enumerate(hosts)
+    )
+
+
+def plan(*hosts: int, name: str = "smiley", **more) -> FrontendPlan:
+    return FrontendPlan(Key("Service", "faces", name), more.pop("mode", Mode.L4), slots(*hosts), **more)
+
+
+@pytest.fixture
+def kernel() -> FakeKernel:
+    return FakeKernel()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def datapath(kernel, clock) -> Datapath:
+    made = Datapath(kernel, clock)
+    made.adopt()
+    return made
+
+
+def want(datapath: Datapath, desired, waypoint=IDLE):
+    gone = [name for name in datapath.desired if name not in desired]
+    datapath.want_frontends(desired, gone)
+    return datapath.apply(waypoint)
+
+
+def hosts(kernel: FakeKernel, name: FrontendName, client: Mode = Mode.L4) -> set[bytes]:
+    _, _, found = kernel.reach(frontend_key(name), client)
+    return {address for address, _, _ in found}
+
+
+def word(kernel: FakeKernel, name: FrontendName, client: Mode) -> Word:
+    return kernel.reach(frontend_key(name), client)[0]
+
+
+def test_a_frontend_forwards_to_its_slots(datapath, kernel):
+    want(datapath, {SMILEY: plan(1, 2)})
+    assert hosts(kernel, SMILEY) == {address_bytes("10.244.0.1"), address_bytes("10.244.0.2")}
+    assert datapath.pending == 0
+
+
+def test_no_slots_refuses(datapath, kernel):
+    want(datapath, {SMILEY: plan()})
+    assert word(kernel, SMILEY, Mode.L4) == Word(Action.REJECT, Reason.NO_BACKEND)
+
+
+def test_the_same_plan_again_writes_nothing(datapath, kernel):
+    want(datapath, {SMILEY: plan(1, 2)})
+    before = kernel.writes
+    assert want(datapath, {SMILEY: plan(1, 2)}).writes == 0
+    assert kernel.writes == before
+
+
+def test_new_endpoints_get_a_new_array_and_keep_the_index(datapath, kernel):
+    want(datapath, {SMILEY: plan(1, 2)})
+    index, first = kernel.frontends.rows[frontend_key(SMILEY)], word(kernel, SMILEY, Mode.L4)
+    want(datapath, {SMILEY: plan(3)})
+    second = word(kernel, SMILEY, Mode.L4)
+    assert kernel.frontends.rows[frontend_key(SMILEY)] == index
+    assert not set(range(first.base, first.base + first.count)) & set(range(second.base, second.base + second.count))
+
+
+def test_a_removed_frontend_is_no_longer_found_and_its_space_comes_back(datapath, kernel, clock):
+    for _ in range(200):
+        want(datapath, {SMILEY: plan(1, 2)})
+        want(datapath, {})
+        clock.now += 1
+    assert kernel.frontends.rows == {}
+    assert datapath.fill["slots"] == (0, 256)
+    assert datapath.fill["services"] == (0, 64)
+
+
+def test_another_service_at_the_same_address_gets_another_index(datapath, kernel):
+    want(datapath, {SMILEY: plan(1)})
+    index = kernel.frontends.rows[frontend_key(SMILEY)]
+    want(datapath, {SMILEY: plan(1, name="other")})
+    assert kernel.frontends.rows[frontend_key(SMILEY)] != index
+    assert kernel.reach(frontend_key(SMILEY), Mode.L4)[1].service_id == name_id("faces/other")
+
+
+def test_traffic_goes_to_the_waypoint_only_when_the_listener_is_ready(datapath, kernel):
+    want(datapath, {SMILEY: plan(1, listener=LISTENER)})
+    assert word(kernel, SMILEY, Mode.L7).action is Action.FORWARD
+    datapath.revisit([LISTENER])
+    datapath.apply(Waypoint(PORTS, frozenset(PORTS)))
+    assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
+    assert word(kernel, SMILEY, Mode.L4).action is Action.FORWARD
+    assert kernel.reach(frontend_key(SMILEY), Mode.L7)[1].waypoint_port == 20001
+
+
+def test_a_service_in_mode_l7_takes_every_client_to_the_waypoint(datapath, kernel):
+    want(datapath, {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7)}, Waypoint(PORTS, frozenset(PORTS)))
+    assert {word(kernel, SMILEY, mode).action for mode in (Mode.L4, Mode.L7)} == {Action.WAYPOINT}
+
+
+@pytest.mark.parametrize(
+    ("on_loss", "expected"),
+    [(OnLoss.KERNEL, Action.FORWARD), (OnLoss.REJECT, Action.REJECT)],
+)
+def test_a_lost_waypoint_is_answered_by_policy_until_the_listener_is_ready_again(datapath, kernel, on_loss, expected):
+    frontends = {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss)}
+    want(datapath, frontends, Waypoint(PORTS, frozenset(PORTS)))
+    datapath.revisit([LISTENER])
+    datapath.apply(Waypoint(PORTS, lost=True))
+    assert word(kernel, SMILEY, Mode.L7).action is expected
+    datapath.revisit([LISTENER])
+    datapath.apply(Waypoint(PORTS))
+    assert word(kernel, SMILEY, Mode.L7).action is expected
+    datapath.revisit([LISTENER])
+    datapath.apply(Waypoint(PORTS, frozenset(PORTS)))
+    assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
+
+
+def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock):
+    desired = {SMILEY: plan(1, 2, listener=LISTENER), COLOR: plan(3, name="color")}
+    want(datapath, desired, Waypoint(PORTS, frozenset(PORTS)))
+    before = kernel.writes
+    again = Datapath(kernel, clock)
+    again.adopt()
+    assert len(again.drift()) == 0
+    want(again, desired, Waypoint(PORTS))
+    assert kernel.writes == before
+    assert again.pending == 0
+
+
+def test_what_is_not_desired_after_a_restart_is_removed(datapath, kernel, clock):
+    want(datapath, {SMILEY: plan(1), COLOR: plan(2, name="color")})
+    again = Datapath(kernel, clock)
+    again.adopt()
+    again.want_frontends({COLOR: plan(2, name="color")}, [])
+    again.adopt()
+    again.apply(Waypoint(PORTS))
+    assert kernel.frontends.rows.keys() == {frontend_key(COLOR)}
+
+
+def test_drift_is_seen_and_healed(datapath, kernel):
+    want(datapath, {SMILEY: plan(1, 2), COLOR: plan(3, name="color")})
+    index = kernel.frontends.rows[frontend_key(SMILEY)]
+    kernel.words.rows[2 * index] = Word(Action.PASS)
+    del kernel.frontends.rows[frontend_key(COLOR)]
+    assert len(datapath.drift()) == 2
+    datapath.adopt()
+    datapath.apply(Waypoint(PORTS))
+    assert len(datapath.drift()) == 0
+    assert hosts(kernel, SMILEY) == {address_bytes("10.244.0.1"), address_bytes("10.244.0.2")}
+
+
+def test_what_does_not_fit_is_named_and_hurts_nobody_else(clock):
+    kernel = FakeKernel(frontends=8, slots=4)
+    datapath = Datapath(kernel, clock)
+    datapath.adopt()
+    done = want(datapath, {SMILEY: plan(1, 2, 3, 4, 5), COLOR: plan(6, name="color")})
+    assert done.failures == {"10.96.0.1:80/TCP": "no room for 5 in 4, 0 of them in use"}
+    assert hosts(kernel, COLOR) == {address_bytes("10.244.0.6")}
+    assert datapath.pending == 1
+
+
+def test_pods_are_enrolled_last_and_removed_first(datapath, kernel):
+    pod = PodPlan(Key("Pod", "faces", "face"), "faces", Mode.L4, PodFlag.NONE, ("10.244.0.9",))
+    datapath.want_pods({42: pod})
+    datapath.want_frontends({SMILEY: plan(1)}, [])
+    kernel.fuse.left = 4  # slot, service, two words: the frontend itself no more
+    with pytest.raises(InterruptedWriteError):
+        datapath.apply(Waypoint(PORTS))
+    assert kernel.pods.rows == {}
+    kernel.fuse.left = None
+    datapath.adopt()
+    datapath.apply(Waypoint(PORTS))
+    assert kernel.pods.rows.keys() == {42}
+    datapath.want_pods({})
+    datapath.apply(Waypoint(PORTS))
+    assert kernel.pods.rows == {}
+
+
+states = st.dictionaries(
+    st.sampled_from([SMILEY, COLOR, FrontendName("10.96.0.1", 80, Protocol.TCP, "consumer")]),
+    st.builds(
+        lambda hosts, name, listener, mode: plan(*hosts, name=name, listener=listener, mode=mode),
+        st.lists(st.integers(1, 9), max_size=4, unique=True),
+        st.sampled_from(["smiley", "color"]),
+        st.sampled_from([None, LISTENER]),
+        st.sampled_from([Mode.L4, Mode.L7]),
+    ),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(states, min_size=2, max_size=5), st.integers(0, 30), st.sets(st.just(LISTENER)))
+def test_a_stop_at_any_write_leaves_every_client_with_an_old_or_a_new_answer(sequence, stop, ready):
+    kernel, clock = FakeKernel(), Clock()
+    datapath, waypoint = Datapath(kernel, clock), Waypoint(PORTS, frozenset(ready))
+    datapath.adopt()
+    before, last = sequence[-2], sequence[-1]
+    for state in sequence[:-1]:
+        want(datapath, state, waypoint)
+        clock.now += 2
+    kernel.fuse.left = stop
+    try:
+        want(datapath, last, waypoint)
+    except InterruptedWriteError:
+        clock.now += 2
+    for name in before.keys() | last.keys():
+        for client in (Mode.L4, Mode.L7):
+            found = kernel.reach(frontend_key(name), client)
+            if found is not None:
+                allowed = [state[name] for state in (before, last) if name in state]
+                assert found[1].service_id in {name_id(f"faces/{p.service.name}") for p in allowed}
+                sets = [frozenset((s.address, s.port, s.reject) for s in p.slots) for p in allowed]
+                assert found[0].action is not Action.FORWARD or found[2] in sets
+    kernel.fuse.left = None
+    datapath.adopt()
+    clock.now += 2
+    datapath.apply(waypoint)
+    assert datapath.pending == 0
+    fresh_kernel = FakeKernel()
+    fresh = Datapath(fresh_kernel, clock)
+    fresh.adopt()
+    want(fresh, last, waypoint)
+    assert kernel.frontends.rows.keys() == fresh_kernel.frontends.rows.keys()
+    for name in last:
+        for client in (Mode.L4, Mode.L7):
+            (word, _, reached), (_, _, wanted) = (k.reach(frontend_key(name), client) for k in (kernel, fresh_kernel))
+            if not (last[name].listener and word.action is Action.WAYPOINT):
+                assert reached == wanted
