@@ -7,6 +7,8 @@ from pathlib import Path
 from agent.plan.tables import UnknownPodPolicy
 
 DEFAULT_STATE = Path("/run/weft")
+STATUS_SOCKET = "agent.sock"
+PINS = "bpf"
 CGROUP2_MOUNTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
@@ -33,7 +35,7 @@ class Settings:
     @property
     def pins(self) -> Path:
         """Where programs, maps and links are pinned."""
-        return self.state / "bpf"
+        return self.state / PINS
 
     @property
     def xds_socket(self) -> Path:
@@ -43,7 +45,7 @@ class Settings:
     @property
     def status_socket(self) -> Path:
         """Where `weft status` and `weft tables` ask."""
-        return self.state / "agent.sock"
+        return self.state / STATUS_SOCKET
 
 
 def find_kubepods() -> Path:

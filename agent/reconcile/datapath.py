@@ -8,7 +8,7 @@ from agent.plan.tables import FrontendKey, PodRow, name_id
 from agent.reconcile.allocate import FullError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel
-from agent.reconcile.frontends import Frontends, Installed, Waypoint, frontend_key, read
+from agent.reconcile.frontends import TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,23 @@ class Datapath:
         """Frontends as last written to, or read from, the kernel."""
         return self._frontends.installed
 
+    def listener_ports(self) -> dict[str, int]:
+        """Ports that the desired frontends' listeners have in the kernel already."""
+        found: dict[str, int] = {}
+        for name, plan in self.desired.items():
+            installed = self.installed.get(frontend_key(name))
+            if plan.listener is not None and installed is not None and installed.service.waypoint_port:
+                found[plan.listener] = installed.service.waypoint_port
+        return found
+
+    def waypoint_ports(self) -> set[int]:
+        """Every port that a row of the kernel names."""
+        return {item.service.waypoint_port for item in self.installed.values()} - {0}
+
+    def serving_ports(self) -> set[int]:
+        """Ports of the waypoint that clients are sent to now."""
+        return {item.service.waypoint_port for item in self.installed.values() if TO_WAYPOINT in item.words}
+
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
         """Per table: rows in use and capacity."""
@@ -86,8 +103,8 @@ class Datapath:
 
     @property
     def pending(self) -> int:
-        """Frontends that are not yet as they should be."""
-        return len(self._dirty) + len(self._stale)
+        """Frontends and pods that are not yet as they should be."""
+        return len(self._dirty) + len(self._stale) + len(self._pod_change())
 
     def apply(self, waypoint: Waypoint) -> Applied:
         """Write what is pending; what does not fit stays pending. Raises `OSError`: `adopt`, then try again.
@@ -95,7 +112,7 @@ class Datapath:
         Pods that leave go first and pods that come go last, so that nobody is enrolled before what it needs is there.
         """
         done = Applied()
-        change = diff({cgroup: pod_row(plan) for cgroup, plan in self.desired_pods.items()}, self._pods)
+        change = self._pod_change()
         self._remove_pods(change)
         for name in sorted(self._dirty):
             self._install(name, waypoint, done)
@@ -123,6 +140,9 @@ class Datapath:
             done.failures[str(name)] = str(error)
             return
         self._dirty.discard(name)
+
+    def _pod_change(self) -> Diff[int, PodRow]:
+        return diff({cgroup: pod_row(plan) for cgroup, plan in self.desired_pods.items()}, self._pods)
 
     def _remove_pods(self, change: Diff[int, PodRow]) -> None:
         if change.deletes:

@@ -1,0 +1,36 @@
+"""Asking a running agent over its Unix socket."""
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+
+class NoAgentError(Exception):
+    """Nobody answers at the socket."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask(path: Path, what: str) -> Any:
+    """The agent's answer to `GET what`, decoded. Raises `NoAgentError` naming the socket."""
+    connection = _UnixConnection(path)
+    try:
+        connection.request("GET", what)
+        return json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAgentError(f"no agent answers at {path}: {error}") from error
+    finally:
+        connection.close()

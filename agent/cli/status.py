@@ -1,0 +1,72 @@
+"""`weft status`: what the agent knows, wants and has done."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.ask import NoAgentError, ask
+from agent.cli.output import Exit, Output, console, fail, print_json, print_table
+from agent.settings import DEFAULT_STATE, STATUS_SOCKET
+
+
+def status(
+    state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
+    output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
+) -> None:
+    """Show enrolled pods, frontends, routes with their conditions, the waypoint, and drift.
+
+    Exits with 0 when everything is as desired, 3 when something is pending, drifted or could not be used, 4 when no
+    agent answers.
+    """
+    try:
+        report = ask(state / STATUS_SOCKET, "/status")
+    except NoAgentError as error:
+        fail(str(error), Exit.NO_AGENT)
+    if output is Output.JSON:
+        print_json(report)
+    else:
+        _print(report)
+    if not report["ready"] or report["drift"] or report["problems"] or report["failures"]:
+        raise SystemExit(int(Exit.NOT_AS_DESIRED))
+
+
+def _print(report: dict[str, Any]) -> None:
+    state = "ready" if report["ready"] else "synced, not yet ready" if report["synced"] else "waiting for its sources"
+    console.print(f"[bold]agent[/bold] on {report['node']}: {state}; drift at the last audit: {report['drift']}")
+    waypoint = report["waypoint"]
+    health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
+    console.print(f"[bold]waypoint[/bold] {waypoint['address'] or 'none'}: {health}")
+    print_table(
+        "pods",
+        ("POD", "MODE", "ADDRESSES", "CGROUP"),
+        ((p["pod"], p["mode"], ", ".join(p["addresses"]), p["cgroup"]) for p in report["pods"]),
+    )
+    print_table(
+        "frontends",
+        ("FRONTEND", "SERVICE", "L4 CLIENTS", "L7 CLIENTS", "BACKENDS"),
+        ((f["frontend"], f["service"], f["l4"], f["l7"], _shares(f["backends"])) for f in report["frontends"]),
+    )
+    print_table(
+        "listeners", ("LISTENER", "PORT", "READY"), ((x["name"], x["port"], x["ready"]) for x in waypoint["listeners"])
+    )
+    print_table("routes", ("ROUTE", "PARENT", "CONDITIONS"), _routes(report["routes"]))
+    for title in ("problems", "notices"):
+        print_table(title, ("",), ((line,) for line in report[title]))
+    print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())
+
+
+def _shares(backends: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{b['backend']} {b['share']:.1%}" for b in backends) or "none"
+
+
+def _routes(routes: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"{route['kind']} {route['namespace']}/{route['name']}",
+            parent["parent"],
+            "\n".join(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in parent["conditions"]),
+        )
+        for route in routes
+        for parent in route["parents"]
+    ]

@@ -1,0 +1,261 @@
+"""The one loop: changes come in, the plan is brought up to date, and the hands are told.
+
+Nothing here decides what should be; that is `translate`. Nothing here touches a kernel or a socket; that is done by
+what it is composed of. It owns the order of things: nothing is written before every source has said all it knows, Envoy
+hears of a listener before the kernel sends anybody there, and the kernel stops before Envoy forgets.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Protocol
+
+from agent.model.change import Change, Problem, Resolved, Synced
+from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, PodPlan, ResourceName, Xds
+from agent.reconcile.allocate import FullError
+from agent.reconcile.datapath import Datapath
+from agent.reconcile.frontends import Waypoint
+from agent.reconcile.gate import Gate
+from agent.reconcile.ports import Ports
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.2
+COALESCE_SECONDS = 0.01
+
+
+class Translator(Protocol):
+    """Changes in; per unit that changed, its old and its new fragment out."""
+
+    def update(self, changes: list[Change]) -> Mapping[object, tuple[Fragment, Fragment]]:
+        """Take changes in and recompute what read them."""
+
+
+class Ads(Protocol):
+    """What the loop needs of the server that configures Envoy."""
+
+    connected: bool
+
+    def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
+        """Replace everything that Envoy shall have; listeners get their port."""
+
+    def acknowledged(self) -> set[ResourceName]:
+        """Resources whose published version every connected Envoy has acknowledged."""
+
+
+class Observer(Protocol):
+    """Who is told what the loop did."""
+
+    def applied(self, writes: int, seconds: float) -> None:
+        """One pass wrote this many rows."""
+
+    def drifted(self, rows: int) -> None:
+        """An audit found this many rows that were not as written."""
+
+
+class Core:
+    """The state of one agent, and the loop over it."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        datapath: Datapath,
+        ads: Ads,
+        accepts: Callable[[int], Awaitable[bool]],
+        observer: Observer,
+        audit_seconds: float,
+    ) -> None:
+        """`accepts` says whether the waypoint takes connections on a port."""
+        self._translator = translator
+        self.datapath = datapath
+        self._ads = ads
+        self._accepts = accepts
+        self._observer = observer
+        self._audit_seconds = audit_seconds
+        self.gate = Gate()
+        self.ports = Ports()
+        self.lost = False
+        self.problems: dict[str, Problem] = {}
+        self.fragments: dict[object, Fragment] = {}
+        self.failures: dict[str, str] = {}
+        self.drift = 0
+        self._clock = asyncio.get_running_loop().time
+        self._inbox: list[Change] = []
+        self._awaited: set[str] = set()
+        self._wake = asyncio.Event()
+        self._adopted = False
+
+    @property
+    def synced(self) -> bool:
+        """Whether every source has said all that it knows."""
+        return not self._awaited
+
+    @property
+    def ready(self) -> bool:
+        """Whether the kernel is as it should be."""
+        return self._adopted and self.datapath.pending == 0
+
+    def wake(self) -> None:
+        """Something outside changed: look at everything again, soon."""
+        self._wake.set()
+
+    async def follow(self, name: str, batches: AsyncIterator[list[Change]]) -> None:
+        """Take in what a source says. A source has to be followed before `run`, which waits for its `Synced`."""
+        self._awaited.add(name)
+        async for batch in batches:
+            self._inbox += batch
+            self._awaited -= {change.source for change in batch if isinstance(change, Synced)}
+            self.wake()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        audit_at = self._clock() + self._audit_seconds
+        while True:
+            busy = self._adopted and (self.datapath.pending or self._due() or self._missing())
+            await self._sleep(RETRY_SECONDS if busy else max(0.0, audit_at - self._clock()))
+            try:
+                await self._step()
+                if self._clock() >= audit_at:
+                    audit_at = self._clock() + self._audit_seconds
+                    self._audit()
+            except OSError as error:
+                log.warning("kernel tables could not be written, trying again", extra={"error": str(error)})
+                self.datapath.adopt()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait for a wake-up or the time; then a moment more, so that changes which come together go together."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+        await asyncio.sleep(COALESCE_SECONDS)
+        self._wake.clear()
+
+    async def _step(self) -> None:
+        """One pass: changes, plan, Envoy, kernel."""
+        changed = self._translate()
+        if not self.synced:
+            return
+        if not self._adopted:
+            self._start()
+        elif changed:
+            self._want(changed)
+        self._publish()
+        await self._prove()
+        self._apply()
+
+    def _translate(self) -> dict[object, tuple[Fragment, Fragment]]:
+        """Bring the fragments up to date; returns what changed."""
+        inbox, self._inbox = self._inbox, []
+        for change in inbox:
+            if isinstance(change, Problem):
+                log.warning("not used", extra={"problem": str(change)})
+                self.problems[change.where] = change
+            elif isinstance(change, Resolved):
+                self.problems.pop(change.where, None)
+        changed = dict(self._translator.update(inbox)) if inbox else {}
+        for unit, (_, new) in changed.items():
+            if new == Fragment():
+                self.fragments.pop(unit, None)
+            else:
+                self.fragments[unit] = new
+        return changed
+
+    def _start(self) -> None:
+        """Everything is known: take over what an earlier agent left in the kernel."""
+        self.datapath.adopt()
+        frontends = {name: plan for item in self.fragments.values() for name, plan in item.frontends.items()}
+        self.datapath.want_frontends(frontends, [])
+        self.datapath.want_pods(self._pods())
+        known = self.datapath.listener_ports()
+        self.ports.adopt(known, self.datapath.waypoint_ports() - set(known.values()), self._clock())
+        self._adopted = True
+        log.info("synced", extra={"frontends": len(frontends), "adopted": len(self.datapath.installed)})
+
+    def _want(self, changed: Mapping[object, tuple[Fragment, Fragment]]) -> None:
+        """Tell the datapath what changed. A frontend can move from one unit to another: deletes look at all."""
+        upserts: dict[FrontendName, FrontendPlan] = {}
+        deletes: set[FrontendName] = set()
+        for old, new in changed.values():
+            upserts.update({name: plan for name, plan in new.frontends.items() if old.frontends.get(name) != plan})
+            deletes |= old.frontends.keys() - new.frontends.keys()
+        still = {name for item in self.fragments.values() for name in item.frontends} if deletes else set()
+        self.datapath.want_frontends(upserts, deletes - still)
+        self.datapath.want_pods(self._pods())
+
+    def _pods(self) -> dict[int, PodPlan]:
+        return {cgroup: pod for item in self.fragments.values() for cgroup, pod in item.pods.items()}
+
+    def _publish(self) -> None:
+        """Give Envoy what is wanted and what lingers. A listener without a port waits for one."""
+        now = self._clock()
+        for listener in self.gate.expire(now):
+            self.ports.release(listener, now)
+        resources = {name: value for item in self.fragments.values() for name, value in item.resources.items()}
+        needs = {name: value for item in self.fragments.values() for name, value in item.dependencies.items()}
+        published = self.gate.want(resources, needs, now)
+        for listener in self.gate.listeners:
+            try:
+                self.ports.assign(listener, now)
+            except FullError as error:
+                self.failures[listener] = str(error)
+        ports = self.ports.by_listener
+        self._ads.publish(
+            {name: value for name, value in published.items() if name.kind is not Xds.LISTENER or name.name in ports},
+            ports,
+        )
+
+    def _due(self) -> list[str]:
+        return [name for name in self.gate.due(self._ads.acknowledged()) if name in self.ports.by_listener]
+
+    def _missing(self) -> bool:
+        """Whether there is work for a waypoint and none is connected."""
+        return bool(self.gate.listeners) and not self._ads.connected and not self.lost
+
+    async def _prove(self) -> None:
+        """Try the listeners that are due; find out whether the waypoint is lost or back."""
+        if self._ads.connected:
+            self.lost = False
+            due = self._due()
+            accepted = await asyncio.gather(*(self._accepts(self.ports.by_listener[name]) for name in due))
+            proved = {name for name, good in zip(due, accepted, strict=True) if good}
+            self.gate.ready |= proved
+            self.datapath.revisit(proved)
+        elif self._missing() and not await self._answers():
+            log.error("the waypoint is lost; each service's policy applies")
+            self.lost = True
+            self.gate.lose()
+            self.datapath.revisit(self.gate.listeners)
+
+    async def _answers(self) -> bool:
+        """Whether an Envoy that does not talk to us still serves: its stream may break for reasons of ours.
+
+        Asked of a listener that clients are sent to now; where there is none there is nothing to lose.
+        """
+        serving = self.datapath.serving_ports()
+        return not serving or await self._accepts(min(serving))
+
+    def _apply(self) -> None:
+        """Write what is pending."""
+        if not self.datapath.pending:
+            return
+        began = self._clock()
+        done = self.datapath.apply(Waypoint(self.ports.by_listener, frozenset(self.gate.ready), self.lost))
+        self.failures = done.failures
+        seconds = self._clock() - began
+        self._observer.applied(done.writes, seconds)
+        if done.writes:
+            log.info("applied", extra={"writes": done.writes, "ms": round(seconds * 1000, 1)})
+        for name, reason in done.failures.items():
+            log.warning("does not fit", extra={"frontend": name, "reason": reason})
+
+    def _audit(self) -> None:
+        """Compare the kernel with what was written to it, and heal the difference."""
+        found = self.datapath.drift()
+        self.drift = len(found)
+        self._observer.drifted(len(found))
+        if found:
+            log.warning("drift found, healing it", extra={"pods": len(found.pods), "frontends": len(found.frontends)})
+            self.datapath.adopt()
+            self._apply()
