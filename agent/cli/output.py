@@ -1,4 +1,4 @@
-"""How commands print: Rich tables for people, JSON for programs, errors on stderr with an exit code that means something."""
+"""How commands print: tables for people, JSON for programs, and errors with an exit code that means something."""
 
 import json
 import sys

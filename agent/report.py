@@ -1,0 +1,100 @@
+"""What `weft status` shows: the agent's state as one JSON document, made from values and nothing else."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agent.model.routes import ParentReference
+from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus
+from agent.plan.tables import Action, Reason, Slot, Word, address_text
+from agent.reconcile.frontends import Installed, frontend_key
+from agent.translate.slots import shares
+
+Document = dict[str, Any]
+
+
+def pods(fragments: Iterable[Fragment]) -> list[Document]:
+    """Pods of this node with their modes, by name."""
+    found = (
+        {
+            "pod": f"{plan.pod.namespace}/{plan.pod.name}",
+            "mode": plan.mode.label,
+            "addresses": list(plan.addresses),
+            "cgroup": cgroup,
+        }
+        for fragment in fragments
+        for cgroup, plan in fragment.pods.items()
+    )
+    return sorted(found, key=lambda pod: (str(pod["pod"]), pod["cgroup"]))
+
+
+def frontends(desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[Any, Installed]) -> list[Document]:
+    """Frontends as wanted, with what the kernel now does for clients of either mode."""
+    return [_frontend(name, plan, installed.get(frontend_key(name))) for name, plan in sorted(desired.items())]
+
+
+def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | None) -> Document:
+    l4, l7 = (verdict(word) for word in installed.words) if installed else ("pending", "pending")
+    return {
+        "frontend": str(name),
+        "service": f"{plan.service.namespace}/{plan.service.name}",
+        "mode": plan.mode.label,
+        "l4": l4,
+        "l7": l7,
+        "listener": plan.listener,
+        "onLoss": plan.on_loss.value,
+        "backends": backends(plan.slots),
+    }
+
+
+def verdict(word: Word) -> str:
+    """A word for people: `kernel`, `waypoint`, `pass`, `reject (no backend)`."""
+    if word.action is Action.REJECT:
+        return f"reject ({Reason(word.base).name.lower().replace('_', ' ')})"
+    return "kernel" if word.action is Action.FORWARD else word.action.name.lower()
+
+
+def backends(slots: tuple[Slot, ...]) -> list[Document]:
+    """An alias table as shares: what part of connections each backend gets, or is refused."""
+    return [
+        {"backend": "refused" if where is None else f"{address_text(where[0])}:{where[1]}", "share": float(share)}
+        for where, share in sorted(shares(slots).items(), key=lambda item: (item[0] is None, item[0] or (b"", 0)))
+    ]
+
+
+def routes(fragments: Iterable[Fragment]) -> list[Document]:
+    """Routes with what each of their parents' entries says."""
+    found = {key: parents for fragment in fragments for key, parents in fragment.statuses.items()}
+    return [
+        {
+            "kind": key.kind,
+            "namespace": key.namespace,
+            "name": key.name,
+            "parents": [_parent(status) for status in found[key]],
+        }
+        for key in sorted(found)
+    ]
+
+
+def _parent(status: ParentStatus) -> Document:
+    return {
+        "parent": parent_text(status.parent_ref),
+        "conditions": [_condition(condition) for condition in status.conditions],
+    }
+
+
+def parent_text(ref: ParentReference) -> str:
+    """A parentRef as users know it: `Service faces/smiley:80 (http)`."""
+    text = f"{ref.kind} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.kind} {ref.name}"
+    port = f":{ref.port}" if ref.port else ""
+    section = f" ({ref.section_name})" if ref.section_name else ""
+    return text + port + section
+
+
+def _condition(condition: Condition) -> Document:
+    return {
+        "type": condition.type,
+        "status": str(condition.status),
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": condition.observed_generation,
+    }
