@@ -1,0 +1,128 @@
+"""Composition: settings in, a running agent out. Nothing here decides anything."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from agent import report
+from agent.core import Core
+from agent.kernel import bpffs, cgroups, loader, maps
+from agent.observe.http import HttpServer, Response
+from agent.observe.metrics import Metrics
+from agent.plan.tables import Config, address_bytes
+from agent.reconcile.datapath import Datapath
+from agent.settings import Settings
+from agent.sources.directory import DirectorySource
+from agent.translate.enrolment import Options
+from agent.translate.incremental import Translator
+from agent.waypoint.probe import accepts
+from agent.waypoint.server import AdsServer
+from agent.world import World
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises `LoadError`, `SourceError`."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(_load, settings)
+    agent = Agent(settings)
+    await agent.serve()
+
+
+def _load(settings: Settings) -> None:
+    """Programs and maps, by a child process that ends before the agent starts to work."""
+    bpffs.mount(settings.pins)
+    loader.load(settings.pins, settings.kubepods)
+
+
+class Agent:
+    """One agent's parts, wired together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kernel = maps.open_kernel(settings.pins)
+        self._kernel.configure(_config(settings))
+        self._metrics = Metrics(self._kernel.counters)
+        self._ads = AdsServer(settings.xds_socket)
+        self.core = Core(
+            Translator(World(), Options(settings.node, settings.enrol_kube_system)),
+            Datapath(self._kernel, asyncio.get_running_loop().time),
+            self._ads,
+            self._accepts,
+            self._metrics,
+            settings.audit_seconds,
+        )
+
+    async def serve(self) -> None:
+        """Start everything, and end all of it when one part ends or a signal comes."""
+        settings = self._settings
+        source = DirectorySource(settings.manifests)
+        self._ads.on_change(self.core.wake)
+        await self._ads.start()
+        public, private = HttpServer(self._public()), HttpServer(self._private())
+        await public.start_tcp(settings.metrics_host, settings.metrics_port)
+        await private.start_unix(settings.status_socket)
+        try:
+            await _until_signalled(
+                self.core.follow("manifests", source.changes()),
+                self.core.follow("cgroups", cgroups.watch_pod_cgroups(settings.kubepods)),
+                self.core.run(),
+            )
+        finally:
+            await self._ads.stop()
+            await public.stop()
+            await private.stop()
+
+    async def _accepts(self, port: int) -> bool:
+        return self._settings.waypoint_address is not None and await accepts(self._settings.waypoint_address, port)
+
+    def _public(self) -> dict[str, Callable[[], Response]]:
+        """What anybody who can reach the port may ask."""
+        return {
+            "/metrics": lambda: Response.text(self._metrics.render()),
+            "/healthz": lambda: Response.text("ok\n"),
+            "/readyz": lambda: Response.text("ready\n") if self.core.ready else Response.text("not ready\n", 503),
+        }
+
+    def _private(self) -> dict[str, Callable[[], Response]]:
+        """What only root on this node may ask."""
+        return {"/status": lambda: Response.json(self.status())}
+
+    def status(self) -> dict[str, Any]:
+        """The document that `weft status` shows."""
+        return report.status(self.core, self._settings.node, self._settings.waypoint_address, self._ads.rejected)
+
+
+def _config(settings: Settings) -> Config:
+    """The node's configuration for the kernel."""
+    first, last = cgroups.levels(settings.kubepods)
+    address = settings.waypoint_address
+    packed = address_bytes(address) if address else Config().waypoint4
+    is6 = address is not None and ":" in address
+    return Config(
+        waypoint4=Config().waypoint4 if is6 else packed,
+        waypoint6=packed if is6 else Config().waypoint6,
+        first_level=first,
+        last_level=last,
+        unknown_pod=settings.unknown_pod,
+    )
+
+
+async def _until_signalled(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run the parts together until a signal; the first part that fails takes the others with it."""
+    loop = asyncio.get_running_loop()
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
+    try:
+        await asyncio.gather(*tasks)
+    except asyncio.CancelledError:
+        log.info("stopped; the datapath stays as it is", extra={"pid": os.getpid()})
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,60 @@
+"""The gate: traffic comes after proof, and resources stay for those who are still connected."""
+
+from agent.plan.plan import ResourceName, Xds
+from agent.reconcile.gate import LINGER_SECONDS, Gate
+
+NAME = "faces/smiley:80"
+LISTENER, ROUTE = ResourceName(Xds.LISTENER, NAME), ResourceName(Xds.ROUTE, NAME)
+CLUSTER = ResourceName(Xds.CLUSTER, "faces/smiley-v1:80/http")
+RESOURCES = {LISTENER: {"name": NAME}, ROUTE: {"name": NAME}, CLUSTER: {"name": CLUSTER.name}}
+NEEDS = {NAME: frozenset(RESOURCES)}
+
+
+def test_a_listener_is_due_when_everything_it_needs_is_acknowledged():
+    gate = Gate()
+    gate.want(RESOURCES, NEEDS, now=0)
+    assert gate.due({LISTENER, ROUTE}) == []
+    assert gate.due({LISTENER, ROUTE, CLUSTER}) == [NAME]
+
+
+def test_a_ready_listener_is_not_due_again_until_the_waypoint_was_lost():
+    gate = Gate()
+    gate.want(RESOURCES, NEEDS, now=0)
+    gate.ready.add(NAME)
+    assert gate.due(RESOURCES) == []
+    gate.lose()
+    assert gate.due(RESOURCES) == [NAME]
+
+
+def test_what_is_no_longer_wanted_lingers_with_all_it_needs_then_goes():
+    gate = Gate()
+    gate.want(RESOURCES, NEEDS, now=0)
+    gate.ready.add(NAME)
+    assert gate.want({}, {}, now=10) == RESOURCES
+    assert gate.due(RESOURCES) == []
+    assert gate.expire(10 + LINGER_SECONDS - 1) == []
+    assert gate.want({}, {}, now=10 + LINGER_SECONDS - 1) == RESOURCES
+    assert gate.expire(10 + LINGER_SECONDS) == [NAME]
+    assert gate.want({}, {}, now=10 + LINGER_SECONDS) == {}
+    assert gate.listeners == []
+
+
+def test_a_listener_that_comes_back_while_it_lingers_has_to_prove_itself_only_by_acknowledgement():
+    gate = Gate()
+    gate.want(RESOURCES, NEEDS, now=0)
+    gate.ready.add(NAME)
+    gate.want({}, {}, now=1)
+    gate.want(RESOURCES, NEEDS, now=2)
+    assert gate.expire(1 + LINGER_SECONDS) == []
+    assert gate.due(RESOURCES) == [NAME]
+
+
+def test_shared_resources_stay_for_the_listener_that_is_still_wanted():
+    other = ResourceName(Xds.LISTENER, "faces/color:80")
+    gate = Gate()
+    both = {**RESOURCES, other: {"name": other.name}}
+    gate.want(both, {**NEEDS, other.name: frozenset({other, CLUSTER})}, now=0)
+    kept = {CLUSTER: RESOURCES[CLUSTER], other: both[other]}
+    gate.want(kept, {other.name: frozenset({other, CLUSTER})}, now=1)
+    gate.expire(1 + LINGER_SECONDS)
+    assert gate.want(kept, {other.name: frozenset({other, CLUSTER})}, now=40) == kept
