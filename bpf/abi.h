@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The bytes that the kernel's programs and agent/kernel/abi.py agree on. Every padding byte has a
+ * name and is zero. Addresses are 16 bytes in network order, IPv4 as v4-mapped; ports and all
+ * other numbers are in the byte order of the machine.
+ */
+#ifndef WEFT_ABI_H
+#define WEFT_ABI_H
+
+#define WEFT_CONFIGS	2
+#define WEFT_PODS	4096
+#define WEFT_FRONTENDS	65536
+#define WEFT_WORDS	(2 * WEFT_FRONTENDS)
+#define WEFT_SERVICES	65536
+#define WEFT_SLOTS	262144
+#define WEFT_UDP_PEERS	65536
+#define WEFT_MAX_LEVELS 8
+
+/* Values of struct weft_pod.mode; anything deeper than L4 reads the second word. */
+#define WEFT_MODE_NONE 0
+#define WEFT_MODE_L4   1
+#define WEFT_MODE_L7   2
+
+/* struct weft_pod.flags */
+#define WEFT_POD_CONSUMER_ROUTES 1
+
+/* struct weft_config.unknown_pod */
+#define WEFT_UNKNOWN_PASS   0
+#define WEFT_UNKNOWN_REJECT 1
+
+/* A word is {base: 32, count: 24, action: 8}, base in the low bits. */
+#define WEFT_ACTION_PASS     0
+#define WEFT_ACTION_FORWARD  1
+#define WEFT_ACTION_WAYPOINT 2
+#define WEFT_ACTION_REJECT   3
+
+/* Why a decision fell as it did: `Reason` in agent/plan/tables.py, one counter each. */
+enum weft_reason {
+	WEFT_NOT_ENROLLED,
+	WEFT_UNKNOWN_POD,
+	WEFT_UNKNOWN_POD_REJECTED,
+	WEFT_NO_FRONTEND,
+	WEFT_FORWARDED,
+	WEFT_TO_WAYPOINT,
+	WEFT_PASSED,
+	WEFT_NO_BACKEND,
+	WEFT_SHARE_REJECTED,
+	WEFT_WAYPOINT_DIALLED,
+	WEFT_WAYPOINT_LOST,
+	WEFT_STALE_ROW,
+	WEFT_STATE_FAILED,
+	WEFT_REPLY_TRANSLATED,
+	WEFT_ESTABLISHED,
+	WEFT_CLOSED,
+	WEFT_REASONS,
+};
+
+struct weft_address {
+	u32 part[4];
+};
+
+/* Two rows, of which the one with the greater epoch is in force. */
+struct weft_config {
+	u64 epoch;
+	struct weft_address waypoint4;
+	struct weft_address waypoint6;
+	u32 first_level;
+	u32 last_level;
+	u32 unknown_pod;
+	u32 spare;
+};
+
+/* `cgroup_id` repeats the key: a hash element is recycled under its readers, who check it last. */
+struct weft_pod {
+	u64 namespace_id;
+	u32 mode;
+	u32 flags;
+	u64 cgroup_id;
+};
+
+struct weft_frontend {
+	u64 namespace_id;
+	struct weft_address address;
+	u16 port;
+	u8 protocol;
+	u8 spare[5];
+};
+
+struct weft_service {
+	u64 service_id;
+	u32 affinity_seconds;
+	u16 waypoint_port;
+	u16 spare;
+};
+
+/* `threshold` is out of 2^32 and can be 2^32. */
+struct weft_slot {
+	struct weft_address address;
+	u16 port;
+	u16 reject;
+	u32 alias;
+	u64 threshold;
+};
+
+/* Frozen: sockets outlive upgrades. */
+struct weft_socket {
+	struct weft_address original;
+	struct weft_address backend;
+	u16 original_port;
+	u16 backend_port;
+	u32 spare;
+	u64 service_id;
+	u64 client;
+	u64 reserved[2];
+};
+
+/* Frozen: sockets outlive upgrades. */
+struct weft_udp_flow {
+	u64 cookie;
+	struct weft_address backend;
+	u16 port;
+	u16 spare[3];
+};
+
+/* Frozen: sockets outlive upgrades. */
+struct weft_udp_peer {
+	struct weft_address original;
+	u16 port;
+	u16 spare[3];
+	u64 reserved;
+};
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Who is connecting. Identity is the pod cgroup of the *current task*: with a passed descriptor it
+ * is not the cgroup of the socket, by which the kernel chose to run us.
+ */
+#ifndef WEFT_CLIENT_H
+#define WEFT_CLIENT_H
+
+#include "maps.h"
+
+struct client {
+	u64 namespace_id;
+	u32 mode;
+	u32 flags;
+};
+
+/* The configuration in force; NULL never happens, but the verifier cannot know. */
+static __always_inline struct weft_config *current_config(void)
+{
+	struct weft_config *even = config_row(0);
+	struct weft_config *odd = config_row(1);
+
+	if (!even || !odd)
+		return NULL;
+	return READ_ONCE(even->epoch) > READ_ONCE(odd->epoch) ? even : odd;
+}
+
+/* Copies a pod's row; false when it was recycled meanwhile. */
+static __always_inline bool copy_pod(struct weft_pod *row, u64 cgroup_id, struct client *client)
+{
+	client->namespace_id = READ_ONCE(row->namespace_id);
+	client->mode = READ_ONCE(row->mode);
+	client->flags = READ_ONCE(row->flags);
+	return READ_ONCE(row->cgroup_id) == cgroup_id;
+}
+
+static __always_inline bool find_pod(u64 cgroup_id, struct client *client)
+{
+	struct weft_pod *row = pod_row(cgroup_id);
+
+	if (!row)
+		return false;
+	if (copy_pod(row, cgroup_id, client))
+		return true;
+	count(WEFT_STALE_ROW);
+	row = pod_row(cgroup_id);
+	return row && copy_pod(row, cgroup_id, client);
+}
+
+/* bpf_get_current_ancestor_cgroup_id: kernel 5.7. It is 0 below the task's own level. */
+static __always_inline bool find_client(struct weft_config *config, struct client *client)
+{
+	u32 first = config->first_level;
+	u32 last = config->last_level;
+
+#pragma unroll
+	for (u32 step = 0; step < WEFT_MAX_LEVELS; step++) {
+		u64 cgroup_id;
+
+		if (first + step > last)
+			break;
+		cgroup_id = bpf_get_current_ancestor_cgroup_id(first + step);
+		if (!cgroup_id)
+			break;
+		if (find_pod(cgroup_id, client))
+			return true;
+	}
+	return false;
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What BCC's -nostdinc environment lacks, and what its compiler must be told.
+ * BCC brings linux/bpf.h, the helpers and the integer types; nothing else is there.
+ */
+#ifndef WEFT_COMPAT_H
+#define WEFT_COMPAT_H
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+/*
+ * Each use is one load or one store of the whole value. The verifier wants context fields to be
+ * written one by one, and LLVM merges neighbouring stores unless they are volatile.
+ */
+#define READ_ONCE(x)	 (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+#define AF_INET6     10
+#define ECONNREFUSED 111
+
+#endif

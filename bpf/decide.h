@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The one decision that connect and sendmsg share; agent/kernel/oracle.py says the same in Python.
+ */
+#ifndef WEFT_DECIDE_H
+#define WEFT_DECIDE_H
+
+#include "client.h"
+#include "lookup.h"
+#include "select.h"
+
+enum outcome {
+	OUTCOME_PASS,	 /* leave the destination as it is */
+	OUTCOME_REWRITE, /* go to choice.address and choice.port */
+	OUTCOME_REFUSE,	 /* ECONNREFUSED: nobody is there */
+	OUTCOME_DENY,	 /* EPERM: policy */
+};
+
+struct choice {
+	struct weft_address address;
+	u16 port;
+	u32 reason;
+	u64 service_id;
+	u64 client;
+};
+
+static __always_inline bool same_address(const struct weft_address *a, const struct weft_address *b)
+{
+	return a->part[0] == b->part[0] && a->part[1] == b->part[1] && a->part[2] == b->part[2] &&
+	       a->part[3] == b->part[3];
+}
+
+static __always_inline bool is_unspecified(const struct weft_address *address)
+{
+	return !(address->part[0] | address->part[1] | address->part[2] | address->part[3]);
+}
+
+static __always_inline bool is_ipv4(const struct weft_address *address)
+{
+	return !address->part[0] && !address->part[1] && address->part[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_waypoint(const struct weft_config *config,
+					const struct weft_address *address)
+{
+	if (is_unspecified(address))
+		return false;
+	return same_address(address, &config->waypoint4) ||
+	       same_address(address, &config->waypoint6);
+}
+
+static __always_inline enum outcome end(struct choice *choice, u32 reason, enum outcome outcome)
+{
+	choice->reason = reason;
+	return outcome;
+}
+
+static __always_inline enum outcome forward(u32 base, u32 columns, bool ipv4, struct choice *choice)
+{
+	struct weft_slot *slot;
+
+	if (!columns)
+		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
+	slot = pick(base, columns);
+	if (!slot)
+		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
+	if (slot->reject)
+		return end(choice, WEFT_SHARE_REJECTED, OUTCOME_REFUSE);
+	if (is_ipv4(&slot->address) != ipv4)
+		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
+	choice->address = slot->address;
+	choice->port = slot->port;
+	return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
+}
+
+static __always_inline enum outcome to_waypoint(const struct weft_config *config,
+						const struct weft_service *service, bool stream,
+						bool ipv4, struct choice *choice)
+{
+	choice->address = ipv4 ? config->waypoint4 : config->waypoint6;
+	choice->port = service->waypoint_port;
+	if (!stream || !choice->port || is_unspecified(&choice->address))
+		return end(choice, WEFT_WAYPOINT_LOST, OUTCOME_REFUSE);
+	return end(choice, WEFT_TO_WAYPOINT, OUTCOME_REWRITE);
+}
+
+/* A reason that is none can only be a broken word; it is counted as the plainest refusal. */
+static __always_inline enum outcome refuse(u32 reason, struct choice *choice)
+{
+	return end(choice, reason < WEFT_REASONS ? reason : WEFT_NO_BACKEND, OUTCOME_REFUSE);
+}
+
+static __always_inline enum outcome follow_word(const struct weft_config *config, u32 index,
+						bool deep, const struct weft_frontend *key,
+						struct choice *choice)
+{
+	u64 *row = word_row(2 * index + deep);
+	struct weft_service *service = service_row(index);
+	bool ipv4 = is_ipv4(&key->address);
+	u64 word;
+
+	if (!row || !service)
+		return end(choice, WEFT_NO_FRONTEND, OUTCOME_PASS);
+	word = READ_ONCE(*row);
+	choice->service_id = service->service_id;
+	switch (word >> 56) {
+	case WEFT_ACTION_FORWARD:
+		return forward(word, (word >> 32) & 0xffffff, ipv4, choice);
+	case WEFT_ACTION_WAYPOINT:
+		return to_waypoint(config, service, key->protocol == IPPROTO_TCP, ipv4, choice);
+	case WEFT_ACTION_REJECT:
+		return refuse(word, choice);
+	default:
+		return end(choice, WEFT_PASSED, OUTCOME_PASS);
+	}
+}
+
+static __always_inline enum outcome decide_unknown(const struct weft_config *config,
+						   struct choice *choice)
+{
+	if (config->unknown_pod == WEFT_UNKNOWN_REJECT)
+		return end(choice, WEFT_UNKNOWN_POD_REJECTED, OUTCOME_DENY);
+	return end(choice, WEFT_UNKNOWN_POD, OUTCOME_PASS);
+}
+
+/* `key` is the destination; its namespace is filled in here. Nobody dials the waypoint itself. */
+static __always_inline enum outcome decide(struct weft_frontend *key, struct choice *choice)
+{
+	struct weft_config *config = current_config();
+	struct client client = {};
+	u32 index = WEFT_NO_INDEX;
+
+	if (!config)
+		return end(choice, WEFT_UNKNOWN_POD, OUTCOME_PASS);
+	if (is_waypoint(config, &key->address))
+		return end(choice, WEFT_WAYPOINT_DIALLED, OUTCOME_DENY);
+	if (!find_client(config, &client))
+		return decide_unknown(config, choice);
+	if (client.mode == WEFT_MODE_NONE)
+		return end(choice, WEFT_NOT_ENROLLED, OUTCOME_PASS);
+	choice->client = client.namespace_id;
+	if (client.flags & WEFT_POD_CONSUMER_ROUTES) {
+		key->namespace_id = client.namespace_id;
+		index = find_frontend(key);
+		key->namespace_id = 0;
+	}
+	if (index == WEFT_NO_INDEX)
+		index = find_frontend(key);
+	if (index == WEFT_NO_INDEX)
+		return end(choice, WEFT_NO_FRONTEND, OUTCOME_PASS);
+	return follow_word(config, index, client.mode != WEFT_MODE_L4, key, choice);
+}
+
+#endif

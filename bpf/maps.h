@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The maps, and the only calls of BCC's map methods: BCC rewrites these to helper calls, but not
+ * inside macros. Whoever compiles weft with another compiler replaces this file.
+ *
+ * WEFT_TABLES and WEFT_SOCKETS are the folders of bpffs where the maps are pinned; the loader
+ * defines them.
+ */
+#ifndef WEFT_MAPS_H
+#define WEFT_MAPS_H
+
+#include "abi.h"
+#include "compat.h"
+
+#define WEFT_TABLE(type, key, value, name, capacity, flags)                                        \
+	BPF_F_TABLE(type ":" WEFT_TABLES "/" #name, key, value, name, capacity, flags)
+
+WEFT_TABLE("array", u32, struct weft_config, weft_config, WEFT_CONFIGS, BPF_F_MMAPABLE);
+WEFT_TABLE("hash", u64, struct weft_pod, weft_pods, WEFT_PODS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("hash", struct weft_frontend, u64, weft_frontends, WEFT_FRONTENDS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("array", u32, u64, weft_words, WEFT_WORDS, BPF_F_MMAPABLE);
+WEFT_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
+WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
+WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASONS, 0);
+BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_peers", struct weft_udp_flow, struct weft_udp_peer,
+	    weft_udp_peers, WEFT_UDP_PEERS, 0);
+BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_sockets", int, struct weft_socket, weft_sockets, 0,
+	    BPF_F_NO_PREALLOC);
+
+static __always_inline struct weft_config *config_row(u32 row)
+{
+	return weft_config.lookup(&row);
+}
+
+static __always_inline struct weft_pod *pod_row(u64 cgroup_id)
+{
+	return weft_pods.lookup(&cgroup_id);
+}
+
+static __always_inline u64 *frontend_row(struct weft_frontend *key)
+{
+	return weft_frontends.lookup(key);
+}
+
+static __always_inline u64 *word_row(u32 number)
+{
+	return weft_words.lookup(&number);
+}
+
+static __always_inline struct weft_service *service_row(u32 index)
+{
+	return weft_services.lookup(&index);
+}
+
+static __always_inline struct weft_slot *slot_row(u32 slot)
+{
+	return weft_slots.lookup(&slot);
+}
+
+static __always_inline void count(u32 reason)
+{
+	u64 *counter = weft_counters.lookup(&reason);
+
+	if (counter)
+		*counter += 1;
+}
+
+static __always_inline struct weft_udp_peer *udp_peer_row(struct weft_udp_flow *flow)
+{
+	return weft_udp_peers.lookup(flow);
+}
+
+static __always_inline int udp_peer_write(struct weft_udp_flow *flow, struct weft_udp_peer *peer)
+{
+	return weft_udp_peers.update(flow, peer);
+}
+
+/* sk_storage in cgroup socket-address and sock_ops programs: kernel 5.8. */
+static __always_inline struct weft_socket *socket_row(void *sk)
+{
+	return weft_sockets.sk_storage_get(sk, NULL, 0);
+}
+
+static __always_inline struct weft_socket *socket_row_made(void *sk)
+{
+	return weft_sockets.sk_storage_get(sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline void socket_row_drop(void *sk)
+{
+	weft_sockets.sk_storage_delete(sk);
+}
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a rewritten socket remembers, so that its owner keeps seeing the frontend it asked for.
+ * State can be stale (connect(AF_UNSPEC) runs no program): it is used only where the address at
+ * hand is the backend it names.
+ */
+#ifndef WEFT_SOCKET_H
+#define WEFT_SOCKET_H
+
+#include "decide.h"
+
+/* A second connect on one descriptor overwrites the first. */
+static __always_inline void remember(void *sk, const struct weft_frontend *key,
+				     const struct choice *choice)
+{
+	struct weft_socket *row = socket_row_made(sk);
+
+	if (!row) {
+		count(WEFT_STATE_FAILED);
+		return;
+	}
+	row->original = key->address;
+	row->original_port = key->port;
+	row->backend = choice->address;
+	row->backend_port = choice->port;
+	row->service_id = choice->service_id;
+	row->client = choice->client;
+}
+
+/* A socket that now goes elsewhere, untranslated, must not keep its old name. */
+static __always_inline void forget(void *sk)
+{
+	if (socket_row(sk))
+		socket_row_drop(sk);
+}
+
+/* For unconnected UDP: replies are known by the socket and the backend. */
+static __always_inline void remember_peer(u64 cookie, const struct weft_frontend *key,
+					  const struct choice *choice)
+{
+	struct weft_udp_flow flow = {};
+	struct weft_udp_peer peer = {};
+
+	flow.cookie = cookie;
+	flow.backend = choice->address;
+	flow.port = choice->port;
+	peer.original = key->address;
+	peer.port = key->port;
+	if (udp_peer_write(&flow, &peer))
+		count(WEFT_STATE_FAILED);
+}
+
+/* Replaces a connected socket's backend by the frontend; false when `peer` is not that backend. */
+static __always_inline bool translate_connected(void *sk, struct weft_frontend *peer)
+{
+	struct weft_socket *row = socket_row(sk);
+
+	if (!row || row->backend_port != peer->port || !same_address(&row->backend, &peer->address))
+		return false;
+	peer->address = row->original;
+	peer->port = row->original_port;
+	return true;
+}
+
+static __always_inline bool translate_reply(u64 cookie, struct weft_frontend *peer)
+{
+	struct weft_udp_flow flow = {};
+	struct weft_udp_peer *row;
+
+	flow.cookie = cookie;
+	flow.backend = peer->address;
+	flow.port = peer->port;
+	row = udp_peer_row(&flow);
+	if (!row)
+		return false;
+	peer->address = row->original;
+	peer->port = row->port;
+	return true;
+}
+
+#endif

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * weft's programs: entry points only. All are attached to the kubelet's kubepods cgroup; all let
+ * the connection pass untouched where a lookup misses (DESIGN.md beside this file lists each).
+ */
+#include "abi.h"
+#include "compat.h"
+#include "maps.h"
+#include "client.h"
+#include "lookup.h"
+#include "select.h"
+#include "decide.h"
+#include "socket.h"
+
+static __always_inline void read_ip4(struct bpf_sock_addr *ctx, struct weft_frontend *key)
+{
+	key->address.part[2] = bpf_htonl(0xffff);
+	key->address.part[3] = ctx->user_ip4;
+	key->port = bpf_ntohs(ctx->user_port);
+	key->protocol = ctx->protocol;
+}
+
+static __always_inline void read_ip6(struct bpf_sock_addr *ctx, struct weft_frontend *key)
+{
+	key->address.part[0] = ctx->user_ip6[0];
+	key->address.part[1] = ctx->user_ip6[1];
+	key->address.part[2] = ctx->user_ip6[2];
+	key->address.part[3] = ctx->user_ip6[3];
+	key->port = bpf_ntohs(ctx->user_port);
+	key->protocol = ctx->protocol;
+}
+
+static __always_inline void write_ip4(struct bpf_sock_addr *ctx, const struct weft_address *address,
+				      u16 port)
+{
+	WRITE_ONCE(ctx->user_ip4, address->part[3]);
+	WRITE_ONCE(ctx->user_port, bpf_htons(port));
+}
+
+static __always_inline void write_ip6(struct bpf_sock_addr *ctx, const struct weft_address *address,
+				      u16 port)
+{
+	WRITE_ONCE(ctx->user_ip6[0], address->part[0]);
+	WRITE_ONCE(ctx->user_ip6[1], address->part[1]);
+	WRITE_ONCE(ctx->user_ip6[2], address->part[2]);
+	WRITE_ONCE(ctx->user_ip6[3], address->part[3]);
+	WRITE_ONCE(ctx->user_port, bpf_htons(port));
+}
+
+static __always_inline bool is_ours(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
+}
+
+/* What the program returns: 1 goes on; 0 fails with EPERM, or with what bpf_set_retval said. */
+static __always_inline int verdict(enum outcome outcome)
+{
+	/* bpf_set_retval in these programs: kernel 5.18. */
+	if (outcome == OUTCOME_REFUSE)
+		bpf_set_retval(-ECONNREFUSED);
+	return outcome == OUTCOME_PASS || outcome == OUTCOME_REWRITE;
+}
+
+static __always_inline enum outcome connect(struct bpf_sock_addr *ctx, struct weft_frontend *key,
+					    struct choice *choice)
+{
+	enum outcome outcome = decide(key, choice);
+
+	count(choice->reason);
+	if (outcome == OUTCOME_REWRITE)
+		remember(ctx->sk, key, choice);
+	else
+		forget(ctx->sk);
+	return outcome;
+}
+
+static __always_inline enum outcome send(struct bpf_sock_addr *ctx, struct weft_frontend *key,
+					 struct choice *choice)
+{
+	enum outcome outcome = decide(key, choice);
+
+	count(choice->reason);
+	if (outcome == OUTCOME_REWRITE)
+		remember_peer(bpf_get_socket_cookie(ctx), key, choice);
+	return outcome;
+}
+
+static __always_inline bool receive(struct bpf_sock_addr *ctx, struct weft_frontend *peer)
+{
+	if (!translate_connected(ctx->sk, peer) &&
+	    !translate_reply(bpf_get_socket_cookie(ctx), peer))
+		return false;
+	count(WEFT_REPLY_TRANSLATED);
+	return true;
+}
+
+int weft_connect4(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend key = {};
+	struct choice choice = {};
+	enum outcome outcome;
+
+	if (!is_ours(ctx))
+		return 1;
+	read_ip4(ctx, &key);
+	outcome = connect(ctx, &key, &choice);
+	if (outcome == OUTCOME_REWRITE)
+		write_ip4(ctx, &choice.address, choice.port);
+	return verdict(outcome);
+}
+
+int weft_connect6(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend key = {};
+	struct choice choice = {};
+	enum outcome outcome;
+
+	if (!is_ours(ctx))
+		return 1;
+	read_ip6(ctx, &key);
+	outcome = connect(ctx, &key, &choice);
+	if (outcome == OUTCOME_REWRITE)
+		write_ip6(ctx, &choice.address, choice.port);
+	return verdict(outcome);
+}
+
+/* Also runs for v4-mapped destinations of AF_INET6 sockets. */
+int weft_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend key = {};
+	struct choice choice = {};
+	enum outcome outcome;
+
+	if (!is_ours(ctx))
+		return 1;
+	read_ip4(ctx, &key);
+	outcome = send(ctx, &key, &choice);
+	if (outcome == OUTCOME_REWRITE)
+		write_ip4(ctx, &choice.address, choice.port);
+	return verdict(outcome);
+}
+
+int weft_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend key = {};
+	struct choice choice = {};
+	enum outcome outcome;
+
+	if (!is_ours(ctx))
+		return 1;
+	read_ip6(ctx, &key);
+	outcome = send(ctx, &key, &choice);
+	if (outcome == OUTCOME_REWRITE)
+		write_ip6(ctx, &choice.address, choice.port);
+	return verdict(outcome);
+}
+
+/* recvmsg and getpeername cannot refuse: the verifier wants 1. Both run for connected UDP, too. */
+int weft_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend peer = {};
+
+	read_ip4(ctx, &peer);
+	if (receive(ctx, &peer))
+		write_ip4(ctx, &peer.address, peer.port);
+	return 1;
+}
+
+/* Also runs for what an AF_INET6 socket receives from a v4-mapped address. */
+int weft_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend peer = {};
+
+	read_ip6(ctx, &peer);
+	if (receive(ctx, &peer))
+		write_ip6(ctx, &peer.address, peer.port);
+	return 1;
+}
+
+int weft_getpeername4(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend peer = {};
+
+	read_ip4(ctx, &peer);
+	if (translate_connected(ctx->sk, &peer))
+		write_ip4(ctx, &peer.address, peer.port);
+	return 1;
+}
+
+int weft_getpeername6(struct bpf_sock_addr *ctx)
+{
+	struct weft_frontend peer = {};
+
+	read_ip6(ctx, &peer);
+	if (translate_connected(ctx->sk, &peer))
+		write_ip6(ctx, &peer.address, peer.port);
+	return 1;
+}
+
+/* Counts how rewritten connections begin and end. Never RTT_CB: that would cost per packet. */
+int weft_sock_ops(struct bpf_sock_ops *ctx)
+{
+	void *sk = ctx->sk;
+
+	if (ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && ctx->op != BPF_SOCK_OPS_STATE_CB)
+		return 1;
+	if (!sk || !socket_row(sk))
+		return 1;
+	if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB) {
+		count(WEFT_ESTABLISHED);
+		bpf_sock_ops_cb_flags_set(ctx,
+					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	} else if (ctx->args[1] == BPF_TCP_CLOSE) {
+		count(WEFT_CLOSED);
+	}
+	return 1;
+}
