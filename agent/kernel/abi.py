@@ -1,0 +1,202 @@
+"""The bytes of every kernel table: `bpf/abi.h` says the same in C, and a test compares both with the kernel's BTF.
+
+Numbers are in the byte order of the machine, addresses in network order. Words and frontend values are single u64s,
+because the kernel reads them by one load.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from agent.plan.tables import (
+    Action,
+    Config,
+    FrontendKey,
+    Mode,
+    PodFlag,
+    PodRow,
+    Protocol,
+    ServiceRow,
+    Slot,
+    UnknownPodPolicy,
+    Word,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+U32 = struct.Struct("=I")
+U64 = struct.Struct("=Q")
+CONFIG = struct.Struct("=Q16s16sIIII")
+POD = struct.Struct("=QIIQ")
+FRONTEND = struct.Struct("=Q16sHB5x")
+SERVICE = struct.Struct("=QIH2x")
+SLOT = struct.Struct("=16sHHIQ")
+SOCKET = struct.Struct("=16s16sHH4xQQ16x")
+UDP_FLOW = struct.Struct("=Q16sH6x")
+UDP_PEER = struct.Struct("=16sH6x8x")
+
+PODS = 4096
+FRONTENDS = 65536
+WORDS = 2 * FRONTENDS
+SERVICES = 65536
+SLOTS = 262144
+UDP_PEERS = 65536
+MAX_LEVELS = 8
+
+_FRONTEND_WORDS = struct.Struct("=4Q")
+_MASK = (1 << 64) - 1
+_COUNT_LIMIT = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One map: its key, its value and how many rows it has room for (0: as many as there are sockets)."""
+
+    name: str
+    key: struct.Struct
+    value: struct.Struct
+    capacity: int
+
+    def __str__(self) -> str:
+        """What must not change under a running datapath."""
+        return f"{self.name} {self.key.format} {self.value.format} {self.capacity}"
+
+
+TABLES = (
+    Layout("weft_config", U32, CONFIG, 2),
+    Layout("weft_pods", U64, POD, PODS),
+    Layout("weft_frontends", FRONTEND, U64, FRONTENDS),
+    Layout("weft_words", U32, U64, WORDS),
+    Layout("weft_services", U32, SERVICE, SERVICES),
+    Layout("weft_slots", U32, SLOT, SLOTS),
+    Layout("weft_counters", U32, U64, 16),
+)
+SOCKET_MAPS = (
+    Layout("weft_udp_peers", UDP_FLOW, UDP_PEER, UDP_PEERS),
+    Layout("weft_sockets", U32, SOCKET, 0),
+)
+LAYOUT_HASH = hashlib.sha256("\n".join(map(str, TABLES)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[K, V]):
+    """How the rows of one table become bytes. A value's bytes can depend on its key (fingerprint, cgroup id)."""
+
+    layout: Layout
+    encode_key: Callable[[K], bytes]
+    decode_key: Callable[[bytes], K]
+    encode_value: Callable[[K, V], bytes]
+    decode_value: Callable[[bytes], V]
+
+
+def fingerprint(key: bytes) -> int:
+    """32 bits of a frontend key's 32 bytes, as `fingerprint()` in bpf/lookup.h mixes them."""
+    mixed = 0xCBF29CE484222325
+    for word in _FRONTEND_WORDS.unpack(key):
+        mixed = ((mixed ^ word) * 0x9E3779B97F4A7C15) & _MASK
+        mixed ^= mixed >> 32
+    return mixed & 0xFFFFFFFF
+
+
+def pack_word(word: Word) -> int:
+    """A word as its u64. Raises `ValueError` when a part does not fit."""
+    if not (0 <= word.base < 1 << 32 and 0 <= word.count < _COUNT_LIMIT):
+        raise ValueError(f"a word has room for a base of 32 and a count of 24 bits: {word}")
+    return word.base | word.count << 32 | word.action << 56
+
+
+def unpack_word(value: int) -> Word:
+    """The inverse of `pack_word`; an unknown action reads as PASS, as it does in the kernel."""
+    action = value >> 56
+    known = Action(action) if action < len(Action) else Action.PASS
+    return Word(known, value & 0xFFFFFFFF, value >> 32 & (_COUNT_LIMIT - 1))
+
+
+def encode_config(config: Config, epoch: int) -> bytes:
+    """A row of `weft_config`; the row with the greater epoch is in force."""
+    levels = config.first_level, config.last_level
+    return CONFIG.pack(epoch, config.waypoint4, config.waypoint6, *levels, config.unknown_pod, 0)
+
+
+def decode_config(row: bytes) -> tuple[int, Config]:
+    """The epoch and the configuration of a row."""
+    epoch, waypoint4, waypoint6, first, last, unknown, _ = CONFIG.unpack(row)
+    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown))
+
+
+def encode_frontend_key(key: FrontendKey) -> bytes:
+    """A key of `weft_frontends`."""
+    return FRONTEND.pack(key.namespace_id, key.address, key.port, key.protocol)
+
+
+def decode_frontend_key(row: bytes) -> FrontendKey:
+    """The inverse of `encode_frontend_key`."""
+    namespace_id, address, port, protocol = FRONTEND.unpack(row)
+    return FrontendKey(namespace_id, address, port, Protocol(protocol))
+
+
+def encode_frontend(key: FrontendKey, index: int) -> bytes:
+    """Index (low half) and fingerprint (high half) in one u64."""
+    return U64.pack(index | fingerprint(encode_frontend_key(key)) << 32)
+
+
+def decode_frontend(row: bytes) -> int:
+    """The index alone."""
+    return int(U64.unpack(row)[0] & 0xFFFFFFFF)
+
+
+def encode_pod(cgroup_id: int, row: PodRow) -> bytes:
+    """A pod's row repeats its key, which readers check last."""
+    return POD.pack(row.namespace_id, row.mode, row.flags, cgroup_id)
+
+
+def decode_pod(row: bytes) -> PodRow:
+    """The inverse of `encode_pod`."""
+    namespace_id, mode, flags, _ = POD.unpack(row)
+    return PodRow(namespace_id, Mode(mode), PodFlag(flags))
+
+
+def encode_service(_index: int, row: ServiceRow) -> bytes:
+    """A row of `weft_services`."""
+    return SERVICE.pack(row.service_id, row.affinity_seconds, row.waypoint_port)
+
+
+def decode_service(row: bytes) -> ServiceRow:
+    """The inverse of `encode_service`."""
+    service_id, affinity_seconds, waypoint_port = SERVICE.unpack(row)
+    return ServiceRow(service_id, waypoint_port, affinity_seconds)
+
+
+def encode_slot(_number: int, slot: Slot) -> bytes:
+    """A row of `weft_slots`."""
+    return SLOT.pack(slot.address, slot.port, slot.reject, slot.alias, slot.threshold)
+
+
+def decode_slot(row: bytes) -> Slot:
+    """The inverse of `encode_slot`."""
+    address, port, reject, alias, threshold = SLOT.unpack(row)
+    return Slot(address, port, bool(reject), alias, threshold)
+
+
+def _encode_number(number: int) -> bytes:
+    return U32.pack(number)
+
+
+def _decode_number(row: bytes) -> int:
+    return int(U32.unpack(row)[0])
+
+
+LAYOUTS = {layout.name: layout for layout in (*TABLES, *SOCKET_MAPS)}
+POD_CODEC: Codec[int, PodRow] = Codec(
+    LAYOUTS["weft_pods"], U64.pack, lambda row: int(U64.unpack(row)[0]), encode_pod, decode_pod
+)
+FRONTEND_CODEC: Codec[FrontendKey, int] = Codec(
+    LAYOUTS["weft_frontends"], encode_frontend_key, decode_frontend_key, encode_frontend, decode_frontend
+)
+SERVICE_CODEC: Codec[int, ServiceRow] = Codec(
+    LAYOUTS["weft_services"], _encode_number, _decode_number, encode_service, decode_service
+)
+SLOT_CODEC: Codec[int, Slot] = Codec(LAYOUTS["weft_slots"], _encode_number, _decode_number, encode_slot, decode_slot)

@@ -1,0 +1,126 @@
+"""Pod cgroups: the directories that the kubelet makes before the first container of a pod starts."""
+
+import asyncio
+import ctypes
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from agent.model.change import Delete, Upsert
+from agent.model.facts import PodCgroup
+
+# What of linux/inotify.h is asked for: entries made, gone or renamed, and the end of the folder itself.
+_CREATE, _DELETE, _MOVED_FROM, _MOVED_TO, _DELETE_SELF, _ONLYDIR = 0x100, 0x200, 0x40, 0x80, 0x400, 0x01000000
+_EVENTS = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO | _DELETE_SELF | _ONLYDIR
+_READ_SIZE = 65536
+# cgroupfs: pod<uid>; systemd: kubepods-burstable-pod<uid with _ for ->.slice
+_POD = re.compile(r"(?:kubepods(?:-besteffort|-burstable)?-)?pod([0-9a-f_-]+)(?:\.slice)?")
+_QOS = re.compile(r"(?:kubepods-)?(?:besteffort|burstable)(?:\.slice)?")
+
+
+def levels(root: Path) -> tuple[int, int]:
+    """First and last level where pods can be below the kubepods folder `root`; the root of cgroup v2 is level 0.
+
+    Guaranteed pods are one level below it, the others are in the folder of their quality of service.
+    """
+    mount = next(folder for folder in (root, *root.parents) if os.path.ismount(folder))
+    own = len(root.parts) - len(mount.parts)
+    return own + 1, own + 2
+
+
+def _folders(parent: Path) -> list[os.DirEntry[str]]:
+    """The folders below `parent`; none when it is gone."""
+    try:
+        with os.scandir(parent) as entries:
+            return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _parents(root: Path) -> list[Path]:
+    """Where pod folders can be."""
+    return [root, *(Path(entry.path) for entry in _folders(root) if _QOS.fullmatch(entry.name))]
+
+
+def _pods_in(parent: Path) -> Iterator[PodCgroup]:
+    for entry in _folders(parent):
+        if found := _POD.fullmatch(entry.name):
+            yield PodCgroup(found[1].replace("_", "-"), entry.inode())
+
+
+def find_pod_cgroups(root: Path) -> dict[str, PodCgroup]:
+    """Every pod cgroup below `root`, by the pod's uid (a static pod's folder bears its configuration's hash)."""
+    return {pod.pod_uid: pod for parent in _parents(root) for pod in _pods_in(parent)}
+
+
+def difference(before: dict[str, PodCgroup], after: dict[str, PodCgroup]) -> list[Upsert | Delete]:
+    """The changes that lead from one scan to the next. A folder made anew has another inode: that is an upsert."""
+    gone = [Delete(pod.key) for uid, pod in before.items() if uid not in after]
+    return [*gone, *(Upsert(pod) for uid, pod in after.items() if before.get(uid) != pod)]
+
+
+class _Watch:
+    """An inotify instance in an event loop: it says that something happened, not what; a scan finds out."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._check(self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._event = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._fd, self._event.set)
+
+    def _check(self, result: int) -> int:
+        if result < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, f"inotify: {os.strerror(error)}")
+        return result
+
+    def add(self, folder: Path) -> None:
+        """Watch a folder, again or anew; one that is gone is no error, its parent will tell."""
+        try:
+            self._check(self._library.inotify_add_watch(self._fd, os.fsencode(folder), _EVENTS))
+        except FileNotFoundError:
+            return
+
+    async def wait(self) -> None:
+        """Until something happened since the last call."""
+        await self._event.wait()
+        self._event.clear()
+        os.read(self._fd, _READ_SIZE)
+
+    def close(self) -> None:
+        """Forget all watches."""
+        asyncio.get_running_loop().remove_reader(self._fd)
+        os.close(self._fd)
+
+
+def _watched(root: Path) -> list[Path]:
+    """What to watch: the folders where pods can be, or the nearest one that exists above them."""
+    if root.is_dir():
+        return [root.parent, *_parents(root)]
+    return [next(folder for folder in root.parents if folder.is_dir())]
+
+
+async def watch_pod_cgroups(root: Path) -> AsyncIterator[list[Upsert | Delete]]:
+    """Pod cgroups that are there, and then each change. The first list is everything there was, perhaps nothing.
+
+    `root` may appear later. Watches are set before each scan, so nothing made in between is missed. Raises `OSError`.
+    """
+    watch = _Watch()
+    known: dict[str, PodCgroup] = {}
+    first = True
+    try:
+        while True:
+            folders = _watched(root)
+            for folder in folders:
+                watch.add(folder)
+            found = find_pod_cgroups(root)
+            changes = difference(known, found)
+            known = found
+            if changes or first:
+                yield changes
+            first = False
+            if _watched(root) == folders:
+                await watch.wait()
+    finally:
+        watch.close()

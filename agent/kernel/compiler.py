@@ -1,0 +1,82 @@
+"""BCC, without kernel headers. Imported by the loader's child process only: it maps LLVM, some 120 MB.
+
+BCC 0.26 brings linux/bpf.h and its own helpers, but insists on a kernel source tree; these nine small files are one.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from agent.kernel.programs import Program
+
+_DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages"
+_INTEGERS = "".join(
+    f"typedef {sign}{base} __{letter}{bits};\ntypedef {sign}{base} {letter}{bits};\n"
+    for bits, base in ((8, "char"), (16, "short"), (32, "int"), (64, "long long"))
+    for letter, sign in (("s", "signed "), ("u", "unsigned "))
+)
+_TYPES = (
+    _INTEGERS
+    + "".join(f"typedef __u{bits} __{order}{bits};\n" for bits in (16, 32, 64) for order in ("be", "le"))
+    + "typedef __u16 __sum16;\ntypedef __u32 __wsum;\ntypedef _Bool bool;\n"
+    + "typedef unsigned long size_t;\ntypedef unsigned long uintptr_t;\n"
+    + "#define __aligned_u64 __u64 __attribute__((aligned(8)))\n#define true 1\n#define false 0\n"
+    + "enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17 };\n"
+)
+_STUB_TREE = {
+    "linux/kconfig.h": "#define CONFIG_BPF_SYSCALL 1\n#define CONFIG_64BIT 1\n",
+    "linux/types.h": _TYPES,
+    "linux/version.h": "#define LINUX_VERSION_CODE 0\n#define KERNEL_VERSION(a, b, c) 0\n",
+    "linux/bpf_common.h": "",
+    "linux/log2.h": "",
+    "asm/page.h": "",
+    "uapi/linux/bpf.h": "",
+    "uapi/linux/if_packet.h": "",
+    "uapi/linux/if_ether.h": "",
+}
+
+
+class LoadError(Exception):
+    """The programs could not be loaded; the message is one sentence for the operator."""
+
+
+@contextmanager
+def _stub_tree() -> Iterator[None]:
+    with TemporaryDirectory(prefix="weft-stub-") as folder:
+        for name, text in _STUB_TREE.items():
+            path = Path(folder, "include", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        os.environ["BCC_KERNEL_SOURCE"] = folder
+        yield
+
+
+def compile_and_load(source: str, defines: Mapping[str, str], programs: Sequence[Program]) -> dict[str, int]:
+    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError.
+
+    What the compiler or the verifier had to say is on standard error.
+    """
+    sys.path.append(_DEBIAN_PACKAGES)
+    try:
+        from bcc import BPF  # noqa: PLC0415 - only here, only in the child
+    except ImportError as error:
+        raise LoadError(f"the BPF compiler is missing, install python3-bpfcc: {error}") from error
+    with _stub_tree():
+        try:
+            module = BPF(text=source.encode(), cflags=[f'-D{name}="{value}"' for name, value in defines.items()])
+        except Exception as error:  # BCC raises no narrower type
+            raise LoadError("the BPF programs do not compile") from error
+    return {program.name: _load(module, program) for program in programs}
+
+
+def _load(module: object, program: Program) -> int:
+    try:
+        function = module.load_func(  # type: ignore[attr-defined]
+            program.name, program.program_type, attach_type=program.attach_type
+        )
+    except Exception as error:  # BCC raises no narrower type
+        raise LoadError(f"the kernel refused {program.name}, whose hook needs Linux {program.since}") from error
+    return int(function.fd)

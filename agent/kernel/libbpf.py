@@ -1,0 +1,149 @@
+"""The part of libbpf that weft uses, typed. Every failure is an `OSError` with the kernel's errno.
+
+libbpf 1.x returns a negative errno. Batch calls need kernel 5.6, cgroup links 5.7.
+"""
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import ENOENT, ENOSPC
+from functools import cache
+from pathlib import Path
+
+ANY = 0
+_CALLS = (
+    "bpf_link_create",
+    "bpf_link_update",
+    "bpf_obj_pin",
+    "bpf_obj_get",
+    "bpf_obj_get_info_by_fd",
+    "bpf_map_lookup_elem",
+    "bpf_map_update_elem",
+    "bpf_map_delete_elem",
+    "bpf_map_lookup_batch",
+    "bpf_map_update_batch",
+)
+# struct bpf_link_info for a cgroup link, struct bpf_prog_info up to its id (linux/bpf.h).
+_LINK_INFO = struct.Struct("=III4xQI12x")
+_PROG_INFO = struct.Struct("=II")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """A cgroup link: what it runs and where. `cgroup_id` is 0 once that cgroup is gone."""
+
+    link_id: int
+    program_id: int
+    cgroup_id: int
+    attach_type: int
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    for name in _CALLS:
+        getattr(library, name).restype = ctypes.c_int
+    return library
+
+
+def _call(name: str, *args: object, subject: object = None) -> int:
+    result = int(getattr(_library(), name)(*args))
+    if result < 0:
+        text = f"{name}: {os.strerror(-result)}"
+        raise OSError(-result, f"{text} ({subject})" if subject else text)
+    return result
+
+
+def pin(fd: int, path: Path) -> None:
+    """Make a BPF object outlive this process."""
+    _call("bpf_obj_pin", fd, os.fsencode(path), subject=path)
+
+
+def get(path: Path) -> int:
+    """A new descriptor of the object pinned at `path`."""
+    return _call("bpf_obj_get", os.fsencode(path), subject=path)
+
+
+def link_create(program: int, target: int, attach_type: int) -> int:
+    """Attach a program to a cgroup. A link allows other programs beside and below it (BPF_F_ALLOW_MULTI)."""
+    return _call("bpf_link_create", program, target, attach_type, None)
+
+
+def link_update(link: int, program: int) -> None:
+    """Put another program in the place of a link's, in one step."""
+    _call("bpf_link_update", link, program, None)
+
+
+def _info(fd: int, layout: struct.Struct) -> tuple[int, ...]:
+    buffer = ctypes.create_string_buffer(layout.size)
+    length = ctypes.c_uint32(layout.size)
+    _call("bpf_obj_get_info_by_fd", fd, buffer, ctypes.byref(length))
+    return layout.unpack(buffer.raw)
+
+
+def link_info(link: int) -> LinkInfo:
+    """What a cgroup link runs, and at which cgroup."""
+    _, link_id, program_id, cgroup_id, attach_type = _info(link, _LINK_INFO)
+    return LinkInfo(link_id, program_id, cgroup_id, attach_type)
+
+
+def program_id(program: int) -> int:
+    """The kernel's number of a loaded program."""
+    return _info(program, _PROG_INFO)[1]
+
+
+def lookup(table: int, key: bytes, size: int) -> bytes:
+    """One value of `size` bytes. For a per-CPU map that is 8 bytes, times the possible CPUs."""
+    buffer = ctypes.create_string_buffer(size)
+    _call("bpf_map_lookup_elem", table, key, buffer)
+    return buffer.raw
+
+
+def update(table: int, key: bytes, value: bytes) -> None:
+    """Write one row."""
+    _call("bpf_map_update_elem", table, key, value, ctypes.c_uint64(ANY))
+
+
+def delete(table: int, key: bytes) -> None:
+    """Delete one row; that it is not there is a success."""
+    try:
+        _call("bpf_map_delete_elem", table, key)
+    except OSError as error:
+        if error.errno != ENOENT:
+            raise
+
+
+def update_batch(table: int, keys: bytes, values: bytes, count: int) -> None:
+    """Write `count` rows in order; those before the one that failed are written."""
+    number = ctypes.c_uint32(count)
+    if count:
+        _call("bpf_map_update_batch", table, keys, values, ctypes.byref(number), None)
+
+
+def lookup_batches(table: int, key_size: int, value_size: int, chunk: int) -> Iterator[tuple[bytes, bytes]]:
+    """All rows as runs of keys and values, `chunk` rows at most in each.
+
+    A hash table's rows come bucket by bucket, so `chunk` must hold the largest bucket; it is doubled when it does not.
+    """
+    position = ctypes.create_string_buffer(max(key_size, 4))
+    start = None
+    while True:
+        keys, values = ctypes.create_string_buffer(chunk * key_size), ctypes.create_string_buffer(chunk * value_size)
+        number = ctypes.c_uint32(chunk)
+        out = ctypes.create_string_buffer(position.raw, len(position))
+        try:
+            _call("bpf_map_lookup_batch", table, start, out, keys, values, ctypes.byref(number), None)
+            last = False
+        except OSError as error:
+            if error.errno == ENOSPC:
+                chunk *= 2
+                continue
+            if error.errno != ENOENT:
+                raise
+            last = True
+        yield keys.raw[: number.value * key_size], values.raw[: number.value * value_size]
+        if last:
+            return
+        start = position = out

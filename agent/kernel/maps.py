@@ -1,0 +1,180 @@
+"""The pinned tables as `reconcile.driver` wants them. Needs no BCC: only descriptors of pinned maps."""
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from agent.kernel import abi, libbpf
+from agent.kernel.abi import Codec, Layout
+from agent.kernel.programs import Pins
+from agent.plan.tables import Action, Config, FrontendKey, PodRow, Reason, ServiceRow, Slot, Word
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_CHUNK = 4096
+_POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
+
+
+def _split(rows: bytes, size: int) -> Iterator[bytes]:
+    return (rows[at : at + size] for at in range(0, len(rows), size))
+
+
+class HashTable(Generic[K, V]):
+    """A hash map: rows come and go."""
+
+    def __init__(self, fd: int, codec: Codec[K, V]) -> None:
+        self._fd = fd
+        self._codec = codec
+        self.name = codec.layout.name
+        self.capacity = codec.layout.capacity
+
+    def load(self) -> dict[K, V]:
+        """Every row, by batches; a row that moves meanwhile can be missed."""
+        codec, layout = self._codec, self._codec.layout
+        sizes = layout.key.size, layout.value.size
+        return {
+            codec.decode_key(key): codec.decode_value(value)
+            for keys, values in libbpf.lookup_batches(self._fd, *sizes, _CHUNK)
+            for key, value in zip(_split(keys, sizes[0]), _split(values, sizes[1]), strict=True)
+        }
+
+    def upsert(self, rows: Mapping[K, V]) -> None:
+        """Write rows in order; `E2BIG` when the table is full, with the rows before that one written."""
+        keys = b"".join(map(self._codec.encode_key, rows))
+        values = b"".join(self._codec.encode_value(key, row) for key, row in rows.items())
+        libbpf.update_batch(self._fd, keys, values, len(rows))
+
+    def delete(self, keys: Iterable[K]) -> None:
+        """Delete rows; one that is not there is a success."""
+        for key in keys:
+            libbpf.delete(self._fd, self._codec.encode_key(key))
+
+
+class ArrayTable(HashTable[int, V]):
+    """An array: every row always exists, all zero where there is none."""
+
+    def load(self) -> dict[int, V]:
+        """Every row that is not all zero; empty stretches are skipped as a whole."""
+        layout = self._codec.layout
+        found: dict[int, V] = {}
+        start = 0
+        for _, values in libbpf.lookup_batches(self._fd, 4, layout.value.size, _CHUNK):
+            if values.strip(b"\0"):
+                rows = enumerate(_split(values, layout.value.size), start)
+                found.update((number, self._codec.decode_value(row)) for number, row in rows if any(row))
+            start += len(values) // layout.value.size
+        return found
+
+    def delete(self, keys: Iterable[int]) -> None:
+        """Write zeros."""
+        numbers = list(keys)
+        zeros = bytes(self._codec.layout.value.size) * len(numbers)
+        libbpf.update_batch(self._fd, b"".join(map(self._codec.encode_key, numbers)), zeros, len(numbers))
+
+
+class WordTable:
+    """The decision words, written through shared memory: each is one aligned store of eight bytes, never half done."""
+
+    def __init__(self, fd: int) -> None:
+        layout = abi.LAYOUTS["weft_words"]
+        self.name = layout.name
+        self.capacity = layout.capacity
+        self._memory = _map_memory(fd, layout)
+
+    def load(self) -> dict[int, Word]:
+        """Every word that is not zero."""
+        return {number: abi.unpack_word(value) for number, value in enumerate(self._memory.tolist()) if value}
+
+    def upsert(self, rows: Mapping[int, Word]) -> None:
+        """Store words in order."""
+        for number, word in rows.items():
+            self._memory[number] = abi.pack_word(word)
+
+    def delete(self, keys: Iterable[int]) -> None:
+        """Store zeros: the kernel lets these connections pass."""
+        self.upsert(dict.fromkeys(keys, Word(Action.PASS)))
+
+
+def _map_memory(fd: int, layout: Layout) -> "memoryview[int]":
+    """An array map as u64s. It stays mapped for as long as the view lives, whatever becomes of the descriptor."""
+    size = layout.capacity * layout.value.size
+    pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    return memoryview(mmap.mmap(fd, pages))[:size].cast("Q")
+
+
+class ConfigRows:
+    """Two rows, of which the one with the greater epoch is in force: a change is the one store of an epoch."""
+
+    def __init__(self, fd: int) -> None:
+        self._memory = _map_memory(fd, abi.LAYOUTS["weft_config"])
+        self._width = abi.CONFIG.size // 8
+
+    def _current(self) -> int:
+        return 0 if self._memory[0] > self._memory[self._width] else 1
+
+    def read(self) -> tuple[int, Config]:
+        """The epoch and the configuration in force; epoch 0 is a fresh map."""
+        start = self._current() * self._width
+        return abi.decode_config(self._memory[start : start + self._width].tobytes())
+
+    def write(self, config: Config) -> None:
+        """Fill the row that is not in force, and then say that it is."""
+        epoch, start = self.read()[0], (1 - self._current()) * self._width
+        words = memoryview(abi.encode_config(config, epoch + 1)).cast("Q")
+        for offset in reversed(range(self._width)):
+            self._memory[start + offset] = words[offset]
+
+
+def _possible_cpus() -> int:
+    """A per-CPU value has one part for each of them, also for those that are not there."""
+    return int(_POSSIBLE_CPUS.read_text().strip().rsplit("-", 1)[-1].rsplit(",", 1)[-1]) + 1
+
+
+class PinnedKernel:
+    """The tables of one node, by their pins. Implements `reconcile.driver.Kernel`; close it when done."""
+
+    def __init__(self, pins: Path) -> None:
+        with ExitStack() as opened:
+            fds = {layout.name: _open(pins, layout, opened) for layout in abi.TABLES}
+            self.pods: HashTable[int, PodRow] = HashTable(fds["weft_pods"], abi.POD_CODEC)
+            self.frontends: HashTable[FrontendKey, int] = HashTable(fds["weft_frontends"], abi.FRONTEND_CODEC)
+            self.words = WordTable(fds["weft_words"])
+            self.services: ArrayTable[ServiceRow] = ArrayTable(fds["weft_services"], abi.SERVICE_CODEC)
+            self.slots: ArrayTable[Slot] = ArrayTable(fds["weft_slots"], abi.SLOT_CODEC)
+            self._config = ConfigRows(fds["weft_config"])
+            self._counters = fds["weft_counters"]
+            self._cpus = _possible_cpus()
+            self._open = opened.pop_all()
+
+    def configure(self, config: Config) -> None:
+        """Replace the node's configuration: readers see the old one or the new one."""
+        self._config.write(config)
+
+    def configuration(self) -> Config:
+        """The configuration in force."""
+        return self._config.read()[1]
+
+    def counters(self) -> dict[Reason, int]:
+        """Decisions so far by reason, summed over CPUs."""
+        size = 8 * self._cpus
+        rows = {reason: libbpf.lookup(self._counters, abi.U32.pack(reason), size) for reason in Reason}
+        return {reason: sum(memoryview(row).cast("Q")) for reason, row in rows.items()}
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._open.close()
+
+
+def _open(pins: Path, layout: Layout, stack: ExitStack) -> int:
+    fd = libbpf.get(Pins(pins).map_path(layout.name))
+    stack.callback(os.close, fd)
+    return fd
+
+
+def open_kernel(pins: Path) -> PinnedKernel:
+    """The tables that the loader pinned below `pins`. Raises `OSError` when there are none of this layout."""
+    return PinnedKernel(pins)
