@@ -95,6 +95,11 @@ class Core:
         """Whether the kernel is as it should be."""
         return self._adopted and self.datapath.pending == 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether an Envoy asks for its configuration."""
+        return self._ads.connected
+
     def wake(self) -> None:
         """Something outside changed: look at everything again, soon."""
         self._wake.set()

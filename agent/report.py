@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from agent.core import Core
 from agent.model.routes import ParentReference
-from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus
+from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, ResourceName
 from agent.plan.tables import Action, Reason, Slot, Word, address_text
 from agent.reconcile.frontends import Installed, frontend_key
 from agent.translate.slots import shares
@@ -97,4 +98,37 @@ def _condition(condition: Condition) -> Document:
         "reason": condition.reason,
         "message": condition.message,
         "observedGeneration": condition.observed_generation,
+    }
+
+
+def waypoint(core: Core, address: str | None, rejected: Mapping[ResourceName, str]) -> Document:
+    """The node's Envoy, as far as the agent knows it."""
+    return {
+        "address": address,
+        "connected": core.connected,
+        "lost": core.lost,
+        "listeners": [
+            {"name": name, "port": core.ports.by_listener.get(name), "ready": name in core.gate.ready}
+            for name in core.gate.listeners
+        ],
+        "rejected": {f"{name.kind.rpartition('.')[2]} {name.name}": text for name, text in rejected.items()},
+    }
+
+
+def status(core: Core, node: str, address: str | None, rejected: Mapping[ResourceName, str]) -> Document:
+    """Everything that `weft status` shows."""
+    fragments = list(core.fragments.values())
+    return {
+        "node": node,
+        "synced": core.synced,
+        "ready": core.ready,
+        "drift": core.drift,
+        "pods": pods(fragments),
+        "frontends": frontends(core.datapath.desired, core.datapath.installed),
+        "routes": routes(fragments),
+        "waypoint": waypoint(core, address, rejected),
+        "problems": sorted(str(problem) for problem in core.problems.values()),
+        "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
+        "failures": core.failures,
+        "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in core.datapath.fill.items()},
     }

@@ -9,6 +9,7 @@ from agent.plan.tables import UnknownPodPolicy
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
 PINS = "bpf"
+XDS_SOCKET = "xds.sock"
 CGROUP2_MOUNTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
@@ -40,7 +41,7 @@ class Settings:
     @property
     def xds_socket(self) -> Path:
         """Where Envoy asks for its configuration. No pod can reach it."""
-        return self.state / "xds.sock"
+        return self.state / XDS_SOCKET
 
     @property
     def status_socket(self) -> Path:

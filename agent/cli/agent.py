@@ -1,0 +1,61 @@
+"""`weft agent`: run the agent on this node."""
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import app
+from agent.cli.output import fail
+from agent.kernel.loader import LoadError
+from agent.observe import log
+from agent.plan.tables import UnknownPodPolicy
+from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_endpoint
+from agent.sources.directory import SourceError
+
+
+class UnknownPods(StrEnum):
+    """What `--unknown-pods` takes."""
+
+    PASS = "pass"
+    REJECT = "reject"
+
+
+def agent(
+    manifests: Annotated[Path, typer.Option(help="Configure the agent by the manifests in this directory.")],
+    state: Annotated[Path, typer.Option(help="Sockets and pins.")] = DEFAULT_STATE,
+    kubepods: Annotated[Path | None, typer.Option(help="The kubelet's cgroup; found when not given.")] = None,
+    waypoint_address: Annotated[str | None, typer.Option(help="Where the node's waypoint listens.")] = None,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9464",
+    node: Annotated[str | None, typer.Option(help="This node's name; by default the host's.")] = None,
+    unknown_pods: Annotated[
+        str, typer.Option(help="pass or reject: what pods that are not known yet may do.")
+    ] = "pass",
+    enrol_kube_system: Annotated[bool, typer.Option(help="Let labels enrol pods of kube-system too.")] = False,
+    audit_seconds: Annotated[float, typer.Option(min=1, help="How often the kernel's tables are audited.")] = 30,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the agent: load the programs, keep tables and Envoy in step with the manifests, until told to stop.
+
+    The datapath stays when the agent ends; `weft detach` removes it.
+    """
+    log.setup(log_level)
+    try:
+        host, port = parse_endpoint(metrics)
+        settings = Settings(
+            manifests=manifests,
+            kubepods=kubepods or find_kubepods(),
+            state=state,
+            waypoint_address=waypoint_address,
+            metrics_host=host,
+            metrics_port=port,
+            enrol_kube_system=enrol_kube_system,
+            unknown_pod=UnknownPodPolicy[unknown_pods.name],
+            audit_seconds=audit_seconds,
+            **({"node": node} if node else {}),
+        )
+        asyncio.run(app.run(settings))
+    except (SettingsError, SourceError, LoadError) as error:
+        fail(str(error))

@@ -1,0 +1,97 @@
+"""Raw objects into typed values: the one place where Kubernetes' JSON is seen."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from agent.model import core, routes
+from agent.model.change import Problem
+from agent.model.meta import Object
+from agent.sources.schema import violation
+
+GATEWAY = "gateway.networking.k8s.io"
+# What apiVersions of a kind are read: those that a Gateway API v1.6 server can store and the ones before them.
+KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
+    "Namespace": (core.Namespace, ("v1",)),
+    "Pod": (core.Pod, ("v1",)),
+    "Service": (core.Service, ("v1",)),
+    "EndpointSlice": (core.EndpointSlice, ("discovery.k8s.io/v1",)),
+    "HTTPRoute": (routes.HTTPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
+    "GRPCRoute": (routes.GRPCRoute, (f"{GATEWAY}/v1",)),
+    "TCPRoute": (routes.TCPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha2")),
+    "UDPRoute": (routes.UDPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha2")),
+    "TLSRoute": (routes.TLSRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha3", f"{GATEWAY}/v1alpha2")),
+    "ReferenceGrant": (routes.ReferenceGrant, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
+}
+CLUSTER_SCOPED = ("Namespace",)
+_WHERE = re.compile(r"^(?P<message>.*) - at `(?P<path>.*)`$", re.DOTALL)
+
+
+def decode(document: Any, where: str) -> Iterator[Object | Problem]:
+    """Every object in a parsed document, or what is wrong with it; nothing for kinds that weft does not read.
+
+    `where` is the file and document, for the problem's text. A `List` is read item by item.
+    """
+    if not isinstance(document, dict):
+        yield Problem(where, "document", "$", f"expected an object, got {type(document).__name__}")
+        return
+    if document.get("kind") == "List" and document.get("apiVersion") == "v1":
+        items = document.get("items")
+        for position, item in enumerate(items if isinstance(items, list) else ()):
+            yield from decode(item, f"{where} item {position}")
+        return
+    found = _decode_one(document, where)
+    if found is not None:
+        yield found
+
+
+def _decode_one(document: dict[Any, Any], where: str) -> Object | Problem | None:
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if not isinstance(kind, str) or not isinstance(version, str):
+        return Problem(where, _subject(document), "kind" if not isinstance(kind, str) else "apiVersion", "is missing")
+    if kind not in KINDS or not _ours(version, KINDS[kind][1]):
+        return None
+    wanted, versions = KINDS[kind]
+    if version not in versions:
+        return Problem(where, _subject(document), "apiVersion", f"{version!r} is none of {', '.join(versions)}")
+    try:
+        found = msgspec.convert(_with_namespace(document, kind), wanted)
+    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+        field, message = _explain(error)
+        return Problem(where, _subject(document), field, message)
+    bad = violation(found)
+    return Problem(where, _subject(document), *bad) if bad else found
+
+
+def _ours(version: str, versions: tuple[str, ...]) -> bool:
+    """Whether the version is of the same API group; a kind of that name in another group is none of ours."""
+    return version.rpartition("/")[0] == versions[0].rpartition("/")[0]
+
+
+def _with_namespace(document: dict[Any, Any], kind: str) -> dict[Any, Any]:
+    """The document with the namespace that the API server would give it."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return document
+    if kind in CLUSTER_SCOPED:
+        return {**document, "metadata": {**metadata, "namespace": ""}}
+    return {**document, "metadata": {**metadata, "namespace": metadata.get("namespace", "default")}}
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """A decoder's error as field and message."""
+    found = _WHERE.match(str(error))
+    if found is None:
+        return "$", str(error) or type(error).__name__
+    return found["path"].removeprefix("$."), found["message"]
+
+
+def _subject(document: dict[Any, Any]) -> str:
+    """What the object calls itself, as far as that can be read; never longer than a line."""
+    metadata = document.get("metadata")
+    named = metadata if isinstance(metadata, dict) else {}
+    parts = (named.get("namespace"), named.get("name"))
+    name = "/".join(part for part in parts if isinstance(part, str))
+    return ascii(f"{document.get('kind')} {name or '(no name)'}")[1:-1][:200]

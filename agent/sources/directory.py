@@ -1,0 +1,132 @@
+"""The embedded default source: a directory of manifests, watched."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchfiles import awatch
+
+from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
+from agent.model.meta import Key, Object
+from agent.sources.decode import decode
+from agent.sources.documents import split
+
+SUFFIXES = (".yaml", ".yml", ".json")
+UNREAD = (0, 0, 0)
+DEBOUNCE_MS = 50
+STEP_MS = 10
+
+
+class SourceError(Exception):
+    """The source cannot be used at all, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What one file gave: its good objects, those kept because a document of it is broken, and its problems."""
+
+    stamp: tuple[int, int, int]
+    objects: dict[Key, Object] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
+
+
+class DirectorySource:
+    """Manifests of a directory as changes.
+
+    While a file has a broken document, objects that it gave before and that none of its good documents gives now stay
+    in force. Of two files with the same object the first by path gives it; the other is a problem.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: dict[Path, _File] = {}
+        self._said: dict[Key, Object] = {}
+        self._problems: dict[str, Problem] = {}
+
+    async def changes(self) -> AsyncIterator[list[Change]]:
+        """Everything that there is, then `Synced`, then what changes. Raises `SourceError` when it cannot be read."""
+        if not self._directory.is_dir():
+            raise SourceError(f"--manifests: {self._directory} is not a directory")
+        watch = awatch(self._directory, debounce=DEBOUNCE_MS, step=STEP_MS, ignore_permission_denied=True)
+        yield [*await asyncio.to_thread(self.read), Synced("manifests")]
+        async for _ in watch:
+            batch = await asyncio.to_thread(self.read)
+            if batch:
+                yield batch
+
+    def read(self) -> list[Change]:
+        """Read the directory and say what differs from what was said before.
+
+        All files are looked at, those that have not changed since are not parsed again.
+        """
+        vanished = not self._directory.is_dir()
+        if vanished:
+            where = str(self._directory)
+            return self._say(self._said, {where: Problem(where, "directory", "$", "is gone; its last state stays")})
+        self._files = {path: _read(path, self._files.get(path)) for path in _manifests(self._directory)}
+        objects: dict[Key, Object] = {}
+        owner: dict[Key, Path] = {}
+        problems: dict[str, Problem] = {}
+        for path, file in self._files.items():
+            problems |= file.problems
+            for key, value in file.objects.items():
+                if key in owner:
+                    where = f"{path} {key}"
+                    problems[where] = Problem(where, str(key), "$", f"is in {owner[key]} too, which is used")
+                    continue
+                owner[key] = path
+                objects[key] = value
+        return self._say(objects, problems)
+
+    def _say(self, objects: dict[Key, Object], problems: dict[str, Problem]) -> list[Change]:
+        batch: list[Change] = [Delete(key) for key in self._said if key not in objects]
+        batch += [Upsert(value) for key, value in objects.items() if self._said.get(key) != value]
+        batch += [Resolved(where) for where in self._problems if where not in problems]
+        batch += [problem for where, problem in problems.items() if self._problems.get(where) != problem]
+        self._said, self._problems = objects, problems
+        return batch
+
+
+def _manifests(directory: Path) -> Iterator[Path]:
+    """Manifest files in order; hidden ones, which editors make, are left out."""
+    for path in sorted(directory.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
+        if path.suffix in SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _read(path: Path, before: _File | None) -> _File:
+    """One file's objects and problems; as before when the file is the same."""
+    stamp = UNREAD
+    try:
+        found = path.stat()
+        stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if before and before.stamp == stamp:
+            return before
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem(str(path), "file", "$", str(error))
+        return _File(UNREAD, before.objects if before else {}, {problem.where: problem})
+    objects, problems = _parse(path, text)
+    kept = {key: value for key, value in before.objects.items() if key not in objects} if before and problems else {}
+    return _File(stamp, objects | kept, problems)
+
+
+def _parse(path: Path, text: str) -> tuple[dict[Key, Object], dict[str, Problem]]:
+    """The objects of a file, and the problems with its documents."""
+    objects: dict[Key, Object] = {}
+    problems: dict[str, Problem] = {}
+    for document in split(text, path.suffix == ".json"):
+        where = f"{path}:{document.line}"
+        if document.error:
+            problems[where] = Problem(where, f"document {document.number}", "$", document.error)
+            continue
+        for found in decode(document.value, where):
+            if isinstance(found, Problem):
+                problems[found.where] = found
+            elif found.key in objects:
+                problems[where] = Problem(where, str(found.key), "$", "is in this file twice; the first is used")
+            else:
+                objects[found.key] = found
+    return objects, problems

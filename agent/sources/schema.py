@@ -1,0 +1,180 @@
+"""What the API server's schemas forbid and types cannot say: a directory of manifests is as strict as a server.
+
+Only what is certainly refused by the server belongs here. What it would store but a mesh cannot use is for `translate`,
+which answers with a condition.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from agent.model.core import EndpointSlice, Pod, Service
+from agent.model.meta import Object
+from agent.model.routes import (
+    Filter,
+    FilteredBackendRef,
+    GRPCRoute,
+    GRPCRouteRule,
+    HTTPRoute,
+    HTTPRouteRule,
+    TCPRoute,
+    TLSRoute,
+    UDPRoute,
+)
+
+Violation = tuple[str, str]
+
+MAX_RULES = 16
+MAX_MATCHES = {"HTTPRoute": (64, 128), "GRPCRoute": (64, 128)}
+MAX_LIST = 16
+MAX_PARENTS = 32
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
+
+
+def violation(value: Object) -> Violation | None:
+    """The first rule of its schema that an object breaks, as (field, message)."""
+    return next(_violations(value), None)
+
+
+def _violations(value: Object) -> Iterator[Violation]:
+    meta = value.metadata
+    if not NAME.fullmatch(meta.name):
+        yield "metadata.name", f"{meta.name[:80]!a} is not a DNS name"
+    if meta.namespace and (not NAME.fullmatch(meta.namespace) or "." in meta.namespace):
+        yield "metadata.namespace", f"{meta.namespace[:80]!a} is not a DNS label"
+    match value:
+        case Service():
+            yield from _service(value)
+        case EndpointSlice():
+            yield from _slice(value)
+        case Pod():
+            yield from _addresses("status.podIPs", value.addresses)
+        case HTTPRoute() | GRPCRoute():
+            yield from _parents(value.spec.parent_refs)
+            yield from _http_rules(value)
+        case TCPRoute() | UDPRoute() | TLSRoute():
+            yield from _parents(value.spec.parent_refs)
+            yield from _l4_rules(value)
+
+
+def _addresses(field: str, addresses: Iterable[str], version: int | None = None) -> Iterator[Violation]:
+    for position, address in enumerate(addresses):
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            yield f"{field}[{position}]", f"{address[:80]!a} is not an IP address"
+            continue
+        if version is not None and parsed.version != version:
+            yield f"{field}[{position}]", f"{address} is not an IPv{version} address"
+
+
+def _service(value: Service) -> Iterator[Violation]:
+    yield from _addresses("spec.clusterIPs", value.cluster_ips)
+    ports = value.spec.ports
+    seen: set[tuple[int, str]] = set()
+    names: set[str] = set()
+    for position, port in enumerate(ports):
+        if (port.port, port.protocol) in seen:
+            yield f"spec.ports[{position}]", f"port {port.port}/{port.protocol} is there twice"
+        if len(ports) > 1 and (not port.name or port.name in names):
+            yield f"spec.ports[{position}].name", "is missing" if not port.name else f"{port.name!r} is there twice"
+        seen.add((port.port, port.protocol))
+        names.add(port.name)
+
+
+def _slice(value: EndpointSlice) -> Iterator[Violation]:
+    version = {"IPv4": 4, "IPv6": 6}.get(value.address_type)
+    if version is None and value.address_type != "FQDN":
+        yield "addressType", f"{value.address_type[:80]!a} is none of IPv4, IPv6, FQDN"
+        return
+    if len(value.endpoints) > 1000:
+        yield "endpoints", f"{len(value.endpoints)} are more than 1000"
+    for position, endpoint in enumerate(value.endpoints):
+        if not endpoint.addresses:
+            yield f"endpoints[{position}].addresses", "is empty"
+        if version is not None:
+            yield from _addresses(f"endpoints[{position}].addresses", endpoint.addresses, version)
+
+
+def _parents(parents: tuple[Any, ...]) -> Iterator[Violation]:
+    if len(parents) > MAX_PARENTS:
+        yield "spec.parentRefs", f"{len(parents)} are more than {MAX_PARENTS}"
+    seen = set()
+    for position, parent in enumerate(parents):
+        if parent in seen:
+            yield f"spec.parentRefs[{position}]", "is there twice"
+        seen.add(parent)
+
+
+def _too_many(field: str, items: tuple[Any, ...], most: int) -> Iterator[Violation]:
+    if len(items) > most:
+        yield field, f"{len(items)} are more than {most}"
+
+
+def _http_rules(value: HTTPRoute | GRPCRoute) -> Iterator[Violation]:
+    yield from _too_many("spec.hostnames", value.spec.hostnames, MAX_LIST)
+    yield from _too_many("spec.rules", value.spec.rules, MAX_RULES)
+    per_rule, in_all = MAX_MATCHES[type(value).__name__]
+    rules: tuple[HTTPRouteRule | GRPCRouteRule, ...] = value.spec.rules
+    total = sum(len(rule.matches) for rule in rules)
+    if total > in_all:
+        yield "spec.rules", f"{total} matches are more than {in_all}"
+    for position, rule in enumerate(rules):
+        field = f"spec.rules[{position}]"
+        yield from _too_many(f"{field}.matches", rule.matches, per_rule)
+        yield from _too_many(f"{field}.backendRefs", rule.backend_refs, MAX_LIST)
+        yield from _filters(f"{field}.filters", rule.filters)
+        for number, match in enumerate(rule.matches):
+            yield from _match(f"{field}.matches[{number}]", match)
+        for number, backend in enumerate(rule.backend_refs):
+            yield from _backend(f"{field}.backendRefs[{number}]", backend)
+
+
+def _match(field: str, match: Any) -> Iterator[Violation]:
+    for kind in ("headers", "query_params"):
+        name = {"headers": "headers", "query_params": "queryParams"}[kind]
+        items = getattr(match, kind, ())
+        yield from _too_many(f"{field}.{name}", items, MAX_LIST)
+        for position, item in enumerate(items):
+            if not HEADER.fullmatch(item.name):
+                yield f"{field}.{name}[{position}].name", f"{item.name[:80]!a} is not a header name"
+    path = getattr(match, "path", None)
+    if path is not None and path.type in ("Exact", "PathPrefix") and not path.value.startswith("/"):
+        yield f"{field}.path.value", "must begin with /"
+    if path is not None and len(path.value) > 1024:
+        yield f"{field}.path.value", f"{len(path.value)} characters are more than 1024"
+
+
+def _filters(field: str, filters: tuple[Filter, ...]) -> Iterator[Violation]:
+    yield from _too_many(field, filters, MAX_LIST)
+    for position, item in enumerate(filters):
+        yield from _header_names(f"{field}[{position}].requestHeaderModifier", item.request_header_modifier)
+        yield from _header_names(f"{field}[{position}].responseHeaderModifier", item.response_header_modifier)
+
+
+def _header_names(field: str, modifier: Any) -> Iterator[Violation]:
+    if modifier is None:
+        return
+    for kind in ("set", "add", "remove"):
+        items = getattr(modifier, kind)
+        yield from _too_many(f"{field}.{kind}", items, MAX_LIST)
+        for position, item in enumerate(items):
+            name = item if isinstance(item, str) else item.name
+            if not HEADER.fullmatch(name):
+                yield f"{field}.{kind}[{position}]", f"{name[:80]!a} is not a header name"
+
+
+def _backend(field: str, backend: FilteredBackendRef) -> Iterator[Violation]:
+    yield from _filters(f"{field}.filters", backend.filters)
+
+
+def _l4_rules(value: TCPRoute | UDPRoute | TLSRoute) -> Iterator[Violation]:
+    rules = value.spec.rules
+    if len(rules) != 1:
+        yield "spec.rules", f"{len(rules)} rules, exactly one is allowed"
+    for position, rule in enumerate(rules):
+        if not rule.backend_refs:
+            yield f"spec.rules[{position}].backendRefs", "is empty"
+        yield from _too_many(f"spec.rules[{position}].backendRefs", rule.backend_refs, MAX_LIST)

@@ -1,0 +1,49 @@
+"""Which pods of this node are in the mesh, and how deep (DESIGN.md §3)."""
+
+from agent.model.core import Pod
+from agent.plan.plan import Fragment, PodPlan
+from agent.plan.tables import Mode, PodFlag
+from agent.translate.options import Options
+from agent.world import View
+
+OWN_NAMESPACE = "weft-system"
+
+
+def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fragment:
+    """A pod's row, once its cgroup is known; nothing for pods of other nodes and for those that have ended."""
+    pod = view.get(Pod, namespace, name)
+    if pod is None or pod.finished:
+        return Fragment()
+    cgroup = view.cgroup(pod.metadata.uid)
+    if cgroup is None:
+        return Fragment()
+    mode, notices = _mode(view, pod, options)
+    flags = PodFlag.CONSUMER_ROUTES if view.has_consumer_routes(namespace) else PodFlag.NONE
+    addresses = () if pod.spec.host_network else pod.addresses
+    return Fragment(pods={cgroup: PodPlan(pod.key, namespace, mode, flags, addresses)}, notices=notices)
+
+
+def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, tuple[str, ...]]:
+    """The pod's mode: its own label, else its namespace's; and what its user should know."""
+    namespace = pod.metadata.namespace
+    own, own_notice = view.mode("Pod", namespace, pod.metadata.name)
+    spaces, space_notice = view.mode("Namespace", "", namespace)
+    mode = own if own is not None else spaces if spaces is not None else Mode.NONE
+    notices = [notice for notice in (own_notice, space_notice) if notice]
+    if mode is Mode.NONE:
+        return mode, tuple(notices)
+    if namespace == OWN_NAMESPACE:
+        return Mode.NONE, (*notices, f"{pod.key}: not enrolled: weft never captures itself")
+    if namespace == "kube-system" and not options.enrol_kube_system:
+        return Mode.NONE, (*notices, f"{pod.key}: not enrolled: kube-system needs --enrol-kube-system")
+    if mode is Mode.L7 and pod.spec.host_network:
+        return Mode.L4, (*notices, f"{pod.key}: in mode l4, not l7: a hostNetwork pod has no address of its own")
+    return mode, tuple(notices)
+
+
+def service_mode(view: View, namespace: str, name: str) -> tuple[Mode, tuple[str, ...]]:
+    """A Service's mode: its own label, else its namespace's."""
+    own, own_notice = view.mode("Service", namespace, name)
+    spaces, _ = view.mode("Namespace", "", namespace)
+    mode = own if own is not None else spaces if spaces is not None else Mode.NONE
+    return mode, (own_notice,) if own_notice else ()

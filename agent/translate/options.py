@@ -1,0 +1,11 @@
+"""What translation depends on beside the world."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """This node's name, and whether labels may enrol pods of `kube-system`."""
+
+    node: str = ""
+    enrol_kube_system: bool = False

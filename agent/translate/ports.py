@@ -1,0 +1,39 @@
+"""What kind of traffic a Service port carries, as far as its Service says (DESIGN.md §3). Nothing is sniffed."""
+
+from enum import StrEnum
+
+from agent.model.core import ServicePort
+
+# The names that users give ports, and the application protocols that appProtocol takes (KEP-1422, GEP-1911).
+HTTP = frozenset({"http", "http2", "h2c", "grpc", "ws", "kubernetes.io/h2c", "kubernetes.io/ws"})
+OPAQUE = frozenset(
+    {"tcp", "udp", "sctp", "tls", "https", "wss", "kubernetes.io/wss", "ssh", "ldap", "ldaps"}
+    # Servers that speak first: a proxy that waits for the client's first bytes would wait for ever.
+    | {"mysql", "mariadb", "postgres", "postgresql", "mongo", "mongodb", "redis", "smtp", "imap", "pop3", "ftp"}
+    | {"amqp", "mqtt", "nats", "kafka", "memcached", "cassandra", "zookeeper"}
+)
+H2C = frozenset({"h2c", "http2", "grpc", "kubernetes.io/h2c"})
+
+
+class PortKind(StrEnum):
+    """What a port carries: HTTP, something that is not HTTP, or nobody said."""
+
+    HTTP = "http"
+    OPAQUE = "opaque"
+    UNMARKED = "unmarked"
+
+
+def port_kind(port: ServicePort) -> PortKind:
+    """By appProtocol, else by the port's name up to its first `-`."""
+    marks = (port.app_protocol.lower(),) if port.app_protocol else (port.name.partition("-")[0],)
+    for mark in marks:
+        if mark in HTTP:
+            return PortKind.HTTP
+        if mark in OPAQUE:
+            return PortKind.OPAQUE
+    return PortKind.UNMARKED
+
+
+def speaks_h2c(port: ServicePort) -> bool:
+    """Whether the servers behind the port expect HTTP/2 in clear text."""
+    return (port.app_protocol.lower() or port.name.partition("-")[0]) in H2C

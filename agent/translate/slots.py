@@ -1,0 +1,55 @@
+"""Weighted choice in the kernel: alias tables (A. J. Walker, 1977; construction after M. D. Vose, 1991)."""
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+
+from agent.plan.tables import UNSPECIFIED, Slot
+
+ONE = 2**32
+Target = tuple[bytes, int]
+"""A backend's address (16 bytes) and port; None stands for a share that is refused."""
+
+
+def alias_table(weights: Mapping[Target | None, Fraction | int]) -> tuple[Slot, ...]:
+    """The slots that choose each target by its weight; a target of weight 0 gets none.
+
+    Canonical: the same weights, in whatever order or scale, give the same table. A share is off by at most 2**-32.
+    """
+    wanted = sorted((item for item in weights.items() if item[1]), key=_order)
+    total = sum(Fraction(weight) for _, weight in wanted)
+    columns = [Fraction(weight) * len(wanted) / total for _, weight in wanted]
+    alias = list(range(len(wanted)))
+    small = [position for position, column in enumerate(columns) if column < 1]
+    large = [position for position, column in enumerate(columns) if column > 1]
+    while small and large:
+        low, high = small.pop(), large.pop()
+        alias[low] = high
+        columns[high] -= 1 - columns[low]
+        if columns[high] != 1:
+            (small if columns[high] < 1 else large).append(high)
+    return tuple(
+        _slot(target, position, alias[position], columns[position]) for position, (target, _) in enumerate(wanted)
+    )
+
+
+def _order(item: tuple[Target | None, Fraction | int]) -> tuple[bool, Target]:
+    return item[0] is None, item[0] or (UNSPECIFIED, 0)
+
+
+def _slot(target: Target | None, position: int, alias: int, share: Fraction) -> Slot:
+    """One column; one that keeps everything has the highest threshold that fits in 32 bits, and aliases itself."""
+    address, port = target or (UNSPECIFIED, 0)
+    threshold = ONE - 1 if alias == position else min(round(share * ONE), ONE - 1)
+    return Slot(address, port, target is None, alias, threshold)
+
+
+def shares(slots: Iterable[Slot]) -> dict[Target | None, Fraction]:
+    """What part of connections each target gets: the inverse of `alias_table`."""
+    table = tuple(slots)
+    found: dict[Target | None, Fraction] = {}
+    for position, slot in enumerate(table):
+        own = Fraction(1) if slot.alias == position else Fraction(slot.threshold, ONE)
+        for chosen, part in ((slot, own), (table[slot.alias], 1 - own)):
+            target = None if chosen.reject else (chosen.address, chosen.port)
+            found[target] = found.get(target, Fraction(0)) + part / len(table)
+    return {target: share for target, share in found.items() if share}

@@ -1,0 +1,171 @@
+"""What is known: an index over immutable values, and views of it that note what was read.
+
+Every way to read has a key. Taking in a change returns the keys whose answer changed; whoever read one of those has to
+be computed again, and nobody else. Derived answers (a namespace's depth, its consumer routes) are compared by value, so
+that a change which makes no difference stops here.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from agent.model.change import Change, Delete, Keyed, Upsert
+from agent.model.core import EndpointSlice, Namespace, Pod, Service
+from agent.model.facts import PodCgroup
+from agent.model.meta import Key, Object
+from agent.model.routes import AnyRoute, ParentReference, Route
+from agent.plan.tables import Mode
+
+MODE_LABEL = "weft.dev/mode"
+SERVICE_GROUPS = ("", "core")
+
+ReadKey = tuple[str, ...]
+T = TypeVar("T", bound=Keyed)
+LabelledMode = tuple[Mode | None, str]
+
+
+class World:
+    """Every value that is known, by key and by what others look for."""
+
+    def __init__(self) -> None:
+        self._values: dict[Key, Keyed] = {}
+        self._by: dict[ReadKey, set[Key]] = defaultdict(set)
+        self._modes: dict[Key, LabelledMode] = {}
+        self._derived: dict[ReadKey, object] = {}
+
+    def apply(self, changes: Iterable[Change]) -> set[ReadKey]:
+        """Take changes in; returns the keys of all reads that would now be answered otherwise."""
+        touched: set[ReadKey] = set()
+        for change in changes:
+            if isinstance(change, Upsert):
+                touched |= self._replace(change.value.key, change.value)
+            elif isinstance(change, Delete):
+                touched |= self._replace(change.key, None)
+        return touched
+
+    def derive(self, kind: str, values: Mapping[str, object]) -> set[ReadKey]:
+        """Replace all derived answers of a kind, which are facts about the world found elsewhere."""
+        old = {key: value for key, value in self._derived.items() if key[0] == kind}
+        new: dict[ReadKey, object] = {(kind, name): value for name, value in values.items()}
+        self._derived = {key: value for key, value in self._derived.items() if key[0] != kind} | new
+        return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+
+    def keys(self, kind: type[Object]) -> list[Key]:
+        """Every known object of a kind, or of the kinds that derive from it."""
+        return sorted(key for key, value in self._values.items() if isinstance(value, kind))
+
+    def _replace(self, key: Key, value: Keyed | None) -> set[ReadKey]:
+        old = self._values.get(key)
+        if old == value:
+            return set()
+        touched = {("object", *key)}
+        before, after = _indices(old), _indices(value)
+        for index in before:
+            self._by[index].discard(key)
+        for index in after:
+            self._by[index].add(key)
+        if value is None:
+            del self._values[key]
+        else:
+            self._values[key] = value
+        return touched | before | after | self._remember_mode(key, value)
+
+    def _remember_mode(self, key: Key, value: Keyed | None) -> set[ReadKey]:
+        """Keep the last valid mode of an object's label; what is wrong with the label is kept beside it."""
+        old = self._modes.get(key)
+        if isinstance(value, Namespace | Pod | Service):
+            self._modes[key] = read_mode(value, old[0] if old else None)
+        else:
+            self._modes.pop(key, None)
+        return {("mode", *key)} if self._modes.get(key) != old else set()
+
+
+def read_mode(value: Namespace | Pod | Service, before: Mode | None) -> LabelledMode:
+    """The mode that a label asks for (None: no label) and, when it asks for nothing known, what to tell the user."""
+    text = value.metadata.labels.get(MODE_LABEL)
+    if text is None:
+        return None, ""
+    if text in ("none", "l4", "l7"):
+        return Mode[text.upper()], ""
+    stays = f"the last valid one, {before.label}, stays" if before is not None else "ignored"
+    return before, f"{value.key}: metadata.labels[{MODE_LABEL}]: {text!r} is none of none, l4, l7; {stays}"
+
+
+def parent_services(route: Route) -> list[tuple[int, ParentReference, Key]]:
+    """The parentRefs of a route that name a Service: position, reference, and the Service's key."""
+    spec: object = getattr(route, "spec", None)
+    refs: tuple[ParentReference, ...] = getattr(spec, "parent_refs", ())
+    return [
+        (position, ref, Key("Service", ref.namespace or route.metadata.namespace, ref.name))
+        for position, ref in enumerate(refs)
+        if ref.kind == "Service" and ref.group in SERVICE_GROUPS
+    ]
+
+
+def _indices(value: Keyed | None) -> set[ReadKey]:
+    """Under what a value is looked for."""
+    if isinstance(value, EndpointSlice):
+        return {("slices", value.metadata.namespace, value.service_name)}
+    if isinstance(value, PodCgroup):
+        return {("cgroup", value.pod_uid)}
+    if not isinstance(value, Route):
+        return set()
+    services = {service for _, _, service in parent_services(value)}
+    namespace = value.metadata.namespace
+    found: set[ReadKey] = {("routes", service.namespace, service.name) for service in services}
+    if any(service.namespace != namespace for service in services):
+        found.add(("consumers", namespace))
+    return found
+
+
+class View:
+    """A world as one unit of translation reads it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.reads: set[ReadKey] = set()
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T | None:
+        """One object."""
+        key = Key(kind.__name__, namespace, name)
+        self.reads.add(("object", *key))
+        found = self._world._values.get(key)
+        return found if isinstance(found, kind) else None
+
+    def route(self, key: Key) -> AnyRoute | None:
+        """One route of any kind."""
+        self.reads.add(("object", *key))
+        found = self._world._values.get(key)
+        return found if isinstance(found, AnyRoute) else None
+
+    def slices(self, namespace: str, service: str) -> list[EndpointSlice]:
+        """The EndpointSlices of a Service."""
+        return [value for value in self._find("slices", namespace, service) if isinstance(value, EndpointSlice)]
+
+    def routes(self, namespace: str, service: str) -> list[AnyRoute]:
+        """The Routes of any kind that name a Service as a parent."""
+        return [value for value in self._find("routes", namespace, service) if isinstance(value, AnyRoute)]
+
+    def cgroup(self, pod_uid: str) -> int | None:
+        """The pod's cgroup id, when it is on this node."""
+        return next((v.cgroup_id for v in self._find("cgroup", pod_uid) if isinstance(v, PodCgroup)), None)
+
+    def has_consumer_routes(self, namespace: str) -> bool:
+        """Whether the namespace has Routes for Services of others."""
+        return bool(self._find("consumers", namespace))
+
+    def mode(self, kind: str, namespace: str, name: str) -> LabelledMode:
+        """The mode that an object's label asks for, and what is wrong with the label."""
+        key = Key(kind, namespace, name)
+        self.reads.add(("mode", *key))
+        return self._world._modes.get(key, (None, ""))
+
+    def derived(self, kind: str, name: str) -> object:
+        """A derived answer, None when there is none."""
+        self.reads.add((kind, name))
+        return self._world._derived.get((kind, name))
+
+    def _find(self, *index: str) -> list[Keyed]:
+        self.reads.add(index)
+        keys = self._world._by.get(index, set())
+        return [self._world._values[key] for key in sorted(keys)]
