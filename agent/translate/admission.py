@@ -1,0 +1,26 @@
+"""Whom the waypoint's listeners take connections from: enrolled pods of this node, by address (DESIGN.md §5)."""
+
+from collections.abc import Mapping
+
+from agent.plan.plan import Fragment, ResourceName, Xds
+from agent.translate.xds.admission import admission
+from agent.translate.xds.listener import admission_name
+from agent.world import View
+
+
+def translate_admission(view: View) -> Fragment:
+    """One filter for everybody's listeners, and one for each namespace with routes of its own."""
+    found = view.derived("admitted", "")
+    by_namespace: Mapping[str, tuple[str, ...]] = found if isinstance(found, Mapping) else {}
+    everybody = sorted({address for addresses in by_namespace.values() for address in addresses})
+    groups = {"": everybody} | {
+        namespace: list(addresses)
+        for namespace, addresses in by_namespace.items()
+        if view.has_consumer_routes(namespace)
+    }
+    return Fragment(
+        resources={
+            ResourceName(Xds.EXTENSION, admission_name(consumer)): admission(admission_name(consumer), addresses)
+            for consumer, addresses in groups.items()
+        }
+    )

@@ -1,0 +1,125 @@
+"""Keeping the plan up to date at the cost of the change.
+
+The plan is made of units: a pod, a Service, a Route's status, the admission of clients. Each is computed by a pure
+function from a view of the world, which notes what was read. A change touches read keys; the units that read one of
+them are computed again, pods first, because how deep this node's pods are decides what Services need.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from agent.model.change import Change, Delete, Upsert
+from agent.model.core import Pod, Service
+from agent.model.meta import Key
+from agent.model.routes import Route
+from agent.plan.plan import Fragment, PodPlan
+from agent.plan.tables import Mode
+from agent.translate.admission import translate_admission
+from agent.translate.enrolment import translate_pod
+from agent.translate.options import Options
+from agent.translate.routes.status import translate_status
+from agent.translate.services import translate_service
+from agent.world import ReadKey, View, World
+
+Update = dict["Unit", tuple[Fragment, Fragment]]
+
+
+class Unit(NamedTuple):
+    """Something that is translated by itself: what is made, and the object it is made for."""
+
+    makes: str
+    key: Key
+
+
+PODS, SERVICES, STATUSES = "pod", "service", "status"
+ADMISSION = Unit("admission", Key("Admission", "", ""))
+KINDS = ((Pod, PODS), (Service, SERVICES), (Route, STATUSES))
+
+
+class Translator:
+    """The fragments of all units, and who read what."""
+
+    def __init__(self, world: World, options: Options) -> None:
+        self._world = world
+        self._options = options
+        self.fragments: dict[Unit, Fragment] = {}
+        self._reads: dict[Unit, set[ReadKey]] = {}
+        self._readers: dict[ReadKey, set[Unit]] = defaultdict(set)
+
+    def update(self, changes: Iterable[Change]) -> Update:
+        """Take changes in; returns the units whose fragment changed, with its old and its new value."""
+        batch = list(changes)
+        dirty = self._touched(self._world.apply(batch)) | self._appeared(batch)
+        done: Update = {}
+        self._compute((unit for unit in dirty if unit.makes == PODS), done)
+        dirty |= self._touched(self._derive()) | ({ADMISSION} if ADMISSION not in self._reads else set())
+        self._compute((unit for unit in dirty if unit.makes != PODS), done)
+        return done
+
+    def _touched(self, keys: Iterable[ReadKey]) -> set[Unit]:
+        return {unit for key in keys for unit in self._readers.get(key, ())}
+
+    @staticmethod
+    def _appeared(batch: Iterable[Change]) -> set[Unit]:
+        """Units of the objects that the batch is about: nobody has read those that are new."""
+        kinds = {name.__name__: makes for base, makes in KINDS for name in (base, *base.__subclasses__())}
+        keys = [change.key for change in batch if isinstance(change, Delete)]
+        keys += [change.value.key for change in batch if isinstance(change, Upsert)]
+        return {Unit(kinds[key.kind], key) for key in keys if key.kind in kinds}
+
+    def _compute(self, units: Iterable[Unit], done: Update) -> None:
+        for unit in sorted(units):
+            view = View(self._world)
+            old, new = self.fragments.get(unit, Fragment()), self._translate(unit, view)
+            self._note(unit, view.reads)
+            if new != old:
+                self.fragments[unit] = new
+                done[unit] = (old, new)
+            if new == Fragment():
+                self.fragments.pop(unit, None)
+
+    def _translate(self, unit: Unit, view: View) -> Fragment:
+        _, namespace, name = unit.key
+        makers: dict[str, Callable[[], Fragment]] = {
+            PODS: lambda: translate_pod(view, namespace, name, self._options),
+            SERVICES: lambda: translate_service(view, namespace, name, self._options),
+            STATUSES: lambda: translate_status(view, unit.key),
+            ADMISSION.makes: lambda: translate_admission(view),
+        }
+        return makers[unit.makes]()
+
+    def _note(self, unit: Unit, reads: set[ReadKey]) -> None:
+        """Remember what a unit read; a unit whose object is gone still waits for it to come back."""
+        before = self._reads.get(unit, set())
+        for key in before - reads:
+            self._readers[key].discard(unit)
+            if not self._readers[key]:
+                del self._readers[key]
+        for key in reads - before:
+            self._readers[key].add(unit)
+        self._reads[unit] = reads
+
+    def _derive(self) -> set[ReadKey]:
+        """What this node's pods, taken together, mean for others."""
+        pods = [pod for fragment in self.fragments.values() for pod in fragment.pods.values()]
+        enrolled = [pod for pod in pods if pod.mode is not Mode.NONE]
+        touched = self._world.derive("depth", depths(enrolled))
+        return touched | self._world.derive("admitted", {"": admitted(enrolled)})
+
+
+def depths(enrolled: Iterable[PodPlan]) -> dict[str, Mode]:
+    """How deep the deepest pod is, by namespace; under the empty name that of all."""
+    found: dict[str, Mode] = {}
+    for pod in enrolled:
+        for name in (pod.namespace, ""):
+            found[name] = max(pod.mode, found.get(name, Mode.NONE))
+    return found
+
+
+def admitted(enrolled: Iterable[PodPlan]) -> Mapping[str, tuple[str, ...]]:
+    """Addresses of enrolled pods by namespace, sorted."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for pod in enrolled:
+        found[pod.namespace].update(pod.addresses)
+    return {namespace: tuple(sorted(addresses)) for namespace, addresses in sorted(found.items())}

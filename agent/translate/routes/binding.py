@@ -1,0 +1,170 @@
+"""Which Routes apply to a Service's ports, and for whom (GEP-1294).
+
+A Route in the Service's namespace is a producer's: for every client. A Route in another namespace is a consumer's: for
+clients of that namespace only, where it replaces the producers' routes on the ports that it covers. Inside each of
+these groups one kind wins each port.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from agent.model.core import Service, ServicePort
+from agent.model.meta import Key
+from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, TCPRoute, TLSRoute, UDPRoute
+from agent.translate.ports import PortKind, port_kind
+from agent.translate.routes.precedence import age
+from agent.translate.routes.validate import Checked, check
+from agent.world import View, parent_services
+
+# On one port the first of these wins (GEP-1294, "Route type specificity"). UDP is another world.
+RANK: tuple[type[AnyRoute], ...] = (GRPCRoute, HTTPRoute, TLSRoute, TCPRoute, UDPRoute)
+MERGED = (GRPCRoute, HTTPRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One parentRef of a Route that names a Service.
+
+    `ports` are those it covers, `passed_over` those that a port-less Route leaves alone because they are marked as
+    something else. `lost` are covered ports where another Route won, with that Route. `reason` is empty while nothing
+    speaks against it.
+    """
+
+    route: AnyRoute
+    position: int
+    ref: ParentReference
+    checked: Checked
+    ports: tuple[ServicePort, ...] = ()
+    passed_over: tuple[ServicePort, ...] = ()
+    lost: tuple[tuple[ServicePort, Key], ...] = ()
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def won(self) -> tuple[ServicePort, ...]:
+        """The ports where this Route applies."""
+        gone = {port for port, _ in self.lost}
+        return () if self.reason else tuple(port for port in self.ports if port not in gone)
+
+
+def bindings(view: View, namespace: str, name: str) -> list[Binding]:
+    """Every parentRef of every Route that names this Service, after validation and conflicts."""
+    service = view.get(Service, namespace, name)
+    key = Key("Service", namespace, name)
+    found = [
+        _bind(route, position, ref, service, key)
+        for route in view.routes(namespace, name)
+        for position, ref, parent in parent_services(route)
+        if parent == key
+    ]
+    return [_with_conflicts(binding, found) for binding in found]
+
+
+def winners(bound: Iterable[Binding], port: ServicePort, consumer: str, owner: str) -> list[Binding]:
+    """The bindings that apply on a port for clients of `consumer` (empty: everybody else); one kind, oldest first.
+
+    `owner` is the Service's namespace.
+    """
+    group = consumer or owner
+    found = [b for b in bound if b.route.metadata.namespace == group and port in b.won]
+    return sorted(found, key=lambda b: age(b.route))
+
+
+def consumers(bound: Iterable[Binding], owner: str) -> list[str]:
+    """Namespaces whose clients have routes of their own here."""
+    return sorted({b.route.metadata.namespace for b in bound if b.won} - {owner})
+
+
+def _bind(route: AnyRoute, position: int, ref: ParentReference, service: Service | None, key: Key) -> Binding:
+    checked = check(route)
+    binding = Binding(route, position, ref, checked)
+    reason, message = _parent_fault(service, key)
+    if reason or service is None:
+        return _refused(binding, reason, message)
+    named = [port for port in _protocol_ports(route, service) if _named(ref, port)]
+    if not named:
+        return _refused(binding, "NoMatchingParent", f"{key} has no {_wanted(route, ref)}")
+    if not checked.valid:
+        return _refused(binding, *_first_fault(checked))
+    explicit = ref.port is not None or ref.section_name is not None
+    covered = tuple(port for port in named if explicit or _covers(route, port))
+    passed_over = tuple(port for port in named if port not in covered)
+    if not covered:
+        return _refused(binding, "NoMatchingParent", f"{key} has no port for HTTP; a Route can name one all the same")
+    return Binding(route, position, ref, checked, covered, passed_over)
+
+
+def _refused(binding: Binding, reason: str, message: str) -> Binding:
+    return Binding(binding.route, binding.position, binding.ref, binding.checked, reason=reason, message=message)
+
+
+def _parent_fault(service: Service | None, key: Key) -> tuple[str, str]:
+    if service is None:
+        return "NoMatchingParent", f"{key} is not there"
+    if service.spec.type == "ExternalName":
+        return "NoMatchingParent", f"{key} is an ExternalName and has no frontend"
+    if not service.cluster_ips:
+        return "NoMatchingParent", f"{key} is headless and has no frontend"
+    return "", ""
+
+
+def _first_fault(checked: Checked) -> tuple[str, str]:
+    """Why no rule can be done: the first reason, and every fault."""
+    if not checked.faults:
+        return "UnsupportedValue", "spec.rules: is empty"
+    return checked.faults[0][1].reason, "; ".join(str(fault) for _, fault in checked.faults)
+
+
+def _protocol_ports(route: AnyRoute, service: Service) -> Iterator[ServicePort]:
+    wanted = "UDP" if isinstance(route, UDPRoute) else "TCP"
+    return (port for port in service.spec.ports if port.protocol == wanted)
+
+
+def _named(ref: ParentReference, port: ServicePort) -> bool:
+    """Whether the reference means this port: by number, by name, or by both (ParentReference.sectionName)."""
+    return ref.port in (None, port.port) and ref.section_name in (None, port.name)
+
+
+def _wanted(route: AnyRoute, ref: ParentReference) -> str:
+    protocol = "UDP" if isinstance(route, UDPRoute) else "TCP"
+    number = f" {ref.port}" if ref.port is not None else ""
+    name = f" named {ref.section_name!r}" if ref.section_name is not None else ""
+    return f"{protocol} port{number}{name}"
+
+
+def _covers(route: AnyRoute, port: ServicePort) -> bool:
+    """Whether a Route without a port covers this one: HTTP kinds leave alone what is marked as something else."""
+    return not isinstance(route, MERGED) or port_kind(port) is not PortKind.OPAQUE
+
+
+def _with_conflicts(binding: Binding, rivals: list[Binding]) -> Binding:
+    """The binding knowing the ports that it loses to a more specific kind, or to an older Route of its kind."""
+    lost = tuple((port, rival) for port in binding.ports if (rival := _stronger(binding, port, rivals)) is not None)
+    changed = Binding(
+        binding.route, binding.position, binding.ref, binding.checked, binding.ports, binding.passed_over, lost,
+        binding.reason, binding.message,
+    )  # fmt: skip
+    if not lost or changed.won:
+        return changed
+    winners_text = ", ".join(sorted({str(key) for _, key in lost}))
+    return Binding(
+        binding.route, binding.position, binding.ref, binding.checked, binding.ports, binding.passed_over, lost,
+        "Conflicted", f"on every port that it covers another Route applies: {winners_text}",
+    )  # fmt: skip
+
+
+def _stronger(binding: Binding, port: ServicePort, rivals: list[Binding]) -> Key | None:
+    """The Route that takes this port from the binding, if one does."""
+    for rival in rivals:
+        same_group = rival.route.metadata.namespace == binding.route.metadata.namespace
+        if same_group and not rival.reason and port in rival.ports and _beats(rival.route, binding.route):
+            return rival.route.key
+    return None
+
+
+def _beats(rival: AnyRoute, route: AnyRoute) -> bool:
+    """A more specific kind beats a lesser; of kinds that do not merge the oldest Route beats the others."""
+    ranks = RANK.index(type(rival)), RANK.index(type(route))
+    if ranks[0] != ranks[1]:
+        return ranks[0] < ranks[1]
+    return not isinstance(route, MERGED) and age(rival) < age(route)

@@ -1,0 +1,86 @@
+"""What a Route is told: one entry for each parentRef that names a Service, as the Gateway API prescribes."""
+
+from collections.abc import Iterator
+
+from agent.model.core import ServicePort
+from agent.model.meta import Key
+from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, UDPRoute
+from agent.plan.plan import Condition, Fragment, ParentStatus
+from agent.translate.routes.binding import Binding, bindings
+from agent.translate.routes.references import resolve
+from agent.world import View, parent_services
+
+# GEP-1897: what a cleartext proxy cannot speak.
+_UNSPOKEN = ("https", "tls", "wss", "kubernetes.io/wss")
+
+
+def translate_status(view: View, key: Key) -> Fragment:
+    """The status of one Route; none when no parentRef names a Service."""
+    route = view.route(key)
+    parents = parent_services(route) if route is not None else []
+    if route is None or not parents:
+        return Fragment()
+    refs = _references(view, route)
+    entries = []
+    for position, _, service in parents:
+        found = bindings(view, service.namespace, service.name)
+        binding = next(b for b in found if b.route.key == key and b.position == position)
+        entries.append(ParentStatus(binding.ref, tuple(_conditions(binding, refs))))
+    return Fragment(statuses={key: tuple(entries)})
+
+
+def _conditions(binding: Binding, refs: tuple[str, str]) -> Iterator[Condition]:
+    generation = binding.route.metadata.generation
+    accepted = not binding.reason
+    yield Condition(
+        "Accepted", accepted, binding.reason or "Accepted", binding.message or _accepted(binding), generation
+    )
+    reason, message = refs
+    yield Condition(
+        "ResolvedRefs", not reason, reason or "ResolvedRefs", message or "every backendRef is there", generation
+    )
+    if accepted and binding.checked.faults:
+        dropped = "; ".join(f"Dropped Rule {index}: {fault}" for index, fault in binding.checked.faults)
+        yield Condition("PartiallyInvalid", True, "UnsupportedValue", dropped, generation)
+
+
+def _accepted(binding: Binding) -> str:
+    """What an accepted Route should know: where it applies, and where it does not although one might think so."""
+    parts = [f"applies to {_ports(binding.won)}"]
+    if binding.route.metadata.namespace != (binding.ref.namespace or binding.route.metadata.namespace):
+        parts.append(f"for clients in namespace {binding.route.metadata.namespace} only")
+    if binding.passed_over:
+        parts.append(f"not to {_ports(binding.passed_over)}, marked as not HTTP")
+    parts += [f"not to port {port.port}, where {key} applies" for port, key in binding.lost]
+    if isinstance(binding.route, HTTPRoute | GRPCRoute) and binding.route.spec.hostnames:
+        parts.append("spec.hostnames is not used: a Service is known by its address (GEP-1294)")
+    return "; ".join(parts)
+
+
+def _ports(ports: tuple[ServicePort, ...]) -> str:
+    return "port " + ", ".join(str(port.port) for port in ports)
+
+
+def _references(view: View, route: AnyRoute) -> tuple[str, str]:
+    """The reason of the first backendRef that cannot be used, and what is to say of all of them; empty for none."""
+    faults: list[tuple[str, str]] = []
+    for index, rule in enumerate(route.spec.rules):
+        for position, ref in enumerate(rule.backend_refs):
+            field = f"spec.rules[{index}].backendRefs[{position}]"
+            found = resolve(view, route.metadata.namespace, ref, field)
+            if found.reason:
+                faults.append((found.reason, found.message))
+            elif found.port is not None and _unspoken(route, found.port):
+                faults.append(("UnsupportedProtocol", f"{field}: port {found.port.port} is {_spoken(found.port)}"))
+    return (faults[0][0], "; ".join(message for _, message in faults)) if faults else ("", "")
+
+
+def _unspoken(route: AnyRoute, port: ServicePort) -> bool:
+    """Whether a backend's port cannot take what this kind of Route would send there."""
+    if isinstance(route, HTTPRoute | GRPCRoute):
+        return port.protocol != "TCP" or port.app_protocol in _UNSPOKEN
+    return port.protocol != ("UDP" if isinstance(route, UDPRoute) else "TCP")
+
+
+def _spoken(port: ServicePort) -> str:
+    return f"{port.protocol} {port.app_protocol}".strip()

@@ -1,0 +1,143 @@
+"""A Service: its frontends in the kernel, and where Routes ask for it, what the waypoint does on its ports."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from agent.model.core import Service, ServicePort
+from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, UDPRoute
+from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnLoss, ResourceName, Xds
+from agent.plan.tables import Mode, Protocol, Slot
+from agent.translate.endpoints import endpoints
+from agent.translate.enrolment import service_mode
+from agent.translate.ir import BackendPort, RouteSet
+from agent.translate.options import Options
+from agent.translate.routes.binding import Binding, bindings, consumers, winners
+from agent.translate.routes.http import route_set
+from agent.translate.routes.l4 import route_slots, service_slots
+from agent.translate.xds.cluster import cluster
+from agent.translate.xds.cluster import endpoints as load_assignment
+from agent.translate.xds.listener import admission_name, listener
+from agent.translate.xds.route import route_configuration
+from agent.world import View
+
+ON_LOSS = "weft.dev/on-waypoint-loss"
+EVERYBODY = ""
+
+
+@dataclass(slots=True)
+class _Parts:
+    """A fragment in the making."""
+
+    frontends: dict[FrontendName, FrontendPlan] = field(default_factory=dict)
+    resources: dict[ResourceName, Json] = field(default_factory=dict)
+    dependencies: dict[str, frozenset[ResourceName]] = field(default_factory=dict)
+
+
+def translate_service(view: View, namespace: str, name: str, options: Options) -> Fragment:
+    """Every frontend of a Service, for everybody and for each namespace with routes of its own."""
+    service = view.get(Service, namespace, name)
+    if service is None or not service.cluster_ips:
+        return Fragment()
+    mode, notices = service_mode(view, namespace, name)
+    bound = bindings(view, namespace, name)
+    parts = _Parts()
+    for port in service.spec.ports:
+        if port.protocol not in Protocol.__members__:
+            continue
+        for consumer in (EVERYBODY, *consumers(bound, namespace)):
+            applying = winners(bound, port, consumer, namespace)
+            if applying or consumer == EVERYBODY:
+                _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
+    notices = (*notices, *_notices(view, service))
+    return Fragment(
+        frontends=parts.frontends, resources=parts.resources, dependencies=parts.dependencies, notices=notices
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Frontend:
+    """A port of a Service as one group of clients sees it."""
+
+    service: Service
+    port: ServicePort
+    consumer: str
+    mode: Mode
+
+    @property
+    def name(self) -> str:
+        """The route set's and listener's name."""
+        meta = self.service.metadata
+        name = f"{meta.namespace}/{meta.name}:{self.port.port}"
+        return f"{name}@{self.consumer}" if self.consumer else name
+
+
+def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], options: Options) -> None:
+    listener_name = None
+    if applying and isinstance(applying[0].route, HTTPRoute | GRPCRoute) and _is_used(view, front):
+        rules = route_set(view, front.name, front.consumer, front.port, applying)
+        listener_name = front.name
+        resources = dict(_resources(view, rules, options))
+        parts.resources |= resources
+        parts.dependencies[front.name] = frozenset(resources) | {_admission(front.consumer)}
+    for address in front.service.cluster_ips:
+        name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
+        parts.frontends[name] = FrontendPlan(
+            service=front.service.key,
+            mode=front.mode,
+            slots=_slots(view, front, applying, ipaddress.ip_address(address).version, options),
+            listener=listener_name,
+            on_loss=_on_loss(front.service),
+        )
+
+
+def _is_used(view: View, front: _Frontend) -> bool:
+    """Whether a client of this node would go to the waypoint: the deeper end of a connection decides."""
+    depth = view.derived("depth", front.consumer)
+    return isinstance(depth, Mode) and depth is not Mode.NONE and max(depth, front.mode) is Mode.L7
+
+
+def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, options: Options) -> tuple[Slot, ...]:
+    route = applying[0].route if applying else None
+    if isinstance(route, TCPRoute | UDPRoute):
+        return route_slots(view, route, version, options)
+    return service_slots(view, front.service, front.port, version, options)
+
+
+def _resources(view: View, rules: RouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
+    yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules)
+    yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
+    for backend in _backends(rules):
+        service = view.get(Service, backend.namespace, backend.service)
+        port = next(port for port in service.spec.ports if port.port == backend.port) if service else None
+        found = endpoints(view, service, port, options) if service and port else ()
+        yield ResourceName(Xds.CLUSTER, backend.cluster), cluster(backend)
+        yield ResourceName(Xds.ENDPOINT, backend.cluster), load_assignment(backend, found)
+
+
+def _backends(rules: RouteSet) -> Iterable[BackendPort]:
+    return sorted(
+        {item.backend for rule in rules.rules for item in rule.backends if item.backend is not None},
+        key=lambda backend: backend.cluster,
+    )
+
+
+def _admission(consumer: str) -> ResourceName:
+    return ResourceName(Xds.EXTENSION, admission_name(consumer))
+
+
+def _on_loss(service: Service) -> OnLoss:
+    text = service.metadata.annotations.get(ON_LOSS, "")
+    return OnLoss(text) if text in tuple(OnLoss) else OnLoss.REJECT
+
+
+def _notices(view: View, service: Service) -> Iterator[str]:
+    """What a user may expect of this Service and does not get."""
+    key, meta = service.key, service.metadata
+    if service.spec.session_affinity == "ClientIP":
+        yield f"{key}: spec.sessionAffinity: ClientIP is not implemented yet for enrolled clients"
+    text = meta.annotations.get(ON_LOSS)
+    if text is not None and text not in tuple(OnLoss):
+        yield f"{key}: metadata.annotations[{ON_LOSS}]: {text!r} is neither kernel nor reject; reject is used"
+    if any(found.address_type == "FQDN" for found in view.slices(meta.namespace, meta.name)):
+        yield f"{key}: EndpointSlices of addressType FQDN are not used"
