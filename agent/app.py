@@ -16,8 +16,8 @@ from agent.plan.tables import Config, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.settings import Settings
 from agent.sources.directory import DirectorySource
-from agent.translate.enrolment import Options
 from agent.translate.incremental import Translator
+from agent.translate.options import Options
 from agent.waypoint.probe import accepts
 from agent.waypoint.server import AdsServer
 from agent.world import World

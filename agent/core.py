@@ -7,8 +7,8 @@ hears of a listener before the kernel sends anybody there, and the kernel stops 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from agent.model.change import Change, Problem, Resolved, Synced
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, PodPlan, ResourceName, Xds
@@ -27,7 +27,7 @@ COALESCE_SECONDS = 0.01
 class Translator(Protocol):
     """Changes in; per unit that changed, its old and its new fragment out."""
 
-    def update(self, changes: list[Change]) -> Mapping[object, tuple[Fragment, Fragment]]:
+    def update(self, changes: Iterable[Change]) -> Mapping[Any, tuple[Fragment, Fragment]]:
         """Take changes in and recompute what read them."""
 
 

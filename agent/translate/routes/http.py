@@ -42,7 +42,8 @@ def _rules(view: View, route: HTTPRoute | GRPCRoute, valid: tuple[int, ...]) -> 
         rule = route.spec.rules[index]
         backends = tuple(_backends(view, route, index, rule.backend_refs))
         named = f"{meta.namespace}/{meta.name}/{rule.name or index}"
-        for number, match in enumerate(rule.matches or (GRPCRouteMatch(),)):
+        matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (GRPCRouteMatch(),)
+        for number, match in enumerate(matches):
             key = (_specificity(match), age(route), index, number)
             yield key, _rule(f"{named}/{number}", match, rule, backends)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from agent.model.core import ServicePort
 from agent.model.meta import Key
-from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, UDPRoute
+from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule, UDPRoute
 from agent.plan.plan import Condition, Fragment, ParentStatus
 from agent.translate.routes.binding import Binding, bindings
 from agent.translate.routes.references import resolve
@@ -64,7 +64,8 @@ def _ports(ports: tuple[ServicePort, ...]) -> str:
 def _references(view: View, route: AnyRoute) -> tuple[str, str]:
     """The reason of the first backendRef that cannot be used, and what is to say of all of them; empty for none."""
     faults: list[tuple[str, str]] = []
-    for index, rule in enumerate(route.spec.rules):
+    rules: tuple[HTTPRouteRule | GRPCRouteRule | L4RouteRule, ...] = route.spec.rules
+    for index, rule in enumerate(rules):
         for position, ref in enumerate(rule.backend_refs):
             field = f"spec.rules[{index}].backendRefs[{position}]"
             found = resolve(view, route.metadata.namespace, ref, field)
