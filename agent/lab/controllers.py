@@ -1,0 +1,206 @@
+"""What the cluster's controllers do, as one pure step: objects and what the kubelet saw in, objects out."""
+
+import hashlib
+import ipaddress
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.lab.paths import NODE_NAME
+from agent.lab.store import Object, Objects, key_of, merged
+from agent.model.meta import Key
+
+FIXED_ADDRESS = "lab.weft.dev/address"
+_POD_RANGE = ipaddress.IPv4Network("10.244.0.0/16")
+_SERVICE_RANGE = ipaddress.IPv4Network("10.96.0.0/16")
+# Below are the addresses that are given by name: the waypoint's, the DNS service's.
+_FIRST_FREE = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the kubelet saw of a pod."""
+
+    phase: str = "Pending"
+    ready: bool = False
+    restarts: int = 0
+
+
+def step(objects: Objects, seen: Mapping[str, Seen]) -> Objects:
+    """Every controller once; applied to its own result it changes nothing."""
+    result = dict(objects)
+    _namespaces(result)
+    _pods(result)
+    _cluster_ips(result)
+    _pod_status(result, seen)
+    _slices(result)
+    return result
+
+
+def with_kind(objects: Objects, kind: str) -> Iterator[tuple[Key, Object]]:
+    """The objects of a kind, in the order of their keys."""
+    return ((key, objects[key]) for key in sorted(objects) if key.kind == kind)
+
+
+def labels_of(item: Object) -> dict[str, str]:
+    """The labels, none when there are none."""
+    return item["metadata"].get("labels") or {}
+
+
+def selects(selector: Mapping[str, str] | None, labels: Mapping[str, str]) -> bool:
+    """Whether a Service's selector means these labels; an empty one means nothing (core/v1)."""
+    return bool(selector) and all(labels.get(name) == value for name, value in (selector or {}).items())
+
+
+def owner_of(item: Object) -> str:
+    """The name of the Deployment that made a pod, empty when none did."""
+    return next((owner["name"] for owner in item["metadata"].get("ownerReferences", ())), "")
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the pod's Ready condition is true."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def _namespaces(objects: Objects) -> None:
+    for name in {"default", "kube-system"} | {key.namespace for key in objects if key.namespace}:
+        key = Key("Namespace", "", name)
+        if key not in objects:
+            labels = {"kubernetes.io/metadata.name": name}
+            objects[key] = merged(None, {"apiVersion": "v1", "kind": "Namespace",
+                                         "metadata": {"name": name, "labels": labels}})  # fmt: skip
+
+
+def _pods(objects: Objects) -> None:
+    wanted: Objects = {}
+    for key, deployment in with_kind(objects, "Deployment"):
+        wanted.update((key_of(pod), pod) for pod in _replicas(key, deployment))
+    for key in [key for key, pod in with_kind(objects, "Pod") if owner_of(pod) and key not in wanted]:
+        del objects[key]
+    for key, pod in wanted.items():
+        if key not in objects:
+            objects[key] = merged(None, pod)
+
+
+def _replicas(key: Key, deployment: Object) -> Iterator[Object]:
+    """Names are made of the template's digest: a changed template gives other pods."""
+    spec = deployment["spec"]
+    template = spec["template"]
+    digest = hashlib.sha256(json.dumps([key, template], sort_keys=True).encode()).hexdigest()
+    owner = {"kind": "Deployment", "name": key.name, "uid": deployment["metadata"]["uid"]}
+    for number in range(spec.get("replicas", 1)):
+        suffix = hashlib.sha256(f"{digest}{number}".encode()).hexdigest()[:5]
+        metadata = {
+            **template.get("metadata", {}),
+            "name": f"{key.name}-{digest[:9]}-{suffix}",
+            "namespace": key.namespace,
+            "ownerReferences": [owner],
+        }
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def _cluster_ips(objects: Objects) -> None:
+    services = list(with_kind(objects, "Service"))
+    free = _free(_SERVICE_RANGE, (item["spec"].get("clusterIP", "") for _, item in services))
+    for key, service in services:
+        spec = service["spec"]
+        if spec.get("type") == "ExternalName" or spec.get("clusterIPs"):
+            continue
+        address = spec.get("clusterIP") or next(free)
+        objects[key] = {**service, "spec": {**spec, "clusterIP": address, "clusterIPs": [address]}}
+
+
+def _free(network: ipaddress.IPv4Network, used: Iterable[str]) -> Iterator[str]:
+    taken = set(used)
+    candidates = (str(network[number]) for number in range(_FIRST_FREE, network.num_addresses - 1))
+    return (address for address in candidates if address not in taken)
+
+
+def _pod_status(objects: Objects, seen: Mapping[str, Seen]) -> None:
+    pods = list(with_kind(objects, "Pod"))
+    free = _free(_POD_RANGE, (pod.get("status", {}).get("podIP", "") for _, pod in pods))
+    for key, pod in pods:
+        fixed = pod["metadata"].get("annotations", {}).get(FIXED_ADDRESS)
+        address = pod.get("status", {}).get("podIP") or fixed or next(free)
+        state = seen.get(pod["metadata"]["uid"], Seen())
+        status = {
+            "phase": state.phase,
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "conditions": [{"type": "Ready", "status": str(state.ready)}],
+            "restarts": state.restarts,
+        }
+        objects[key] = {**pod, "spec": {**pod["spec"], "nodeName": NODE_NAME}, "status": status}
+
+
+def _slices(objects: Objects) -> None:
+    wanted: Objects = {}
+    for key, service in with_kind(objects, "Service"):
+        if service["spec"].get("selector"):
+            wanted.update((key_of(item), item) for item in _slices_of(key, service, objects))
+    for key, item in list(with_kind(objects, "EndpointSlice")):
+        made_here = labels_of(item).get("endpointslice.kubernetes.io/managed-by") == "lab"
+        if made_here and key not in wanted:
+            del objects[key]
+    for key, item in wanted.items():
+        objects[key] = {**(objects.get(key) or merged(None, item)), **_without_metadata(item)}
+
+
+def _without_metadata(item: Object) -> Object:
+    return {name: value for name, value in item.items() if name != "metadata"}
+
+
+def _slices_of(key: Key, service: Object, objects: Objects) -> Iterator[Object]:
+    """One slice for each distinct set of port numbers: a named target port can differ between pods."""
+    groups: dict[str, list[Object]] = {}
+    for pod_key, pod in with_kind(objects, "Pod"):
+        if pod_key.namespace == key.namespace and selects(service["spec"]["selector"], labels_of(pod)):
+            groups.setdefault(json.dumps(_ports(service, pod)), []).append(pod)
+    for ports, pods in groups.items() or [("[]", [])]:
+        digest = hashlib.sha256(ports.encode()).hexdigest()[:5]
+        yield {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"{key.name}-{digest}",
+                "namespace": key.namespace,
+                "labels": {
+                    "kubernetes.io/service-name": key.name,
+                    "endpointslice.kubernetes.io/managed-by": "lab",
+                },
+            },
+            "addressType": "IPv4",
+            "ports": json.loads(ports),
+            "endpoints": [_endpoint(pod) for pod in pods],
+        }
+
+
+def _ports(service: Object, pod: Object) -> list[dict[str, Any]]:
+    result = []
+    for port in service["spec"].get("ports", ()):
+        number = _target(port, pod)
+        if number is not None:
+            kept = {name: port[name] for name in ("name", "appProtocol") if name in port}
+            result.append({"name": "", "protocol": port.get("protocol", "TCP"), **kept, "port": number})
+    return result
+
+
+def _target(port: Mapping[str, Any], pod: Object) -> int | None:
+    """The pod's port number; None when the target's name is on none of its containers."""
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target
+    named = (item for container in pod["spec"]["containers"] for item in container.get("ports", ()))
+    return next((item["containerPort"] for item in named if item.get("name") == target), None)
+
+
+def _endpoint(pod: Object) -> dict[str, Any]:
+    ready = is_ready(pod)
+    return {
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {"ready": ready, "serving": ready, "terminating": False},
+        "nodeName": NODE_NAME,
+        "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]},
+    }

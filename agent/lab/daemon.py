@@ -1,0 +1,90 @@
+"""The lab's one background process: controllers, kubelet, service proxy and DNS, in the node's namespace."""
+
+import argparse
+import asyncio
+import logging
+import subprocess
+from contextlib import suppress
+
+from watchfiles import awatch
+
+from agent.lab import network, proxy
+from agent.lab.controllers import step
+from agent.lab.dns import SERVICE_ADDRESS, DNSServer, names
+from agent.lab.kubelet import Kubelet
+from agent.lab.paths import LabPaths
+from agent.lab.store import Objects, Store
+
+LOG = logging.getLogger(__name__)
+_KUBE_DNS = f"""
+{{apiVersion: v1, kind: Service, metadata: {{name: kube-dns, namespace: kube-system}}, spec: {{
+  clusterIP: {SERVICE_ADDRESS},
+  ports: [{{name: dns, port: 53, protocol: UDP}}, {{name: dns-tcp, port: 53, protocol: TCP}}]}}}}
+---
+{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: kube-dns, namespace: kube-system,
+  labels: {{kubernetes.io/service-name: kube-dns}}}}, addressType: IPv4,
+  endpoints: [{{addresses: [{network.NODE_ADDRESS}], conditions: {{ready: true}}}}],
+  ports: [{{name: dns, port: 53, protocol: UDP}}, {{name: dns-tcp, port: 53, protocol: TCP}}]}}
+"""
+
+
+class Daemon:
+    """Brings the node to what the store says, whenever the store or a pod changes."""
+
+    def __init__(self, paths: LabPaths) -> None:
+        self._paths = paths
+        self._store = Store(paths)
+        self._dirty = asyncio.Event()
+        self._kubelet = Kubelet(paths, self._dirty.set)
+        self._dns = DNSServer()
+        self._rules = ""
+
+    async def run(self) -> None:
+        """Run until killed."""
+        await asyncio.to_thread(network.furnish_node)
+        await self._dns.start(network.NODE_ADDRESS)
+        self._store.apply(_KUBE_DNS)
+        watch = asyncio.create_task(self._watch())
+        while not watch.done():
+            self._dirty.clear()
+            await self._reconcile()
+            # Not for ever: a change that came before the watch was set up would wait as long.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._dirty.wait(), 1.0)
+        watch.result()
+
+    async def _watch(self) -> None:
+        async for _ in awatch(self._paths.manifests, debounce=100, step=10, recursive=False):
+            self._dirty.set()
+
+    async def _reconcile(self) -> None:
+        objects = self._control()
+        self._dns.known = names(objects)
+        rules = proxy.ruleset(objects)
+        if rules != self._rules:
+            await asyncio.to_thread(proxy.load, rules)
+            self._rules = rules
+        await self._kubelet.sync(objects)
+
+    def _control(self) -> Objects:
+        with self._store.locked():
+            before = self._store.load()
+            after = step(before, self._kubelet.seen)
+            self._store.save(before, after)
+        return after
+
+
+def main() -> None:
+    """Run the daemon of the lab that is named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(Daemon(LabPaths(parser.parse_args().name)).run())
+    except subprocess.CalledProcessError:
+        LOG.exception("stopped")
+        raise
+
+
+if __name__ == "__main__":
+    main()

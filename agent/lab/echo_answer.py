@@ -1,0 +1,75 @@
+"""What the echo server says, and what a client can ask of it."""
+
+import os
+from asyncio import BaseTransport
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+POD = os.environ.get("POD_NAME", "")
+NAMESPACE = os.environ.get("POD_NAMESPACE", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is the same for a whole connection: protocol, and both addresses as the server sees them."""
+
+    protocol: str
+    peer: str
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What the client asks for, after the `?`: a status, a delay in seconds, no answer, so many bytes more."""
+
+    status: int = 200
+    wait: float = 0.0
+    close: bool = False
+    body: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> "Controls":
+        """Read a path or line; what makes no sense is as if it were not there."""
+        query = text.partition("?")[2]
+        if not query:
+            return _NONE
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        try:
+            return cls(
+                status=int(asked.get("status", 200)),
+                wait=float(asked.get("wait", 0)),
+                close=asked.get("close") == "1",
+                body=int(asked.get("body", 0)),
+            )
+        except ValueError:
+            return _NONE
+
+
+_NONE = Controls()
+
+
+def facts_of(transport: BaseTransport, protocol: str) -> Facts:
+    """The facts of a connection."""
+    return Facts(protocol, _address(transport, "peername"), _address(transport, "sockname"))
+
+
+def _address(transport: BaseTransport, which: str) -> str:
+    address = transport.get_extra_info(which)
+    return f"{address[0]}:{address[1]}" if address else ""
+
+
+def answer(facts: Facts, **seen: Any) -> bytes:
+    """One JSON object on one line."""
+    return msgspec.json.encode(
+        {
+            "pod": POD,
+            "namespace": NAMESPACE,
+            "protocol": facts.protocol,
+            "peer": facts.peer,
+            "local": facts.local,
+            **seen,
+        }
+    )

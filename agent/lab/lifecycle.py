@@ -1,0 +1,189 @@
+"""A lab from nothing to nothing: up, its node processes, down. Down needs no living daemon and no memory."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from agent.lab import cgroups, launch, network
+from agent.lab.controllers import FIXED_ADDRESS, is_ready, with_kind
+from agent.lab.kubelet import pod_environment, pod_place
+from agent.lab.paths import ROOT, LabPaths
+from agent.lab.store import Object, Store
+from agent.model.meta import Key
+
+WAYPOINT_ADDRESS = "10.244.0.2"
+
+
+class LabError(Exception):
+    """Something that the person at the keyboard can mend, in one sentence."""
+
+
+def agent_command(paths: LabPaths) -> list[str]:
+    """How the agent is started on the lab's node."""
+    return [
+        *(sys.executable, "-m", "agent", "agent"),
+        *("--manifests", str(paths.manifests), "--state", str(paths.state)),
+        *("--cgroup", str(paths.kubepods), "--waypoint-address", WAYPOINT_ADDRESS),
+    ]
+
+
+def waypoint_command(paths: LabPaths) -> list[str]:
+    """How the waypoint is started in its pod."""
+    return [sys.executable, "-m", "agent", "waypoint", "--state", str(paths.state)]
+
+
+def is_up(paths: LabPaths) -> bool:
+    """Whether the lab's daemon runs."""
+    return cgroups.populated(paths.system_cgroup("daemon"))
+
+
+def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, patience: float = 60.0) -> None:
+    """Start a lab with these files and wait, at most `patience` seconds, until its pods are ready.
+
+    What an earlier lab of this name left is removed first. Raises LabError when one is up, or pods do not get ready.
+    """
+    if os.geteuid() != 0:
+        raise LabError("the lab makes network namespaces: run it as root")
+    if is_up(paths):
+        raise LabError(f"lab {paths.name} is already up")
+    down(paths)
+    for folder in (paths.manifests, paths.logs, paths.bpf):
+        folder.mkdir(parents=True)
+    for folder in (paths.kubepods / "besteffort", paths.cgroup / "system"):
+        folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "bpf", "bpf", paths.bpf], check=True)
+    network.make_node(paths)
+    apply(paths, manifests)
+    if agent:
+        Store(paths).apply(_waypoint_manifest(paths))
+    _start(paths, "daemon", [sys.executable, "-m", "agent.lab.daemon", "--name", paths.name])
+    if agent:
+        start_agent(paths)
+    wait_ready(paths, patience)
+
+
+def down(paths: LabPaths) -> None:
+    """Remove all that a lab of this name has or left, in an order that works from any half-made state."""
+    cgroups.kill(paths.cgroup)
+    network.sweep(paths)
+    _unmount_below(paths.state)
+    cgroups.remove(paths.cgroup)
+    shutil.rmtree(paths.state, ignore_errors=True)
+    with suppress(OSError):
+        ROOT.rmdir()
+
+
+def _unmount_below(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+def apply(paths: LabPaths, files: Sequence[Path]) -> list[str]:
+    """Apply manifests; a folder means the manifests in it, not those in folders below."""
+    said: list[str] = []
+    for path in files:
+        inside = (
+            sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".json"))
+            if path.is_dir()
+            else [path]
+        )
+        for file in inside:
+            said += Store(paths).apply(file.read_text())
+    return said
+
+
+def wait_for(what: str, true: Callable[[], bool], patience: float) -> None:
+    """Wait until something is so, at most `patience` seconds; raises LabError that says what was not."""
+    end = time.monotonic() + patience
+    while not true():
+        if time.monotonic() > end:
+            raise LabError(f"waited {patience:.0f} s, but not so: {what}")
+        time.sleep(0.02)
+
+
+def wait_ready(paths: LabPaths, patience: float = 60.0) -> None:
+    """Wait until every pod that should be is there and ready."""
+    wait_for(f"every pod of lab {paths.name} is ready (see {paths.logs})", lambda: _all_ready(paths), patience)
+
+
+def _all_ready(paths: LabPaths) -> bool:
+    if not is_up(paths):
+        raise LabError(f"the lab's daemon has ended: see {paths.log('daemon')}")
+    objects = Store(paths).load()
+    wanted = sum(item["spec"].get("replicas", 1) for _, item in with_kind(objects, "Deployment"))
+    pods = [pod for _, pod in with_kind(objects, "Pod")]
+    owned = [pod for pod in pods if pod["metadata"].get("ownerReferences")]
+    return len(owned) == wanted and all(is_ready(pod) for pod in pods)
+
+
+def start_agent(paths: LabPaths) -> None:
+    """Start the agent on the node. Raises LabError when it runs."""
+    if cgroups.populated(paths.system_cgroup("agent")):
+        raise LabError("the agent is running")
+    _start(paths, "agent", agent_command(paths))
+
+
+def stop_agent(paths: LabPaths, kill: bool = False, patience: float = 10.0) -> None:
+    """End the agent by SIGTERM or SIGKILL and wait until it is gone; absence is success."""
+    if not cgroups.populated(paths.system_cgroup("agent")):
+        return
+    with suppress(ProcessLookupError):
+        os.kill(int(paths.pidfile("agent").read_text()), signal.SIGKILL if kill else signal.SIGTERM)
+    cgroups.wait_empty(paths.system_cgroup("agent"), patience)
+
+
+def _start(paths: LabPaths, what: str, argv: Sequence[str]) -> None:
+    pidfile = paths.pidfile(what)
+    pidfile.unlink(missing_ok=True)
+    place = launch.Place(paths.system_cgroup(what), paths.node_netns, pidfile=pidfile)
+    launch.start_apart(place, argv, paths.log(what))
+    wait_for(f"{what} starts", lambda: pidfile.exists() and bool(pidfile.read_text()), patience=5.0)
+
+
+def find_pod(paths: LabPaths, where: str) -> Object:
+    """The pod that NAMESPACE/POD means: its name, or the beginning of it, ready ones first. Raises LabError."""
+    namespace, slash, name = where.partition("/")
+    if not slash:
+        namespace, name = "default", where
+    objects = Store(paths).load()
+    exact = objects.get(Key("Pod", namespace, name))
+    if exact:
+        return exact
+    found = [
+        p for key, p in with_kind(objects, "Pod") if key.namespace == namespace and key.name.startswith(f"{name}-")
+    ]
+    if not found:
+        raise LabError(f"there is no pod {where} in lab {paths.name}")
+    return max(found, key=is_ready)
+
+
+def exec_command(paths: LabPaths, where: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The command and environment that run `argv` in a pod's namespaces and cgroup. Raises LabError."""
+    pod = find_pod(paths, where)
+    container = pod["spec"]["containers"][0]
+    return launch.command(pod_place(paths, pod, container["name"]), argv), pod_environment(pod, container)
+
+
+def node_command(paths: LabPaths, argv: Sequence[str]) -> list[str]:
+    """The command that runs `argv` on the lab's node, outside of any pod."""
+    cgroup = paths.system_cgroup("exec")
+    cgroup.mkdir(parents=True, exist_ok=True)
+    return launch.command(launch.Place(cgroup, paths.node_netns), argv)
+
+
+def _waypoint_manifest(paths: LabPaths) -> str:
+    command = ", ".join(f"{part!r}" for part in waypoint_command(paths))
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: weft-waypoint, namespace: weft-system, labels: {{app: weft-waypoint}},
+  annotations: {{{FIXED_ADDRESS}: {WAYPOINT_ADDRESS}}}}}
+spec: {{containers: [{{name: envoy, command: [{command}]}}]}}
+"""

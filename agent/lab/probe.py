@@ -1,0 +1,65 @@
+"""Readiness probes, asked from the node as a kubelet does."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+_ECHO_STREAM_FLAGS = ("--http", "--grpc", "--tcp", "--greet")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A port that must accept, and with a path answer with 200 to 399. Times are in seconds."""
+
+    address: str
+    port: int
+    path: str | None = None
+    period: float = 1.0
+    timeout: float = 1.0
+
+    async def check(self) -> bool:
+        """Whether the probe succeeds now."""
+        with suppress(OSError, TimeoutError, ValueError, IndexError):
+            async with asyncio.timeout(self.timeout):
+                reader, writer = await asyncio.open_connection(self.address, self.port)
+                try:
+                    return self.path is None or await self._get(reader, writer)
+                finally:
+                    writer.close()
+        return False
+
+    async def _get(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        request = f"GET {self.path} HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode())
+        status = await reader.readline()
+        return 200 <= int(status.split()[1]) < 400
+
+
+def probe_of(container: dict[str, Any], address: str) -> Probe | None:
+    """The probe that a container asks for; the echo server's is its first stream port."""
+    spec = container.get("readinessProbe")
+    if spec is None:
+        port = _echo_port(container) if container.get("image") == "weft/echo" else None
+        return Probe(address, port) if port else None
+    wanted = spec.get("httpGet") or spec["tcpSocket"]
+    return Probe(
+        address=address,
+        port=_number(container, wanted["port"]),
+        path=wanted.get("path", "/") if "httpGet" in spec else None,
+        period=float(spec.get("periodSeconds", 1)),
+        timeout=float(spec.get("timeoutSeconds", 1)),
+    )
+
+
+def _echo_port(container: dict[str, Any]) -> int | None:
+    arguments = [str(argument) for argument in container.get("args") or ["--http", "8080"]]
+    return next((int(value) for flag, value in pairwise(arguments) if flag in _ECHO_STREAM_FLAGS), None)
+
+
+def _number(container: dict[str, Any], port: int | str) -> int:
+    """A port by number or by its name on the container; raises StopIteration when the name is nowhere."""
+    if isinstance(port, int):
+        return port
+    return next(int(item["containerPort"]) for item in container.get("ports", ()) if item.get("name") == port)
