@@ -4,12 +4,14 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from importlib.metadata import version
 from typing import Any
 
 from agent import report
 from agent.core import Core
 from agent.kernel import bpffs, cgroups, loader, maps
+from agent.model.change import Change, Synced
 from agent.observe.http import HttpServer, Response
 from agent.observe.metrics import Metrics
 from agent.plan.tables import Config, address_bytes
@@ -46,8 +48,8 @@ class Agent:
         self._settings = settings
         self._kernel = maps.open_kernel(settings.pins)
         self._kernel.configure(_config(settings))
-        self._metrics = Metrics(self._kernel.counters)
-        self._ads = AdsServer(settings.xds_socket)
+        self._metrics = Metrics(version("weft"), self._kernel.counters)
+        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
         self.core = Core(
             Translator(World(), Options(settings.node, settings.enrol_kube_system)),
             Datapath(self._kernel, asyncio.get_running_loop().time),
@@ -56,6 +58,22 @@ class Agent:
             self._metrics,
             settings.audit_seconds,
         )
+        self._show()
+
+    def _show(self) -> None:
+        """Numbers that are read when somebody asks for metrics."""
+        core, ads = self.core, self._ads
+        self._metrics.show_fill(lambda: core.datapath.fill)
+        self._metrics.show(
+            "weft_pending", "Frontends and pods not yet as they should be.", lambda: core.datapath.pending
+        )
+        self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
+        self._metrics.show(
+            "weft_waypoint_connected", "Whether an Envoy asks for its configuration.", lambda: ads.connected
+        )
+        self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.lost)
+        self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
+        self._metrics.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: ads.nacks)
 
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
@@ -69,7 +87,7 @@ class Agent:
         try:
             await _until_signalled(
                 self.core.follow("manifests", source.changes()),
-                self.core.follow("cgroups", cgroups.watch_pod_cgroups(settings.kubepods)),
+                self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self.core.run(),
             )
         finally:
@@ -95,6 +113,14 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""
         return report.status(self.core, self._settings.node, self._settings.waypoint_address, self._ads.rejected)
+
+
+async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:
+    """Pod cgroups; their first batch is all there is."""
+    synced: list[Change] = [Synced("cgroups")]
+    async for batch in cgroups.watch_pod_cgroups(kubepods):
+        yield [*batch, *synced]
+        synced = []
 
 
 def _config(settings: Settings) -> Config:

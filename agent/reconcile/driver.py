@@ -12,8 +12,9 @@ V = TypeVar("V")
 class Table(Protocol[K, V]):
     """One kernel table. Every method raises `OSError` with the kernel's errno; only the loop retries."""
 
-    name: str
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """How many rows fit."""
 
     def load(self) -> dict[K, V]:
         """Every row that is there now. Array tables leave out rows that are all zero."""
@@ -28,11 +29,25 @@ class Table(Protocol[K, V]):
 class Kernel(Protocol):
     """The tables of one node. A frontend's value is its index; the driver adds and checks the fingerprint."""
 
-    pods: Table[int, PodRow]
-    frontends: Table[FrontendKey, int]
-    words: Table[int, Word]
-    services: Table[int, ServiceRow]
-    slots: Table[int, Slot]
+    @property
+    def pods(self) -> Table[int, PodRow]:
+        """`weft_pods`, by cgroup id."""
+
+    @property
+    def frontends(self) -> Table[FrontendKey, int]:
+        """`weft_frontends`."""
+
+    @property
+    def words(self) -> Table[int, Word]:
+        """`weft_words`, two for each frontend index."""
+
+    @property
+    def services(self) -> Table[int, ServiceRow]:
+        """`weft_services`, by frontend index."""
+
+    @property
+    def slots(self) -> Table[int, Slot]:
+        """`weft_slots`."""
 
     def configure(self, config: Config) -> None:
         """Replace the node's configuration in one write."""

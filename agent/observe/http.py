@@ -1,0 +1,91 @@
+"""A small HTTP server for GET: metrics and health on TCP, the agent's own answers on a Unix socket."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+REQUEST_LIMIT = 8192
+REQUEST_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
+
+    @classmethod
+    def text(cls, body: str, status: int = 200) -> "Response":
+        """Plain text, as Prometheus reads it."""
+        return cls(body.encode(), "text/plain; version=0.0.4; charset=utf-8", status)
+
+    @classmethod
+    def json(cls, value: Any) -> "Response":
+        """A JSON document."""
+        return cls(json.dumps(value).encode(), "application/json")
+
+    def encode(self) -> bytes:
+        """The bytes of the answer; the connection ends behind it."""
+        head = (
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\nContent-Type: {self.content_type}\r\n"
+            f"Content-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + self.body
+
+
+class HttpServer:
+    """Answers GET by path; each connection gets one answer. A slow or broken client hurts nobody but itself."""
+
+    def __init__(self, routes: Mapping[str, Callable[[], Response]]) -> None:
+        self._routes = routes
+        self._servers: list[asyncio.Server] = []
+
+    async def start_tcp(self, host: str, port: int) -> int:
+        """Listen on an address; returns the port, which is chosen when 0 is given. Raises `OSError`."""
+        server = await asyncio.start_server(self._serve, host, port, limit=REQUEST_LIMIT)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def start_unix(self, path: Path) -> None:
+        """Listen on a Unix socket that only its owner can use; one that a dead agent left is replaced."""
+        path.unlink(missing_ok=True)
+        self._servers.append(await asyncio.start_unix_server(self._serve, path, limit=REQUEST_LIMIT))
+        path.chmod(0o600)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        for server in self._servers:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_SECONDS)
+            writer.write(self._answer(head).encode())
+            await asyncio.wait_for(writer.drain(), REQUEST_SECONDS)
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer(self, head: bytes) -> Response:
+        method, _, rest = head.decode("latin-1").partition("\r\n")[0].partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if method != "GET":
+            return Response.text("only GET\n", 405)
+        route = self._routes.get(path)
+        if route is None:
+            return Response.text("not found\n", 404)
+        try:
+            return route()
+        except Exception:
+            log.exception("request failed", extra={"path": path})
+            return Response.text("failed\n", 500)

@@ -1,0 +1,100 @@
+"""Prometheus metrics. Names are for ever: dashboards are built on them."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from agent.plan.tables import Reason
+
+VERDICTS = {
+    Reason.NOT_ENROLLED: "pass",
+    Reason.UNKNOWN_POD: "pass",
+    Reason.UNKNOWN_POD_REJECTED: "reject",
+    Reason.NO_FRONTEND: "pass",
+    Reason.FORWARDED: "forward",
+    Reason.TO_WAYPOINT: "waypoint",
+    Reason.PASSED: "pass",
+    Reason.NO_BACKEND: "reject",
+    Reason.SHARE_REJECTED: "reject",
+    Reason.WAYPOINT_DIALLED: "reject",
+    Reason.WAYPOINT_LOST: "reject",
+}
+
+
+class _Decisions(Collector):
+    """The kernel's own counters, read when somebody asks."""
+
+    def __init__(self, counters: Callable[[], Mapping[Reason, int]]) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counters()
+        decisions = CounterMetricFamily(
+            "weft_decisions", "Decisions of the kernel by verdict and reason.", labels=["verdict", "reason"]
+        )
+        events = CounterMetricFamily("weft_datapath_events", "Other things that the kernel counts.", labels=["event"])
+        for reason in Reason:
+            verdict, count = VERDICTS.get(reason), counts.get(reason, 0)
+            if verdict is None:
+                events.add_metric([reason.name.lower()], count)
+            else:
+                decisions.add_metric([verdict, reason.name.lower()], count)
+        yield decisions
+        yield events
+
+
+class _Fill(Collector):
+    """How full each kernel table is."""
+
+    def __init__(self, fill: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
+        self._fill = fill
+
+    def collect(self) -> Iterator[Metric]:
+        rows = GaugeMetricFamily("weft_table_rows", "Rows in use of a kernel table.", labels=["table"])
+        capacity = GaugeMetricFamily("weft_table_capacity", "Rows that fit in a kernel table.", labels=["table"])
+        for table, (used, room) in self._fill().items():
+            rows.add_metric([table], used)
+            capacity.add_metric([table], room)
+        yield rows
+        yield capacity
+
+
+class Metrics:
+    """Everything that `/metrics` shows."""
+
+    def __init__(self, version: str, counters: Callable[[], Mapping[Reason, int]]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Decisions(counters))
+        Info("weft_build", "The agent's version.", registry=self._registry).info({"version": version})
+        self._writes = Counter("weft_table_writes", "Rows written to kernel tables.", registry=self._registry)
+        self._seconds = Histogram(
+            "weft_apply_seconds",
+            "Time to write one change set to the kernel.",
+            buckets=(0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
+            registry=self._registry,
+        )
+        self._drift = Counter("weft_drift_rows", "Rows that audits found not as written.", registry=self._registry)
+
+    def applied(self, writes: int, seconds: float) -> None:
+        """One pass wrote this many rows."""
+        self._writes.inc(writes)
+        self._seconds.observe(seconds)
+
+    def drifted(self, rows: int) -> None:
+        """An audit found this many rows that were not as written."""
+        self._drift.inc(rows)
+
+    def show_fill(self, fill: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
+        """Show how full the tables are."""
+        self._registry.register(_Fill(fill))
+
+    def show(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Show a number that is read when somebody asks."""
+        Gauge(name, text, registry=self._registry).set_function(value)
+
+    def render(self) -> str:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry).decode()
