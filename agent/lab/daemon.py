@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import subprocess
 from contextlib import suppress
 
 from watchfiles import awatch
@@ -47,7 +46,11 @@ class Daemon:
         watch = asyncio.create_task(self._watch())
         while not watch.done():
             self._dirty.clear()
-            await self._reconcile()
+            try:
+                await self._reconcile()
+            except Exception:
+                # A manifest that no controller understands must not end the pods of the others.
+                LOG.exception("could not reconcile; trying again")
             # Not for ever: a change that came before the watch was set up would wait as long.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._dirty.wait(), 1.0)
@@ -79,11 +82,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        asyncio.run(Daemon(LabPaths(parser.parse_args().name)).run())
-    except subprocess.CalledProcessError:
-        LOG.exception("stopped")
-        raise
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    asyncio.run(Daemon(LabPaths(parser.parse_args().name)).run())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,131 @@
+"""Labs for tests: real pods in network namespaces, swept away also when a former run was killed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.lab import cgroups, lifecycle
+from agent.lab.paths import NETNS_DIR, ROOT, LabPaths, cgroup2_mount
+from agent.lab.store import Object, Store
+from agent.model.meta import Key
+
+FACES = Path(__file__).parents[2] / "examples" / "faces"
+
+
+class LabHandle:
+    """One lab, as tests use it."""
+
+    def __init__(self, name: str) -> None:
+        self.paths = LabPaths(name)
+        self.store = Store(self.paths)
+
+    def exec(self, pod: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in NAMESPACE/POD; POD can be a Deployment's name."""
+        command, environment = lifecycle.exec_command(self.paths, pod, argv)
+        return _run(command, check, environment)
+
+    def node(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command on the lab's node."""
+        return _run(lifecycle.node_command(self.paths, argv), check)
+
+    def python(self, pod: str, program: str) -> str:
+        """What a Python program prints in a pod."""
+        return self.exec(pod, sys.executable, "-c", program).stdout
+
+    def curl(self, pod: str, url: str, *options: str) -> Any:
+        """The echo server's answer to a request."""
+        return json.loads(self.exec(pod, "curl", "-sS", "-m", "5", *options, url).stdout.splitlines()[0])
+
+    def apply(self, manifest: str) -> list[str]:
+        """Apply YAML."""
+        return self.store.apply(manifest)
+
+    def delete(self, manifest: str) -> list[str]:
+        """Delete what YAML names."""
+        return self.store.delete(manifest)
+
+    def label(self, kind: str, namespace: str, name: str, *changes: str) -> None:
+        """Set (`key=value`) or remove (`key-`) labels; `namespace` is empty for a Namespace."""
+        self.store.label(Key(kind, namespace, name), changes)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """An object as it is now."""
+        return self.store.load().get(Key(kind, namespace, name))
+
+    def wait_ready(self) -> None:
+        """Wait until every pod that should be is there and ready."""
+        lifecycle.wait_ready(self.paths)
+
+    def wait_for(self, what: str, true: Callable[[], bool], patience: float = 20.0) -> None:
+        """Wait until something is so."""
+        lifecycle.wait_for(what, true, patience)
+
+    def agent_start(self) -> None:
+        """Start the agent."""
+        lifecycle.start_agent(self.paths)
+
+    def agent_stop(self, kill: bool = False) -> None:
+        """End the agent by SIGTERM, or SIGKILL."""
+        lifecycle.stop_agent(self.paths, kill=kill)
+
+    def agent_runs(self) -> bool:
+        """Whether the agent lives."""
+        return cgroups.populated(self.paths.system_cgroup("agent"))
+
+    def log(self, what: str) -> str:
+        """A process's log."""
+        return self.paths.log(what).read_text()
+
+
+def _run(
+    command: list[str], check: bool, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=60)
+    if check and done.returncode:
+        raise AssertionError(f"exit code {done.returncode}: {done.stderr}{done.stdout}")
+    return done
+
+
+def _sweep_dead() -> None:
+    """Labs of test runs whose process is gone."""
+    folders = (ROOT, NETNS_DIR, cgroup2_mount())
+    entries = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
+    found = (re.fullmatch(r"(?:weft-)?(t(\d+)[a-z]*)(?:-.*)?", entry) for entry in entries)
+    for name, pid in {(match[1], match[2]) for match in found if match}:
+        if not Path("/proc", pid).exists():
+            lifecycle.down(LabPaths(name))
+
+
+LabFactory = Callable[..., LabHandle]
+
+
+@pytest.fixture(scope="session")
+def make_lab() -> Iterator[LabFactory]:
+    """Bring up labs by suffix: `make_lab("x", [files], agent=True)`; all are taken down at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes network namespaces")
+    _sweep_dead()
+    made: list[LabHandle] = []
+
+    def make(suffix: str, manifests: list[Path], agent: bool = False) -> LabHandle:
+        handle = LabHandle(f"t{os.getpid()}{suffix}")
+        made.append(handle)
+        lifecycle.up(handle.paths, manifests, agent=agent)
+        return handle
+
+    yield make
+    for handle in made:
+        lifecycle.down(handle.paths)
+
+
+@pytest.fixture(scope="session")
+def lab(make_lab: LabFactory) -> LabHandle:
+    """The faces example without an agent: the cluster as it is before any mesh."""
+    return make_lab("", [FACES])

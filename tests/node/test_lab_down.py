@@ -1,0 +1,76 @@
+"""After `lab down` the host is as before, whatever was killed in between."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.lab import cgroups, lifecycle
+from agent.lab.paths import NETNS_DIR
+
+pytestmark = pytest.mark.node
+
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: echo}
+spec:
+  template:
+    metadata: {labels: {app: echo}}
+    spec: {containers: [{name: main, image: weft/echo}]}
+"""
+
+
+def host():
+    """What the lab could have changed for the host."""
+    commands = (["ip", "route", "show", "table", "all"], ["ip", "rule"], ["nft", "list", "ruleset"], ["ip", "link"])
+    said = [subprocess.run(command, text=True, capture_output=True, check=True).stdout for command in commands]
+    ipv4 = Path("/proc/sys/net/ipv4")
+    settings = [ipv4 / "ip_forward", *sorted(ipv4.glob("conf/*/*"))]
+    return said, {str(file): file.read_text() for file in settings}
+
+
+def traces(paths):
+    """What there is of a lab."""
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if paths.name in line]
+    handles = [entry.name for entry in NETNS_DIR.iterdir()] if NETNS_DIR.exists() else []
+    mine = [handle for handle in handles if handle.startswith(paths.node_netns)]
+    return [*mounts, *mine, *(str(folder) for folder in (paths.state, paths.cgroup) if folder.exists())]
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    file = tmp_path / "echo.yaml"
+    file.write_text(MANIFEST)
+    return file
+
+
+def test_down_leaves_nothing(make_lab, manifest):
+    before = host()
+    lab = make_lab("a", [manifest])
+    assert len(traces(lab.paths)) >= 5
+    lifecycle.down(lab.paths)
+    assert traces(lab.paths) == []
+    assert host() == before
+    lifecycle.down(lab.paths)
+
+
+def test_a_killed_daemon_can_be_swept_and_replaced(make_lab, manifest):
+    lab = make_lab("b", [manifest])
+    os.kill(int(lab.paths.pidfile("daemon").read_text()), signal.SIGKILL)
+    cgroups.wait_empty(lab.paths.system_cgroup("daemon"), 5)
+    lifecycle.up(lab.paths, [manifest], agent=False)
+    with pytest.raises(lifecycle.LabError, match="already up"):
+        lifecycle.up(lab.paths, [manifest], agent=False)
+    lifecycle.down(lab.paths)
+    assert traces(lab.paths) == []
+
+
+def test_half_made_state_is_swept(make_lab, manifest):
+    lab = make_lab("c", [manifest])
+    cgroups.kill(lab.paths.cgroup)
+    subprocess.run(["umount", lab.paths.bpf], check=True)
+    lifecycle.down(lab.paths)
+    assert traces(lab.paths) == []

@@ -1,0 +1,75 @@
+"""The lab's controllers as functions: objects in, objects out."""
+
+from agent.lab.controllers import Seen, step
+from agent.lab.proxy import ruleset
+from agent.lab.store import key_of, merged, parse
+from agent.model.meta import Key
+
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 2
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: main, image: weft/echo, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outside, namespace: shop}
+spec: {ports: [{port: 80}]}
+"""
+
+
+def world():
+    return {key_of(item): merged(None, item) for item in parse(MANIFEST)}
+
+
+def of_kind(objects, kind):
+    return [item for key, item in sorted(objects.items()) if key.kind == kind]
+
+
+def test_a_second_step_changes_nothing():
+    once = step(world(), {})
+    assert step(once, {}) == once
+
+
+def test_readiness_reaches_the_slice_and_the_rules():
+    objects = step(world(), {})
+    pods = of_kind(objects, "Pod")
+    ready = step(objects, {pods[0]["metadata"]["uid"]: Seen("Running", True)})
+    (item,) = of_kind(ready, "EndpointSlice")
+    assert [endpoint["conditions"]["ready"] for endpoint in item["endpoints"]] == [True, False]
+    assert item["ports"] == [{"name": "", "protocol": "TCP", "port": 8080}]
+    assert f"0 : {pods[0]['status']['podIP']} . 8080" in ruleset(ready)
+    assert pods[1]["status"]["podIP"] not in ruleset(ready)
+
+
+def test_allocations_stay_when_a_manifest_is_applied_again():
+    objects = step(world(), {})
+    service = objects[Key("Service", "shop", "web")]
+    wanted = next(item for item in parse(MANIFEST) if key_of(item) == Key("Service", "shop", "web"))
+    again = merged(service, wanted)
+    assert again == service
+    changed = merged(service, {**wanted, "spec": {**wanted["spec"], "ports": [{"port": 81}]}})
+    assert changed["metadata"]["generation"] == service["metadata"]["generation"] + 1
+    assert changed["spec"]["clusterIP"] == service["spec"]["clusterIP"]
+
+
+def test_a_service_without_selector_gets_no_slice():
+    names = {
+        item["metadata"]["labels"]["kubernetes.io/service-name"] for item in of_kind(step(world(), {}), "EndpointSlice")
+    }
+    assert names == {"web"}
+
+
+def test_pods_go_with_their_deployment():
+    objects = step(world(), {})
+    del objects[Key("Deployment", "shop", "web")]
+    assert of_kind(step(objects, {}), "Pod") == []
