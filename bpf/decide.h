@@ -65,7 +65,8 @@ static __always_inline enum outcome forward(u32 base, u32 columns, bool ipv4, st
 		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
 	if (slot->reject)
 		return end(choice, WEFT_SHARE_REJECTED, OUTCOME_REFUSE);
-	if (is_ipv4(&slot->address) != ipv4)
+	/* No backend of the other family, and none in a slot that nobody wrote. */
+	if (!slot->port || is_ipv4(&slot->address) != ipv4)
 		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
 	choice->address = slot->address;
 	choice->port = slot->port;

@@ -50,12 +50,22 @@ static __always_inline void remember_peer(u64 cookie, const struct weft_frontend
 		count(WEFT_STATE_FAILED);
 }
 
-/* Replaces a connected socket's backend by the frontend; false when `peer` is not that backend. */
-static __always_inline bool translate_connected(void *sk, struct weft_frontend *peer)
+/* The state of a connected socket, NULL when `peer` is not the backend that it names. */
+static __always_inline struct weft_socket *connected_row(void *sk, const struct weft_frontend *peer)
 {
 	struct weft_socket *row = socket_row(sk);
 
 	if (!row || row->backend_port != peer->port || !same_address(&row->backend, &peer->address))
+		return NULL;
+	return row;
+}
+
+/* Replaces a connected socket's backend by the frontend. */
+static __always_inline bool translate_connected(void *sk, struct weft_frontend *peer)
+{
+	struct weft_socket *row = connected_row(sk, peer);
+
+	if (!row)
 		return false;
 	peer->address = row->original;
 	peer->port = row->original_port;

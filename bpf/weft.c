@@ -77,8 +77,12 @@ static __always_inline enum outcome connect(struct bpf_sock_addr *ctx, struct we
 static __always_inline enum outcome send(struct bpf_sock_addr *ctx, struct weft_frontend *key,
 					 struct choice *choice)
 {
-	enum outcome outcome = decide(key, choice);
+	enum outcome outcome;
 
+	/* A connected v4-mapped socket gets here with each datagram: connect has decided. */
+	if (connected_row(ctx->sk, key))
+		return OUTCOME_PASS;
+	outcome = decide(key, choice);
 	count(choice->reason);
 	if (outcome == OUTCOME_REWRITE)
 		remember_peer(bpf_get_socket_cookie(ctx), key, choice);

@@ -29,7 +29,7 @@ V = TypeVar("V")
 
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
-CONFIG = struct.Struct("=Q16s16sIIII")
+CONFIG = struct.Struct("=Q16s16sIII4x")
 POD = struct.Struct("=QIIQ")
 FRONTEND = struct.Struct("=Q16sHB5x")
 SERVICE = struct.Struct("=QIH2x")
@@ -118,12 +118,12 @@ def unpack_word(value: int) -> Word:
 def encode_config(config: Config, epoch: int) -> bytes:
     """A row of `weft_config`; the row with the greater epoch is in force."""
     levels = config.first_level, config.last_level
-    return CONFIG.pack(epoch, config.waypoint4, config.waypoint6, *levels, config.unknown_pod, 0)
+    return CONFIG.pack(epoch, config.waypoint4, config.waypoint6, *levels, config.unknown_pod)
 
 
 def decode_config(row: bytes) -> tuple[int, Config]:
     """The epoch and the configuration of a row."""
-    epoch, waypoint4, waypoint6, first, last, unknown, _ = CONFIG.unpack(row)
+    epoch, waypoint4, waypoint6, first, last, unknown = CONFIG.unpack(row)
     return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown))
 
 

@@ -20,7 +20,7 @@ from agent.kernel.programs import PROGRAMS, SOURCES, Pins, read_source, source_h
 
 __all__ = ["LoadError", "load"]
 _MARK = "weft: "
-_UNKNOWN_HELPER = re.compile(r"unknown func (\w+)#\d+")
+_UNKNOWN_HELPER = re.compile(r"(?:unknown func|cannot use helper) (\w+)#\d+")
 _HELPER_SINCE = {
     "bpf_set_retval": "5.18",
     "bpf_sk_storage_get": "5.8",

@@ -1,0 +1,174 @@
+"""What the kernel decides, read from the same bytes in Python: `bpf/decide.h`, step by step.
+
+It knows nothing of indices' history or of plans: only tables of encoded rows, as they are in the kernel.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from agent.kernel import abi
+from agent.plan.tables import (
+    ANY_NAMESPACE,
+    UNSPECIFIED,
+    Action,
+    Config,
+    FrontendKey,
+    Mode,
+    PodFlag,
+    PodRow,
+    Protocol,
+    Reason,
+    Slot,
+    UnknownPodPolicy,
+)
+
+Tables = Mapping[str, Mapping[bytes, bytes]]
+Candidate = tuple[bytes, int]
+
+_ONE = Fraction(1)
+_WHOLE = 1 << 32
+_ZERO_WORD = bytes(8)
+_IPV4_PREFIX = bytes(10) + b"\xff\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One way a decision can end: why, and where the connection goes if it is rewritten."""
+
+    reason: Reason
+    target: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All ways a decision can end, each with its exact probability; they add up to 1."""
+
+    shares: Mapping[Outcome, Fraction]
+
+    @property
+    def reason(self) -> Reason:
+        """The one reason, or that of the likeliest outcome."""
+        return max(self.shares, key=lambda outcome: self.shares[outcome]).reason
+
+    @property
+    def candidates(self) -> frozenset[Candidate]:
+        """Every address and port where the connection may end up instead of its destination."""
+        return frozenset(outcome.target for outcome in self.shares if outcome.target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    tables: Tables
+    config: Config
+    address: bytes
+    port: int
+    protocol: Protocol
+
+    @property
+    def is_ipv4(self) -> bool:
+        return self.address.startswith(_IPV4_PREFIX)
+
+
+def decide(tables: Tables, cgroup_ids: Sequence[int], address: bytes, port: int, protocol: int) -> Verdict:
+    """What happens to a connection or datagram of a client whose cgroup at level n is `cgroup_ids[n]`.
+
+    `address` is 16 bytes; `tables` are the encoded rows by map name, where an array's absent row is all zero.
+    """
+    if protocol not in (Protocol.TCP, Protocol.UDP):
+        return _always(Reason.PASSED)
+    config = _config(tables)
+    question = _Question(tables, config, address, port, Protocol(protocol))
+    if address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6):
+        return _always(Reason.WAYPOINT_DIALLED)
+    client = _client(tables, cgroup_ids[config.first_level : config.last_level + 1][: abi.MAX_LEVELS])
+    if client is None:
+        rejects = config.unknown_pod == UnknownPodPolicy.REJECT
+        return _always(Reason.UNKNOWN_POD_REJECTED if rejects else Reason.UNKNOWN_POD)
+    if client.mode == Mode.NONE:
+        return _always(Reason.NOT_ENROLLED)
+    index = _frontend(question, client)
+    return _always(Reason.NO_FRONTEND) if index is None else _follow_word(question, index, client.mode)
+
+
+def _always(reason: Reason, target: Candidate | None = None) -> Verdict:
+    return Verdict({Outcome(reason, target): _ONE})
+
+
+def _config(tables: Tables) -> Config:
+    rows = (tables["weft_config"].get(abi.U32.pack(row), bytes(abi.CONFIG.size)) for row in (1, 0))
+    return max(map(abi.decode_config, rows), key=lambda found: found[0])[1]
+
+
+def _client(tables: Tables, cgroup_ids: Sequence[int]) -> PodRow | None:
+    for cgroup_id in cgroup_ids:
+        key = abi.U64.pack(cgroup_id)
+        row = tables["weft_pods"].get(key)
+        if row is not None and row.endswith(key):
+            return abi.decode_pod(row)
+    return None
+
+
+def _frontend(question: _Question, client: PodRow) -> int | None:
+    own = (client.namespace_id,) if PodFlag.CONSUMER_ROUTES in client.flags else ()
+    for namespace_id in (*own, ANY_NAMESPACE):
+        key = FrontendKey(namespace_id, question.address, question.port, question.protocol)
+        encoded = abi.encode_frontend_key(key)
+        row = question.tables["weft_frontends"].get(encoded)
+        if row is not None and row[4:] == abi.U32.pack(abi.fingerprint(encoded)):
+            return abi.decode_frontend(row)
+    return None
+
+
+def _follow_word(question: _Question, index: int, mode: Mode) -> Verdict:
+    if 2 * index >= abi.WORDS or index >= abi.SERVICES:
+        return _always(Reason.NO_FRONTEND)
+    number = abi.U32.pack(2 * index + (mode != Mode.L4))
+    word = abi.unpack_word(abi.U64.unpack(question.tables["weft_words"].get(number, _ZERO_WORD))[0])
+    if word.action == Action.FORWARD:
+        return _forward(question, word.base, word.count)
+    if word.action == Action.WAYPOINT:
+        return _to_waypoint(question, index)
+    if word.action == Action.REJECT:
+        return _always(Reason(word.base) if word.base < len(Reason) else Reason.NO_BACKEND)
+    return _always(Reason.PASSED)
+
+
+def _to_waypoint(question: _Question, index: int) -> Verdict:
+    row = question.tables["weft_services"].get(abi.U32.pack(index), bytes(abi.SERVICE.size))
+    port = abi.decode_service(row).waypoint_port
+    address = question.config.waypoint4 if question.is_ipv4 else question.config.waypoint6
+    if question.protocol != Protocol.TCP or not port or address == UNSPECIFIED:
+        return _always(Reason.WAYPOINT_LOST)
+    return _always(Reason.TO_WAYPOINT, (address, port))
+
+
+def _forward(question: _Question, base: int, count: int) -> Verdict:
+    shares: dict[Outcome, Fraction] = {}
+    for column in range(count):
+        own = _slot(question.tables, base + column)
+        alias = _slot(question.tables, base + own.alias)
+        first, end = column * _WHOLE, (column + 1) * _WHOLE
+        parting = first + own.threshold
+        for slot, start, stop in ((own, first, parting), (alias, parting, end)):
+            if draws := _draws_below(stop, count) - _draws_below(start, count):
+                outcome = _outcome(question, slot)
+                shares[outcome] = shares.get(outcome, Fraction(0)) + Fraction(draws, _WHOLE)
+    return Verdict(shares) if count else _always(Reason.NO_BACKEND)
+
+
+def _draws_below(limit: int, count: int) -> int:
+    """How many 32-bit numbers, times `count`, are below `limit`."""
+    return -(-limit // count)
+
+
+def _slot(tables: Tables, number: int) -> Slot:
+    return abi.decode_slot(tables["weft_slots"].get(abi.U32.pack(number % _WHOLE), bytes(abi.SLOT.size)))
+
+
+def _outcome(question: _Question, slot: Slot) -> Outcome:
+    if slot.reject:
+        return Outcome(Reason.SHARE_REJECTED)
+    if not slot.port or slot.address.startswith(_IPV4_PREFIX) != question.is_ipv4:
+        return Outcome(Reason.NO_BACKEND)
+    return Outcome(Reason.FORWARDED, (slot.address, slot.port))

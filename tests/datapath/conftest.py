@@ -1,0 +1,38 @@
+"""The miniature node, made once a session."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from datapath_node import CGROUPS, PREFIX, Node, Pod, clean, make_namespace, servers, sweep
+
+from agent.kernel import bpffs
+from agent.kernel.loader import load
+from agent.kernel.maps import open_kernel
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: loads BPF programs and makes network namespaces")
+    sweep()
+    name = f"{PREFIX}{os.getpid()}"
+    try:
+        (CGROUPS / name / "kubepods").mkdir(parents=True)
+        make_namespace(name)
+        bpffs.mount(Path("/run", name, "bpf"))
+        load(Path("/run", name, "bpf"), CGROUPS / name / "kubepods")
+        with servers(name):
+            kernel = open_kernel(Path("/run", name, "bpf"))
+            yield Node(name, kernel)
+            kernel.close()
+    finally:
+        clean(name)
+
+
+@pytest.fixture(scope="session")
+def pod(node: Node) -> Iterator[Pod]:
+    pod = node.new_pod()
+    yield pod
+    pod.close()

@@ -1,0 +1,160 @@
+"""A node in miniature: a kubepods cgroup with pods, a network namespace with servers, the programs loaded once."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.kernel import cgroups
+from agent.kernel.links import detach
+from agent.kernel.maps import PinnedKernel
+
+PREFIX = "weft-test-"
+CGROUPS = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup")
+HERE = Path(__file__).parent
+VIP = {"4": "10.96.0.1", "6": "fd00:96::1"}
+BACKENDS = {"4": ("10.0.1.1", "10.0.1.2", "10.0.1.3"), "6": ("fd00:1::1", "fd00:1::2", "fd00:1::3")}
+WAYPOINT = {"4": "10.0.9.9", "6": "fd00:9::9"}
+VIP_PORT, BACKEND_PORT, WAYPOINT_PORT = 80, 9090, 15001
+SERVERS = [
+    *((address, VIP_PORT) for address in VIP.values()),
+    *((address, BACKEND_PORT) for addresses in BACKENDS.values() for address in addresses),
+    *((address, WAYPOINT_PORT) for address in WAYPOINT.values()),
+]
+
+
+def run(*command: str) -> str:
+    """A command that must succeed."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def remove_cgroups(root: Path) -> None:
+    """End what runs in a cgroup tree and remove it."""
+    if not root.is_dir():
+        return
+    (root / "cgroup.kill").write_text("1")
+    for folder in sorted((entry for entry in root.rglob("*") if entry.is_dir()), reverse=True):
+        remove_when_empty(folder)
+    remove_when_empty(root)
+
+
+def remove_when_empty(folder: Path) -> None:
+    """Killed processes need a moment to leave."""
+    events = folder / "cgroup.events"
+    while "populated 1" in events.read_text():
+        os.sched_yield()
+    folder.rmdir()
+
+
+def clean(name: str) -> None:
+    """Everything that a run of this name makes."""
+    remove_cgroups(CGROUPS / name)
+    run_folder = Path("/run", name)
+    if (run_folder / "bpf").is_mount():
+        detach(run_folder / "bpf")
+        run("umount", str(run_folder / "bpf"))
+    shutil.rmtree(run_folder, ignore_errors=True)
+    with contextlib.suppress(subprocess.CalledProcessError):
+        run("ip", "netns", "delete", name)
+
+
+def sweep() -> None:
+    """What killed runs left: everything of our name whose process is gone."""
+    places = (CGROUPS, Path("/run"), Path("/run/netns"))
+    names = {path.name for place in places if place.is_dir() for path in place.glob(f"{PREFIX}*")}
+    for name in names:
+        if not Path("/proc", name.removeprefix(PREFIX)).exists():
+            clean(name)
+
+
+@dataclass
+class Pod:
+    """One pod: its cgroup, and a process in it that makes calls."""
+
+    folder: Path
+    namespace: str
+    client: subprocess.Popen = field(init=False)
+
+    def __post_init__(self) -> None:
+        container = self.folder / "ctr"
+        container.mkdir(parents=True)
+        enter = f'echo $$ > {container}/cgroup.procs && exec ip netns exec {self.namespace} "$@"'
+        command = ["sh", "-c", enter, "sh", sys.executable, str(HERE / "traffic_client.py")]
+        self.client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    @property
+    def cgroup_id(self) -> int:
+        return self.folder.stat().st_ino
+
+    def start(self, **call) -> None:
+        """Begin calls without waiting for their end."""
+        self.client.stdin.write(json.dumps(call) + "\n")
+        self.client.stdin.flush()
+
+    def finish(self) -> list[dict]:
+        """What the calls begun before came to."""
+        return json.loads(self.client.stdout.readline())
+
+    def calls(self, **call) -> list[dict]:
+        self.start(**call)
+        return self.finish()
+
+    def call(self, **call) -> dict:
+        return self.calls(**call)[0]
+
+    def close(self) -> None:
+        self.client.stdin.close()
+        self.client.stdout.close()
+        self.client.wait()
+
+
+@dataclass
+class Node:
+    """The miniature node."""
+
+    name: str
+    kernel: PinnedKernel
+
+    @property
+    def kubepods(self) -> Path:
+        return CGROUPS / self.name / "kubepods"
+
+    @property
+    def pins(self) -> Path:
+        return Path("/run", self.name, "bpf")
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        return cgroups.levels(self.kubepods)
+
+    def new_pod(self) -> Pod:
+        return Pod(self.kubepods / "besteffort" / f"pod{uuid.uuid4()}", self.name)
+
+    def cgroup_ids(self, pod: Pod) -> list[int]:
+        """The ids from level 0 down to the pod's container."""
+        depth = len(pod.folder.relative_to(CGROUPS).parts)
+        folders = [*reversed(pod.folder.parents[:depth]), pod.folder, pod.folder / "ctr"]
+        return [folder.stat().st_ino for folder in folders]
+
+
+def make_namespace(name: str) -> None:
+    run("ip", "netns", "add", name)
+    run("ip", "-n", name, "link", "set", "lo", "up")
+    for address, _ in SERVERS:
+        width = ("128", "nodad") if ":" in address else ("32",)
+        run("ip", "-n", name, "address", "add", f"{address}/{width[0]}", "dev", "lo", *width[1:])
+
+
+@contextlib.contextmanager
+def servers(name: str) -> Iterator[None]:
+    command = ["ip", "netns", "exec", name, sys.executable, str(HERE / "traffic_server.py"), json.dumps(SERVERS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield
+        process.kill()

@@ -1,0 +1,193 @@
+"""The decision as a table: what is in the kernel's tables, what the client does, why it ends as it does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from errno import ECONNREFUSED, EPERM
+
+from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT
+
+from agent.kernel import abi
+from agent.plan.tables import (
+    ANY_NAMESPACE,
+    UNSPECIFIED,
+    Action,
+    Config,
+    FrontendKey,
+    Mode,
+    PodFlag,
+    PodRow,
+    Protocol,
+    Reason,
+    ServiceRow,
+    Slot,
+    UnknownPodPolicy,
+    Word,
+    address_bytes,
+)
+
+OWN_NAMESPACE = 77
+INDEX, OWN_INDEX = 3, 4
+PASS = Word(Action.PASS)
+TO_FIRST, TO_SECOND = Word(Action.FORWARD, 16, 1), Word(Action.FORWARD, 17, 1)
+TO_REJECTING, TO_OTHER_FAMILY, TO_NOTHING = (
+    Word(Action.FORWARD, 18, 1),
+    Word(Action.FORWARD, 19, 1),
+    Word(Action.FORWARD),
+)
+TO_UNWRITTEN = Word(Action.FORWARD, 900, 1)
+VIA_WAYPOINT = Word(Action.WAYPOINT)
+REJECT_EMPTY, REJECT_LOST = Word(Action.REJECT, Reason.NO_BACKEND), Word(Action.REJECT, Reason.WAYPOINT_LOST)
+
+ERRNO = {
+    Reason.NO_BACKEND: ECONNREFUSED,
+    Reason.SHARE_REJECTED: ECONNREFUSED,
+    Reason.WAYPOINT_LOST: ECONNREFUSED,
+    Reason.WAYPOINT_DIALLED: EPERM,
+    Reason.UNKNOWN_POD_REJECTED: EPERM,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row. `words` are those of the frontend for anybody (l4, l7), `own_words` those of the client's namespace."""
+
+    title: str
+    reason: Reason
+    mode: Mode | None = Mode.L4
+    words: tuple[Word, Word] | None = (TO_FIRST, TO_SECOND)
+    own_words: tuple[Word, Word] | None = None
+    flags: PodFlag = PodFlag.NONE
+    unknown: UnknownPodPolicy = UnknownPodPolicy.PASS
+    waypoint: bool = True
+    dials: str = "vip"
+    backend: int | None = None
+    protocols: tuple[str, ...] = ("TCP", "UDP")
+    family: str = "4"
+    protocol: str = "TCP"
+    call: str = "connect"
+
+    def __str__(self) -> str:
+        return f"{self.title}-{self.family}-{self.protocol}-{self.call}"
+
+    @property
+    def ip(self) -> str:
+        """The address family on the wire."""
+        return "6" if self.family == "6" else "4"
+
+    @property
+    def destination(self) -> tuple[str, int]:
+        places = {
+            "vip": (VIP[self.ip], VIP_PORT),
+            "waypoint": (WAYPOINT[self.ip], WAYPOINT_PORT),
+            "pod": (BACKENDS[self.ip][0], BACKEND_PORT),
+        }
+        return places[self.dials]
+
+    @property
+    def reached(self) -> tuple[str, int]:
+        """The server that must answer where the call succeeds."""
+        if self.reason == Reason.TO_WAYPOINT:
+            return WAYPOINT[self.ip], WAYPOINT_PORT
+        return self.destination if self.backend is None else (BACKENDS[self.ip][self.backend], BACKEND_PORT)
+
+
+CONSUMER = PodFlag.CONSUMER_ROUTES
+ROWS = (
+    Case("none-untouched", Reason.NOT_ENROLLED, mode=Mode.NONE),
+    Case("unknown-passes", Reason.UNKNOWN_POD, mode=None),
+    Case("unknown-rejected", Reason.UNKNOWN_POD_REJECTED, mode=None, unknown=UnknownPodPolicy.REJECT),
+    Case("unknown-dials-waypoint", Reason.WAYPOINT_DIALLED, mode=None, dials="waypoint"),
+    Case("none-dials-waypoint", Reason.WAYPOINT_DIALLED, mode=Mode.NONE, dials="waypoint"),
+    Case("l4-dials-waypoint", Reason.WAYPOINT_DIALLED, dials="waypoint"),
+    Case("waypoint-unset", Reason.NO_FRONTEND, dials="waypoint", waypoint=False),
+    Case("pod-ip-untouched", Reason.NO_FRONTEND, dials="pod"),
+    Case("no-frontend", Reason.NO_FRONTEND, words=None),
+    Case("word-passes", Reason.PASSED, words=(PASS, TO_SECOND)),
+    Case("l4-forward", Reason.FORWARDED, backend=0),
+    Case("l7-forward", Reason.FORWARDED, mode=Mode.L7, backend=1),
+    Case("l7-waypoint", Reason.TO_WAYPOINT, mode=Mode.L7, words=(TO_FIRST, VIA_WAYPOINT), protocols=("TCP",)),
+    Case("l4-to-l7-service", Reason.TO_WAYPOINT, words=(VIA_WAYPOINT, VIA_WAYPOINT), protocols=("TCP",)),
+    Case("waypoint-for-udp", Reason.WAYPOINT_LOST, words=(VIA_WAYPOINT, PASS), protocols=("UDP",)),
+    Case("waypoint-without-address", Reason.WAYPOINT_LOST, words=(VIA_WAYPOINT, PASS), waypoint=False),
+    Case("reject-empty", Reason.NO_BACKEND, words=(REJECT_EMPTY, PASS)),
+    Case("reject-lost", Reason.WAYPOINT_LOST, mode=Mode.L7, words=(PASS, REJECT_LOST)),
+    Case("reject-broken-word", Reason.NO_BACKEND, words=(Word(Action.REJECT, 4000), PASS)),
+    Case("forward-nothing", Reason.NO_BACKEND, words=(TO_NOTHING, PASS)),
+    Case("forward-unwritten", Reason.NO_BACKEND, words=(TO_UNWRITTEN, PASS)),
+    Case("share-rejected", Reason.SHARE_REJECTED, words=(TO_REJECTING, PASS)),
+    Case("other-family", Reason.NO_BACKEND, words=(TO_OTHER_FAMILY, PASS)),
+    Case("consumer-own-row", Reason.FORWARDED, flags=CONSUMER, own_words=(TO_SECOND, PASS), backend=1),
+    Case("consumer-falls-back", Reason.FORWARDED, flags=CONSUMER, backend=0),
+    Case("consumer-only-own", Reason.FORWARDED, flags=CONSUMER, words=None, own_words=(TO_FIRST, PASS), backend=0),
+    Case("flagless-ignores-own", Reason.FORWARDED, own_words=(TO_SECOND, PASS), backend=0),
+    Case("consumer-pass-is-final", Reason.PASSED, flags=CONSUMER, own_words=(PASS, PASS)),
+)
+
+
+def expand(rows: tuple[Case, ...]) -> Iterator[Case]:
+    """Each row for every family and way of sending."""
+    for row in rows:
+        for family in ("4", "6", "mapped"):
+            for protocol in row.protocols:
+                for call in ("connect", "sendto") if protocol == "UDP" else ("connect",):
+                    yield replace(row, family=family, protocol=protocol, call=call)
+
+
+CASES = tuple(expand(ROWS))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The tables' rows, as the agent would write them."""
+
+    config: Config
+    pods: dict[int, PodRow]
+    frontends: dict[FrontendKey, int]
+    words: dict[int, Word]
+    services: dict[int, ServiceRow]
+    slots: dict[int, Slot]
+
+    def write(self, kernel) -> None:
+        """Replace what is there; slots and services that no word names do no harm."""
+        kernel.configure(self.config)
+        kernel.slots.upsert(self.slots)
+        kernel.services.upsert(self.services)
+        for name in ("words", "frontends", "pods"):
+            table, wanted = getattr(kernel, name), getattr(self, name)
+            table.delete(set(table.load()) - set(wanted))
+            table.upsert(wanted)
+
+    def encoded(self) -> dict[str, dict[bytes, bytes]]:
+        """The same bytes as in the kernel."""
+        codecs = (abi.POD_CODEC, abi.FRONTEND_CODEC, abi.SERVICE_CODEC, abi.SLOT_CODEC)
+        rows = (self.pods, self.frontends, self.services, self.slots)
+        return {
+            codec.layout.name: {codec.encode_key(key): codec.encode_value(key, row) for key, row in table.items()}
+            for codec, table in zip(codecs, rows, strict=True)
+        } | {
+            "weft_words": {abi.U32.pack(n): abi.U64.pack(abi.pack_word(word)) for n, word in self.words.items()},
+            "weft_config": {abi.U32.pack(0): abi.encode_config(self.config, 1)},
+        }
+
+
+def slot(address: str, *, reject: bool = False) -> Slot:
+    """A column that keeps everything."""
+    return Slot(address_bytes(address), BACKEND_PORT, reject, 0, 1 << 32)
+
+
+def rows_for(case: Case, cgroup_id: int, levels: tuple[int, int]) -> Rows:
+    """The tables of a case."""
+    first, second, _ = BACKENDS[case.ip]
+    other = BACKENDS["4" if case.ip == "6" else "6"][0]
+    key = FrontendKey(ANY_NAMESPACE, address_bytes(VIP[case.ip]), VIP_PORT, Protocol[case.protocol])
+    given = ((key, INDEX, case.words), (replace(key, namespace_id=OWN_NAMESPACE), OWN_INDEX, case.own_words))
+    there = [(key, index, words) for key, index, words in given if words is not None]
+    packed = {family: address_bytes(WAYPOINT[family]) if case.waypoint else UNSPECIFIED for family in "46"}
+    return Rows(
+        Config(packed["4"], packed["6"], *levels, case.unknown),
+        {} if case.mode is None else {cgroup_id: PodRow(OWN_NAMESPACE, case.mode, case.flags)},
+        {key: index for key, index, _ in there},
+        {2 * index + deep: words[deep] for _, index, words in there for deep in (0, 1) if words[deep] != PASS},
+        {index: ServiceRow(1000 + index, WAYPOINT_PORT) for _, index, _ in there},
+        {16: slot(first), 17: slot(second), 18: slot(first, reject=True), 19: slot(other)},
+    )

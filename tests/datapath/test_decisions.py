@@ -1,0 +1,52 @@
+"""The same table of cases, read by the oracle and by the kernel through real sockets."""
+
+from fractions import Fraction
+
+import pytest
+from datapath_node import Node, Pod
+from decision_cases import CASES, ERRNO, Case, rows_for
+
+from agent.kernel.oracle import decide
+from agent.plan.tables import Protocol, Reason, address_bytes
+
+REWRITTEN = {Reason.FORWARDED, Reason.TO_WAYPOINT}
+
+
+def written(case: Case) -> str:
+    """The destination as this family's sockets write it."""
+    address = case.destination[0]
+    return f"::ffff:{address}" if case.family == "mapped" else address
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_oracle_decides(case: Case) -> None:
+    address, port = case.destination
+    tables = rows_for(case, 55, (3, 4)).encoded()
+    verdict = decide(tables, [1, 2, 3, 4, 55, 6], address_bytes(address), port, Protocol[case.protocol])
+    assert verdict.reason == case.reason
+    assert list(verdict.shares.values()) == [Fraction(1)]
+    target = (address_bytes(case.reached[0]), case.reached[1])
+    assert verdict.candidates == (frozenset([target]) if case.reason in REWRITTEN else frozenset())
+
+
+def decisions(case: Case) -> int:
+    """A connected v4-mapped UDP socket runs sendmsg4 again with each datagram, unless it was rewritten."""
+    again = (case.family, case.protocol, case.call) == ("mapped", "UDP", "connect")
+    return 2 if again and case.reason not in REWRITTEN | ERRNO.keys() else 1
+
+
+@pytest.mark.bpf
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_kernel_decides(case: Case, node: Node, pod: Pod) -> None:
+    rows_for(case, pod.cgroup_id, node.levels).write(node.kernel)
+    before = node.kernel.counters()
+    answer = pod.call(
+        call=case.call, family=case.family, protocol=case.protocol, address=written(case), port=case.destination[1]
+    )
+    after = node.kernel.counters()
+    assert answer.get("errno") == ERRNO.get(case.reason)
+    assert after[case.reason] - before[case.reason] == decisions(case)
+    if "errno" not in answer:
+        assert answer["reached"] == list(case.reached)
+        seen = [answer[name] for name in ("peer", "source") if name in answer]
+        assert seen == [[written(case), case.destination[1]]] * len(seen)

@@ -1,0 +1,147 @@
+"""Loading: what is pinned outlives the loader, is adopted by the next one, and is replaced under load."""
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from datapath_node import CGROUPS, VIP, VIP_PORT, Node, Pod
+from decision_cases import Case, rows_for
+
+from agent.kernel import abi
+from agent.kernel.links import list_links
+from agent.kernel.loader import LoadError, load
+from agent.kernel.programs import PROGRAMS, SOURCES, Pins
+from agent.plan.tables import Reason
+
+pytestmark = pytest.mark.bpf
+
+
+def test_every_program_is_linked_to_the_kubepods_cgroup(node: Node) -> None:
+    links = list_links(node.pins)
+    assert [link.program for link in links] == [program.name for program in PROGRAMS]
+    assert {link.cgroup_id for link in links} == {node.kubepods.stat().st_ino}
+
+
+def test_a_second_start_adopts_what_is_there(node: Node) -> None:
+    before = list_links(node.pins)
+    load(node.pins, node.kubepods)
+    assert list_links(node.pins) == before
+
+
+def test_other_sources_replace_the_programs_in_place_and_lose_nothing(node: Node, pod: Pod, tmp_path: Path) -> None:
+    rows_for(Case("forward", Reason.FORWARDED), pod.cgroup_id, node.levels).write(node.kernel)
+    before = list_links(node.pins)
+    changed = tmp_path / "bpf"
+    shutil.copytree(SOURCES, changed)
+    with (changed / "weft.c").open("a") as source:
+        source.write("/* another version */\n")
+    pod.start(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT, times=3000)
+    load(node.pins, node.kubepods, changed)
+    between = list_links(node.pins)
+    load(node.pins, node.kubepods)
+    answers = pod.finish()
+    assert [link.link_id for link in between] == [link.link_id for link in before]
+    assert not {link.program_id for link in between} & {link.program_id for link in before}
+    assert len(list(Pins(node.pins).programs.iterdir())) == 1
+    assert [answer for answer in answers if answer.get("peer") != [VIP["4"], VIP_PORT]] == []
+    assert {tuple(answer["reached"]) for answer in answers} == {("10.0.1.1", 9090)}
+
+
+def test_what_cannot_be_is_said_in_one_sentence(node: Node, tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="is not in a bpf file system"):
+        load(tmp_path, node.kubepods)
+    with pytest.raises(LoadError, match="is not a folder of cgroup v2"):
+        load(node.pins, tmp_path)
+    broken = tmp_path / "bpf"
+    shutil.copytree(SOURCES, broken)
+    (broken / "select.h").write_text("#error no\n")
+    with pytest.raises(LoadError, match="do not compile"):
+        load(node.pins, node.kubepods, broken)
+
+
+def test_a_missing_helper_is_named(node: Node, tmp_path: Path) -> None:
+    """The verifier's words for a helper that it does not know, made by asking for one that is not for this hook."""
+    lacking = tmp_path / "bpf"
+    shutil.copytree(SOURCES, lacking)
+    text = (lacking / "weft.c").read_text()
+    line = "\tvoid *sk = ctx->sk;\n"
+    (lacking / "weft.c").write_text(text.replace(line, f"{line}\n\tbpf_set_retval(0);"))
+    before = list_links(node.pins)
+    with pytest.raises(LoadError, match=r"this kernel lacks bpf_set_retval here, which came with Linux 5\.18"):
+        load(node.pins, node.kubepods, lacking)
+    assert list_links(node.pins) == before
+
+
+def test_links_of_a_cgroup_made_anew_are_made_anew(node: Node) -> None:
+    """The kubelet can remove and make its folder again; a link to the former one runs nothing."""
+    pins, cgroup = node.pins / "anew", CGROUPS / node.name / "anew"
+    pins.mkdir()
+    cgroup.mkdir()
+    load(pins, cgroup)
+    cgroup.rmdir()
+    cgroup.mkdir()
+    load(pins, cgroup)
+    assert {link.cgroup_id for link in list_links(pins)} == {cgroup.stat().st_ino}
+    shutil.rmtree(pins)
+    cgroup.rmdir()
+
+
+@pytest.mark.parametrize("layout", [*abi.TABLES, *abi.SOCKET_MAPS], ids=lambda layout: layout.name)
+def test_layouts_are_those_of_the_pinned_maps(layout: abi.Layout, node: Node) -> None:
+    path = Pins(node.pins).map_path(layout.name)
+    found = bpftool("map", "show", "pinned", path)
+    capacity = 0 if layout.name == "weft_sockets" else found["max_entries"]
+    assert (found["bytes_key"], found["bytes_value"], capacity) == (
+        layout.key.size,
+        layout.value.size,
+        layout.capacity,
+    )
+
+
+def flatten(types: dict[int, dict], number: int, offset: int = 0) -> list[tuple[int, int]]:
+    """Offset and size of each integer of a BTF type, without what is named as padding."""
+    kind = types[number]
+    if kind["kind"] in ("TYPEDEF", "CONST", "VOLATILE"):
+        return flatten(types, kind["type_id"], offset)
+    if kind["kind"] == "ARRAY":
+        width = kind["nr_elems"] * sum(size for _, size in flatten(types, kind["type_id"]))
+        return [(offset, width)]
+    if kind["kind"] == "STRUCT":
+        fields = [field for field in kind["members"] if field["name"] not in ("spare", "reserved")]
+        parts = (flatten(types, field["type_id"], offset + field["bits_offset"] // 8) for field in fields)
+        return [part for found in parts for part in found]
+    return [(offset, kind["size"])]
+
+
+def fields_of(layout: struct.Struct) -> list[tuple[int, int]]:
+    """The same of a struct format."""
+    found, offset = [], 0
+    for count, letter in re.findall(r"(\d*)([a-zA-Z])", layout.format):
+        width = struct.calcsize(f"={letter}")
+        if letter == "x":
+            offset += int(count or 1)
+            continue
+        parts = [int(count)] if letter == "s" else [width] * int(count or 1)
+        for part in parts:
+            found.append((offset, part))
+            offset += part
+    return found
+
+
+def bpftool(*command: str | Path) -> dict:
+    """The JSON of one bpftool command."""
+    return json.loads(subprocess.run(["bpftool", "-j", *command], check=True, capture_output=True).stdout)
+
+
+@pytest.mark.parametrize("layout", [*abi.TABLES, *abi.SOCKET_MAPS], ids=lambda layout: layout.name)
+def test_fields_are_where_btf_says(layout: abi.Layout, node: Node) -> None:
+    path = Pins(node.pins).map_path(layout.name)
+    ends = [entry["id"] for entry in bpftool("btf", "dump", "map", "pinned", path, "kv")["types"]]
+    btf = bpftool("btf", "dump", "id", str(bpftool("map", "show", "pinned", path)["btf_id"]))
+    types = {entry["id"]: entry for entry in btf["types"]}
+    assert flatten(types, ends[0]) == fields_of(layout.key)
+    assert flatten(types, ends[-1]) == fields_of(layout.value)

@@ -1,0 +1,60 @@
+"""A pod's process: reads calls as JSON lines, makes them, answers what the application saw."""
+
+import json
+import socket
+import struct
+import sys
+
+FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6, "mapped": socket.AF_INET6}
+TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # leaves no TIME_WAIT behind
+
+
+def new_socket(call):
+    """A socket as the call wants it."""
+    sock = socket.socket(FAMILIES[call["family"]], TYPES[call["protocol"]])
+    sock.settimeout(5)
+    if call["protocol"] == "TCP":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    return sock
+
+
+def connect(sock, call):
+    """Connect, and read which server is there."""
+    sock.connect((call["address"], call["port"]))
+    peer = sock.getpeername()[:2]
+    if call["protocol"] == "TCP":
+        return {"peer": peer, "reached": json.loads(sock.makefile().readline())}
+    sock.send(b"?")
+    data, source = sock.recvfrom(200)
+    return {"peer": peer, "source": source[:2], "reached": json.loads(data)}
+
+
+def sendto(sock, call):
+    """One datagram from an unconnected socket, and its answer."""
+    sock.sendto(b"?", (call["address"], call["port"]))
+    data, source = sock.recvfrom(200)
+    return {"source": source[:2], "reached": json.loads(data)}
+
+
+def reconnect(sock, call):
+    """The frontend first, then another address on the same descriptor."""
+    sock.connect((call["address"], call["port"]))
+    return connect(sock, call | {"address": call["then"], "port": call["then_port"]})
+
+
+def attempt(call):
+    """One call; a failure is its errno, silence is `timeout`."""
+    with new_socket(call) as sock:
+        try:
+            return globals()[call["call"]](sock, call)
+        except TimeoutError:
+            return {"errno": "timeout"}
+        except OSError as error:
+            return {"errno": error.errno}
+
+
+for line in sys.stdin:
+    request = json.loads(line)
+    answers = [attempt(request) for _ in range(request.get("times", 1))]
+    print(json.dumps(answers), flush=True)

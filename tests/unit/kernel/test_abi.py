@@ -1,0 +1,91 @@
+"""Encoded rows: round trips, and the names and numbers of the C header."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.kernel import abi
+from agent.kernel.programs import PROGRAMS, SOURCES, read_source, source_hash
+from agent.plan.tables import (
+    Action,
+    Config,
+    FrontendKey,
+    Mode,
+    PodFlag,
+    PodRow,
+    Protocol,
+    Reason,
+    ServiceRow,
+    Slot,
+    UnknownPodPolicy,
+    Word,
+)
+
+U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
+ADDRESS = st.binary(min_size=16, max_size=16)
+HEADER = (SOURCES / "abi.h").read_text()
+
+
+def test_reasons_are_those_of_the_c_header() -> None:
+    body = re.search(r"enum weft_reason \{(.*?)\}", HEADER, re.DOTALL)
+    assert re.findall(r"WEFT_(\w+),", body[1]) == [*(reason.name for reason in Reason), "REASONS"]
+
+
+@pytest.mark.parametrize("name", ["PODS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS"])
+def test_capacities_are_those_of_the_c_header(name: str) -> None:
+    found = re.search(rf"#define WEFT_{name}\s+(\d+)", HEADER)
+    assert int(found[1]) == getattr(abi, name)
+
+
+@pytest.mark.parametrize("kind", [Mode, Action], ids=lambda kind: kind.__name__)
+def test_numbers_are_those_of_the_c_header(kind: type[Mode] | type[Action]) -> None:
+    prefix = kind.__name__.upper()
+    found = {name: int(value) for name, value in re.findall(rf"#define WEFT_{prefix}_(\w+)\s+(\d+)", HEADER)}
+    assert found == {item.name: item.value for item in kind}
+
+
+@given(st.builds(Word, st.sampled_from(Action), U32, st.integers(0, (1 << 24) - 1)))
+def test_words_round_trip(word: Word) -> None:
+    assert abi.unpack_word(abi.pack_word(word)) == word
+
+
+@pytest.mark.parametrize("word", [Word(Action.FORWARD, 1 << 32, 1), Word(Action.FORWARD, 0, 1 << 24)])
+def test_a_word_that_does_not_fit_is_refused(word: Word) -> None:
+    with pytest.raises(ValueError, match="has room for"):
+        abi.pack_word(word)
+
+
+@given(st.builds(Slot, ADDRESS, U16, st.booleans(), U32, st.integers(0, 1 << 32)))
+def test_slots_round_trip(slot: Slot) -> None:
+    assert abi.decode_slot(abi.encode_slot(0, slot)) == slot
+
+
+@given(U64, st.builds(PodRow, U64, st.sampled_from(Mode), st.sampled_from([PodFlag.NONE, PodFlag.CONSUMER_ROUTES])))
+def test_pods_round_trip(cgroup_id: int, row: PodRow) -> None:
+    assert abi.decode_pod(abi.encode_pod(cgroup_id, row)) == row
+
+
+@given(st.builds(FrontendKey, U64, ADDRESS, U16, st.sampled_from(Protocol)), U32)
+def test_frontends_round_trip(key: FrontendKey, index: int) -> None:
+    encoded = abi.encode_frontend_key(key)
+    assert abi.decode_frontend_key(encoded) == key
+    assert abi.decode_frontend(abi.encode_frontend(key, index)) == index
+
+
+@given(st.builds(ServiceRow, U64, U16, U32))
+def test_services_round_trip(row: ServiceRow) -> None:
+    assert abi.decode_service(abi.encode_service(0, row)) == row
+
+
+@given(st.builds(Config, ADDRESS, ADDRESS, U32, U32, st.sampled_from(UnknownPodPolicy)), U64)
+def test_configuration_round_trips(config: Config, epoch: int) -> None:
+    assert abi.decode_config(abi.encode_config(config, epoch)) == (epoch, config)
+
+
+def test_the_source_names_every_program_and_each_header_once() -> None:
+    source = read_source()
+    assert set(re.findall(r"^int (weft_\w+)\(", source, re.MULTILINE)) == {program.name for program in PROGRAMS}
+    assert source.count("#define WEFT_ABI_H") == 1
+    assert source_hash(source) != source_hash(source + "\n")
