@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from agent.plan.plan import Fragment, ResourceName, Xds
-from agent.translate.xds.admission import admission
-from agent.translate.xds.listener import admission_name
+from agent.translate.xds.admission import admission, admission_name
 from agent.world import View
 
 

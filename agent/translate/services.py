@@ -15,9 +15,10 @@ from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
 from agent.translate.routes.http import route_set
 from agent.translate.routes.l4 import route_slots, service_slots
+from agent.translate.xds.admission import admission_name
 from agent.translate.xds.cluster import cluster
 from agent.translate.xds.cluster import endpoints as load_assignment
-from agent.translate.xds.listener import admission_name, listener
+from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
 from agent.world import View
 

@@ -1,0 +1,66 @@
+"""The listener of a route set: admission, then HTTP as untouched as Envoy can leave it."""
+
+from agent.plan.plan import Json
+from agent.translate.ir import RouteSet
+from agent.translate.xds.admission import RBAC, admission_name
+from agent.translate.xds.cluster import ADS, PRESERVE_CASE
+
+HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+# Envoy's ceiling is 8 MiB; nothing that a server accepts today comes near this.
+MAX_HEADERS_KB = 1024
+
+
+def listener(name: str, route_set: RouteSet) -> Json:
+    """The listener without its address, which is allocated later."""
+    return {
+        "name": name,
+        "filter_chains": [{"filters": [_admission(route_set.consumer), _http(name, route_set)]}],
+    }
+
+
+def _admission(consumer: str) -> Json:
+    """Nobody is let in before Envoy knows whom to admit: the filter has no default, so the listener waits for it."""
+    return {
+        "name": admission_name(consumer),
+        "config_discovery": {"config_source": ADS, "type_urls": [RBAC]},
+    }
+
+
+def _http(name: str, route_set: RouteSet) -> Json:
+    return {
+        "name": "http",
+        "typed_config": {
+            "@type": HCM,
+            "stat_prefix": name,
+            "codec_type": "AUTO",
+            "rds": {"route_config_name": route_set.name, "config_source": ADS},
+            "http_filters": [{"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}}],
+            **_transparent(),
+        },
+    }
+
+
+def _transparent() -> Json:
+    """What makes Envoy leave requests alone (DESIGN.md §5, "Transparent unless asked")."""
+    return {
+        "http_protocol_options": {
+            "accept_http_10": True,
+            "header_key_format": PRESERVE_CASE,
+            "enable_trailers": True,
+        },
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "server_header_transformation": "PASS_THROUGH",
+        "generate_request_id": False,
+        "preserve_external_request_id": True,
+        # The client's own address is the peer's: nothing is derived from, or added to, X-Forwarded-For.
+        "use_remote_address": False,
+        "skip_xff_append": True,
+        "normalize_path": False,
+        "merge_slashes": False,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "stream_idle_timeout": "0s",
+        "request_timeout": "0s",
+        "max_request_headers_kb": MAX_HEADERS_KB,
+        "common_http_protocol_options": {"idle_timeout": "3600s", "max_headers_count": 1000},
+    }
