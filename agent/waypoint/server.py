@@ -1,0 +1,183 @@
+"""The ADS server: gRPC around `stream`, on a Unix socket that no pod can reach."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+from envoy.service.discovery.v3 import discovery_pb2
+from grpc import aio
+
+from agent.plan.plan import Json, ResourceName, Xds
+from agent.waypoint.encode import Encoded, EncodeError, encode
+from agent.waypoint.stream import Request, Response, Stream
+
+log = logging.getLogger(__name__)
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+METHOD = "DeltaAggregatedResources"
+STOP_SECONDS = 0.5
+MESSAGE_LIMIT = 64 * 2**20
+
+
+class _Client:
+    """One connected Envoy."""
+
+    def __init__(self) -> None:
+        self.stream = Stream()
+        self.outbox: asyncio.Queue[Response] = asyncio.Queue()
+
+    def put(self, responses: list[Response]) -> None:
+        for response in responses:
+            self.outbox.put_nowait(response)
+
+
+class AdsServer:
+    """Configures every Envoy that connects to the socket."""
+
+    def __init__(self, socket: Path, address: str | None) -> None:
+        """`address` is where the waypoint's listeners listen."""
+        self._socket = socket
+        self._address = address
+        self._server: aio.Server | None = None
+        self._clients: set[_Client] = set()
+        self._changed: Callable[[], None] = lambda: None
+        self._sources: dict[ResourceName, tuple[Json, int | None]] = {}
+        self._encoded: dict[ResourceName, Encoded] = {}
+        self._versions: dict[ResourceName, str] | None = None
+        self._unencodable: dict[ResourceName, str] = {}
+        self.acks = 0
+        self.nacks = 0
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call this when an Envoy comes, goes, or answers."""
+        self._changed = callback
+
+    async def start(self) -> None:
+        """Listen. A socket that a dead agent left is replaced. Raises `OSError`, `RuntimeError`."""
+        self._socket.unlink(missing_ok=True)
+        server = aio.server(options=[("grpc.max_send_message_length", MESSAGE_LIMIT)])
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._serve,
+            request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+            response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        server.add_insecure_port(f"unix:{self._socket}")
+        await server.start()
+        self._socket.chmod(0o600)
+        self._server = server
+
+    async def stop(self) -> None:
+        """Hang up. Envoys keep what they have."""
+        if self._server is not None:
+            await self._server.stop(STOP_SECONDS)
+
+    @property
+    def connected(self) -> bool:
+        """Whether an Envoy is there."""
+        return bool(self._clients)
+
+    @property
+    def rejected(self) -> dict[ResourceName, str]:
+        """Resources that cannot be encoded, or that an Envoy refused, with the reason."""
+        found = dict(self._unencodable)
+        for client in self._clients:
+            found |= client.stream.rejected
+        return found
+
+    def acknowledged(self) -> set[ResourceName]:
+        """Resources that every connected Envoy has, as published; none when there is no Envoy."""
+        sets = [client.stream.acknowledged for client in self._clients]
+        return set.intersection(*sets) if sets else set()
+
+    def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
+        """Replace what every Envoy shall have. What cannot be encoded is left out and listed in `rejected`."""
+        self._unencodable = {name: text for name, text in self._unencodable.items() if name in resources}
+        for name in self._encoded.keys() - resources.keys():
+            del self._encoded[name], self._sources[name]
+        for name, resource in resources.items():
+            port = ports.get(name.name) if name.kind is Xds.LISTENER else None
+            if self._sources.get(name) != (resource, port):
+                self._encode(name, resource, port)
+        versions = {name: item.version for name, item in self._encoded.items()}
+        if versions != self._versions:
+            self._versions = versions
+            for client in self._clients:
+                client.put(client.stream.on_snapshot(versions))
+
+    def _encode(self, name: ResourceName, resource: Json, port: int | None) -> None:
+        self._sources[name] = (resource, port)
+        try:
+            self._encoded[name] = encode(name, resource, self._address, port)
+            self._unencodable.pop(name, None)
+        except EncodeError as error:
+            self._encoded.pop(name, None)
+            self._unencodable[name] = str(error)
+            log.error("resource cannot be encoded", extra={"error": str(error)})
+
+    async def _serve(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
+        """One Envoy's stream, until it ends."""
+        client = _Client()
+        if self._versions is not None:
+            client.put(client.stream.on_snapshot(self._versions))
+        self._clients.add(client)
+        self._changed()
+        log.info("waypoint connected")
+        reading = asyncio.ensure_future(self._read(client, requests))
+        try:
+            while not reading.done():
+                waiting = asyncio.ensure_future(client.outbox.get())
+                await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                if not waiting.done():
+                    waiting.cancel()
+                    break
+                yield self._message(waiting.result())
+        finally:
+            reading.cancel()
+            self._clients.discard(client)
+            self._changed()
+            log.info("waypoint disconnected")
+
+    async def _read(self, client: _Client, requests: Any) -> None:
+        async for message in requests:
+            if message.type_url not in tuple(Xds):
+                continue
+            request = _request(message)
+            if request.nonce:
+                self._count(request)
+            client.put(client.stream.on_request(request))
+            self._changed()
+
+    def _count(self, request: Request) -> None:
+        if request.error:
+            self.nacks += 1
+            log.error("waypoint refused", extra={"kind": request.kind.rpartition(".")[2], "error": request.error})
+        else:
+            self.acks += 1
+
+    def _message(self, response: Response) -> Any:
+        """The protobuf of a response. A resource that changed again since is sent as it is now."""
+        message = discovery_pb2.DeltaDiscoveryResponse(
+            type_url=response.kind, nonce=response.nonce, removed_resources=response.removed
+        )
+        for name, version in response.resources.items():
+            encoded = self._encoded.get(ResourceName(response.kind, name))
+            if encoded is not None:
+                message.resources.add(name=name, version=version, resource=encoded.packed)
+        return message
+
+
+def _request(message: Any) -> Request:
+    """A request as the state machine knows it."""
+    error = message.error_detail
+    return Request(
+        kind=Xds(message.type_url),
+        subscribe=tuple(message.resource_names_subscribe),
+        unsubscribe=tuple(message.resource_names_unsubscribe),
+        initial=dict(message.initial_resource_versions),
+        nonce=message.response_nonce,
+        error=error.message or (f"code {error.code}" if message.HasField("error_detail") else ""),
+    )
