@@ -12,7 +12,7 @@ from rich.table import Table
 from agent.lab import cgroups, lifecycle
 from agent.lab.controllers import is_ready, with_kind
 from agent.lab.paths import LabPaths
-from agent.lab.store import CLUSTER_SCOPED, Store
+from agent.lab.store import CLUSTER_SCOPED, KINDS, Store
 from agent.model.meta import Key
 
 app = typer.Typer(help="A small cluster of one node, in namespaces of its own.", no_args_is_help=True)
@@ -100,7 +100,7 @@ def label(
     name: Name = "lab",
 ) -> None:
     """Set or remove labels."""
-    kind = next((known for known in ("Namespace", "Pod", "Service") if known.lower() == kind.lower()), kind)
+    kind = next((known for known in sorted(KINDS) if known.lower() == kind.lower()), kind)
     key = Key(kind, "" if kind in CLUSTER_SCOPED else namespace, object_name)
     try:
         Store(_paths(name)).label(key, changes)

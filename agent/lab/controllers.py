@@ -77,11 +77,20 @@ def _pods(objects: Objects) -> None:
     wanted: Objects = {}
     for key, deployment in with_kind(objects, "Deployment"):
         wanted.update((key_of(pod), pod) for pod in _replicas(key, deployment))
-    for key in [key for key, pod in with_kind(objects, "Pod") if owner_of(pod) and key not in wanted]:
-        del objects[key]
+    for key, pod in list(with_kind(objects, "Pod")):
+        if owner_of(pod) and key not in wanted and not _serves_still(key, pod, objects, wanted):
+            del objects[key]
     for key, pod in wanted.items():
         if key not in objects:
             objects[key] = merged(None, pod)
+
+
+def _serves_still(key: Key, pod: Object, objects: Objects, wanted: Objects) -> bool:
+    """A pod of an older template serves until those of the new one are ready, as in a rolling update."""
+    owner = (key.namespace, owner_of(pod))
+    successors = [other for other, item in wanted.items() if (other.namespace, owner_of(item)) == owner]
+    older = key.name.rsplit("-", 1)[0] not in {other.name.rsplit("-", 1)[0] for other in successors}
+    return bool(successors) and older and not all(is_ready(objects.get(other, {})) for other in successors)
 
 
 def _replicas(key: Key, deployment: Object) -> Iterator[Object]:

@@ -15,10 +15,12 @@ from agent.lab.paths import NETNS_DIR
 # "0" means the writing process: the shell itself, which execs what follows.
 _ENTER = 'echo 0 > "$1/cgroup.procs" || exit 125; shift; exec "$@"'
 _ENTER_AND_SAY = 'echo 0 > "$1/cgroup.procs" || exit 125; echo $$ > "$2"; shift 2; exec "$@"'
-# hostname comes from the kernel's file, as `hostname` is a package of its own.
+# The host name is set by the kernel's file, as `hostname` is a package of its own. Ports in TIME_WAIT are used again,
+# because load from one pod to one Service would run out of them in seconds.
 _FURNISH = """
 for name in resolv.conf hostname hosts; do mount --bind "$1/$name" "/etc/$name" || exit 125; done
 read -r name < "$1/hostname"; echo "$name" > /proc/sys/kernel/hostname || exit 125
+echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse || exit 125
 shift; exec "$@"
 """
 
@@ -61,5 +63,5 @@ def start_apart(place: Place, argv: Sequence[str], log: Path) -> None:
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of a pod's process: nothing of the caller's but where programs and the locale are."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TERM") if name in os.environ}
     return {"HOME": "/root", **kept, **extra}

@@ -13,7 +13,7 @@ from pathlib import Path
 from agent.lab import cgroups, launch, network
 from agent.lab.controllers import FIXED_ADDRESS, is_ready, with_kind
 from agent.lab.kubelet import pod_environment, pod_place
-from agent.lab.paths import ROOT, LabPaths
+from agent.lab.paths import NODE_NAME, ROOT, LabPaths
 from agent.lab.store import Object, Store
 from agent.model.meta import Key
 
@@ -29,7 +29,7 @@ def agent_command(paths: LabPaths) -> list[str]:
     return [
         *(sys.executable, "-m", "agent", "agent"),
         *("--manifests", str(paths.manifests), "--state", str(paths.state)),
-        *("--cgroup", str(paths.kubepods), "--waypoint-address", WAYPOINT_ADDRESS),
+        *("--kubepods", str(paths.kubepods), "--waypoint-address", WAYPOINT_ADDRESS, "--node", NODE_NAME),
     ]
 
 
@@ -46,7 +46,8 @@ def is_up(paths: LabPaths) -> bool:
 def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, patience: float = 60.0) -> None:
     """Start a lab with these files and wait, at most `patience` seconds, until its pods are ready.
 
-    What an earlier lab of this name left is removed first. Raises LabError when one is up, or pods do not get ready.
+    What an earlier lab of this name left is removed first. Raises LabError when one is up, or when pods do not get
+    ready; then the lab stays, to be looked at.
     """
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces: run it as root")

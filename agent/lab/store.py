@@ -16,6 +16,7 @@ import msgspec
 import yaml
 
 from agent.lab.paths import LabPaths
+from agent.model import core
 from agent.model.meta import Key
 
 Object: TypeAlias = dict[str, Any]
@@ -63,10 +64,25 @@ def _split(text: str) -> list[str]:
 def _is_known(item: Any) -> bool:
     try:
         key = key_of(item)
-    except (KeyError, TypeError, AttributeError):
+        _check(item)
+    except (KeyError, TypeError, AttributeError, msgspec.ValidationError):
         return False
     names = (key.namespace or "x", key.name)
     return key.kind in KINDS and all(isinstance(name, str) and name and "/" not in name for name in names)
+
+
+def _check(item: Any) -> None:
+    """Raise one of several errors if the lab itself could not work with the object; Routes are the agent's to judge."""
+    match item["kind"]:
+        case "Service":
+            dict(item["spec"])
+            msgspec.convert(item, core.Service)
+        case "EndpointSlice":
+            msgspec.convert(item, core.EndpointSlice)
+        case "Deployment":
+            [container["name"] for container in item["spec"]["template"]["spec"]["containers"]]
+        case "Pod":
+            [container["name"] for container in item["spec"]["containers"]]
 
 
 class Store:
@@ -154,8 +170,8 @@ class Store:
         return self._folder / f"broken-{hashlib.sha256(text.encode()).hexdigest()[:10]}.yaml"
 
     def _write(self, file: Path, content: bytes) -> None:
-        """Whole or not at all. The temporary name starts with a dot, as watchers of manifests skip those."""
-        temporary = file.with_name(f".{file.name}")
+        """Whole or not at all. No reader takes the temporary name for a manifest: it starts with a dot, ends in .new."""
+        temporary = file.with_name(f".{file.name}.new")
         temporary.write_bytes(content)
         temporary.replace(file)
 

@@ -74,3 +74,20 @@ def test_half_made_state_is_swept(make_lab, manifest):
     subprocess.run(["umount", lab.paths.bpf], check=True)
     lifecycle.down(lab.paths)
     assert traces(lab.paths) == []
+
+
+def test_the_agent_outlives_the_daemon_and_ends_when_told(make_lab, manifest, monkeypatch):
+    monkeypatch.setattr(lifecycle, "agent_command", lambda paths: ["sleep", "infinity"])
+    lab = make_lab("d", [manifest])
+    lab.agent_start()
+    with pytest.raises(lifecycle.LabError, match="running"):
+        lab.agent_start()
+    os.kill(int(lab.paths.pidfile("daemon").read_text()), signal.SIGKILL)
+    cgroups.wait_empty(lab.paths.system_cgroup("daemon"), 5)
+    assert lab.agent_runs()
+    lab.agent_stop(kill=True)
+    assert not lab.agent_runs()
+    lab.agent_start()
+    lab.agent_stop()
+    assert not lab.agent_runs()
+    lifecycle.down(lab.paths)

@@ -1,5 +1,7 @@
 """The lab's controllers as functions: objects in, objects out."""
 
+import pytest
+
 from agent.lab.controllers import Seen, step
 from agent.lab.proxy import ruleset
 from agent.lab.store import key_of, merged, parse
@@ -73,3 +75,36 @@ def test_pods_go_with_their_deployment():
     objects = step(world(), {})
     del objects[Key("Deployment", "shop", "web")]
     assert of_kind(step(objects, {}), "Pod") == []
+
+
+def test_pods_of_an_old_template_serve_until_the_new_are_ready():
+    objects = step(world(), {})
+    old = {pod["metadata"]["uid"] for pod in of_kind(objects, "Pod")}
+    key = Key("Deployment", "shop", "web")
+    template = objects[key]["spec"]["template"]
+    labelled = {**template, "metadata": {"labels": {"app": "web", "version": "2"}}}
+    objects[key] = {**objects[key], "spec": {**objects[key]["spec"], "template": labelled}}
+    both = step(objects, {})
+    new = {pod["metadata"]["uid"] for pod in of_kind(both, "Pod")} - old
+    assert len(of_kind(both, "Pod")) == 4
+    after = step(step(both, dict.fromkeys(new, Seen("Running", True))), dict.fromkeys(new, Seen("Running", True)))
+    assert {pod["metadata"]["uid"] for pod in of_kind(after, "Pod")} == new
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: [broken",
+        "just text",
+        "{kind: Unheard, metadata: {name: of}}",
+        "{kind: Service, metadata: {name: no-spec}}",
+        "{kind: Service, metadata: {name: port}, spec: {ports: [{port: 70000}]}}",
+        "{kind: Deployment, metadata: {name: empty}, spec: {}}",
+        "{kind: HTTPRoute, metadata: {name: ../../etc}}",
+    ],
+)
+def test_what_the_lab_cannot_work_with_stays_text(text):
+    assert list(parse(f"{text}\n---\n{{kind: Namespace, metadata: {{name: after}}}}\n")) == [
+        f"{text}\n",
+        {"kind": "Namespace", "metadata": {"name": "after"}},
+    ]
