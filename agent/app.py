@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from agent import report
@@ -65,11 +66,11 @@ class Agent:
         core, ads = self.core, self._ads
         self._metrics.show_fill(lambda: core.datapath.fill)
         self._metrics.show(
-            "weft_pending", "Frontends and pods not yet as they should be.", lambda: core.datapath.pending
+            "weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending
         )
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
         self._metrics.show(
-            "weft_waypoint_connected", "Whether an Envoy asks for its configuration.", lambda: ads.connected
+            "weft_waypoint_connected", "Whether an Envoy is connected.", lambda: ads.connected
         )
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.lost)
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)

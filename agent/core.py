@@ -34,7 +34,9 @@ class Translator(Protocol):
 class Ads(Protocol):
     """What the loop needs of the server that configures Envoy."""
 
-    connected: bool
+    @property
+    def connected(self) -> bool:
+        """Whether an Envoy is there."""
 
     def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
         """Replace everything that Envoy shall have; listeners get their port."""

@@ -31,8 +31,8 @@ def agent(
     metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9464",
     node: Annotated[str | None, typer.Option(help="This node's name; by default the host's.")] = None,
     unknown_pods: Annotated[
-        str, typer.Option(help="pass or reject: what pods that are not known yet may do.")
-    ] = "pass",
+        UnknownPods, typer.Option(help="What pods that are not known yet may do.")
+    ] = UnknownPods.PASS,
     enrol_kube_system: Annotated[bool, typer.Option(help="Let labels enrol pods of kube-system too.")] = False,
     audit_seconds: Annotated[float, typer.Option(min=1, help="How often the kernel's tables are audited.")] = 30,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",

@@ -76,5 +76,5 @@ def _load_yaml(text: str) -> Any:
     if "*" in text:
         for event in yaml.parse(text, yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise yaml.constructor.ConstructorError(None, None, "aliases are not supported", event.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "aliases are not supported", None)
     return yaml.load(text, _Loader)  # a safe loader

@@ -48,7 +48,7 @@ def encode(name: ResourceName, resource: Json, address: str | None = None, port:
         socket = {"address": address, "port_value": port}
         resource = {**resource, "address": {"socket_address": socket}}
     try:
-        message = json_format.ParseDict(resource, _MESSAGES[name.kind]())
+        message = json_format.ParseDict(dict(resource), _MESSAGES[name.kind]())
     except json_format.ParseError as error:
         raise EncodeError(f"{name.kind.rpartition('.')[2]} {name.name}: {error}") from error
     packed = any_pb2.Any()
