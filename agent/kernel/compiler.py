@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from agent.kernel.programs import Program
 
@@ -72,11 +73,9 @@ def compile_and_load(source: str, defines: Mapping[str, str], programs: Sequence
     return {program.name: _load(module, program) for program in programs}
 
 
-def _load(module: object, program: Program) -> int:
+def _load(module: Any, program: Program) -> int:
     try:
-        function = module.load_func(  # type: ignore[attr-defined]
-            program.name, program.program_type, attach_type=program.attach_type
-        )
+        function = module.load_func(program.name, program.program_type, attach_type=program.attach_type)
     except Exception as error:  # BCC raises no narrower type
         raise LoadError(f"the kernel refused {program.name}, whose hook needs Linux {program.since}") from error
     return int(function.fd)

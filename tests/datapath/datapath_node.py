@@ -73,20 +73,25 @@ def sweep() -> None:
             clean(name)
 
 
+def start(cgroup: Path, namespace: str, *command: str, **options) -> subprocess.Popen:
+    """A Python process within a cgroup and a network namespace; removing the cgroup ends it."""
+    cgroup.mkdir(parents=True)
+    enter = f'echo $$ > {cgroup}/cgroup.procs && exec ip netns exec {namespace} "$@"'
+    return subprocess.Popen(["sh", "-c", enter, "sh", sys.executable, *command], text=True, **options)
+
+
 @dataclass
 class Pod:
     """One pod: its cgroup, and a process in it that makes calls."""
 
     folder: Path
     namespace: str
+    inherited: tuple[int, ...] = ()
     client: subprocess.Popen = field(init=False)
 
     def __post_init__(self) -> None:
-        container = self.folder / "ctr"
-        container.mkdir(parents=True)
-        enter = f'echo $$ > {container}/cgroup.procs && exec ip netns exec {self.namespace} "$@"'
-        command = ["sh", "-c", enter, "sh", sys.executable, str(HERE / "traffic_client.py")]
-        self.client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": self.inherited}
+        self.client = start(self.folder / "ctr", self.namespace, str(HERE / "traffic_client.py"), **pipes)
 
     @property
     def cgroup_id(self) -> int:
@@ -133,8 +138,8 @@ class Node:
     def levels(self) -> tuple[int, int]:
         return cgroups.levels(self.kubepods)
 
-    def new_pod(self) -> Pod:
-        return Pod(self.kubepods / "besteffort" / f"pod{uuid.uuid4()}", self.name)
+    def new_pod(self, *inherited: int) -> Pod:
+        return Pod(self.kubepods / "besteffort" / f"pod{uuid.uuid4()}", self.name, inherited)
 
     def cgroup_ids(self, pod: Pod) -> list[int]:
         """The ids from level 0 down to the pod's container."""
@@ -153,8 +158,8 @@ def make_namespace(name: str) -> None:
 
 @contextlib.contextmanager
 def servers(name: str) -> Iterator[None]:
-    command = ["ip", "netns", "exec", name, sys.executable, str(HERE / "traffic_server.py"), json.dumps(SERVERS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = (str(HERE / "traffic_server.py"), json.dumps(SERVERS))
+    with start(CGROUPS / name / "servers", name, *command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "ready\n"
         yield
         process.kill()

@@ -1,10 +1,13 @@
 """What sockets remember, and what they must forget."""
 
+import socket
+from errno import ECONNREFUSED
+
 import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
-from decision_cases import TO_FIRST, TO_SECOND, Case, rows_for
+from decision_cases import REJECT_EMPTY, Case, rows_for
 
-from agent.plan.tables import Action, Reason, Word
+from agent.plan.tables import Action, Mode, PodRow, Reason, Word
 
 pytestmark = pytest.mark.bpf
 FORWARD = Case("forward", Reason.FORWARDED, protocol="UDP")
@@ -59,9 +62,29 @@ def test_a_word_flipped_under_load_is_never_half_read(node: Node, pod: Pod) -> N
     assert reached == {(address, BACKEND_PORT) for address in BACKENDS["4"][:2]}
 
 
-def test_stored_words_are_read_back(node: Node) -> None:
-    node.kernel.words.upsert({0: TO_FIRST, 131071: TO_SECOND})
-    loaded = node.kernel.words.load()
-    assert (loaded[0], loaded[131071]) == (TO_FIRST, TO_SECOND)
-    node.kernel.words.delete([0, 131071])
-    assert not {0, 131071} & node.kernel.words.load().keys()
+def test_the_programs_are_those_of_the_cgroup_where_the_socket_was_made(node: Node) -> None:
+    """A socket made outside kubepods and handed to a pod runs none of our programs."""
+    outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    pod = node.new_pod(outside.fileno())
+    rows_for(
+        Case("refused", Reason.NO_BACKEND, words=(REJECT_EMPTY,) * 2, protocol="UDP"), pod.cgroup_id, node.levels
+    ).write(node.kernel)
+    call = {"call": "assign", "family": "4", "protocol": "UDP", "address": VIP["4"], "port": VIP_PORT}
+    own, handed = pod.call(**call), pod.call(**call, fd=outside.fileno())
+    pod.close()
+    outside.close()
+    assert own == {"errno": ECONNREFUSED}
+    assert handed.get("errno") != ECONNREFUSED
+
+
+def test_identity_is_that_of_the_task_that_connects(node: Node, pod: Pod) -> None:
+    """Another pod, with a row of its own in mode none, is untouched though the frontend is there."""
+    other = node.new_pod()
+    rows = rows_for(FORWARD, pod.cgroup_id, node.levels)
+    rows.pods[other.cgroup_id] = PodRow(1, Mode.NONE)
+    rows.write(node.kernel)
+    call = {"call": "connect", "family": "4", "protocol": "UDP", "address": VIP["4"], "port": VIP_PORT}
+    enrolled, untouched = pod.call(**call), other.call(**call)
+    other.close()
+    assert enrolled["reached"] == [BACKENDS["4"][0], BACKEND_PORT]
+    assert untouched["reached"] == [VIP["4"], VIP_PORT]

@@ -43,9 +43,15 @@ def reconnect(sock, call):
     return connect(sock, call | {"address": call["then"], "port": call["then_port"]})
 
 
+def assign(sock, call):
+    """Only connect: what a connected UDP socket says of its peer, nothing on the wire."""
+    sock.connect((call["address"], call["port"]))
+    return {"peer": sock.getpeername()[:2]}
+
+
 def attempt(call):
     """One call; a failure is its errno, silence is `timeout`."""
-    with new_socket(call) as sock:
+    with socket.socket(fileno=call["fd"]) if "fd" in call else new_socket(call) as sock:
         try:
             return globals()[call["call"]](sock, call)
         except TimeoutError:

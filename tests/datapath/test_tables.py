@@ -1,0 +1,64 @@
+"""Tables through their pins: what is written is read back, a full table says so, what is gone may be deleted again."""
+
+from errno import E2BIG
+
+import pytest
+from datapath_node import VIP, Node
+from decision_cases import TO_FIRST, TO_SECOND
+
+from agent.kernel.maps import open_kernel
+from agent.plan.tables import Config, FrontendKey, Mode, PodRow, Protocol, ServiceRow, Slot, address_bytes
+
+pytestmark = pytest.mark.bpf
+
+
+def test_stored_words_are_read_back(node: Node) -> None:
+    node.kernel.words.upsert({0: TO_FIRST, 131071: TO_SECOND})
+    loaded = node.kernel.words.load()
+    assert (loaded[0], loaded[131071]) == (TO_FIRST, TO_SECOND)
+    node.kernel.words.delete([0, 131071])
+    assert not {0, 131071} & node.kernel.words.load().keys()
+
+
+def test_many_frontends_are_read_back(node: Node) -> None:
+    address = address_bytes(VIP["4"])
+    rows = {FrontendKey(space, address, 80, Protocol.TCP): space for space in range(20_000)}
+    node.kernel.frontends.delete(node.kernel.frontends.load())
+    node.kernel.frontends.upsert(rows)
+    assert node.kernel.frontends.load() == rows
+    node.kernel.frontends.delete(rows)
+    assert node.kernel.frontends.load() == {}
+    node.kernel.frontends.delete(list(rows)[:3])
+
+
+def test_a_full_table_keeps_what_fits(node: Node) -> None:
+    pods = node.kernel.pods
+    pods.delete(pods.load())
+    rows = {cgroup_id: PodRow(1, Mode.L4) for cgroup_id in range(1, pods.capacity + 2)}
+    with pytest.raises(OSError, match="bpf_map_update_batch") as caught:
+        pods.upsert(rows)
+    assert caught.value.errno == E2BIG
+    assert len(pods.load()) == pods.capacity
+    pods.delete(rows)
+
+
+def test_arrays_show_only_what_was_written(node: Node) -> None:
+    last = node.kernel.slots.capacity - 1
+    slot = Slot(address_bytes(VIP["6"]), 1, False, 3, 1 << 32)
+    node.kernel.slots.upsert({5000: slot, last: slot})
+    node.kernel.services.upsert({65_535: ServiceRow(9, 8, 7)})
+    slots, services = node.kernel.slots.load(), node.kernel.services.load()
+    assert (slots[5000], slots[last], services[65_535]) == (slot, slot, ServiceRow(9, 8, 7))
+    node.kernel.slots.delete([5000, last])
+    node.kernel.services.delete([65_535])
+    assert not {5000, last} & node.kernel.slots.load().keys()
+    assert 65_535 not in node.kernel.services.load()
+
+
+def test_a_second_agent_reads_the_configuration_of_the_first(node: Node) -> None:
+    for level in (3, 5, 4):
+        config = Config(address_bytes("10.0.9.9"), address_bytes("fd00:9::9"), level, level + 1)
+        node.kernel.configure(config)
+        second = open_kernel(node.pins)
+        assert second.configuration() == config
+        second.close()
