@@ -106,7 +106,7 @@ def main() -> None:
     """Read the ports from the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     for flag in ("http", "grpc", "tcp", "greet", "udp"):
-        parser.add_argument(f"--{flag}", type=int, nargs="+", default=[], metavar="PORT")
+        parser.add_argument(f"--{flag}", type=int, nargs="+", action="extend", default=[], metavar="PORT")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 import h2.events
 from h2.config import H2Configuration
@@ -61,8 +62,7 @@ class HTTP2(asyncio.Protocol):
 
     def _answer_in_time(self, stream_id: int) -> None:
         headers = dict(self._streams[stream_id].headers)
-        # A gRPC path has no query: its controls are in the metadata `echo`, as `wait=1&status=14`.
-        controls = Controls.of(f"?{headers['echo']}" if "echo" in headers else headers.get(":path", ""))
+        controls = Controls.of(headers.get(":path", "") + _metadata_query(headers))
         if controls.close:
             self._transport.close()
         elif controls.wait:
@@ -117,15 +117,12 @@ class HTTP2(asyncio.Protocol):
         self._transport.write(self._h2.data_to_send())
 
 
+def _metadata_query(headers: dict[str, str]) -> str:
+    """A gRPC path has no query: its controls are metadata, `x-echo-status: 14` for `?status=14`."""
+    asked = {name.removeprefix("x-echo-"): value for name, value in headers.items() if name.startswith("x-echo-")}
+    return f"?{urlencode(asked)}" if asked else ""
+
+
 def _grpc_message(text: bytes) -> bytes:
-    """A google.protobuf.StringValue (field 1, bytes) behind gRPC's five bytes: not compressed, length."""
-    message = b"\x0a" + _varint(len(text)) + text
-    return b"\x00" + len(message).to_bytes(4, "big") + message
-
-
-def _varint(number: int) -> bytes:
-    result = b""
-    while number > 0x7F:
-        result += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return result + bytes([number])
+    """A message behind gRPC's five bytes: not compressed, length. JSON needs no protobuf on the client's side."""
+    return b"\x00" + len(text).to_bytes(4, "big") + text

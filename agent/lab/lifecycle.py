@@ -47,7 +47,7 @@ def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, pati
     """Start a lab with these files and wait, at most `patience` seconds, until its pods are ready.
 
     What an earlier lab of this name left is removed first. Raises LabError when one is up, or when pods do not get
-    ready; then the lab stays, to be looked at.
+    ready or the agent ends; then the lab stays, to be looked at.
     """
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces: run it as root")
@@ -67,6 +67,8 @@ def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, pati
     if agent:
         start_agent(paths)
     wait_ready(paths, patience)
+    if agent and not cgroups.populated(paths.system_cgroup("agent")):
+        raise LabError(f"the pods are ready, but the agent has ended: see {paths.log('agent')}")
 
 
 def down(paths: LabPaths) -> None:

@@ -92,6 +92,8 @@ def sweep(paths: LabPaths) -> None:
             if entry.name == paths.node_netns or entry.name.startswith(f"{paths.node_netns}-"):
                 remove_namespace(entry.name)
     if _MADE_MARK.exists() and not any(NETNS_DIR.iterdir()):
-        subprocess.run(["umount", NETNS_DIR], check=False)
-        NETNS_DIR.rmdir()
-        _MADE_MARK.unlink()
+        # Somebody may begin to use it just now: then both refuse, and the mark stays for the next sweep.
+        with suppress(OSError):
+            subprocess.run(["umount", NETNS_DIR], check=False, stderr=subprocess.DEVNULL)
+            NETNS_DIR.rmdir()
+            _MADE_MARK.unlink()

@@ -170,7 +170,7 @@ class Store:
         return self._folder / f"broken-{hashlib.sha256(text.encode()).hexdigest()[:10]}.yaml"
 
     def _write(self, file: Path, content: bytes) -> None:
-        """Whole or not at all. No reader takes the temporary name for a manifest: it starts with a dot, ends in .new."""
+        """Whole or not at all. No reader takes the temporary name for a manifest: a dot before, `.new` behind."""
         temporary = file.with_name(f".{file.name}.new")
         temporary.write_bytes(content)
         temporary.replace(file)
