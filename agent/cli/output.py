@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False)
+# Not a terminal: lines are for other programs, so nothing is folded.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 
 
 class Output(StrEnum):

@@ -43,6 +43,7 @@ class _Kind:
     """What the client wants of one kind, has, and was told and has not answered."""
 
     opened: bool = False
+    greeted: bool = False
     wildcard: bool = False
     names: set[str] = field(default_factory=set)
     sent: dict[str, str] = field(default_factory=dict)
@@ -142,7 +143,10 @@ class Stream:
         news = {name: v for name, v in there.items() if state.wants(name) and state.sent.get(name) != v}
         state.absent -= news.keys()
         state.sent |= news
-        return self._respond(kind, news, ()) if news else None
+        # Envoy waits 15 s for a first answer to "everything", even when everything is nothing.
+        greet = state.wildcard and not state.greeted
+        state.greeted = True
+        return self._respond(kind, news, ()) if news or greet else None
 
     def _remove(self, kind: Xds) -> Response | None:
         """What the client has and shall not have any more, and names that it waits for in vain."""

@@ -1,0 +1,123 @@
+"""The ADS state machine as a transcript: `>>` is what Envoy says, `<<` what it must be answered."""
+
+from dataclasses import dataclass, field
+
+from agent.plan.plan import ResourceName, Xds
+from agent.waypoint.stream import Request, Response, Stream
+
+C, E, X, L, R = Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE
+
+
+@dataclass
+class Playbook:
+    """Plays requests and snapshots to a stream and checks every response, in order."""
+
+    stream: Stream = field(default_factory=Stream)
+    said: list[Response] = field(default_factory=list)
+    last: dict[Xds, str] = field(default_factory=dict)
+
+    def __rshift__(self, event):
+        assert self.said == [], f"not expected: {self.said}"
+        if isinstance(event, Request):
+            self.said = self.stream.on_request(event)
+        else:
+            self.said = self.stream.on_snapshot({ResourceName(k, n): v for (k, n), v in event.items()})
+        return self
+
+    def __lshift__(self, expected):
+        if expected is None:
+            assert self.said == []
+            return self
+        kind, resources, *removed = expected
+        assert self.said, f"expected {expected}, nothing was said"
+        found = self.said.pop(0)
+        assert (found.kind, dict(found.resources), list(found.removed)) == (kind, resources, *(removed or [[]]))
+        self.last[kind] = found.nonce
+        return self
+
+    def ack(self, kind):
+        return self >> Request(kind, nonce=self.last[kind])
+
+    def nack(self, kind, error):
+        return self >> Request(kind, nonce=self.last[kind], error=error)
+
+
+def test_nothing_is_said_before_the_first_snapshot():
+    Playbook() >> Request(C) << None >> {(C, "a"): "1"} << (C, {"a": "1"})
+
+
+def test_a_wildcard_is_answered_even_when_there_is_nothing():
+    (Playbook() >> {} >> Request(C)) << (C, {}) >> Request(L) << (L, {})
+
+
+def test_an_acknowledged_version_is_not_sent_again():
+    book = Playbook() >> {(C, "a"): "1"} >> Request(C) << (C, {"a": "1"})
+    book.ack(C) << None >> {(C, "a"): "1"} << None
+    assert book.stream.acknowledged == {ResourceName(C, "a")}
+    book >> {(C, "a"): "2"} << (C, {"a": "2"})
+    assert book.stream.acknowledged == set()
+
+
+def test_named_resources_are_sent_when_they_are_asked_for():
+    book = Playbook() >> {(E, "a"): "1", (E, "b"): "1"} >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+    book.ack(E) << None >> Request(E, subscribe=("b",)) << (E, {"b": "1"})
+
+
+def test_a_name_that_there_is_not_is_said_to_be_gone_and_sent_when_it_appears():
+    book = Playbook() >> {} >> Request(R, subscribe=("a",)) << (R, {}, ["a"])
+    book >> {(R, "a"): "1"} << (R, {"a": "1"})
+
+
+def test_makes_come_before_breaks():
+    book = Playbook() >> {} >> Request(C) << (C, {}) >> Request(L) << (L, {})
+    book >> {(L, "l"): "1", (C, "c"): "1"} << (C, {"c": "1"}) << (L, {"l": "1"})
+    book >> {(C, "d"): "1"} << (C, {"d": "1"}) << (L, {}, ["l"]) << (C, {}, ["c"])
+
+
+def test_a_new_stream_of_an_old_client_gets_only_what_differs():
+    book = Playbook() >> {(C, "a"): "1", (C, "b"): "2"}
+    book >> Request(C, initial={"a": "1", "b": "1", "c": "1"}) << (C, {"b": "2"}) << (C, {}, ["c"])
+    assert book.stream.acknowledged == {ResourceName(C, "a")}
+
+
+def test_a_refusal_names_the_bad_and_leaves_the_good():
+    book = Playbook() >> {(L, "good"): "1", (L, "bad"): "1"} >> Request(L) << (L, {"good": "1", "bad": "1"})
+    book.nack(L, "Error adding/updating listener(s) bad: cannot bind") << None
+    assert book.stream.acknowledged == {ResourceName(L, "good")}
+    assert book.stream.rejected == {ResourceName(L, "bad"): "Error adding/updating listener(s) bad: cannot bind"}
+    book >> {(L, "good"): "1", (L, "bad"): "1"} << None
+    book >> {(L, "good"): "1", (L, "bad"): "2"} << (L, {"bad": "2"})
+    assert book.stream.rejected == {}
+    book.ack(L) << None
+    assert len(book.stream.acknowledged) == 2
+
+
+def test_a_refusal_that_names_nothing_is_of_all():
+    book = Playbook() >> {(R, "a"): "1"} >> Request(R, subscribe=("a",)) << (R, {"a": "1"})
+    book.nack(R, "no") << None
+    assert book.stream.acknowledged == set()
+
+
+def test_an_answer_to_something_older_does_not_count_for_what_came_after():
+    book = Playbook() >> {(C, "a"): "1"} >> Request(C) << (C, {"a": "1"})
+    first = book.last[C]
+    book >> {(C, "a"): "2"} << (C, {"a": "2"})
+    book >> Request(C, nonce=first) << None
+    assert book.stream.acknowledged == set()
+    book.ack(C) << None
+    assert book.stream.acknowledged == {ResourceName(C, "a")}
+
+
+def test_an_unknown_nonce_is_ignored():
+    Playbook() >> {(C, "a"): "1"} >> Request(C, nonce="99") << (C, {"a": "1"})
+
+
+def test_what_is_no_longer_subscribed_is_no_longer_sent():
+    book = Playbook() >> {(E, "a"): "1"} >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+    book >> Request(E, unsubscribe=("a",)) << None >> {(E, "a"): "2"} << None
+    book >> {} << None
+
+
+def test_asking_again_for_a_name_sends_it_again():
+    book = Playbook() >> {(E, "a"): "1"} >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+    book.ack(E) << None >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
