@@ -1,0 +1,145 @@
+"""Golden cases: manifests in, the plan out, as text that people can review."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.model.change import Problem, Upsert
+from agent.model.core import Service
+from agent.model.facts import PodCgroup
+from agent.plan.plan import Fragment, FrontendPlan, ParentStatus, PodPlan
+from agent.plan.tables import address_text
+from agent.sources.decode import decode
+from agent.sources.documents import split
+from agent.translate.incremental import Translator
+from agent.translate.ir import RouteSet, Rule
+from agent.translate.options import Options
+from agent.translate.routes.binding import bindings, winners
+from agent.translate.routes.http import route_set
+from agent.translate.slots import shares
+from agent.world import View, World
+
+NODE = "here"
+
+
+def read(case: Path) -> list[Upsert]:
+    """The case's objects; a document `kind: PodCgroup` is a fact of the node."""
+    changes = []
+    for document in split((case / "in.yaml").read_text(), is_json=False):
+        assert not document.error, document.error
+        if document.value["kind"] == "PodCgroup":
+            changes.append(Upsert(PodCgroup(document.value["podUid"], document.value["cgroupId"])))
+            continue
+        for found in decode(document.value, f"{case.name} document {document.number}"):
+            assert not isinstance(found, Problem), str(found)
+            changes.append(Upsert(found))
+    return changes
+
+
+def translated(case: Path) -> dict[str, Any]:
+    """The plan of a case, for people."""
+    world = World()
+    translator = Translator(world, Options(NODE))
+    translator.update(read(case))
+    return {key: value for key, value in plan(world, translator.fragments.values()).items() if value}
+
+
+def plan(world: World, fragments: Iterable[Fragment]) -> dict[str, Any]:
+    """All fragments merged. Two units may name the same resource only if they say the same of it."""
+    merged: dict[str, dict[Any, Any]] = {"pods": {}, "frontends": {}, "resources": {}, "needs": {}, "statuses": {}}
+    notices: set[str] = set()
+    for item in fragments:
+        parts = (item.pods, item.frontends, item.resources, item.dependencies, item.statuses)
+        for table, part in zip(merged.values(), parts, strict=True):
+            assert all(table.get(key, value) == value for key, value in part.items())
+            table |= part
+        notices |= set(item.notices)
+    return {
+        "pods": {cgroup: pod_text(pod) for cgroup, pod in sorted(merged["pods"].items())},
+        "frontends": {str(name): frontend(value) for name, value in sorted(merged["frontends"].items())},
+        "resources": sorted(f"{name.kind.name.lower()} {name.name}" for name in merged["resources"]),
+        "needs": {
+            name: sorted(f"{item.kind.name.lower()} {item.name}" for item in needs)
+            for name, needs in sorted(merged["needs"].items())
+        },
+        "rules": {name: rules(rebuilt(world, name)) for name in sorted(merged["needs"])},
+        "statuses": {
+            str(key): [parent(item) for item in merged["statuses"][key]] for key in sorted(merged["statuses"])
+        },
+        "notices": sorted(notices),
+    }
+
+
+def pod_text(pod: PodPlan) -> str:
+    """A pod's row in one line."""
+    flags = " consumer-routes" if pod.flags else ""
+    return f"{pod.pod.namespace}/{pod.pod.name} {pod.mode.label} {','.join(pod.addresses) or 'no address'}{flags}"
+
+
+def frontend(value: FrontendPlan) -> dict[str, Any]:
+    """A frontend, with its alias table as the shares that it gives."""
+    backends = {
+        "refused" if where is None else f"{address_text(where[0])}:{where[1]}": f"{float(share):.6f}"
+        for where, share in shares(value.slots).items()
+    }
+    found: dict[str, Any] = {"mode": value.mode.label, "backends": dict(sorted(backends.items())) or "refused"}
+    if value.listener:
+        found |= {"listener": value.listener, "onLoss": value.on_loss.value}
+    return found
+
+
+def rebuilt(world: World, listener: str) -> RouteSet:
+    """The route set behind a listener, made anew from the world."""
+    name, _, consumer = listener.partition("@")
+    namespace, _, rest = name.partition("/")
+    view = View(world)
+    service_name, _, number = rest.partition(":")
+    service = view.get(Service, namespace, service_name)
+    assert service is not None
+    port = next(item for item in service.spec.ports if item.port == int(number) and item.protocol == "TCP")
+    bound = bindings(view, namespace, service_name)
+    return route_set(view, listener, consumer, port, winners(bound, port, consumer, namespace))
+
+
+def rules(found: RouteSet) -> list[dict[str, Any]]:
+    """Rules in the order in which they are tried."""
+    return [rule_text(rule) for rule in found.rules]
+
+
+def rule_text(rule: Rule) -> dict[str, Any]:
+    """One rule: only what it says."""
+    timeouts = {"request": rule.request_timeout, "backend": rule.backend_timeout}
+    parts: Mapping[str, Any] = {
+        "match": compact(rule.match),
+        "filters": [compact(item) for item in rule.filters],
+        "backends": [
+            f"{item.weight} {item.backend.cluster if item.backend else 'invalid'}"
+            + (f" {compact(item.filters)}" if item.filters else "")
+            for item in rule.backends
+        ],
+        "timeoutsMs": {name: value for name, value in timeouts.items() if value is not None},
+    }
+    return {"rule": rule.name, **{name: value for name, value in parts.items() if value}}
+
+
+def compact(value: Any) -> str:
+    """A value's representation without what is not set."""
+    text = repr(value)
+    for nothing in ("=None", "=()"):
+        while (end := text.find(nothing)) != -1:
+            start = max(text.rfind(" ", 0, end), text.rfind("(", 0, end)) + 1
+            rest = text[end + len(nothing) :]
+            text = text[:start].rstrip(" ,") + rest if rest.startswith(")") else text[:start] + rest.removeprefix(", ")
+    return text
+
+
+def parent(status: ParentStatus) -> dict[str, Any]:
+    """One parent's entry."""
+    ref = status.parent_ref
+    where = f"{ref.namespace or ''}/{ref.name}" + (f":{ref.port}" if ref.port else "")
+    where += f" {ref.section_name}" if ref.section_name else ""
+    told = {
+        item.type: f"{item.status} {item.reason} (generation {item.observed_generation}): {item.message}"
+        for item in status.conditions
+    }
+    return {"parent": where, **told}
