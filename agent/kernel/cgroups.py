@@ -5,6 +5,7 @@ import ctypes
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from agent.model.change import Delete, Upsert
@@ -86,7 +87,9 @@ class _Watch:
         """Until something happened since the last call."""
         await self._event.wait()
         self._event.clear()
-        os.read(self._fd, _READ_SIZE)
+        # The loop may have seen the descriptor readable twice before this task ran.
+        with suppress(BlockingIOError):
+            os.read(self._fd, _READ_SIZE)
 
     def close(self) -> None:
         """Forget all watches."""

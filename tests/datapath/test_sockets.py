@@ -66,9 +66,8 @@ def test_the_programs_are_those_of_the_cgroup_where_the_socket_was_made(node: No
     """A socket made outside kubepods and handed to a pod runs none of our programs."""
     outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     pod = node.new_pod(outside.fileno())
-    rows_for(
-        Case("refused", Reason.NO_BACKEND, words=(REJECT_EMPTY,) * 2, protocol="UDP"), pod.cgroup_id, node.levels
-    ).write(node.kernel)
+    refused = Case("refused", Reason.NO_BACKEND, words=(REJECT_EMPTY, REJECT_EMPTY), protocol="UDP")
+    rows_for(refused, pod.cgroup_id, node.levels).write(node.kernel)
     call = {"call": "assign", "family": "4", "protocol": "UDP", "address": VIP["4"], "port": VIP_PORT}
     own, handed = pod.call(**call), pod.call(**call, fd=outside.fileno())
     pod.close()
