@@ -52,7 +52,7 @@ def plan(world: World, fragments: Iterable[Fragment]) -> dict[str, Any]:
         parts = (item.pods, item.frontends, item.resources, item.dependencies, item.statuses)
         for table, part in zip(merged.values(), parts, strict=True):
             assert all(table.get(key, value) == value for key, value in part.items())
-            table |= part
+            table.update(part)
         notices |= set(item.notices)
     return {
         "pods": {cgroup: pod_text(pod) for cgroup, pod in sorted(merged["pods"].items())},

@@ -1,0 +1,43 @@
+"""Alias tables: whatever the weights, the table gives the shares that were asked for."""
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.plan.tables import address_bytes
+from agent.translate.slots import ONE, Target, alias_table, shares
+
+TARGETS = st.one_of(st.none(), st.tuples(st.integers(1, 250).map(lambda n: address_bytes(f"10.0.0.{n}")), st.just(80)))
+WEIGHTS = st.one_of(
+    st.integers(0, 1_000_000),
+    st.fractions(min_value=0, max_value=1000, max_denominator=97),
+)
+Weights = dict[Target | None, Fraction | int]
+
+
+@given(st.dictionaries(TARGETS, WEIGHTS, max_size=20))
+def test_shares_are_the_weights(weights: Weights) -> None:
+    total = sum((Fraction(weight) for weight in weights.values()), Fraction(0))
+    found = shares(alias_table(weights))
+    wanted = {target: Fraction(weight) / total for target, weight in weights.items() if weight}
+    assert found.keys() <= wanted.keys()
+    assert sum(found.values()) == (1 if wanted else 0)
+    for target, share in wanted.items():
+        assert abs(found.get(target, Fraction(0)) - share) <= Fraction(1, ONE)
+
+
+@given(st.dictionaries(TARGETS, WEIGHTS, max_size=20), st.integers(1, 1000), st.randoms())
+def test_order_and_scale_do_not_matter(weights: Weights, factor: int, random: object) -> None:
+    items = [(target, weight * factor) for target, weight in weights.items()]
+    random.shuffle(items)  # type: ignore[attr-defined]
+    assert alias_table(dict(items)) == alias_table(weights)
+
+
+@given(st.dictionaries(TARGETS, WEIGHTS, max_size=20))
+def test_every_column_is_sound(weights: Weights) -> None:
+    table = alias_table(weights)
+    assert len(table) == sum(1 for weight in weights.values() if weight)
+    for slot in table:
+        assert 0 <= slot.threshold < ONE
+        assert 0 <= slot.alias < len(table)
