@@ -1,5 +1,6 @@
 """A lab from nothing to nothing: up, its node processes, down. Down needs no living daemon and no memory."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,32 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agent.lab import cgroups, launch, network
-from agent.lab.controllers import FIXED_ADDRESS, is_ready, with_kind
+from agent.lab import cgroups, launch, network, weft
+from agent.lab.controllers import is_ready, with_kind
 from agent.lab.kubelet import pod_environment, pod_place
-from agent.lab.paths import NODE_NAME, ROOT, LabPaths
+from agent.lab.paths import ROOT, LabPaths
 from agent.lab.store import Object, Store
 from agent.model.meta import Key
-
-WAYPOINT_ADDRESS = "10.244.0.2"
 
 
 class LabError(Exception):
     """Something that the person at the keyboard can mend, in one sentence."""
-
-
-def agent_command(paths: LabPaths) -> list[str]:
-    """How the agent is started on the lab's node."""
-    return [
-        *(sys.executable, "-m", "agent", "agent"),
-        *("--manifests", str(paths.manifests), "--state", str(paths.state)),
-        *("--kubepods", str(paths.kubepods), "--waypoint-address", WAYPOINT_ADDRESS, "--node", NODE_NAME),
-    ]
-
-
-def waypoint_command(paths: LabPaths) -> list[str]:
-    """How the waypoint is started in its pod."""
-    return [sys.executable, "-m", "agent", "waypoint", "--state", str(paths.state)]
 
 
 def is_up(paths: LabPaths) -> bool:
@@ -61,8 +46,6 @@ def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, pati
     subprocess.run(["mount", "-t", "bpf", "bpf", paths.bpf], check=True)
     network.make_node(paths)
     apply(paths, manifests)
-    if agent:
-        Store(paths).apply(_waypoint_manifest(paths))
     _start(paths, "daemon", [sys.executable, "-m", "agent.lab.daemon", "--name", paths.name])
     if agent:
         start_agent(paths)
@@ -127,10 +110,11 @@ def _all_ready(paths: LabPaths) -> bool:
 
 
 def start_agent(paths: LabPaths) -> None:
-    """Start the agent on the node. Raises LabError when it runs."""
+    """Start the agent on the node, and its waypoint if there is none. Raises LabError when the agent runs."""
     if cgroups.populated(paths.system_cgroup("agent")):
         raise LabError("the agent is running")
-    _start(paths, "agent", agent_command(paths))
+    Store(paths).apply(json.dumps(weft.waypoint_pod(paths)))
+    _start(paths, "agent", weft.agent_command(paths))
 
 
 def stop_agent(paths: LabPaths, kill: bool = False, patience: float = 10.0) -> None:
@@ -179,14 +163,3 @@ def node_command(paths: LabPaths, argv: Sequence[str]) -> list[str]:
     cgroup = paths.system_cgroup("exec")
     cgroup.mkdir(parents=True, exist_ok=True)
     return launch.command(launch.Place(cgroup, paths.node_netns), argv)
-
-
-def _waypoint_manifest(paths: LabPaths) -> str:
-    command = ", ".join(f"{part!r}" for part in waypoint_command(paths))
-    return f"""
-apiVersion: v1
-kind: Pod
-metadata: {{name: weft-waypoint, namespace: weft-system, labels: {{app: weft-waypoint}},
-  annotations: {{{FIXED_ADDRESS}: {WAYPOINT_ADDRESS}}}}}
-spec: {{containers: [{{name: envoy, command: [{command}]}}]}}
-"""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.lab import cgroups, lifecycle
+from agent.lab import cgroups, lifecycle, weft
 from agent.lab.paths import NETNS_DIR
 
 pytestmark = pytest.mark.node
@@ -77,7 +77,8 @@ def test_half_made_state_is_swept(make_lab, manifest):
 
 
 def test_the_agent_outlives_the_daemon_and_ends_when_told(make_lab, manifest, monkeypatch):
-    monkeypatch.setattr(lifecycle, "agent_command", lambda paths: ["sleep", "infinity"])
+    monkeypatch.setattr(weft, "agent_command", lambda paths: ["sleep", "infinity"])
+    monkeypatch.setattr(weft, "waypoint_command", lambda paths: ["sleep", "infinity"])
     lab = make_lab("d", [manifest])
     lab.agent_start()
     with pytest.raises(lifecycle.LabError, match="running"):
