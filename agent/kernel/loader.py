@@ -5,6 +5,7 @@ the agent. What is already there, from the same source and at the same cgroup, i
 """
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -55,6 +56,12 @@ def _check_places(pins: Path, cgroup: Path) -> None:
         raise LoadError(f"{cgroup} is not a folder of cgroup v2, which weft needs")
 
 
+def _wait_for_others(pins: Path) -> None:
+    """Loaders of the same pins take turns: the lock goes with this process."""
+    pins.mkdir(parents=True, exist_ok=True)
+    fcntl.flock(os.open(pins, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX)
+
+
 def _is_adoptable(pins: Path, cgroup: Path, version: str) -> bool:
     """Whether each link runs, at this cgroup, the program of this version, and every map is still there."""
     folders = Pins(pins)
@@ -97,6 +104,7 @@ def _load_here(pins: Path, cgroup: Path, sources: Path) -> None:
     if os.geteuid() != 0:
         raise LoadError("loading BPF programs needs root")
     _check_places(pins, cgroup)
+    _wait_for_others(pins)
     source = read_source(sources)
     if not _is_adoptable(pins, cgroup, source_hash(source)):
         _replace(pins, cgroup, source)

@@ -5,6 +5,7 @@ import re
 import shutil
 import struct
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from datapath_node import CGROUPS, VIP, VIP_PORT, Node, Pod
 from decision_cases import Case, rows_for
 
 from agent.kernel import abi
-from agent.kernel.links import list_links
+from agent.kernel.links import detach, list_links
 from agent.kernel.loader import LoadError, load
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins
 from agent.plan.tables import Reason
@@ -49,6 +50,21 @@ def test_other_sources_replace_the_programs_in_place_and_lose_nothing(node: Node
     assert len(list(Pins(node.pins).programs.iterdir())) == 1
     assert [answer for answer in answers if answer.get("peer") != [VIP["4"], VIP_PORT]] == []
     assert {tuple(answer["reached"]) for answer in answers} == {("10.0.1.1", 9090)}
+
+
+def test_two_starts_at_once_end_in_one_datapath(node: Node) -> None:
+    pins, cgroup = node.pins / "twice", CGROUPS / node.name / "twice"
+    cgroup.mkdir()
+    with ThreadPoolExecutor() as starts:
+        list(starts.map(lambda _: load(pins, cgroup), range(2)))
+    assert len(list(Pins(pins).programs.iterdir())) == 1
+    assert [link.program for link in list_links(pins)] == [program.name for program in PROGRAMS]
+    attached = bpftool("cgroup", "show", cgroup)
+    assert len(attached) == len(PROGRAMS)
+    detach(pins)
+    assert bpftool("cgroup", "show", cgroup) == []
+    pins.rmdir()
+    cgroup.rmdir()
 
 
 def test_what_cannot_be_is_said_in_one_sentence(node: Node, tmp_path: Path) -> None:
@@ -132,9 +148,10 @@ def fields_of(layout: struct.Struct) -> list[tuple[int, int]]:
     return found
 
 
-def bpftool(*command: str | Path) -> dict:
-    """The JSON of one bpftool command."""
-    return json.loads(subprocess.run(["bpftool", "-j", *command], check=True, capture_output=True).stdout)
+def bpftool(*command: str | Path):
+    """The JSON of one bpftool command, which says nothing at all where there is nothing to list."""
+    shown = subprocess.run(["bpftool", "-j", *command], check=True, capture_output=True).stdout
+    return json.loads(shown.strip() or "[]")
 
 
 @pytest.mark.parametrize("layout", [*abi.TABLES, *abi.SOCKET_MAPS], ids=lambda layout: layout.name)
