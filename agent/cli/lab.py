@@ -1,43 +1,29 @@
 """`weft lab`: a small cluster of one node, in namespaces of its own."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from agent.cli.ask import NoAgentError, ask
+from agent.cli.output import Output, console, fail, print_json, print_table
 from agent.lab import cgroups, lifecycle
 from agent.lab.controllers import is_ready, with_kind
 from agent.lab.paths import LabPaths
-from agent.lab.store import CLUSTER_SCOPED, KINDS, Store
+from agent.lab.store import CLUSTER_SCOPED, KINDS, Objects, Store
 from agent.model.meta import Key
+from agent.settings import STATUS_SOCKET
 
 app = typer.Typer(help="A small cluster of one node, in namespaces of its own.", no_args_is_help=True)
 agent_app = typer.Typer(help="The agent on the lab's node.", no_args_is_help=True)
 app.add_typer(agent_app, name="agent")
-_OUT = Console()
 
 Name = Annotated[str, typer.Option("--name", help="Which lab.", envvar="WEFT_LAB")]
 File = Annotated[Path, typer.Option("--file", "-f", exists=True, help="A manifest, or a folder of them.")]
-Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="How to show it.")]
-
-
-def _fail(error: Exception) -> typer.Exit:
-    Console(stderr=True).print(f"weft: {error}", style="red")
-    return typer.Exit(1)
-
-
-def _paths(name: str, must_be_up: bool = True) -> LabPaths:
-    try:
-        paths = LabPaths(name)
-    except ValueError as error:
-        raise _fail(error) from error
-    if must_be_up and not paths.manifests.is_dir():
-        raise _fail(lifecycle.LabError(f"lab {name} is not up"))
-    return paths
+Format = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
 
 
 @app.command()
@@ -45,21 +31,22 @@ def up(
     directory: Annotated[Path, typer.Argument(exists=True, help="Manifests to start with.")],
     no_agent: Annotated[bool, typer.Option("--no-agent", help="The cluster only, no mesh.")] = False,
     name: Name = "lab",
-    output: Output = "table",
+    output: Format = Output.TEXT,
 ) -> None:
-    """Start a lab and wait until its pods are ready."""
+    """Start a lab and wait until its pods and its agent are ready."""
     paths = _paths(name, must_be_up=False)
-    try:
+    with _explained():
         lifecycle.up(paths, [directory], agent=not no_agent)
-    except (lifecycle.LabError, OSError) as error:
-        raise _fail(error) from error
+        if not no_agent:
+            wait_agent(paths)
     _show(paths, output)
 
 
 @app.command()
 def down(name: Name = "lab") -> None:
     """Remove a lab and all that it left, also after a crash."""
-    lifecycle.down(_paths(name, must_be_up=False))
+    with _explained():
+        lifecycle.down(_paths(name, must_be_up=False))
 
 
 @app.command("exec", context_settings={"allow_interspersed_args": False})
@@ -70,10 +57,8 @@ def exec_(
 ) -> None:
     """Run a command in a pod; its exit code becomes ours."""
     wanted = command[1:] if command[0] == "--" else command
-    try:
+    with _explained():
         argv, environment = lifecycle.exec_command(_paths(name), pod, wanted)
-    except lifecycle.LabError as error:
-        raise _fail(error) from error
     os.execvpe(argv[0], argv, environment)
 
 
@@ -81,14 +66,14 @@ def exec_(
 def apply_(file: File, name: Name = "lab") -> None:
     """Create or change objects."""
     for line in lifecycle.apply(_paths(name), [file]):
-        _OUT.print(line, highlight=False)
+        console.print(line)
 
 
 @app.command()
 def delete(file: File, name: Name = "lab") -> None:
     """Remove the objects that a manifest names."""
-    for line in Store(_paths(name)).delete(file.read_text()):
-        _OUT.print(line, highlight=False)
+    for line in lifecycle.delete(_paths(name), [file]):
+        console.print(line)
 
 
 @app.command()
@@ -100,56 +85,87 @@ def label(
     name: Name = "lab",
 ) -> None:
     """Set or remove labels."""
-    kind = next((known for known in sorted(KINDS) if known.lower() == kind.lower()), kind)
+    kind = next((known for known in KINDS if known.lower() == kind.lower()), kind)
     key = Key(kind, "" if kind in CLUSTER_SCOPED else namespace, object_name)
     try:
         Store(_paths(name)).label(key, changes)
-    except KeyError as error:
-        raise _fail(lifecycle.LabError(f"there is no {key}")) from error
+    except KeyError:
+        fail(f"there is no {key}")
 
 
 @app.command()
-def pods(name: Name = "lab", output: Output = "table") -> None:
+def pods(name: Name = "lab", output: Format = Output.TEXT) -> None:
     """Show the pods."""
-    paths = _paths(name)
-    found = _pods(paths)
-    if output == "json":
-        typer.echo(msgspec.json.encode(found))
-        return
-    table = Table("NAMESPACE", "POD", "IP", "READY", "RESTARTS")
-    for pod in found:
-        table.add_row(*(str(pod[column]) for column in ("namespace", "pod", "ip", "ready", "restarts")))
-    _OUT.print(table)
+    found = _pods(Store(_paths(name)).load())
+    if output is Output.JSON:
+        print_json(found)
+    else:
+        _print_pods(found)
 
 
 @app.command()
-def status(name: Name = "lab", output: Output = "table") -> None:
+def status(name: Name = "lab", output: Format = Output.TEXT) -> None:
     """Show what runs: the node's processes, Services and pods."""
     _show(_paths(name), output)
 
 
 @agent_app.command("start")
 def agent_start(name: Name = "lab") -> None:
-    """Start the agent."""
-    try:
-        lifecycle.start_agent(_paths(name))
-    except lifecycle.LabError as error:
-        raise _fail(error) from error
+    """Start the agent and wait until it is ready."""
+    paths = _paths(name)
+    with _explained():
+        lifecycle.start_agent(paths)
+        wait_agent(paths)
 
 
 @agent_app.command("stop")
 def agent_stop(name: Name = "lab") -> None:
     """Ask the agent to end, and wait."""
-    lifecycle.stop_agent(_paths(name))
+    with _explained():
+        lifecycle.stop_agent(_paths(name))
 
 
 @agent_app.command("kill")
 def agent_kill(name: Name = "lab") -> None:
     """SIGKILL the agent: the datapath must not mind."""
-    lifecycle.stop_agent(_paths(name), kill=True)
+    with _explained():
+        lifecycle.stop_agent(_paths(name), kill=True)
 
 
-def _pods(paths: LabPaths) -> list[dict[str, Any]]:
+def wait_agent(paths: LabPaths, patience: float = 30.0) -> None:
+    """Wait until the lab's agent says that it is ready, at most `patience` seconds; raises LabError."""
+
+    def ready() -> bool:
+        if not lifecycle.agent_runs(paths):
+            raise lifecycle.LabError(f"the agent has ended: see {paths.log('agent')}")
+        try:
+            return bool(ask(paths.state / STATUS_SOCKET, "/status")["ready"])
+        except NoAgentError:
+            return False
+
+    lifecycle.wait_for(f"the agent is ready (see {paths.log('agent')})", ready, patience)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the machine refuses is said in a sentence, not as a traceback."""
+    try:
+        yield
+    except (lifecycle.LabError, OSError) as error:
+        fail(str(error))
+
+
+def _paths(name: str, must_be_up: bool = True) -> LabPaths:
+    try:
+        paths = LabPaths(name)
+    except ValueError as error:
+        fail(str(error))
+    if must_be_up and not paths.manifests.is_dir():
+        fail(f"lab {name} is not up")
+    return paths
+
+
+def _pods(objects: Objects) -> list[dict[str, Any]]:
     return [
         {
             "namespace": key.namespace,
@@ -158,37 +174,38 @@ def _pods(paths: LabPaths) -> list[dict[str, Any]]:
             "ready": is_ready(pod),
             "restarts": pod.get("status", {}).get("restarts", 0),
         }
-        for key, pod in with_kind(Store(paths).load(), "Pod")
+        for key, pod in with_kind(objects, "Pod")
     ]
 
 
-def _services(paths: LabPaths) -> list[dict[str, Any]]:
+def _services(objects: Objects) -> list[dict[str, Any]]:
     return [
         {
             "namespace": key.namespace,
             "service": key.name,
             "address": item["spec"].get("clusterIP", ""),
-            "ports": [port["port"] for port in item["spec"].get("ports", ())],
+            "ports": [f"{port['port']}/{port.get('protocol', 'TCP')}" for port in item["spec"].get("ports", ())],
         }
-        for key, item in with_kind(Store(paths).load(), "Service")
+        for key, item in with_kind(objects, "Service")
     ]
 
 
-def _show(paths: LabPaths, output: str) -> None:
+def _show(paths: LabPaths, output: Output) -> None:
+    objects = Store(paths).load()
     runs = {what: cgroups.populated(paths.system_cgroup(what)) for what in ("daemon", "agent")}
-    services = _services(paths)
-    if output == "json":
-        typer.echo(msgspec.json.encode({"lab": paths.name, **runs, "services": services, "pods": _pods(paths)}))
+    services, found = _services(objects), _pods(objects)
+    if output is Output.JSON:
+        print_json({"lab": paths.name, **runs, "services": services, "pods": found})
         return
-    _OUT.print(
-        f"lab {paths.name}: " + ", ".join(f"{what} {'runs' if on else 'is not running'}" for what, on in runs.items())
-    )
-    table = Table("NAMESPACE", "SERVICE", "ADDRESS", "PORTS")
-    for item in services:
-        table.add_row(item["namespace"], item["service"], item["address"], ", ".join(map(str, item["ports"])))
-    _OUT.print(table)
-    pods(paths.name, "table")
+    for what, on in runs.items():
+        console.print(f"[bold]{what}[/bold]: {'runs' if on else 'is not running'}")
+    columns = ("NAMESPACE", "SERVICE", "ADDRESS", "PORTS")
+    rows = ((s["namespace"], s["service"], s["address"], ", ".join(s["ports"])) for s in services)
+    print_table("services", columns, rows)
+    _print_pods(found)
 
 
-if __name__ == "__main__":
-    app()
+def _print_pods(found: list[dict[str, Any]]) -> None:
+    columns = ("NAMESPACE", "POD", "ADDRESS", "READY", "RESTARTS")
+    rows = ((p["namespace"], p["pod"], p["ip"], "yes" if p["ready"] else "no", p["restarts"]) for p in found)
+    print_table("pods", columns, rows)

@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 ECHO_IMAGE = "weft/echo"
 _GRACE_SECONDS = 2.0
 _BACKOFF_SECONDS = (0.2, 5.0)
+_STEADY_SECONDS = 10.0
 
 
 def argv_of(container: dict[str, Any]) -> list[str]:
@@ -103,7 +104,9 @@ class RunningPod:
         command = launch.command(pod_place(self.paths, self.pod, container["name"]), argv_of(container))
         environment = pod_environment(self.pod, container)
         pause, longest = _BACKOFF_SECONDS
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             with self.paths.log(f"{self._namespace}.{self._name}.{container['name']}").open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
                     *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
@@ -113,6 +116,8 @@ class RunningPod:
             LOG.info("exited pod=%s/%s container=%s code=%s", self._namespace, self._name, container["name"], code)
             self._restarts += 1
             self._report(ready=False)
+            if loop.time() - began > _STEADY_SECONDS:
+                pause = _BACKOFF_SECONDS[0]
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from agent.lab.kubelet import pod_environment, pod_place
 from agent.lab.paths import ROOT, LabPaths
 from agent.lab.store import Object, Store
 from agent.model.meta import Key
+
+_MANIFESTS = (".yaml", ".yml", ".json")
 
 
 class LabError(Exception):
@@ -50,7 +52,7 @@ def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, pati
     if agent:
         start_agent(paths)
     wait_ready(paths, patience)
-    if agent and not cgroups.populated(paths.system_cgroup("agent")):
+    if agent and not agent_runs(paths):
         raise LabError(f"the pods are ready, but the agent has ended: see {paths.log('agent')}")
 
 
@@ -73,16 +75,18 @@ def _unmount_below(folder: Path) -> None:
 
 def apply(paths: LabPaths, files: Sequence[Path]) -> list[str]:
     """Apply manifests; a folder means the manifests in it, not those in folders below."""
-    said: list[str] = []
+    return [line for text in _texts(files) for line in Store(paths).apply(text)]
+
+
+def delete(paths: LabPaths, files: Sequence[Path]) -> list[str]:
+    """Delete what manifests name; a folder means the manifests in it."""
+    return [line for text in _texts(files) for line in Store(paths).delete(text)]
+
+
+def _texts(files: Sequence[Path]) -> Iterator[str]:
     for path in files:
-        inside = (
-            sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".json"))
-            if path.is_dir()
-            else [path]
-        )
-        for file in inside:
-            said += Store(paths).apply(file.read_text())
-    return said
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        yield from (file.read_text() for file in inside if file == path or file.suffix in _MANIFESTS)
 
 
 def wait_for(what: str, true: Callable[[], bool], patience: float) -> None:
@@ -109,9 +113,14 @@ def _all_ready(paths: LabPaths) -> bool:
     return len(owned) == wanted and all(is_ready(pod) for pod in pods)
 
 
+def agent_runs(paths: LabPaths) -> bool:
+    """Whether the lab's agent runs."""
+    return cgroups.populated(paths.system_cgroup("agent"))
+
+
 def start_agent(paths: LabPaths) -> None:
     """Start the agent on the node, and its waypoint if there is none. Raises LabError when the agent runs."""
-    if cgroups.populated(paths.system_cgroup("agent")):
+    if agent_runs(paths):
         raise LabError("the agent is running")
     Store(paths).apply(json.dumps(weft.waypoint_pod(paths)))
     _start(paths, "agent", weft.agent_command(paths))
@@ -119,7 +128,7 @@ def start_agent(paths: LabPaths) -> None:
 
 def stop_agent(paths: LabPaths, kill: bool = False, patience: float = 10.0) -> None:
     """End the agent by SIGTERM or SIGKILL and wait until it is gone; absence is success."""
-    if not cgroups.populated(paths.system_cgroup("agent")):
+    if not agent_runs(paths):
         return
     with suppress(ProcessLookupError):
         os.kill(int(paths.pidfile("agent").read_text()), signal.SIGKILL if kill else signal.SIGTERM)

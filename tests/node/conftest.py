@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from agent.lab import cgroups, lifecycle
+from agent.cli.ask import ask
+from agent.cli.lab import wait_agent
+from agent.lab import lifecycle
 from agent.lab.paths import NETNS_DIR, ROOT, LabPaths, cgroup2_mount
 from agent.lab.store import Object, Store
 from agent.model.meta import Key
+from agent.settings import STATUS_SOCKET
 
 FACES = Path(__file__).parents[2] / "examples" / "faces"
 
@@ -68,8 +71,13 @@ class LabHandle:
         lifecycle.wait_for(what, true, patience)
 
     def agent_start(self) -> None:
-        """Start the agent."""
+        """Start the agent and wait until it is ready."""
         lifecycle.start_agent(self.paths)
+        wait_agent(self.paths)
+
+    def status(self) -> Any:
+        """The agent's report; raises NoAgentError."""
+        return ask(self.paths.state / STATUS_SOCKET, "/status")
 
     def agent_stop(self, kill: bool = False) -> None:
         """End the agent by SIGTERM, or SIGKILL."""
@@ -77,7 +85,7 @@ class LabHandle:
 
     def agent_runs(self) -> bool:
         """Whether the agent lives."""
-        return cgroups.populated(self.paths.system_cgroup("agent"))
+        return lifecycle.agent_runs(self.paths)
 
     def log(self, what: str) -> str:
         """A process's log."""
@@ -118,6 +126,8 @@ def make_lab() -> Iterator[LabFactory]:
         handle = LabHandle(f"t{os.getpid()}{suffix}")
         made.append(handle)
         lifecycle.up(handle.paths, manifests, agent=agent)
+        if agent:
+            wait_agent(handle.paths)
         return handle
 
     yield make
