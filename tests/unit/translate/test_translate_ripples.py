@@ -1,0 +1,96 @@
+"""What a change makes the translator do, and where the ripple stops."""
+
+from translate_fixtures import endpoint, http_route, mesh, namespace, pod, service, slice_of, translator
+
+from agent.model.change import Delete, Synced, Upsert
+from agent.model.facts import PodCgroup
+from agent.model.meta import Key
+from agent.plan.plan import Fragment, PodPlan
+from agent.plan.tables import Mode, PodFlag
+from agent.translate.incremental import Translator, Unit, admitted, depths
+from agent.translate.options import Options
+from agent.world import World
+
+
+def makes(update: dict[Unit, tuple[Fragment, Fragment]]) -> set[str]:
+    return {f"{unit.makes} {unit.key.name}".strip() for unit in update}
+
+
+def test_an_endpoint_changes_its_service_alone() -> None:
+    made = translator()
+    assert makes(made.update([Upsert(slice_of("web", endpoint("10.1.0.3")))])) == {"service web"}
+
+
+def test_what_says_the_same_changes_nothing() -> None:
+    assert translator().update([*mesh(), Synced("source")]) == {}
+
+
+def test_a_new_address_of_a_pod_reaches_admission_and_no_service() -> None:
+    made = translator(http_route())
+    assert makes(made.update([Upsert(pod("client", "10.1.0.8"))])) == {"pod client", "admission"}
+
+
+def test_a_listener_is_there_only_while_some_client_uses_it() -> None:
+    made = translator(http_route())
+    unit = Unit("service", Key("Service", "app", "web"))
+    assert made.fragments[unit].dependencies
+    assert makes(made.update([Delete(Key("PodCgroup", "", "uid-client"))])) == {
+        "pod client",
+        "service web",
+        "admission",
+    }
+    assert not made.fragments[unit].dependencies
+    made.update([Upsert(PodCgroup("uid-client", 901))])
+    assert made.fragments[unit].dependencies
+
+
+def test_the_kernel_has_an_answer_while_there_is_a_listener() -> None:
+    made = translator(http_route())
+    (plan,) = made.fragments[Unit("service", Key("Service", "app", "web"))].frontends.values()
+    assert plan.listener == "app/web:80"
+    assert len(plan.slots) == 2
+
+
+def test_a_backend_that_comes_later_resolves_the_route() -> None:
+    made = translator(http_route(backend="later"))
+    changed = made.update([Upsert(service("later", "10.96.0.9"))])
+    assert makes(changed) == {"service web", "service later", "status r"}
+
+
+def test_a_second_pod_as_deep_as_the_first_changes_no_service() -> None:
+    made = translator(http_route())
+    changed = made.update([Upsert(pod("other", "10.1.0.7")), Upsert(PodCgroup("uid-other", 901))])
+    assert makes(changed) == {"pod other", "admission"}
+
+
+def test_a_namespace_s_label_reaches_its_pods_and_services() -> None:
+    changed = translator(http_route()).update([Upsert(namespace("app", "none"))])
+    assert makes(changed) == {"pod client", "service web", "admission"}
+
+
+def test_deleting_everything_leaves_nothing_but_admission() -> None:
+    made = translator(http_route())
+    changes = [Delete(change.value.key) for change in mesh() if isinstance(change, Upsert)]
+    made.update([*changes, Delete(http_route().key)])
+    assert {unit.makes for unit in made.fragments} == {"admission"}
+
+
+def test_depth_is_that_of_the_deepest_pod() -> None:
+    pods = [
+        PodPlan(Key("Pod", space, "p"), space, mode, PodFlag.NONE, ())
+        for space, mode in (("app", Mode.L4), ("app", Mode.L7), ("shop", Mode.L4))
+    ]
+    assert depths(pods) == {"": Mode.L7, "app": Mode.L7, "shop": Mode.L4}
+
+
+def test_admitted_are_addresses_by_namespace_each_once() -> None:
+    pods = [PodPlan(Key("Pod", "app", "p"), "app", Mode.L4, PodFlag.NONE, (ip,)) for ip in ("10.0.0.2", "10.0.0.1")]
+    assert admitted(pods * 2) == {"app": ("10.0.0.1", "10.0.0.2")}
+
+
+def test_kube_system_is_enrolled_only_when_the_agent_is_told_so() -> None:
+    changes = [Upsert(namespace("kube-system", "l4")), Upsert(pod("dns", "10.1.0.5", "kube-system"))]
+    for told, mode in ((False, Mode.NONE), (True, Mode.L4)):
+        made = Translator(World(), Options("here", told))
+        made.update([*changes, Upsert(PodCgroup("uid-dns", 5))])
+        assert made.fragments[Unit("pod", Key("Pod", "kube-system", "dns"))].pods[5].mode is mode
