@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .PHONY: help setup demo test unit check format golden mutation lock clean
 
 BIN := .venv/bin
-SHELL_SCRIPTS := .ci/run .ci/setup examples/faces/demo
+SHELL_SCRIPTS := .ci/run .ci/setup
 C_FILES := $(wildcard bpf/*.c bpf/*.h)
 
 help: ## show this list
@@ -15,7 +15,7 @@ setup: ## install what weft needs: Debian packages, and .venv from requirements.
 	@.ci/setup
 
 demo: setup ## show the faces story: no mesh, L4, L7, and back (root)
-	@$(BIN)/python -m examples.faces.demo
+	@$(BIN)/python examples/faces/demo.py
 
 test: setup ## all tests (root; without root those that need it are skipped, with the reason)
 	$(BIN)/pytest
