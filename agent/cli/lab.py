@@ -98,7 +98,7 @@ def pods(name: Name = "lab", output: Format = Output.TEXT) -> None:
     """Show the pods."""
     found = _pods(Store(_paths(name)).load())
     if output is Output.JSON:
-        print_json(found)
+        print_json({"lab": name, "pods": found})
     else:
         _print_pods(found)
 

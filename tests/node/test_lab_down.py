@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,19 @@ def test_half_made_state_is_swept(make_lab, manifest):
     lab = make_lab("c", [manifest])
     cgroups.kill(lab.paths.cgroup)
     subprocess.run(["umount", lab.paths.bpf], check=True)
+    # A handle whose maker died before it was bound to a namespace.
+    (NETNS_DIR / lab.paths.pod_netns("default", "half-made")).touch()
+    lifecycle.down(lab.paths)
+    assert traces(lab.paths) == []
+
+
+def test_up_can_be_killed_half_way(make_lab, manifest):
+    lab = make_lab("e", [manifest])
+    lifecycle.down(lab.paths)
+    command = [sys.executable, "-m", "agent", "lab", "up", str(manifest), "--no-agent", "--name", lab.paths.name]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as up:
+        lab.wait_for("up has begun", (NETNS_DIR / lab.paths.node_netns).exists)
+        up.kill()
     lifecycle.down(lab.paths)
     assert traces(lab.paths) == []
 
