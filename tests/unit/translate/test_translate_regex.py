@@ -26,8 +26,8 @@ def test_what_both_engines_take_is_taken(text: str) -> None:
         ("a++", "a possessive repeat"),
         ("(", "is not a regular expression"),
         ("a" * (MAX_LENGTH + 1), "characters are more than"),
-        ("a{%d}" % (MAX_REPEAT + 1), "repeats more than"),
-        ("a{1,%d}" % (MAX_REPEAT + 1), "repeats more than"),
+        (f"a{{{MAX_REPEAT + 1}}}", "repeats more than"),
+        (f"a{{1,{MAX_REPEAT + 1}}}", "repeats more than"),
     ],
 )
 def test_what_one_of_them_does_not_take_is_explained(text: str, fault: str) -> None:
