@@ -26,11 +26,18 @@ spec:
 
 def host():
     """What the lab could have changed for the host."""
-    commands = (["ip", "route", "show", "table", "all"], ["ip", "rule"], ["nft", "list", "ruleset"], ["ip", "link"])
+    commands = (
+        ["ip", "-4", "route", "show", "table", "all"],
+        ["ip", "-6", "route", "show", "table", "all"],
+        ["ip", "rule"],
+        ["ip", "-brief", "address"],
+        ["nft", "list", "ruleset"],
+    )
     said = [subprocess.run(command, text=True, capture_output=True, check=True).stdout for command in commands]
-    ipv4 = Path("/proc/sys/net/ipv4")
-    settings = [ipv4 / "ip_forward", *sorted(ipv4.glob("conf/*/*"))]
-    return said, {str(file): file.read_text() for file in settings}
+    net = Path("/proc/sys/net")
+    settings = [net / "ipv4/ip_forward", net / "ipv4/tcp_tw_reuse", *sorted(net.glob("ipv[46]/conf/*/*"))]
+    # A secret that was never set cannot be read, not even by root.
+    return said, {str(file): file.read_text() for file in settings if file.name != "stable_secret"}
 
 
 def traces(paths):

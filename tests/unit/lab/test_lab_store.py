@@ -1,0 +1,74 @@
+"""The lab's store of objects, on real files."""
+
+import threading
+
+import pytest
+
+from agent.lab import paths
+from agent.lab.store import Store
+from agent.model.meta import Key
+
+SERVICE = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}\n"
+WEB = Key("Service", "default", "web")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    where = paths.LabPaths("s")
+    where.manifests.mkdir(parents=True)
+    return Store(where)
+
+
+def files(tmp_path):
+    return sorted(file.name for file in (tmp_path / "s" / "manifests").iterdir())
+
+
+def test_one_file_for_each_object_named_by_its_key(store, tmp_path):
+    assert store.apply(SERVICE) == ["Service default/web created"]
+    assert store.apply(SERVICE) == ["Service default/web configured"]
+    assert files(tmp_path) == ["Service.default.web.json"]
+    metadata = store.load()[WEB]["metadata"]
+    assert metadata["generation"] == 1
+    assert metadata["creationTimestamp"].endswith("Z")
+
+
+def test_what_does_not_parse_is_kept_and_removed_word_for_word(store, tmp_path):
+    store.apply(f"{SERVICE}---\nkind: [torn\n")
+    assert files(tmp_path)[1].startswith("broken-")
+    assert (tmp_path / "s" / "manifests" / files(tmp_path)[1]).read_text() == "kind: [torn\n"
+    store.delete(f"{SERVICE}---\nkind: [torn\n")
+    assert files(tmp_path) == []
+
+
+def test_an_object_that_did_not_change_is_not_written(store, tmp_path):
+    store.apply(SERVICE)
+    file = tmp_path / "s" / "manifests" / "Service.default.web.json"
+    before = file.stat().st_ino
+    store.apply(SERVICE)
+    assert file.stat().st_ino == before
+
+
+def test_a_label_changes_no_generation(store):
+    store.apply(SERVICE)
+    store.label(WEB, ["a=1", "b=2"])
+    store.label(WEB, ["a-", "not-there-"])
+    metadata = store.load()[WEB]["metadata"]
+    assert (metadata["labels"], metadata["generation"]) == ({"b": "2"}, 1)
+    with pytest.raises(KeyError):
+        store.label(Key("Service", "default", "nobody"), ["a=1"])
+
+
+def test_writers_take_turns(store):
+    store.apply(SERVICE)
+
+    def add(number):
+        for step in range(20):
+            store.label(WEB, [f"l{number}-{step}=x"])
+
+    writers = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(store.load()[WEB]["metadata"]["labels"]) == 80
