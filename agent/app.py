@@ -18,7 +18,7 @@ from agent.observe.metrics import Metrics
 from agent.plan.tables import Config, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.settings import Settings
-from agent.sources.directory import DirectorySource
+from agent.sources.directory import DirectorySource, SourceError
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.probe import accepts
@@ -26,6 +26,8 @@ from agent.waypoint.server import AdsServer
 from agent.world import World
 
 log = logging.getLogger(__name__)
+
+START_ERRORS = (loader.LoadError, SourceError)
 
 
 async def run(settings: Settings) -> None:
@@ -65,13 +67,9 @@ class Agent:
         """Numbers that are read when somebody asks for metrics."""
         core, ads = self.core, self._ads
         self._metrics.show_fill(lambda: core.datapath.fill)
-        self._metrics.show(
-            "weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending
-        )
+        self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
-        self._metrics.show(
-            "weft_waypoint_connected", "Whether an Envoy is connected.", lambda: ads.connected
-        )
+        self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: ads.connected)
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.lost)
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
         self._metrics.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: ads.nacks)

@@ -108,7 +108,7 @@ def waypoint(core: Core, address: str | None, rejected: Mapping[ResourceName, st
         "connected": core.connected,
         "lost": core.lost,
         "listeners": [
-            {"name": name, "port": core.ports.by_listener.get(name), "ready": name in core.gate.ready}
+            {"name": name, "port": core.ports.by_listener.get(name), "state": core.gate.state(name)}
             for name in core.gate.listeners
         ],
         "rejected": {f"{name.kind.rpartition('.')[2]} {name.name}": text for name, text in rejected.items()},

@@ -7,13 +7,10 @@ from typing import Annotated
 
 import typer
 
-from agent import app
 from agent.cli.output import fail
-from agent.kernel.loader import LoadError
 from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
 from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_endpoint
-from agent.sources.directory import SourceError
 
 
 class UnknownPods(StrEnum):
@@ -41,6 +38,9 @@ def agent(
 
     The datapath stays when the agent ends; `weft detach` removes it.
     """
+    # Here, not above: gRPC and Envoy's API take half a second to import, which no other command should pay.
+    from agent import app  # noqa: PLC0415
+
     log.setup(log_level)
     try:
         host, port = parse_endpoint(metrics)
@@ -57,5 +57,5 @@ def agent(
             **({"node": node} if node else {}),
         )
         asyncio.run(app.run(settings))
-    except (SettingsError, SourceError, LoadError) as error:
+    except (SettingsError, *app.START_ERRORS) as error:
         fail(str(error))

@@ -48,7 +48,7 @@ def _print(report: dict[str, Any]) -> None:
         ((f["frontend"], f["service"], f["l4"], f["l7"], _shares(f["backends"])) for f in report["frontends"]),
     )
     print_table(
-        "listeners", ("LISTENER", "PORT", "READY"), ((x["name"], x["port"], x["ready"]) for x in waypoint["listeners"])
+        "listeners", ("LISTENER", "PORT", "STATE"), ((x["name"], x["port"], x["state"]) for x in waypoint["listeners"])
     )
     print_table("routes", ("ROUTE", "PARENT", "CONDITIONS"), _routes(report["routes"]))
     for title in ("problems", "notices"):

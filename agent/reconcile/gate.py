@@ -60,6 +60,12 @@ class Gate:
         """The waypoint is gone: every listener has to prove itself again."""
         self.ready.clear()
 
+    def state(self, listener: str) -> str:
+        """`ready`, `leaving` (not wanted any more, kept for who is connected), or `waiting` for Envoy."""
+        if listener in self._lingering:
+            return "leaving"
+        return "ready" if listener in self.ready else "waiting"
+
     @property
     def listeners(self) -> list[str]:
         """Names of the listeners that Envoy has or shall have."""

@@ -7,6 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from agent.cli.ask import ask
+from agent.settings import STATUS_SOCKET
+
 HERE = Path(__file__).parent
 WEFT = [sys.executable, "-m", "agent"]
 LAB = "demo"
@@ -49,14 +52,14 @@ def settle() -> None:
     for _ in range(100):
         time.sleep(0.1)
         report = status()
-        if report["ready"] and all(listener["ready"] for listener in report["waypoint"]["listeners"]):
+        if report["ready"] and all(listener["state"] != "waiting" for listener in report["waypoint"]["listeners"]):
             return
     raise DemoError("the agent did not settle within 10 s")
 
 
 def status() -> dict:
     """What `weft status` knows."""
-    return json.loads(weft("status", "--state", STATE, "-o", "json", shown=False))
+    return ask(Path(STATE, STATUS_SOCKET), "/status")
 
 
 def curl(pod: str, *arguments: str) -> tuple[str, str, dict]:
@@ -162,7 +165,7 @@ def back() -> None:
     code, _, seen = curl(FACE, "-H", "x-canary:yes", "http://smiley.faces/old/page")
     expect("no redirect any more", (code, seen.get("path")), ("200", "/old/page"))
     pods = json.loads(weft("lab", "pods", "--name", LAB, "-o", "json", shown=False))
-    expect("pod restarts", sum(pod["restarts"] for pod in pods), 0)
+    expect("pod restarts", sum(pod["restarts"] for pod in pods["pods"]), 0)
 
 
 STORY = (no_mesh, l4, l7, consumer, broken, back)
