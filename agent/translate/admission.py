@@ -1,4 +1,4 @@
-"""Whom the waypoint's listeners take connections from: enrolled pods of this node, by address (DESIGN.md §5)."""
+"""Whom the waypoint's listeners take connections from: pods of this node, by address (DESIGN.md §5)."""
 
 from collections.abc import Mapping
 

@@ -105,7 +105,7 @@ class Translator:
         pods = [pod for fragment in self.fragments.values() for pod in fragment.pods.values()]
         enrolled = [pod for pod in pods if pod.mode is not Mode.NONE]
         touched = self._world.derive("depth", depths(enrolled))
-        return touched | self._world.derive("admitted", {"": admitted(enrolled)})
+        return touched | self._world.derive("admitted", {"": admitted(pods)})
 
 
 def depths(enrolled: Iterable[PodPlan]) -> dict[str, Mode]:
@@ -117,9 +117,13 @@ def depths(enrolled: Iterable[PodPlan]) -> dict[str, Mode]:
     return found
 
 
-def admitted(enrolled: Iterable[PodPlan]) -> Mapping[str, tuple[str, ...]]:
-    """Addresses of enrolled pods by namespace, sorted."""
+def admitted(pods: Iterable[PodPlan]) -> Mapping[str, tuple[str, ...]]:
+    """Addresses of pods by namespace, sorted.
+
+    Of those in mode none too: the kernel lets them not dial the waypoint, and one that has just left the mesh may
+    still have a connection on its way there.
+    """
     found: dict[str, set[str]] = defaultdict(set)
-    for pod in enrolled:
+    for pod in pods:
         found[pod.namespace].update(pod.addresses)
     return {namespace: tuple(sorted(addresses)) for namespace, addresses in sorted(found.items())}
