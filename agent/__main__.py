@@ -1,12 +1,6 @@
 """Command line entry point."""
 
-from agent.cli.main import app
-
-
-def main() -> None:
-    """Run the `weft` command."""
-    app()
-
+from agent.cli.main import main
 
 if __name__ == "__main__":
     main()

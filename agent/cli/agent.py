@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agent.app import START_ERRORS, run
 from agent.cli.output import fail
 from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
@@ -38,9 +39,6 @@ def agent(
 
     The datapath stays when the agent ends; `weft detach` removes it.
     """
-    # Here, not above: gRPC and Envoy's API take half a second to import, which no other command should pay.
-    from agent import app  # noqa: PLC0415
-
     log.setup(log_level)
     try:
         host, port = parse_endpoint(metrics)
@@ -56,6 +54,6 @@ def agent(
             audit_seconds=audit_seconds,
             **({"node": node} if node else {}),
         )
-        asyncio.run(app.run(settings))
-    except (SettingsError, *app.START_ERRORS) as error:
+        asyncio.run(run(settings))
+    except (SettingsError, *START_ERRORS) as error:
         fail(str(error))

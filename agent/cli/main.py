@@ -1,21 +1,50 @@
-"""The commands, put together."""
+"""The commands, put together.
+
+Only the command that is asked for is imported: an agent carries nothing of the lab (10 MB of pyroute2), and
+`weft status` nothing of Envoy.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
-from agent.cli.agent import agent
-from agent.cli.detach import detach
-from agent.cli.lab import app as lab
-from agent.cli.status import status
-from agent.cli.tables import tables
-from agent.cli.waypoint import waypoint
+# Each is a function, or a Typer application for a group, of that name in that module.
+COMMANDS = {
+    "agent": "agent.cli.agent",
+    "waypoint": "agent.cli.waypoint",
+    "status": "agent.cli.status",
+    "tables": "agent.cli.tables",
+    "detach": "agent.cli.detach",
+    "lab": "agent.cli.lab",
+}
 
-app = typer.Typer(
-    name="weft",
-    help="A sidecarless service mesh: eBPF at L4, one Envoy per node at L7.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(lab, name="lab", help="Pods as network namespaces and cgroups on this machine, from manifests.")
-for command in (agent, waypoint, status, tables, detach):
-    app.command()(command)
+
+def application(names: Sequence[str]) -> typer.Typer:
+    """The `weft` command with these subcommands."""
+    app = typer.Typer(
+        name="weft",
+        help="A sidecarless service mesh: eBPF at L4, one Envoy per node at L7.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_weft)
+    for name in names:
+        module = import_module(COMMANDS[name])
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, name))
+    return app
+
+
+def _weft() -> None:
+    """A sidecarless service mesh: eBPF at L4, one Envoy per node at L7."""
+
+
+def main() -> None:
+    """Run `weft` with this process's arguments."""
+    asked = sys.argv[1:2]
+    application(asked if asked and asked[0] in COMMANDS else list(COMMANDS))()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agent.lab import cgroups, launch, weft
+from agent.lab import cgroups, launch, network, weft
 from agent.lab.controllers import is_ready, with_kind
 from agent.lab.kubelet import pod_environment, pod_place
 from agent.lab.paths import ROOT, LabPaths
@@ -36,9 +36,6 @@ def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, pati
     What an earlier lab of this name left is removed first. Raises LabError when one is up, or when pods do not get
     ready or the agent ends; then the lab stays, to be looked at.
     """
-    # Here, not above: pyroute2 takes 10 MB, and every weft command, the agent too, imports this module.
-    from agent.lab import network  # noqa: PLC0415
-
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces: run it as root")
     if is_up(paths):
@@ -61,8 +58,6 @@ def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, pati
 
 def down(paths: LabPaths) -> None:
     """Remove all that a lab of this name has or left, in an order that works from any half-made state."""
-    from agent.lab import network  # noqa: PLC0415
-
     cgroups.kill(paths.cgroup)
     network.sweep(paths)
     _unmount_below(paths.state)
