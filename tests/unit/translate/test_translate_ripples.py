@@ -65,7 +65,7 @@ def test_a_second_pod_as_deep_as_the_first_changes_no_service() -> None:
 
 def test_a_namespace_s_label_reaches_its_pods_and_services() -> None:
     changed = translator(http_route()).update([Upsert(namespace("app", "none"))])
-    assert makes(changed) == {"pod client", "service web", "admission"}
+    assert makes(changed) == {"pod client", "service web"}
 
 
 def test_deleting_everything_leaves_nothing_but_admission() -> None:
