@@ -3,6 +3,10 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# For `make mutation`: each mutant runs the whole selection.
+settings.register_profile("mutation", max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
