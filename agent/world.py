@@ -50,6 +50,10 @@ class World:
         self._derived = {key: value for key, value in self._derived.items() if key[0] != kind} | new
         return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
 
+    def has(self, key: Key) -> bool:
+        """Whether this is known."""
+        return key in self._values
+
     def keys(self, kind: type[Object]) -> list[Key]:
         """Every known object of a kind, or of the kinds that derive from it."""
         return sorted(key for key, value in self._values.items() if isinstance(value, kind))

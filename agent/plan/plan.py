@@ -102,7 +102,8 @@ class ParentStatus:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What one unit of translation wants. Keys of different units never meet, so a plan is their union.
+    """What one unit of translation wants. A plan is the union of all: no two units speak of the same key, but for
+    resources that several need (a cluster and its endpoints), which have equal values in each.
 
     `pods` is keyed by cgroup id. `resources` are xDS resources in protobuf's JSON form; a listener's lacks `address`,
     because its port is allocated later. `dependencies` of a listener are the resources that must be acknowledged

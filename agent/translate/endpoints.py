@@ -10,16 +10,17 @@ from agent.world import View
 Address = tuple[str, int]
 
 
-def endpoints(view: View, service: Service, port: ServicePort, options: Options) -> tuple[Address, ...]:
-    """Addresses and target ports that take new connections, sorted, each once.
+def endpoints(view: View, service: Service, port: ServicePort, version: int, options: Options) -> tuple[Address, ...]:
+    """Addresses of one IP version, with target ports, that take new connections: sorted, each once.
 
     The ready ones; when there is none, those that still serve while they terminate (KEP-1669). With
-    `internalTrafficPolicy: Local` only those of this node.
+    `internalTrafficPolicy: Local` only those of this node, when its name is known.
     """
+    local = service.spec.internal_traffic_policy == "Local" and options.node
     ready: set[Address] = set()
     fallback: set[Address] = set()
-    for endpoint, target in _candidates(view, service, port):
-        if service.spec.internal_traffic_policy == "Local" and endpoint.node_name != options.node:
+    for endpoint, target in _candidates(view, service, port, f"IPv{version}"):
+        if local and endpoint.node_name != options.node:
             continue
         address = (str(ipaddress.ip_address(endpoint.addresses[0])), target)
         if _is_ready(endpoint):
@@ -34,11 +35,11 @@ def _is_ready(endpoint: Endpoint) -> bool:
     return endpoint.conditions.ready is not False
 
 
-def _candidates(view: View, service: Service, port: ServicePort) -> Iterator[tuple[Endpoint, int]]:
-    """Endpoints of every slice of the Service that has this port, with the target port there."""
+def _candidates(view: View, service: Service, port: ServicePort, address_type: str) -> Iterator[tuple[Endpoint, int]]:
+    """Endpoints of every slice of this type of the Service that has this port, with the target port there."""
     for found in view.slices(service.metadata.namespace, service.metadata.name):
         target = _target(found, port)
-        if target is not None and found.address_type in ("IPv4", "IPv6"):
+        if target is not None and found.address_type == address_type:
             for endpoint in found.endpoints:
                 yield endpoint, target
 

@@ -72,12 +72,16 @@ class Translator:
         for unit in sorted(units):
             view = View(self._world)
             old, new = self.fragments.get(unit, Fragment()), self._translate(unit, view)
-            self._note(unit, view.reads)
+            self._note(unit, view.reads if self._exists(unit) else set())
             if new != old:
                 self.fragments[unit] = new
                 done[unit] = (old, new)
             if new == Fragment():
                 self.fragments.pop(unit, None)
+
+    def _exists(self, unit: Unit) -> bool:
+        """Whether the unit's object is there; one that comes back appears anew."""
+        return unit == ADMISSION or self._world.has(unit.key)
 
     def _translate(self, unit: Unit, view: View) -> Fragment:
         _, namespace, name = unit.key
@@ -90,7 +94,7 @@ class Translator:
         return makers[unit.makes]()
 
     def _note(self, unit: Unit, reads: set[ReadKey]) -> None:
-        """Remember what a unit read; a unit whose object is gone still waits for it to come back."""
+        """Remember what a unit read; one that read nothing is forgotten."""
         before = self._reads.get(unit, set())
         for key in before - reads:
             self._readers[key].discard(unit)
@@ -99,6 +103,8 @@ class Translator:
         for key in reads - before:
             self._readers[key].add(unit)
         self._reads[unit] = reads
+        if not reads:
+            del self._reads[unit]
 
     def _derive(self) -> set[ReadKey]:
         """What this node's pods, taken together, mean for others."""

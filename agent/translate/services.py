@@ -50,7 +50,7 @@ def translate_service(view: View, namespace: str, name: str, options: Options) -
             applying = winners(bound, port, consumer, namespace)
             if applying or consumer == EVERYBODY:
                 _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
-    notices = (*notices, *_notices(view, service))
+    notices = (*notices, *_notices(view, service, options))
     return Fragment(
         frontends=parts.frontends, resources=parts.resources, dependencies=parts.dependencies, notices=notices
     )
@@ -110,10 +110,17 @@ def _resources(view: View, rules: RouteSet, options: Options) -> Iterator[tuple[
     yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
     for backend in _backends(rules):
         service = view.get(Service, backend.namespace, backend.service)
-        port = next(port for port in service.spec.ports if port.port == backend.port) if service else None
-        found = endpoints(view, service, port, options) if service and port else ()
+        found = list(_endpoints(view, service, backend.port, options)) if service else []
         yield ResourceName(Xds.CLUSTER, backend.cluster), cluster(backend)
         yield ResourceName(Xds.ENDPOINT, backend.cluster), load_assignment(backend, found)
+
+
+def _endpoints(view: View, service: Service, number: int, options: Options) -> Iterator[tuple[str, int]]:
+    """The endpoints of a TCP port of either family."""
+    for port in service.spec.ports:
+        if (port.port, port.protocol) == (number, "TCP"):
+            for version in (4, 6):
+                yield from endpoints(view, service, port, version, options)
 
 
 def _backends(rules: RouteSet) -> Iterable[BackendPort]:
@@ -132,11 +139,13 @@ def _on_loss(service: Service) -> OnLoss:
     return OnLoss(text) if text in tuple(OnLoss) else OnLoss.REJECT
 
 
-def _notices(view: View, service: Service) -> Iterator[str]:
+def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
     """What a user may expect of this Service and does not get."""
     key, meta = service.key, service.metadata
     if service.spec.session_affinity == "ClientIP":
         yield f"{key}: spec.sessionAffinity: ClientIP is not implemented yet for enrolled clients"
+    if service.spec.internal_traffic_policy == "Local" and not options.node:
+        yield f"{key}: spec.internalTrafficPolicy: Local is not used: this node's name is not known"
     text = meta.annotations.get(ON_LOSS)
     if text is not None and text not in tuple(OnLoss):
         yield f"{key}: metadata.annotations[{ON_LOSS}]: {text!r} is neither kernel nor reject; reject is used"

@@ -42,10 +42,15 @@ def _rules(view: View, route: HTTPRoute | GRPCRoute, valid: tuple[int, ...]) -> 
         rule = route.spec.rules[index]
         backends = tuple(_backends(view, route, index, rule.backend_refs))
         named = f"{meta.namespace}/{meta.name}/{rule.name or index}"
-        matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (GRPCRouteMatch(),)
+        matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (_everything(route),)
         for number, match in enumerate(matches):
             key = (_specificity(match), age(route), index, number)
             yield key, _rule(f"{named}/{number}", match, rule, backends)
+
+
+def _everything(route: HTTPRoute | GRPCRoute) -> HTTPRouteMatch | GRPCRouteMatch:
+    """What an empty list of matches means."""
+    return GRPCRouteMatch() if isinstance(route, GRPCRoute) else HTTPRouteMatch()
 
 
 def _specificity(match: HTTPRouteMatch | GRPCRouteMatch) -> tuple[int, ...]:
@@ -74,7 +79,7 @@ def _backends(
 ) -> Iterator[WeightedBackend]:
     for position, ref in enumerate(refs):
         if ref.weight:
-            found = resolve(view, route.metadata.namespace, ref, f"spec.rules[{index}].backendRefs[{position}]")
+            found = resolve(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]")
             backend = None
             if found.service is not None and found.port is not None:
                 protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"

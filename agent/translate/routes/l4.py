@@ -1,7 +1,5 @@
 """TCPRoutes and UDPRoutes: weights of Services into weights of endpoints, for the kernel."""
 
-import ipaddress
-from collections.abc import Iterable
 from fractions import Fraction
 
 from agent.model.core import Service, ServicePort
@@ -16,7 +14,7 @@ from agent.world import View
 
 def service_slots(view: View, service: Service, port: ServicePort, version: int, options: Options) -> tuple[Slot, ...]:
     """Every endpoint of one IP version with the same weight; no slots when there is none."""
-    return alias_table({_target(item): 1 for item in _of(version, endpoints(view, service, port, options))})
+    return alias_table({_target(item): 1 for item in endpoints(view, service, port, version, options)})
 
 
 def route_slots(view: View, route: TCPRoute | UDPRoute, version: int, options: Options) -> tuple[Slot, ...]:
@@ -27,22 +25,13 @@ def route_slots(view: View, route: TCPRoute | UDPRoute, version: int, options: O
     """
     weights: dict[Target | None, Fraction] = {}
     for position, ref in enumerate(route.spec.rules[0].backend_refs):
-        found = resolve(view, route.metadata.namespace, ref, f"spec.rules[0].backendRefs[{position}]")
+        found = resolve(view, route, ref, f"spec.rules[0].backendRefs[{position}]")
         reached: list[Target | None] = []
-        if found.service is not None and found.port is not None and found.port.protocol == _protocol(route):
-            addresses = _of(version, endpoints(view, found.service, found.port, options))
-            reached = [_target(address) for address in addresses]
+        if found.service is not None and found.port is not None:
+            reached = [_target(item) for item in endpoints(view, found.service, found.port, version, options)]
         for target in reached or [None]:
             weights[target] = weights.get(target, Fraction(0)) + Fraction(ref.weight, len(reached) or 1)
     return alias_table(weights)
-
-
-def _protocol(route: TCPRoute | UDPRoute) -> str:
-    return "UDP" if isinstance(route, UDPRoute) else "TCP"
-
-
-def _of(version: int, addresses: Iterable[Address]) -> list[Address]:
-    return [item for item in addresses if ipaddress.ip_address(item[0]).version == version]
 
 
 def _target(address: Address) -> Target:

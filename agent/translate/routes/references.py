@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 from agent.model.core import Service, ServicePort
-from agent.model.routes import BackendRef
+from agent.model.routes import AnyRoute, BackendRef, GRPCRoute, HTTPRoute, UDPRoute
 from agent.world import SERVICE_GROUPS, View
+
+# GEP-1911: what a proxy cannot speak to in clear text.
+_UNSPOKEN = frozenset({"https", "tls", "wss", "kubernetes.io/wss"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +20,11 @@ class Resolved:
     message: str = ""
 
 
-def resolve(view: View, namespace: str, ref: BackendRef, field: str) -> Resolved:
-    """Look a backendRef up; `namespace` is the Route's, `field` its JSON path for messages."""
+def resolve(view: View, route: AnyRoute, ref: BackendRef, field: str) -> Resolved:
+    """Look a Route's backendRef up; `field` is its JSON path for messages."""
     if ref.group not in SERVICE_GROUPS or ref.kind != "Service":
         return Resolved(reason="InvalidKind", message=f"{field}: {ref.group or 'core'}/{ref.kind} is not a Service")
-    where = ref.namespace or namespace
+    where = ref.namespace or route.metadata.namespace
     name = f"Service {where}/{ref.name}"
     service = view.get(Service, where, ref.name)
     if service is None:
@@ -30,7 +33,18 @@ def resolve(view: View, namespace: str, ref: BackendRef, field: str) -> Resolved
         return Resolved(reason="BackendNotFound", message=f"{field}: {name} is an ExternalName, it has no endpoints")
     if ref.port is None:
         return Resolved(reason="BackendNotFound", message=f"{field}.port: is required for a Service")
-    port = next((port for port in service.spec.ports if port.port == ref.port), None)
+    return _resolve_port(service, route, ref.port, f"{field}.port: {name}")
+
+
+def _resolve_port(service: Service, route: AnyRoute, number: int, subject: str) -> Resolved:
+    """The port of that number in the Route's protocol: TCP and UDP may share a number."""
+    protocol = "UDP" if isinstance(route, UDPRoute) else "TCP"
+    ports = [port for port in service.spec.ports if port.port == number]
+    port = next((port for port in ports if port.protocol == protocol), None)
+    if not ports:
+        return Resolved(reason="BackendNotFound", message=f"{subject} has no port {number}")
     if port is None:
-        return Resolved(reason="BackendNotFound", message=f"{field}.port: {name} has no port {ref.port}")
+        return Resolved(reason="UnsupportedProtocol", message=f"{subject} port {number} is {ports[0].protocol}")
+    if isinstance(route, HTTPRoute | GRPCRoute) and port.app_protocol in _UNSPOKEN:
+        return Resolved(reason="UnsupportedProtocol", message=f"{subject} port {number} is {port.app_protocol}")
     return Resolved(service, port)

@@ -4,14 +4,11 @@ from collections.abc import Iterator
 
 from agent.model.core import ServicePort
 from agent.model.meta import Key
-from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule, UDPRoute
+from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule
 from agent.plan.plan import Condition, Fragment, ParentStatus
 from agent.translate.routes.binding import Binding, bindings
 from agent.translate.routes.references import resolve
 from agent.world import View, parent_services
-
-# GEP-1897: what a cleartext proxy cannot speak.
-_UNSPOKEN = ("https", "tls", "wss", "kubernetes.io/wss")
 
 
 def translate_status(view: View, key: Key) -> Fragment:
@@ -68,20 +65,7 @@ def _references(view: View, route: AnyRoute) -> tuple[str, str]:
     for index, rule in enumerate(rules):
         for position, ref in enumerate(rule.backend_refs):
             field = f"spec.rules[{index}].backendRefs[{position}]"
-            found = resolve(view, route.metadata.namespace, ref, field)
+            found = resolve(view, route, ref, field)
             if found.reason:
                 faults.append((found.reason, found.message))
-            elif found.port is not None and _unspoken(route, found.port):
-                faults.append(("UnsupportedProtocol", f"{field}: port {found.port.port} is {_spoken(found.port)}"))
     return (faults[0][0], "; ".join(message for _, message in faults)) if faults else ("", "")
-
-
-def _unspoken(route: AnyRoute, port: ServicePort) -> bool:
-    """Whether a backend's port cannot take what this kind of Route would send there."""
-    if isinstance(route, HTTPRoute | GRPCRoute):
-        return port.protocol != "TCP" or port.app_protocol in _UNSPOKEN
-    return port.protocol != ("UDP" if isinstance(route, UDPRoute) else "TCP")
-
-
-def _spoken(port: ServicePort) -> str:
-    return f"{port.protocol} {port.app_protocol}".strip()

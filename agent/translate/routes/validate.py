@@ -10,6 +10,7 @@ from agent.model.routes import (
     FilteredBackendRef,
     GRPCRouteMatch,
     GRPCRouteRule,
+    HeaderFilter,
     HeaderMatch,
     HTTPRouteMatch,
     HTTPRouteRule,
@@ -27,9 +28,22 @@ HEADER_FILTERS = {
     "ResponseHeaderModifier": "response_header_modifier",
 }
 HTTP_FILTERS = {**HEADER_FILTERS, "RequestRedirect": "request_redirect", "URLRewrite": "url_rewrite"}
+# Filter types and the field that each of them fills.
+FIELDS = {
+    "RequestHeaderModifier": "requestHeaderModifier",
+    "ResponseHeaderModifier": "responseHeaderModifier",
+    "RequestRedirect": "requestRedirect",
+    "URLRewrite": "urlRewrite",
+    "RequestMirror": "requestMirror",
+    "CORS": "cors",
+    "ExternalAuth": "externalAuth",
+    "ExtensionRef": "extensionRef",
+}
 _DURATION = re.compile(r"(?:[0-9]{1,5}(?:h|m|s|ms)){1,4}")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|h|m|s)")
 _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_CONTROL = re.compile(r"[\x00\r\n]")
+MAX_RULES = 16
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -58,6 +72,9 @@ def check(route: AnyRoute) -> Checked:
     faults: list[tuple[int, Fault]] = []
     if isinstance(route, TLSRoute):
         return Checked((), ((0, Fault(UNSUPPORTED, "kind", "TLSRoute is not implemented yet")),))
+    if len(route.spec.rules) > MAX_RULES:
+        count = len(route.spec.rules)
+        return Checked((), ((0, Fault(UNSUPPORTED, "spec.rules", f"{count} are more than {MAX_RULES}")),))
     for index, rule in enumerate(route.spec.rules):
         found: Iterator[Fault] = iter(())
         if isinstance(rule, HTTPRouteRule):
@@ -147,17 +164,32 @@ def _filters(field: str, filters: tuple[Filter, ...], known: dict[str, str]) -> 
     for position, item in enumerate(filters):
         where = f"{field}[{position}]"
         if item.type not in known:
-            yield Fault(UNSUPPORTED, f"{where}.type", f"filter {item.type!r} is not implemented")
+            fault = f"filter {item.type!r} is not implemented"
+            yield Fault(UNSUPPORTED, f"{where}.{FIELDS.get(item.type, 'type')}", fault)
             continue
         if getattr(item, known[item.type]) is None:
             yield Fault(UNSUPPORTED, where, f"has the type {item.type} but not its field")
             continue
         if item.type in types[:position]:
             yield Fault(INCOMPATIBLE, where, f"{item.type} is there twice")
+        yield from _header_changes(f"{where}.{FIELDS[item.type]}", getattr(item, known[item.type]))
         yield from _redirect(where, item)
         yield from _rewrite(where, item)
     if "URLRewrite" in types and "RequestRedirect" in types:
         yield Fault(INCOMPATIBLE, field, "URLRewrite and RequestRedirect exclude each other")
+
+
+def _header_changes(field: str, change: object) -> Iterator[Fault]:
+    """What Envoy refuses: line breaks in values, and changes to `Host`, for which there is URLRewrite."""
+    if not isinstance(change, HeaderFilter):
+        return
+    for kind, items in (("set", change.set), ("add", change.add)):
+        for position, item in enumerate(items):
+            if _CONTROL.search(item.value):
+                yield Fault(UNSUPPORTED, f"{field}.{kind}[{position}].value", "has a line break or a NUL")
+    names = [item.name for item in (*change.set, *change.add)] + list(change.remove)
+    if any(name.lower() == "host" or name.startswith(":") for name in names):
+        yield Fault(UNSUPPORTED, field, "Host is not a header to modify; URLRewrite.hostname is for that")
 
 
 def _redirect(field: str, item: Filter) -> Iterator[Fault]:

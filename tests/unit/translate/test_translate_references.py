@@ -25,7 +25,7 @@ def resolved(route: Route, port: ServicePort) -> Condition:
     ("route", "port", "spoken"),
     [
         (http_route(backend="x"), ServicePort(80, "x", "UDP"), "UDP"),
-        (http_route(backend="x"), ServicePort(80, "x", app_protocol="kubernetes.io/wss"), "TCP kubernetes.io/wss"),
+        (http_route(backend="x"), ServicePort(80, "x", app_protocol="kubernetes.io/wss"), "kubernetes.io/wss"),
         (TCP, ServicePort(80, "x", "UDP"), "UDP"),
         (UDP, ServicePort(80, "x"), "TCP"),
     ],
@@ -33,7 +33,7 @@ def resolved(route: Route, port: ServicePort) -> Condition:
 def test_a_backend_of_another_protocol_is_named(route: Route, port: ServicePort, spoken: str) -> None:
     found = resolved(route, port)
     assert (found.status, found.reason) == (False, "UnsupportedProtocol")
-    assert found.message == f"spec.rules[0].backendRefs[0]: port 80 is {spoken}"
+    assert found.message == f"spec.rules[0].backendRefs[0].port: Service app/x port 80 is {spoken}"
 
 
 @pytest.mark.parametrize("route", [http_route(backend="x"), TCP])
