@@ -1,0 +1,142 @@
+"""TCPRoutes and UDPRoutes in the kernel, and who may reach the waypoint, with real pods."""
+
+import json
+import re
+import subprocess
+from errno import ECONNREFUSED, EPERM
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import LabFactory, LabHandle
+from test_routes_http import CLIENT, OUTSIDER, settle
+
+from agent.lab import lifecycle
+
+pytestmark = pytest.mark.node
+
+TCP = """
+import collections, json, socket, time
+found = collections.Counter()
+for _ in range({count}):
+    try:
+        with socket.create_connection(("echo.app", {port}), timeout=5) as s:
+            s.sendall(b"x\\n")
+            found[json.loads(s.makefile().readline())["pod"].split("-")[0]] += 1
+    except OSError as error:
+        found[type(error).__name__] += 1
+    time.sleep(1 / 300)
+print(json.dumps(found))
+"""
+UDP = """
+import collections, json, socket, time
+found = collections.Counter()
+for _ in range({count}):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        s.connect(("echo.app", {port}))
+        s.send(b"x")
+        found[json.loads(s.recv(4096))["pod"].split("-")[0]] += 1
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def mesh(make_lab: LabFactory) -> LabHandle:
+    """The pods of the HTTP tests, in mode l4."""
+    lab = make_lab("lfour", [Path(__file__).with_name("routes.yaml")], agent=True)
+    for namespace in ("app", "other"):
+        lab.label("Namespace", "", namespace, "weft.dev/mode=l4")
+    settle(lab, lambda status: {"l4", "none"} == {pod["mode"] for pod in status["pods"]})
+    return lab
+
+
+def l4_route(kind: str, port: int, *backends: tuple[str, int]) -> str:
+    refs = ", ".join(f"{{name: {name}, port: {port}, weight: {weight}}}" for name, weight in backends)
+    return f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: {kind}
+metadata: {{name: r, namespace: app}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: echo, port: {port}}}]
+  rules: [{{backendRefs: [{refs}]}}]
+"""
+
+
+def counted(mesh: LabHandle, manifest: str, program: str) -> dict[str, int]:
+    """Who answered while a Route was there."""
+    mesh.apply(manifest)
+    settle(mesh, lambda status: bool(status["routes"]))
+    try:
+        found: dict[str, int] = json.loads(mesh.python(CLIENT, program))
+        return found
+    finally:
+        mesh.delete(manifest)
+        settle(mesh, lambda status: not status["routes"])
+
+
+def test_tcproute_weights(mesh):
+    found = counted(mesh, l4_route("TCPRoute", 9090, ("v1", 90), ("v2", 10)), TCP.format(count=2000, port=9090))
+    assert set(found) == {"v1", "v2"}
+    assert 1731 <= found["v1"] <= 1862  # 2000 at 90 %: two-sided bounds at 1e-6
+
+
+def test_a_missing_backend_s_share_is_refused(mesh):
+    found = counted(mesh, l4_route("TCPRoute", 9090, ("v1", 1), ("nobody", 1)), TCP.format(count=600, port=9090))
+    assert set(found) == {"v1", "ConnectionRefusedError"}
+    assert 240 <= found["v1"] <= 360  # 600 at 50 %: two-sided bounds at 1e-6
+
+
+def test_udproute_weights(mesh):
+    found = counted(mesh, l4_route("UDPRoute", 9091, ("v1", 80), ("v2", 20)), UDP.format(count=2000, port=9091))
+    assert set(found) == {"v1", "v2"}
+    assert 1510 <= found["v1"] <= 1685  # 2000 at 80 %: two-sided bounds at 1e-6
+
+
+def test_no_endpoint_refuses_at_once(mesh):
+    dial = "import socket\ntry: socket.create_connection(('empty.app', 80), 5)\nexcept OSError as e: print(e.errno)"
+    assert mesh.python(CLIENT, dial).strip() == str(ECONNREFUSED)
+
+
+def test_nobody_dials_the_waypoint(mesh):
+    dial = "import socket\ntry: socket.create_connection(('10.244.0.2', 20000), 5)\nexcept OSError as e: print(e.errno)"
+    assert {mesh.python(client, dial).strip() for client in (CLIENT, OUTSIDER)} == {str(EPERM)}
+
+
+def syn_destination(mesh: LabHandle, client: str) -> str:
+    """To which address the first packet of a connection goes, as the node sees it."""
+    source = next(pod["addresses"][0] for pod in mesh.status()["pods"] if pod["pod"].startswith(client))
+    command = ["timeout", "10", "tcpdump", "-lnn", "-c", "1", "-i", "any", f"src {source} and tcp[tcpflags] == tcp-syn"]
+    with subprocess.Popen(
+        lifecycle.node_command(mesh.paths, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as capture:
+        assert capture.stderr
+        while "listening on" not in capture.stderr.readline():
+            pass
+        mesh.exec(client, "curl", "-sS", "-o", "/dev/null", "http://v1.app/")
+        out, _ = capture.communicate(timeout=15)
+    found = re.search(r"> (\d+\.\d+\.\d+\.\d+)\.\d+:", out)
+    assert found, out
+    return found[1]
+
+
+def test_an_enrolled_pod_s_syn_carries_the_pod_address_and_another_s_the_cluster_address(mesh):
+    service: Any = mesh.get("Service", "app", "v1")
+    pod = next(p["addresses"][0] for p in mesh.status()["pods"] if p["pod"].startswith("app/v1-"))
+    assert syn_destination(mesh, CLIENT) == pod
+    assert syn_destination(mesh, OUTSIDER) == service["spec"]["clusterIP"]
+
+
+def test_a_mode_that_is_none_is_reported_and_the_last_valid_one_stays(mesh):
+    mesh.label("Namespace", "", "app", "weft.dev/mode=l5")
+    settle(mesh, lambda status: any("'l5' is none of none, l4, l7" in notice for notice in status["notices"]))
+    assert {pod["mode"] for pod in mesh.status()["pods"] if pod["pod"].startswith("app/")} == {"l4"}
+    mesh.label("Namespace", "", "app", "weft.dev/mode=l4")
+    settle(mesh, lambda status: not status["notices"])
+
+
+def test_metrics_health_and_readiness_answer_on_the_node_s_loopback(mesh):
+    metrics = mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
+    assert re.search(r'weft_decisions_total\{reason="forwarded",verdict="forward"\} [1-9]', metrics)
+    assert mesh.node("curl", "-sS", "http://127.0.0.1:9464/readyz").stdout == "ready\n"
+    assert mesh.node("curl", "-sS", "http://127.0.0.1:9464/healthz").stdout == "ok\n"
