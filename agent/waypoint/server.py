@@ -27,7 +27,8 @@ class _Client:
 
     def __init__(self) -> None:
         self.stream = Stream()
-        self.outbox: asyncio.Queue[Response] = asyncio.Queue()
+        # None: the client has ended its side.
+        self.outbox: asyncio.Queue[Response | None] = asyncio.Queue()
 
     def put(self, responses: list[Response]) -> None:
         for response in responses:
@@ -58,7 +59,7 @@ class AdsServer:
     async def start(self) -> None:
         """Listen. A socket that a dead agent left is replaced. Raises `OSError`, `RuntimeError`."""
         self._socket.unlink(missing_ok=True)
-        server = aio.server(options=[("grpc.max_send_message_length", MESSAGE_LIMIT)])
+        server = aio.server(options=[(f"grpc.max_{way}_message_length", MESSAGE_LIMIT) for way in ("send", "receive")])
         handler = grpc.stream_stream_rpc_method_handler(
             self._serve,
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
@@ -74,6 +75,7 @@ class AdsServer:
         """Hang up. Envoys keep what they have."""
         if self._server is not None:
             await self._server.stop(STOP_SECONDS)
+            self._server = None
 
     @property
     def connected(self) -> bool:
@@ -127,14 +129,11 @@ class AdsServer:
         self._changed()
         log.info("waypoint connected")
         reading = asyncio.ensure_future(self._read(client, requests))
+        reading.add_done_callback(lambda _: client.outbox.put_nowait(None))
         try:
-            while not reading.done():
-                waiting = asyncio.ensure_future(client.outbox.get())
-                await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                if not waiting.done():
-                    waiting.cancel()
-                    break
-                yield self._message(waiting.result())
+            while (response := await client.outbox.get()) is not None:
+                yield self._message(response)
+            await reading
         finally:
             reading.cancel()
             self._clients.discard(client)
@@ -163,10 +162,10 @@ class AdsServer:
         message = discovery_pb2.DeltaDiscoveryResponse(
             type_url=response.kind, nonce=response.nonce, removed_resources=response.removed
         )
-        for name, version in response.resources.items():
+        for name in response.resources:
             encoded = self._encoded.get(ResourceName(response.kind, name))
             if encoded is not None:
-                message.resources.add(name=name, version=version, resource=encoded.packed)
+                message.resources.add(name=name, version=encoded.version, resource=encoded.packed)
         return message
 
 

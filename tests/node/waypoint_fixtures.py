@@ -66,7 +66,9 @@ def exact(value: str, **match: Any) -> HTTPRouteMatch:
 
 def to(*backends: BackendPort | None, weights: Iterable[int] = ()) -> tuple[WeightedBackend, ...]:
     """Backends of a rule, each of weight 1 unless said otherwise."""
-    return tuple(WeightedBackend(item, weight) for item, weight in zip(backends, weights or itertools.repeat(1)))
+    return tuple(
+        WeightedBackend(item, weight) for item, weight in zip(backends, weights or itertools.repeat(1), strict=False)
+    )
 
 
 def changes(kind: str, **change: Any) -> Filter:

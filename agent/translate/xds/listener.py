@@ -4,6 +4,7 @@ from agent.plan.plan import Json
 from agent.translate.ir import RouteSet
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, PRESERVE_CASE
+from agent.translate.xds.route import FAULT, REFUSAL
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
@@ -35,7 +36,10 @@ def _http(name: str, route_set: RouteSet) -> Json:
             "stat_prefix": name,
             "codec_type": "AUTO",
             "rds": {"route_config_name": route_set.name, "config_source": ADS},
-            "http_filters": [{"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}}],
+            "http_filters": [
+                {"name": REFUSAL, "typed_config": {"@type": FAULT}},
+                {"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}},
+            ],
             **_transparent(),
         },
     }

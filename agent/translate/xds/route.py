@@ -8,8 +8,10 @@ from agent.plan.plan import Json
 from agent.translate.ir import RouteSet, Rule, WeightedBackend
 from agent.translate.xds.match import route_match
 
-# RouteAction's runtime fractions know nothing finer.
-MILLION = 1_000_000
+FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
+# The name of the listener's filter that answers an invalid backendRef's share, and of the cluster that is never asked.
+REFUSAL = "refusal"
+INVALID = "invalid"
 REDIRECT_CODES = {
     301: "MOVED_PERMANENTLY",
     302: "FOUND",
@@ -28,49 +30,52 @@ def route_configuration(route_set: RouteSet) -> Json:
         "name": route_set.name,
         "virtual_hosts": [{"name": route_set.name, "domains": ["*"], "routes": [*routes, missing]}],
         "ignore_port_in_host_matching": True,
+        # What a backendRef says of a header comes after what its rule says.
+        "most_specific_header_mutations_wins": True,
     }
 
 
 def _routes(rule: Rule, route_set: RouteSet) -> Iterator[Json]:
-    """One match of a rule: the refused share of its requests first, then what is left."""
+    """One match of a rule."""
     base: dict[str, Any] = {"name": rule.name, "match": route_match(rule.match), **_header_changes(rule.filters)}
     redirect = next((item.request_redirect for item in rule.filters if item.request_redirect), None)
+    refusal = 503 if route_set.grpc else 500
     if redirect is not None:
         yield {**base, "redirect": _redirect(redirect, rule, route_set.port)}
-        return
-    valid = [item for item in rule.backends if item.backend is not None]
-    total = sum(item.weight for item in rule.backends)
-    refused = total - sum(item.weight for item in valid)
-    failing = {"direct_response": {"status": 503 if route_set.grpc else 500}}
-    if not valid:
-        yield {**base, **failing}
-        return
-    if refused:
-        fraction = {"numerator": round(MILLION * refused / total), "denominator": "MILLION"}
-        share = {**base["match"], "runtime_fraction": {"default_value": fraction}}
-        yield {**base, "match": share, **failing}
-    yield {**base, "route": _action(rule, valid)}
+    elif all(item.backend is None for item in rule.backends):
+        yield {**base, "direct_response": {"status": refusal}}
+    else:
+        yield {**base, "route": _action(rule, refusal)}
 
 
-def _action(rule: Rule, valid: list[WeightedBackend]) -> Json:
+def _action(rule: Rule, refusal: int) -> Json:
     rewrite = next((item.url_rewrite for item in rule.filters if item.url_rewrite), None)
     return {
-        **_clusters(valid),
+        **_clusters(rule.backends, refusal),
         **(_rewrite(rewrite, rule) if rewrite else {}),
         **_timeouts(rule),
     }
 
 
-def _clusters(valid: list[WeightedBackend]) -> Json:
+def _clusters(backends: tuple[WeightedBackend, ...], refusal: int) -> Json:
     """Weights as the Route gives them. One backend with filters of its own is a weighted cluster too."""
-    if len(valid) == 1 and not valid[0].filters:
-        return {"cluster": _name(valid[0])}
-    clusters = [{"name": _name(item), "weight": item.weight, **_header_changes(item.filters)} for item in valid]
-    return {"weighted_clusters": {"clusters": clusters}}
+    first = backends[0].backend
+    if len(backends) == 1 and first is not None and not backends[0].filters:
+        return {"cluster": first.cluster}
+    return {"weighted_clusters": {"clusters": [_share(item, refusal) for item in backends]}}
 
 
-def _name(item: WeightedBackend) -> str:
-    return item.backend.cluster if item.backend else ""
+def _share(item: WeightedBackend, refusal: int) -> Json:
+    """A share of the requests. An invalid reference's is answered before a cluster is looked for.
+
+    It is drawn together with the others: a route of its own with a `runtime_fraction` would use the same random number
+    as the weights behind it, and distort them.
+    """
+    if item.backend is not None:
+        return {"name": item.backend.cluster, "weight": item.weight, **_header_changes(item.filters)}
+    always = {"numerator": 100, "denominator": "HUNDRED"}
+    fault = {"@type": FAULT, "abort": {"http_status": refusal, "percentage": always}}
+    return {"name": INVALID, "weight": item.weight, "typed_per_filter_config": {REFUSAL: fault}}
 
 
 def _timeouts(rule: Rule) -> Json:
