@@ -7,7 +7,7 @@ from typing import Any
 from agent.model.change import Problem, Upsert
 from agent.model.core import Service
 from agent.model.facts import PodCgroup
-from agent.plan.plan import Fragment, FrontendPlan, ParentStatus, PodPlan
+from agent.plan.plan import Fragment, FrontendPlan, Json, ParentStatus, PodPlan, ResourceName
 from agent.plan.tables import address_text
 from agent.sources.decode import decode
 from agent.sources.documents import split
@@ -42,6 +42,13 @@ def translated(case: Path) -> dict[str, Any]:
     translator = Translator(world, Options(NODE))
     translator.update(read(case))
     return {key: value for key, value in plan(world, translator.fragments.values()).items() if value}
+
+
+def resources(case: Path) -> dict[ResourceName, Json]:
+    """Everything that Envoy is told in a case."""
+    translator = Translator(World(), Options(NODE))
+    translator.update(read(case))
+    return {name: value for item in translator.fragments.values() for name, value in item.resources.items()}
 
 
 def plan(world: World, fragments: Iterable[Fragment]) -> dict[str, Any]:
