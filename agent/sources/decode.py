@@ -85,7 +85,8 @@ def _explain(error: Exception) -> tuple[str, str]:
     found = _WHERE.match(str(error))
     if found is None:
         return "$", str(error) or type(error).__name__
-    return found["path"].removeprefix("$."), found["message"]
+    # Of a mapping's key msgspec says "key` in `$.metadata.labels".
+    return found["path"].rpartition("`")[2].removeprefix("$."), found["message"]
 
 
 def _subject(document: dict[Any, Any]) -> str:

@@ -1,0 +1,128 @@
+"""Logs, metrics and the small HTTP server."""
+
+import asyncio
+import json
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent.observe import log
+from agent.observe.http import HttpServer, Response
+from agent.observe.log import KeyValueFormatter
+from agent.observe.metrics import Metrics
+from agent.plan.tables import Reason
+
+
+def line(message: str, **extra: object) -> str:
+    record = logging.makeLogRecord({"msg": message, "levelname": "INFO", "levelno": logging.INFO, **extra})
+    return KeyValueFormatter().format(record).partition(" ")[2]
+
+
+def test_a_line_is_fields():
+    assert line("applied", writes=3, ms=1.5) == "level=info msg=applied writes=3 ms=1.5"
+
+
+def test_no_value_can_forge_a_field_or_a_line():
+    assert line("not used", problem='a level=error\nmsg="x"') == (
+        'level=info msg="not used" problem="a level=error\\nmsg=\\"x\\""'
+    )
+
+
+def test_an_exception_is_a_field():
+    try:
+        raise ValueError("no")
+    except ValueError as error:
+        text = line("failed", exc_info=(ValueError, error, error.__traceback__))
+    assert "ValueError: no" in text
+    assert "\n" not in text
+
+
+def test_a_level_that_there_is_not_is_an_error():
+    with pytest.raises(ValueError, match="LOUD"):
+        log.setup("loud")
+
+
+def test_metrics_keep_their_names():
+    metrics = Metrics("1.2.3", lambda: {Reason.FORWARDED: 5, Reason.CLOSED: 2})
+    metrics.applied(3, 0.002)
+    metrics.drifted(1)
+    metrics.show_fill(lambda: {"slots": (7, 100)})
+    metrics.show("weft_waypoint_connected", "text", lambda: 1)
+    lines = metrics.render().splitlines()
+    for wanted in (
+        'weft_build_info{version="1.2.3"} 1.0',
+        'weft_decisions_total{reason="forwarded",verdict="forward"} 5.0',
+        'weft_datapath_events_total{event="closed"} 2.0',
+        "weft_table_writes_total 3.0",
+        'weft_apply_seconds_bucket{le="0.005"} 1.0',
+        "weft_drift_rows_total 1.0",
+        'weft_table_rows{table="slots"} 7.0',
+        'weft_table_capacity{table="slots"} 100.0',
+        "weft_waypoint_connected 1.0",
+    ):
+        assert wanted in lines
+
+
+def test_every_reason_is_counted_once():
+    text = Metrics("0", lambda: dict.fromkeys(Reason, 1)).render()
+    counted = [x for x in text.splitlines() if x.startswith(("weft_decisions_total", "weft_datapath_events_total"))]
+    assert len(counted) == len(Reason)
+
+
+def fail() -> Response:
+    raise RuntimeError("no")
+
+
+ROUTES = {"/a": lambda: Response.text("b"), "/j": lambda: Response.json({"x": 1}), "/fail": fail}
+
+
+async def talk(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "body"),
+    [
+        (b"GET /a HTTP/1.1", b"200 OK", b"b"),
+        (b"GET /a?x=y HTTP/1.1", b"200 OK", b"b"),
+        (b"GET /j HTTP/1.1", b"200 OK", b'{"x": 1}'),
+        (b"GET /none HTTP/1.1", b"404 Not Found", b"not found\n"),
+        (b"POST /a HTTP/1.1", b"405 Method Not Allowed", b"only GET\n"),
+        (b"GET /fail HTTP/1.1", b"500 Internal Server Error", b"failed\n"),
+        (b"\x00\xff", b"405 Method Not Allowed", b"only GET\n"),
+    ],
+)
+async def test_answers(request_line: bytes, status: bytes, body: bytes):
+    server = HttpServer(ROUTES)
+    port = await server.start_tcp("127.0.0.1", 0)
+    answer = await talk(port, request_line + b"\r\n\r\n")
+    await server.stop()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.endswith(b"\r\n\r\n" + body)
+
+
+async def test_a_request_without_end_is_hung_up_on():
+    server = HttpServer(ROUTES)
+    port = await server.start_tcp("127.0.0.1", 0)
+    assert await talk(port, b"GET /a HTTP/1.1\r\nx: " + b"y" * 100_000) == b""
+    assert (await talk(port, b"GET /a HTTP/1.1\r\n\r\n")).endswith(b"b")
+    await server.stop()
+
+
+async def test_a_unix_socket_is_its_owner_s_and_replaces_a_dead_one(tmp_path: Path):
+    path = tmp_path / "s"
+    path.write_text("left over")
+    server = HttpServer(ROUTES)
+    await server.start_unix(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET /j HTTP/1.1\r\n\r\n")
+    assert json.loads((await reader.read()).partition(b"\r\n\r\n")[2]) == {"x": 1}
+    writer.close()
+    await server.stop()
