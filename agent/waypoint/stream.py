@@ -1,8 +1,10 @@
 """One delta ADS stream as a state machine: requests and snapshots in, responses out. No input, no output, no clock.
 
 The protocol is Envoy's "incremental xDS" over one aggregated stream. What matters here: a resource is sent when the
-client wants it and does not have this version; an answer is acknowledged or refused as a whole, by its nonce, but Envoy
-applies what was good in a refused one, and says which were bad by name; nothing is sent twice.
+client wants it and does not have this version; nothing is sent twice. An answer is acknowledged or refused as a whole,
+by its nonce, and Envoy's words for a refusal do not tell what of it was applied: it applies the good ones of refused
+clusters and listeners, none behind the first bad one of other kinds, none at all when it cannot read one (1.40). So what
+was refused is sent again in halves until a refusal is of one resource, and a bad one never hurts a good one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +14,7 @@ from agent.plan.plan import ResourceName, Xds
 
 # Makes before breaks: what others refer to comes first and goes last.
 SEND_ORDER = (Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE)
+BACKENDS = (Xds.CLUSTER, Xds.ENDPOINT)
 WILDCARD_KINDS = (Xds.CLUSTER, Xds.LISTENER)
 WILDCARD = "*"
 
@@ -60,13 +63,15 @@ class Stream:
 
     def __init__(self) -> None:
         self._kinds = {kind: _Kind() for kind in Xds}
-        self._wanted: Mapping[ResourceName, str] | None = None
+        self._wanted: dict[Xds, dict[str, str]] | None = None
         self._count = 0
         self.rejected: dict[ResourceName, str] = {}
 
     def on_snapshot(self, versions: Mapping[ResourceName, str]) -> list[Response]:
         """Everything that shall be, by version; returns what to send now. Before the first one nothing is said."""
-        self._wanted = versions
+        self._wanted = {kind: {} for kind in Xds}
+        for name, version in versions.items():
+            self._wanted[name.kind][name.name] = version
         self.rejected = {name: text for name, text in self.rejected.items() if self._is_current(name)}
         updates = [self._send(kind) for kind in SEND_ORDER]
         removals = [self._remove(kind) for kind in reversed(SEND_ORDER)]
@@ -76,30 +81,54 @@ class Stream:
         """A subscription, an acknowledgement or a refusal; returns what to send now."""
         state = self._kinds[request.kind]
         if not state.opened:
-            state.opened = True
-            state.wildcard = request.kind in WILDCARD_KINDS and not request.subscribe
-            state.sent |= request.initial
-            state.acknowledged |= request.initial
-        if request.nonce:
-            self._answered(request.kind, request.nonce, request.error)
+            self._open(state, request)
+        again = self._answered(request.kind, request.nonce, request.error) if request.nonce else []
         self._subscribe(state, request)
         if self._wanted is None:
-            return []
-        responses = (self._send(request.kind), self._remove(request.kind))
-        return [response for response in responses if response is not None]
+            return again
+        # What was held back for this kind may go now.
+        sent = [self._send(kind) for kind in SEND_ORDER if kind is request.kind or kind is Xds.ROUTE]
+        removed = [self._remove(kind) for kind in reversed(SEND_ORDER)]
+        return [response for response in (*again, *sent, *removed) if response is not None]
 
     @property
     def acknowledged(self) -> set[ResourceName]:
         """Resources that the client has in the version that they shall have."""
         return {
-            name
-            for name, version in (self._wanted or {}).items()
-            if self._kinds[name.kind].acknowledged.get(name.name) == version
+            ResourceName(kind, name)
+            for kind, versions in (self._wanted or {}).items()
+            for name, version in versions.items()
+            if self._kinds[kind].acknowledged.get(name) == version
         }
+
+    def _settled(self, kinds: tuple[Xds, ...]) -> bool:
+        """Whether the client has, or has refused, everything of these kinds that it shall have.
+
+        Endpoints count before the client asks for them: it does so a moment after it took the cluster, and until it
+        has them a route to that cluster is answered 503.
+        """
+        done = self.acknowledged | self.rejected.keys()
+        wanted = (ResourceName(kind, name) for kind in kinds for name in self._of(kind))
+        return all(name in done or self._is_moot(name) for name in wanted)
+
+    def _is_moot(self, name: ResourceName) -> bool:
+        """Whether nobody waits for this: endpoints of a refused cluster, a route table that no listener asks for."""
+        if name.kind is Xds.ENDPOINT:
+            return ResourceName(Xds.CLUSTER, name.name) in self.rejected
+        return not self._kinds[name.kind].wants(name.name)
 
     def _is_current(self, name: ResourceName) -> bool:
         """Whether what was refused is still what shall be."""
-        return (self._wanted or {}).get(name) == self._kinds[name.kind].sent.get(name.name)
+        return self._of(name.kind).get(name.name) == self._kinds[name.kind].sent.get(name.name)
+
+    @staticmethod
+    def _open(state: _Kind, request: Request) -> None:
+        """The first request of a kind: all or by name, and what the client has from before."""
+        state.opened = True
+        state.wildcard = request.kind in WILDCARD_KINDS and not request.subscribe
+        state.greeted = bool(request.initial)
+        state.sent |= request.initial
+        state.acknowledged |= request.initial
 
     @staticmethod
     def _subscribe(state: _Kind, request: Request) -> None:
@@ -116,28 +145,31 @@ class Stream:
             for known in (state.sent, state.acknowledged):
                 known.pop(name, None)
 
-    def _answered(self, kind: Xds, nonce: str, error: str) -> None:
-        """An answer to a response. Of a refused one those resources are bad that the error names; all if none is."""
+    def _answered(self, kind: Xds, nonce: str, error: str) -> list[Response]:
+        """An answer to a response; returns the halves of a refused one, to learn which resource is bad."""
         state = self._kinds[kind]
         response = state.waiting.pop(nonce, None)
-        if response is None:
-            return
-        named = {name for name in response.resources if name in error}
-        bad = (named or set(response.resources)) if error else set()
-        for name, version in response.resources.items():
-            if name in bad:
+        sent = response.resources if response else {}
+        current = {name: version for name, version in sent.items() if state.sent.get(name) == version}
+        if error and len(sent) > 1:
+            names = sorted(current)
+            halves = (names[: len(names) // 2], names[len(names) // 2 :])
+            return [self._respond(kind, {name: current[name] for name in half}, ()) for half in halves if half]
+        for name, version in current.items():
+            if error:
                 self.rejected[ResourceName(kind, name)] = error
-            elif state.sent.get(name) == version:
+            else:
                 state.acknowledged[name] = version
                 self.rejected.pop(ResourceName(kind, name), None)
+        return []
 
     def _of(self, kind: Xds) -> dict[str, str]:
-        return {name.name: version for name, version in (self._wanted or {}).items() if name.kind is kind}
+        return (self._wanted or {}).get(kind, {})
 
     def _send(self, kind: Xds) -> Response | None:
-        """Wanted resources that the client does not have."""
+        """Wanted resources that the client does not have. Routes wait until what they lead to is there."""
         state = self._kinds[kind]
-        if not state.opened:
+        if not state.opened or (kind is Xds.ROUTE and not self._settled(BACKENDS)):
             return None
         there = self._of(kind)
         news = {name: v for name, v in there.items() if state.wants(name) and state.sent.get(name) != v}
@@ -149,9 +181,12 @@ class Stream:
         return self._respond(kind, news, ()) if news or greet else None
 
     def _remove(self, kind: Xds) -> Response | None:
-        """What the client has and shall not have any more, and names that it waits for in vain."""
+        """What the client has and shall not have any more, and names that it waits for in vain.
+
+        Backends go when no route leads there any more.
+        """
         state = self._kinds[kind]
-        if not state.opened:
+        if not state.opened or (kind in BACKENDS and not self._settled((Xds.LISTENER, Xds.ROUTE))):
             return None
         there = self._of(kind)
         gone = {name for name in state.sent if name not in there}

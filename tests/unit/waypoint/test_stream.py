@@ -74,28 +74,86 @@ def test_makes_come_before_breaks():
     book >> {(C, "d"): "1"} << (C, {"d": "1"}) << (L, {}, ["l"]) << (C, {}, ["c"])
 
 
+def test_a_route_waits_for_its_cluster_and_endpoints_and_the_old_ones_for_the_route():
+    old = {(C, "old"): "1", (E, "old"): "1", (R, "r"): "1"}
+    new = {(C, "new"): "1", (E, "new"): "1", (R, "r"): "2"}
+    book = Playbook() >> old >> Request(C) << (C, {"old": "1"})
+    book.ack(C) << None >> Request(E, subscribe=("old",)) << (E, {"old": "1"})
+    book >> Request(R, subscribe=("r",)) << None
+    book.ack(E) << (R, {"r": "1"})
+    book.ack(R) << None
+    book >> new << (C, {"new": "1"})
+    book.ack(C) << None
+    book >> Request(E, subscribe=("new",)) << (E, {"new": "1"})
+    book.ack(E) << (R, {"r": "2"})
+    book.ack(R) << (E, {}, ["old"]) << (C, {}, ["old"])
+
+
+def test_a_refused_cluster_does_not_hold_routes_back():
+    book = Playbook() >> {(C, "bad"): "1", (E, "bad"): "1", (R, "r"): "1"} >> Request(C) << (C, {"bad": "1"})
+    book >> Request(R, subscribe=("r",)) << None
+    book.nack(C, "bad is bad") << (R, {"r": "1"})
+
+
 def test_a_new_stream_of_an_old_client_gets_only_what_differs():
     book = Playbook() >> {(C, "a"): "1", (C, "b"): "2"}
     book >> Request(C, initial={"a": "1", "b": "1", "c": "1"}) << (C, {"b": "2"}) << (C, {}, ["c"])
     assert book.stream.acknowledged == {ResourceName(C, "a")}
 
 
-def test_a_refusal_names_the_bad_and_leaves_the_good():
-    book = Playbook() >> {(L, "good"): "1", (L, "bad"): "1"} >> Request(L) << (L, {"good": "1", "bad": "1"})
-    book.nack(L, "Error adding/updating listener(s) bad: cannot bind") << None
-    assert book.stream.acknowledged == {ResourceName(L, "good")}
-    assert book.stream.rejected == {ResourceName(L, "bad"): "Error adding/updating listener(s) bad: cannot bind"}
-    book >> {(L, "good"): "1", (L, "bad"): "1"} << None
-    book >> {(L, "good"): "1", (L, "bad"): "2"} << (L, {"bad": "2"})
+def test_a_refusal_of_several_is_halved_until_the_bad_one_is_found():
+    book = Playbook() >> {(L, "a"): "1", (L, "b"): "1", (L, "c"): "1"} >> Request(L)
+    book << (L, {"a": "1", "b": "1", "c": "1"})
+    book.nack(L, "b: cannot bind") << (L, {"a": "1"})
+    a = book.last[L]
+    book << (L, {"b": "1", "c": "1"})
+    book.nack(L, "b: cannot bind") << (L, {"b": "1"})
+    b = book.last[L]
+    book << (L, {"c": "1"})
+    book.ack(L) << None >> Request(L, nonce=a) << None >> Request(L, nonce=b, error="b: cannot bind") << None
+    assert book.stream.acknowledged == {ResourceName(L, "a"), ResourceName(L, "c")}
+    assert book.stream.rejected == {ResourceName(L, "b"): "b: cannot bind"}
+
+
+def test_what_was_refused_is_not_sent_again_before_it_changes():
+    book = Playbook() >> {(R, "a"): "1"} >> Request(R, subscribe=("a",)) << (R, {"a": "1"})
+    book.nack(R, "no") << None >> {(R, "a"): "1"} << None >> {(R, "a"): "2"} << (R, {"a": "2"})
     assert book.stream.rejected == {}
-    book.ack(L) << None
-    assert len(book.stream.acknowledged) == 2
+    book.ack(R) << None
+    assert book.stream.acknowledged == {ResourceName(R, "a")}
 
 
-def test_a_refusal_that_names_nothing_is_of_all():
+def test_halves_leave_out_what_changed_meanwhile():
+    book = Playbook() >> {(C, "a"): "1", (C, "b"): "1"} >> Request(C) << (C, {"a": "1", "b": "1"})
+    both = book.last[C]
+    book >> {(C, "a"): "1", (C, "b"): "2"} << (C, {"b": "2"})
+    book >> Request(C, nonce=both, error="no") << (C, {"a": "1"})
+
+
+def test_a_refusal_of_one_is_of_that_one():
     book = Playbook() >> {(R, "a"): "1"} >> Request(R, subscribe=("a",)) << (R, {"a": "1"})
     book.nack(R, "no") << None
     assert book.stream.acknowledged == set()
+    assert book.stream.rejected == {ResourceName(R, "a"): "no"}
+
+
+def test_a_refusal_of_something_older_is_no_refusal_of_what_came_after():
+    book = Playbook() >> {(R, "a"): "1"} >> Request(R, subscribe=("a",)) << (R, {"a": "1"})
+    first = book.last[R]
+    book >> {(R, "a"): "2"} << (R, {"a": "2"})
+    book >> Request(R, nonce=first, error="no") << None
+    assert book.stream.rejected == {}
+
+
+def test_a_client_that_comes_back_with_everything_is_told_nothing():
+    book = Playbook() >> {(C, "a"): "1", (R, "r"): "1"} >> Request(C, initial={"a": "1"}) << None
+    book >> Request(R, subscribe=("r",), initial={"r": "1"}) << None
+    assert book.stream.acknowledged == {ResourceName(C, "a"), ResourceName(R, "r")}
+
+
+def test_a_client_from_before_loses_nothing_until_there_is_a_snapshot():
+    book = Playbook() >> Request(C, initial={"a": "1"}) << None
+    book >> {} << (C, {}, ["a"])
 
 
 def test_an_answer_to_something_older_does_not_count_for_what_came_after():
