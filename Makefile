@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format golden mutation lock clean
+.PHONY: help setup demo test unit check format golden coverage mutation bench lock clean
 
 BIN := .venv/bin
 SHELL_SCRIPTS := .ci/run .ci/setup
@@ -46,6 +46,9 @@ coverage: setup ## line coverage of the core; fails below 95 %
 mutation: setup ## do the tests notice changes to translate/? (minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+
+bench: setup ## the numbers of bench/README.md (root; a minute)
+	@$(BIN)/python bench/figures.py
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/python -m pip install --quiet uv

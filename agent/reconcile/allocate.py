@@ -11,7 +11,11 @@ REST_SECONDS = 1.0
 
 
 class FullError(Exception):
-    """There is no rested space of this size; it may come back when resting space has rested."""
+    """There is no space of this size."""
+
+
+class RestingError(FullError):
+    """There is space of this size, but it rests: try again in a moment."""
 
 
 @dataclass(slots=True)
@@ -45,7 +49,7 @@ class Ranges:
             self._gaps.append(_Gap(position, capacity, ready))
 
     def allocate(self, length: int, now: float) -> int:
-        """The start of a range of this length. Raises `FullError`."""
+        """The start of a range of this length. Raises `FullError`, or `RestingError` when waiting helps."""
         self._join(now)
         for gap in self._gaps:
             if gap.ready <= now and gap.end - gap.start >= length:
@@ -54,6 +58,8 @@ class Ranges:
                     self._gaps.remove(gap)
                 self.used += length
                 return start
+        if any(gap.end - gap.start >= length for gap in self._gaps):
+            raise RestingError(f"room for {length} is resting")
         raise FullError(f"no room for {length} in {self.capacity}, {self.used} of them in use")
 
     def free(self, start: int, length: int, now: float) -> None:

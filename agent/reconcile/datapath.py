@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import FrontendKey, PodRow, name_id
-from agent.reconcile.allocate import FullError
+from agent.reconcile.allocate import FullError, RestingError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel
 from agent.reconcile.frontends import TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
@@ -136,6 +136,8 @@ class Datapath:
             return
         try:
             done.writes += self._frontends.install(name, plan, waypoint)
+        except RestingError:
+            return
         except FullError as error:
             done.failures[str(name)] = str(error)
             return

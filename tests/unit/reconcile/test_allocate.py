@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.reconcile.allocate import REST_SECONDS, FullError, Ranges
+from agent.reconcile.allocate import REST_SECONDS, FullError, Ranges, RestingError
 
 
 def test_freed_space_rests_before_it_is_used_again():
     ranges = Ranges(4)
     assert ranges.allocate(4, now=0) == 0
     ranges.free(0, 4, now=0)
-    with pytest.raises(FullError):
+    with pytest.raises(RestingError):
         ranges.allocate(1, now=REST_SECONDS / 2)
     assert ranges.allocate(4, now=REST_SECONDS) == 0
 

@@ -190,6 +190,18 @@ def test_what_does_not_fit_is_named_and_hurts_nobody_else(clock):
     assert datapath.pending == 1
 
 
+def test_what_has_to_wait_for_resting_space_is_no_failure(datapath, kernel, clock):
+    want(datapath, {COLOR: plan(2, name="color")})
+    again = Datapath(kernel, clock)
+    again.adopt()
+    done = want(again, {COLOR: plan(2, name="color"), SMILEY: plan(1)})
+    assert done.failures == {}
+    assert again.pending == 1
+    clock.now += 1
+    want(again, {COLOR: plan(2, name="color"), SMILEY: plan(1)})
+    assert again.pending == 0
+
+
 def test_pods_are_enrolled_last_and_removed_first(datapath, kernel):
     pod = PodPlan(Key("Pod", "faces", "face"), "faces", Mode.L4, PodFlag.NONE, ("10.244.0.9",))
     datapath.want_pods({42: pod})

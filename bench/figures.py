@@ -1,0 +1,147 @@
+"""Figures of the agent with the faces example in a lab: memory, start, and how fast a change takes effect.
+
+Run it as root with `make bench`. Prints JSON; medians over the rounds, with the least and the most.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.cli.ask import NoAgentError, ask
+from agent.lab import lifecycle
+from agent.lab.paths import LabPaths
+from agent.lab.store import Store
+from agent.lab.weft import agent_command
+from agent.model.meta import Key
+from agent.settings import STATUS_SOCKET
+
+FACES = Path(__file__).parents[1] / "examples" / "faces"
+ROUNDS = 5
+EDITS = 20
+MEMORY_V1 = Path("/sys/fs/cgroup/memory")
+REQUEST = """
+import http.client, json, sys, time
+deadline = time.monotonic() + 10
+while time.monotonic() < deadline:
+    connection = http.client.HTTPConnection("smiley.faces", timeout=5)
+    connection.request("GET", "/")
+    pod = json.loads(connection.getresponse().read())["pod"]
+    if pod.startswith(sys.argv[1]):
+        print(time.time())
+        break
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: bench, namespace: faces}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: smiley, port: 80}}]
+  rules: [{{backendRefs: [{{name: {backend}, port: 80}}]}}]
+"""
+
+
+def wait_ready(paths: LabPaths) -> None:
+    """Until the agent says so."""
+    while True:
+        try:
+            report = ask(paths.state / STATUS_SOCKET, "/status")
+            if report["ready"] and all(x["state"] != "waiting" for x in report["waypoint"]["listeners"]):
+                return
+        except NoAgentError:
+            pass
+        time.sleep(0.005)
+
+
+def wait_listener(paths: LabPaths) -> None:
+    """Until the Route's frontend sends its clients to the waypoint."""
+    while "waypoint" not in {x["l7"] for x in ask(paths.state / STATUS_SOCKET, "/status")["frontends"]}:
+        time.sleep(0.05)
+
+
+def spread(values: list[float], digits: int) -> dict[str, float]:
+    """Median, least and most."""
+    parts = {"median": statistics.median(values), "least": min(values), "most": max(values)}
+    return {name: round(value, digits) for name, value in parts.items()}
+
+
+def start_seconds(paths: LabPaths, fresh: bool) -> float:
+    """From starting the agent to ready: with nothing loaded, or taking over what is there."""
+    lifecycle.stop_agent(paths, kill=not fresh)
+    if fresh:
+        command = [sys.executable, "-m", "agent", "detach", "--state", str(paths.state)]
+        subprocess.run(command, check=True)
+    began = time.monotonic()
+    lifecycle.start_agent(paths)
+    wait_ready(paths)
+    return time.monotonic() - began
+
+
+def peak_megabytes(paths: LabPaths) -> dict[str, float] | str:
+    """Most memory of the agent's cgroup, with the compiling child and the kernel's maps, from start to 10 s later."""
+    group = MEMORY_V1 / f"weft-{paths.name}"
+    if not (MEMORY_V1 / "memory.usage_in_bytes").exists():
+        return "no cgroup v1 memory controller on this machine"
+    lifecycle.stop_agent(paths)
+    subprocess.run([sys.executable, "-m", "agent", "detach", "--state", str(paths.state)], check=True)
+    group.mkdir(exist_ok=True)
+    try:
+        argv = lifecycle.node_command(paths, agent_command(paths))
+        enter = f'echo 0 > {group}/cgroup.procs; exec "$@"'
+        with subprocess.Popen(["sh", "-c", enter, "sh", *argv], stderr=subprocess.DEVNULL) as agent:
+            wait_ready(paths)
+            time.sleep(10)
+            peak = int((group / "memory.max_usage_in_bytes").read_text()) / 2**20
+            now = int((group / "memory.usage_in_bytes").read_text()) / 2**20
+            agent.terminate()
+        return {"peak": round(peak, 1), "after 10 s": round(now, 1)}
+    finally:
+        group.rmdir()
+
+
+def resident_megabytes(paths: LabPaths) -> float:
+    """The agent's RSS, 10 s after it was ready."""
+    wait_ready(paths)
+    time.sleep(10)
+    status = Path("/proc", paths.pidfile("agent").read_text().strip(), "status").read_text()
+    return round(int(status.partition("VmRSS:")[2].split()[0]) / 1024, 1)
+
+
+def edit_milliseconds(paths: LabPaths, backend: str) -> float:
+    """From writing a Route to the first request that follows it; both ends on this machine's clock."""
+    argv, environment = lifecycle.exec_command(paths, "faces/face", [sys.executable, "-c", REQUEST, backend])
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as client:
+        time.sleep(0.5)
+        began = time.time()
+        Store(paths).apply(ROUTE.format(backend=backend))
+        out, _ = client.communicate(timeout=20)
+    return (float(out) - began) * 1000
+
+
+def main() -> None:
+    """Measure, print, and remove the lab."""
+    paths = LabPaths("bench")
+    lifecycle.down(paths)
+    lifecycle.up(paths, [FACES / "faces.yaml"], agent=True)
+    found: dict[str, Any] = {"kernel": os.uname().release, "cpus": os.cpu_count()}
+    try:
+        Store(paths).label(Key("Namespace", "", "faces"), ["weft.dev/mode=l7"])
+        found["resident MB 10 s after ready"] = resident_megabytes(paths)
+        found["cold start to ready, s"] = spread([start_seconds(paths, fresh=True) for _ in range(ROUNDS)], 2)
+        found["restart to ready, s"] = spread([start_seconds(paths, fresh=False) for _ in range(ROUNDS)], 2)
+        Store(paths).apply(ROUTE.format(backend="smiley-v1"))
+        wait_listener(paths)
+        edits = [edit_milliseconds(paths, ("smiley-v2", "smiley-v1")[number % 2]) for number in range(EDITS)]
+        found["route edit to effect, ms"] = spread(edits, 0)
+        found["agent's cgroup, MB"] = peak_megabytes(paths)
+    finally:
+        lifecycle.down(paths)
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
