@@ -27,7 +27,7 @@ class _Client:
 
     def __init__(self) -> None:
         self.stream = Stream()
-        # None: the client has ended its side.
+        # None: one of the two sides ends the stream.
         self.outbox: asyncio.Queue[Response | None] = asyncio.Queue()
 
     def put(self, responses: list[Response]) -> None:
@@ -73,6 +73,8 @@ class AdsServer:
 
     async def stop(self) -> None:
         """Hang up. Envoys keep what they have."""
+        for client in self._clients:
+            client.outbox.put_nowait(None)
         if self._server is not None:
             await self._server.stop(STOP_SECONDS)
             self._server = None
@@ -133,7 +135,8 @@ class AdsServer:
         try:
             while (response := await client.outbox.get()) is not None:
                 yield self._message(response)
-            await reading
+            if reading.done():
+                reading.result()
         finally:
             reading.cancel()
             self._clients.discard(client)
@@ -178,5 +181,10 @@ def _request(message: Any) -> Request:
         unsubscribe=tuple(message.resource_names_unsubscribe),
         initial=dict(message.initial_resource_versions),
         nonce=message.response_nonce,
-        error=error.message or (f"code {error.code}" if message.HasField("error_detail") else ""),
+        error=_reason(error.message) or (f"code {error.code}" if message.HasField("error_detail") else ""),
     )
+
+
+def _reason(text: str) -> str:
+    """What Envoy says is wrong, without the resource that it may quote in full before, over many lines."""
+    return text.rpartition("\n")[2].removeprefix(": ")

@@ -3,8 +3,8 @@
 The protocol is Envoy's "incremental xDS" over one aggregated stream. What matters here: a resource is sent when the
 client wants it and does not have this version; nothing is sent twice. An answer is acknowledged or refused as a whole,
 by its nonce, and Envoy's words for a refusal do not tell what of it was applied: it applies the good ones of refused
-clusters and listeners, none behind the first bad one of other kinds, none at all when it cannot read one (1.40). So what
-was refused is sent again in halves until a refusal is of one resource, and a bad one never hurts a good one.
+clusters and listeners, none behind the first bad one of other kinds, none at all when it cannot read one (1.40). What
+was refused is sent again in halves until a refusal is of one resource, so that a bad one never hurts a good one.
 """
 
 from collections.abc import Iterable, Mapping

@@ -40,7 +40,7 @@ from agent.waypoint.server import AdsServer
 PREFIX = "wefttest-wp-"
 NETNS = Path("/run/netns")
 WAYPOINT = "127.0.0.2"
-CLIENT, STRANGER = "127.0.1.1", "127.0.1.2"
+CLIENT, STRANGER = "127.0.0.1", "127.0.1.2"
 SERVERS = "127.0.2.1"
 V1, V2, NOBODY = (BackendPort("app", name, 80) for name in ("v1", "v2", "nobody"))
 V1_H2C = BackendPort("app", "v1", 80, "h2c")
@@ -168,6 +168,7 @@ class WaypointNode:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.resources: dict[ResourceName, Json] = {}
         self.ports: dict[str, int] = {}
+        self.servers = dict(PORTS)
         self._numbers = itertools.count(1)
         self.admit(CLIENT)
 
@@ -178,10 +179,8 @@ class WaypointNode:
         self.ads = AdsThread(self.folder / "xds.sock")
         for pod, port in PORTS.items():
             self._spawn(sys.executable, "-m", "agent.lab.echo", "--http", str(port), "--tcp", str(port + 100), pod=pod)
-        config = self.folder / "waypoint.json"
-        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", "test")))
-        self.envoy = self._spawn(*envoy_command(config, 1))
-        wait_for("Envoy connects", lambda: self.ads.server.connected)
+        (self.folder / "waypoint.json").write_text(json.dumps(bootstrap(self.folder / "xds.sock", "test")))
+        self.start_envoy()
         for port in PORTS.values():
             wait_for("an echo server listens", lambda port=port: self.answers(SERVERS, port))
 
@@ -192,6 +191,33 @@ class WaypointNode:
             process.kill()
             process.wait()
         _run("ip", "netns", "del", self.name)
+
+    def start_envoy(self) -> None:
+        """Start Envoy and wait until it has asked for its configuration."""
+        self.envoy = self._spawn(*envoy_command(self.folder / "waypoint.json", 1))
+        wait_for("Envoy connects", lambda: self.ads.server.connected)
+
+    def restart_envoy(self) -> None:
+        """Kill Envoy and start it anew."""
+        self.envoy.kill()
+        self.envoy.wait()
+        wait_for("Envoy is missed", lambda: not self.ads.server.connected)
+        self.start_envoy()
+
+    def admin(self, path: str) -> str:
+        """What Envoy's admin interface says."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(self.folder / "waypoint-admin.sock"))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
+            with connection.makefile("rb") as answer:
+                return answer.read().decode()
+
+    def statistic(self, name: str) -> int:
+        """One of Envoy's counters."""
+        found = re.search(rf"^{re.escape(name)}: (\d+)", self.admin(f"/stats?filter=^{name}$"), re.MULTILINE)
+        assert found, name
+        return int(found[1])
 
     def _spawn(self, *command: str, pod: str = "") -> subprocess.Popen[bytes]:
         argv = ["ip", "netns", "exec", self.name, *command]
@@ -204,8 +230,8 @@ class WaypointNode:
         """A command's output, run in the namespace."""
         return _run("ip", "netns", "exec", self.name, *command)
 
-    def dial(self, address: str, port: int, source: str = CLIENT) -> socket.socket:
-        """A connection made in the namespace: a socket stays in the namespace that it was made in."""
+    def own_socket(self) -> socket.socket:
+        """A TCP socket of the namespace: it stays in the one that it was made in."""
         made: list[socket.socket] = []
 
         def make() -> None:
@@ -217,14 +243,40 @@ class WaypointNode:
         thread = threading.Thread(target=make)
         thread.start()
         thread.join()
-        try:
-            made[0].settimeout(PATIENCE)
-            made[0].bind((source, 0))
-            made[0].connect((address, port))
-        except OSError:
-            made[0].close()
-            raise
+        made[0].settimeout(PATIENCE)
         return made[0]
+
+    def dial(self, address: str, port: int, source: str = CLIENT) -> socket.socket:
+        """A connection within the namespace."""
+        made = self.own_socket()
+        try:
+            made.bind((source, 0))
+            made.connect((address, port))
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    @contextmanager
+    def server(self, answer: bytes) -> Iterator[tuple[BackendPort, list[bytes]]]:
+        """A backend that answers one request with these bytes, and the request as bytes."""
+        backend, requests = BackendPort("app", f"server{next(self._numbers)}", 80), []
+        with self.own_socket() as listening:
+            listening.bind((SERVERS, 0))
+            listening.listen()
+            self.servers[backend.service] = listening.getsockname()[1]
+
+            def serve() -> None:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.settimeout(PATIENCE)
+                    requests.append(connection.recv(65536))
+                    connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            yield backend, requests
+            thread.join()
 
     def answers(self, address: str, port: int) -> bool:
         """Whether somebody listens there."""
@@ -258,7 +310,7 @@ class WaypointNode:
         self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set)
         self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
         for backend in {item.backend for one in route_set.rules for item in one.backends if item.backend}:
-            found = [(SERVERS, PORTS[backend.service])] if backend.service in PORTS else []
+            found = [(SERVERS, self.servers[backend.service])] if backend.service in self.servers else []
             self.resources[ResourceName(Xds.CLUSTER, backend.cluster)] = cluster(backend)
             self.resources[ResourceName(Xds.ENDPOINT, backend.cluster)] = endpoints(backend, found)
         return name

@@ -17,6 +17,9 @@ PRESERVE_CASE = {
 }
 ADS = {"ads": {}, "resource_api_version": "V3"}
 NO_LIMIT = 2**31
+# Of a request or a response. Envoy's ceiling is 8 MiB; nothing that a server accepts today comes near this.
+MAX_HEADERS_KB = 1024
+MAX_HEADERS = 1000
 # Servers close idle connections after 5 s (Node.js) and more; a request must not meet a connection that is closing.
 UPSTREAM_IDLE = "4s"
 
@@ -34,7 +37,11 @@ def cluster(backend: BackendPort) -> Json:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": HTTP_OPTIONS,
-                "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE},
+                "common_http_protocol_options": {
+                    "idle_timeout": UPSTREAM_IDLE,
+                    "max_headers_count": MAX_HEADERS,
+                    "max_response_headers_kb": MAX_HEADERS_KB,
+                },
                 "explicit_http_config": _protocol(backend),
             }
         },

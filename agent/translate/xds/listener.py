@@ -3,13 +3,11 @@
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet
 from agent.translate.xds.admission import RBAC, admission_name
-from agent.translate.xds.cluster import ADS, PRESERVE_CASE
+from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
 from agent.translate.xds.route import FAULT, REFUSAL
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-# Envoy's ceiling is 8 MiB; nothing that a server accepts today comes near this.
-MAX_HEADERS_KB = 1024
 
 
 def listener(name: str, route_set: RouteSet) -> Json:
@@ -40,16 +38,19 @@ def _http(name: str, route_set: RouteSet) -> Json:
                 {"name": REFUSAL, "typed_config": {"@type": FAULT}},
                 {"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}},
             ],
-            **_transparent(),
+            **_transparent(route_set),
         },
     }
 
 
-def _transparent() -> Json:
+def _transparent(route_set: RouteSet) -> Json:
     """What makes Envoy leave requests alone (DESIGN.md §5, "Transparent unless asked")."""
+    namespace, _, service = route_set.name.partition(":")[0].partition("/")
     return {
         "http_protocol_options": {
             "accept_http_10": True,
+            # HTTP/1.0 knows no Host; Envoy insists on one.
+            "default_host_for_http_10": f"{service}.{namespace}",
             "header_key_format": PRESERVE_CASE,
             "enable_trailers": True,
         },
@@ -60,11 +61,13 @@ def _transparent() -> Json:
         # The client's own address is the peer's: nothing is derived from, or added to, X-Forwarded-For.
         "use_remote_address": False,
         "skip_xff_append": True,
+        # Whether a body is welcome is for the server to say.
+        "proxy_100_continue": True,
         "normalize_path": False,
         "merge_slashes": False,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "stream_idle_timeout": "0s",
         "request_timeout": "0s",
         "max_request_headers_kb": MAX_HEADERS_KB,
-        "common_http_protocol_options": {"idle_timeout": "3600s", "max_headers_count": 1000},
+        "common_http_protocol_options": {"idle_timeout": "3600s", "max_headers_count": MAX_HEADERS},
     }

@@ -53,7 +53,7 @@ def _method(method: GRPCMethodMatch | None) -> Json:
         return {"prefix": f"/{method.service}/"}
     if method.type == "Exact":
         return {"safe_regex": {"regex": f"/{ANY_SEGMENT}/{_escaped(method.method or '')}"}}
-    return {"safe_regex": {"regex": f"/{method.service or ANY_SEGMENT}/{method.method or ANY_SEGMENT}"}}
+    return {"safe_regex": {"regex": f"/(?:{method.service or ANY_SEGMENT})/(?:{method.method or ANY_SEGMENT})"}}
 
 
 def _escaped(text: str) -> str:

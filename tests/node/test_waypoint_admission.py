@@ -1,0 +1,111 @@
+"""Who may connect to a listener: source addresses by name, nobody by default, and no listener touched by a change."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from waypoint_fixtures import (
+    CLIENT,
+    STRANGER,
+    WAYPOINT,
+    WaypointNode,
+    any_path,
+    exchange,
+    rule,
+    wait_for,
+    waypoint_node,
+)
+
+from agent.plan.plan import ResourceName, Xds
+from agent.waypoint.probe import accepts
+
+pytestmark = pytest.mark.node
+REFUSED = (ConnectionError, OSError)
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[WaypointNode]:
+    with waypoint_node() as made:
+        yield made
+
+
+def is_served(node: WaypointNode, port: int, source: str) -> bool:
+    """Whether a client gets an answer rather than a closed connection."""
+    try:
+        return node.ask(port, source=source).status == 200
+    except REFUSED:
+        return False
+
+
+def readmit(node: WaypointNode, *addresses: str, consumer: str = "") -> None:
+    node.admit(*addresses, consumer=consumer)
+    node.publish()
+    wait_for("the filter is acknowledged", node.settled)
+
+
+def test_only_listed_addresses_are_served(node):
+    port = node.serve(rule(any_path()))
+    assert is_served(node, port, CLIENT)
+    assert not is_served(node, port, STRANGER)
+
+
+def test_a_consumer_s_listener_has_a_list_of_its_own(node):
+    node.admit(STRANGER, consumer="other")
+    port = node.serve(rule(any_path()), consumer="other")
+    assert is_served(node, port, STRANGER)
+    assert not is_served(node, port, CLIENT)
+
+
+def test_an_empty_list_admits_nobody(node):
+    node.admit(consumer="empty")
+    port = node.serve(rule(any_path()), consumer="empty")
+    assert not is_served(node, port, CLIENT)
+    readmit(node, CLIENT, consumer="empty")
+    assert is_served(node, port, CLIENT)
+
+
+def test_a_listener_waits_for_its_list(node):
+    name = node.add([rule(any_path())], consumer="late")
+    node.publish()
+    wait_for(
+        "its routes are acknowledged",
+        lambda: ResourceName(Xds.CLUSTER, "app/v1:80/http") in node.ads.server.acknowledged(),
+    )
+    assert not node.answers(WAYPOINT, node.ports[name])
+    readmit(node, CLIENT, consumer="late")
+    wait_for("the listener accepts", lambda: node.answers(WAYPOINT, node.ports[name]))
+    assert is_served(node, node.ports[name], CLIENT)
+
+
+def test_a_change_cuts_no_connection_and_decides_about_new_ones(node):
+    port = node.serve(rule(any_path()))
+    with node.connection(port) as connection:
+        assert exchange(connection).status == 200
+        readmit(node, STRANGER)
+        assert exchange(connection).status == 200
+    assert not is_served(node, port, CLIENT)
+    assert is_served(node, port, STRANGER)
+    readmit(node, CLIENT)
+    assert [is_served(node, port, source) for source in (CLIENT, STRANGER)] == [True, False]
+
+
+def test_many_changes_touch_no_listener(node):
+    port = node.serve(rule(any_path()))
+    before = node.statistic("listener_manager.listener_modified"), node.statistic("listener_manager.lds.update_success")
+    with node.connection(port) as connection:
+        for number in range(1, 21):
+            readmit(node, CLIENT, *(f"10.0.0.{last}" for last in range(1, number)))
+            assert exchange(connection).status == 200
+    after = node.statistic("listener_manager.listener_modified"), node.statistic("listener_manager.lds.update_success")
+    assert after == before
+
+
+def test_addresses_of_both_families_are_taken(node):
+    readmit(node, CLIENT, "10.244.0.7", "fd00::7")
+    assert is_served(node, node.serve(rule(any_path())), CLIENT)
+
+
+async def test_the_probe_tells_a_listener_from_none(node, unused_tcp_port_factory):
+    listening, closed = itertools.islice(iter(unused_tcp_port_factory, None), 2)
+    assert not await accepts("127.0.0.1", closed)
+    assert listening != closed

@@ -1,0 +1,159 @@
+"""What the waypoint changes because a Route asks for it: redirects, rewrites, headers."""
+
+from collections.abc import Iterator
+
+import pytest
+from waypoint_fixtures import V1, V2, WaypointNode, any_path, changes, exact, prefix, rule, to, waypoint_node
+
+from agent.model.routes import Filter, PathModifier, RequestRedirect, URLRewrite
+from agent.translate.ir import WeightedBackend
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[WaypointNode]:
+    with waypoint_node() as made:
+        yield made
+
+
+def full(path: str) -> PathModifier:
+    return PathModifier("ReplaceFullPath", replace_full_path=path)
+
+
+def start(path: str) -> PathModifier:
+    return PathModifier("ReplacePrefixMatch", replace_prefix_match=path)
+
+
+def redirect(**fields: object) -> Filter:
+    return Filter("RequestRedirect", request_redirect=RequestRedirect(**fields))
+
+
+def rewrite(**fields: object) -> Filter:
+    return Filter("URLRewrite", url_rewrite=URLRewrite(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "service_port", "host", "location"),
+    [
+        ({"hostname": "b.example"}, 80, "app", "http://b.example/x?q=1"),
+        ({"hostname": "b.example"}, 8080, "app:8080", "http://b.example:8080/x?q=1"),
+        ({}, 8080, "app:8080", "http://app:8080/x?q=1"),
+        ({}, 8080, "app", "http://app:8080/x?q=1"),
+        ({"scheme": "https"}, 80, "app", "https://app/x?q=1"),
+        ({"scheme": "https"}, 80, "app:80", "https://app/x?q=1"),
+        ({"scheme": "https"}, 8080, "app:8080", "https://app:443/x?q=1"),
+        ({"scheme": "https", "hostname": "b.example"}, 8080, "app:8080", "https://b.example/x?q=1"),
+        ({"scheme": "https", "port": 8443}, 80, "app", "https://app:8443/x?q=1"),
+        ({"scheme": "http"}, 8080, "app:8080", "http://app:80/x?q=1"),
+        ({"port": 80}, 8080, "app:8080", "http://app:80/x?q=1"),
+        ({"port": 8080}, 80, "app", "http://app:8080/x?q=1"),
+        ({"path": full("/y")}, 80, "app", "http://app/y?q=1"),
+        ({"path": full("")}, 80, "app", "http://app/?q=1"),
+        ({"path": full("y")}, 80, "app", "http://app/y?q=1"),
+    ],
+)
+def test_locations(node, fields, service_port, host, location):
+    port = node.serve(rule(any_path(), (), redirect(**fields)), port=service_port)
+    answer = node.ask(port, "/x?q=1", host=host)
+    assert (answer.status, answer.values("location")) == (302, [location])
+
+
+def test_a_location_has_the_scheme_of_the_connection_and_not_of_a_header(node):
+    port = node.serve(rule(any_path(), (), redirect(hostname="b.example")))
+    answer = node.ask(port, headers=[("X-Forwarded-Proto", "https")])
+    assert answer.values("location") == ["http://b.example/"]
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirect_codes(node, code):
+    port = node.serve(rule(any_path(), (), redirect(hostname="b.example", status_code=code)))
+    assert node.ask(port, method="POST").status == code
+
+
+PREFIXES = [
+    ("/foo", "/xyz", "/foo", "/xyz"),
+    ("/foo", "/xyz", "/foo/", "/xyz/"),
+    ("/foo", "/xyz", "/foo/bar", "/xyz/bar"),
+    ("/foo", "/xyz/", "/foo/bar", "/xyz/bar"),
+    ("/foo/", "/xyz", "/foo/bar", "/xyz/bar"),
+    ("/foo", "xyz", "/foo/bar", "/xyz/bar"),
+    ("/foo", "/", "/foo", "/"),
+    ("/foo", "/", "/foo/", "/"),
+    ("/foo", "/", "/foo/bar", "/bar"),
+    ("/foo", "", "/foo/bar", "/bar"),
+    ("/foo", "/", "/foo/foo/bar", "/foo/bar"),
+    ("/", "/xyz", "/", "/xyz/"),
+    ("/", "/xyz", "/bar", "/xyz/bar"),
+    ("/", "/", "/bar", "/bar"),
+    ("/a.b", "/", "/a.b/c", "/c"),
+    ("/foo", "/x\\1", "/foo/bar", "/x\\1/bar"),
+]
+
+
+@pytest.mark.parametrize(("matched", "replacement", "path", "expected"), PREFIXES)
+@pytest.mark.parametrize("query", ["", "?q=/foo"])
+def test_a_prefix_is_rewritten(node, matched, replacement, path, expected, query):
+    port = node.serve(rule(prefix(matched), to(V1), rewrite(path=start(replacement))))
+    assert node.ask(port, path + query).seen["path"] == expected + query
+
+
+@pytest.mark.parametrize(("matched", "replacement", "path", "expected"), PREFIXES)
+def test_a_prefix_is_redirected(node, matched, replacement, path, expected):
+    port = node.serve(rule(prefix(matched), (), redirect(path=start(replacement))))
+    assert node.ask(port, path + "?q=1").values("location") == [f"http://app{expected}?q=1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "seen"),
+    [
+        ("/new", "/old/deep?q=/1", "/new?q=/1"),
+        ("/new", "/", "/new"),
+        ("/new", "/%FF?", "/new?"),
+        ("", "/old?q=1", "/?q=1"),
+        ("new", "/old", "/new"),
+        ("/a\\1", "/old", "/a\\1"),
+    ],
+)
+def test_the_whole_path_is_rewritten(node, path, sent, seen):
+    port = node.serve(rule(any_path(), to(V1), rewrite(path=full(path))))
+    assert node.ask(port, sent).seen["path"] == seen
+
+
+def test_the_host_is_rewritten(node):
+    port = node.serve(rule(any_path(), to(V1), rewrite(hostname="b.example", path=full("/new"))))
+    seen = node.ask(port, "/old").seen
+    assert (seen["host"], seen["path"]) == ("b.example", "/new")
+    assert [name.lower() for name, _ in seen["headers"]] == ["host", "x-forwarded-proto"]
+
+
+def test_request_headers(node):
+    change = changes("request", set={"X-Set": "%new%"}, add={"X-Add": "b"}, remove=["X-Remove"])
+    port = node.serve(rule(any_path(), to(V1), change))
+    answer = node.ask(port, headers=[("x-set", "old"), ("x-add", "a"), ("x-remove", "c"), ("x-keep", "d")])
+    found = {name: answer.sent(name) for name in ("x-set", "x-add", "x-remove", "x-keep")}
+    assert found == {"x-set": ["%new%"], "x-add": ["a", "b"], "x-remove": [], "x-keep": ["d"]}
+
+
+def test_response_headers(node):
+    change = changes("response", set={"Content-Type": "text/plain", "X-Set": ""}, add={"X-Add": "b"}, remove=["Date"])
+    port = node.serve(rule(any_path(), to(V1), change))
+    answer = node.ask(port)
+    found = {name: answer.values(name) for name in ("content-type", "x-set", "x-add")}
+    assert found == {"content-type": ["text/plain"], "x-set": [""], "x-add": ["b"]}
+
+
+def test_a_backend_s_own_headers_come_after_its_rule_s(node):
+    backends = (
+        WeightedBackend(V1, 1, (changes("request", set={"X-To": "v1"}), changes("response", set={"X-From": "v1"}))),
+        WeightedBackend(V2, 1),
+    )
+    port = node.serve(
+        rule(exact("/one"), backends[:1], changes("request", set={"X-To": "all"})),
+        rule(any_path(), backends, changes("request", set={"X-To": "all"})),
+    )
+    assert node.ask(port, "/one").sent("x-to") == ["v1"]
+    with node.connection(port):
+        answers = [node.ask(port) for _ in range(40)]
+    found = {(answer.pod, *answer.sent("x-to"), *answer.values("x-from")) for answer in answers}
+    assert found == {("v1", "v1", "v1"), ("v2", "all")}
