@@ -1,0 +1,273 @@
+"""Route sets as RouteConfigurations: shares, redirects, rewrites, headers and timeouts, and all of it encodes."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.model.routes import (
+    Filter,
+    GRPCRouteMatch,
+    Header,
+    HeaderFilter,
+    HeaderMatch,
+    HTTPPathMatch,
+    HTTPRouteMatch,
+    PathModifier,
+    RequestRedirect,
+    URLRewrite,
+)
+from agent.plan.plan import ResourceName, Xds
+from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.translate.xds.admission import admission
+from agent.translate.xds.cluster import cluster, endpoints
+from agent.translate.xds.listener import listener
+from agent.translate.xds.route import route_configuration
+from agent.waypoint.encode import encode
+from agent.waypoint.process import bootstrap, envoy_command
+
+A, B = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c")
+FOO = HTTPRouteMatch(HTTPPathMatch("PathPrefix", "/foo"))
+ROOT = HTTPRouteMatch()
+NO_MATCH = {"match": {"prefix": "/"}, "name": "no-match", "direct_response": {"status": 404}}
+RETRY = {"retry_on": "connect-failure,refused-stream", "num_retries": 2}
+CALM = {"timeout": "0.000s", "retry_policy": RETRY}
+TO_A = (WeightedBackend(A, 1),)
+
+
+def routes(*rules: Rule, grpc: bool = False, port: int = 80) -> list[dict[str, Any]]:
+    """The routes of a set of rules; every one has to encode, and a request that matches none gets a 404."""
+    rendered = route_configuration(RouteSet("app/a:80", "", port, grpc, rules))
+    encode(ResourceName(Xds.ROUTE, "app/a:80"), rendered)
+    assert rendered["virtual_hosts"][0]["domains"] == ["*"]
+    found = rendered["virtual_hosts"][0]["routes"]
+    assert found[-1] == NO_MATCH
+    return list(found[:-1])
+
+
+def only(rule: Rule, **more: Any) -> dict[str, Any]:
+    (found,) = routes(rule, **more)
+    return found
+
+
+def test_one_backend_is_a_cluster():
+    assert only(Rule("app/r/0/0", ROOT, (), TO_A)) == {
+        "name": "app/r/0/0",
+        "match": {"prefix": "/"},
+        "route": {"cluster": "app/a:80/http", **CALM},
+    }
+
+
+def test_rules_keep_their_order():
+    assert [item["name"] for item in routes(Rule("b", FOO, (), TO_A), Rule("a", ROOT, (), TO_A))] == ["b", "a"]
+
+
+def test_weights_are_the_route_s_own():
+    shares = (WeightedBackend(A, 9), WeightedBackend(B, 1))
+    assert only(Rule("r", ROOT, (), shares))["route"]["weighted_clusters"] == {
+        "clusters": [{"name": "app/a:80/http", "weight": 9}, {"name": "app/b:80/h2c", "weight": 1}]
+    }
+
+
+@pytest.mark.parametrize(("grpc", "status"), [(False, 500), (True, 503)])
+def test_an_invalid_backend_answers_its_share(grpc: bool, status: int):
+    match = GRPCRouteMatch() if grpc else ROOT
+    found = only(Rule("r", match, (), (WeightedBackend(A, 3), WeightedBackend(None, 1))), grpc=grpc)
+    good, invalid = found["route"]["weighted_clusters"]["clusters"]
+    assert (good["name"], good["weight"], invalid["weight"]) == ("app/a:80/http", 3, 1)
+    abort = invalid["typed_per_filter_config"]["refusal"]["abort"]
+    assert abort == {"http_status": status, "percentage": {"numerator": 100, "denominator": "HUNDRED"}}
+    assert "typed_per_filter_config" not in good
+
+
+@pytest.mark.parametrize(("grpc", "status"), [(False, 500), (True, 503)])
+@pytest.mark.parametrize("backends", [(), (WeightedBackend(None, 1),), (WeightedBackend(None, 1),) * 2])
+def test_without_a_valid_backend_all_is_refused(grpc: bool, status: int, backends: tuple[WeightedBackend, ...]):
+    found = only(Rule("r", GRPCRouteMatch() if grpc else ROOT, (), backends), grpc=grpc)
+    assert found["direct_response"] == {"status": status}
+
+
+def redirect(match: HTTPRouteMatch = ROOT, service_port: int = 80, **fields: Any) -> list[dict[str, Any]]:
+    found = routes(
+        Rule("r", match, (Filter("RequestRedirect", request_redirect=RequestRedirect(**fields)),)), port=port
+    )
+    return [item["redirect"] for item in found]
+
+
+@pytest.mark.parametrize(
+    ("service_port", "fields", "port"),
+    [
+        (8080, {}, 8080),
+        (8080, {"port": 8443}, 8443),
+        (8080, {"scheme": "https"}, None),
+        (8080, {"scheme": "http"}, None),
+        (80, {}, None),
+        (8080, {"port": 80}, None),
+        (8080, {"scheme": "https", "port": 443}, None),
+        (8080, {"scheme": "https", "port": 80}, 80),
+        (8080, {"scheme": "http", "port": 443}, 443),
+    ],
+)
+def test_the_port_of_a_redirect(service_port: int, fields: dict[str, Any], port: int | None):
+    (found,) = redirect(service_port=service_port, hostname="b.example", **fields)
+    assert found.get("port_redirect") == port
+    assert found["scheme_redirect"] == fields.get("scheme", "http")
+    assert found["host_redirect"] == "b.example"
+
+
+def test_a_port_in_the_host_is_not_carried_into_a_redirect():
+    """Envoy keeps the request's port unless another is said."""
+    with_port, without = redirect(scheme="https")
+    assert (with_port["port_redirect"], without.get("port_redirect")) == (443, None)
+    (known,) = redirect(service_port=8080)
+    assert known["port_redirect"] == 8080
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (301, "MOVED_PERMANENTLY"),
+        (302, "FOUND"),
+        (303, "SEE_OTHER"),
+        (307, "TEMPORARY_REDIRECT"),
+        (308, "PERMANENT_REDIRECT"),
+    ],
+)
+def test_the_status_of_a_redirect(code: int, name: str):
+    assert redirect(status_code=code, hostname="b.example")[0]["response_code"] == name
+
+
+def test_the_path_of_a_redirect():
+    whole = PathModifier("ReplaceFullPath", replace_full_path="/new")
+    prefix = PathModifier("ReplacePrefixMatch", replace_prefix_match="/bar")
+    assert redirect(path=whole, hostname="b")[0]["path_redirect"] == "/new"
+    assert redirect(FOO, path=prefix, hostname="b")[0]["prefix_rewrite"] == "/bar"
+
+
+def rewritten(match: HTTPRouteMatch, **fields: Any) -> dict[str, Any]:
+    found = only(Rule("r", match, (Filter("URLRewrite", url_rewrite=URLRewrite(**fields)),), TO_A))["route"]
+    return {key: value for key, value in found.items() if key not in ("cluster", *CALM)}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "new", "expected"),
+    [
+        ("/foo", "/bar", {"prefix_rewrite": "/bar"}),
+        ("/foo/", "/bar/", {"prefix_rewrite": "/bar"}),
+        ("/foo", "bar", {"prefix_rewrite": "/bar"}),
+        ("/foo", "/", {"regex_rewrite": {"pattern": {"regex": "^/foo/*"}, "substitution": "/"}}),
+        ("/foo", "", {"regex_rewrite": {"pattern": {"regex": "^/foo/*"}, "substitution": "/"}}),
+        ("/f.o", "/", {"regex_rewrite": {"pattern": {"regex": r"^/f\.o/*"}, "substitution": "/"}}),
+        ("/", "/bar", {"regex_rewrite": {"pattern": {"regex": "^/"}, "substitution": "/bar/"}}),
+        ("/", "/", {"regex_rewrite": {"pattern": {"regex": "^/"}, "substitution": "/"}}),
+        ("/", r"/b\1", {"regex_rewrite": {"pattern": {"regex": "^/"}, "substitution": r"/b\\1/"}}),
+    ],
+)
+def test_a_prefix_is_replaced(prefix: str, new: str, expected: dict[str, Any]):
+    path = PathModifier("ReplacePrefixMatch", replace_prefix_match=new)
+    assert rewritten(HTTPRouteMatch(HTTPPathMatch("PathPrefix", prefix)), path=path) == expected
+
+
+@pytest.mark.parametrize(("new", "substitution"), [("/new", "/new"), ("new", "/new"), ("", "/"), ("/\\0", "/\\\\0")])
+def test_the_whole_path_is_replaced(new: str, substitution: str):
+    path = PathModifier("ReplaceFullPath", replace_full_path=new)
+    regex = {"pattern": {"regex": "^/.*$"}, "substitution": substitution}
+    assert rewritten(FOO, path=path) == {"regex_rewrite": regex}
+
+
+def test_the_host_is_replaced():
+    assert rewritten(FOO, hostname="b.example") == {"host_rewrite_literal": "b.example"}
+
+
+CHANGE = HeaderFilter((Header("x-set", "100%"),), (Header("x-add", "1"),), ("x-gone",))
+SET = {
+    "header": {"key": "x-set", "value": "100%%"},
+    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    "keep_empty_value": True,
+}
+ADD = {"header": {"key": "x-add", "value": "1"}, "append_action": "APPEND_IF_EXISTS_OR_ADD", "keep_empty_value": True}
+
+
+@pytest.mark.parametrize("side", ["request", "response"])
+def test_headers_of_a_rule(side: str):
+    kind = f"{side.title()}HeaderModifier"
+    found = only(Rule("r", ROOT, (Filter(kind, **{f"{side}_header_modifier": CHANGE}),), TO_A))
+    assert found[f"{side}_headers_to_add"] == [SET, ADD]
+    assert found[f"{side}_headers_to_remove"] == ["x-gone"]
+
+
+def test_a_backend_s_headers_come_after_the_rule_s():
+    removes = Filter("RequestHeaderModifier", request_header_modifier=HeaderFilter(remove=("X-Set",)))
+    changes = Filter("RequestHeaderModifier", request_header_modifier=CHANGE)
+    found = only(Rule("r", ROOT, (changes,), (WeightedBackend(A, 1, (removes,)),)))
+    assert found.keys() == {"name", "match", "route"}
+    (share,) = found["route"]["weighted_clusters"]["clusters"]
+    assert share["request_headers_to_add"] == [ADD]
+    assert share["request_headers_to_remove"] == ["x-gone", "X-Set"]
+
+
+def test_timeouts():
+    found = only(Rule("r", ROOT, (), TO_A, request_timeout=90_000, backend_timeout=1_500))["route"]
+    assert (found["timeout"], found["retry_policy"]) == ("90.000s", {**RETRY, "per_try_timeout": "1.500s"})
+
+
+def everything() -> tuple[Rule, ...]:
+    """One rule of each kind."""
+    prefix = PathModifier("ReplacePrefixMatch", replace_prefix_match="/")
+    return (
+        Rule("split", FOO, (), (WeightedBackend(A, 9), WeightedBackend(None, 1))),
+        Rule("rewrite", FOO, (Filter("URLRewrite", url_rewrite=URLRewrite("b", prefix)),), TO_A, 1000, 500),
+        Rule("redirect", FOO, (Filter("RequestRedirect", request_redirect=RequestRedirect("https", path=prefix)),)),
+        Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),
+        Rule("regex", HTTPRouteMatch(headers=(HeaderMatch("a", "[0-9]{1,9}", "RegularExpression"),)), (), TO_A),
+    )
+
+
+def test_envoy_itself_takes_it_all(tmp_path: Path):
+    """The same resources, static: what Envoy would refuse over ADS is refused by its own validation."""
+    route_set = RouteSet("app/a:80", "", 80, False, everything())
+    made = {**listener("app/a:80", route_set), "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}
+    gate, http = made["filter_chains"][0]["filters"]
+    settings = {key: value for key, value in http["typed_config"].items() if key != "rds"}
+    # As over RDS: the share of an invalid backend names a cluster that there is not.
+    static = {**settings, "route_config": {**route_configuration(route_set), "validate_clusters": False}}
+    filters = [admission(gate["name"], ["10.1.0.1", "fd00::1"]), {**http, "typed_config": static}]
+    config = bootstrap(tmp_path / "ads.sock", "here")
+    config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}]
+    config["static_resources"]["clusters"] += [cluster(A), cluster(B)]
+    file = tmp_path / "envoy.json"
+    file.write_text(json.dumps(config))
+    command = [*envoy_command(file, 1), "--mode", "validate"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_cluster_without_endpoints_has_none():
+    assert endpoints(A, []) == {"cluster_name": "app/a:80/http", "endpoints": []}
+    (found,) = endpoints(A, [("10.1.0.7", 8080)])["endpoints"]
+    address = {"address": "10.1.0.7", "port_value": 8080}
+    assert found == {"lb_endpoints": [{"endpoint": {"address": {"socket_address": address}}}]}
+
+
+@pytest.mark.parametrize(("backend", "protocol"), [(A, "http_protocol_options"), (B, "http2_protocol_options")])
+def test_a_cluster_speaks_what_the_port_speaks(backend: BackendPort, protocol: str):
+    (options,) = cluster(backend)["typed_extension_protocol_options"].values()
+    assert options["explicit_http_config"].keys() == {protocol}
+
+
+def test_nobody_is_admitted_unless_named():
+    assert admission("admit", [])["typed_config"]["rules"] == {"action": "ALLOW", "policies": {}}
+    (policy,) = admission("admit", ["10.1.0.1", "fd00::1"])["typed_config"]["rules"]["policies"].values()
+    assert policy["principals"] == [
+        {"direct_remote_ip": {"address_prefix": "10.1.0.1", "prefix_len": 32}},
+        {"direct_remote_ip": {"address_prefix": "fd00::1", "prefix_len": 128}},
+    ]
+
+
+@pytest.mark.parametrize(("consumer", "name"), [("", "admit"), ("shop", "admit@shop")])
+def test_a_listener_waits_for_its_admission(consumer: str, name: str):
+    found = listener("app/a:80", RouteSet("app/a:80", consumer, 80, False, ()))["filter_chains"][0]["filters"][0]
+    assert found["name"] == name
+    assert "default_config" not in found["config_discovery"]

@@ -1,0 +1,49 @@
+"""Resources as bytes: each kind, stable versions, and errors that name what is wrong."""
+
+import pytest
+from envoy.config.listener.v3 import listener_pb2
+
+from agent.plan.plan import Json, ResourceName, Xds
+from agent.translate.ir import BackendPort, RouteSet
+from agent.translate.xds.admission import admission
+from agent.translate.xds.cluster import cluster, endpoints
+from agent.translate.xds.listener import listener
+from agent.translate.xds.route import route_configuration
+from agent.waypoint.encode import EncodeError, encode
+
+BACKEND = BackendPort("app", "a", 80)
+SET = RouteSet("app/a:80", "shop", 80, False, ())
+RESOURCES: dict[Xds, Json] = {
+    Xds.CLUSTER: cluster(BACKEND),
+    Xds.ENDPOINT: endpoints(BACKEND, [("10.1.0.7", 8080), ("fd00::7", 8080)]),
+    Xds.EXTENSION: admission("admit@shop", ["10.1.0.1"]),
+    Xds.LISTENER: listener("app/a:80", SET),
+    Xds.ROUTE: route_configuration(SET),
+}
+
+
+@pytest.mark.parametrize("kind", Xds)
+def test_every_kind_is_packed_as_its_type(kind: Xds):
+    found = encode(ResourceName(kind, "x"), RESOURCES[kind], "10.0.0.1", 20000)
+    assert found.packed.type_url == kind
+    assert found.packed.value
+
+
+def test_a_listener_gets_its_address():
+    found = listener_pb2.Listener()
+    encode(ResourceName(Xds.LISTENER, "x"), RESOURCES[Xds.LISTENER], "10.0.0.1", 20000).packed.Unpack(found)
+    assert (found.address.socket_address.address, found.address.socket_address.port_value) == ("10.0.0.1", 20000)
+    assert "address" not in RESOURCES[Xds.LISTENER]
+
+
+def test_the_version_is_of_the_content():
+    name = ResourceName(Xds.CLUSTER, "x")
+    same = dict(reversed(list(RESOURCES[Xds.CLUSTER].items())))
+    versions = [encode(name, item).version for item in (RESOURCES[Xds.CLUSTER], same, {**same, "name": "other"})]
+    assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize("wrong", [{"nope": 1}, {"name": 7}, {"connect_timeout": "soon"}])
+def test_what_does_not_fit_is_named(wrong: Json):
+    with pytest.raises(EncodeError, match=rf"^Cluster app/a:80: .*{next(iter(wrong))}"):
+        encode(ResourceName(Xds.CLUSTER, "app/a:80"), wrong)
