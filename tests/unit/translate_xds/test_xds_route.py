@@ -91,7 +91,7 @@ def test_without_a_valid_backend_all_is_refused(grpc: bool, status: int, backend
 
 def redirect(match: HTTPRouteMatch = ROOT, service_port: int = 80, **fields: Any) -> list[dict[str, Any]]:
     found = routes(
-        Rule("r", match, (Filter("RequestRedirect", request_redirect=RequestRedirect(**fields)),)), port=port
+        Rule("r", match, (Filter("RequestRedirect", request_redirect=RequestRedirect(**fields)),)), port=service_port
     )
     return [item["redirect"] for item in found]
 
