@@ -86,6 +86,7 @@ class Core:
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
         self._adopted = False
+        self._unsure = False
 
     @property
     def synced(self) -> bool:
@@ -118,7 +119,7 @@ class Core:
         """Work until cancelled."""
         audit_at = self._clock() + self._audit_seconds
         while True:
-            busy = self._adopted and (self.datapath.pending or self._due() or self._missing())
+            busy = self._unsure or (self._adopted and (self.datapath.pending or self._due() or self._missing()))
             await self._sleep(RETRY_SECONDS if busy else max(0.0, audit_at - self._clock()))
             try:
                 await self._step()
@@ -126,14 +127,14 @@ class Core:
                     audit_at = self._clock() + self._audit_seconds
                     self._audit()
             except OSError as error:
-                log.warning("kernel tables could not be written, trying again", extra={"error": str(error)})
-                self.datapath.adopt()
-                await asyncio.sleep(RETRY_SECONDS)
+                log.warning("kernel tables could not be used, trying again", extra={"error": str(error)})
+                self._unsure = True
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for a wake-up or the time; then a moment more, so that changes which come together go together."""
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         except TimeoutError:
             return
         await asyncio.sleep(COALESCE_SECONDS)
@@ -148,6 +149,9 @@ class Core:
             self._start()
         elif changed:
             self._want(changed)
+        if self._unsure:
+            self.datapath.adopt()
+            self._unsure = False
         self._publish()
         await self._prove()
         self._apply()

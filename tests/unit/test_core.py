@@ -352,14 +352,12 @@ def unreadable(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return tried
 
 
-@pytest.mark.xfail(reason="Core.run adopts again while it handles the OSError: a second one ends the agent")
 async def test_tables_that_cannot_be_read_are_read_again(node: Node, unreadable: list[int]):
     await node.synced()
     assert len(unreadable) >= 4
     assert node.word().action is Action.FORWARD
 
 
-@pytest.mark.xfail(reason="Python 3.11: wait_for in Core._sleep swallows a cancellation that comes with a wake-up")
 async def test_the_loop_ends_when_it_is_told_to_while_it_is_woken(node: Node):
     await node.synced()
     await asyncio.sleep(0.1)
