@@ -16,6 +16,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 UNREAD = (0, 0, 0)
 DEBOUNCE_MS = 50
 STEP_MS = 10
+# Finds what a watch cannot tell: a change before it began, and a directory that was replaced by another.
+RESCAN_MS = 1000
 
 
 class SourceError(Exception):
@@ -48,7 +50,14 @@ class DirectorySource:
         """Everything that there is, then `Synced`, then what changes. Raises `SourceError` when it cannot be read."""
         if not self._directory.is_dir():
             raise SourceError(f"--manifests: {self._directory} is not a directory")
-        watch = awatch(self._directory, debounce=DEBOUNCE_MS, step=STEP_MS, ignore_permission_denied=True)
+        watch = awatch(
+            self._directory,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            rust_timeout=RESCAN_MS,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
         yield [*await asyncio.to_thread(self.read), Synced("manifests")]
         async for _ in watch:
             batch = await asyncio.to_thread(self.read)

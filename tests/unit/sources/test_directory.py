@@ -121,6 +121,31 @@ async def test_changes_are_watched(folder):
     await changes.aclose()
 
 
+async def test_a_change_before_the_watch_has_begun_is_found(folder):
+    changes = DirectorySource(folder).changes()
+    await anext(changes)
+    (folder / "b.yaml").write_text(namespace("three"))
+    (change,) = await asyncio.wait_for(anext(changes), 10)
+    assert change.value.key.name == "three"
+    await changes.aclose()
+
+
+async def test_a_folder_that_is_replaced_is_followed(folder):
+    changes = DirectorySource(folder).changes()
+    await anext(changes)
+    following = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0.3)
+    folder.rename(folder.with_name("old"))
+    (gone,) = await asyncio.wait_for(following, 10)
+    assert isinstance(gone, Problem)
+    folder.mkdir()
+    (folder / "a.yaml").write_text(namespace("one") + "---\n" + namespace("three"))
+    said: set[type] = set()
+    while said != {Upsert, Delete, Resolved}:
+        said |= {type(change) for change in await asyncio.wait_for(anext(changes), 10)}
+    await changes.aclose()
+
+
 edits = st.lists(
     st.tuples(
         st.sampled_from(["a.yaml", "b.yaml"]),
