@@ -115,6 +115,18 @@ async def test_a_request_without_end_is_hung_up_on():
     await server.stop()
 
 
+async def test_a_slow_client_is_hung_up_on_and_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.observe.http.REQUEST_SECONDS", 0.2)
+    server = HttpServer(ROUTES)
+    port = await server.start_tcp("127.0.0.1", 0)
+    slow, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /a HTT")
+    assert (await talk(port, b"GET /a HTTP/1.1\r\n\r\n")).endswith(b"b")
+    assert await asyncio.wait_for(slow.read(), 10) == b""
+    writer.close()
+    await server.stop()
+
+
 async def test_a_unix_socket_is_its_owner_s_and_replaces_a_dead_one(tmp_path: Path):
     path = tmp_path / "s"
     path.write_text("left over")

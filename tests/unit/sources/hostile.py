@@ -82,6 +82,15 @@ def _tricks() -> Iterator[dict[str, Any]]:
     for value in ("a\r\nb: c", "a\x00", "%", "%REQ(x)%"):
         change = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x", "value": value}]}}
         yield {**route, "spec": {"parentRefs": [PARENT], "rules": [{"filters": [change], "backendRefs": [BACKEND]}]}}
+    for weight in (-1, 2**31, 1e400, 0.5, "1"):
+        yield {
+            **_good("TCPRoute"),
+            "spec": {"parentRefs": [PARENT], "rules": [{"backendRefs": [BACKEND | {"weight": weight}]}]},
+        }
+    port = {"name": "http", "port": 80}
+    yield {**_good("Service"), "spec": {"clusterIP": "10.96.0.9", "ports": [port, port]}}
+    for name in ("..", "../etc", "a b", "\u00e9", "bad\nname", "bad\x1b[31m"):
+        yield {**_good("Service"), "metadata": {"name": name, "namespace": "app"}}
     yield {**_good("TCPRoute"), "metadata": {"name": "x" * 100_000, "namespace": "app"}}
     yield {**_good("Pod"), "metadata": {"name": "bad", "labels": {"weft.dev/mode": "\n"}}}
     yield {"apiVersion": "v1", "kind": "List", "items": [[[[]]]]}

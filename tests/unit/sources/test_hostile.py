@@ -4,7 +4,6 @@ import pytest
 from hostile import hostile_documents
 
 from agent.model.change import Change, Problem, Upsert
-from agent.model.core import Service
 from agent.model.meta import Key, Object
 from agent.plan.plan import Fragment
 from agent.sources.decode import decode
@@ -127,5 +126,6 @@ spec:
     changes, problems = read(GOOD + "---\n" + WEB + "\n---" + routes)
     translator.update(changes)
     assert not problems
-    assert isinstance(changes[1], Upsert)
-    assert isinstance(changes[1].value, Service)
+    keys = [Key("HTTPRoute", "app", name) for name in ("good", "web")]
+    assert [told(translator, key) for key in keys] == [0, 0]
+    assert all(any(item.statuses.get(key) for item in translator.fragments.values()) for key in keys)
