@@ -46,6 +46,9 @@ class Encoded:
 def encode(name: ResourceName, resource: Json, address: str | None = None, port: int | None = None) -> Encoded:
     """Encode a resource; a listener gets its address. Raises `EncodeError`."""
     if name.kind is Xds.LISTENER:
+        # Protobuf would take an absent port for 0, and Envoy would listen on any port.
+        if not address or not port:
+            raise EncodeError(f"Listener {name.name}: address: needs both an address and a port")
         socket = {"address": address, "port_value": port}
         resource = {**resource, "address": {"socket_address": socket}}
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,13 @@ class AdsServer:
             response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
-        server.add_insecure_port(f"unix:{self._socket}")
+        # Nobody else may connect at any moment, not even before the mode could be changed.
+        mask = os.umask(0o177)
+        try:
+            server.add_insecure_port(f"unix:{self._socket}")
+        finally:
+            os.umask(mask)
         await server.start()
-        self._socket.chmod(0o600)
         self._server = server
 
     async def stop(self) -> None:

@@ -65,6 +65,8 @@ class Stream:
         self._kinds = {kind: _Kind() for kind in Xds}
         self._wanted: dict[Xds, dict[str, str]] | None = None
         self._count = 0
+        # Clusters that were sent on this stream: each waits for its endpoints, also where Envoy has had them before.
+        self._renewed: set[str] = set()
         self.rejected: dict[ResourceName, str] = {}
 
     def on_snapshot(self, versions: Mapping[ResourceName, str]) -> list[Response]:
@@ -81,13 +83,13 @@ class Stream:
         """A subscription, an acknowledgement or a refusal; returns what to send now."""
         state = self._kinds[request.kind]
         if not state.opened:
-            self._open(state, request)
+            self._open(request)
         again = self._answered(request.kind, request.nonce, request.error) if request.nonce else []
         self._subscribe(state, request)
         if self._wanted is None:
             return again
         # What was held back for this kind may go now.
-        sent = [self._send(kind) for kind in SEND_ORDER if kind is request.kind or kind is Xds.ROUTE]
+        sent = [self._send(kind) for kind in SEND_ORDER if kind in (request.kind, Xds.ENDPOINT, Xds.ROUTE)]
         removed = [self._remove(kind) for kind in reversed(SEND_ORDER)]
         return [response for response in (*again, *sent, *removed) if response is not None]
 
@@ -121,14 +123,25 @@ class Stream:
         """Whether what was refused is still what shall be."""
         return self._of(name.kind).get(name.name) == self._kinds[name.kind].sent.get(name.name)
 
-    @staticmethod
-    def _open(state: _Kind, request: Request) -> None:
+    def _open(self, request: Request) -> None:
         """The first request of a kind: all or by name, and what the client has from before."""
+        state = self._kinds[request.kind]
+        renewed = self._renewed if request.kind is Xds.ENDPOINT else set()
+        known = {name: version for name, version in request.initial.items() if name not in renewed}
         state.opened = True
         state.wildcard = request.kind in WILDCARD_KINDS and not request.subscribe
         state.greeted = bool(request.initial)
-        state.sent |= request.initial
-        state.acknowledged |= request.initial
+        state.sent |= known
+        state.acknowledged |= known
+
+    def _renew(self, clusters: Iterable[str]) -> None:
+        """Envoy lets a cluster that changed wait for endpoints, and does not ask for them again (1.40): forget that it
+        has them, or it waits 15 s.
+        """
+        self._renewed |= set(clusters)
+        for known in (self._kinds[Xds.ENDPOINT].sent, self._kinds[Xds.ENDPOINT].acknowledged):
+            for name in clusters:
+                known.pop(name, None)
 
     @staticmethod
     def _subscribe(state: _Kind, request: Request) -> None:
@@ -175,6 +188,8 @@ class Stream:
         news = {name: v for name, v in there.items() if state.wants(name) and state.sent.get(name) != v}
         state.absent -= news.keys()
         state.sent |= news
+        if kind is Xds.CLUSTER:
+            self._renew(news)
         # Envoy waits 15 s for a first answer to "everything", even when everything is nothing.
         greet = state.wildcard and not state.greeted
         state.greeted = True

@@ -1,6 +1,5 @@
 """Who may connect to a listener: source addresses by name, nobody by default, and no listener touched by a change."""
 
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +16,6 @@ from waypoint_fixtures import (
 )
 
 from agent.plan.plan import ResourceName, Xds
-from agent.waypoint.probe import accepts
 
 pytestmark = pytest.mark.node
 REFUSED = (ConnectionError, OSError)
@@ -103,9 +101,3 @@ def test_many_changes_touch_no_listener(node):
 def test_addresses_of_both_families_are_taken(node):
     readmit(node, CLIENT, "10.244.0.7", "fd00::7")
     assert is_served(node, node.serve(rule(any_path())), CLIENT)
-
-
-async def test_the_probe_tells_a_listener_from_none(node, unused_tcp_port_factory):
-    listening, closed = itertools.islice(iter(unused_tcp_port_factory, None), 2)
-    assert not await accepts("127.0.0.1", closed)
-    assert listening != closed

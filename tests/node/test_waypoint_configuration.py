@@ -59,6 +59,46 @@ def test_endpoints_come_and_go(node):
     assert node.ask(port).pod == "v2"
 
 
+def waited_in_vain(node: WaypointNode) -> list[str]:
+    """Resources that Envoy gave up waiting for, after 15 s each."""
+    lines = node.admin("/stats?filter=init_fetch_timeout").splitlines()
+    return [line for line in lines if "init_fetch_timeout: " in line and not line.endswith(": 0")]
+
+
+def test_a_changed_cluster_gets_its_endpoints_again(node):
+    port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
+    name = ResourceName(Xds.CLUSTER, V1.cluster)
+    node.resources[name] = {**node.resources[name], "connect_timeout": "3s"}
+    publish(node)
+    wait_for("it is in use", lambda: not node.statistic("cluster_manager.warming_clusters"))
+    assert node.ask(port).pod == "v1"
+    assert waited_in_vain(node) == []
+
+
+def test_a_cluster_that_changed_while_there_was_no_agent_gets_its_endpoints_again(node):
+    port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
+    node.ads.stop()
+    name = ResourceName(Xds.CLUSTER, V1.cluster)
+    node.resources[name] = {**node.resources[name], "connect_timeout": "3s"}
+    node.ads = AdsThread(node.folder / "xds.sock")
+    node.publish()
+    wait_for("everything is acknowledged", node.settled)
+    wait_for("it is in use", lambda: not node.statistic("cluster_manager.warming_clusters"))
+    assert node.ask(port).pod == "v1"
+    assert waited_in_vain(node) == []
+
+
+def test_a_changed_listener_keeps_its_routes_and_its_port(node):
+    port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
+    name = ResourceName(Xds.LISTENER, "app/one:80")
+    node.resources[name] = {**node.resources[name], "per_connection_buffer_limit_bytes": 65536}
+    publish(node)
+    wait_for("it is in use", lambda: not node.statistic("listener_manager.total_listeners_warming"))
+    assert node.statistic("listener_manager.listener_modified") == 1
+    assert node.ask(port).pod == "v1"
+    assert waited_in_vain(node) == []
+
+
 def test_what_is_removed_is_gone_and_the_rest_stays(node):
     one = node.serve(rule(any_path(), to(V1)), name="app/one:80")
     two = node.serve(rule(any_path(), to(V2)), name="app/two:80")

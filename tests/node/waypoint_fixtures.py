@@ -169,6 +169,7 @@ class WaypointNode:
         self.resources: dict[ResourceName, Json] = {}
         self.ports: dict[str, int] = {}
         self.servers = dict(PORTS)
+        self.ads: AdsThread | None = None
         self._numbers = itertools.count(1)
         self.admit(CLIENT)
 
@@ -185,12 +186,14 @@ class WaypointNode:
             wait_for("an echo server listens", lambda port=port: self.answers(SERVERS, port))
 
     def stop(self) -> None:
-        """End what was started."""
-        self.ads.stop()
+        """End what was started, also when not all of it was."""
+        if self.ads is not None:
+            self.ads.stop()
         for process in self.processes:
             process.kill()
             process.wait()
-        _run("ip", "netns", "del", self.name)
+        if (NETNS / self.name).exists():
+            _run("ip", "netns", "del", self.name)
 
     def start_envoy(self) -> None:
         """Start Envoy and wait until it has asked for its configuration."""

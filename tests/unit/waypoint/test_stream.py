@@ -179,3 +179,20 @@ def test_what_is_no_longer_subscribed_is_no_longer_sent():
 def test_asking_again_for_a_name_sends_it_again():
     book = Playbook() >> {(E, "a"): "1"} >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
     book.ack(E) << None >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+
+
+def test_a_changed_cluster_is_followed_by_its_endpoints():
+    book = Playbook() >> {(C, "a"): "1", (E, "a"): "1"} >> Request(C) << (C, {"a": "1"})
+    book.ack(C) << None >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+    book.ack(E) << None
+    book >> {(C, "a"): "2", (E, "a"): "1"} << (C, {"a": "2"}) << (E, {"a": "1"})
+    book.ack(C) << None
+    assert book.stream.acknowledged == {ResourceName(C, "a")}
+    book.ack(E) << None
+    assert book.stream.acknowledged == {ResourceName(C, "a"), ResourceName(E, "a")}
+
+
+def test_a_cluster_that_changed_while_there_was_no_agent_is_followed_by_its_endpoints():
+    book = Playbook() >> {(C, "a"): "2", (E, "a"): "1", (C, "b"): "1", (E, "b"): "1"}
+    book >> Request(C, initial={"a": "1", "b": "1"}) << (C, {"a": "2"})
+    book >> Request(E, subscribe=("a", "b"), initial={"a": "1", "b": "1"}) << (E, {"a": "1"})
