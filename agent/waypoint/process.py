@@ -18,7 +18,10 @@ RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}
 
 
 def bootstrap(socket: Path, node_id: str) -> Json:
-    """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else."""
+    """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else.
+
+    `node_id` is one Envoy's own: two can be there at once, during an upgrade.
+    """
     agent = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
     ads = {
         "api_type": "DELTA_GRPC",
@@ -27,7 +30,7 @@ def bootstrap(socket: Path, node_id: str) -> Json:
     }
     return {
         "node": {"id": node_id, "cluster": "weft"},
-        "admin": {"address": {"pipe": {"path": str(socket.with_name("waypoint-admin.sock")), "mode": 0o600}}},
+        "admin": {"address": {"pipe": {"path": str(socket.with_name(f"{node_id}-admin.sock")), "mode": 0o600}}},
         "dynamic_resources": {
             "ads_config": ads,
             "cds_config": {"ads": {}, "resource_api_version": "V3"},

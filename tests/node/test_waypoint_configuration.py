@@ -193,12 +193,27 @@ def test_envoy_keeps_serving_without_an_agent_and_is_told_nothing_twice(node):
 
 def test_an_envoy_that_comes_back_is_told_everything(node):
     port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
-    node.restart_envoy()
+    node.kill_envoy()
+    wait_for("it is missed", lambda: not node.ads.server.connected)
+    node.start_envoy("blue")
     wait_for("everything is acknowledged", node.settled)
     wait_for("the listener accepts", lambda: node.answers(WAYPOINT, port))
     assert node.ask(port).pod == "v1"
 
 
+def test_of_two_envoys_one_can_go(node):
+    port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
+    node.start_envoy("green")
+    wait_for("both have everything", lambda: node.admin("/listeners", "green").count("app/one:80") and node.settled())
+    node.add([rule(any_path(), to(V2))], name="app/one:80")
+    publish(node)
+    node.kill_envoy()
+    assert {node.ask(port).pod for _ in range(10)} == {"v2"}
+    node.add([rule(any_path(), to(V1))], name="app/one:80")
+    publish(node)
+    assert {node.ask(port).pod for _ in range(10)} == {"v1"}
+
+
 def test_the_sockets_are_the_agent_s_alone(node):
     assert (node.folder / "xds.sock").stat().st_mode & 0o777 == 0o600
-    assert (node.folder / "waypoint-admin.sock").stat().st_mode & 0o777 == 0o600
+    assert (node.folder / "blue-admin.sock").stat().st_mode & 0o777 == 0o600

@@ -180,8 +180,8 @@ class WaypointNode:
         self.ads = AdsThread(self.folder / "xds.sock")
         for pod, port in PORTS.items():
             self._spawn(sys.executable, "-m", "agent.lab.echo", "--http", str(port), "--tcp", str(port + 100), pod=pod)
-        (self.folder / "waypoint.json").write_text(json.dumps(bootstrap(self.folder / "xds.sock", "test")))
-        self.start_envoy()
+        self.envoy = self.start_envoy("blue")
+        wait_for("Envoy connects", lambda: self.ads.server.connected)
         for port in PORTS.values():
             wait_for("an echo server listens", lambda port=port: self.answers(SERVERS, port))
 
@@ -195,23 +195,24 @@ class WaypointNode:
         if (NETNS / self.name).exists():
             _run("ip", "netns", "del", self.name)
 
-    def start_envoy(self) -> None:
-        """Start Envoy and wait until it has asked for its configuration."""
-        self.envoy = self._spawn(*envoy_command(self.folder / "waypoint.json", 1))
-        wait_for("Envoy connects", lambda: self.ads.server.connected)
+    def start_envoy(self, node_id: str) -> subprocess.Popen[bytes]:
+        """Start an Envoy; it asks for its configuration a moment later."""
+        config = self.folder / f"{node_id}.json"
+        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", node_id)))
+        return self._spawn(*envoy_command(config, 1))
 
-    def restart_envoy(self) -> None:
-        """Kill Envoy and start it anew."""
+    def kill_envoy(self) -> None:
+        """Kill the Envoy that was started first."""
         self.envoy.kill()
         self.envoy.wait()
-        wait_for("Envoy is missed", lambda: not self.ads.server.connected)
-        self.start_envoy()
 
-    def admin(self, path: str) -> str:
-        """What Envoy's admin interface says."""
+    def admin(self, path: str, node_id: str = "blue") -> str:
+        """What an Envoy's admin interface says; nothing before it is there."""
+        if not (self.folder / f"{node_id}-admin.sock").exists():
+            return ""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE)
-            connection.connect(str(self.folder / "waypoint-admin.sock"))
+            connection.connect(str(self.folder / f"{node_id}-admin.sock"))
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
             with connection.makefile("rb") as answer:
                 return answer.read().decode()
