@@ -3,17 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import (
-    CLIENT,
-    STRANGER,
-    WAYPOINT,
-    WaypointNode,
-    any_path,
-    exchange,
-    rule,
-    wait_for,
-    waypoint_node,
-)
+from waypoint_ads import WAYPOINT
+from waypoint_client import exchange
+from waypoint_fixtures import CLIENT, STRANGER, WaypointNode, wait_for, waypoint_node
+from waypoint_rules import any_path, rule
 
 from agent.plan.plan import ResourceName, Xds
 

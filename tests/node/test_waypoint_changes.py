@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import V1, V2, WaypointNode, any_path, changes, exact, prefix, rule, to, waypoint_node
+from waypoint_fixtures import WaypointNode, waypoint_node
+from waypoint_rules import V1, V2, any_path, changes, exact, prefix, rule, to
 
 from agent.model.routes import Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.translate.ir import WeightedBackend

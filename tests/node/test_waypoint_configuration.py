@@ -3,25 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import (
-    STRANGER,
-    V1,
-    V2,
-    WAYPOINT,
-    AdsThread,
-    BackendPort,
-    WaypointNode,
-    any_path,
-    exchange,
-    prefix,
-    rule,
-    to,
-    wait_for,
-    waypoint_node,
-)
+from waypoint_ads import WAYPOINT, AdsThread
+from waypoint_client import exchange
+from waypoint_fixtures import STRANGER, WaypointNode, wait_for, waypoint_node
+from waypoint_rules import V1, V2, any_path, prefix, rule, to
 
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import ResourceName, Xds
+from agent.translate.ir import BackendPort
 
 pytestmark = pytest.mark.node
 BAD = HTTPRouteMatch(path=HTTPPathMatch("RegularExpression", "a("))

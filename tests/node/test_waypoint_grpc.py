@@ -4,18 +4,12 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import (
-    V1_H2C,
-    WAYPOINT,
-    BackendPort,
-    WaypointNode,
-    rule,
-    to,
-    waypoint_node,
-)
+from waypoint_ads import WAYPOINT
+from waypoint_fixtures import WaypointNode, waypoint_node
+from waypoint_rules import V1_H2C, rule, to
 
 from agent.model.routes import GRPCMethodMatch, GRPCRouteMatch, HeaderMatch
-from agent.translate.ir import Rule
+from agent.translate.ir import BackendPort, Rule
 
 pytestmark = pytest.mark.node
 V2_H2C = BackendPort("app", "v2", 80, "h2c")

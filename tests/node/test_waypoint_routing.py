@@ -5,18 +5,8 @@ from collections.abc import Iterator
 from math import log, sqrt
 
 import pytest
-from waypoint_fixtures import (
-    NOBODY,
-    V1,
-    V2,
-    WaypointNode,
-    any_path,
-    exact,
-    prefix,
-    rule,
-    to,
-    waypoint_node,
-)
+from waypoint_fixtures import WaypointNode, waypoint_node
+from waypoint_rules import NOBODY, V1, V2, any_path, exact, prefix, rule, to
 
 from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch, QueryParamMatch
 

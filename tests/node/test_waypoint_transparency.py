@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import V1, V1_H2C, WaypointNode, any_path, rule, to, waypoint_node
+from waypoint_fixtures import WaypointNode, waypoint_node
+from waypoint_rules import V1, V1_H2C, any_path, rule, to
 
 pytestmark = pytest.mark.node
 CURL = ("curl", "-sS", "-m", "5", "-i")

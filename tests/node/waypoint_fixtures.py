@@ -4,7 +4,6 @@ There is no agent: tests hand route sets to the functions that render them and p
 the namespace's loopback, so that a client can be any of them.
 """
 
-import asyncio
 import ctypes
 import http.client
 import itertools
@@ -19,105 +18,29 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waypoint_ads import PATIENCE, WAYPOINT, AdsThread
+from waypoint_client import Answer, exchange
 
-from agent.model.routes import Filter, GRPCRouteMatch, Header, HeaderFilter, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import Json, ResourceName, Xds
-from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, RouteSet, Rule
 from agent.translate.xds.admission import admission, admission_name
 from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
 from agent.waypoint.process import bootstrap, envoy_command
-from agent.waypoint.server import AdsServer
 
 PREFIX = "wefttest-wp-"
 NETNS = Path("/run/netns")
-WAYPOINT = "127.0.0.2"
 CLIENT, STRANGER = "127.0.0.1", "127.0.1.2"
 SERVERS = "127.0.2.1"
-V1, V2, NOBODY = (BackendPort("app", name, 80) for name in ("v1", "v2", "nobody"))
-V1_H2C = BackendPort("app", "v1", 80, "h2c")
 PORTS = {"v1": 9001, "v2": 9002}
 CLONE_NEWNET = 0x40000000
-PATIENCE = 20.0
-
-
-def any_path(**match: Any) -> HTTPRouteMatch:
-    """A match of every path, with further conditions."""
-    return HTTPRouteMatch(**match)
-
-
-def prefix(value: str, **match: Any) -> HTTPRouteMatch:
-    """A match of a path prefix."""
-    return HTTPRouteMatch(path=HTTPPathMatch("PathPrefix", value), **match)
-
-
-def exact(value: str, **match: Any) -> HTTPRouteMatch:
-    """A match of one path."""
-    return HTTPRouteMatch(path=HTTPPathMatch("Exact", value), **match)
-
-
-def to(*backends: BackendPort | None, weights: Iterable[int] = ()) -> tuple[WeightedBackend, ...]:
-    """Backends of a rule, each of weight 1 unless said otherwise."""
-    return tuple(
-        WeightedBackend(item, weight) for item, weight in zip(backends, weights or itertools.repeat(1), strict=False)
-    )
-
-
-def changes(kind: str, **change: Any) -> Filter:
-    """A header modifier: `set` and `add` are mappings, `remove` names."""
-    found = HeaderFilter(
-        set=tuple(Header(*item) for item in change.get("set", {}).items()),
-        add=tuple(Header(*item) for item in change.get("add", {}).items()),
-        remove=tuple(change.get("remove", ())),
-    )
-    if kind == "request":
-        return Filter("RequestHeaderModifier", request_header_modifier=found)
-    return Filter("ResponseHeaderModifier", response_header_modifier=found)
-
-
-def rule(
-    match: HTTPRouteMatch | GRPCRouteMatch,
-    backends: tuple[WeightedBackend, ...] = to(V1),
-    *filters: Filter,
-    **timeouts: int,
-) -> Rule:
-    """A rule with a name that says nothing."""
-    return Rule("app/route/0/0", match, filters, backends, **timeouts)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the client got. `seen` is how the request reached the server, empty when none answered."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    @property
-    def seen(self) -> dict[str, Any]:
-        """The echo server's account of the request."""
-        return dict(json.loads(self.body.splitlines()[0])) if self.body.startswith(b"{") else {}
-
-    @property
-    def pod(self) -> str:
-        """Who answered: a server's name, or the status when it was Envoy."""
-        return str(self.seen.get("pod", self.status))
-
-    def values(self, name: str) -> list[str]:
-        """Every value of a response header."""
-        return [value for key, value in self.headers if key.lower() == name.lower()]
-
-    def sent(self, name: str) -> list[str]:
-        """Every value of a request header, as the server saw it."""
-        return [value for key, value in self.seen["headers"] if key.lower() == name.lower()]
 
 
 def wait_for(what: str, is_so: Callable[[], bool]) -> None:
@@ -126,37 +49,6 @@ def wait_for(what: str, is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(0.01)
-
-
-class AdsThread:
-    """An ADS server in a thread with an event loop of its own, so that tests can be plain functions."""
-
-    def __init__(self, path: Path) -> None:
-        self.server = AdsServer(path, WAYPOINT)
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-        self._thread.start()
-        assert self._started.wait(PATIENCE)
-
-    async def _serve(self) -> None:
-        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        await self.server.start()
-        self._started.set()
-        await self._ended.wait()
-        await self.server.stop()
-
-    def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
-        """As the agent does it."""
-
-        async def publish() -> None:
-            self.server.publish(resources, ports)
-
-        asyncio.run_coroutine_threadsafe(publish(), self._loop).result(PATIENCE)
-
-    def stop(self) -> None:
-        """Hang up and end the thread."""
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
 
 
 class WaypointNode:
@@ -355,23 +247,6 @@ class WaypointNode:
             while not (until and until in answer) and (piece := connection.recv(65536)):
                 answer += piece
             return answer
-
-
-def exchange(
-    connection: http.client.HTTPConnection,
-    path: str = "/",
-    *,
-    method: str = "GET",
-    host: str = "app",
-    headers: Iterable[tuple[str, str]] = (),
-) -> Answer:
-    """Send exactly these headers and a Host, and read the answer."""
-    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-    for name, value in (("Host", host), *headers):
-        connection.putheader(name, value)
-    connection.endheaders()
-    response = connection.getresponse()
-    return Answer(response.status, tuple(response.getheaders()), response.read())
 
 
 def _run(*command: str) -> str:

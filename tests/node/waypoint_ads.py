@@ -1,0 +1,44 @@
+"""The agent's side of xDS for tests that are plain functions."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from agent.plan.plan import Json, ResourceName
+from agent.waypoint.server import AdsServer
+
+PATIENCE = 20.0
+# Where every listener listens.
+WAYPOINT = "127.0.0.2"
+
+
+class AdsThread:
+    """An ADS server in a thread with an event loop of its own, so that tests can be plain functions."""
+
+    def __init__(self, path: Path) -> None:
+        self.server = AdsServer(path, WAYPOINT)
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        assert self._started.wait(PATIENCE)
+
+    async def _serve(self) -> None:
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        await self.server.start()
+        self._started.set()
+        await self._ended.wait()
+        await self.server.stop()
+
+    def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
+        """As the agent does it."""
+
+        async def publish() -> None:
+            self.server.publish(resources, ports)
+
+        asyncio.run_coroutine_threadsafe(publish(), self._loop).result(PATIENCE)
+
+    def stop(self) -> None:
+        """Hang up and end the thread."""
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()

@@ -1,0 +1,51 @@
+"""One HTTP/1.1 request as exactly these headers, and what came back."""
+
+import http.client
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the client got. `seen` is how the request reached the server, empty when none answered."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """The echo server's account of the request."""
+        return dict(json.loads(self.body.splitlines()[0])) if self.body.startswith(b"{") else {}
+
+    @property
+    def pod(self) -> str:
+        """Who answered: a server's name, or the status when it was Envoy."""
+        return str(self.seen.get("pod", self.status))
+
+    def values(self, name: str) -> list[str]:
+        """Every value of a response header."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    def sent(self, name: str) -> list[str]:
+        """Every value of a request header, as the server saw it."""
+        return [value for key, value in self.seen["headers"] if key.lower() == name.lower()]
+
+
+def exchange(
+    connection: http.client.HTTPConnection,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    host: str = "app",
+    headers: Iterable[tuple[str, str]] = (),
+) -> Answer:
+    """Send exactly these headers and a Host, and read the answer."""
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    for name, value in (("Host", host), *headers):
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    return Answer(response.status, tuple(response.getheaders()), response.read())
