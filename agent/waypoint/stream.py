@@ -114,9 +114,9 @@ class Stream:
         return all(name in done or self._is_moot(name) for name in wanted)
 
     def _is_moot(self, name: ResourceName) -> bool:
-        """Whether nobody waits for this: endpoints of a refused cluster, a route table that no listener asks for."""
+        """Whether nobody waits for this: endpoints whose cluster was refused or is not sent, unwanted route tables."""
         if name.kind is Xds.ENDPOINT:
-            return ResourceName(Xds.CLUSTER, name.name) in self.rejected
+            return name.name not in self._of(Xds.CLUSTER) or ResourceName(Xds.CLUSTER, name.name) in self.rejected
         return not self._kinds[name.kind].wants(name.name)
 
     def _is_current(self, name: ResourceName) -> bool:

@@ -196,3 +196,11 @@ def test_a_cluster_that_changed_while_there_was_no_agent_is_followed_by_its_endp
     book = Playbook() >> {(C, "a"): "2", (E, "a"): "1", (C, "b"): "1", (E, "b"): "1"}
     book >> Request(C, initial={"a": "1", "b": "1"}) << (C, {"a": "2"})
     book >> Request(E, subscribe=("a", "b"), initial={"a": "1", "b": "1"}) << (E, {"a": "1"})
+
+
+def test_endpoints_without_a_cluster_hold_nothing_up():
+    book = Playbook() >> {(C, "a"): "1", (E, "a"): "1", (E, "orphan"): "1", (R, "r"): "1"}
+    book >> Request(C) << (C, {"a": "1"})
+    book.ack(C) << None >> Request(R, subscribe=("r",)) << None
+    book >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+    book.ack(E) << (R, {"r": "1"})
