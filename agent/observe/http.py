@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_LIMIT = 8192
 REQUEST_SECONDS = 5.0
+MAX_CONNECTIONS = 64  # at once, so that no peer can use up the agent's descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class HttpServer:
     def __init__(self, routes: Mapping[str, Callable[[], Response]]) -> None:
         self._routes = routes
         self._servers: list[asyncio.Server] = []
+        self._connections = 0
 
     async def start_tcp(self, host: str, port: int) -> int:
         """Listen on an address; returns the port, which is chosen when 0 is given. Raises `OSError`."""
@@ -67,14 +69,24 @@ class HttpServer:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._connections += 1
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_SECONDS)
-            writer.write(self._answer(head).encode())
-            await asyncio.wait_for(writer.drain(), REQUEST_SECONDS)
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._converse(reader, writer)
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass
+            # Not `close`, which waits for ever for a client that does not read.
+            writer.transport.abort()
         finally:
-            writer.close()
+            self._connections -= 1
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(self._answer(head).encode())
+        writer.close()
+        await writer.wait_closed()
 
     def _answer(self, head: bytes) -> Response:
         method, _, rest = head.decode("latin-1").partition("\r\n")[0].partition(" ")

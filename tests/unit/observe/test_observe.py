@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,33 @@ async def test_a_slow_client_is_hung_up_on_and_keeps_nobody_waiting(monkeypatch:
     assert (await talk(port, b"GET /a HTTP/1.1\r\n\r\n")).endswith(b"b")
     assert await asyncio.wait_for(slow.read(), 10) == b""
     writer.close()
+    await server.stop()
+
+
+async def test_a_client_that_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.observe.http.REQUEST_SECONDS", 0.2)
+    server = HttpServer({"/big": lambda: Response.text("x" * 50_000_000)})
+    port = await server.start_tcp("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    writer.write(b"GET /big HTTP/1.1\r\n\r\n")
+    await asyncio.sleep(1)
+    assert len(await asyncio.wait_for(reader.read(), 10)) < 50_000_000
+    writer.close()
+    await server.stop()
+
+
+async def test_no_peer_can_use_up_the_descriptors(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.observe.http.MAX_CONNECTIONS", 3)
+    server = HttpServer(ROUTES)
+    port = await server.start_tcp("127.0.0.1", 0)
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    with suppress(ConnectionResetError):
+        assert await talk(port, b"GET /a HTTP/1.1\r\n\r\n") == b""
+    for _, writer in idle:
+        writer.close()
+        await writer.wait_closed()
+    await asyncio.sleep(0.1)
+    assert (await talk(port, b"GET /a HTTP/1.1\r\n\r\n")).endswith(b"b")
     await server.stop()
 
 
