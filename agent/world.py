@@ -64,9 +64,11 @@ class World:
             return set()
         touched = {("object", *key)}
         before, after = _indices(old), _indices(value)
-        for index in before:
+        for index in before - after:
             self._by[index].discard(key)
-        for index in after:
+            if not self._by[index]:
+                del self._by[index]
+        for index in after - before:
             self._by[index].add(key)
         if value is None:
             del self._values[key]
@@ -112,6 +114,8 @@ def _indices(value: Keyed | None) -> set[ReadKey]:
         return {("slices", value.metadata.namespace, value.service_name)}
     if isinstance(value, PodCgroup):
         return {("cgroup", value.pod_uid)}
+    if isinstance(value, Service):
+        return {("address", address) for address in value.cluster_ips}
     if not isinstance(value, Route):
         return set()
     services = {service for _, _, service in parent_services(value)}
@@ -149,6 +153,10 @@ class View:
     def routes(self, namespace: str, service: str) -> list[AnyRoute]:
         """The Routes of any kind that name a Service as a parent."""
         return [value for value in self._find("routes", namespace, service) if isinstance(value, AnyRoute)]
+
+    def services_at(self, address: str) -> list[Service]:
+        """The Services that claim a cluster IP: one, but for what a directory of manifests can say."""
+        return [value for value in self._find("address", address) if isinstance(value, Service)]
 
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""

@@ -1,5 +1,6 @@
 """Kinds of the core and discovery API groups."""
 
+import ipaddress
 from typing import Annotated
 
 import msgspec
@@ -55,6 +56,14 @@ class Pod(Object, frozen=True):
         return self.status.phase in ("Succeeded", "Failed")
 
 
+def _shortest(address: str) -> str:
+    """An address as others would write it too; what is none stays, for its schema to refuse."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return address
+
+
 class ServicePort(Value, frozen=True):
     """One port of a Service. `target_port` is resolved by EndpointSlices, hence not read."""
 
@@ -97,9 +106,9 @@ class Service(Object, frozen=True):
 
     @property
     def cluster_ips(self) -> tuple[str, ...]:
-        """The virtual addresses; empty for headless, ExternalName and not yet allocated Services."""
+        """The virtual addresses, as they are written shortest; none for headless, ExternalName and new Services."""
         found = self.spec.cluster_ips or ((self.spec.cluster_ip,) if self.spec.cluster_ip else ())
-        return () if self.spec.type == "ExternalName" else tuple(ip for ip in found if ip != "None")
+        return () if self.spec.type == "ExternalName" else tuple(_shortest(ip) for ip in found if ip != "None")
 
 
 class EndpointConditions(Value, frozen=True):

@@ -44,3 +44,9 @@ class Object(Value, frozen=True):
     def key(self) -> Key:
         """The object's identity in the world."""
         return Key(type(self).__name__, self.metadata.namespace, self.metadata.name)
+
+    @property
+    def age(self) -> tuple[bool, str, str, str]:
+        """Sorts the oldest first, then by namespace and name; an object that says no date counts as the youngest."""
+        meta = self.metadata
+        return (not meta.creation_timestamp, meta.creation_timestamp, meta.namespace, meta.name)

@@ -81,7 +81,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
         resources = dict(_resources(view, rules, options))
         parts.resources |= resources
         parts.dependencies[front.name] = frozenset(resources) | {_admission(front.consumer)}
-    for address in front.service.cluster_ips:
+    for address in _own_addresses(view, front.service):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
         parts.frontends[name] = FrontendPlan(
             service=front.service.key,
@@ -90,6 +90,16 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             listener=listener_name,
             on_loss=_on_loss(front.service),
         )
+
+
+def _own_addresses(view: View, service: Service) -> list[str]:
+    """The Service's cluster IPs, without those that an older Service has."""
+    return [address for address in service.cluster_ips if _owner(view, address).key == service.key]
+
+
+def _owner(view: View, address: str) -> Service:
+    """Whose a cluster IP is. An API server never gives one twice; manifests can."""
+    return min(view.services_at(address), key=lambda service: service.age)
 
 
 def _is_used(view: View, front: _Frontend) -> bool:
@@ -146,6 +156,14 @@ def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
         yield f"{key}: spec.sessionAffinity: ClientIP is not implemented yet for enrolled clients"
     if service.spec.internal_traffic_policy == "Local" and not options.node:
         yield f"{key}: spec.internalTrafficPolicy: Local is not used: this node's name is not known"
+    own = _own_addresses(view, service)
+    for address in service.cluster_ips:
+        if address not in own:
+            owner = _owner(view, address)
+            yield f"{key}: spec.clusterIPs: {address} is not used: {owner.key}, which is older, has it"
+    for position, port in enumerate(service.spec.ports):
+        if port.protocol not in Protocol.__members__:
+            yield f"{key}: spec.ports[{position}].protocol: weft leaves {port.protocol[:20]!a} alone"
     text = meta.annotations.get(ON_LOSS)
     if text is not None and text not in tuple(OnLoss):
         yield f"{key}: metadata.annotations[{ON_LOSS}]: {text!r} is neither kernel nor reject; reject is used"

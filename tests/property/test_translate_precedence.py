@@ -13,7 +13,7 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.translate.routes.precedence import age, grpc_specificity, http_specificity
+from agent.translate.routes.precedence import grpc_specificity, http_specificity
 
 TEXT = st.text("ab", min_size=1, max_size=3)
 HEADERS = st.lists(st.builds(HeaderMatch, TEXT, TEXT), max_size=2).map(tuple)
@@ -58,6 +58,6 @@ def test_the_longest_service_then_the_longest_method(one: GRPCRouteMatch, two: G
 @given(st.lists(st.tuples(TEXT, TEXT, STAMPS), unique_by=lambda item: item[:2], min_size=2))
 def test_age_is_a_total_order(names: list[tuple[str, str, str]]) -> None:
     routes = [HTTPRoute(ObjectMeta(name, space, creation_timestamp=stamp)) for name, space, stamp in names]
-    assert len({age(route) for route in routes}) == len(routes)
-    dated = [bool(route.metadata.creation_timestamp) for route in sorted(routes, key=age)]
+    assert len({route.age for route in routes}) == len(routes)
+    dated = [bool(route.metadata.creation_timestamp) for route in sorted(routes, key=lambda route: route.age)]
     assert dated == sorted(dated, reverse=True)

@@ -12,7 +12,6 @@ from agent.model.core import Service, ServicePort
 from agent.model.meta import Key
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, TCPRoute, TLSRoute, UDPRoute
 from agent.translate.ports import PortKind, port_kind
-from agent.translate.routes.precedence import age
 from agent.translate.routes.validate import Checked, check
 from agent.world import View, parent_services
 
@@ -67,7 +66,7 @@ def winners(bound: Iterable[Binding], port: ServicePort, consumer: str, owner: s
     """
     group = consumer or owner
     found = [b for b in bound if b.route.metadata.namespace == group and port in b.won]
-    return sorted(found, key=lambda b: age(b.route))
+    return sorted(found, key=lambda b: b.route.age)
 
 
 def consumers(bound: Iterable[Binding], owner: str) -> list[str]:
@@ -167,4 +166,4 @@ def _beats(rival: AnyRoute, route: AnyRoute) -> bool:
     ranks = RANK.index(type(rival)), RANK.index(type(route))
     if ranks[0] != ranks[1]:
         return ranks[0] < ranks[1]
-    return not isinstance(route, MERGED) and age(rival) < age(route)
+    return not isinstance(route, MERGED) and rival.age < route.age

@@ -15,7 +15,7 @@ from agent.model.routes import (
 from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
-from agent.translate.routes.precedence import age, grpc_specificity, http_specificity
+from agent.translate.routes.precedence import grpc_specificity, http_specificity
 from agent.translate.routes.references import resolve
 from agent.translate.routes.validate import milliseconds
 from agent.world import View
@@ -44,7 +44,7 @@ def _rules(view: View, route: HTTPRoute | GRPCRoute, valid: tuple[int, ...]) -> 
         named = f"{meta.namespace}/{meta.name}/{rule.name or index}"
         matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (_everything(route),)
         for number, match in enumerate(matches):
-            key = (_specificity(match), age(route), index, number)
+            key = (_specificity(match), route.age, index, number)
             yield key, _rule(f"{named}/{number}", match, rule, backends)
 
 

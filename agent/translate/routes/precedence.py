@@ -1,18 +1,11 @@
 """Which of several matches wins (HTTPRouteRule.matches, GRPCRouteRule.matches): the smaller key."""
 
-from agent.model.routes import AnyRoute, GRPCRouteMatch, HTTPRouteMatch
+from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 
 # The API orders Exact before PathPrefix and leaves regular expressions open; they come between the two, longest first.
 _PATH_RANK = {"Exact": 0, "RegularExpression": 1, "PathPrefix": 2}
 
-Age = tuple[bool, str, str, str]
 Specificity = tuple[int, ...]
-
-
-def age(route: AnyRoute) -> Age:
-    """Oldest first, then by namespace and name. A Route that says no date counts as the youngest."""
-    meta = route.metadata
-    return (not meta.creation_timestamp, meta.creation_timestamp, meta.namespace, meta.name)
 
 
 def http_specificity(match: HTTPRouteMatch) -> Specificity:
