@@ -1,10 +1,10 @@
 """Whatever is written, nothing breaks, somebody is told, and the good objects beside it are as without it."""
 
 import pytest
-from hostile import hostile_documents
+from hostile import Hostile, hostile_documents
 
 from agent.model.change import Change, Problem, Upsert
-from agent.model.meta import Key, Object
+from agent.model.meta import Key
 from agent.plan.plan import Fragment
 from agent.sources.decode import decode
 from agent.sources.documents import split
@@ -12,12 +12,13 @@ from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
 from agent.world import World
 
+ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute")
 GOOD = """
 {apiVersion: v1, kind: Namespace, metadata: {name: app, labels: {weft.dev/mode: l7}}}
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: good, namespace: app}
+metadata: {name: good, namespace: app, creationTimestamp: '2026-01-01T00:00:00Z'}
 spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}
 ---
 apiVersion: discovery.k8s.io/v1
@@ -33,8 +34,7 @@ metadata: {name: good, namespace: app}
 spec:
   parentRefs: [{group: "", kind: Service, name: good}]
   rules: [{backendRefs: [{name: good, port: 80}]}]
-"""
-WEB = """
+---
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: app}
@@ -66,47 +66,48 @@ def good_units(translator: Translator) -> dict[Unit, Fragment]:
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[Unit, Fragment]:
     translator = Translator(World(), Options("here"))
-    translator.update(read(GOOD + "---\n" + WEB)[0])
+    translator.update(read(GOOD)[0])
     return good_units(translator)
 
 
-def told(translator: Translator, key: Key) -> int:
-    """How many parents of a Route are told that something is not accepted, resolved or valid."""
-    statuses = [item.statuses.get(key, ()) for item in translator.fragments.values()]
-    return sum(
-        any((c.type == "PartiallyInvalid") == c.status for c in parent.conditions) for s in statuses for parent in s
-    )
+def records(translator: Translator, problems: list[Problem], key: Key) -> list[str]:
+    """What users are told of an object: problems, notices, and false conditions, one a parent."""
+    conditions = [
+        f"{key}: {[c for c in parent.conditions if (c.type == 'PartiallyInvalid') == c.status]}"
+        for item in translator.fragments.values()
+        for parent in item.statuses.get(key, ())
+        if any((c.type == "PartiallyInvalid") == c.status for c in parent.conditions)
+    ]
+    notices = [notice for item in translator.fragments.values() for notice in item.notices]
+    return [str(problem) for problem in problems] + notices + conditions
+
+
+DOCUMENTS = list(hostile_documents())
 
 
 def test_there_are_enough():
-    assert len(hostile_documents()) >= 500
+    assert sum(not document.harmless for document in DOCUMENTS) >= 500
 
 
-def test_hostile_objects_hurt_nobody(undisturbed):
-    problems_seen = conditions_seen = 0
-    for text, is_json in hostile_documents():
-        translator = Translator(World(), Options("here"))
-        translator.update(read(GOOD + "---\n" + WEB)[0])
-        changes, problems = read(text, is_json)
-        translator.update(changes)
-        assert len(problems) <= 1, (text[:300], problems)
-        problems_seen += len(problems)
-        for change in changes:
-            assert isinstance(change, Upsert)
-            assert isinstance(change.value, Object)
-            conditions_seen += told(translator, change.value.key)
-        for problem in problems:
-            assert problem.subject
-            assert problem.field
-            assert "\n" not in problem.subject
-        touched = {change.value.key for change in changes if isinstance(change, Upsert)}
-        if not any(key.kind in ("EndpointSlice", "Namespace", "Pod") or "Route" in key.kind for key in touched):
-            assert good_units(translator) == undisturbed, text[:300]
-        good = {unit: item for unit, item in good_units(translator).items() if unit.key.name == "good"}
-        if Key("Namespace", "", "app") not in touched:
-            assert good == {unit: item for unit, item in undisturbed.items() if unit.key.name == "good"}, text[:300]
-    assert problems_seen > 400
-    assert conditions_seen > 20
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.what)
+def test_a_hostile_object_is_told_of_once_and_hurts_nobody(document: Hostile, undisturbed: dict[Unit, Fragment]):
+    translator = Translator(World(), Options("here"))
+    translator.update(read(GOOD)[0])
+    changes, problems = read(document.text, document.is_json)
+    translator.update(changes)
+    keys = [change.value.key for change in changes if isinstance(change, Upsert)]
+    found = records(translator, problems, keys[0] if keys else Key("", "", ""))
+    assert len(found) == (0 if document.harmless else 1), found
+    for problem in problems:
+        assert problem.subject
+        assert problem.field
+        assert "\n" not in problem.subject
+    # A Route that is accepted in part is a Route of `web`; nobody else may notice.
+    served = any(key.kind in ROUTES and not problems for key in keys)
+    names = ("good",) if served else ("good", "web")
+    assert {unit: item for unit, item in good_units(translator).items() if unit.key.name in names} == {
+        unit: item for unit, item in undisturbed.items() if unit.key.name in names
+    }
 
 
 def test_a_service_s_backends_may_point_at_each_other():
@@ -123,9 +124,8 @@ spec:
         for a, b in (("good", "web"), ("web", "good"))
     )
     translator = Translator(World(), Options("here"))
-    changes, problems = read(GOOD + "---\n" + WEB + "\n---" + routes)
+    changes, problems = read(GOOD + "---" + routes)
     translator.update(changes)
-    assert not problems
     keys = [Key("HTTPRoute", "app", name) for name in ("good", "web")]
-    assert [told(translator, key) for key in keys] == [0, 0]
+    assert [records(translator, problems, key) for key in keys] == [[], []]
     assert all(any(item.statuses.get(key) for item in translator.fragments.values()) for key in keys)
