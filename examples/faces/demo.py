@@ -175,6 +175,7 @@ def main(chapters: Sequence = STORY) -> int:
     """Tell the story; 1 when it goes wrong. The lab is removed in any case."""
     began = time.monotonic()
     try:
+        weft("lab", "down", "--name", LAB, shown=False)  # what a run that was killed has left
         lab("up", str(HERE / "faces.yaml"))
         for chapter in chapters:
             chapter()
