@@ -178,7 +178,7 @@ class WaypointNode:
         """Whether somebody listens there."""
         try:
             self.dial(address, port).close()
-        except ConnectionRefusedError:
+        except ConnectionError:  # refused, or reset: the listener closed with the connection in its queue
             return False
         return True
 
