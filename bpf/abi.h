@@ -14,6 +14,7 @@
 #define WEFT_SERVICES	65536
 #define WEFT_SLOTS	262144
 #define WEFT_UDP_PEERS	65536
+#define WEFT_AFFINITY	65536
 #define WEFT_MAX_LEVELS 8
 
 /* Values of struct weft_pod.mode; anything deeper than L4 reads the second word. */
@@ -128,6 +129,32 @@ struct weft_udp_peer {
 	u16 port;
 	u16 spare[3];
 	u64 reserved;
+};
+
+/* Frozen: sockets outlive upgrades. */
+struct weft_udp_target {
+	u64 cookie;
+	struct weft_address original;
+	u16 port;
+	u16 spare[3];
+};
+
+/* Frozen: clients outlive upgrades. `client` is the pod's cgroup id, `family` 4 or 6. */
+struct weft_affinity_key {
+	u64 service_id;
+	u64 client;
+	u16 port;
+	u8 protocol;
+	u8 family;
+	u32 spare;
+};
+
+/* Frozen, as above. `used` is a clock reading in ns. */
+struct weft_backend {
+	struct weft_address address;
+	u16 port;
+	u16 spare[3];
+	u64 used;
 };
 
 #endif

@@ -8,10 +8,13 @@
 
 #include "maps.h"
 
+/* `udp_socket` is the cookie of a UDP socket, else 0. */
 struct client {
 	u64 namespace_id;
 	u32 mode;
 	u32 flags;
+	u64 cgroup_id;
+	u64 udp_socket;
 };
 
 /* The configuration in force; NULL never happens, but the verifier cannot know. */
@@ -31,6 +34,7 @@ static __always_inline bool copy_pod(struct weft_pod *row, u64 cgroup_id, struct
 	client->namespace_id = READ_ONCE(row->namespace_id);
 	client->mode = READ_ONCE(row->mode);
 	client->flags = READ_ONCE(row->flags);
+	client->cgroup_id = cgroup_id;
 	return READ_ONCE(row->cgroup_id) == cgroup_id;
 }
 

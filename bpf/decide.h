@@ -4,9 +4,11 @@
 #ifndef WEFT_DECIDE_H
 #define WEFT_DECIDE_H
 
+#include "address.h"
 #include "client.h"
 #include "lookup.h"
 #include "select.h"
+#include "sticky.h"
 
 enum outcome {
 	OUTCOME_PASS,	 /* leave the destination as it is */
@@ -23,22 +25,6 @@ struct choice {
 	u64 client;
 };
 
-static __always_inline bool same_address(const struct weft_address *a, const struct weft_address *b)
-{
-	return a->part[0] == b->part[0] && a->part[1] == b->part[1] && a->part[2] == b->part[2] &&
-	       a->part[3] == b->part[3];
-}
-
-static __always_inline bool is_unspecified(const struct weft_address *address)
-{
-	return !(address->part[0] | address->part[1] | address->part[2] | address->part[3]);
-}
-
-static __always_inline bool is_ipv4(const struct weft_address *address)
-{
-	return !address->part[0] && !address->part[1] && address->part[2] == bpf_htonl(0xffff);
-}
-
 static __always_inline bool is_waypoint(const struct weft_config *config,
 					const struct weft_address *address)
 {
@@ -54,13 +40,10 @@ static __always_inline enum outcome end(struct choice *choice, u32 reason, enum 
 	return outcome;
 }
 
-static __always_inline enum outcome forward(u32 base, u32 columns, bool ipv4, struct choice *choice)
+static __always_inline enum outcome draw(u32 base, u32 columns, bool ipv4, struct choice *choice)
 {
-	struct weft_slot *slot;
+	struct weft_slot *slot = pick(base, columns);
 
-	if (!columns)
-		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
-	slot = pick(base, columns);
 	if (!slot)
 		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
 	if (slot->reject)
@@ -71,6 +54,32 @@ static __always_inline enum outcome forward(u32 base, u32 columns, bool ipv4, st
 	choice->address = slot->address;
 	choice->port = slot->port;
 	return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
+}
+
+static __always_inline enum outcome forward(u64 word, struct sticky *sticky, bool ipv4,
+					    struct choice *choice)
+{
+	u32 base = word;
+	u32 columns = (word >> 32) & 0xffffff;
+	struct weft_backend backend = {};
+	enum outcome outcome;
+
+	if (!columns)
+		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
+	if (kept_by_socket(sticky, base, columns, &backend) ||
+	    kept_by_pod(sticky, base, columns, &backend)) {
+		choice->address = backend.address;
+		choice->port = backend.port;
+		return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
+	}
+	outcome = draw(base, columns, ipv4, choice);
+	if (outcome == OUTCOME_REWRITE) {
+		backend.address = choice->address;
+		backend.port = choice->port;
+		keep_by_pod(sticky, &backend);
+		keep_by_socket(sticky, &backend);
+	}
+	return outcome;
 }
 
 static __always_inline enum outcome to_waypoint(const struct weft_config *config,
@@ -91,11 +100,13 @@ static __always_inline enum outcome refuse(u32 reason, struct choice *choice)
 }
 
 static __always_inline enum outcome follow_word(const struct weft_config *config, u32 index,
-						bool deep, const struct weft_frontend *key,
+						const struct client *client,
+						const struct weft_frontend *key,
 						struct choice *choice)
 {
-	u64 *row = word_row(2 * index + deep);
+	u64 *row = word_row(2 * index + (client->mode != WEFT_MODE_L4));
 	struct weft_service *service = service_row(index);
+	struct sticky sticky = {};
 	bool ipv4 = is_ipv4(&key->address);
 	u64 word;
 
@@ -105,7 +116,8 @@ static __always_inline enum outcome follow_word(const struct weft_config *config
 	choice->service_id = service->service_id;
 	switch (word >> 56) {
 	case WEFT_ACTION_FORWARD:
-		return forward(word, (word >> 32) & 0xffffff, ipv4, choice);
+		stick(&sticky, client, key, service);
+		return forward(word, &sticky, ipv4, choice);
 	case WEFT_ACTION_WAYPOINT:
 		return to_waypoint(config, service, key->protocol == IPPROTO_TCP, ipv4, choice);
 	case WEFT_ACTION_REJECT:
@@ -123,11 +135,15 @@ static __always_inline enum outcome decide_unknown(const struct weft_config *con
 	return end(choice, WEFT_UNKNOWN_POD, OUTCOME_PASS);
 }
 
-/* `key` is the destination; its namespace is filled in here. Nobody dials the waypoint itself. */
-static __always_inline enum outcome decide(struct weft_frontend *key, struct choice *choice)
+/*
+ * `key` is the destination; its namespace is filled in here. `udp_socket` is the cookie of a UDP
+ * socket, else 0. Nobody dials the waypoint itself.
+ */
+static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_socket,
+					   struct choice *choice)
 {
 	struct weft_config *config = current_config();
-	struct client client = {};
+	struct client client = {.udp_socket = udp_socket};
 	u32 index = WEFT_NO_INDEX;
 
 	if (!config)
@@ -148,7 +164,7 @@ static __always_inline enum outcome decide(struct weft_frontend *key, struct cho
 		index = find_frontend(key);
 	if (index == WEFT_NO_INDEX)
 		return end(choice, WEFT_NO_FRONTEND, OUTCOME_PASS);
-	return follow_word(config, index, client.mode != WEFT_MODE_L4, key, choice);
+	return follow_word(config, index, &client, key, choice);
 }
 
 #endif

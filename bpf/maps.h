@@ -24,6 +24,10 @@ WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASONS, 0);
 BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_peers", struct weft_udp_flow, struct weft_udp_peer,
 	    weft_udp_peers, WEFT_UDP_PEERS, 0);
+BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_choices", struct weft_udp_target,
+	    struct weft_backend, weft_udp_choices, WEFT_UDP_PEERS, 0);
+BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_affinity", struct weft_affinity_key,
+	    struct weft_backend, weft_affinity, WEFT_AFFINITY, 0);
 BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_sockets", int, struct weft_socket, weft_sockets, 0,
 	    BPF_F_NO_PREALLOC);
 
@@ -73,6 +77,28 @@ static __always_inline struct weft_udp_peer *udp_peer_row(struct weft_udp_flow *
 static __always_inline int udp_peer_write(struct weft_udp_flow *flow, struct weft_udp_peer *peer)
 {
 	return weft_udp_peers.update(flow, peer);
+}
+
+static __always_inline struct weft_backend *udp_choice_row(struct weft_udp_target *target)
+{
+	return weft_udp_choices.lookup(target);
+}
+
+static __always_inline int udp_choice_write(struct weft_udp_target *target,
+					    struct weft_backend *backend)
+{
+	return weft_udp_choices.update(target, backend);
+}
+
+static __always_inline struct weft_backend *affinity_row(struct weft_affinity_key *key)
+{
+	return weft_affinity.lookup(key);
+}
+
+static __always_inline int affinity_write(struct weft_affinity_key *key,
+					  struct weft_backend *backend)
+{
+	return weft_affinity.update(key, backend);
 }
 
 /* sk_storage in cgroup socket-address and sock_ops programs: kernel 5.8. */

@@ -34,16 +34,23 @@ static __always_inline void forget(void *sk)
 		socket_row_drop(sk);
 }
 
-/* For unconnected UDP: replies are known by the socket and the backend. */
+/*
+ * For unconnected UDP: replies are known by the socket and the backend. To look first is cheaper
+ * than to write with each datagram.
+ */
 static __always_inline void remember_peer(u64 cookie, const struct weft_frontend *key,
 					  const struct choice *choice)
 {
 	struct weft_udp_flow flow = {};
 	struct weft_udp_peer peer = {};
+	struct weft_udp_peer *row;
 
 	flow.cookie = cookie;
 	flow.backend = choice->address;
 	flow.port = choice->port;
+	row = udp_peer_row(&flow);
+	if (row && row->port == key->port && same_address(&row->original, &key->address))
+		return;
 	peer.original = key->address;
 	peer.port = key->port;
 	if (udp_peer_write(&flow, &peer))

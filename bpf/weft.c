@@ -5,10 +5,12 @@
  */
 #include "abi.h"
 #include "compat.h"
+#include "address.h"
 #include "maps.h"
 #include "client.h"
 #include "lookup.h"
 #include "select.h"
+#include "sticky.h"
 #include "decide.h"
 #include "socket.h"
 
@@ -61,10 +63,16 @@ static __always_inline int verdict(enum outcome outcome)
 	return outcome == OUTCOME_PASS || outcome == OUTCOME_REWRITE;
 }
 
+/* 0 for a socket that is not UDP. */
+static __always_inline u64 udp_socket(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_UDP ? bpf_get_socket_cookie(ctx) : 0;
+}
+
 static __always_inline enum outcome connect(struct bpf_sock_addr *ctx, struct weft_frontend *key,
 					    struct choice *choice)
 {
-	enum outcome outcome = decide(key, choice);
+	enum outcome outcome = decide(key, udp_socket(ctx), choice);
 
 	count(choice->reason);
 	if (outcome == OUTCOME_REWRITE)
@@ -77,15 +85,16 @@ static __always_inline enum outcome connect(struct bpf_sock_addr *ctx, struct we
 static __always_inline enum outcome send(struct bpf_sock_addr *ctx, struct weft_frontend *key,
 					 struct choice *choice)
 {
+	u64 cookie = udp_socket(ctx);
 	enum outcome outcome;
 
 	/* A connected v4-mapped socket gets here with each datagram: connect has decided. */
 	if (connected_row(ctx->sk, key))
 		return OUTCOME_PASS;
-	outcome = decide(key, choice);
+	outcome = decide(key, cookie, choice);
 	count(choice->reason);
 	if (outcome == OUTCOME_REWRITE)
-		remember_peer(bpf_get_socket_cookie(ctx), key, choice);
+		remember_peer(cookie, key, choice);
 	return outcome;
 }
 

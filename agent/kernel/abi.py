@@ -12,14 +12,17 @@ from typing import Generic, TypeVar
 
 from agent.plan.tables import (
     Action,
+    AffinityKey,
     Config,
     FrontendKey,
+    Kept,
     Mode,
     PodFlag,
     PodRow,
     Protocol,
     ServiceRow,
     Slot,
+    UdpTarget,
     UnknownPodPolicy,
     Word,
 )
@@ -37,6 +40,9 @@ SLOT = struct.Struct("=16sHHIQ")
 SOCKET = struct.Struct("=16s16sHH4xQQ16x")
 UDP_FLOW = struct.Struct("=Q16sH6x")
 UDP_PEER = struct.Struct("=16sH6x8x")
+UDP_TARGET = struct.Struct("=Q16sH6x")
+AFFINITY = struct.Struct("=QQHBB4x")
+BACKEND = struct.Struct("=16sH6xQ")
 
 PODS = 4096
 FRONTENDS = 65536
@@ -44,6 +50,7 @@ WORDS = 2 * FRONTENDS
 SERVICES = 65536
 SLOTS = 262144
 UDP_PEERS = 65536
+AFFINITIES = 65536
 MAX_LEVELS = 8
 
 _FRONTEND_WORDS = struct.Struct("=4Q")
@@ -76,6 +83,8 @@ TABLES = (
 )
 SOCKET_MAPS = (
     Layout("weft_udp_peers", UDP_FLOW, UDP_PEER, UDP_PEERS),
+    Layout("weft_udp_choices", UDP_TARGET, BACKEND, UDP_PEERS),
+    Layout("weft_affinity", AFFINITY, BACKEND, AFFINITIES),
     Layout("weft_sockets", U32, SOCKET, 0),
 )
 LAYOUT_HASH = hashlib.sha256("\n".join(map(str, TABLES)).encode()).hexdigest()[:16]
@@ -181,6 +190,32 @@ def decode_slot(row: bytes) -> Slot:
     return Slot(address, port, bool(reject), alias, threshold)
 
 
+def encode_udp_target(key: UdpTarget) -> bytes:
+    """A key of `weft_udp_choices`."""
+    return UDP_TARGET.pack(key.cookie, key.address, key.port)
+
+
+def encode_affinity_key(key: AffinityKey) -> bytes:
+    """A key of `weft_affinity`."""
+    return AFFINITY.pack(key.service_id, key.cgroup_id, key.port, key.protocol, key.family)
+
+
+def decode_affinity_key(row: bytes) -> AffinityKey:
+    """The inverse of `encode_affinity_key`."""
+    service_id, cgroup_id, port, protocol, family = AFFINITY.unpack(row)
+    return AffinityKey(service_id, cgroup_id, port, Protocol(protocol), family)
+
+
+def encode_kept(_key: object, row: Kept) -> bytes:
+    """A row of `weft_udp_choices` or `weft_affinity`."""
+    return BACKEND.pack(row.address, row.port, row.used)
+
+
+def decode_kept(row: bytes) -> Kept:
+    """The inverse of `encode_kept`."""
+    return Kept(*BACKEND.unpack(row))
+
+
 def _encode_number(number: int) -> bytes:
     return U32.pack(number)
 
@@ -200,3 +235,13 @@ SERVICE_CODEC: Codec[int, ServiceRow] = Codec(
     LAYOUTS["weft_services"], _encode_number, _decode_number, encode_service, decode_service
 )
 SLOT_CODEC: Codec[int, Slot] = Codec(LAYOUTS["weft_slots"], _encode_number, _decode_number, encode_slot, decode_slot)
+UDP_CHOICE_CODEC: Codec[UdpTarget, Kept] = Codec(
+    LAYOUTS["weft_udp_choices"],
+    encode_udp_target,
+    lambda row: UdpTarget(*UDP_TARGET.unpack(row)),
+    encode_kept,
+    decode_kept,
+)
+AFFINITY_CODEC: Codec[AffinityKey, Kept] = Codec(
+    LAYOUTS["weft_affinity"], encode_affinity_key, decode_affinity_key, encode_kept, decode_kept
+)

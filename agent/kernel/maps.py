@@ -10,7 +10,19 @@ from typing import Generic, TypeVar
 from agent.kernel import abi, libbpf
 from agent.kernel.abi import Codec, Layout
 from agent.kernel.programs import Pins
-from agent.plan.tables import Action, Config, FrontendKey, PodRow, Reason, ServiceRow, Slot, Word
+from agent.plan.tables import (
+    Action,
+    AffinityKey,
+    Config,
+    FrontendKey,
+    Kept,
+    PodRow,
+    Reason,
+    ServiceRow,
+    Slot,
+    UdpTarget,
+    Word,
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,8 +31,22 @@ _CHUNK = 4096
 _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 
 
+_DECIDING = (
+    *("weft_config", "weft_pods", "weft_frontends", "weft_words", "weft_services", "weft_slots"),
+    *("weft_udp_choices", "weft_affinity"),
+)
+
+
 def _split(rows: bytes, size: int) -> Iterator[bytes]:
     return (rows[at : at + size] for at in range(0, len(rows), size))
+
+
+def _rows(fd: int, layout: Layout) -> Iterator[tuple[bytes, bytes]]:
+    """Every row that is not all zero, by batches; a row that moves meanwhile can be missed."""
+    for keys, values in libbpf.lookup_batches(fd, layout.key.size, layout.value.size, _CHUNK):
+        if values.strip(b"\0"):
+            pairs = zip(_split(keys, layout.key.size), _split(values, layout.value.size), strict=True)
+            yield from ((key, value) for key, value in pairs if any(value))
 
 
 class HashTable(Generic[K, V]):
@@ -139,14 +165,16 @@ class PinnedKernel:
 
     def __init__(self, pins: Path) -> None:
         with ExitStack() as opened:
-            fds = {layout.name: _open(pins, layout, opened) for layout in abi.TABLES}
+            fds = {name: _open(pins, layout, opened) for name, layout in abi.LAYOUTS.items()}
             self.pods: HashTable[int, PodRow] = HashTable(fds["weft_pods"], abi.POD_CODEC)
             self.frontends: HashTable[FrontendKey, int] = HashTable(fds["weft_frontends"], abi.FRONTEND_CODEC)
             self.words = WordTable(fds["weft_words"])
             self.services: ArrayTable[ServiceRow] = ArrayTable(fds["weft_services"], abi.SERVICE_CODEC)
             self.slots: ArrayTable[Slot] = ArrayTable(fds["weft_slots"], abi.SLOT_CODEC)
+            self.udp_choices: HashTable[UdpTarget, Kept] = HashTable(fds["weft_udp_choices"], abi.UDP_CHOICE_CODEC)
+            self.affinity: HashTable[AffinityKey, Kept] = HashTable(fds["weft_affinity"], abi.AFFINITY_CODEC)
             self._config = ConfigRows(fds["weft_config"])
-            self._counters = fds["weft_counters"]
+            self._fds = fds
             self._cpus = _possible_cpus()
             self._open = opened.pop_all()
 
@@ -161,8 +189,12 @@ class PinnedKernel:
     def counters(self) -> dict[Reason, int]:
         """Decisions so far by reason, summed over CPUs."""
         size = 8 * self._cpus
-        rows = {reason: libbpf.lookup(self._counters, abi.U32.pack(reason), size) for reason in Reason}
+        rows = {reason: libbpf.lookup(self._fds["weft_counters"], abi.U32.pack(reason), size) for reason in Reason}
         return {reason: sum(memoryview(row).cast("Q")) for reason, row in rows.items()}
+
+    def encoded(self) -> dict[str, dict[bytes, bytes]]:
+        """Every table as the bytes that the kernel reads, for `oracle.decide`; rows of zeros are left out."""
+        return {name: dict(_rows(self._fds[name], abi.LAYOUTS[name])) for name in _DECIDING}
 
     def close(self) -> None:
         """Give the descriptors back."""

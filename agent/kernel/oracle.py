@@ -12,14 +12,18 @@ from agent.plan.tables import (
     ANY_NAMESPACE,
     UNSPECIFIED,
     Action,
+    AffinityKey,
     Config,
     FrontendKey,
+    Kept,
     Mode,
     PodFlag,
     PodRow,
     Protocol,
     Reason,
+    ServiceRow,
     Slot,
+    UdpTarget,
     UnknownPodPolicy,
 )
 
@@ -28,6 +32,7 @@ Candidate = tuple[bytes, int]
 
 _ONE = Fraction(1)
 _WHOLE = 1 << 32
+_NS_PER_SECOND = 10**9
 _ZERO_WORD = bytes(8)
 _IPV4_PREFIX = bytes(10) + b"\xff\xff"
 
@@ -58,27 +63,45 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """What decides beside the destination: a UDP socket's cookie (0: none or another protocol), and the time.
+
+    The time is CLOCK_MONOTONIC in ns, as `bpf_ktime_get_ns` has it.
+    """
+
+    cookie: int = 0
+    now: int = 0
+
+
+NOBODY = Asking()
+
+
+@dataclass(frozen=True, slots=True)
 class _Question:
     tables: Tables
     config: Config
     address: bytes
     port: int
     protocol: Protocol
+    asking: Asking
 
     @property
     def is_ipv4(self) -> bool:
         return self.address.startswith(_IPV4_PREFIX)
 
 
-def decide(tables: Tables, cgroup_ids: Sequence[int], address: bytes, port: int, protocol: int) -> Verdict:
+def decide(
+    tables: Tables, cgroup_ids: Sequence[int], address: bytes, port: int, protocol: int, asking: Asking = NOBODY
+) -> Verdict:
     """What happens to a connection or datagram of a client whose cgroup at level n is `cgroup_ids[n]`.
 
-    `address` is 16 bytes; `tables` are the encoded rows by map name, where an array's absent row is all zero.
+    `address` is 16 bytes; `tables` are the encoded rows by map name, where an array's absent row is all zero. Without
+    the tables of kept backends, none is kept.
     """
     if protocol not in (Protocol.TCP, Protocol.UDP):
         return _always(Reason.PASSED)
     config = _config(tables)
-    question = _Question(tables, config, address, port, Protocol(protocol))
+    question = _Question(tables, config, address, port, Protocol(protocol), asking)
     if address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6):
         return _always(Reason.WAYPOINT_DIALLED)
     client = _client(tables, cgroup_ids[config.first_level : config.last_level + 1][: abi.MAX_LEVELS])
@@ -88,7 +111,7 @@ def decide(tables: Tables, cgroup_ids: Sequence[int], address: bytes, port: int,
     if client.mode == Mode.NONE:
         return _always(Reason.NOT_ENROLLED)
     index = _frontend(question, client)
-    return _always(Reason.NO_FRONTEND) if index is None else _follow_word(question, index, client.mode)
+    return _always(Reason.NO_FRONTEND) if index is None else _follow_word(question, index, client)
 
 
 def _always(reason: Reason, target: Candidate | None = None) -> Verdict:
@@ -100,17 +123,27 @@ def _config(tables: Tables) -> Config:
     return max(map(abi.decode_config, rows), key=lambda found: found[0])[1]
 
 
-def _client(tables: Tables, cgroup_ids: Sequence[int]) -> PodRow | None:
+@dataclass(frozen=True, slots=True)
+class _Client:
+    cgroup_id: int
+    pod: PodRow
+
+    @property
+    def mode(self) -> Mode:
+        return self.pod.mode
+
+
+def _client(tables: Tables, cgroup_ids: Sequence[int]) -> _Client | None:
     for cgroup_id in cgroup_ids:
         key = abi.U64.pack(cgroup_id)
         row = tables["weft_pods"].get(key)
         if row is not None and row.endswith(key):
-            return abi.decode_pod(row)
+            return _Client(cgroup_id, abi.decode_pod(row))
     return None
 
 
-def _frontend(question: _Question, client: PodRow) -> int | None:
-    own = (client.namespace_id,) if PodFlag.CONSUMER_ROUTES in client.flags else ()
+def _frontend(question: _Question, client: _Client) -> int | None:
+    own = (client.pod.namespace_id,) if PodFlag.CONSUMER_ROUTES in client.pod.flags else ()
     for namespace_id in (*own, ANY_NAMESPACE):
         key = FrontendKey(namespace_id, question.address, question.port, question.protocol)
         encoded = abi.encode_frontend_key(key)
@@ -120,23 +153,52 @@ def _frontend(question: _Question, client: PodRow) -> int | None:
     return None
 
 
-def _follow_word(question: _Question, index: int, mode: Mode) -> Verdict:
+def _follow_word(question: _Question, index: int, client: _Client) -> Verdict:
     if 2 * index >= abi.WORDS or index >= abi.SERVICES:
         return _always(Reason.NO_FRONTEND)
-    number = abi.U32.pack(2 * index + (mode != Mode.L4))
+    number = abi.U32.pack(2 * index + (client.mode != Mode.L4))
     word = abi.unpack_word(abi.U64.unpack(question.tables["weft_words"].get(number, _ZERO_WORD))[0])
     if word.action == Action.FORWARD:
-        return _forward(question, word.base, word.count)
+        kept = _kept(question, _service(question, index), client, range(word.base, word.base + word.count))
+        return _always(Reason.FORWARDED, kept) if kept else _forward(question, word.base, word.count)
     if word.action == Action.WAYPOINT:
-        return _to_waypoint(question, index)
+        return _to_waypoint(question, _service(question, index).waypoint_port)
     if word.action == Action.REJECT:
         return _always(Reason(word.base) if word.base < len(Reason) else Reason.NO_BACKEND)
     return _always(Reason.PASSED)
 
 
-def _to_waypoint(question: _Question, index: int) -> Verdict:
-    row = question.tables["weft_services"].get(abi.U32.pack(index), bytes(abi.SERVICE.size))
-    port = abi.decode_service(row).waypoint_port
+def _service(question: _Question, index: int) -> ServiceRow:
+    return abi.decode_service(question.tables["weft_services"].get(abi.U32.pack(index), bytes(abi.SERVICE.size)))
+
+
+def _kept(question: _Question, service: ServiceRow, client: _Client, columns: range) -> Candidate | None:
+    """The backend of an earlier choice, by this socket or else by this pod, while the array has it (bpf/sticky.h)."""
+    slots = [_slot(question.tables, number) for number in columns]
+    there = {(slot.address, slot.port) for slot in slots if not slot.reject}
+    for kept in (_kept_by_socket(question), _kept_by_pod(question, service, client)):
+        if kept and (kept.address, kept.port) in there:
+            return kept.address, kept.port
+    return None
+
+
+def _kept_by_socket(question: _Question) -> Kept | None:
+    key = UdpTarget(question.asking.cookie, question.address, question.port)
+    row = question.tables.get("weft_udp_choices", {}).get(abi.encode_udp_target(key))
+    return abi.decode_kept(row) if row and key.cookie else None
+
+
+def _kept_by_pod(question: _Question, service: ServiceRow, client: _Client) -> Kept | None:
+    family = 4 if question.is_ipv4 else 6
+    key = AffinityKey(service.service_id, client.cgroup_id, question.port, question.protocol, family)
+    row = question.tables.get("weft_affinity", {}).get(abi.encode_affinity_key(key))
+    if row is None or not service.affinity_seconds:
+        return None
+    kept = abi.decode_kept(row)
+    return kept if question.asking.now - kept.used <= service.affinity_seconds * _NS_PER_SECOND else None
+
+
+def _to_waypoint(question: _Question, port: int) -> Verdict:
     address = question.config.waypoint4 if question.is_ipv4 else question.config.waypoint6
     if question.protocol != Protocol.TCP or not port or address == UNSPECIFIED:
         return _always(Reason.WAYPOINT_LOST)

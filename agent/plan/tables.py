@@ -122,6 +122,7 @@ class ServiceRow:
 class Slot:
     """`weft_slots`: one column of an alias table (Walker 1977).
 
+    An array is sorted by address and port, refusing columns last: the kernel looks backends up in it by halving.
     A draw that lands in this column stays here when its fraction (32 bits) is below `threshold`, otherwise it goes to
     column `alias` of the same array. `threshold` is out of 2**32; a column that keeps everything aliases itself.
     """
@@ -131,6 +132,35 @@ class Slot:
     reject: bool
     alias: int
     threshold: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class UdpTarget:
+    """`weft_udp_choices`: a UDP socket's cookie and a frontend's address and port → `Kept`."""
+
+    cookie: int
+    address: bytes
+    port: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AffinityKey:
+    """`weft_affinity`: a pod (its cgroup id) as a client of a Service's port → `Kept`. `family` is 4 or 6."""
+
+    service_id: int
+    cgroup_id: int
+    port: int
+    protocol: Protocol
+    family: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Kept:
+    """The backend that was chosen, and for affinity when it was last used: CLOCK_MONOTONIC in ns."""
+
+    address: bytes
+    port: int
+    used: int = 0
 
 
 @dataclass(frozen=True, slots=True)

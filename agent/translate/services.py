@@ -33,6 +33,7 @@ class _Parts:
     frontends: dict[FrontendName, FrontendPlan] = field(default_factory=dict)
     resources: dict[ResourceName, Json] = field(default_factory=dict)
     dependencies: dict[str, frozenset[ResourceName]] = field(default_factory=dict)
+    notices: set[str] = field(default_factory=set)
 
 
 def translate_service(view: View, namespace: str, name: str, options: Options) -> Fragment:
@@ -50,7 +51,7 @@ def translate_service(view: View, namespace: str, name: str, options: Options) -
             applying = winners(bound, port, consumer, namespace)
             if applying or consumer == EVERYBODY:
                 _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
-    notices = (*notices, *_notices(view, service, options))
+    notices = (*notices, *parts.notices, *_notices(view, service, options))
     return Fragment(
         frontends=parts.frontends, resources=parts.resources, dependencies=parts.dependencies, notices=notices
     )
@@ -81,6 +82,8 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
         resources = dict(_resources(view, rules, options))
         parts.resources |= resources
         parts.dependencies[front.name] = frozenset(resources) | {_admission(front.consumer)}
+        if _affinity_seconds(front.service):
+            parts.notices.add(f"{front.service.key}: spec.sessionAffinity: ClientIP is not kept at the waypoint")
     for address in _own_addresses(view, front.service):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
         parts.frontends[name] = FrontendPlan(
@@ -89,6 +92,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             slots=_slots(view, front, applying, ipaddress.ip_address(address).version, options),
             listener=listener_name,
             on_loss=_on_loss(front.service),
+            affinity_seconds=_affinity_seconds(front.service),
         )
 
 
@@ -149,11 +153,15 @@ def _on_loss(service: Service) -> OnLoss:
     return OnLoss(text) if text in tuple(OnLoss) else OnLoss.REJECT
 
 
+def _affinity_seconds(service: Service) -> int:
+    """How long a client keeps a backend: a setting of the Service that is dialled, whatever Routes make of it."""
+    spec = service.spec
+    return spec.session_affinity_config.client_ip.timeout_seconds if spec.session_affinity == "ClientIP" else 0
+
+
 def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
     """What a user may expect of this Service and does not get."""
     key, meta = service.key, service.metadata
-    if service.spec.session_affinity == "ClientIP":
-        yield f"{key}: spec.sessionAffinity: ClientIP is not implemented yet for enrolled clients"
     if service.spec.internal_traffic_policy == "Local" and not options.node:
         yield f"{key}: spec.internalTrafficPolicy: Local is not used: this node's name is not known"
     own = _own_addresses(view, service)

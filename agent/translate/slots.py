@@ -13,7 +13,8 @@ Target = tuple[bytes, int]
 def alias_table(weights: Mapping[Target | None, Fraction | int]) -> tuple[Slot, ...]:
     """The slots that choose each target by its weight; a target of weight 0 gets none.
 
-    Canonical: the same weights, in whatever order or scale, give the same table. A share is off by at most 2**-32.
+    Canonical: the same weights, in whatever order or scale, give the same table, and sorted, as `Slot` wants it. A
+    share is off by at most 2**-32.
     """
     wanted = sorted((item for item in weights.items() if item[1]), key=_order)
     total = sum(Fraction(weight) for _, weight in wanted)

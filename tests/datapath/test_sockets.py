@@ -28,6 +28,7 @@ def test_second_connect_of_a_descriptor_forgets_the_first(family: str, node: Nod
         then=backend,
         then_port=BACKEND_PORT,
     )
+    assert answer.pop("cookie")
     assert answer == {
         "peer": [backend, BACKEND_PORT],
         "source": [backend, BACKEND_PORT],

@@ -7,6 +7,7 @@ import sys
 
 FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6, "mapped": socket.AF_INET6}
 TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
+SO_COOKIE = 57
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # leaves no TIME_WAIT behind
 
 
@@ -50,16 +51,31 @@ def assign(sock, call):
 
 
 def attempt(call):
-    """One call; a failure is its errno, silence is `timeout`."""
+    """One call, on a socket of its own or on one that is kept under a name."""
+    if "keep" in call:
+        if call["keep"] not in kept:
+            kept[call["keep"]] = new_socket(call)
+        return result(kept[call["keep"]], call)
     with socket.socket(fileno=call["fd"]) if "fd" in call else new_socket(call) as sock:
-        try:
-            return globals()[call["call"]](sock, call)
-        except TimeoutError:
-            return {"errno": "timeout"}
-        except OSError as error:
-            return {"errno": error.errno}
+        return result(sock, call)
 
 
+def result(sock, call):
+    """What came of it; a failure is its errno, silence is `timeout`."""
+    try:
+        return globals()[call["call"]](sock, call) | {"cookie": cookie(sock)}
+    except TimeoutError:
+        return {"errno": "timeout"}
+    except OSError as error:
+        return {"errno": error.errno}
+
+
+def cookie(sock):
+    """The socket's number in the kernel."""
+    return struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))[0]
+
+
+kept = {}
 for line in sys.stdin:
     request = json.loads(line)
     answers = [attempt(request) for _ in range(request.get("times", 1))]

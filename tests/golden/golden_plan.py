@@ -90,6 +90,8 @@ def frontend(value: FrontendPlan) -> dict[str, Any]:
         for where, share in shares(value.slots).items()
     }
     found: dict[str, Any] = {"mode": value.mode.label, "backends": dict(sorted(backends.items())) or "refused"}
+    if value.affinity_seconds:
+        found["affinitySeconds"] = value.affinity_seconds
     if value.listener:
         found |= {"listener": value.listener, "onLoss": value.on_loss.value}
     return found

@@ -38,6 +38,7 @@ def test_order_and_scale_do_not_matter(weights: Weights, factor: int, random: ob
 def test_every_column_is_sound(weights: Weights) -> None:
     table = alias_table(weights)
     assert len(table) == sum(1 for weight in weights.values() if weight)
+    assert list(table) == sorted(table, key=lambda slot: (slot.reject, slot.address, slot.port))
     for slot in table:
         assert 0 <= slot.threshold < ONE
         assert 0 <= slot.alias < len(table)
