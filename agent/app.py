@@ -12,10 +12,11 @@ from typing import Any
 from agent import report
 from agent.core import Core
 from agent.kernel import bpffs, cgroups, loader, maps
+from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
 from agent.observe.http import HttpServer, Response
 from agent.observe.metrics import Metrics
-from agent.plan.tables import Config, address_bytes
+from agent.plan.tables import Config, Protocol, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.settings import Settings
 from agent.sources.directory import DirectorySource, SourceError
@@ -53,11 +54,13 @@ class Agent:
         self._kernel.configure(_config(settings))
         self._metrics = Metrics(version("weft"), self._kernel.counters)
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
+        self._reaper = Reaper(settings.pins, settings.kubepods, settings.waypoint_address)
         self.core = Core(
             Translator(World(), Options(settings.node, settings.enrol_kube_system)),
             Datapath(self._kernel, asyncio.get_running_loop().time),
             self._ads,
             self._accepts,
+            self._reaper.submit,
             self._metrics,
             settings.audit_seconds,
         )
@@ -69,6 +72,9 @@ class Agent:
         self._metrics.show_fill(lambda: core.datapath.fill)
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
+        self._metrics.show_counts(
+            "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._ended
+        )
         self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: ads.connected)
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.lost)
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
@@ -87,12 +93,16 @@ class Agent:
             await _until_signalled(
                 self.core.follow("manifests", source.changes()),
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
+                self._reaper.run(),
                 self.core.run(),
             )
         finally:
             await self._ads.stop()
             await public.stop()
             await private.stop()
+
+    def _ended(self) -> dict[str, int]:
+        return {protocol.name.lower(): self._reaper.ended[protocol] for protocol in Protocol}
 
     async def _accepts(self, port: int) -> bool:
         return self._settings.waypoint_address is not None and await accepts(self._settings.waypoint_address, port)

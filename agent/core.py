@@ -14,6 +14,7 @@ from agent.model.change import Change, Problem, Resolved, Synced
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, PodPlan, ResourceName, Xds
 from agent.reconcile.allocate import FullError
 from agent.reconcile.datapath import Datapath
+from agent.reconcile.driver import Shrunk
 from agent.reconcile.frontends import Waypoint
 from agent.reconcile.gate import Gate
 from agent.reconcile.ports import Ports
@@ -64,14 +65,16 @@ class Core:
         datapath: Datapath,
         ads: Ads,
         accepts: Callable[[int], Awaitable[bool]],
+        shrunk: Callable[[list[Shrunk]], None],
         observer: Observer,
         audit_seconds: float,
     ) -> None:
-        """`accepts` says whether the waypoint takes connections on a port."""
+        """`accepts` says whether the waypoint takes connections on a port; `shrunk` hears who lost backends."""
         self._translator = translator
         self.datapath = datapath
         self._ads = ads
         self._accepts = accepts
+        self._shrunk = shrunk
         self._observer = observer
         self._audit_seconds = audit_seconds
         self.gate = Gate()
@@ -256,6 +259,7 @@ class Core:
         self.failures = done.failures
         seconds = self._clock() - began
         self._observer.applied(done.writes, seconds)
+        self._shrunk(done.shrunk)
         if done.writes:
             log.info("applied", extra={"writes": done.writes, "ms": round(seconds * 1000, 1)})
         for name, reason in done.failures.items():

@@ -40,7 +40,16 @@ static __always_inline enum outcome end(struct choice *choice, u32 reason, enum 
 	return outcome;
 }
 
-static __always_inline enum outcome draw(u32 base, u32 columns, bool ipv4, struct choice *choice)
+static __always_inline enum outcome rewrite(const struct weft_backend *backend,
+					    struct choice *choice)
+{
+	choice->address = backend->address;
+	choice->port = backend->port;
+	return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
+}
+
+static __always_inline enum outcome draw(u32 base, u32 columns, bool ipv4,
+					 struct weft_backend *backend, struct choice *choice)
 {
 	struct weft_slot *slot = pick(base, columns);
 
@@ -48,12 +57,12 @@ static __always_inline enum outcome draw(u32 base, u32 columns, bool ipv4, struc
 		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
 	if (slot->reject)
 		return end(choice, WEFT_SHARE_REJECTED, OUTCOME_REFUSE);
-	/* No backend of the other family, and none in a slot that nobody wrote. */
+	/* No port: never written. The other family: an IPv4 socket cannot go there. */
 	if (!slot->port || is_ipv4(&slot->address) != ipv4)
 		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
-	choice->address = slot->address;
-	choice->port = slot->port;
-	return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
+	backend->address = slot->address;
+	backend->port = slot->port;
+	return OUTCOME_REWRITE;
 }
 
 static __always_inline enum outcome forward(u64 word, struct sticky *sticky, bool ipv4,
@@ -66,20 +75,16 @@ static __always_inline enum outcome forward(u64 word, struct sticky *sticky, boo
 
 	if (!columns)
 		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
-	if (kept_by_socket(sticky, base, columns, &backend) ||
-	    kept_by_pod(sticky, base, columns, &backend)) {
-		choice->address = backend.address;
-		choice->port = backend.port;
-		return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
-	}
-	outcome = draw(base, columns, ipv4, choice);
-	if (outcome == OUTCOME_REWRITE) {
-		backend.address = choice->address;
-		backend.port = choice->port;
+	if (kept_by_socket(sticky, base, columns, &backend))
+		return rewrite(&backend, choice);
+	if (!kept_by_pod(sticky, base, columns, &backend)) {
+		outcome = draw(base, columns, ipv4, &backend, choice);
+		if (outcome != OUTCOME_REWRITE)
+			return outcome;
 		keep_by_pod(sticky, &backend);
-		keep_by_socket(sticky, &backend);
 	}
-	return outcome;
+	keep_by_socket(sticky, &backend);
+	return rewrite(&backend, choice);
 }
 
 static __always_inline enum outcome to_waypoint(const struct weft_config *config,

@@ -17,6 +17,7 @@ from agent.plan.tables import (
     FrontendKey,
     Kept,
     Mode,
+    Place,
     PodFlag,
     PodRow,
     Protocol,
@@ -28,7 +29,6 @@ from agent.plan.tables import (
 )
 
 Tables = Mapping[str, Mapping[bytes, bytes]]
-Candidate = tuple[bytes, int]
 
 _ONE = Fraction(1)
 _WHOLE = 1 << 32
@@ -42,7 +42,7 @@ class Outcome:
     """One way a decision can end: why, and where the connection goes if it is rewritten."""
 
     reason: Reason
-    target: Candidate | None = None
+    target: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Verdict:
         return max(self.shares, key=lambda outcome: self.shares[outcome]).reason
 
     @property
-    def candidates(self) -> frozenset[Candidate]:
+    def candidates(self) -> frozenset[Place]:
         """Every address and port where the connection may end up instead of its destination."""
         return frozenset(outcome.target for outcome in self.shares if outcome.target)
 
@@ -114,7 +114,7 @@ def decide(
     return _always(Reason.NO_FRONTEND) if index is None else _follow_word(question, index, client)
 
 
-def _always(reason: Reason, target: Candidate | None = None) -> Verdict:
+def _always(reason: Reason, target: Place | None = None) -> Verdict:
     return Verdict({Outcome(reason, target): _ONE})
 
 
@@ -172,7 +172,7 @@ def _service(question: _Question, index: int) -> ServiceRow:
     return abi.decode_service(question.tables["weft_services"].get(abi.U32.pack(index), bytes(abi.SERVICE.size)))
 
 
-def _kept(question: _Question, service: ServiceRow, client: _Client, columns: range) -> Candidate | None:
+def _kept(question: _Question, service: ServiceRow, client: _Client, columns: range) -> Place | None:
     """The backend of an earlier choice, by this socket or else by this pod, while the array has it (bpf/sticky.h)."""
     slots = [_slot(question.tables, number) for number in columns]
     there = {(slot.address, slot.port) for slot in slots if not slot.reject}

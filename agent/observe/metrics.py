@@ -62,6 +62,21 @@ class _Fill(Collector):
         yield capacity
 
 
+class _Counts(Collector):
+    """A counter with one label, counted elsewhere."""
+
+    def __init__(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._family = name, text, [label]
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        name, text, labels = self._family
+        family = CounterMetricFamily(name, text, labels=labels)
+        for value, count in self._counts().items():
+            family.add_metric([value], count)
+        yield family
+
+
 class Metrics:
     """Everything that `/metrics` shows."""
 
@@ -90,6 +105,10 @@ class Metrics:
     def show_fill(self, fill: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
         """Show how full the tables are."""
         self._registry.register(_Fill(fill))
+
+    def show_counts(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Show a counter that is read, by its label's values, when somebody asks."""
+        self._registry.register(_Counts(name, text, label, counts))
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show a number that is read when somebody asks."""

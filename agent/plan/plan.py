@@ -30,6 +30,13 @@ class OnLoss(StrEnum):
     REJECT = "reject"
 
 
+class OnBackendLoss(StrEnum):
+    """What happens to established TCP connections to a backend that leaves. UDP sockets are always ended."""
+
+    KEEP = "keep"
+    RESET = "reset"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class FrontendName:
     """A Service's address and port as one consumer sees it; `consumer` is empty for everybody else's view."""
@@ -60,6 +67,7 @@ class FrontendPlan:
     slots: tuple[Slot, ...]
     listener: str | None = None
     on_loss: OnLoss = OnLoss.REJECT
+    on_backend_loss: OnBackendLoss = OnBackendLoss.KEEP
     affinity_seconds: int = 0
 
 

@@ -9,6 +9,9 @@ import ipaddress
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+Place = tuple[bytes, int]
+"""An address of 16 bytes and a port."""
+
 ANY_NAMESPACE = 0
 UNSPECIFIED = bytes(16)
 

@@ -7,8 +7,9 @@ from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import FrontendKey, PodRow, name_id
 from agent.reconcile.allocate import FullError, RestingError
 from agent.reconcile.diff import Diff, diff
-from agent.reconcile.driver import Kernel
+from agent.reconcile.driver import Kernel, Shrunk
 from agent.reconcile.frontends import TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
+from agent.reconcile.losses import Losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,11 @@ class Drift:
 
 @dataclass(slots=True)
 class Applied:
-    """What one pass did: rows written, and what could not be, by name with the reason."""
+    """What one pass did: rows written, what could not be (by name with the reason), and who lost backends."""
 
     writes: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    shrunk: list[Shrunk] = field(default_factory=list)
 
 
 def pod_row(plan: PodPlan) -> PodRow:
@@ -46,6 +48,7 @@ class Datapath:
         self.desired: dict[FrontendName, FrontendPlan] = {}
         self._dirty: set[FrontendName] = set()
         self._stale: set[FrontendKey] = set()
+        self._losses = Losses()
 
     def adopt(self) -> None:
         """Read the kernel's tables; everything desired is then compared with them anew. Raises `OSError`."""
@@ -53,6 +56,8 @@ class Datapath:
         self._pods = self._kernel.pods.load()
         self._dirty = set(self.desired)
         self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
+        for key in self._frontends.installed:
+            self._losses.note((key.protocol, (key.address, key.port)))
 
     @property
     def installed(self) -> Mapping[FrontendKey, Installed]:
@@ -91,8 +96,10 @@ class Datapath:
             if self.desired.pop(name, None) is not None:
                 self._dirty.discard(name)
                 self._stale.add(frontend_key(name))
+                self._losses.change(name, None)
         for name, plan in upserts.items():
             self.desired[name] = plan
+            self._losses.change(name, plan)
             self._dirty.add(name)
             self._stale.discard(frontend_key(name))
 
@@ -123,6 +130,7 @@ class Datapath:
             self._stale.discard(key)
         self._write_pods(change)
         done.writes += len(change)
+        done.shrunk = self._losses.take(self._dirty)
         return done
 
     def drift(self) -> Drift:

@@ -1,9 +1,11 @@
 """What the hands offer: a table of the kernel as a mapping that can be loaded, written and deleted from."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from agent.plan.tables import Config, FrontendKey, PodRow, Reason, ServiceRow, Slot, Word
+from agent.plan import tables
+from agent.plan.tables import Config, FrontendKey, Place, PodRow, Reason, ServiceRow, Slot, Word
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -54,3 +56,12 @@ class Kernel(Protocol):
 
     def counters(self) -> dict[Reason, int]:
         """Decisions so far by reason, summed over CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """A frontend that may have lost backends; `backends` are those that it still has, in anybody's view of it."""
+
+    protocol: tables.Protocol
+    place: Place
+    backends: frozenset[Place]

@@ -3,10 +3,11 @@
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from agent.model.core import Service, ServicePort
 from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, UDPRoute
-from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnLoss, ResourceName, Xds
+from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.endpoints import endpoints
 from agent.translate.enrolment import service_mode
@@ -22,7 +23,10 @@ from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
 from agent.world import View
 
+Setting = TypeVar("Setting", OnLoss, OnBackendLoss)
+
 ON_LOSS = "weft.dev/on-waypoint-loss"
+ON_BACKEND_LOSS = "weft.dev/on-backend-loss"
 EVERYBODY = ""
 
 
@@ -91,7 +95,8 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             mode=front.mode,
             slots=_slots(view, front, applying, ipaddress.ip_address(address).version, options),
             listener=listener_name,
-            on_loss=_on_loss(front.service),
+            on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT),
+            on_backend_loss=_setting(front.service, ON_BACKEND_LOSS, OnBackendLoss.KEEP),
             affinity_seconds=_affinity_seconds(front.service),
         )
 
@@ -148,9 +153,11 @@ def _admission(consumer: str) -> ResourceName:
     return ResourceName(Xds.EXTENSION, admission_name(consumer))
 
 
-def _on_loss(service: Service) -> OnLoss:
-    text = service.metadata.annotations.get(ON_LOSS, "")
-    return OnLoss(text) if text in tuple(OnLoss) else OnLoss.REJECT
+def _setting(service: Service, annotation: str, default: Setting) -> Setting:
+    """A choice that an annotation makes; what is none of the choices is told by `_notices`."""
+    kind = type(default)
+    text = service.metadata.annotations.get(annotation, "")
+    return kind(text) if text in tuple(kind) else default
 
 
 def _affinity_seconds(service: Service) -> int:
@@ -172,8 +179,10 @@ def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
     for position, port in enumerate(service.spec.ports):
         if port.protocol not in Protocol.__members__:
             yield f"{key}: spec.ports[{position}].protocol: weft leaves {port.protocol[:20]!a} alone"
-    text = meta.annotations.get(ON_LOSS)
-    if text is not None and text not in tuple(OnLoss):
-        yield f"{key}: metadata.annotations[{ON_LOSS}]: {text!r} is neither kernel nor reject; reject is used"
+    for annotation, default in ((ON_LOSS, OnLoss.REJECT), (ON_BACKEND_LOSS, OnBackendLoss.KEEP)):
+        choices, text = tuple(type(default)), meta.annotations.get(annotation)
+        if text is not None and text not in choices:
+            said = f"{text[:40]!r} is neither {' nor '.join(choices)}; {default} is used"
+            yield f"{key}: metadata.annotations[{annotation}]: {said}"
     if any(found.address_type == "FQDN" for found in view.slices(meta.namespace, meta.name)):
         yield f"{key}: EndpointSlices of addressType FQDN are not used"

@@ -50,6 +50,16 @@ def assign(sock, call):
     return {"peer": sock.getpeername()[:2]}
 
 
+def remain(sock, call):
+    """Whether a connected socket still is: its pending error, or who answers it."""
+    if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(error, "pending")
+    if call["protocol"] == "TCP":
+        return {"reached": sock.getpeername()[:2]}
+    sock.send(b"?")
+    return {"reached": json.loads(sock.recv(200))}
+
+
 def attempt(call):
     """One call, on a socket of its own or on one that is kept under a name."""
     if "keep" in call:

@@ -7,7 +7,7 @@ from typing import Any
 from agent.model.change import Problem, Upsert
 from agent.model.core import Service
 from agent.model.facts import PodCgroup
-from agent.plan.plan import Fragment, FrontendPlan, Json, ParentStatus, PodPlan, ResourceName
+from agent.plan.plan import Fragment, FrontendPlan, Json, OnBackendLoss, ParentStatus, PodPlan, ResourceName
 from agent.plan.tables import address_text
 from agent.sources.decode import decode
 from agent.sources.documents import split
@@ -92,6 +92,8 @@ def frontend(value: FrontendPlan) -> dict[str, Any]:
     found: dict[str, Any] = {"mode": value.mode.label, "backends": dict(sorted(backends.items())) or "refused"}
     if value.affinity_seconds:
         found["affinitySeconds"] = value.affinity_seconds
+    if value.on_backend_loss is OnBackendLoss.RESET:
+        found["onBackendLoss"] = value.on_backend_loss.value
     if value.listener:
         found |= {"listener": value.listener, "onLoss": value.on_loss.value}
     return found

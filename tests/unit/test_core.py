@@ -13,6 +13,7 @@ from agent.model.meta import Key, Object
 from agent.plan.plan import FrontendName, Json, ResourceName, Xds
 from agent.plan.tables import Action, Mode, Protocol, Reason, Word
 from agent.reconcile.datapath import Datapath
+from agent.reconcile.driver import Shrunk
 from agent.reconcile.frontends import frontend_key
 from agent.sources.decode import decode
 from agent.sources.documents import split
@@ -106,7 +107,9 @@ class Node:
         self.manifests, self.facts = Source(), Source()
         clock = asyncio.get_running_loop().time
         translator = Translator(World(), Options("here"))
-        self.core = Core(translator, Datapath(kernel, clock), self.ads, self._accepts, self, audit_seconds)
+        self.shrunk: list[Shrunk] = []
+        datapath = Datapath(kernel, clock)
+        self.core = Core(translator, datapath, self.ads, self._accepts, self.shrunk.extend, self, audit_seconds)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def _accepts(self, port: int) -> bool:

@@ -1,0 +1,113 @@
+"""Ends connected sockets of pods whose backend is gone: the one part of weft that enters pods' network namespaces.
+
+`python -m agent.kernel.reap --pins DIR --kubepods PATH` reads the JSON document that `reaper.document` makes, does its
+work once, and prints how many sockets it ended of each protocol.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import netns
+
+from agent.kernel import abi
+from agent.kernel.links import opened
+from agent.kernel.maps import HashTable
+from agent.kernel.programs import Pins
+from agent.kernel.sockets import Rewritten, SocketList, destroy, rewritten_tcp, rewritten_udp
+from agent.plan.tables import Kept, Place, Protocol, UdpTarget, address_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Backends that frontends still have; sockets of these frontends that go elsewhere are to end."""
+
+    spared: frozenset[bytes]
+    frontends: Mapping[tuple[Protocol, Place], frozenset[Place]]
+
+    def ends(self, found: Rewritten) -> bool:
+        """Whether a socket has lost its backend."""
+        there = self.frontends.get((found.protocol, found.original))
+        return there is not None and found.backend not in there and found.backend[0] not in self.spared
+
+
+def read(document: Mapping[str, Any]) -> Task:
+    """The inverse of `reaper.document`."""
+
+    def place(written: tuple[str, int]) -> Place:
+        return address_bytes(written[0]), written[1]
+
+    return Task(
+        frozenset(map(address_bytes, document["spared"])),
+        {
+            (Protocol(protocol), place(frontend)): frozenset(map(place, backends))
+            for protocol, frontend, backends in document["frontends"]
+        },
+    )
+
+
+def namespaces(kubepods: Path) -> Iterator[Path]:
+    """One path to each network namespace that a process below `kubepods` is in."""
+    seen: set[int] = set()
+    for processes in kubepods.rglob("cgroup.procs"):
+        for number in _lines(processes):
+            path = Path("/proc", number, "ns/net")
+            try:
+                inode = os.stat(path).st_ino
+            except FileNotFoundError:  # the process has ended
+                continue
+            if inode not in seen:
+                yield path
+            seen.add(inode)
+
+
+def _lines(path: Path) -> list[str]:
+    """A cgroup's processes; none when it is gone (ENODEV where it went while it was read)."""
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _enter(namespace: Path) -> bool:
+    """Move this thread; False when the last process of that namespace has ended."""
+    try:
+        netns.setns(str(namespace), flags=0)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def reap(task: Task, storage: int, choices: Mapping[UdpTarget, Kept]) -> Counter[Protocol]:
+    """End what has to end in the network namespace where this thread is. Raises `OSError`."""
+    with SocketList() as diag:
+        listed = chain(rewritten_tcp(diag, storage), rewritten_udp(diag, choices))
+        stale = [found for found in listed if task.ends(found)]
+        return Counter(found.protocol for found in stale if destroy(diag, found))
+
+
+def main() -> None:
+    """The process's entry point."""
+    parser = argparse.ArgumentParser(description="end sockets of backends that are gone, as told on standard input")
+    parser.add_argument("--pins", type=Path, required=True, help="weft's folder in bpffs")
+    parser.add_argument("--kubepods", type=Path, required=True, help="the kubepods folder of cgroup v2")
+    options = parser.parse_args()
+    task, pins = read(json.load(sys.stdin)), Pins(options.pins)
+    ended: Counter[Protocol] = Counter()
+    with opened(pins.map_path("weft_sockets")) as storage, opened(pins.map_path("weft_udp_choices")) as table:
+        choices = HashTable(table, abi.UDP_CHOICE_CODEC).load()
+        for namespace in namespaces(options.kubepods):
+            if _enter(namespace):
+                ended += reap(task, storage, choices)
+    print(json.dumps(ended))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Connected sockets whose destination weft's programs rewrote, and how to end them: sock_diag(7).
+
+A TCP socket carries its state, and a listing that names the map shows it (INET_DIAG_REQ_SK_BPF_STORAGES, kernel 5.7). A
+listing of UDP sockets does not (inet_sk_diag_fill leaves early, still in 6.18): they are known by their cookies in
+`weft_udp_choices`. A `SocketList` is of the network namespace in which it was opened.
+"""
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from errno import ENOENT
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Any, ClassVar
+
+from pyroute2 import DiagSocket
+from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR, nla
+from pyroute2.netlink.diag import SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, SS_CONN, inet_diag_msg, inet_diag_req
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nlsocket import Marshal
+
+from agent.kernel import abi
+from agent.plan.tables import Kept, Place, Protocol, UdpTarget, address_bytes
+
+_STORAGES = "INET_DIAG_SK_BPF_STORAGES"
+# SK_BPF_STORAGES, in it SK_BPF_STORAGE, in it MAP_ID, and MAP_VALUE with this header (linux/sock_diag.h).
+_VALUE_OFFSET = struct.calcsize("=HHHHIHH")
+
+
+class _Marshal(Marshal):  # type: ignore[misc]
+    """Answers by the type of message. pyroute2's own goes by the address family, and so cannot know an error."""
+
+    key_format, key_offset = "H", 4
+    error_type = NLMSG_ERROR
+    msg_map: ClassVar = {SOCK_DIAG_BY_FAMILY: inet_diag_msg}
+
+
+class SocketList(DiagSocket):  # type: ignore[misc]
+    """A socket to ask about sockets of IPv4 and IPv6; failures are `NetlinkError`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_marshal(_Marshal())
+
+
+class _Maps(nla):  # type: ignore[misc]
+    """Which maps' storage a listing shall show, by descriptor."""
+
+    nla_map = (("SK_DIAG_BPF_STORAGE_REQ_NONE", "none"), ("SK_DIAG_BPF_STORAGE_REQ_MAP_FD", "uint32"))
+
+
+class _Request(inet_diag_req):  # type: ignore[misc]
+    """A request that can ask for storage."""
+
+    nla_map = (
+        ("INET_DIAG_REQ_NONE", "none"),
+        ("INET_DIAG_REQ_BYTECODE", "hex"),
+        ("INET_DIAG_REQ_SK_BPF_STORAGES", "maps"),
+    )
+    maps = _Maps
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A connected socket: where its owner dialled, and which backend it got."""
+
+    protocol: Protocol
+    original: Place
+    backend: Place
+    listed: Any
+
+
+def rewritten_tcp(diag: SocketList, storage: int) -> Iterator[Rewritten]:
+    """TCP sockets that carry state; `storage` is a descriptor of `weft_sockets`."""
+    for listed in _connected(diag, Protocol.TCP, storage):
+        shown = listed.get_attr(_STORAGES)
+        if shown is not None:
+            value = bytes.fromhex(shown.replace(":", ""))[_VALUE_OFFSET:][: abi.SOCKET.size]
+            original, backend, original_port, backend_port, *_ = abi.SOCKET.unpack(value)
+            yield Rewritten(Protocol.TCP, (original, original_port), (backend, backend_port), listed)
+
+
+def rewritten_udp(diag: SocketList, choices: Mapping[UdpTarget, Kept]) -> Iterator[Rewritten]:
+    """Connected UDP sockets whose peer is a backend that they chose; one may have chosen it for several frontends."""
+    frontends: dict[tuple[int, Place], list[Place]] = defaultdict(list)
+    for target, kept in choices.items():
+        frontends[target.cookie, (kept.address, kept.port)].append((target.address, target.port))
+    for listed in _connected(diag, Protocol.UDP):
+        backend = address_bytes(listed["idiag_dst"]), listed["idiag_dport"]
+        for original in frontends.get((listed["idiag_cookie"], backend), ()):
+            yield Rewritten(Protocol.UDP, original, backend, listed)
+
+
+def _connected(diag: SocketList, protocol: Protocol, storage: int | None = None) -> Iterable[Any]:
+    for family in (AF_INET, AF_INET6):
+        request = _Request()
+        request["sdiag_family"], request["sdiag_protocol"], request["idiag_states"] = family, protocol, SS_CONN
+        if storage is not None:
+            maps = {"attrs": [("SK_DIAG_BPF_STORAGE_REQ_MAP_FD", storage)]}
+            request["attrs"] = [("INET_DIAG_REQ_SK_BPF_STORAGES", maps)]
+        yield from diag.nlm_request(request, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP)
+
+
+def destroy(diag: SocketList, found: Rewritten) -> bool:
+    """End a socket: its owner's calls fail with ECONNABORTED. False when it ended before. Raises `OSError`."""
+    request = inet_diag_req()
+    request["sdiag_family"], request["sdiag_protocol"] = found.listed["idiag_family"], found.protocol
+    for name in ("idiag_sport", "idiag_dport", "idiag_if", "idiag_cookie"):
+        request[name] = found.listed[name]
+    for name in ("idiag_src", "idiag_dst"):
+        request[name] = _words(inet_pton(found.listed["idiag_family"], found.listed[name]))
+    try:
+        list(diag.nlm_request(request, SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK))
+    except NetlinkError as error:
+        if error.code == ENOENT:
+            return False
+        raise OSError(error.code, f"SOCK_DESTROY: {error}") from error
+    return True
+
+
+def _words(address: bytes) -> tuple[int, ...]:
+    """An address as sock_diag wants it: IPv4 in the first of four words."""
+    return struct.unpack("!4I", address.ljust(16, b"\0"))
