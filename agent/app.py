@@ -5,19 +5,20 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from agent import report
 from agent.core import Core
-from agent.kernel import bpffs, cgroups, loader, maps
+from agent.kernel import bpffs, cgroups, links, loader, maps
 from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
 from agent.observe.http import HttpServer, Response
 from agent.observe.metrics import Metrics
 from agent.plan.tables import Config, Protocol, address_bytes
 from agent.reconcile.datapath import Datapath
+from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
 from agent.sources.directory import DirectorySource, SourceError
 from agent.translate.incremental import Translator
@@ -34,33 +35,31 @@ START_ERRORS = (loader.LoadError, SourceError)
 async def run(settings: Settings) -> None:
     """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises `LoadError`, `SourceError`."""
     settings.state.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(_load, settings)
-    agent = Agent(settings)
+    agent = Agent(settings, await asyncio.to_thread(_prepare, settings))
     await agent.serve()
 
 
-def _load(settings: Settings) -> None:
+def _prepare(settings: Settings) -> str:
     """Programs and maps, by a child process that ends before the agent starts to work."""
     bpffs.mount(settings.pins)
-    loader.load(settings.pins, settings.kubepods)
+    return loader.prepare(settings.pins, settings.kubepods)
 
 
 class Agent:
-    """One agent's parts, wired together."""
+    """One agent's parts, wired together. `version` is that of the programs that the loader prepared."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, version: str) -> None:
         self._settings = settings
+        self._version = version
         self._kernel = maps.open_kernel(settings.pins)
-        self._kernel.configure(_config(settings))
-        self._metrics = Metrics(version("weft"), self._kernel.counters)
+        self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
         self._reaper = Reaper(settings.pins, settings.kubepods, settings.waypoint_address)
         self.core = Core(
             Translator(World(), Options(settings.node, settings.enrol_kube_system)),
-            Datapath(self._kernel, asyncio.get_running_loop().time),
+            Datapath(self._kernel, _config(settings), asyncio.get_running_loop().time),
             self._ads,
-            self._accepts,
-            self._reaper.submit,
+            self,
             self._metrics,
             settings.audit_seconds,
         )
@@ -104,7 +103,16 @@ class Agent:
     def _ended(self) -> dict[str, int]:
         return {protocol.name.lower(): self._reaper.ended[protocol] for protocol in Protocol}
 
-    async def _accepts(self, port: int) -> bool:
+    def attach(self) -> list[str]:
+        """Have the programs run; the names of those that did not."""
+        return links.ensure(self._settings.pins, self._settings.kubepods, self._version)
+
+    def shrunk(self, frontends: list[Shrunk]) -> None:
+        """Have the sockets of frontends that lost backends looked after."""
+        self._reaper.submit(frontends)
+
+    async def accepts(self, port: int) -> bool:
+        """Whether the waypoint takes connections on a port."""
         return self._settings.waypoint_address is not None and await accepts(self._settings.waypoint_address, port)
 
     def _public(self) -> dict[str, Callable[[], Response]]:

@@ -7,7 +7,7 @@ hears of a listener before the kernel sends anybody there, and the kernel stops 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Protocol
 
 from agent.model.change import Change, Problem, Resolved, Synced
@@ -46,6 +46,19 @@ class Ads(Protocol):
         """Resources whose published version every connected Envoy has acknowledged."""
 
 
+class Hands(Protocol):
+    """What the loop has done by others."""
+
+    async def accepts(self, port: int) -> bool:
+        """Whether the waypoint takes connections on a port."""
+
+    def attach(self) -> list[str]:
+        """Have the programs run; the names of those that did not. Raises `OSError`."""
+
+    def shrunk(self, frontends: list[Shrunk]) -> None:
+        """Look after the sockets of frontends that lost backends."""
+
+
 class Observer(Protocol):
     """Who is told what the loop did."""
 
@@ -64,17 +77,14 @@ class Core:
         translator: Translator,
         datapath: Datapath,
         ads: Ads,
-        accepts: Callable[[int], Awaitable[bool]],
-        shrunk: Callable[[list[Shrunk]], None],
+        hands: Hands,
         observer: Observer,
         audit_seconds: float,
     ) -> None:
-        """`accepts` says whether the waypoint takes connections on a port; `shrunk` hears who lost backends."""
         self._translator = translator
         self.datapath = datapath
         self._ads = ads
-        self._accepts = accepts
-        self._shrunk = shrunk
+        self._hands = hands
         self._observer = observer
         self._audit_seconds = audit_seconds
         self.gate = Gate()
@@ -89,6 +99,7 @@ class Core:
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
         self._adopted = False
+        self._attached = False
         self._unsure = False
 
     @property
@@ -99,7 +110,7 @@ class Core:
     @property
     def ready(self) -> bool:
         """Whether the kernel is as it should be."""
-        return self._adopted and self.datapath.pending == 0
+        return self._attached and self.datapath.pending == 0
 
     @property
     def connected(self) -> bool:
@@ -144,7 +155,7 @@ class Core:
         self._wake.clear()
 
     async def _step(self) -> None:
-        """One pass: changes, plan, Envoy, kernel."""
+        """One pass: changes, plan, Envoy, kernel. The programs come last, when their tables are full."""
         changed = self._translate()
         if not self.synced:
             return
@@ -158,6 +169,7 @@ class Core:
         self._publish()
         await self._prove()
         self._apply()
+        self._attach()
 
     def _translate(self) -> dict[object, tuple[Fragment, Fragment]]:
         """Bring the fragments up to date; returns what changed."""
@@ -232,7 +244,7 @@ class Core:
         if self._ads.connected:
             self.lost = False
             due = self._due()
-            accepted = await asyncio.gather(*(self._accepts(self.ports.by_listener[name]) for name in due))
+            accepted = await asyncio.gather(*(self._hands.accepts(self.ports.by_listener[name]) for name in due))
             proved = {name for name, good in zip(due, accepted, strict=True) if good}
             self.gate.ready |= proved
             self.datapath.revisit(proved)
@@ -248,7 +260,7 @@ class Core:
         Asked of a listener that clients are sent to now; where there is none there is nothing to lose.
         """
         serving = self.datapath.serving_ports()
-        return not serving or await self._accepts(min(serving))
+        return not serving or await self._hands.accepts(min(serving))
 
     def _apply(self) -> None:
         """Write what is pending."""
@@ -259,11 +271,19 @@ class Core:
         self.failures = done.failures
         seconds = self._clock() - began
         self._observer.applied(done.writes, seconds)
-        self._shrunk(done.shrunk)
+        self._hands.shrunk(done.shrunk)
         if done.writes:
             log.info("applied", extra={"writes": done.writes, "ms": round(seconds * 1000, 1)})
         for name, reason in done.failures.items():
             log.warning("does not fit", extra={"frontend": name, "reason": reason})
+
+    def _attach(self) -> None:
+        """Have the programs run, now that their tables are full; later, where somebody else took them away."""
+        names = self._hands.attach()
+        if names and self._attached:
+            log.warning("programs did not run, attached them again", extra={"programs": len(names)})
+            self._observer.drifted(len(names))
+        self._attached = True
 
     def _audit(self) -> None:
         """Compare the kernel with what was written to it, and heal the difference."""
@@ -271,6 +291,7 @@ class Core:
         self.drift = len(found)
         self._observer.drifted(len(found))
         if found:
-            log.warning("drift found, healing it", extra={"pods": len(found.pods), "frontends": len(found.frontends)})
+            parts = {"pods": len(found.pods), "frontends": len(found.frontends), "config": int(found.configuration)}
+            log.warning("drift found, healing it", extra=parts)
             self.datapath.adopt()
             self._apply()

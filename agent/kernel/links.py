@@ -1,4 +1,4 @@
-"""The pinned links: which cgroup each one was made for, and how to take them all away."""
+"""The pinned links: what runs where, how it comes to run, and how to take it all away."""
 
 import os
 import shutil
@@ -48,15 +48,35 @@ def list_links(pins: Path) -> list[Link]:
     return [link for program in PROGRAMS if (link := read_link(pins, program))]
 
 
-def attach(pins: Path, program: Program, fd: int, cgroup: Path) -> None:
-    """Run a loaded program at a cgroup: in the place of its predecessor in one step, or by a new link."""
-    path = Pins(pins).links / program.name
-    current = read_link(pins, program)
-    if current and current.cgroup_id == cgroup.stat().st_ino:
-        with opened(path) as link:
-            libbpf.link_update(link, fd)
-        return
-    path.unlink(missing_ok=True)
+def ensure(pins: Path, cgroup: Path, version: str) -> list[str]:
+    """Have this version's programs run at a cgroup; the names of those that did not. Raises `OSError`.
+
+    In the order of `PROGRAMS`, so that answers are translated before there are any. What former versions left is then
+    removed. Without the cgroup there is nobody whom programs could run for.
+    """
+    folders = Pins(pins)
+    attached = [program.name for program in PROGRAMS if cgroup.is_dir() and _attach(folders, program, cgroup, version)]
+    if attached:
+        _sweep(folders, version)
+    return attached
+
+
+def _attach(folders: Pins, program: Program, cgroup: Path, version: str) -> bool:
+    """Run a program: in the place of its predecessor in one step, or by a new link. False when it runs already."""
+    path, current, cgroup_id = folders.links / program.name, read_link(folders.root, program), cgroup.stat().st_ino
+    with opened(folders.programs / version / program.name) as fd:
+        if current is None or current.cgroup_id != cgroup_id:
+            path.unlink(missing_ok=True)
+            _link(program, fd, cgroup, path)
+        elif current.program_id != libbpf.program_id(fd):
+            with opened(path) as link:
+                libbpf.link_update(link, fd)
+        else:
+            return False
+    return True
+
+
+def _link(program: Program, fd: int, cgroup: Path, path: Path) -> None:
     target = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
     try:
         link = libbpf.link_create(fd, target, program.attach_type)
@@ -66,6 +86,14 @@ def attach(pins: Path, program: Program, fd: int, cgroup: Path) -> None:
         libbpf.pin(link, path)
     finally:
         os.close(link)
+
+
+def _sweep(folders: Pins, version: str) -> None:
+    """Remove former programs and tables of former layouts: nothing that is attached uses them any more."""
+    layouts = (folder.parent for folder in folders.root.glob("*/maps"))
+    for folder in (*folders.programs.iterdir(), *layouts):
+        if folder not in (folders.programs / version, folders.tables.parent):
+            shutil.rmtree(folder)
 
 
 def detach(pins: Path) -> None:

@@ -118,12 +118,16 @@ def agent_runs(paths: LabPaths) -> bool:
     return cgroups.populated(paths.system_cgroup("agent"))
 
 
-def start_agent(paths: LabPaths) -> None:
-    """Start the agent on the node, and its waypoint if there is none. Raises LabError when the agent runs."""
+def start_agent(paths: LabPaths, project: Path | None = None) -> None:
+    """Start the agent on the node, and its waypoint if there is none. Raises LabError when the agent runs.
+
+    `project` is the folder of another version's package.
+    """
     if agent_runs(paths):
         raise LabError("the agent is running")
     Store(paths).apply(json.dumps(weft.waypoint_pod(paths)))
-    _start(paths, "agent", weft.agent_command(paths))
+    elsewhere = ["env", f"--chdir={project}"] if project else []
+    _start(paths, "agent", [*elsewhere, *weft.agent_command(paths)])
 
 
 def stop_agent(paths: LabPaths, kill: bool = False, patience: float = 10.0) -> None:

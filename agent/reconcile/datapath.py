@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import FrontendKey, PodRow, name_id
+from agent.plan.tables import Config, FrontendKey, PodRow, name_id
 from agent.reconcile.allocate import FullError, RestingError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
@@ -18,9 +18,10 @@ class Drift:
 
     pods: Diff[int, PodRow]
     frontends: Diff[FrontendKey, Installed]
+    configuration: bool
 
     def __len__(self) -> int:
-        return len(self.pods) + len(self.frontends)
+        return len(self.pods) + len(self.frontends) + self.configuration
 
 
 @dataclass(slots=True)
@@ -40,8 +41,9 @@ def pod_row(plan: PodPlan) -> PodRow:
 class Datapath:
     """Desired pods and frontends, and how to make the kernel agree."""
 
-    def __init__(self, kernel: Kernel, clock: Callable[[], float]) -> None:
+    def __init__(self, kernel: Kernel, config: Config, clock: Callable[[], float]) -> None:
         self._kernel = kernel
+        self._config = config
         self._frontends = Frontends(kernel, clock)
         self._pods: dict[int, PodRow] = {}
         self.desired_pods: dict[int, PodPlan] = {}
@@ -52,6 +54,8 @@ class Datapath:
 
     def adopt(self) -> None:
         """Read the kernel's tables; everything desired is then compared with them anew. Raises `OSError`."""
+        if self._kernel.configuration() != self._config:
+            self._kernel.configure(self._config)
         self._frontends.adopt()
         self._pods = self._kernel.pods.load()
         self._dirty = set(self.desired)
@@ -135,7 +139,11 @@ class Datapath:
 
     def drift(self) -> Drift:
         """Compare the kernel with what was last written. Does not change anything. Raises `OSError`."""
-        return Drift(diff(self._pods, self._kernel.pods.load()), diff(self.installed, read(self._kernel)))
+        return Drift(
+            diff(self._pods, self._kernel.pods.load()),
+            diff(self.installed, read(self._kernel)),
+            self._kernel.configuration() != self._config,
+        )
 
     def _install(self, name: FrontendName, waypoint: Waypoint, done: Applied) -> None:
         plan = self.desired[name]

@@ -54,6 +54,9 @@ class Kernel(Protocol):
     def configure(self, config: Config) -> None:
         """Replace the node's configuration in one write."""
 
+    def configuration(self) -> Config:
+        """The node's configuration, as it is in force."""
+
     def counters(self) -> dict[Reason, int]:
         """Decisions so far by reason, summed over CPUs."""
 

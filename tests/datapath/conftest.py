@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from datapath_node import CGROUPS, PREFIX, Node, Pod, clean, make_namespace, servers, sweep
+from datapath_node import CGROUPS, PREFIX, Node, Pod, clean, load, make_namespace, servers, sweep
 
 from agent.kernel import bpffs
-from agent.kernel.loader import load
 from agent.kernel.maps import open_kernel
 
 

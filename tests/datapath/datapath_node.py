@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.kernel import cgroups
-from agent.kernel.links import detach
+from agent.kernel.links import detach, ensure
+from agent.kernel.loader import prepare
 from agent.kernel.maps import PinnedKernel
+from agent.kernel.programs import SOURCES
 
 PREFIX = "weft-test-"
 CGROUPS = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup")
@@ -27,6 +29,11 @@ SERVERS = [
     *((address, BACKEND_PORT) for addresses in BACKENDS.values() for address in addresses),
     *((address, WAYPOINT_PORT) for address in WAYPOINT.values()),
 ]
+
+
+def load(pins: Path, cgroup: Path, sources: Path = SOURCES) -> list[str]:
+    """Prepare the programs and have them run; says which did not."""
+    return ensure(pins, cgroup, prepare(pins, cgroup, sources))
 
 
 def run(*command: str) -> str:

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from datapath_node import CGROUPS, VIP, VIP_PORT, Node, Pod
+from datapath_node import CGROUPS, VIP, VIP_PORT, Node, Pod, load
 from decision_cases import Case, rows_for
 
 from agent.kernel import abi
-from agent.kernel.links import detach, list_links
-from agent.kernel.loader import LoadError, load
+from agent.kernel.links import detach, ensure, list_links
+from agent.kernel.loader import LoadError, prepare
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins
 from agent.plan.tables import Reason
 
@@ -29,7 +29,7 @@ def test_every_program_is_linked_to_the_kubepods_cgroup(node: Node) -> None:
 
 def test_a_second_start_adopts_what_is_there(node: Node) -> None:
     before = list_links(node.pins)
-    load(node.pins, node.kubepods)
+    assert load(node.pins, node.kubepods) == []
     assert list_links(node.pins) == before
 
 
@@ -52,11 +52,13 @@ def test_other_sources_replace_the_programs_in_place_and_lose_nothing(node: Node
     assert {tuple(answer["reached"]) for answer in answers} == {("10.0.1.1", 9090)}
 
 
-def test_two_starts_at_once_end_in_one_datapath(node: Node) -> None:
+def test_two_starts_at_once_prepare_one_datapath(node: Node) -> None:
     pins, cgroup = node.pins / "twice", CGROUPS / node.name / "twice"
     cgroup.mkdir()
     with ThreadPoolExecutor() as starts:
-        list(starts.map(lambda _: load(pins, cgroup), range(2)))
+        versions = set(starts.map(lambda _: prepare(pins, cgroup), range(2)))
+    assert list_links(pins) == []
+    assert ensure(pins, cgroup, versions.pop()) == [program.name for program in PROGRAMS]
     assert len(list(Pins(pins).programs.iterdir())) == 1
     assert [link.program for link in list_links(pins)] == [program.name for program in PROGRAMS]
     attached = bpftool("cgroup", "show", cgroup)
@@ -97,11 +99,27 @@ def test_links_of_a_cgroup_made_anew_are_made_anew(node: Node) -> None:
     pins, cgroup = node.pins / "anew", CGROUPS / node.name / "anew"
     pins.mkdir()
     cgroup.mkdir()
-    load(pins, cgroup)
+    version = prepare(pins, cgroup)
+    everything = [program.name for program in PROGRAMS]
+    assert ensure(pins, cgroup, version) == everything
     cgroup.rmdir()
+    assert ensure(pins, cgroup, version) == []
     cgroup.mkdir()
-    load(pins, cgroup)
+    assert ensure(pins, cgroup, version) == everything
     assert {link.cgroup_id for link in list_links(pins)} == {cgroup.stat().st_ino}
+    assert ensure(pins, cgroup, version) == []
+
+
+def test_a_link_that_somebody_took_away_is_made_anew(node: Node) -> None:
+    pins, cgroup = node.pins / "taken", CGROUPS / node.name / "taken"
+    pins.mkdir()
+    cgroup.mkdir()
+    version = prepare(pins, cgroup)
+    ensure(pins, cgroup, version)
+    (Pins(pins).links / "weft_connect4").unlink()
+    assert len(bpftool("cgroup", "show", cgroup)) == len(PROGRAMS) - 1
+    assert ensure(pins, cgroup, version) == ["weft_connect4"]
+    assert len(bpftool("cgroup", "show", cgroup)) == len(PROGRAMS)
     shutil.rmtree(pins)
     cgroup.rmdir()
 

@@ -70,9 +70,9 @@ class LabHandle:
         """Wait until something is so."""
         lifecycle.wait_for(what, true, patience)
 
-    def agent_start(self) -> None:
-        """Start the agent and wait until it is ready."""
-        lifecycle.start_agent(self.paths)
+    def agent_start(self, project: Path | None = None) -> None:
+        """Start the agent, perhaps of another version, and wait until it is ready."""
+        lifecycle.start_agent(self.paths, project)
         wait_agent(self.paths)
 
     def status(self) -> Any:

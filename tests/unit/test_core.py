@@ -11,7 +11,7 @@ from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
 from agent.plan.plan import FrontendName, Json, ResourceName, Xds
-from agent.plan.tables import Action, Mode, Protocol, Reason, Word
+from agent.plan.tables import Action, Config, Mode, Protocol, Reason, Word
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.reconcile.frontends import frontend_key
@@ -107,14 +107,22 @@ class Node:
         self.manifests, self.facts = Source(), Source()
         clock = asyncio.get_running_loop().time
         translator = Translator(World(), Options("here"))
-        self.shrunk: list[Shrunk] = []
-        datapath = Datapath(kernel, clock)
-        self.core = Core(translator, datapath, self.ads, self._accepts, self.shrunk.extend, self, audit_seconds)
+        self.detached = ["weft_connect4"]
+        self.attached: list[tuple[str, int]] = []
+        self.core = Core(translator, Datapath(kernel, Config(), clock), self.ads, self, self, audit_seconds)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def _accepts(self, port: int) -> bool:
+    async def accepts(self, port: int) -> bool:
         self.tried.append(port)
         return self.listens
+
+    def attach(self) -> list[str]:
+        names, self.detached = self.detached, []
+        self.attached += [(name, len(self.kernel.frontends.rows)) for name in names]
+        return names
+
+    def shrunk(self, frontends: list[Shrunk]) -> None:
+        pass
 
     def applied(self, writes: int, seconds: float) -> None:
         assert seconds >= 0
@@ -301,6 +309,31 @@ async def test_an_audit_heals_what_somebody_changed():
     await node.until(lambda: WEB in node.kernel.frontends.rows and 42 in node.kernel.pods.rows)
     assert max(node.drifts) == 2
     await node.until(lambda: node.drifts[-1] == 0)
+    await node.kill()
+
+
+async def test_the_programs_run_when_their_tables_are_full_and_again_when_somebody_took_them_away():
+    node = Node(FakeKernel(), audit_seconds=0.1)
+    await node.start()
+    node.manifests.say(*upserts(TEXT), Synced("manifests"))
+    await node.passes()
+    assert (node.attached, node.core.ready) == ([], False)
+    node.facts.say(Upsert(POD), Synced("node"))
+    await node.until(lambda: node.core.ready)
+    assert node.attached == [("weft_connect4", len(node.kernel.frontends.rows))]
+    assert len(node.kernel.frontends.rows) > 0
+    node.detached = ["weft_sendmsg4"]
+    await node.until(lambda: len(node.attached) == 2)
+    await node.until(lambda: 1 in node.drifts)
+    await node.kill()
+
+
+async def test_an_audit_heals_the_configuration():
+    node = Node(FakeKernel(), audit_seconds=0.1)
+    await node.synced()
+    node.kernel.configure(Config(first_level=7))
+    await node.until(lambda: node.kernel.configuration() == Config())
+    assert max(node.drifts) == 1
     await node.kill()
 
 

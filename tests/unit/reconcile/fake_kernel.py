@@ -62,10 +62,13 @@ class FakeKernel:
         self.words: FakeTable[int, Word] = FakeTable("words", 2 * frontends, self.fuse)
         self.services: FakeTable[int, ServiceRow] = FakeTable("services", frontends, self.fuse)
         self.slots: FakeTable[int, Slot] = FakeTable("slots", slots, self.fuse)
-        self.config: Config | None = None
+        self.config = Config()
 
     def configure(self, config: Config) -> None:
         self.config = config
+
+    def configuration(self) -> Config:
+        return self.config
 
     def counters(self) -> dict[Reason, int]:
         return {}

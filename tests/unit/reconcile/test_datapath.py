@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName, FrontendPlan, OnLoss, PodPlan
-from agent.plan.tables import Action, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes, name_id
+from agent.plan.tables import Action, Config, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes, name_id
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.frontends import Waypoint, frontend_key
 
@@ -48,7 +48,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def datapath(kernel, clock) -> Datapath:
-    made = Datapath(kernel, clock)
+    made = Datapath(kernel, Config(), clock)
     made.adopt()
     return made
 
@@ -150,7 +150,7 @@ def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock)
     desired = {SMILEY: plan(1, 2, listener=LISTENER), COLOR: plan(3, name="color")}
     want(datapath, desired, Waypoint(PORTS, frozenset(PORTS)))
     before = kernel.writes
-    again = Datapath(kernel, clock)
+    again = Datapath(kernel, Config(), clock)
     again.adopt()
     assert len(again.drift()) == 0
     want(again, desired, Waypoint(PORTS))
@@ -160,7 +160,7 @@ def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock)
 
 def test_what_is_not_desired_after_a_restart_is_removed(datapath, kernel, clock):
     want(datapath, {SMILEY: plan(1), COLOR: plan(2, name="color")})
-    again = Datapath(kernel, clock)
+    again = Datapath(kernel, Config(), clock)
     again.adopt()
     again.want_frontends({COLOR: plan(2, name="color")}, [])
     again.adopt()
@@ -182,7 +182,7 @@ def test_drift_is_seen_and_healed(datapath, kernel):
 
 def test_what_does_not_fit_is_named_and_hurts_nobody_else(clock):
     kernel = FakeKernel(frontends=8, slots=4)
-    datapath = Datapath(kernel, clock)
+    datapath = Datapath(kernel, Config(), clock)
     datapath.adopt()
     done = want(datapath, {SMILEY: plan(1, 2, 3, 4, 5), COLOR: plan(6, name="color")})
     assert done.failures == {"10.96.0.1:80/TCP": "no room for 5 in 4, 0 of them in use"}
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_named_and_hurts_nobody_else(clock):
 
 def test_what_has_to_wait_for_resting_space_is_no_failure(datapath, kernel, clock):
     want(datapath, {COLOR: plan(2, name="color")})
-    again = Datapath(kernel, clock)
+    again = Datapath(kernel, Config(), clock)
     again.adopt()
     done = want(again, {COLOR: plan(2, name="color"), SMILEY: plan(1)})
     assert done.failures == {}
@@ -235,7 +235,7 @@ states = st.dictionaries(
 @given(st.lists(states, min_size=2, max_size=5), st.integers(0, 30), st.sets(st.just(LISTENER)))
 def test_a_stop_at_any_write_leaves_every_client_with_an_old_or_a_new_answer(sequence, stop, ready):
     kernel, clock = FakeKernel(), Clock()
-    datapath, waypoint = Datapath(kernel, clock), Waypoint(PORTS, frozenset(ready))
+    datapath, waypoint = Datapath(kernel, Config(), clock), Waypoint(PORTS, frozenset(ready))
     datapath.adopt()
     before, last = sequence[-2], sequence[-1]
     for state in sequence[:-1]:
@@ -260,7 +260,7 @@ def test_a_stop_at_any_write_leaves_every_client_with_an_old_or_a_new_answer(seq
     datapath.apply(waypoint)
     assert datapath.pending == 0
     fresh_kernel = FakeKernel()
-    fresh = Datapath(fresh_kernel, clock)
+    fresh = Datapath(fresh_kernel, Config(), clock)
     fresh.adopt()
     want(fresh, last, waypoint)
     assert kernel.frontends.rows.keys() == fresh_kernel.frontends.rows.keys()

@@ -7,7 +7,7 @@ from fake_kernel import FakeKernel
 
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName, FrontendPlan, OnBackendLoss
-from agent.plan.tables import Mode, Protocol, Slot, address_bytes
+from agent.plan.tables import Config, Mode, Protocol, Slot, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.reconcile.frontends import Waypoint
@@ -29,7 +29,7 @@ def left(protocol: Protocol, *hosts: int) -> Shrunk:
 
 def started(kernel: FakeKernel | None = None) -> Datapath:
     clock = itertools.count(step=10)  # nothing rests for long
-    made = Datapath(kernel or FakeKernel(), lambda: float(next(clock)))
+    made = Datapath(kernel or FakeKernel(), Config(), lambda: float(next(clock)))
     made.adopt()
     return made
 
