@@ -13,6 +13,7 @@
 #include "sticky.h"
 #include "decide.h"
 #include "socket.h"
+#include "verdict.h"
 
 static __always_inline void read_ip4(struct bpf_sock_addr *ctx, struct weft_frontend *key)
 {
@@ -32,35 +33,9 @@ static __always_inline void read_ip6(struct bpf_sock_addr *ctx, struct weft_fron
 	key->protocol = ctx->protocol;
 }
 
-static __always_inline void write_ip4(struct bpf_sock_addr *ctx, const struct weft_address *address,
-				      u16 port)
-{
-	WRITE_ONCE(ctx->user_ip4, address->part[3]);
-	WRITE_ONCE(ctx->user_port, bpf_htons(port));
-}
-
-static __always_inline void write_ip6(struct bpf_sock_addr *ctx, const struct weft_address *address,
-				      u16 port)
-{
-	WRITE_ONCE(ctx->user_ip6[0], address->part[0]);
-	WRITE_ONCE(ctx->user_ip6[1], address->part[1]);
-	WRITE_ONCE(ctx->user_ip6[2], address->part[2]);
-	WRITE_ONCE(ctx->user_ip6[3], address->part[3]);
-	WRITE_ONCE(ctx->user_port, bpf_htons(port));
-}
-
 static __always_inline bool is_ours(struct bpf_sock_addr *ctx)
 {
 	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
-}
-
-/* What the program returns: 1 goes on; 0 fails with EPERM, or with what bpf_set_retval said. */
-static __always_inline int verdict(enum outcome outcome)
-{
-	/* bpf_set_retval in these programs: kernel 5.18. */
-	if (outcome == OUTCOME_REFUSE)
-		bpf_set_retval(-ECONNREFUSED);
-	return outcome == OUTCOME_PASS || outcome == OUTCOME_REWRITE;
 }
 
 /* 0 for a socket that is not UDP. */
@@ -111,30 +86,22 @@ int weft_connect4(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
 	struct choice choice = {};
-	enum outcome outcome;
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip4(ctx, &key);
-	outcome = connect(ctx, &key, &choice);
-	if (outcome == OUTCOME_REWRITE)
-		write_ip4(ctx, &choice.address, choice.port);
-	return verdict(outcome);
+	return apply4(ctx, connect(ctx, &key, &choice), &key, &choice);
 }
 
 int weft_connect6(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
 	struct choice choice = {};
-	enum outcome outcome;
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip6(ctx, &key);
-	outcome = connect(ctx, &key, &choice);
-	if (outcome == OUTCOME_REWRITE)
-		write_ip6(ctx, &choice.address, choice.port);
-	return verdict(outcome);
+	return apply6(ctx, connect(ctx, &key, &choice), &key, &choice);
 }
 
 /* Also runs for v4-mapped destinations of AF_INET6 sockets. */
@@ -142,30 +109,22 @@ int weft_sendmsg4(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
 	struct choice choice = {};
-	enum outcome outcome;
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip4(ctx, &key);
-	outcome = send(ctx, &key, &choice);
-	if (outcome == OUTCOME_REWRITE)
-		write_ip4(ctx, &choice.address, choice.port);
-	return verdict(outcome);
+	return apply4(ctx, send(ctx, &key, &choice), &key, &choice);
 }
 
 int weft_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
 	struct choice choice = {};
-	enum outcome outcome;
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip6(ctx, &key);
-	outcome = send(ctx, &key, &choice);
-	if (outcome == OUTCOME_REWRITE)
-		write_ip6(ctx, &choice.address, choice.port);
-	return verdict(outcome);
+	return apply6(ctx, send(ctx, &key, &choice), &key, &choice);
 }
 
 /* recvmsg and getpeername cannot refuse: the verifier wants 1. Both run for connected UDP, too. */

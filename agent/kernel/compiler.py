@@ -67,7 +67,7 @@ def compile_and_load(source: str, defines: Mapping[str, str], programs: Sequence
         raise LoadError(f"the BPF compiler is missing, install python3-bpfcc: {error}") from error
     with _stub_tree():
         try:
-            module = BPF(text=source.encode(), cflags=[f'-D{name}="{value}"' for name, value in defines.items()])
+            module = BPF(text=source.encode(), cflags=[f"-D{name}={value}" for name, value in defines.items()])
         except Exception as error:  # BCC raises no narrower type
             raise LoadError("the BPF programs do not compile") from error
     return {program.name: _load(module, program) for program in programs}

@@ -7,6 +7,7 @@ when the tables have been filled.
 
 import argparse
 import fcntl
+import logging
 import os
 import re
 import subprocess
@@ -18,6 +19,8 @@ from agent.kernel.bpffs import filesystem
 from agent.kernel.compiler import LoadError, compile_and_load
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins, read_source, source_hash
 
+log = logging.getLogger(__name__)
+
 __all__ = ["LoadError", "prepare"]
 _MARK = "weft: "
 _UNKNOWN_HELPER = re.compile(r"(?:unknown func|cannot use helper) (\w+)#\d+")
@@ -27,29 +30,41 @@ _HELPER_SINCE = {
     "bpf_get_current_ancestor_cgroup_id": "5.7",
     "bpf_get_socket_cookie": "4.18",
 }
+SUBSTITUTES = {"bpf_set_retval": "WEFT_WITHOUT_SET_RETVAL"}
+"""Helpers that programs can do without, and the macro that says so (bpf/verdict.h)."""
 
 
-def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES) -> str:
+def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> str:
     """Have programs and maps pinned below `pins` (a folder in a mounted bpffs), and name their version.
 
-    `cgroup` is where they shall run. Raises LoadError.
+    `cgroup` is where they shall run, `without` names helpers to do without (see `SUBSTITUTES`) though the kernel may
+    have them. Raises LoadError.
     """
     command = [sys.executable, "-m", "agent.kernel.loader"]
     command += ["--pins", str(pins), "--cgroup", str(cgroup), "--sources", str(sources)]
+    command += [f"--define={SUBSTITUTES[helper]}" for helper in sorted(without)]
     child = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if child.returncode:
-        raise LoadError(_explain(child.stderr))
-    return child.stdout.strip()
+    if not child.returncode:
+        return child.stdout.strip()
+    missing = _missing_helper(child.stderr)
+    if missing in SUBSTITUTES.keys() - without:
+        log.warning("doing without a helper", extra={"helper": missing, "since": _HELPER_SINCE[missing]})
+        return prepare(pins, cgroup, sources, without | {missing})
+    raise LoadError(_explain(child.stderr))
 
 
-def _explain(log: str) -> str:
+def _missing_helper(text: str) -> str | None:
+    found = _UNKNOWN_HELPER.search(text)
+    return found[1] if found else None
+
+
+def _explain(text: str) -> str:
     """One sentence from what the child wrote: a helper that the kernel lacks, or what the child itself said."""
-    if missing := _UNKNOWN_HELPER.search(log):
-        helper = missing[1]
+    if helper := _missing_helper(text):
         since = _HELPER_SINCE.get(helper)
         return f"this kernel lacks {helper} here" + (f", which came with Linux {since}" if since else "")
-    said = [line.removeprefix(_MARK) for line in log.splitlines() if line.startswith(_MARK)]
-    return said[-1] if said else f"the loader died: {log.strip()[-300:] or 'it said nothing'}"
+    said = [line.removeprefix(_MARK) for line in text.splitlines() if line.startswith(_MARK)]
+    return said[-1] if said else f"the loader died: {text.strip()[-300:] or 'it said nothing'}"
 
 
 def _check_places(pins: Path, cgroup: Path) -> None:
@@ -71,26 +86,30 @@ def _is_prepared(folders: Pins, version: str) -> bool:
     return all(path.exists() for path in (*programs, *map(folders.map_path, abi.LAYOUTS)))
 
 
-def _make(folders: Pins, version: str, source: str) -> None:
+def _make(folders: Pins, version: str, source: str, macros: list[str]) -> None:
     for folder in (folders.tables, folders.sockets, folders.links, folders.programs / version):
         folder.mkdir(parents=True, exist_ok=True)
-    places = {"WEFT_TABLES": str(folders.tables), "WEFT_SOCKETS": str(folders.sockets)}
-    loaded = compile_and_load(source, places, PROGRAMS)
+    defines = {
+        "WEFT_TABLES": f'"{folders.tables}"',
+        "WEFT_SOCKETS": f'"{folders.sockets}"',
+        **dict.fromkeys(macros, "1"),
+    }
+    loaded = compile_and_load(source, defines, PROGRAMS)
     for program in PROGRAMS:
         path = folders.programs / version / program.name
         path.unlink(missing_ok=True)
         libbpf.pin(loaded[program.name], path)
 
 
-def _prepare_here(pins: Path, cgroup: Path, sources: Path) -> str:
+def _prepare_here(pins: Path, cgroup: Path, sources: Path, macros: list[str]) -> str:
     if os.geteuid() != 0:
         raise LoadError("loading BPF programs needs root")
     _check_places(pins, cgroup)
     _wait_for_others(pins)
     source = read_source(sources)
-    version = source_hash(source)
+    version = source_hash(source + " ".join(macros))
     if not _is_prepared(Pins(pins), version):
-        _make(Pins(pins), version, source)
+        _make(Pins(pins), version, source, macros)
     return version
 
 
@@ -100,9 +119,10 @@ def main() -> int:
     parser.add_argument("--pins", type=Path, required=True, help="folder in a mounted bpffs")
     parser.add_argument("--cgroup", type=Path, required=True, help="the kubepods folder of cgroup v2")
     parser.add_argument("--sources", type=Path, default=SOURCES, help="folder with weft.c")
+    parser.add_argument("--define", action="append", default=[], help="macro for a helper that is missing")
     options = parser.parse_args()
     try:
-        print(_prepare_here(options.pins, options.cgroup, options.sources))
+        print(_prepare_here(options.pins, options.cgroup, options.sources, options.define))
     except (LoadError, OSError) as error:
         sys.stderr.write(f"{_MARK}{error}\n")
         return 1

@@ -31,9 +31,9 @@ SERVERS = [
 ]
 
 
-def load(pins: Path, cgroup: Path, sources: Path = SOURCES) -> list[str]:
+def load(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> list[str]:
     """Prepare the programs and have them run; says which did not."""
-    return ensure(pins, cgroup, prepare(pins, cgroup, sources))
+    return ensure(pins, cgroup, prepare(pins, cgroup, sources, without))
 
 
 def run(*command: str) -> str:

@@ -94,6 +94,20 @@ def test_a_missing_helper_is_named(node: Node, tmp_path: Path) -> None:
     assert list_links(node.pins) == before
 
 
+def test_a_helper_that_has_a_substitute_is_done_without(node: Node, tmp_path: Path) -> None:
+    """As above, but only until the programs are told to do without it."""
+    lacking = tmp_path / "bpf"
+    shutil.copytree(SOURCES, lacking)
+    text = (lacking / "weft.c").read_text()
+    line = "\tvoid *sk = ctx->sk;\n"
+    call = "\n#ifndef WEFT_WITHOUT_SET_RETVAL\n\tbpf_set_retval(0);\n#endif\n"
+    (lacking / "weft.c").write_text(text.replace(line, line + call))
+    pins, cgroup = node.pins / "lacking", CGROUPS / node.name / "lacking"
+    pins.mkdir()
+    cgroup.mkdir()
+    assert prepare(pins, cgroup, lacking) == prepare(pins, cgroup, lacking, frozenset(["bpf_set_retval"]))
+
+
 def test_links_of_a_cgroup_made_anew_are_made_anew(node: Node) -> None:
     """The kubelet can remove and make its folder again; a link to the former one runs nothing."""
     pins, cgroup = node.pins / "anew", CGROUPS / node.name / "anew"

@@ -14,7 +14,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # leaves no TIME_WAIT behind
 def new_socket(call):
     """A socket as the call wants it."""
     sock = socket.socket(FAMILIES[call["family"]], TYPES[call["protocol"]])
-    sock.settimeout(5)
+    sock.settimeout(call.get("patience", 5))
     if call["protocol"] == "TCP":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     return sock
