@@ -19,6 +19,7 @@ def pods(fragments: Iterable[Fragment]) -> list[Document]:
         {
             "pod": f"{plan.pod.namespace}/{plan.pod.name}",
             "mode": plan.mode.label,
+            "because": plan.because,
             "addresses": list(plan.addresses),
             "cgroup": cgroup,
         }
@@ -44,6 +45,7 @@ def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | Non
         "listener": plan.listener,
         "onLoss": plan.on_loss.value,
         "backends": backends(plan.slots),
+        "routes": [str(route) for route in plan.routes],
     }
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "waypoint": "agent.cli.waypoint",
     "status": "agent.cli.status",
     "tables": "agent.cli.tables",
+    "explain": "agent.cli.explain",
     "detach": "agent.cli.detach",
     "lab": "agent.cli.lab",
 }

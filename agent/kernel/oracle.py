@@ -4,7 +4,7 @@ It knows nothing of indices' history or of plans: only tables of encoded rows, a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from agent.kernel import abi
@@ -26,6 +26,7 @@ from agent.plan.tables import (
     Slot,
     UdpTarget,
     UnknownPodPolicy,
+    Word,
 )
 
 Tables = Mapping[str, Mapping[bytes, bytes]]
@@ -46,10 +47,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """The rows that a decision read on its way; None where it did not get so far."""
+
+    client: PodRow | None = None
+    frontend: FrontendKey | None = None
+    index: int | None = None
+    word: Word | None = None
+    service: ServiceRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """All ways a decision can end, each with its exact probability; they add up to 1."""
 
     shares: Mapping[Outcome, Fraction]
+    passage: Passage = Passage()
 
     @property
     def reason(self) -> Reason:
@@ -109,9 +122,11 @@ def decide(
         rejects = config.unknown_pod == UnknownPodPolicy.REJECT
         return _always(Reason.UNKNOWN_POD_REJECTED if rejects else Reason.UNKNOWN_POD)
     if client.mode == Mode.NONE:
-        return _always(Reason.NOT_ENROLLED)
-    index = _frontend(question, client)
-    return _always(Reason.NO_FRONTEND) if index is None else _follow_word(question, index, client)
+        return replace(_always(Reason.NOT_ENROLLED), passage=Passage(client.pod))
+    key, index = _frontend(question, client)
+    if index is None:
+        return replace(_always(Reason.NO_FRONTEND), passage=Passage(client.pod))
+    return _follow_word(question, key, index, client)
 
 
 def _always(reason: Reason, target: Place | None = None) -> Verdict:
@@ -142,27 +157,34 @@ def _client(tables: Tables, cgroup_ids: Sequence[int]) -> _Client | None:
     return None
 
 
-def _frontend(question: _Question, client: _Client) -> int | None:
+def _frontend(question: _Question, client: _Client) -> tuple[FrontendKey, int | None]:
+    """The key that was found, else the last that was looked for, and its index."""
     own = (client.pod.namespace_id,) if PodFlag.CONSUMER_ROUTES in client.pod.flags else ()
     for namespace_id in (*own, ANY_NAMESPACE):
         key = FrontendKey(namespace_id, question.address, question.port, question.protocol)
         encoded = abi.encode_frontend_key(key)
         row = question.tables["weft_frontends"].get(encoded)
         if row is not None and row[4:] == abi.U32.pack(abi.fingerprint(encoded)):
-            return abi.decode_frontend(row)
-    return None
+            return key, abi.decode_frontend(row)
+    return key, None
 
 
-def _follow_word(question: _Question, index: int, client: _Client) -> Verdict:
+def _follow_word(question: _Question, key: FrontendKey, index: int, client: _Client) -> Verdict:
+    passage = Passage(client.pod, key, index)
     if 2 * index >= abi.WORDS or index >= abi.SERVICES:
-        return _always(Reason.NO_FRONTEND)
+        return replace(_always(Reason.NO_FRONTEND), passage=passage)
     number = abi.U32.pack(2 * index + (client.mode != Mode.L4))
     word = abi.unpack_word(abi.U64.unpack(question.tables["weft_words"].get(number, _ZERO_WORD))[0])
+    service = _service(question, index)
+    return replace(_act(question, word, service, client), passage=replace(passage, word=word, service=service))
+
+
+def _act(question: _Question, word: Word, service: ServiceRow, client: _Client) -> Verdict:
     if word.action == Action.FORWARD:
-        kept = _kept(question, _service(question, index), client, range(word.base, word.base + word.count))
+        kept = _kept(question, service, client, range(word.base, word.base + word.count))
         return _always(Reason.FORWARDED, kept) if kept else _forward(question, word.base, word.count)
     if word.action == Action.WAYPOINT:
-        return _to_waypoint(question, _service(question, index).waypoint_port)
+        return _to_waypoint(question, service.waypoint_port)
     if word.action == Action.REJECT:
         return _always(Reason(word.base) if word.base < len(Reason) else Reason.NO_BACKEND)
     return _always(Reason.PASSED)

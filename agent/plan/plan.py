@@ -14,13 +14,17 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PodPlan:
-    """A pod of this node whose cgroup is known. Pods in mode none have a row too: unknown is another state."""
+    """A pod of this node whose cgroup is known. Pods in mode none have a row too: unknown is another state.
+
+    `because` says, for people, what gave it its mode.
+    """
 
     pod: Key
     namespace: str
     mode: Mode
     flags: PodFlag
     addresses: tuple[str, ...]
+    because: str = ""
 
 
 class OnLoss(StrEnum):
@@ -59,7 +63,8 @@ class FrontendPlan:
 
     `slots` is the kernel's own answer (an alias table; empty: refuse, there is no backend). `listener` names the
     waypoint listener for clients that go there: clients in mode l7, and those in mode l4 too where `mode`, the
-    Service's own, is l7. Until that listener is known to work, `slots` serves them.
+    Service's own, is l7. Until that listener is known to work, `slots` serves them. `routes` are those that apply, none
+    where the Service's own endpoints do.
     """
 
     service: Key
@@ -69,6 +74,7 @@ class FrontendPlan:
     on_loss: OnLoss = OnLoss.REJECT
     on_backend_loss: OnBackendLoss = OnBackendLoss.KEEP
     affinity_seconds: int = 0
+    routes: tuple[Key, ...] = ()
 
 
 class Xds(StrEnum):

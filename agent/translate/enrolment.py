@@ -17,28 +17,42 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     cgroup = view.cgroup(pod.metadata.uid)
     if cgroup is None:
         return Fragment()
-    mode, notices = _mode(view, pod, options)
+    mode, because, notices = _mode(view, pod, options)
     flags = PodFlag.CONSUMER_ROUTES if view.has_consumer_routes(namespace) else PodFlag.NONE
     addresses = () if pod.spec.host_network else pod.addresses
-    return Fragment(pods={cgroup: PodPlan(pod.key, namespace, mode, flags, addresses)}, notices=notices)
+    plan = PodPlan(pod.key, namespace, mode, flags, addresses, because)
+    return Fragment(pods={cgroup: plan}, notices=notices)
 
 
-def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, tuple[str, ...]]:
-    """The pod's mode: its own label, else its namespace's; and what its user should know."""
+def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, str, tuple[str, ...]]:
+    """The pod's mode: its own label, else its namespace's; why so, and what its user should know."""
+    mode, because, notices = _labelled(view, pod)
+    if mode is Mode.NONE:
+        return mode, because, notices
+    if pod.metadata.namespace == OWN_NAMESPACE:
+        return _instead(pod, Mode.NONE, "not enrolled: weft never captures itself", notices)
+    if pod.metadata.namespace == "kube-system" and not options.enrol_kube_system:
+        return _instead(pod, Mode.NONE, "not enrolled: kube-system needs --enrol-kube-system", notices)
+    if mode is Mode.L7 and pod.spec.host_network:
+        return _instead(pod, Mode.L4, "in mode l4, not l7: a hostNetwork pod has no address of its own", notices)
+    return mode, because, notices
+
+
+def _labelled(view: View, pod: Pod) -> tuple[Mode, str, tuple[str, ...]]:
+    """What the labels say."""
     namespace = pod.metadata.namespace
     own, own_notice = view.mode("Pod", namespace, pod.metadata.name)
     spaces, space_notice = view.mode("Namespace", "", namespace)
-    mode = own if own is not None else spaces if spaces is not None else Mode.NONE
-    notices = [notice for notice in (own_notice, space_notice) if notice]
-    if mode is Mode.NONE:
-        return mode, tuple(notices)
-    if namespace == OWN_NAMESPACE:
-        return Mode.NONE, (*notices, f"{pod.key}: not enrolled: weft never captures itself")
-    if namespace == "kube-system" and not options.enrol_kube_system:
-        return Mode.NONE, (*notices, f"{pod.key}: not enrolled: kube-system needs --enrol-kube-system")
-    if mode is Mode.L7 and pod.spec.host_network:
-        return Mode.L4, (*notices, f"{pod.key}: in mode l4, not l7: a hostNetwork pod has no address of its own")
-    return mode, tuple(notices)
+    notices = tuple(notice for notice in (own_notice, space_notice) if notice)
+    if own is not None:
+        return own, f"the Pod's label says {own.label}", notices
+    if spaces is not None:
+        return spaces, f"Namespace {namespace}'s label says {spaces.label}", notices
+    return Mode.NONE, f"neither the Pod nor Namespace {namespace} has a label that says otherwise", notices
+
+
+def _instead(pod: Pod, mode: Mode, because: str, notices: tuple[str, ...]) -> tuple[Mode, str, tuple[str, ...]]:
+    return mode, because, (*notices, f"{pod.key}: {because}")
 
 
 def service_mode(view: View, namespace: str, name: str) -> tuple[Mode, tuple[str, ...]]:

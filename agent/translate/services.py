@@ -98,6 +98,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT),
             on_backend_loss=_setting(front.service, ON_BACKEND_LOSS, OnBackendLoss.KEEP),
             affinity_seconds=_affinity_seconds(front.service),
+            routes=tuple(sorted({binding.route.key for binding in applying})),
         )
 
 

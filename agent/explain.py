@@ -1,0 +1,183 @@
+"""What `weft explain` says: a connection, decided again by the oracle on the kernel's tables, with names put to it."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
+from agent.plan.tables import Action, Protocol, Reason, address_bytes, address_text, name_id
+from agent.report import verdict as word_text
+
+Document = dict[str, Any]
+
+SENTENCES = {
+    Reason.NOT_ENROLLED: "the pod is not in the mesh: its connections are left alone",
+    Reason.UNKNOWN_POD: "the kernel does not know this pod yet: its connections are left alone",
+    Reason.UNKNOWN_POD_REJECTED: "the kernel does not know this pod yet, and refuses such pods (EPERM)",
+    Reason.NO_FRONTEND: "no Service of the mesh has this address and port: the connection is left alone",
+    Reason.FORWARDED: "the kernel connects it to a backend",
+    Reason.TO_WAYPOINT: "it goes to the waypoint, where the Service's HTTP or gRPC routes are",
+    Reason.PASSED: "the connection is left alone",
+    Reason.NO_BACKEND: "there is no backend that is ready: refused at once (ECONNREFUSED)",
+    Reason.SHARE_REJECTED: "it is the share of a backendRef that is not valid: refused at once (ECONNREFUSED)",
+    Reason.WAYPOINT_DIALLED: "nobody may dial the waypoint itself (EPERM)",
+    Reason.WAYPOINT_LOST: "there is no waypoint to go to: refused at once (ECONNREFUSED)",
+}
+
+
+class ExplainError(Exception):
+    """What was asked cannot be answered, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A pod that connects to HOST:PORT; the host is an address, or a Service's name as the pod would write it."""
+
+    pod: str
+    host: str
+    port: int
+    protocol: Protocol
+
+
+def parse(pod: str, destination: str, udp: bool) -> Question:
+    """`NAMESPACE/POD` and `HOST:PORT`. Raises `ExplainError`."""
+    namespace, _, name = pod.partition("/")
+    if not namespace or not name:
+        raise ExplainError(f"{pod!r} is not NAMESPACE/POD")
+    host, _, port = destination.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ExplainError(f"{destination!r} is not HOST:PORT")
+    return Question(pod, host.strip("[]"), int(port), Protocol.UDP if udp else Protocol.TCP)
+
+
+def explain(tables: Tables, status: Mapping[str, Any], question: Question, now: int) -> list[Document]:
+    """One answer for each address of the destination. `status` is the agent's, `now` a CLOCK_MONOTONIC reading in ns.
+
+    Raises `ExplainError`.
+    """
+    pod = _pod(status, question.pod)
+    addresses = list(_addresses(status, question))
+    return [_explain_one(tables, status, question, pod, address, now) for address in addresses]
+
+
+def _pod(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The pod of this name, or the one pod of a Deployment of this name."""
+    found: list[Document] = [pod for pod in status["pods"] if pod["pod"] == name]
+    found = found or [pod for pod in status["pods"] if pod["pod"].startswith(f"{name}-")]
+    if not found:
+        raise ExplainError(f"no pod {name} with a cgroup on node {status['node']}")
+    if len(found) > 1:
+        raise ExplainError(f"{name} is not one pod: {', '.join(pod['pod'] for pod in found)}")
+    return found[0]
+
+
+def _addresses(status: Mapping[str, Any], question: Question) -> Iterator[str]:
+    try:
+        yield str(ipaddress.ip_address(question.host))
+        return
+    except ValueError:
+        pass
+    name, *rest = question.host.removesuffix(".").split(".")
+    service = f"{rest[0] if rest else question.pod.partition('/')[0]}/{name}"
+    ending = f":{question.port}/{question.protocol.name}"
+    found = {
+        item["frontend"].removesuffix(ending).strip("[]")
+        for item in status["frontends"]
+        if item["service"] == service and item["frontend"].endswith(ending)
+    }
+    if not found:
+        raise ExplainError(f"Service {service} has no port {question.port}/{question.protocol.name} in the mesh")
+    yield from sorted(found)
+
+
+def _explain_one(
+    tables: Tables, status: Mapping[str, Any], question: Question, pod: Mapping[str, Any], address: str, now: int
+) -> Document:
+    packed = address_bytes(address)
+    verdict = decide(tables, _levels(pod["cgroup"]), packed, question.port, question.protocol, Asking(now=now))
+    passage = verdict.passage
+    planned = _planned(status, passage)
+    return {
+        "pod": pod["pod"],
+        "destination": f"{f'[{address}]' if ':' in address else address}:{question.port}/{question.protocol.name}",
+        "service": planned["service"] if planned else None,
+        "client": _client(passage, pod),
+        "frontend": _frontend(passage, status),
+        "madeBy": _made_by(status, planned),
+        "outcomes": _outcomes(status, verdict),
+    }
+
+
+def _levels(cgroup: int) -> Sequence[int]:
+    """The pod's cgroup at every level where the configuration may look."""
+    return [cgroup] * 64
+
+
+def _client(passage: Passage, pod: Mapping[str, Any]) -> Document:
+    row = passage.client
+    return {
+        "cgroup": pod["cgroup"],
+        "mode": row.mode.label if row else None,
+        "because": pod["because"],
+        "consumerRoutes": bool(row.flags) if row else False,
+    }
+
+
+def _planned(status: Mapping[str, Any], passage: Passage) -> Mapping[str, Any] | None:
+    """The agent's own record of the frontend that the kernel found."""
+    if passage.frontend is None or passage.index is None:
+        return None
+    key = passage.frontend
+    host = address_text(key.address)
+    start = f"{f'[{host}]' if ':' in host else host}:{key.port}/{key.protocol.name}"
+    for item in status["frontends"]:
+        name, _, consumer = item["frontend"].partition("@")
+        if name == start and (name_id(consumer) if consumer else 0) == key.namespace_id:
+            return dict(item)
+    return None
+
+
+def _frontend(passage: Passage, status: Mapping[str, Any]) -> Document | None:
+    if passage.index is None or passage.word is None or passage.service is None or passage.frontend is None:
+        return None
+    planned = _planned(status, passage)
+    return {
+        "frontend": planned["frontend"] if planned else None,
+        "view": "its namespace's own" if passage.frontend.namespace_id else "everybody's",
+        "index": passage.index,
+        "does": word_text(passage.word),
+        "slots": [passage.word.base, passage.word.count] if passage.word.action is Action.FORWARD else None,
+        "waypointPort": passage.service.waypoint_port or None,
+        "affinitySeconds": passage.service.affinity_seconds or None,
+        "mode": planned["mode"] if planned else None,
+    }
+
+
+def _made_by(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> list[Document]:
+    """The Routes that apply, each with what it was told; the Service itself where there is none."""
+    if planned is None:
+        return []
+    routes = {f"{route['kind']} {route['namespace']}/{route['name']}": route for route in status["routes"]}
+    found = [
+        {"object": name, "parents": routes[name]["parents"] if name in routes else []} for name in planned["routes"]
+    ]
+    return found or [{"object": f"Service {planned['service']}", "parents": []}]
+
+
+def _outcomes(status: Mapping[str, Any], verdict: Verdict) -> list[Document]:
+    """How it can end, the likeliest first."""
+    pods = {address: pod["pod"] for pod in status["pods"] for address in pod["addresses"]}
+    shares = sorted(verdict.shares.items(), key=lambda item: (-item[1], str(item[0])))
+    return [{"share": float(share), **_outcome(outcome, pods)} for outcome, share in shares]
+
+
+def _outcome(outcome: Outcome, pods: Mapping[str, str]) -> Document:
+    address = address_text(outcome.target[0]) if outcome.target else None
+    return {
+        "reason": outcome.reason.name.lower(),
+        "says": SENTENCES[outcome.reason],
+        "address": address,
+        "port": outcome.target[1] if outcome.target else None,
+        "pod": pods.get(address) if address else None,
+    }

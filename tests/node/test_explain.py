@@ -1,0 +1,110 @@
+"""`weft explain` on a real node: what it says is what happens, and why."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import LabFactory, LabHandle
+from test_routes_http import CLIENT, OUTSIDER, settle
+from test_routes_l4 import TCP, l4_route
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture(scope="module")
+def mesh(make_lab: LabFactory) -> Iterator[LabHandle]:
+    """The pods of the HTTP tests in mode l4, with a TCPRoute and an HTTPRoute."""
+    lab = make_lab("explain", [Path(__file__).with_name("routes.yaml")], agent=True)
+    lab.label("Namespace", "", "app", "weft.dev/mode=l4")
+    lab.apply(l4_route("TCPRoute", 9090, ("v1", 90), ("nobody", 10)))
+    lab.apply("""
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: app}
+spec:
+  parentRefs: [{group: "", kind: Service, name: v1, port: 80}]
+  rules: [{backendRefs: [{name: v2, port: 80}]}]
+""")
+    settle(lab, lambda status: len(status["routes"]) == 2)
+    return lab
+
+
+def explain(mesh: LabHandle, *argv: str) -> Any:
+    """The one answer, as JSON."""
+    command = (sys.executable, "-m", "agent", "explain", "--state", str(mesh.paths.state), "-o", "json", *argv)
+    (found,) = json.loads(mesh.node(*command).stdout)
+    return found
+
+
+def test_a_split_names_the_route_its_conditions_and_everybody_s_share(mesh: LabHandle) -> None:
+    found = explain(mesh, CLIENT, "echo:9090")
+    assert found["service"] == "app/echo"
+    assert found["client"]["mode"] == "l4"
+    assert found["client"]["because"] == "Namespace app's label says l4"
+    (maker,) = found["madeBy"]
+    assert maker["object"] == "TCPRoute app/r"
+    reasons = {item["type"]: item["reason"] for item in maker["parents"][0]["conditions"]}
+    assert reasons == {"Accepted": "Accepted", "ResolvedRefs": "BackendNotFound"}
+    first, second = found["outcomes"]
+    assert (first["reason"], round(first["share"], 6)) == ("forwarded", 0.9)
+    assert first["pod"].startswith("app/v1-")
+    assert (second["reason"], round(second["share"], 6)) == ("share_rejected", 0.1)
+    happened = json.loads(mesh.python(CLIENT, TCP.format(count=300, port=9090)))
+    assert set(happened) == {"v1", "ConnectionRefusedError"}
+
+
+def test_the_waypoint_is_said_for_clients_in_mode_l7_only(mesh: LabHandle) -> None:
+    (outcome,) = explain(mesh, CLIENT, "v1.app:80")["outcomes"]
+    assert outcome["reason"] == "forwarded"
+    found = explain(mesh, "other/client", "v1.app.svc.cluster.local:80")
+    assert found["client"]["mode"] == "l7"
+    assert found["frontend"]["does"] == "waypoint"
+    assert found["madeBy"][0]["object"] == "HTTPRoute app/web"
+    (outcome,) = found["outcomes"]
+    assert outcome["reason"] == "to_waypoint"
+    assert outcome["pod"] == "weft-system/weft-waypoint"
+
+
+def test_what_the_mesh_leaves_alone_and_why(mesh: LabHandle) -> None:
+    found = explain(mesh, OUTSIDER, "echo.app:9090")
+    assert found["client"]["because"] == "neither the Pod nor Namespace outside has a label that says otherwise"
+    assert [item["reason"] for item in found["outcomes"]] == ["not_enrolled"]
+    direct = explain(mesh, CLIENT, "10.244.0.99:80")
+    assert (direct["service"], direct["frontend"], direct["madeBy"]) == (None, None, [])
+    assert [item["reason"] for item in direct["outcomes"]] == ["no_frontend"]
+    empty = explain(mesh, CLIENT, "empty:80")
+    assert [item["reason"] for item in empty["outcomes"]] == ["no_backend"]
+    udp = explain(mesh, CLIENT, "echo:9091", "--udp")
+    assert {item["share"] for item in udp["outcomes"]} == {0.5}
+    waypoint = explain(mesh, CLIENT, "10.244.0.2:20000")
+    assert [item["reason"] for item in waypoint["outcomes"]] == ["waypoint_dialled"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("client", "echo:80"), "'client' is not NAMESPACE/POD"),
+        ((CLIENT, "echo"), "'echo' is not HOST:PORT"),
+        ((CLIENT, "echo:70000"), "'echo:70000' is not HOST:PORT"),
+        (("app/nobody", "echo:80"), "no pod app/nobody with a cgroup on node"),
+        ((CLIENT, "nothing:80"), "Service app/nothing has no port 80/TCP in the mesh"),
+        ((CLIENT, "echo:9090", "--udp"), "Service app/echo has no port 9090/UDP in the mesh"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_told_so(mesh: LabHandle, argv: tuple[str, ...], said: str) -> None:
+    command = (sys.executable, "-m", "agent", "explain", "--state", str(mesh.paths.state), *argv)
+    done = mesh.node(*command, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_it_reads_well(mesh: LabHandle) -> None:
+    command = (sys.executable, "-m", "agent", "explain", "--state", str(mesh.paths.state), CLIENT, "echo:9090")
+    lines = mesh.node(*command).stdout.splitlines()
+    assert lines[0].startswith("app/client-")
+    assert lines[1] == "  pod        mode l4: Namespace app's label says l4"
+    assert "  made by    TCPRoute app/r" in lines
+    assert lines[-1].startswith("    10.00%   it is the share of a backendRef that is not valid")
