@@ -56,7 +56,7 @@ class Agent:
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
         self._reaper = Reaper(settings.pins, settings.kubepods, settings.waypoint_address)
         self.core = Core(
-            Translator(World(), Options(settings.node, settings.enrol_kube_system)),
+            Translator(World(), Options(settings.node, settings.enrol_kube_system, settings.zone)),
             Datapath(self._kernel, _config(settings), asyncio.get_running_loop().time),
             self._ads,
             self,

@@ -28,6 +28,7 @@ class Settings:
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9464
     node: str = field(default_factory=socket.gethostname)
+    zone: str = ""
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     enrol_kube_system: bool = False
     audit_seconds: float = 30.0

@@ -45,6 +45,9 @@ HARMLESS = {
     "EndpointSlice.endpoints": "list",
     "EndpointSlice.endpoints.0.conditions": "object",
     "EndpointSlice.endpoints.0.conditions.ready": "null true",
+    "EndpointSlice.endpoints.0.hints": "object",
+    "EndpointSlice.endpoints.0.hints.forZones": "list",
+    "EndpointSlice.endpoints.0.hints.forZones.0.name": "text",
     "HTTPRoute.spec": "object",
     "GRPCRoute.spec": "object",
     "*.spec.parentRefs": "list",
@@ -84,7 +87,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "EndpointSlice": {
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": 8080}],
-        "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}],
+        "endpoints": [
+            {"addresses": ["10.0.0.9"], "conditions": {"ready": True}, "hints": {"forZones": [{"name": "east"}]}}
+        ],
     },
     "HTTPRoute": {
         "spec": {

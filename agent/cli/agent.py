@@ -28,6 +28,7 @@ def agent(
     waypoint_address: Annotated[str | None, typer.Option(help="Where the node's waypoint listens.")] = None,
     metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9464",
     node: Annotated[str | None, typer.Option(help="This node's name; by default the host's.")] = None,
+    zone: Annotated[str, typer.Option(help="This node's zone, for endpoints with zone hints.")] = "",
     unknown_pods: Annotated[
         UnknownPods, typer.Option(help="What pods that are not known yet may do.")
     ] = UnknownPods.PASS,
@@ -49,6 +50,7 @@ def agent(
             waypoint_address=waypoint_address,
             metrics_host=host,
             metrics_port=port,
+            zone=zone,
             enrol_kube_system=enrol_kube_system,
             unknown_pod=UnknownPodPolicy[unknown_pods.name],
             audit_seconds=audit_seconds,

@@ -96,6 +96,7 @@ class ServiceSpec(Value, frozen=True):
     session_affinity: str = "None"
     session_affinity_config: SessionAffinityConfig = SessionAffinityConfig()
     internal_traffic_policy: str = "Cluster"
+    traffic_distribution: str = ""
     publish_not_ready_addresses: bool = False
 
 
@@ -119,6 +120,19 @@ class EndpointConditions(Value, frozen=True):
     terminating: bool | None = None
 
 
+class TopologyHint(Value, frozen=True):
+    """A node or a zone whose clients an endpoint is for."""
+
+    name: str
+
+
+class EndpointHints(Value, frozen=True):
+    """Which clients whoever wrote the slice would send to an endpoint."""
+
+    for_nodes: tuple[TopologyHint, ...] = ()
+    for_zones: tuple[TopologyHint, ...] = ()
+
+
 class Endpoint(Value, frozen=True):
     """One endpoint; only the first address is used (discovery/v1: the others are not defined)."""
 
@@ -126,6 +140,7 @@ class Endpoint(Value, frozen=True):
     conditions: EndpointConditions = EndpointConditions()
     node_name: str = ""
     zone: str = ""
+    hints: EndpointHints = EndpointHints()
 
 
 class EndpointPort(Value, frozen=True):

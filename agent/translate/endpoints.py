@@ -1,47 +1,120 @@
-"""Backends of a Service port, from its EndpointSlices, as kube-proxy chooses them."""
+"""Backends of a Service port, from its EndpointSlices, as kube-proxy chooses them (`pkg/proxy/topology.go`).
+
+Ready endpoints; when there is none, those that still serve while they terminate (KEP-1669). Where every ready endpoint
+has a hint of what node it is for, those for this node, or else, where every one has a hint of what zone, those for this
+zone; a hint that nobody near follows changes nothing (KEP-2433, KEP-3015). `trafficDistribution` itself is for whoever
+writes the slices: it is done by hints. With `internalTrafficPolicy: Local` only this node's count, and no hints.
+"""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from agent.model.core import Endpoint, EndpointSlice, Service, ServicePort
 from agent.translate.options import Options
 from agent.world import View
 
 Address = tuple[str, int]
+DISTRIBUTIONS = ("PreferSameZone", "PreferSameNode", "PreferClose")
+
+
+class _Candidate(NamedTuple):
+    """An endpoint, and the port that it serves the Service's port on."""
+
+    endpoint: Endpoint
+    target: int
 
 
 def endpoints(view: View, service: Service, port: ServicePort, version: int, options: Options) -> tuple[Address, ...]:
-    """Addresses of one IP version, with target ports, that take new connections: sorted, each once.
+    """Addresses of one IP version, with target ports, that take new connections: sorted, each once."""
+    return _addresses(_selected(service, _candidates(view, service, port, (f"IPv{version}",)), options))
 
-    The ready ones; when there is none, those that still serve while they terminate (KEP-1669). With
-    `internalTrafficPolicy: Local` only those of this node, when its name is known.
+
+def endpoints_of_either_family(
+    view: View, service: Service, port: ServicePort, options: Options
+) -> tuple[Address, ...]:
+    """The same for a proxy, to whom an address is as good as another: one choice among both families.
+
+    An endpoint that terminates is not used while one of the other family is ready.
     """
-    local = service.spec.internal_traffic_policy == "Local" and options.node
-    ready: set[Address] = set()
-    fallback: set[Address] = set()
-    for endpoint, target in _candidates(view, service, port, f"IPv{version}"):
-        if local and endpoint.node_name != options.node:
-            continue
-        address = (str(ipaddress.ip_address(endpoint.addresses[0])), target)
-        if _is_ready(endpoint):
-            ready.add(address)
-        elif endpoint.conditions.terminating and endpoint.conditions.serving is not False:
-            fallback.add(address)
-    return tuple(sorted(ready or fallback))
+    return _addresses(_selected(service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
+
+
+def distribution_notice(view: View, service: Service, options: Options) -> str:
+    """Why a Service's traffic is not kept near although somebody asked for it; empty when it is, or nobody did."""
+    spec, meta = service.spec, service.metadata
+    field = f"{service.key}: spec.trafficDistribution"
+    if spec.traffic_distribution and spec.traffic_distribution not in DISTRIBUTIONS:
+        return f"{field}: {spec.traffic_distribution[:40]!a} is none of {', '.join(DISTRIBUTIONS)}"
+    slices = [found for found in view.slices(meta.namespace, meta.name) if found.address_type != "FQDN"]
+    ready = [item for found in slices for item in found.endpoints if _is_ready(item)]
+    if not ready or _is_local(service, options):
+        return ""
+    zoned, placed = (all(hints(item) for item in ready) for hints in (_zones, _nodes))
+    if spec.traffic_distribution and not zoned and not placed:
+        return f"{field}: is not in effect: not every ready endpoint has hints in its EndpointSlice"
+    if zoned and not placed and not options.zone:
+        return f"{service.key}: zone hints of its EndpointSlices are not used: this node's zone is not known (--zone)"
+    return ""
+
+
+def _selected(service: Service, candidates: Iterable[_Candidate], options: Options) -> list[_Candidate]:
+    local = _is_local(service, options)
+    found = [item for item in candidates if not local or item.endpoint.node_name == options.node]
+    ready = [item for item in found if _is_ready(item.endpoint)]
+    if not ready:
+        return [item for item in found if _serves_its_end(item.endpoint)]
+    return ready if local else _near(ready, options)
+
+
+def _near(ready: list[_Candidate], options: Options) -> list[_Candidate]:
+    """Those whose hints name this node, else this zone, else all of them."""
+    for hints, here in ((_nodes, options.node), (_zones, options.zone)):
+        if all(hints(item.endpoint) for item in ready):
+            near = [item for item in ready if here in hints(item.endpoint)]
+            if near:
+                return near
+    return ready
+
+
+def _is_local(service: Service, options: Options) -> bool:
+    """Whether only this node's endpoints count; that takes the node's name."""
+    return service.spec.internal_traffic_policy == "Local" and bool(options.node)
+
+
+def _nodes(endpoint: Endpoint) -> tuple[str, ...]:
+    return tuple(hint.name for hint in endpoint.hints.for_nodes)
+
+
+def _zones(endpoint: Endpoint) -> tuple[str, ...]:
+    return tuple(hint.name for hint in endpoint.hints.for_zones)
 
 
 def _is_ready(endpoint: Endpoint) -> bool:
-    """discovery/v1: a missing `ready` means ready."""
+    """discovery/v1: a missing `ready` means ready. A Service that publishes not-ready addresses has them ready here."""
     return endpoint.conditions.ready is not False
 
 
-def _candidates(view: View, service: Service, port: ServicePort, address_type: str) -> Iterator[tuple[Endpoint, int]]:
-    """Endpoints of every slice of this type of the Service that has this port, with the target port there."""
+def _serves_its_end(endpoint: Endpoint) -> bool:
+    """discovery/v1: a missing `serving` means serving, a missing `terminating` that it does not terminate."""
+    return endpoint.conditions.terminating is True and endpoint.conditions.serving is not False
+
+
+def _addresses(candidates: Iterable[_Candidate]) -> tuple[Address, ...]:
+    """Each address once, as it is written shortest; slices may overlap."""
+    found = {(str(ipaddress.ip_address(item.endpoint.addresses[0])), item.target) for item in candidates}
+    return tuple(sorted(found))
+
+
+def _candidates(
+    view: View, service: Service, port: ServicePort, address_types: tuple[str, ...]
+) -> Iterator[_Candidate]:
+    """Endpoints of every slice of these types of the Service that has this port, with the target port there."""
     for found in view.slices(service.metadata.namespace, service.metadata.name):
         target = _target(found, port)
-        if target is not None and found.address_type == address_type:
+        if target is not None and found.address_type in address_types:
             for endpoint in found.endpoints:
-                yield endpoint, target
+                yield _Candidate(endpoint, target)
 
 
 def _target(found: EndpointSlice, port: ServicePort) -> int | None:

@@ -9,7 +9,7 @@ from agent.model.core import Service, ServicePort
 from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.tables import Mode, Protocol, Slot
-from agent.translate.endpoints import endpoints
+from agent.translate.endpoints import distribution_notice, endpoints_of_either_family
 from agent.translate.enrolment import service_mode
 from agent.translate.ir import BackendPort, RouteSet
 from agent.translate.options import Options
@@ -130,17 +130,15 @@ def _resources(view: View, rules: RouteSet, options: Options) -> Iterator[tuple[
     yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
     for backend in _backends(rules):
         service = view.get(Service, backend.namespace, backend.service)
-        found = list(_endpoints(view, service, backend.port, options)) if service else []
+        found = _endpoints(view, service, backend.port, options) if service else ()
         yield ResourceName(Xds.CLUSTER, backend.cluster), cluster(backend)
         yield ResourceName(Xds.ENDPOINT, backend.cluster), load_assignment(backend, found)
 
 
-def _endpoints(view: View, service: Service, number: int, options: Options) -> Iterator[tuple[str, int]]:
+def _endpoints(view: View, service: Service, number: int, options: Options) -> tuple[tuple[str, int], ...]:
     """The endpoints of a TCP port of either family."""
-    for port in service.spec.ports:
-        if (port.port, port.protocol) == (number, "TCP"):
-            for version in (4, 6):
-                yield from endpoints(view, service, port, version, options)
+    ports = (port for port in service.spec.ports if (port.port, port.protocol) == (number, "TCP"))
+    return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
 
 
 def _backends(rules: RouteSet) -> Iterable[BackendPort]:
@@ -172,6 +170,9 @@ def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
     key, meta = service.key, service.metadata
     if service.spec.internal_traffic_policy == "Local" and not options.node:
         yield f"{key}: spec.internalTrafficPolicy: Local is not used: this node's name is not known"
+    distribution = distribution_notice(view, service, options)
+    if distribution:
+        yield distribution
     own = _own_addresses(view, service)
     for address in service.cluster_ips:
         if address not in own:

@@ -19,7 +19,7 @@ from agent.translate.routes.http import route_set
 from agent.translate.slots import shares
 from agent.world import View, World
 
-NODE = "here"
+OPTIONS = Options("here", zone="east")
 
 
 def read(case: Path) -> list[Upsert]:
@@ -39,14 +39,14 @@ def read(case: Path) -> list[Upsert]:
 def translated(case: Path) -> dict[str, Any]:
     """The plan of a case, for people."""
     world = World()
-    translator = Translator(world, Options(NODE))
+    translator = Translator(world, OPTIONS)
     translator.update(read(case))
     return {key: value for key, value in plan(world, translator.fragments.values()).items() if value}
 
 
 def resources(case: Path) -> dict[ResourceName, Json]:
     """Everything that Envoy is told in a case."""
-    translator = Translator(World(), Options(NODE))
+    translator = Translator(World(), OPTIONS)
     translator.update(read(case))
     return {name: value for item in translator.fragments.values() for name, value in item.resources.items()}
 
