@@ -18,6 +18,7 @@ COMMANDS = {
     "tables": "agent.cli.tables",
     "explain": "agent.cli.explain",
     "detach": "agent.cli.detach",
+    "lint": "agent.cli.lint",
     "lab": "agent.cli.lab",
 }
 

@@ -21,9 +21,10 @@ class Output(StrEnum):
 
 
 class Exit(IntEnum):
-    """Exit codes of `weft`, beside 0 for success and 2 for a command line that makes no sense."""
+    """Exit codes of `weft`, beside 0 for success."""
 
     FAILED = 1
+    USAGE = 2
     NOT_AS_DESIRED = 3
     NO_AGENT = 4
 

@@ -26,11 +26,15 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What one file gave: its good objects, those kept because a document of it is broken, and its problems."""
+    """What one file gave: its good objects, those kept because a document of it is broken, and its problems.
+
+    `lines` says at which line an object's document begins.
+    """
 
     stamp: tuple[int, int, int]
     objects: dict[Key, Object] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
+    lines: dict[Key, int] = field(default_factory=dict)
 
 
 class DirectorySource:
@@ -88,6 +92,11 @@ class DirectorySource:
                 objects[key] = value
         return self._say(objects, problems)
 
+    def place(self, key: Key) -> str:
+        """The file and line that an object came from, empty when it came from none."""
+        places = (f"{path}:{file.lines[key]}" for path, file in self._files.items() if key in file.objects)
+        return next(places, "")
+
     def _say(self, objects: dict[Key, Object], problems: dict[str, Problem]) -> list[Change]:
         batch: list[Change] = [Delete(key) for key in self._said if key not in objects]
         batch += [Upsert(value) for key, value in objects.items() if self._said.get(key) != value]
@@ -116,16 +125,19 @@ def _read(path: Path, before: _File | None) -> _File:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem(str(path), "file", "$", str(error))
-        return _File(UNREAD, before.objects if before else {}, {problem.where: problem})
-    objects, problems = _parse(path, text)
-    kept = {key: value for key, value in before.objects.items() if key not in objects} if before and problems else {}
-    return _File(stamp, objects | kept, problems)
+        kept = before or _File(UNREAD)
+        return _File(UNREAD, kept.objects, {problem.where: problem}, kept.lines)
+    made = _parse(path, text, stamp)
+    if before is None or not made.problems:
+        return made
+    return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines)
 
 
-def _parse(path: Path, text: str) -> tuple[dict[Key, Object], dict[str, Problem]]:
-    """The objects of a file, and the problems with its documents."""
+def _parse(path: Path, text: str, stamp: tuple[int, int, int]) -> _File:
+    """The objects of a file's text, and the problems with its documents."""
     objects: dict[Key, Object] = {}
     problems: dict[str, Problem] = {}
+    lines: dict[Key, int] = {}
     for document in split(text, path.suffix == ".json"):
         where = f"{path}:{document.line}"
         if document.error:
@@ -138,4 +150,5 @@ def _parse(path: Path, text: str) -> tuple[dict[Key, Object], dict[str, Problem]
                 problems[where] = Problem(where, str(found.key), "$", "is in this file twice; the first is used")
             else:
                 objects[found.key] = found
-    return objects, problems
+                lines[found.key] = document.line
+    return _File(stamp, objects, problems, lines)
