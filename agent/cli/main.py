@@ -19,6 +19,7 @@ COMMANDS = {
     "explain": "agent.cli.explain",
     "detach": "agent.cli.detach",
     "lint": "agent.cli.lint",
+    "simulate": "agent.cli.simulate",
     "lab": "agent.cli.lab",
 }
 

@@ -19,12 +19,15 @@ def header_changes(filters: Iterable[Filter]) -> dict[str, Any]:
 
 
 def _combined(kind: str, changes: Iterable[HeaderFilter]) -> Json:
-    """Envoy removes before it adds: what a later change removes must not be added by an earlier one."""
+    """Envoy removes, then overwrites, then appends, whatever the order of the list: what a later change removes or
+    sets must not be added by an earlier one.
+    """
     added: list[tuple[str, str, str]] = []
     removed: list[str] = []
     for change in changes:
         gone = {name.lower() for name in change.remove}
-        added = [item for item in added if item[1].lower() not in gone]
+        replaced = gone | {item.name.lower() for item in change.set}
+        added = [item for item in added if item[1].lower() not in replaced]
         added += [(OVERWRITE, item.name, item.value) for item in change.set if item.name.lower() not in gone]
         added += [(APPEND, item.name, item.value) for item in change.add if item.name.lower() not in gone]
         removed += change.remove

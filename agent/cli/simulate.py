@@ -1,0 +1,84 @@
+"""`weft simulate`: which way a pod's request would go, and what would become of it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.output import Exit, Output, console, fail, print_json
+from agent.model.core import Pod
+from agent.offline.manifests import Manifests, read
+from agent.offline.question import Question, QuestionError, question
+from agent.offline.simulation import simulate as simulated
+from agent.sources.directory import SourceError
+from agent.translate.options import Options
+
+
+def simulate(
+    method: Annotated[str, typer.Argument(help="GET, POST, …; not looked at for tcp:// and udp://.")],
+    url: Annotated[str, typer.Argument(help="http://, https://, tcp:// or udp://, to a Service's name or address.")],
+    directory: Annotated[Path, typer.Option("-f", "--file", help="Manifests.")],
+    pod: Annotated[str, typer.Option("--from", help="The client: NAMESPACE/POD.")],
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="NAME:VALUE; can be repeated.")] = None,
+    node: Annotated[str | None, typer.Option(help="The node's name; by default the pod's.")] = None,
+    zone: Annotated[str, typer.Option(help="The node's zone, for endpoints with zone hints.")] = "",
+    output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
+) -> None:
+    """Say what would become of a pod's request: not intercepted, by the kernel to which backends, or by the waypoint.
+
+    All pods of the manifests are assumed to run on the one node. Needs no root, no kernel and no cluster.
+    """
+    try:
+        asked = question(pod, method, url, header or ())
+        manifests = read(directory)
+        options = Options(node if node is not None else _node_of(manifests, asked), zone=zone)
+        document = simulated(manifests, asked, options)
+    except (SourceError, QuestionError) as error:
+        fail(str(error), Exit.USAGE)
+    if output is Output.JSON:
+        print_json(document)
+        return
+    for name, text in _lines(document):
+        console.print(f"[bold]{name:<10}[/bold]", end="")
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _node_of(manifests: Manifests, asked: Question) -> str:
+    found = manifests.objects.get(asked.pod)
+    return found.spec.node_name if isinstance(found, Pod) else ""
+
+
+def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    client, to = document["client"], document["destination"]
+    yield "client", f"{client['pod']}, mode {client['mode']}: {client['why']}"
+    address = f" at {to['address']}" if to["address"] else ""
+    yield "to", f"{to['service'] or 'no Service'}, port {to['port']}/{to['protocol']}{address}"
+    yield "path", f"{document['path']}: {document['why']}"
+    for item in document.get("backends", ()):
+        yield "backend", f"{item['share']:6.1%}  {item['backend']}"
+    if "waypoint" in document:
+        yield from _waypoint(document["waypoint"])
+    for note in document["notes"]:
+        yield "note", note
+
+
+def _waypoint(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    rule = found["rule"]
+    if rule is None:
+        yield "rule", f"none of route set {found['routeSet']} matches"
+    else:
+        yield "rule", f"{rule['route']}, rule {rule['rule']}, match {rule['matchIndex']}: {json.dumps(rule['match'])}"
+        yield from (("filter", json.dumps(item)) for item in rule["filters"])
+        yield from (("timeout", f"{name} {value}") for name, value in rule["timeouts"].items())
+    if found["status"] is not None:
+        where = f", location {found['location']}" if found["location"] else ""
+        yield "answer", f"{found['status']} from the waypoint{where}"
+    if found["request"] is not None:
+        sent = found["request"]
+        yield "request", f"{sent['method']} {sent['target']}, host {sent['authority']}"
+    for item in found["shares"]:
+        what = f"{item['status']} from the waypoint" if item["status"] else ", ".join(item["endpoints"])
+        yield "backend", f"{item['share']:6.1%}  {item['backend']}: {what}"
+        yield from (("header", f"        {text}") for text in item["headers"])

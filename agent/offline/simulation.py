@@ -1,0 +1,161 @@
+"""`weft simulate` as one document: which way a pod's request goes, and what becomes of it there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from agent.model.core import Service
+from agent.model.meta import Key
+from agent.offline.manifests import Manifests
+from agent.offline.mesh import Mesh, has_assumed_address, translated
+from agent.offline.question import Question, QuestionError
+from agent.plan.plan import PodPlan
+from agent.plan.tables import Slot, address_text
+from agent.simulate.answer import Answer, Share, answer
+from agent.simulate.decision import Decision, Path, decide, enrolment, rules_of
+from agent.simulate.names import Host, resolve
+from agent.translate.endpoints import endpoints_of_either_family
+from agent.translate.ir import BackendPort, RouteSet, Rule
+from agent.translate.options import Options
+from agent.translate.slots import shares
+from agent.world import View
+
+Document = dict[str, Any]
+NO_ENDPOINT = 503
+
+
+def simulate(manifests: Manifests, asked: Question, options: Options) -> Document:
+    """The answer. Raises `QuestionError` when the pod has ended."""
+    mesh = translated(manifests, options, [asked.pod])
+    pod = mesh.pods.get(asked.pod)
+    if pod is None:
+        raise QuestionError(f"{asked.pod} has ended")
+    view = mesh.view()
+    host = resolve(view, asked.host, pod.namespace)
+    decision = Decision(Path.NONE, host.reason)
+    if host.address:
+        decision = decide(view, mesh.frontends, pod, host.address, asked.port, asked.protocol)
+    document: Document = {
+        "client": _client(view, pod),
+        "destination": _destination(asked, host),
+        "path": decision.path.value,
+        "why": decision.why,
+        "routes": [str(key) for key in decision.routes],
+    }
+    if decision.plan is not None and decision.path is Path.KERNEL:
+        document["backends"] = backends(decision.plan.slots)
+    rules = rules_of(view, decision.name, decision.plan) if decision.name and decision.plan else None
+    if rules is not None and decision.path is Path.WAYPOINT:
+        document["waypoint"] = _waypoint(view, rules, answer(rules, asked.request), asked, options)
+        document["onWaypointLoss"] = decision.plan.on_loss.value if decision.plan else None
+    document["notes"] = list(_notes(manifests, mesh, asked, host, decision))
+    return document
+
+
+def _client(view: View, pod: PodPlan) -> Document:
+    return {"pod": f"{pod.namespace}/{pod.pod.name}", "mode": pod.mode.label, "why": enrolment(view, pod)}
+
+
+def _destination(asked: Question, host: Host) -> Document:
+    return {
+        "service": f"{host.service.namespace}/{host.service.name}" if host.service else None,
+        "address": host.address or None,
+        "port": asked.port,
+        "protocol": asked.protocol.name,
+    }
+
+
+def backends(slots: tuple[Slot, ...]) -> list[Document]:
+    """An alias table as shares of connections; `refused` where nobody would answer."""
+    if not slots:
+        return [{"backend": "refused", "share": 1.0}]
+    found = {
+        "refused" if where is None else _joined(address_text(where[0]), where[1]): float(share)
+        for where, share in shares(slots).items()
+    }
+    return [{"backend": name, "share": share} for name, share in sorted(found.items())]
+
+
+def _joined(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _waypoint(view: View, rules: RouteSet, found: Answer, asked: Question, options: Options) -> Document:
+    return {
+        "routeSet": rules.name,
+        "clients": f"namespace {rules.consumer}" if rules.consumer else "everybody",
+        "rule": _rule(found.rule, rules) if found.rule else None,
+        "status": found.status,
+        "location": found.location or None,
+        "request": {"method": asked.request.method, "authority": found.authority, "target": found.target}
+        if found.shares
+        else None,
+        "shares": [_share(view, item, options) for item in found.shares],
+        "responseHeaders": [compact(item) for item in found.response],
+    }
+
+
+def _rule(rule: Rule, rules: RouteSet) -> Document:
+    """`Rule.name` is made of these four."""
+    namespace, route, rest = rule.name.split("/", 2)
+    name, _, match = rest.rpartition("/")
+    timeouts = {"requestMs": rule.request_timeout, "backendRequestMs": rule.backend_timeout}
+    return {
+        "route": str(Key("GRPCRoute" if rules.grpc else "HTTPRoute", namespace, route)),
+        "rule": name,
+        "matchIndex": int(match),
+        "match": compact(rule.match),
+        "filters": [compact(item) for item in rule.filters],
+        "timeouts": {key: value for key, value in timeouts.items() if value is not None},
+    }
+
+
+def _share(view: View, share: Share, options: Options) -> Document:
+    addresses = _endpoints(view, share.backend, options) if share.backend else []
+    status = share.status if share.backend is None or addresses else NO_ENDPOINT
+    return {
+        "share": float(share.part),
+        "backend": share.backend.cluster if share.backend else "invalid",
+        "endpoints": addresses,
+        "status": status,
+        "headers": [f"{name}: {value}" for name, value in share.headers],
+        "responseHeaders": [compact(item) for item in share.response],
+    }
+
+
+def _endpoints(view: View, backend: BackendPort, options: Options) -> list[str]:
+    service = view.get(Service, backend.namespace, backend.service)
+    if service is None:
+        return []
+    ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
+    return [_joined(*item) for port in ports for item in endpoints_of_either_family(view, service, port, options)]
+
+
+def compact(value: msgspec.Struct) -> Any:
+    """A value as its manifest would say it, without what it does not say."""
+    return _without_nothing(msgspec.to_builtins(value))
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        parts = {name: _without_nothing(item) for name, item in value.items()}
+        return {name: item for name, item in parts.items() if item not in (None, [], {}, ())}
+    return [_without_nothing(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _notes(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, decision: Decision) -> Iterator[str]:
+    """What was assumed, and what the agent would tell of the pod and the Service."""
+    if asked.pod not in manifests.objects:
+        yield f"{asked.pod} is not in the manifests: one without labels is assumed"
+    service = manifests.objects.get(host.service) if host.service else None
+    if isinstance(service, Service) and has_assumed_address(service):
+        yield f"{service.key} has no cluster IP yet: {host.address} is assumed"
+    if decision.path is Path.WAYPOINT and asked.scheme == "https":
+        yield "the waypoint reads clear text on this port: a TLS handshake fails"
+    if decision.path is Path.WAYPOINT and asked.scheme == "tcp":
+        yield "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
+    if manifests.problems:
+        yield f"{len(manifests.problems)} objects or documents cannot be used: see weft lint"
+    subjects = tuple(f"{key}: " for key in (asked.pod, host.service) if key)
+    yield from sorted({text for item in mesh.fragments for text in item.notices if text.startswith(subjects)})

@@ -1,0 +1,108 @@
+"""What the kernel does with a connection, by the plan: the same questions in the same order as bpf/decide.h."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.model.core import Service, ServicePort
+from agent.model.meta import Key
+from agent.model.routes import AnyRoute
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
+from agent.plan.tables import Mode, PodFlag, Protocol
+from agent.translate.ir import RouteSet
+from agent.translate.routes.binding import MERGED, bindings, winners
+from agent.translate.routes.http import route_set
+from agent.world import MODE_LABEL, View
+
+
+class Path(StrEnum):
+    """Which way a connection takes."""
+
+    NONE = "none"
+    KERNEL = "kernel"
+    WAYPOINT = "waypoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which way, and why. `routes` are those that apply to the frontend for this client, oldest first."""
+
+    path: Path
+    why: str
+    name: FrontendName | None = None
+    plan: FrontendPlan | None = None
+    routes: tuple[Key, ...] = ()
+
+
+def decide(
+    view: View,
+    frontends: Mapping[FrontendName, FrontendPlan],
+    pod: PodPlan,
+    address: str,
+    port: int,
+    protocol: Protocol,
+) -> Decision:
+    """What becomes of a pod's connection to an address and port."""
+    if pod.mode is Mode.NONE:
+        return Decision(Path.NONE, f"the client is in mode none: {enrolment(view, pod)}")
+    name = _frontend(frontends, pod, FrontendName(address, port, protocol))
+    if name is None:
+        return Decision(Path.NONE, f"{FrontendName(address, port, protocol)} is no Service's address and port")
+    plan = frontends[name]
+    routes = tuple(applying(view, plan.service, port, protocol, name.consumer))
+    keys = tuple(route.key for route in routes)
+    if plan.listener is not None and max(pod.mode, plan.mode) is Mode.L7:
+        deeper = "client" if pod.mode is Mode.L7 else "Service"
+        return Decision(Path.WAYPOINT, f"{_said(keys)}, and the {deeper} is in mode l7", name, plan, keys)
+    if routes and isinstance(routes[0], MERGED):
+        return Decision(Path.KERNEL, f"{_said(keys)}, but both ends are only in mode l4", name, plan, keys)
+    return Decision(Path.KERNEL, _said(keys), name, plan, keys)
+
+
+def enrolment(view: View, pod: PodPlan) -> str:
+    """Which label asks for a pod's mode."""
+    asked = (("Pod", pod.namespace, pod.pod.name), ("Namespace", "", pod.namespace))
+    for kind, namespace, name in asked:
+        mode, _ = view.mode(kind, namespace, name)
+        if mode is not None:
+            return f"{Key(kind, namespace, name)} has the label {MODE_LABEL}={mode.label}"
+    return f"neither it nor its Namespace has a label {MODE_LABEL}"
+
+
+def applying(view: View, service: Key, port: int, protocol: Protocol, consumer: str) -> list[AnyRoute]:
+    """The Routes that apply to a Service's port for one group of clients, oldest first."""
+    found = _port(view, service, port, protocol)
+    if found is None:
+        return []
+    bound = winners(bindings(view, service.namespace, service.name), found, consumer, service.namespace)
+    return list({binding.route.key: binding.route for binding in bound}.values())
+
+
+def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | None:
+    """The route set of a frontend's listener, None when it has none."""
+    port = _port(view, plan.service, name.port, name.protocol)
+    if port is None or plan.listener is None:
+        return None
+    namespace = plan.service.namespace
+    bound = winners(bindings(view, namespace, plan.service.name), port, name.consumer, namespace)
+    return route_set(view, plan.listener, name.consumer, port, bound)
+
+
+def _frontend(frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan, name: FrontendName) -> FrontendName | None:
+    """The row of the client's namespace, when that has routes of its own; else everybody's."""
+    own = FrontendName(name.address, name.port, name.protocol, pod.namespace)
+    if pod.flags & PodFlag.CONSUMER_ROUTES and own in frontends:
+        return own
+    return name if name in frontends else None
+
+
+def _port(view: View, service: Key, number: int, protocol: Protocol) -> ServicePort | None:
+    found = view.get(Service, service.namespace, service.name)
+    ports = found.spec.ports if found is not None else ()
+    return next((port for port in ports if (port.port, port.protocol) == (number, protocol.name)), None)
+
+
+def _said(routes: tuple[Key, ...]) -> str:
+    if not routes:
+        return "no Route applies to this port"
+    return f"{', '.join(map(str, routes))} {'applies' if len(routes) == 1 else 'apply'} to this port"

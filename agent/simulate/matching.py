@@ -1,0 +1,78 @@
+"""Which rule a request meets: the matches of HTTPRoutes and GRPCRoutes as Envoy does them."""
+
+import re2
+
+from agent.model.routes import (
+    GRPCMethodMatch,
+    GRPCRouteMatch,
+    HeaderMatch,
+    HTTPPathMatch,
+    HTTPRouteMatch,
+    QueryParamMatch,
+)
+from agent.simulate.request import Request
+from agent.translate.ir import RouteSet, Rule
+
+
+def first_match(route_set: RouteSet, request: Request) -> Rule | None:
+    """The rule that decides, None when none matches. A route set is in order of precedence."""
+    return next((rule for rule in route_set.rules if matches(rule.match, request)), None)
+
+
+def matches(match: HTTPRouteMatch | GRPCRouteMatch, request: Request) -> bool:
+    """Whether all conditions of a match hold."""
+    if not all(_header(item, request) for item in match.headers):
+        return False
+    if isinstance(match, GRPCRouteMatch):
+        return _grpc_method(match.method, request.path)
+    return (
+        match.method in (None, request.method)
+        and _path(match.path, request.path)
+        and all(_query(item, request.query) for item in match.query_params)
+    )
+
+
+def _path(wanted: HTTPPathMatch, path: str) -> bool:
+    """Prefixes match whole elements: `/v2` matches `/v2` and `/v2/x`, not `/v2x`."""
+    if wanted.type == "Exact":
+        return path == wanted.value
+    if wanted.type == "RegularExpression":
+        return _whole(wanted.value, path)
+    prefix = wanted.value.rstrip("/")
+    return path.startswith(f"{prefix}/") or (path == prefix and prefix != "")
+
+
+def _grpc_method(wanted: GRPCMethodMatch | None, path: str) -> bool:
+    """gRPC's path is `/service/method`; either may be left open, and then is whatever is there."""
+    if wanted is None:
+        return path.startswith("/")
+    if wanted.type == "Exact" and wanted.service and not wanted.method:
+        return path.startswith(f"/{wanted.service}/")
+    root, _, rest = path.partition("/")
+    if wanted.type == "Exact" and wanted.service:
+        return (root, rest) == ("", f"{wanted.service}/{wanted.method}")
+    if wanted.type == "Exact":
+        service, slash, method = rest.partition("/")
+        return not root and bool(service and slash) and method == wanted.method
+    return _whole(f"/(?:{wanted.service or '[^/]+'})/(?:{wanted.method or '[^/]+'})", path)
+
+
+def _header(wanted: HeaderMatch, request: Request) -> bool:
+    """Of a header that is there several times one value suffices (measured on Envoy 1.40; the API leaves it open)."""
+    return any(_value(wanted.type, wanted.value, value) for value in request.values(wanted.name))
+
+
+def _query(wanted: QueryParamMatch, query: str) -> bool:
+    """The first value of that name counts; names and values are compared as they are on the wire."""
+    parts = (part.partition("=") for part in query.split("&"))
+    value = next((value for name, _, value in parts if name == wanted.name), None)
+    return value is not None and _value(wanted.type, wanted.value, value)
+
+
+def _value(kind: str, wanted: str, value: str) -> bool:
+    return _whole(wanted, value) if kind == "RegularExpression" else value == wanted
+
+
+def _whole(expression: str, text: str) -> bool:
+    """RE2, and the whole text."""
+    return re2.fullmatch(expression, text) is not None

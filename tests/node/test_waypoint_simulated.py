@@ -1,0 +1,177 @@
+"""What the simulation says of a request is what the real Envoy does with it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from waypoint_client import Answer as Seen
+from waypoint_fixtures import WaypointNode, waypoint_node
+from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, prefix, rule, to
+
+from agent.model.routes import (
+    Filter,
+    HeaderMatch,
+    HTTPPathMatch,
+    HTTPRouteMatch,
+    PathModifier,
+    QueryParamMatch,
+    RequestRedirect,
+    URLRewrite,
+)
+from agent.simulate.answer import Answer, answer
+from agent.simulate.request import Headers, changed, request
+from agent.translate.ir import RouteSet, Rule
+
+pytestmark = pytest.mark.node
+
+FULL, BARE = PathModifier("ReplaceFullPath", "/full"), PathModifier("ReplacePrefixMatch", None, "/")
+NEW = PathModifier("ReplacePrefixMatch", None, "/new/")
+
+
+def rewrite(match: HTTPRouteMatch, path: PathModifier | None, host: str | None = None) -> Rule:
+    return rule(match, to(V1), Filter("URLRewrite", url_rewrite=URLRewrite(host, path)))
+
+
+def redirect(match: HTTPRouteMatch, **fields: object) -> Rule:
+    return rule(match, (), Filter("RequestRedirect", request_redirect=RequestRedirect(**fields)))
+
+
+def having(*headers: HeaderMatch, query: tuple[QueryParamMatch, ...] = ()) -> HTTPRouteMatch:
+    return any_path(headers=headers, query_params=query)
+
+
+REGEX = "RegularExpression"
+ROUTE_SETS = {
+    "paths": (
+        rule(exact("/v2/exact"), to(V2)),
+        rule(HTTPRouteMatch(path=HTTPPathMatch(REGEX, "/v[0-9]+/x?")), to(V1)),
+        rule(prefix("/v2/"), to(V2)),
+        rule(prefix("/a", method="POST"), to(V1)),
+    ),
+    "headers": (
+        rule(having(HeaderMatch("X-Who", "me,you"), HeaderMatch("x-x", ".*", REGEX)), to(V2)),
+        rule(having(HeaderMatch("x-who", "me")), to(V1)),
+        rule(having(HeaderMatch("host", "shop.*", REGEX)), to(V2)),
+        rule(having(HeaderMatch("x-forwarded-proto", "https")), to(V2)),
+        rule(having(HeaderMatch("x-empty", "")), to(V1)),
+    ),
+    "queries": (
+        rule(having(query=(QueryParamMatch("a", "1"), QueryParamMatch("b", "[0-9]*", REGEX))), to(V2)),
+        rule(having(query=(QueryParamMatch("a", "%31"),)), to(V1)),
+        rule(having(query=(QueryParamMatch("c", ""),)), to(V1)),
+        rule(having(query=(QueryParamMatch("d", "x=y"),)), to(V1)),
+    ),
+    "rewrites": (
+        rewrite(prefix("/bare"), BARE),
+        rewrite(prefix("/new"), NEW, "other.example"),
+        rewrite(prefix("/full"), FULL),
+        rewrite(any_path(), NEW),
+    ),
+    "redirects": (
+        redirect(prefix("/bare"), path=BARE),
+        redirect(prefix("/new"), path=NEW, hostname="other.example", scheme="https"),
+        redirect(prefix("/full"), path=FULL, port=8443, status_code=308),
+        redirect(prefix("/https"), scheme="https"),
+        redirect(any_path()),
+    ),
+    "modifiers": (
+        rule(
+            prefix("/v2"),
+            (replace(to(V1)[0], filters=(changes("request", set={"x-add": "backend"}, remove=["x-gone"]),)),),
+            changes("request", set={"x-set": "100%"}, add={"x-add": "rule", "x-gone": "rule"}),
+            changes("response", set={"x-answer": "yes"}),
+        ),
+        rule(any_path(), to(V1), changes("request", add={"X-Add": "b"}, remove=["x-gone"], set={"x-set": "s"})),
+    ),
+    "refusals": (
+        rule(prefix("/invalid"), to(None)),
+        rule(prefix("/none"), ()),
+        rule(prefix("/empty"), to(NOBODY)),
+    ),
+}
+PATHS = (
+    *("/", "/v2", "/v2/", "/v2x", "/V2", "/v2/exact", "/v2/exact/", "/v12/", "/v12/x", "/v12/xx", "/a", "/a/b?c=d"),
+    *("/bare", "/bare/", "/bare/x?q=1", "/bare//x", "/barefoot", "/new", "/new/", "/new/x?q=1", "/full", "/full/x?q"),
+    *("/https", "/https/x?a=1", "/x?q=1&q=2", "/invalid", "/none", "/empty", "/a%2Fb", "//"),
+)
+QUERIES = (
+    "?a=1&b=2",
+    "?a=1&b=x",
+    "?b=2&a=1",
+    "?a=1&a=2&b=",
+    "?a=2&a=1&b=",
+    "?a=%31",
+    "?c",
+    "?c=",
+    "?d=x=y",
+    "?A=1",
+    "?",
+)
+HEADERS: tuple[Headers, ...] = (
+    (("x-who", "me"),),
+    (("X-WHO", "me"), ("X-Who", "you"), ("x-x", "")),
+    (("x-who", "ME"),),
+    (("x-add", "a"), ("x-set", "old"), ("X-Gone", "c"), ("x-keep", "d")),
+    (("x-forwarded-proto", "https"),),
+    (("x-empty", ""),),
+)
+HOSTS = ("shop", "shop:80", "shop:8080", "app.example:443")
+REQUESTS = (
+    *(("GET", "app", path, ()) for path in PATHS),
+    *(("GET", "app", f"/{query}", ()) for query in QUERIES),
+    *(("GET", "app", path, headers) for headers in HEADERS for path in ("/", "/v2/x")),
+    *(("GET", host, path, ()) for host in HOSTS for path in ("/", "/https", "/new/x", "/full")),
+    *((method, "app", path, ()) for method in ("POST", "PUT", "OPTIONS") for path in ("/a/b", "/")),
+)
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[WaypointNode]:
+    with waypoint_node() as made:
+        yield made
+
+
+def expected(found: Answer) -> dict[str, object]:
+    """What a client and a server see, by the simulation."""
+    if found.status is not None:
+        return {"status": found.status, "location": [found.location] if found.location else []}
+    (share,) = found.shares
+    assert share.backend is not None
+    if share.backend == NOBODY:
+        return {"status": 503, "location": []}
+    answered = changed((), share.response)
+    return {
+        "server": share.backend.service,
+        "target": found.target,
+        "host": [found.authority],
+        "headers": sorted((name.lower(), value) for name, value in share.headers),
+        "answer": [value for name, value in answered if name == "x-answer"],
+    }
+
+
+def happened(seen: Seen) -> dict[str, object]:
+    """What a client and a server saw."""
+    if not seen.seen:
+        return {"status": seen.status, "location": seen.values("location")}
+    received = [(name.lower(), value) for name, value in seen.seen["headers"]]
+    return {
+        "server": seen.pod,
+        "target": seen.seen["path"],
+        "host": seen.sent("host"),
+        # How long a body is, is for the two ends of a connection to agree on.
+        "headers": sorted(item for item in received if item[0] not in ("host", "content-length")),
+        "answer": seen.values("x-answer"),
+    }
+
+
+@pytest.mark.parametrize("name", ROUTE_SETS)
+def test_envoy_does_what_is_simulated(node: WaypointNode, name: str) -> None:
+    rules = ROUTE_SETS[name]
+    port = node.serve(*rules)
+    differing = {}
+    for method, host, path, headers in REQUESTS:
+        wanted = expected(answer(RouteSet("app/s:80", "", 80, False, rules), request(method, host, path, headers)))
+        found = happened(node.ask(port, path, method=method, host=host, headers=headers))
+        if found != wanted:
+            differing[method, host, path, headers] = {"simulated": wanted, "happened": found}
+    assert differing == {}
