@@ -20,6 +20,7 @@ COMMANDS = {
     "detach": "agent.cli.detach",
     "lint": "agent.cli.lint",
     "simulate": "agent.cli.simulate",
+    "diff": "agent.cli.diff",
     "lab": "agent.cli.lab",
 }
 

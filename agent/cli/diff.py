@@ -1,0 +1,50 @@
+"""`weft diff`: what two directories of manifests would do differently."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.output import Exit, Output, console, fail, print_json, print_table
+from agent.offline.comparison import compare
+from agent.offline.manifests import read
+from agent.sources.directory import SourceError
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(help="Manifests as they are.")],
+    new: Annotated[Path, typer.Argument(help="Manifests as they would be.")],
+    output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
+) -> None:
+    """Say which client namespaces' traffic to which Service port would change its path, rules or weights.
+
+    Needs no root, no kernel and no cluster. Exits with 0 when nothing would change, 1 when something would.
+    """
+    try:
+        before, after = read(old), read(new)
+    except SourceError as error:
+        fail(str(error), Exit.USAGE)
+    found = compare(before, after)
+    unused = {str(folder): len(it.problems) for folder, it in ((old, before), (new, after)) if it.problems}
+    if output is Output.JSON:
+        print_json({"changes": [asdict(item) for item in found], "problems": unused})
+    else:
+        print_table(
+            "changes",
+            ("SERVICE", "CLIENTS", "WHAT", "OLD", "NEW"),
+            (
+                (
+                    f"{item.service}:{item.port}/{item.protocol}",
+                    "\n".join(item.clients),
+                    f"{item.what} {item.rule}".strip(),
+                    item.old or "none",
+                    item.new or "none",
+                )
+                for item in found
+            ),
+        )
+        for folder, count in unused.items():
+            console.print(f"{folder}: {count} objects or documents cannot be used: see weft lint", markup=False)
+    if found:
+        raise SystemExit(int(Exit.FAILED))

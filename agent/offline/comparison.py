@@ -1,0 +1,173 @@
+"""What two directories of manifests would do differently: paths, rules and weights, by client namespace and port.
+
+A namespace stands for a pod without labels of its own in it, whether there is one or not. Endpoints are left out: they
+come and go with pods.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from agent.model.core import Namespace
+from agent.model.meta import Key
+from agent.model.routes import AnyRoute, HTTPRoute, TCPRoute, UDPRoute
+from agent.offline.manifests import Manifests
+from agent.offline.mesh import Mesh, translated
+from agent.offline.simulation import compact
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
+from agent.plan.tables import Mode, Protocol
+from agent.simulate.decision import Path, applying, decide, rules_of
+from agent.translate.ir import Rule
+from agent.translate.options import Options
+from agent.world import View
+
+# No pod can be called this.
+STAND_IN = "*"
+
+
+class Pair(NamedTuple):
+    """A group of clients, and the Service port that they dial."""
+
+    client: str
+    service: str
+    port: int
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What becomes of a pair's traffic: by which path, and there by which rules, each with its weights."""
+
+    path: str = Path.NONE.value
+    rules: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """One difference, for all clients that it is the same for. `rule` is empty where the whole path changes.
+
+    `what` is `path`, `rule` (its match, filters or timeouts; empty where it is not there) or `weights`.
+    """
+
+    service: str
+    port: int
+    protocol: str
+    what: str
+    rule: str
+    old: str
+    new: str
+    clients: tuple[str, ...] = ()
+
+
+def compare(old: Manifests, new: Manifests) -> list[Change]:
+    """Every difference, by Service and port; none when the same would happen."""
+    spaces = sorted(_namespaces(old) | _namespaces(new))
+    before, after = (_ways(manifests, spaces) for manifests in (old, new))
+    clients: dict[Change, list[str]] = defaultdict(list)
+    for pair in sorted(before.keys() | after.keys()):
+        for change in _changes(pair, before.get(pair, Way()), after.get(pair, Way())):
+            clients[change].append(pair.client)
+    return sorted(
+        Change(item.service, item.port, item.protocol, item.what, item.rule, item.old, item.new, tuple(names))
+        for item, names in clients.items()
+    )
+
+
+def _changes(pair: Pair, old: Way, new: Way) -> Iterator[Change]:
+    where = (pair.service, pair.port, pair.protocol)
+    if old.path != new.path:
+        yield Change(*where, "path", "", _with_rules(old), _with_rules(new))
+        return
+    for rule in [*old.rules, *(name for name in new.rules if name not in old.rules)]:
+        for what, one, two in (("rule", old.rules, new.rules), ("weights", old.weights, new.weights)):
+            if one.get(rule, "") != two.get(rule, ""):
+                yield Change(*where, what, rule, one.get(rule, ""), two.get(rule, ""))
+
+
+def _with_rules(way: Way) -> str:
+    """A path, and the Routes that make it one."""
+    routes = sorted({name.rpartition(", rule")[0] or name for name in way.rules})
+    return f"{way.path} ({', '.join(routes)})" if routes else way.path
+
+
+def _namespaces(manifests: Manifests) -> set[str]:
+    named = {key.name for key in manifests.objects if key.kind == Namespace.__name__}
+    return named | {key.namespace for key in manifests.objects if key.namespace}
+
+
+def _ways(manifests: Manifests, spaces: Iterable[str]) -> dict[Pair, Way]:
+    """What becomes of every pair; what is not intercepted is left out."""
+    mesh = translated(manifests, Options(), [Key("Pod", space, STAND_IN) for space in spaces])
+    view, frontends = mesh.view(), mesh.frontends
+    found: dict[Pair, Way] = {}
+    seen: dict[tuple[FrontendName, Path], Way] = {}
+    for client, pod in _clients(mesh).items():
+        for service, address, port, protocol in _ports(mesh):
+            decision = decide(view, frontends, pod, address, port, protocol)
+            if decision.name is not None and decision.plan is not None:
+                same = (decision.name, decision.path)
+                seen[same] = seen.get(same) or _way(view, decision.path, decision.name, decision.plan)
+                found[Pair(client, f"{service.namespace}/{service.name}", port, protocol.name)] = seen[same]
+    return found
+
+
+def _clients(mesh: Mesh) -> dict[str, PodPlan]:
+    """Enrolled groups of pods that are treated alike: a namespace, and those in it that have another mode than it."""
+    usual = {pod.namespace: pod.mode for key, pod in mesh.pods.items() if key.name == STAND_IN}
+    enrolled = [pod for _, pod in sorted(mesh.pods.items()) if pod.mode is not Mode.NONE]
+    return {
+        pod.namespace if pod.mode is usual[pod.namespace] else f"{pod.namespace}, pods in mode {pod.mode.label}": pod
+        for pod in enrolled
+    }
+
+
+def _ports(mesh: Mesh) -> list[tuple[Key, str, int, Protocol]]:
+    """Every port that has a frontend, by one of its addresses."""
+    found = {(plan.service, name.port, name.protocol): name.address for name, plan in mesh.frontends.items()}
+    return [(service, address, port, protocol) for (service, port, protocol), address in sorted(found.items())]
+
+
+def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
+    rules = rules_of(view, name, plan) if path is Path.WAYPOINT else None
+    if rules is not None:
+        kind = "GRPCRoute" if rules.grpc else HTTPRoute.__name__
+        named = {_name(kind, rule): rule for rule in rules.rules}
+        return Way(
+            path.value,
+            {text: _content(rule) for text, rule in named.items()},
+            {text: _weights(rule) for text, rule in named.items()},
+        )
+    routes = applying(view, plan.service, name.port, name.protocol, name.consumer)
+    divided = {str(route.key): _l4_weights(route) for route in routes[:1] if isinstance(route, TCPRoute | UDPRoute)}
+    return Way(path.value, dict.fromkeys(divided, "applies"), divided)
+
+
+def _name(kind: str, rule: Rule) -> str:
+    namespace, route, rest = rule.name.split("/", 2)
+    name, _, match = rest.rpartition("/")
+    return f"{Key(kind, namespace, route)}, rule {name}, match {match}"
+
+
+def _content(rule: Rule) -> str:
+    """What a rule says beside its weights."""
+    filtered = [(number, item.filters) for number, item in enumerate(rule.backends) if item.filters]
+    parts = {
+        "match": compact(rule.match),
+        "filters": [compact(item) for item in rule.filters],
+        "requestMs": rule.request_timeout,
+        "backendRequestMs": rule.backend_timeout,
+        "backendFilters": {str(number): [compact(item) for item in filters] for number, filters in filtered},
+    }
+    return json.dumps({name: value for name, value in parts.items() if value})
+
+
+def _weights(rule: Rule) -> str:
+    return ", ".join(f"{item.backend.cluster if item.backend else 'invalid'} {item.weight}" for item in rule.backends)
+
+
+def _l4_weights(route: AnyRoute) -> str:
+    refs = route.spec.rules[0].backend_refs
+    return ", ".join(f"{ref.namespace or route.metadata.namespace}/{ref.name}:{ref.port} {ref.weight}" for ref in refs)
