@@ -17,8 +17,8 @@ from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
 from agent.offline.simulation import compact
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import Mode, Protocol
-from agent.simulate.decision import Path, applying, decide, rules_of
+from agent.plan.tables import Mode
+from agent.simulate.decision import Path, applying, decide, frontend_of, rules_of
 from agent.translate.ir import Rule
 from agent.translate.options import Options
 from agent.world import View
@@ -103,14 +103,15 @@ def _ways(manifests: Manifests, spaces: Iterable[str]) -> dict[Pair, Way]:
     mesh = translated(manifests, Options(), [Key("Pod", space, STAND_IN) for space in spaces])
     view, frontends = mesh.view(), mesh.frontends
     found: dict[Pair, Way] = {}
-    seen: dict[tuple[FrontendName, Path], Way] = {}
+    seen: dict[tuple[FrontendName, Mode], Way] = {}
     for client, pod in _clients(mesh).items():
-        for service, address, port, protocol in _ports(mesh):
-            decision = decide(view, frontends, pod, address, port, protocol)
-            if decision.name is not None and decision.plan is not None:
-                same = (decision.name, decision.path)
-                seen[same] = seen.get(same) or _way(view, decision.path, decision.name, decision.plan)
-                found[Pair(client, f"{service.namespace}/{service.name}", port, protocol.name)] = seen[same]
+        for service, dialled in _ports(mesh):
+            name = frontend_of(frontends, pod, dialled)
+            if name is not None:
+                if (name, pod.mode) not in seen:
+                    path = decide(view, frontends, pod, dialled).path
+                    seen[name, pod.mode] = _way(view, path, name, frontends[name])
+                found[Pair(client, service, dialled.port, dialled.protocol.name)] = seen[name, pod.mode]
     return found
 
 
@@ -124,10 +125,13 @@ def _clients(mesh: Mesh) -> dict[str, PodPlan]:
     }
 
 
-def _ports(mesh: Mesh) -> list[tuple[Key, str, int, Protocol]]:
-    """Every port that has a frontend, by one of its addresses."""
-    found = {(plan.service, name.port, name.protocol): name.address for name, plan in mesh.frontends.items()}
-    return [(service, address, port, protocol) for (service, port, protocol), address in sorted(found.items())]
+def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:
+    """Every Service port that has a frontend, by one of its addresses."""
+    found = {
+        (f"{plan.service.namespace}/{plan.service.name}", name.port, name.protocol): name.address
+        for name, plan in mesh.frontends.items()
+    }
+    return [(where[0], FrontendName(address, where[1], where[2])) for where, address in sorted(found.items())]
 
 
 def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
@@ -140,7 +144,7 @@ def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
             {text: _content(rule) for text, rule in named.items()},
             {text: _weights(rule) for text, rule in named.items()},
         )
-    routes = applying(view, plan.service, name.port, name.protocol, name.consumer)
+    routes = applying(view, plan.service, name)
     divided = {str(route.key): _l4_weights(route) for route in routes[:1] if isinstance(route, TCPRoute | UDPRoute)}
     return Way(path.value, dict.fromkeys(divided, "applies"), divided)
 

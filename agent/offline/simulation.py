@@ -10,7 +10,7 @@ from agent.model.meta import Key
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.offline.question import Question, QuestionError
-from agent.plan.plan import PodPlan
+from agent.plan.plan import FrontendName, PodPlan
 from agent.plan.tables import Slot, address_text
 from agent.simulate.answer import Answer, Share, answer
 from agent.simulate.decision import Decision, Path, decide, enrolment, rules_of
@@ -35,7 +35,7 @@ def simulate(manifests: Manifests, asked: Question, options: Options) -> Documen
     host = resolve(view, asked.host, pod.namespace)
     decision = Decision(Path.NONE, host.reason)
     if host.address:
-        decision = decide(view, mesh.frontends, pod, host.address, asked.port, asked.protocol)
+        decision = decide(view, mesh.frontends, pod, FrontendName(host.address, asked.port, asked.protocol))
     document: Document = {
         "client": _client(view, pod),
         "destination": _destination(asked, host),

@@ -8,9 +8,9 @@ from agent.model.core import Service, ServicePort
 from agent.model.meta import Key
 from agent.model.routes import AnyRoute
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import Mode, PodFlag, Protocol
+from agent.plan.tables import Mode, PodFlag
 from agent.translate.ir import RouteSet
-from agent.translate.routes.binding import MERGED, bindings, winners
+from agent.translate.routes.binding import MERGED, Binding, bindings, winners
 from agent.translate.routes.http import route_set
 from agent.world import MODE_LABEL, View
 
@@ -38,25 +38,33 @@ def decide(
     view: View,
     frontends: Mapping[FrontendName, FrontendPlan],
     pod: PodPlan,
-    address: str,
-    port: int,
-    protocol: Protocol,
+    dialled: FrontendName,
 ) -> Decision:
-    """What becomes of a pod's connection to an address and port."""
+    """What becomes of a pod's connection. `dialled` is an address, port and protocol, without a consumer."""
     if pod.mode is Mode.NONE:
         return Decision(Path.NONE, f"the client is in mode none: {enrolment(view, pod)}")
-    name = _frontend(frontends, pod, FrontendName(address, port, protocol))
+    name = frontend_of(frontends, pod, dialled)
     if name is None:
-        return Decision(Path.NONE, f"{FrontendName(address, port, protocol)} is no Service's address and port")
+        return Decision(Path.NONE, f"{dialled} is no Service's address and port")
     plan = frontends[name]
-    routes = tuple(applying(view, plan.service, port, protocol, name.consumer))
+    routes = tuple(applying(view, plan.service, name))
     keys = tuple(route.key for route in routes)
     if plan.listener is not None and max(pod.mode, plan.mode) is Mode.L7:
         deeper = "client" if pod.mode is Mode.L7 else "Service"
         return Decision(Path.WAYPOINT, f"{_said(keys)}, and the {deeper} is in mode l7", name, plan, keys)
     if routes and isinstance(routes[0], MERGED):
-        return Decision(Path.KERNEL, f"{_said(keys)}, but both ends are only in mode l4", name, plan, keys)
+        return Decision(Path.KERNEL, f"{_said(keys)}, but neither end is in mode l7", name, plan, keys)
     return Decision(Path.KERNEL, _said(keys), name, plan, keys)
+
+
+def frontend_of(
+    frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan, name: FrontendName
+) -> FrontendName | None:
+    """The row that decides: that of the client's namespace, when that has routes of its own; else everybody's."""
+    own = FrontendName(name.address, name.port, name.protocol, pod.namespace)
+    if pod.flags & PodFlag.CONSUMER_ROUTES and own in frontends:
+        return own
+    return name if name in frontends else None
 
 
 def enrolment(view: View, pod: PodPlan) -> str:
@@ -69,37 +77,30 @@ def enrolment(view: View, pod: PodPlan) -> str:
     return f"neither it nor its Namespace has a label {MODE_LABEL}"
 
 
-def applying(view: View, service: Key, port: int, protocol: Protocol, consumer: str) -> list[AnyRoute]:
-    """The Routes that apply to a Service's port for one group of clients, oldest first."""
-    found = _port(view, service, port, protocol)
-    if found is None:
-        return []
-    bound = winners(bindings(view, service.namespace, service.name), found, consumer, service.namespace)
-    return list({binding.route.key: binding.route for binding in bound}.values())
+def applying(view: View, service: Key, name: FrontendName) -> list[AnyRoute]:
+    """The Routes that apply to a Service's frontend, oldest first."""
+    return list({binding.route.key: binding.route for binding in _bindings(view, service, name)}.values())
 
 
 def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | None:
     """The route set of a frontend's listener, None when it has none."""
-    port = _port(view, plan.service, name.port, name.protocol)
+    port = _port(view, plan.service, name)
     if port is None or plan.listener is None:
         return None
-    namespace = plan.service.namespace
-    bound = winners(bindings(view, namespace, plan.service.name), port, name.consumer, namespace)
-    return route_set(view, plan.listener, name.consumer, port, bound)
+    return route_set(view, plan.listener, name.consumer, port, _bindings(view, plan.service, name))
 
 
-def _frontend(frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan, name: FrontendName) -> FrontendName | None:
-    """The row of the client's namespace, when that has routes of its own; else everybody's."""
-    own = FrontendName(name.address, name.port, name.protocol, pod.namespace)
-    if pod.flags & PodFlag.CONSUMER_ROUTES and own in frontends:
-        return own
-    return name if name in frontends else None
+def _bindings(view: View, service: Key, name: FrontendName) -> list[Binding]:
+    port = _port(view, service, name)
+    if port is None:
+        return []
+    return winners(bindings(view, service.namespace, service.name), port, name.consumer, service.namespace)
 
 
-def _port(view: View, service: Key, number: int, protocol: Protocol) -> ServicePort | None:
+def _port(view: View, service: Key, name: FrontendName) -> ServicePort | None:
     found = view.get(Service, service.namespace, service.name)
     ports = found.spec.ports if found is not None else ()
-    return next((port for port in ports if (port.port, port.protocol) == (number, protocol.name)), None)
+    return next((port for port in ports if (port.port, port.protocol) == (name.port, name.protocol.name)), None)
 
 
 def _said(routes: tuple[Key, ...]) -> str:

@@ -85,7 +85,7 @@ def test_two_ends_in_mode_l4_do_without_an_httproute(folder: Path) -> None:
     write(folder, mesh=MESH.replace("weft.dev/mode: l7", "weft.dev/mode: l4"), route=ROUTE)
     found = asked(folder, "shop/a", "http://web.app/")
     assert (found["path"], found["routes"]) == ("kernel", ["HTTPRoute app/r"])
-    assert found["why"].endswith("but both ends are only in mode l4")
+    assert found["why"].endswith("but neither end is in mode l7")
 
 
 def test_a_consumer_s_own_route_is_for_its_clients_only(folder: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.model.change import Delete, Problem, Resolved, Synced, Upsert
+from agent.model.meta import Key
 from agent.sources.directory import DirectorySource, SourceError
 
 
@@ -44,6 +45,16 @@ def source(folder: Path) -> DirectorySource:
     made = DirectorySource(folder)
     assert said(made) == ["+one", "+two"]
     return made
+
+
+def test_an_object_has_a_place_also_while_its_file_is_broken(source, folder):
+    one, two = (Key("Namespace", "", name) for name in ("one", "two"))
+    assert [source.place(key) for key in (one, two)] == [f"{folder}/a.yaml:1", f"{folder}/a.yaml:4"]
+    (folder / "a.yaml").write_text("\nkind: [\n---\n" + namespace("two"))
+    source.read()
+    assert source.place(one) == f"{folder}/a.yaml:1"
+    assert source.place(two) == f"{folder}/a.yaml:3"
+    assert source.place(Key("Namespace", "", "three")) == ""
 
 
 def test_nothing_new_says_nothing(source, folder):

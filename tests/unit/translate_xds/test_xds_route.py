@@ -208,6 +208,17 @@ def test_a_backend_s_headers_come_after_the_rule_s():
     assert share["request_headers_to_remove"] == ["x-gone", "X-Set"]
 
 
+def test_a_header_that_a_rule_adds_and_its_backend_sets_is_the_backend_s():
+    """Envoy overwrites before it appends, whatever the order."""
+    adds, sets = (
+        Filter("RequestHeaderModifier", request_header_modifier=change)
+        for change in (HeaderFilter(add=(Header("X-Set", "1"),)), HeaderFilter(set=(Header("x-set", "100%"),)))
+    )
+    found = only(Rule("r", ROOT, (adds,), (WeightedBackend(A, 1, (sets,)),)))
+    (share,) = found["route"]["weighted_clusters"]["clusters"]
+    assert share["request_headers_to_add"] == [SET]
+
+
 def test_timeouts():
     found = only(Rule("r", ROOT, (), TO_A, request_timeout=90_000, backend_timeout=1_500))["route"]
     assert (found["timeout"], found["retry_policy"]) == ("90.000s", {**RETRY, "per_try_timeout": "1.500s"})
