@@ -9,6 +9,7 @@ from agent.model.meta import Key
 from agent.model.routes import AnyRoute
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode, PodFlag
+from agent.reconcile.frontends import goes_to_waypoint
 from agent.translate.ir import RouteSet
 from agent.translate.routes.binding import MERGED, Binding, bindings, winners
 from agent.translate.routes.http import route_set
@@ -49,7 +50,7 @@ def decide(
     plan = frontends[name]
     routes = tuple(applying(view, plan.service, name))
     keys = tuple(route.key for route in routes)
-    if plan.listener is not None and max(pod.mode, plan.mode) is Mode.L7:
+    if goes_to_waypoint(plan, pod.mode):
         deeper = "client" if pod.mode is Mode.L7 else "Service"
         return Decision(Path.WAYPOINT, f"{_said(keys)}, and the {deeper} is in mode l7", name, plan, keys)
     if routes and isinstance(routes[0], MERGED):

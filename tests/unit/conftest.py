@@ -1,6 +1,8 @@
-"""The fake kernel serves the tests of the loop too."""
+"""The fake kernel serves the tests of the loop too, and the worlds of the property tests those of the simulation."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "reconcile"))
+TESTS = Path(__file__).parent.parent
+for folder in ("unit/reconcile", "property"):
+    sys.path.insert(0, str(TESTS / folder))
