@@ -58,7 +58,10 @@ def _grpc_method(wanted: GRPCMethodMatch | None, path: str) -> bool:
 
 
 def _header(wanted: HeaderMatch, request: Request) -> bool:
-    """Of a header that is there several times one value suffices (measured on Envoy 1.40; the API leaves it open)."""
+    """Of a header that is there several times one value suffices (measured on Envoy 1.40; the API leaves it open).
+
+    Where the request joined them there is one value.
+    """
     return any(_value(wanted.type, wanted.value, value) for value in request.values(wanted.name))
 
 

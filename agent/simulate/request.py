@@ -1,7 +1,7 @@
 """A request as the waypoint sees it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.model.routes import HeaderFilter
 
@@ -10,6 +10,19 @@ Headers = tuple[tuple[str, str], ...]
 AUTHORITY = ("host", ":authority")
 # What Envoy adds to a request that does not say it itself (DESIGN.md §5).
 ADDED = ("x-forwarded-proto", "http")
+# What it takes away before it routes: headers between two hops, and those that speak to Envoy (measured on 1.40).
+TAKEN = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "x-forwarded-client-cert"}
+    | {"x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms"}
+)
+# Headers that it knows by name: several become one, joined by commas (measured on 1.40).
+JOINED = frozenset(
+    {"accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization"}
+    | {"cache-control", "content-encoding", "content-type", "expect", "grpc-accept-encoding", "grpc-timeout"}
+    | {"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "origin", "pragma"}
+    | {"referer", "user-agent", "via", "x-client-trace-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port"}
+    | {"x-forwarded-proto", "x-request-id"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +53,37 @@ class Request:
 
 
 def request(method: str, authority: str, target: str, headers: Iterable[tuple[str, str]]) -> Request:
-    """A request as it arrives: a Host header is its authority, and Envoy has added what it adds."""
+    """A request as it is routed: a Host header is its authority, and Envoy has done to the others what it does."""
     listed = list(headers)
     host = next((value for name, value in listed if name.lower() in AUTHORITY), authority)
-    found = Request(method, host, target, tuple(item for item in listed if item[0].lower() not in AUTHORITY))
-    return found if found.values(ADDED[0]) else replace(found, headers=(*found.headers, ADDED))
+    kept = [(name, value) for name, value in listed if not _is_taken(name.lower(), value)]
+    added = [] if any(name.lower() == ADDED[0] for name, _ in kept) else [ADDED]
+    return Request(method, host, target, _joined((*kept, *added)))
 
 
 def changed(headers: Headers, changes: Iterable[HeaderFilter]) -> Headers:
     """Headers after modifiers, one after the other: each sets, adds, then removes."""
     for change in changes:
-        headers = tuple(_changed(headers, change))
+        headers = _joined(_changed(headers, change))
     return headers
+
+
+def _is_taken(name: str, value: str) -> bool:
+    """`TE` says something to a server only when it says `trailers`."""
+    return name in TAKEN or name in AUTHORITY or (name == "te" and value != "trailers")
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Several headers of a name that Envoy knows become one, where the first is."""
+    found: list[tuple[str, str]] = []
+    places: dict[str, int] = {}
+    for name, value in headers:
+        place = places.setdefault(name.lower(), len(found))
+        if name.lower() in JOINED and place < len(found):
+            found[place] = (found[place][0], f"{found[place][1]},{value}")
+        else:
+            found.append((name, value))
+    return tuple(found)
 
 
 def _changed(headers: Headers, change: HeaderFilter) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,8 @@ from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, prefix, rul
 
 from agent.model.routes import (
     Filter,
+    GRPCMethodMatch,
+    GRPCRouteMatch,
     HeaderMatch,
     HTTPPathMatch,
     HTTPRouteMatch,
@@ -40,6 +42,10 @@ def having(*headers: HeaderMatch, query: tuple[QueryParamMatch, ...] = ()) -> HT
     return any_path(headers=headers, query_params=query)
 
 
+def grpc(service: str | None, method: str | None, kind: str = "Exact", **more: object) -> GRPCRouteMatch:
+    return GRPCRouteMatch(GRPCMethodMatch(kind, service, method), **more)
+
+
 REGEX = "RegularExpression"
 ROUTE_SETS = {
     "paths": (
@@ -54,6 +60,10 @@ ROUTE_SETS = {
         rule(having(HeaderMatch("host", "shop.*", REGEX)), to(V2)),
         rule(having(HeaderMatch("x-forwarded-proto", "https")), to(V2)),
         rule(having(HeaderMatch("x-empty", "")), to(V1)),
+        rule(having(HeaderMatch("accept", "a,b")), to(V1)),
+        rule(having(HeaderMatch("cookie", "b")), to(V2)),
+        rule(having(HeaderMatch("te", ".*", REGEX)), to(V2)),
+        rule(having(HeaderMatch("x-envoy-retry-on", ".*", REGEX)), to(V2)),
     ),
     "queries": (
         rule(having(query=(QueryParamMatch("a", "1"), QueryParamMatch("b", "[0-9]*", REGEX))), to(V2)),
@@ -81,7 +91,18 @@ ROUTE_SETS = {
             changes("request", set={"x-set": "100%"}, add={"x-add": "rule", "x-gone": "rule"}),
             changes("response", set={"x-answer": "yes"}),
         ),
-        rule(any_path(), to(V1), changes("request", add={"X-Add": "b"}, remove=["x-gone"], set={"x-set": "s"})),
+        rule(
+            any_path(),
+            to(V1),
+            changes("request", add={"X-Add": "b", "accept": "c"}, remove=["x-gone"], set={"x-set": "s"}),
+        ),
+    ),
+    "grpc": (
+        rule(grpc("a.B", "C"), to(V1)),
+        rule(grpc("a.B", None, headers=(HeaderMatch("x-who", "me"),)), to(V2)),
+        rule(grpc(None, "D"), to(V1)),
+        rule(grpc("[xy].*", "E|F", REGEX), to(V2)),
+        rule(grpc("z", None, REGEX), to(None)),
     ),
     "refusals": (
         rule(prefix("/invalid"), to(None)),
@@ -93,6 +114,7 @@ PATHS = (
     *("/", "/v2", "/v2/", "/v2x", "/V2", "/v2/exact", "/v2/exact/", "/v12/", "/v12/x", "/v12/xx", "/a", "/a/b?c=d"),
     *("/bare", "/bare/", "/bare/x?q=1", "/bare//x", "/barefoot", "/new", "/new/", "/new/x?q=1", "/full", "/full/x?q"),
     *("/https", "/https/x?a=1", "/x?q=1&q=2", "/invalid", "/none", "/empty", "/a%2Fb", "//"),
+    *("/a.B/C", "/a.B/CC", "/a.B/D", "/aXB/C", "/a/D", "/a/b/D", "//D", "/x/E", "/xx/F", "/w/E", "/z/y", "/z/y/x"),
 )
 QUERIES = (
     "?a=1&b=2",
@@ -114,12 +136,20 @@ HEADERS: tuple[Headers, ...] = (
     (("x-add", "a"), ("x-set", "old"), ("X-Gone", "c"), ("x-keep", "d")),
     (("x-forwarded-proto", "https"),),
     (("x-empty", ""),),
+    (("Accept", "a"), ("accept", "b"), ("Cookie", "a"), ("Cookie", "b"), ("te", "trailers"), ("keep-alive", "x")),
+    (
+        ("accept", "b"),
+        ("te", "gzip"),
+        ("x-envoy-retry-on", "5xx"),
+        ("X-Forwarded-Client-Cert", "x"),
+        ("x-request-id", "1"),
+    ),
 )
 HOSTS = ("shop", "shop:80", "shop:8080", "app.example:443")
 REQUESTS = (
     *(("GET", "app", path, ()) for path in PATHS),
     *(("GET", "app", f"/{query}", ()) for query in QUERIES),
-    *(("GET", "app", path, headers) for headers in HEADERS for path in ("/", "/v2/x")),
+    *(("GET", "app", path, headers) for headers in HEADERS for path in ("/", "/v2/x", "/a.B/C", "/a.B/D")),
     *(("GET", host, path, ()) for host in HOSTS for path in ("/", "/https", "/new/x", "/full")),
     *((method, "app", path, ()) for method in ("POST", "PUT", "OPTIONS") for path in ("/a/b", "/")),
 )
@@ -167,10 +197,11 @@ def happened(seen: Seen) -> dict[str, object]:
 @pytest.mark.parametrize("name", ROUTE_SETS)
 def test_envoy_does_what_is_simulated(node: WaypointNode, name: str) -> None:
     rules = ROUTE_SETS[name]
-    port = node.serve(*rules)
+    is_grpc = isinstance(rules[0].match, GRPCRouteMatch)
+    port = node.serve(*rules, grpc=is_grpc)
     differing = {}
     for method, host, path, headers in REQUESTS:
-        wanted = expected(answer(RouteSet("app/s:80", "", 80, False, rules), request(method, host, path, headers)))
+        wanted = expected(answer(RouteSet("app/s:80", "", 80, is_grpc, rules), request(method, host, path, headers)))
         found = happened(node.ask(port, path, method=method, host=host, headers=headers))
         if found != wanted:
             differing[method, host, path, headers] = {"simulated": wanted, "happened": found}

@@ -148,3 +148,16 @@ def test_a_host_header_is_the_authority_and_what_envoy_adds_is_there() -> None:
     made = request("GET", "web", "/", [("Host", "other"), ("a", "1")])
     assert (made.authority, made.headers) == ("other", (("a", "1"), ("x-forwarded-proto", "http")))
     assert request("GET", "web", "/", [("X-Forwarded-Proto", "https")]).headers == (("X-Forwarded-Proto", "https"),)
+
+
+def test_headers_that_envoy_knows_are_joined_and_those_for_it_are_taken_away() -> None:
+    sent = [("Accept", "a"), ("x", "1"), ("accept", "b"), ("x", "2"), ("Connection", "close"), ("te", "gzip")]
+    made = request("GET", "web", "/", [*sent, ("X-Envoy-Retry-On", "5xx"), ("TE", "trailers")])
+    assert made.headers == (
+        ("Accept", "a,b"),
+        ("x", "1"),
+        ("x", "2"),
+        ("TE", "trailers"),
+        ("x-forwarded-proto", "http"),
+    )
+    assert changed(made.headers, [HeaderFilter(add=(Header("accept", "c"),))])[0] == ("Accept", "a,b,c")
