@@ -15,6 +15,9 @@
 #define WEFT_SLOTS	262144
 #define WEFT_UDP_PEERS	65536
 #define WEFT_AFFINITY	65536
+#define WEFT_FLOWS	4096
+#define WEFT_FLOW_STEPS 16
+#define WEFT_EVENT_SIZE 262144 /* bytes of the ring: a power of two, whole pages */
 #define WEFT_MAX_LEVELS 8
 
 /* Values of struct weft_pod.mode; anything deeper than L4 reads the second word. */
@@ -53,6 +56,9 @@ enum weft_reason {
 	WEFT_REPLY_TRANSLATED,
 	WEFT_ESTABLISHED,
 	WEFT_CLOSED,
+	WEFT_FAILED,
+	WEFT_FLOW_LOST,
+	WEFT_EVENT_LOST,
 	WEFT_REASONS,
 };
 
@@ -60,7 +66,10 @@ struct weft_address {
 	u32 part[4];
 };
 
-/* Two rows, of which the one with the greater epoch is in force. */
+/*
+ * Two rows, of which the one with the greater epoch is in force. `events` is how many decisions a
+ * CPU may tell of in one turn (WEFT_TURN_SHIFT).
+ */
 struct weft_config {
 	u64 epoch;
 	struct weft_address waypoint4;
@@ -68,7 +77,7 @@ struct weft_config {
 	u32 first_level;
 	u32 last_level;
 	u32 unknown_pod;
-	u32 spare;
+	u32 events;
 };
 
 /* `cgroup_id` repeats the key: a hash element is recycled under its readers, who check it last. */
@@ -76,6 +85,7 @@ struct weft_pod {
 	u64 namespace_id;
 	u32 mode;
 	u32 flags;
+	u64 workload_id;
 	u64 cgroup_id;
 };
 
@@ -103,16 +113,22 @@ struct weft_slot {
 	u64 threshold;
 };
 
-/* Frozen: sockets outlive upgrades. */
+/*
+ * Frozen: sockets outlive upgrades. `client` is the pod's cgroup id; `workload_id` is 0 where an
+ * earlier version made the row, whose flow is not followed. `started` is a clock reading in ns.
+ */
 struct weft_socket {
 	struct weft_address original;
 	struct weft_address backend;
 	u16 original_port;
 	u16 backend_port;
-	u32 spare;
+	u16 reason;
+	u8 phase;
+	u8 spare;
 	u64 service_id;
 	u64 client;
-	u64 reserved[2];
+	u64 workload_id;
+	u64 started;
 };
 
 /* Frozen: sockets outlive upgrades. */
@@ -155,6 +171,57 @@ struct weft_backend {
 	u16 port;
 	u16 spare[3];
 	u64 used;
+};
+
+/*
+ * Who talks to whom, and how that was decided. `error` is 0, or the errno of connections that
+ * failed, which have a row of their own. A key of zeros is for all that has no room.
+ */
+struct weft_flow_key {
+	u64 workload_id;
+	u64 service_id;
+	u16 reason;
+	u16 error;
+	u8 protocol;
+	u8 spare[3];
+};
+
+/*
+ * Sums since the row was made, one row a CPU. Step n of a histogram counts what took up to 64 us
+ * times 2^n, the last one everything else.
+ */
+struct weft_flow {
+	u64 opened;
+	u64 established;
+	u64 failed;
+	u64 closed;
+	u64 sent;
+	u64 received;
+	u64 connect_us;
+	u64 rtt_us;
+	u32 connect_steps[WEFT_FLOW_STEPS];
+	u32 rtt_steps[WEFT_FLOW_STEPS];
+};
+
+/* How many events a CPU has sent in a turn. */
+struct weft_turn {
+	u64 turn;
+	u64 sent;
+};
+
+/* `time` is a clock reading in ns, `client` the pod's cgroup id, `error` an errno or 0. */
+struct weft_event {
+	u64 time;
+	u64 client;
+	u64 service_id;
+	struct weft_address original;
+	struct weft_address backend;
+	u16 original_port;
+	u16 backend_port;
+	u16 reason;
+	u16 error;
+	u8 protocol;
+	u8 spare[7];
 };
 
 #endif

@@ -14,6 +14,7 @@ struct client {
 	u32 mode;
 	u32 flags;
 	u64 cgroup_id;
+	u64 workload_id;
 	u64 udp_socket;
 };
 
@@ -34,6 +35,7 @@ static __always_inline bool copy_pod(struct weft_pod *row, u64 cgroup_id, struct
 	client->namespace_id = READ_ONCE(row->namespace_id);
 	client->mode = READ_ONCE(row->mode);
 	client->flags = READ_ONCE(row->flags);
+	client->workload_id = READ_ONCE(row->workload_id);
 	client->cgroup_id = cgroup_id;
 	return READ_ONCE(row->cgroup_id) == cgroup_id;
 }

@@ -24,4 +24,15 @@
 #define AF_INET6     10
 #define ECONNREFUSED 111
 
+/*
+ * Where struct sock has its error and its flags: the loader looks it up in the kernel's BTF. 0
+ * where that does not say; an errno then reads as 0.
+ */
+#ifndef WEFT_SK_ERR
+#define WEFT_SK_ERR 0
+#endif
+#ifndef WEFT_SK_FLAGS
+#define WEFT_SK_FLAGS 0
+#endif
+
 #endif

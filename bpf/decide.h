@@ -17,12 +17,15 @@ enum outcome {
 	OUTCOME_DENY,	 /* EPERM: policy */
 };
 
+/* `client` is 0 for those that are not in the mesh, `now` for what nobody observes. */
 struct choice {
 	struct weft_address address;
 	u16 port;
 	u32 reason;
 	u64 service_id;
 	u64 client;
+	u64 workload_id;
+	u64 now;
 };
 
 static __always_inline bool is_waypoint(const struct weft_config *config,
@@ -159,7 +162,8 @@ static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_so
 		return decide_unknown(config, choice);
 	if (client.mode == WEFT_MODE_NONE)
 		return end(choice, WEFT_NOT_ENROLLED, OUTCOME_PASS);
-	choice->client = client.namespace_id;
+	choice->client = client.cgroup_id;
+	choice->workload_id = client.workload_id;
 	if (client.flags & WEFT_POD_CONSUMER_ROUTES) {
 		key->namespace_id = client.namespace_id;
 		index = find_frontend(key);

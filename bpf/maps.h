@@ -22,6 +22,10 @@ WEFT_TABLE("array", u32, u64, weft_words, WEFT_WORDS, BPF_F_MMAPABLE);
 WEFT_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
 WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASONS, 0);
+WEFT_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE("array", u32, struct weft_flow, weft_no_flow, 1, 0);
+WEFT_TABLE("percpu_array", u32, struct weft_turn, weft_turns, 2, 0);
 BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_peers", struct weft_udp_flow, struct weft_udp_peer,
 	    weft_udp_peers, WEFT_UDP_PEERS, 0);
 BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_choices", struct weft_udp_target,
@@ -30,6 +34,20 @@ BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_affinity", struct weft_affinity_key,
 	    struct weft_backend, weft_affinity, WEFT_AFFINITY, 0);
 BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_sockets", int, struct weft_socket, weft_sockets, 0,
 	    BPF_F_NO_PREALLOC);
+
+/* BCC's own macro has no place for the path of a pin. */
+struct weft_events_table_t {
+	int key;
+	u32 leaf;
+	int (*ringbuf_output)(void *, u64, u64);
+	void *(*ringbuf_reserve)(u64);
+	void (*ringbuf_discard)(void *, u64);
+	void (*ringbuf_submit)(void *, u64);
+	u32 max_entries;
+};
+__attribute__((
+    section("maps/ringbuf:" WEFT_TABLES "/weft_events"))) struct weft_events_table_t weft_events = {
+    .max_entries = WEFT_EVENT_SIZE};
 
 static __always_inline struct weft_config *config_row(u32 row)
 {
@@ -67,6 +85,38 @@ static __always_inline void count(u32 reason)
 
 	if (counter)
 		*counter += 1;
+}
+
+static __always_inline struct weft_flow *flow_row(struct weft_flow_key *key)
+{
+	return weft_flows.lookup(key);
+}
+
+/* A row of zeros, for there is no room for one on the stack. */
+static __always_inline void flow_make(struct weft_flow_key *key)
+{
+	u32 row = 0;
+	struct weft_flow *zeros = weft_no_flow.lookup(&row);
+
+	if (zeros)
+		weft_flows.insert(key, zeros);
+}
+
+static __always_inline struct weft_turn *turn_row(u32 row)
+{
+	return weft_turns.lookup(&row);
+}
+
+/* Ring buffers: kernel 5.8. */
+static __always_inline struct weft_event *event_reserve(void)
+{
+	return weft_events.ringbuf_reserve(sizeof(struct weft_event));
+}
+
+/* Nobody is woken: that would cost the pod more than all the rest. */
+static __always_inline void event_submit(struct weft_event *event)
+{
+	weft_events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline struct weft_udp_peer *udp_peer_row(struct weft_udp_flow *flow)

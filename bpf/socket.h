@@ -9,6 +9,13 @@
 
 #include "decide.h"
 
+/* How far a connection came: its end is told once. */
+enum phase {
+	PHASE_CONNECTING,
+	PHASE_ESTABLISHED,
+	PHASE_ENDED,
+};
+
 /* A second connect on one descriptor overwrites the first. */
 static __always_inline void remember(void *sk, const struct weft_frontend *key,
 				     const struct choice *choice)
@@ -25,6 +32,10 @@ static __always_inline void remember(void *sk, const struct weft_frontend *key,
 	row->backend_port = choice->port;
 	row->service_id = choice->service_id;
 	row->client = choice->client;
+	row->workload_id = choice->workload_id;
+	row->reason = choice->reason;
+	row->phase = PHASE_CONNECTING;
+	row->started = choice->now;
 }
 
 /* A socket that now goes elsewhere, untranslated, must not keep its old name. */
@@ -36,9 +47,9 @@ static __always_inline void forget(void *sk)
 
 /*
  * For unconnected UDP: replies are known by the socket and the backend. To look first is cheaper
- * than to write with each datagram.
+ * than to write with each datagram. True when the socket meets this backend for the first time.
  */
-static __always_inline void remember_peer(u64 cookie, const struct weft_frontend *key,
+static __always_inline bool remember_peer(u64 cookie, const struct weft_frontend *key,
 					  const struct choice *choice)
 {
 	struct weft_udp_flow flow = {};
@@ -50,11 +61,12 @@ static __always_inline void remember_peer(u64 cookie, const struct weft_frontend
 	flow.port = choice->port;
 	row = udp_peer_row(&flow);
 	if (row && row->port == key->port && same_address(&row->original, &key->address))
-		return;
+		return false;
 	peer.original = key->address;
 	peer.port = key->port;
 	if (udp_peer_write(&flow, &peer))
 		count(WEFT_STATE_FAILED);
+	return true;
 }
 
 /* The state of a connected socket, NULL when `peer` is not the backend that it names. */

@@ -13,6 +13,9 @@
 #include "sticky.h"
 #include "decide.h"
 #include "socket.h"
+#include "flow.h"
+#include "event.h"
+#include "outcome.h"
 #include "verdict.h"
 
 static __always_inline void read_ip4(struct bpf_sock_addr *ctx, struct weft_frontend *key)
@@ -44,12 +47,24 @@ static __always_inline u64 udp_socket(struct bpf_sock_addr *ctx)
 	return ctx->protocol == IPPROTO_UDP ? bpf_get_socket_cookie(ctx) : 0;
 }
 
+/* Pods that are not in the mesh pay nothing for this. */
+static __always_inline void observe(const struct weft_frontend *key, struct choice *choice,
+				    enum outcome outcome)
+{
+	if (!choice->client && outcome == OUTCOME_PASS)
+		return;
+	choice->now = bpf_ktime_get_ns();
+	flow_opened(choice, key->protocol);
+	tell_decision(key, choice, outcome);
+}
+
 static __always_inline enum outcome connect(struct bpf_sock_addr *ctx, struct weft_frontend *key,
 					    struct choice *choice)
 {
 	enum outcome outcome = decide(key, udp_socket(ctx), choice);
 
 	count(choice->reason);
+	observe(key, choice, outcome);
 	if (outcome == OUTCOME_REWRITE)
 		remember(ctx->sk, key, choice);
 	else
@@ -68,8 +83,12 @@ static __always_inline enum outcome send(struct bpf_sock_addr *ctx, struct weft_
 		return OUTCOME_PASS;
 	outcome = decide(key, cookie, choice);
 	count(choice->reason);
-	if (outcome == OUTCOME_REWRITE)
-		remember_peer(cookie, key, choice);
+	/* A UDP socket is observed when it meets a backend, not with each of its datagrams. */
+	if (outcome == OUTCOME_PASS)
+		return outcome;
+	if (outcome == OUTCOME_REWRITE && !remember_peer(cookie, key, choice))
+		return outcome;
+	observe(key, choice, outcome);
 	return outcome;
 }
 
@@ -169,21 +188,29 @@ int weft_getpeername6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-/* Counts how rewritten connections begin and end. Never RTT_CB: that would cost per packet. */
+/* Never RTT_CB: that would cost per packet. */
 int weft_sock_ops(struct bpf_sock_ops *ctx)
 {
 	void *sk = ctx->sk;
+	struct weft_socket *socket;
+	u32 op = ctx->op;
 
-	if (ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && ctx->op != BPF_SOCK_OPS_STATE_CB)
+	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+	    op != BPF_SOCK_OPS_STATE_CB)
 		return 1;
-	if (!sk || !socket_row(sk))
+	if (op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] != BPF_TCP_CLOSE)
 		return 1;
-	if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB) {
-		count(WEFT_ESTABLISHED);
-		bpf_sock_ops_cb_flags_set(ctx,
-					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-	} else if (ctx->args[1] == BPF_TCP_CLOSE) {
-		count(WEFT_CLOSED);
+	if (!sk)
+		return 1;
+	socket = socket_row(sk);
+	if (!socket)
+		return 1;
+	if (op == BPF_SOCK_OPS_STATE_CB) {
+		on_end(ctx, sk, socket);
+		return 1;
 	}
+	if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		on_established(socket);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return 1;
 }

@@ -11,15 +11,21 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from agent.plan.tables import (
+    FLOW_NUMBERS,
+    FLOW_STEPS,
     Action,
     AffinityKey,
     Config,
+    Event,
+    FlowKey,
+    FlowSums,
     FrontendKey,
     Kept,
     Mode,
     PodFlag,
     PodRow,
     Protocol,
+    Reason,
     ServiceRow,
     Slot,
     UdpTarget,
@@ -30,19 +36,24 @@ from agent.plan.tables import (
 K = TypeVar("K")
 V = TypeVar("V")
 
+NOTHING = struct.Struct("=")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
-CONFIG = struct.Struct("=Q16s16sIII4x")
-POD = struct.Struct("=QIIQ")
+CONFIG = struct.Struct("=Q16s16sIIII")
+POD = struct.Struct("=QIIQQ")
 FRONTEND = struct.Struct("=Q16sHB5x")
 SERVICE = struct.Struct("=QIH2x")
 SLOT = struct.Struct("=16sHHIQ")
-SOCKET = struct.Struct("=16s16sHH4xQQ16x")
+SOCKET = struct.Struct("=16s16sHHHBxQQQQ")
 UDP_FLOW = struct.Struct("=Q16sH6x")
 UDP_PEER = struct.Struct("=16sH6x8x")
 UDP_TARGET = struct.Struct("=Q16sH6x")
 AFFINITY = struct.Struct("=QQHBB4x")
 BACKEND = struct.Struct("=16sH6xQ")
+FLOW_KEY = struct.Struct("=QQHHB3x")
+FLOW = struct.Struct(f"=QQQQQQQQ{FLOW_STEPS}I{FLOW_STEPS}I")
+TURN = struct.Struct("=QQ")
+EVENT = struct.Struct("=QQQ16s16sHHHHB7x")
 
 PODS = 4096
 FRONTENDS = 65536
@@ -51,6 +62,8 @@ SERVICES = 65536
 SLOTS = 262144
 UDP_PEERS = 65536
 AFFINITIES = 65536
+FLOWS = 4096
+EVENT_BYTES = 262144
 MAX_LEVELS = 8
 
 _FRONTEND_WORDS = struct.Struct("=4Q")
@@ -79,15 +92,20 @@ TABLES = (
     Layout("weft_words", U32, U64, WORDS),
     Layout("weft_services", U32, SERVICE, SERVICES),
     Layout("weft_slots", U32, SLOT, SLOTS),
-    Layout("weft_counters", U32, U64, 16),
+    Layout("weft_counters", U32, U64, len(Reason)),
+    Layout("weft_flows", FLOW_KEY, FLOW, FLOWS),
+    Layout("weft_no_flow", U32, FLOW, 1),
+    Layout("weft_turns", U32, TURN, 2),
 )
+# A ring of bytes, which has neither keys nor rows: the value is what one event looks like.
+EVENTS = Layout("weft_events", NOTHING, EVENT, EVENT_BYTES)
 SOCKET_MAPS = (
     Layout("weft_udp_peers", UDP_FLOW, UDP_PEER, UDP_PEERS),
     Layout("weft_udp_choices", UDP_TARGET, BACKEND, UDP_PEERS),
     Layout("weft_affinity", AFFINITY, BACKEND, AFFINITIES),
     Layout("weft_sockets", U32, SOCKET, 0),
 )
-LAYOUT_HASH = hashlib.sha256("\n".join(map(str, TABLES)).encode()).hexdigest()[:16]
+LAYOUT_HASH = hashlib.sha256("\n".join(map(str, (*TABLES, EVENTS))).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +145,13 @@ def unpack_word(value: int) -> Word:
 def encode_config(config: Config, epoch: int) -> bytes:
     """A row of `weft_config`; the row with the greater epoch is in force."""
     levels = config.first_level, config.last_level
-    return CONFIG.pack(epoch, config.waypoint4, config.waypoint6, *levels, config.unknown_pod)
+    return CONFIG.pack(epoch, config.waypoint4, config.waypoint6, *levels, config.unknown_pod, config.events)
 
 
 def decode_config(row: bytes) -> tuple[int, Config]:
     """The epoch and the configuration of a row."""
-    epoch, waypoint4, waypoint6, first, last, unknown = CONFIG.unpack(row)
-    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown))
+    epoch, waypoint4, waypoint6, first, last, unknown, events = CONFIG.unpack(row)
+    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events)
 
 
 def encode_frontend_key(key: FrontendKey) -> bytes:
@@ -159,13 +177,13 @@ def decode_frontend(row: bytes) -> int:
 
 def encode_pod(cgroup_id: int, row: PodRow) -> bytes:
     """A pod's row repeats its key, which readers check last."""
-    return POD.pack(row.namespace_id, row.mode, row.flags, cgroup_id)
+    return POD.pack(row.namespace_id, row.mode, row.flags, row.workload_id, cgroup_id)
 
 
 def decode_pod(row: bytes) -> PodRow:
     """The inverse of `encode_pod`."""
-    namespace_id, mode, flags, _ = POD.unpack(row)
-    return PodRow(namespace_id, Mode(mode), PodFlag(flags))
+    namespace_id, mode, flags, workload_id, _ = POD.unpack(row)
+    return PodRow(namespace_id, Mode(mode), PodFlag(flags), workload_id)
 
 
 def encode_service(_index: int, row: ServiceRow) -> bytes:
@@ -216,6 +234,29 @@ def decode_kept(row: bytes) -> Kept:
     return Kept(*BACKEND.unpack(row))
 
 
+def encode_flow_key(key: FlowKey) -> bytes:
+    """A key of `weft_flows`."""
+    return FLOW_KEY.pack(key.workload_id, key.service_id, key.reason, key.error, key.protocol)
+
+
+def decode_flow(parts: bytes) -> FlowSums:
+    """One row of `weft_flows`, summed over its CPUs, of which most have nothing to say."""
+    split = (parts[at : at + FLOW.size] for at in range(0, len(parts), FLOW.size))
+    said = [FLOW.unpack(part) for part in split if any(part)] or [FLOW.unpack(bytes(FLOW.size))]
+    sums = [sum(column) for column in zip(*said, strict=True)]
+    numbers = dict(zip(FLOW_NUMBERS, sums, strict=False))
+    steps = tuple(sums[len(FLOW_NUMBERS) :])
+    return FlowSums(**numbers, connect_steps=steps[:FLOW_STEPS], rtt_steps=steps[FLOW_STEPS:])
+
+
+def decode_event(row: bytes) -> Event:
+    """One event of `weft_events`."""
+    time, cgroup_id, service_id, original, backend, *rest = EVENT.unpack(row)
+    original_port, backend_port, reason, error, protocol = rest
+    addresses = original, original_port, backend, backend_port
+    return Event(time, cgroup_id, service_id, *addresses, Reason(reason), error, protocol)
+
+
 def _encode_number(number: int) -> bytes:
     return U32.pack(number)
 
@@ -224,7 +265,8 @@ def _decode_number(row: bytes) -> int:
     return int(U32.unpack(row)[0])
 
 
-LAYOUTS = {layout.name: layout for layout in (*TABLES, *SOCKET_MAPS)}
+LAYOUTS = {layout.name: layout for layout in (*TABLES, *SOCKET_MAPS, EVENTS)}
+FLOW_LAYOUT = LAYOUTS["weft_flows"]
 POD_CODEC: Codec[int, PodRow] = Codec(
     LAYOUTS["weft_pods"], U64.pack, lambda row: int(U64.unpack(row)[0]), encode_pod, decode_pod
 )

@@ -3,6 +3,7 @@
 BCC 0.26 brings linux/bpf.h and its own helpers, but insists on a kernel source tree; these nine small files are one.
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +56,7 @@ def _stub_tree() -> Iterator[None]:
         yield
 
 
-def compile_and_load(source: str, defines: Mapping[str, str], programs: Sequence[Program]) -> dict[str, int]:
+def compile_and_load(source: str, defines: Mapping[str, str | int], programs: Sequence[Program]) -> dict[str, int]:
     """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError.
 
     What the compiler or the verifier had to say is on standard error.
@@ -67,7 +68,9 @@ def compile_and_load(source: str, defines: Mapping[str, str], programs: Sequence
         raise LoadError(f"the BPF compiler is missing, install python3-bpfcc: {error}") from error
     with _stub_tree():
         try:
-            module = BPF(text=source.encode(), cflags=[f"-D{name}={value}" for name, value in defines.items()])
+            module = BPF(
+                text=source.encode(), cflags=[f"-D{name}={json.dumps(value)}" for name, value in defines.items()]
+            )
         except Exception as error:  # BCC raises no narrower type
             raise LoadError("the BPF programs do not compile") from error
     return {program.name: _load(module, program) for program in programs}

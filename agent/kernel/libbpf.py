@@ -6,13 +6,14 @@ libbpf 1.x returns a negative errno. Batch calls need kernel 5.6, cgroup links 5
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from errno import ENOENT, ENOSPC
 from functools import cache
 from pathlib import Path
 
 ANY = 0
+NO_EXIST = 1
 _CALLS = (
     "bpf_link_create",
     "bpf_link_update",
@@ -24,10 +25,14 @@ _CALLS = (
     "bpf_map_delete_elem",
     "bpf_map_lookup_batch",
     "bpf_map_update_batch",
+    "ring_buffer__consume",
 )
 # struct bpf_link_info for a cgroup link, struct bpf_prog_info up to its id (linux/bpf.h).
 _LINK_INFO = struct.Struct("=III4xQI12x")
 _PROG_INFO = struct.Struct("=II")
+
+
+_SAMPLE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL("libbpf.so.1", use_errno=True)
     for name in _CALLS:
         getattr(library, name).restype = ctypes.c_int
+    library.ring_buffer__new.restype = ctypes.c_void_p
     return library
 
 
@@ -101,9 +107,9 @@ def lookup(table: int, key: bytes, size: int) -> bytes:
     return buffer.raw
 
 
-def update(table: int, key: bytes, value: bytes) -> None:
-    """Write one row."""
-    _call("bpf_map_update_elem", table, key, value, ctypes.c_uint64(ANY))
+def update(table: int, key: bytes, value: bytes, flags: int = ANY) -> None:
+    """Write one row; `EEXIST` when it shall be a new one (`NO_EXIST`) and is not."""
+    _call("bpf_map_update_elem", table, key, value, ctypes.c_uint64(flags))
 
 
 def delete(table: int, key: bytes) -> None:
@@ -147,3 +153,27 @@ def lookup_batches(table: int, key_size: int, value_size: int, chunk: int) -> It
         if last:
             return
         start = position = out
+
+
+class RingReader:
+    """Reads a ring buffer. There can be one reader only: what it has read is gone for any other."""
+
+    def __init__(self, ring: int, take: Callable[[bytes], None]) -> None:
+        """`take` gets each record in order; it must not raise."""
+
+        def sample(_context: int, data: int, size: int) -> int:
+            take(ctypes.string_at(data, size))
+            return 0
+
+        self._sample = _SAMPLE(sample)  # libbpf keeps no reference
+        self._reader = ctypes.c_void_p(_library().ring_buffer__new(ring, self._sample, None, None))
+        if not self._reader:
+            raise OSError(ctypes.get_errno(), "ring_buffer__new failed")
+
+    def consume(self) -> int:
+        """Read everything that is there, without waiting; returns how many records that was."""
+        return _call("ring_buffer__consume", self._reader)
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        _library().ring_buffer__free(self._reader)

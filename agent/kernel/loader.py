@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent.kernel import abi, libbpf
 from agent.kernel.bpffs import filesystem
+from agent.kernel.btf import socket_offsets
 from agent.kernel.compiler import LoadError, compile_and_load
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins, read_source, source_hash
 
@@ -27,6 +28,8 @@ _UNKNOWN_HELPER = re.compile(r"(?:unknown func|cannot use helper) (\w+)#\d+")
 _HELPER_SINCE = {
     "bpf_set_retval": "5.18",
     "bpf_sk_storage_get": "5.8",
+    "bpf_skc_to_tcp_sock": "5.9",
+    "bpf_ringbuf_reserve": "5.8",
     "bpf_get_current_ancestor_cgroup_id": "5.7",
     "bpf_get_socket_cookie": "4.18",
 }
@@ -89,12 +92,8 @@ def _is_prepared(folders: Pins, version: str) -> bool:
 def _make(folders: Pins, version: str, source: str, macros: list[str]) -> None:
     for folder in (folders.tables, folders.sockets, folders.links, folders.programs / version):
         folder.mkdir(parents=True, exist_ok=True)
-    defines = {
-        "WEFT_TABLES": f'"{folders.tables}"',
-        "WEFT_SOCKETS": f'"{folders.sockets}"',
-        **dict.fromkeys(macros, "1"),
-    }
-    loaded = compile_and_load(source, defines, PROGRAMS)
+    places = {"WEFT_TABLES": str(folders.tables), "WEFT_SOCKETS": str(folders.sockets)}
+    loaded = compile_and_load(source, {**places, **socket_offsets(), **dict.fromkeys(macros, 1)}, PROGRAMS)
     for program in PROGRAMS:
         path = folders.programs / version / program.name
         path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from agent.kernel import abi, libbpf
 from agent.kernel.abi import Codec, Layout
+from agent.kernel.flows import EventReader, FlowTable
 from agent.kernel.programs import Pins
 from agent.plan.tables import (
     Action,
@@ -176,6 +177,7 @@ class PinnedKernel:
             self._config = ConfigRows(fds["weft_config"])
             self._fds = fds
             self._cpus = _possible_cpus()
+            self.flows = FlowTable(fds["weft_flows"], self._cpus)
             self._open = opened.pop_all()
 
     def configure(self, config: Config) -> None:
@@ -191,6 +193,15 @@ class PinnedKernel:
         size = 8 * self._cpus
         rows = {reason: libbpf.lookup(self._fds["weft_counters"], abi.U32.pack(reason), size) for reason in Reason}
         return {reason: sum(memoryview(row).cast("Q")) for reason, row in rows.items()}
+
+    def events(self) -> EventReader:
+        """Start to read the kernel's events; nobody else may read them then."""
+        return EventReader(self._fds[abi.EVENTS.name])
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs this machine can have: per-CPU rows have a part for each."""
+        return self._cpus
 
     def encoded(self) -> dict[str, dict[bytes, bytes]]:
         """Every table as the bytes that the kernel reads, for `oracle.decide`; rows of zeros are left out."""

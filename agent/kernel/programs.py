@@ -69,7 +69,7 @@ class Pins:
 
     def map_path(self, name: str) -> Path:
         """Where the map of this name is pinned."""
-        is_table = any(layout.name == name for layout in abi.TABLES)
+        is_table = any(layout.name == name for layout in (*abi.TABLES, abi.EVENTS))
         return (self.tables if is_table else self.sockets) / name
 
 

@@ -23,6 +23,14 @@ class Value(msgspec.Struct, frozen=True, rename="camel"):
     """Base of everything decoded: immutable, compared by content, camelCase on the wire."""
 
 
+class OwnerReference(Value, frozen=True):
+    """Who made an object, and would take it along."""
+
+    kind: str
+    name: str
+    controller: bool = False
+
+
 class ObjectMeta(Value, frozen=True):
     """The part of `metadata` that weft reads."""
 
@@ -33,6 +41,7 @@ class ObjectMeta(Value, frozen=True):
     creation_timestamp: str = ""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class Object(Value, frozen=True):

@@ -7,9 +7,24 @@ from typing import Any
 
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.plan.tables import Mode, PodFlag, Protocol, Slot
+from agent.plan.tables import Mode, PodFlag, Protocol, Slot, name_id
 
 Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Workload:
+    """What a pod is one of, as dashboards know it: a Deployment, say, with its canonical service and revision."""
+
+    namespace: str
+    name: str
+    service: str
+    revision: str
+
+    @property
+    def id(self) -> int:
+        """Its number in the kernel. Workloads of one name in a namespace are one, as they are to Istio."""
+        return name_id(f"{self.namespace}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +39,7 @@ class PodPlan:
     mode: Mode
     flags: PodFlag
     addresses: tuple[str, ...]
+    workload: Workload
     because: str = ""
 
 

@@ -8,12 +8,15 @@ import hashlib
 import ipaddress
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from operator import add
 
 Place = tuple[bytes, int]
 """An address of 16 bytes and a port."""
 
 ANY_NAMESPACE = 0
+TURN_SECONDS = 2**27 / 1e9
 UNSPECIFIED = bytes(16)
+FLOW_STEPS = 16
 
 
 class Mode(IntEnum):
@@ -64,6 +67,9 @@ class Reason(IntEnum):
     REPLY_TRANSLATED = 13
     ESTABLISHED = 14
     CLOSED = 15
+    FAILED = 16
+    FLOW_LOST = 17
+    EVENT_LOST = 18
 
 
 class PodFlag(IntFlag):
@@ -87,6 +93,7 @@ class PodRow:
     namespace_id: int
     mode: Mode
     flags: PodFlag = PodFlag.NONE
+    workload_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -170,7 +177,8 @@ class Kept:
 class Config:
     """`weft_config`: what is the same for every decision on this node.
 
-    `first_level` and `last_level` are the cgroup levels (root is 0) between which pod directories can be.
+    `first_level` and `last_level` are the cgroup levels (root is 0) between which pod directories can be. `events` is
+    how many decisions of a kind each CPU may tell of in `TURN_SECONDS`; 0 is silence.
     """
 
     waypoint4: bytes = UNSPECIFIED
@@ -178,6 +186,76 @@ class Config:
     first_level: int = 1
     last_level: int = 1
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FlowKey:
+    """`weft_flows`: a client workload, a Service and how it was decided → `FlowSums`.
+
+    `error` is 0, or the errno of connections that failed: they have a row of their own. `reason` is a `Reason` below
+    FAILED. All zeros is the row for what found no room.
+    """
+
+    workload_id: int = 0
+    service_id: int = 0
+    reason: int = 0
+    error: int = 0
+    protocol: int = 0
+
+
+REST = FlowKey()
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSums:
+    """What became of a flow's connections since its row was made; bytes and round trips are added when they close.
+
+    Step n of a histogram counts what took up to 64 µs times 2**n, the last one everything else.
+    """
+
+    opened: int = 0
+    established: int = 0
+    failed: int = 0
+    closed: int = 0
+    sent: int = 0
+    received: int = 0
+    connect_us: int = 0
+    rtt_us: int = 0
+    connect_steps: tuple[int, ...] = (0,) * FLOW_STEPS
+    rtt_steps: tuple[int, ...] = (0,) * FLOW_STEPS
+
+    def __add__(self, other: "FlowSums") -> "FlowSums":
+        """Both together."""
+        plain = (getattr(self, name) + getattr(other, name) for name in FLOW_NUMBERS)
+        steps = (
+            tuple(map(add, mine, theirs))
+            for mine, theirs in ((self.connect_steps, other.connect_steps), (self.rtt_steps, other.rtt_steps))
+        )
+        return FlowSums(*plain, *steps)
+
+
+FLOW_NUMBERS = ("opened", "established", "failed", "closed", "sent", "received", "connect_us", "rtt_us")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`weft_events`: one decision, or how a connection failed (`Reason.FAILED`, with its errno).
+
+    `time` is CLOCK_MONOTONIC in ns. `cgroup_id` is 0 for a client that is no known pod, `service_id` 0 where no Service
+    was meant; `backend` is unspecified where the destination was not rewritten.
+    """
+
+    time: int
+    cgroup_id: int
+    service_id: int
+    original: bytes
+    original_port: int
+    backend: bytes
+    backend_port: int
+    reason: Reason
+    error: int
+    protocol: int
 
 
 def address_bytes(text: str) -> bytes:

@@ -35,7 +35,7 @@ class Applied:
 
 def pod_row(plan: PodPlan) -> PodRow:
     """A pod as the kernel knows it."""
-    return PodRow(name_id(plan.namespace), plan.mode, plan.flags)
+    return PodRow(name_id(plan.namespace), plan.mode, plan.flags, plan.workload.id)
 
 
 class Datapath:

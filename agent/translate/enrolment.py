@@ -4,6 +4,7 @@ from agent.model.core import Pod
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.options import Options
+from agent.translate.workload import workload_of
 from agent.world import View
 
 OWN_NAMESPACE = "weft-system"
@@ -20,7 +21,7 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     mode, because, notices = _mode(view, pod, options)
     flags = PodFlag.CONSUMER_ROUTES if view.has_consumer_routes(namespace) else PodFlag.NONE
     addresses = () if pod.spec.host_network else pod.addresses
-    plan = PodPlan(pod.key, namespace, mode, flags, addresses, because)
+    plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because)
     return Fragment(pods={cgroup: plan}, notices=notices)
 
 

@@ -13,6 +13,7 @@ from datapath_node import CGROUPS, VIP, VIP_PORT, Node, Pod, load
 from decision_cases import Case, rows_for
 
 from agent.kernel import abi
+from agent.kernel.btf import socket_offsets
 from agent.kernel.links import detach, ensure, list_links
 from agent.kernel.loader import LoadError, prepare
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins
@@ -86,7 +87,7 @@ def test_a_missing_helper_is_named(node: Node, tmp_path: Path) -> None:
     lacking = tmp_path / "bpf"
     shutil.copytree(SOURCES, lacking)
     text = (lacking / "weft.c").read_text()
-    line = "\tvoid *sk = ctx->sk;\n"
+    line = "\tu32 op = ctx->op;\n"
     (lacking / "weft.c").write_text(text.replace(line, f"{line}\n\tbpf_set_retval(0);"))
     before = list_links(node.pins)
     with pytest.raises(LoadError, match=r"this kernel lacks bpf_set_retval here, which came with Linux 5\.18"):
@@ -106,6 +107,19 @@ def test_a_helper_that_has_a_substitute_is_done_without(node: Node, tmp_path: Pa
     pins.mkdir()
     cgroup.mkdir()
     assert prepare(pins, cgroup, lacking) == prepare(pins, cgroup, lacking, frozenset(["bpf_set_retval"]))
+
+
+def test_programs_do_without_the_kernels_btf(node: Node, tmp_path: Path) -> None:
+    pins, cgroup, sources = node.pins / "plain", CGROUPS / node.name / "plain", tmp_path / "bpf"
+    cgroup.mkdir()
+    shutil.copytree(SOURCES, sources)
+    with (sources / "compat.h").open("a") as header:
+        header.writelines(f"#undef {name}\n#define {name} 0\n" for name in socket_offsets())
+    load(pins, cgroup, sources)
+    assert len(list_links(pins)) == len(PROGRAMS)
+    detach(pins)
+    pins.rmdir()
+    cgroup.rmdir()
 
 
 def test_links_of_a_cgroup_made_anew_are_made_anew(node: Node) -> None:
@@ -166,17 +180,15 @@ def flatten(types: dict[int, dict], number: int, offset: int = 0) -> list[tuple[
 
 
 def fields_of(layout: struct.Struct) -> list[tuple[int, int]]:
-    """The same of a struct format."""
+    """The same of a struct format, where what is repeated is an array."""
     found, offset = [], 0
     for count, letter in re.findall(r"(\d*)([a-zA-Z])", layout.format):
         width = struct.calcsize(f"={letter}")
         if letter == "x":
             offset += int(count or 1)
             continue
-        parts = [int(count)] if letter == "s" else [width] * int(count or 1)
-        for part in parts:
-            found.append((offset, part))
-            offset += part
+        found.append((offset, width * int(count or 1)))
+        offset += found[-1][1]
     return found
 
 

@@ -60,6 +60,22 @@ def remain(sock, call):
     return {"reached": json.loads(sock.recv(200))}
 
 
+def exchange(sock, call):
+    """Send and receive so many bytes, then end the connection in one of four ways."""
+    if call["ends"] != "reset":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+    sock.connect((call["address"], call["port"]))
+    order = json.dumps({"answer": call["receive"], "closes": call["ends"] == "server"})
+    sock.sendall(order.encode().ljust(call["send"] - 1) + b"\n")
+    with sock.makefile("rb") as stream:
+        received = len(stream.read(call["receive"]))
+    if call["ends"] == "half":
+        sock.shutdown(socket.SHUT_WR)
+    if call["ends"] in ("half", "server"):
+        assert sock.recv(1) == b""
+    return {"received": received}
+
+
 def attempt(call):
     """One call, on a socket of its own or on one that is kept under a name."""
     if "keep" in call:

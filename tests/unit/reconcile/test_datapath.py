@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.model.meta import Key
-from agent.plan.plan import FrontendName, FrontendPlan, OnLoss, PodPlan
+from agent.plan.plan import FrontendName, FrontendPlan, OnLoss, PodPlan, Workload
 from agent.plan.tables import Action, Config, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes, name_id
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.frontends import Waypoint, frontend_key
@@ -16,6 +16,7 @@ COLOR = FrontendName("10.96.0.2", 80, Protocol.TCP)
 LISTENER = "faces/smiley:80"
 PORTS = {LISTENER: 20001}
 IDLE = Waypoint(PORTS)
+WORKLOAD = Workload("faces", "face", "face", "latest")
 
 
 class Clock:
@@ -203,7 +204,7 @@ def test_what_has_to_wait_for_resting_space_is_no_failure(datapath, kernel, cloc
 
 
 def test_pods_are_enrolled_last_and_removed_first(datapath, kernel):
-    pod = PodPlan(Key("Pod", "faces", "face"), "faces", Mode.L4, PodFlag.NONE, ("10.244.0.9",))
+    pod = PodPlan(Key("Pod", "faces", "face"), "faces", Mode.L4, PodFlag.NONE, ("10.244.0.9",), WORKLOAD)
     datapath.want_pods({42: pod})
     datapath.want_frontends({SMILEY: plan(1)}, [])
     kernel.fuse.left = 4  # slot, service, two words: the frontend itself no more

@@ -5,11 +5,13 @@ from translate_fixtures import endpoint, http_route, mesh, namespace, pod, servi
 from agent.model.change import Delete, Synced, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key
-from agent.plan.plan import Fragment, PodPlan
+from agent.plan.plan import Fragment, PodPlan, Workload
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.incremental import Translator, Unit, admitted, depths
 from agent.translate.options import Options
 from agent.world import World
+
+WORKLOAD = Workload("app", "p", "p", "latest")
 
 
 def makes(update: dict[Unit, tuple[Fragment, Fragment]]) -> set[str]:
@@ -77,14 +79,17 @@ def test_deleting_everything_leaves_nothing_but_admission() -> None:
 
 def test_depth_is_that_of_the_deepest_pod() -> None:
     pods = [
-        PodPlan(Key("Pod", space, "p"), space, mode, PodFlag.NONE, ())
+        PodPlan(Key("Pod", space, "p"), space, mode, PodFlag.NONE, (), WORKLOAD)
         for space, mode in (("app", Mode.L4), ("app", Mode.L7), ("shop", Mode.L4))
     ]
     assert depths(pods) == {"": Mode.L7, "app": Mode.L7, "shop": Mode.L4}
 
 
 def test_admitted_are_addresses_by_namespace_each_once() -> None:
-    pods = [PodPlan(Key("Pod", "app", "p"), "app", Mode.L4, PodFlag.NONE, (ip,)) for ip in ("10.0.0.2", "10.0.0.1")]
+    pods = [
+        PodPlan(Key("Pod", "app", "p"), "app", Mode.L4, PodFlag.NONE, (ip,), WORKLOAD)
+        for ip in ("10.0.0.2", "10.0.0.1")
+    ]
     assert admitted(pods * 2) == {"app": ("10.0.0.1", "10.0.0.2")}
 
 

@@ -1,0 +1,62 @@
+"""What the kernel tells of connections: sums by client workload and Service, and single decisions."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from agent.kernel import abi, libbpf
+from agent.plan.tables import REST, Event, FlowKey, FlowSums
+
+_CHUNK = 256
+
+
+class FlowTable:
+    """`weft_flows`: the kernel adds to its rows, one part a CPU; the agent reads and deletes them."""
+
+    def __init__(self, fd: int, cpus: int) -> None:
+        self._fd = fd
+        self._cpus = cpus
+        self.name = abi.FLOW_LAYOUT.name
+        self.capacity = abi.FLOW_LAYOUT.capacity
+
+    def load(self) -> dict[FlowKey, FlowSums]:
+        """Every row, by batches; a row that moves meanwhile can be missed."""
+        key_size, value_size = abi.FLOW_KEY.size, abi.FLOW.size * self._cpus
+        found: dict[FlowKey, FlowSums] = {}
+        for keys, values in libbpf.lookup_batches(self._fd, key_size, value_size, _CHUNK):
+            rows = range(len(keys) // key_size)
+            found.update((_key(keys, row), abi.decode_flow(values[row * value_size :][:value_size])) for row in rows)
+        return found
+
+    def delete(self, keys: Iterable[FlowKey]) -> None:
+        """Delete rows; one that is not there is a success."""
+        for key in keys:
+            libbpf.delete(self._fd, abi.encode_flow_key(key))
+
+    def make_rest(self) -> None:
+        """Have the row for what finds no room, while there is room for it."""
+        with suppress(FileExistsError):
+            zeros = bytes(abi.FLOW.size * self._cpus)
+            libbpf.update(self._fd, abi.encode_flow_key(REST), zeros, libbpf.NO_EXIST)
+
+
+def _key(keys: bytes, row: int) -> FlowKey:
+    return FlowKey(*abi.FLOW_KEY.unpack_from(keys, row * abi.FLOW_KEY.size))
+
+
+class EventReader:
+    """`weft_events`, as events. There can be one reader on a node: what it has read is gone."""
+
+    def __init__(self, fd: int) -> None:
+        self._records: list[bytes] = []
+        self._reader = libbpf.RingReader(fd, self._records.append)
+
+    def read(self) -> list[Event]:
+        """What was told since the last call, without waiting."""
+        self._reader.consume()
+        events = [abi.decode_event(record) for record in self._records]
+        self._records.clear()
+        return events
+
+    def close(self) -> None:
+        """Read no more."""
+        self._reader.close()

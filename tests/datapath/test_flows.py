@@ -1,0 +1,198 @@
+"""Flows: what the kernel says of connections is what real sockets did."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from errno import E2BIG, ECONNREFUSED, EHOSTUNREACH, ENOMEM
+
+import pytest
+from datapath_node import BACKENDS, CGROUPS, HERE, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run, start
+from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows, rows_for
+
+from agent.kernel import abi, libbpf
+from agent.kernel.links import opened
+from agent.kernel.programs import Pins
+from agent.plan.tables import REST, FlowKey, FlowSums, Mode, PodRow, Protocol, Reason, Slot, address_bytes
+
+pytestmark = pytest.mark.bpf
+WORKLOAD = 4711
+EXCHANGE_PORT, NOBODYS_PORT = 9191, 9
+NEIGHBOUR = "10.0.8.1"
+PATIENCE = 10
+FORWARD = Case("forward", Reason.FORWARDED)
+
+
+def tables(case: Case, node: Node, pod: Pod, port: int | None = None, address: str | None = None) -> Rows:
+    """The rows of a case; its first backend can be another."""
+    rows = rows_for(case, pod.cgroup_id, node.levels)
+    if case.mode is not None:
+        rows.pods[pod.cgroup_id] = PodRow(OWN_NAMESPACE, case.mode, case.flags, WORKLOAD)
+    first = rows.slots[16]
+    there = address_bytes(address) if address else first.address
+    rows.slots[16] = Slot(there, port or first.port, False, 0, first.threshold)
+    return rows
+
+
+def service_id(rows: Rows) -> int:
+    return next(iter(rows.services.values())).service_id
+
+
+@pytest.fixture
+def flows(node: Node) -> Callable[[], dict[FlowKey, FlowSums]]:
+    """What was counted since the test began."""
+    node.kernel.flows.delete(node.kernel.flows.load())
+    return node.kernel.flows.load
+
+
+def until_ended(flows: Callable[[], dict[FlowKey, FlowSums]], ended: int) -> dict[FlowKey, FlowSums]:
+    """The flows once so many connections have ended: the last acknowledgement may come a moment later."""
+    deadline = time.monotonic() + PATIENCE
+    while sum(row.closed + row.failed for row in flows().values()) < ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return flows()
+
+
+@pytest.fixture(scope="module")
+def exchange(node: Node) -> Iterator[None]:
+    """A server behind the first backend."""
+    command = (str(HERE / "traffic_exchange.py"), BACKENDS["4"][0], str(EXCHANGE_PORT))
+    with start(CGROUPS / node.name / "exchange", node.name, *command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield
+        process.kill()
+
+
+@pytest.mark.parametrize("ends", ["client", "half", "server", "reset"])
+@pytest.mark.parametrize(("send", "receive"), [(50, 1), (70_001, 300_003)])
+def test_bytes_are_those_that_were_sent(ends: str, send: int, receive: int, node, pod, exchange, flows) -> None:
+    rows = tables(FORWARD, node, pod, EXCHANGE_PORT)
+    rows.write(node.kernel)
+    call = {"call": "exchange", "family": "4", "protocol": "TCP", "address": VIP["4"], "port": VIP_PORT}
+    answers = pod.calls(**call, send=send, receive=receive, ends=ends, times=3)
+    assert [answer.get("received") for answer in answers] == [receive] * 3
+    found = until_ended(flows, 3)
+    assert found.keys() == {FlowKey(WORKLOAD, service_id(rows), Reason.FORWARDED, 0, Protocol.TCP)}
+    (sums,) = found.values()
+    assert (sums.opened, sums.established, sums.failed, sums.closed) == (3, 3, 0, 3)
+    assert (sums.sent, sums.received) == (3 * send, 3 * receive)
+    assert sum(sums.connect_steps) == sum(sums.rtt_steps) == 3
+    assert sums.connect_us > 0
+    assert sums.rtt_us > 0
+
+
+def test_what_the_waypoint_gets_is_a_flow_of_its_own(node: Node, pod: Pod, flows) -> None:
+    rows = tables(replace(FORWARD, words=(VIA_WAYPOINT, VIA_WAYPOINT)), node, pod)
+    rows.write(node.kernel)
+    answer = pod.call(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT)
+    assert answer["reached"] == [WAYPOINT["4"], WAYPOINT_PORT]
+    (key,) = until_ended(flows, 1)
+    assert key.reason == Reason.TO_WAYPOINT
+
+
+def test_a_refused_backend_is_a_failure_with_its_errno(node: Node, pod: Pod, flows) -> None:
+    rows = tables(FORWARD, node, pod, NOBODYS_PORT)
+    rows.write(node.kernel)
+    answers = pod.calls(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT, times=4)
+    assert answers == [{"errno": ECONNREFUSED}] * 4
+    found = until_ended(flows, 4)
+    key = FlowKey(WORKLOAD, service_id(rows), Reason.FORWARDED, 0, Protocol.TCP)
+    assert found == {key: FlowSums(opened=4), replace(key, error=ECONNREFUSED): FlowSums(failed=4)}
+
+
+@pytest.fixture
+def silent_neighbour(node: Node) -> Iterator[str]:
+    """An address of a link on which nobody answers: the kernel says so after three quick questions."""
+    ip = ("ip", "-n", node.name)
+    run(*ip, "link", "add", "mute0", "type", "veth", "peer", "name", "mute1")
+    run(*ip, "address", "add", f"{NEIGHBOUR}/24", "dev", "mute0")
+    run(*ip, "link", "set", "mute0", "up")
+    run(*ip, "link", "set", "mute1", "up")
+    quick = "net.ipv4.neigh.mute0.retrans_time_ms=10"
+    run("ip", "netns", "exec", node.name, "sysctl", "-q", "-w", quick)
+    yield "10.0.8.77"
+    run(*ip, "link", "delete", "mute0")
+
+
+def test_an_unreachable_backend_is_a_failure_with_its_errno(node, pod, flows, silent_neighbour: str) -> None:
+    rows = tables(FORWARD, node, pod, address=silent_neighbour)
+    rows.write(node.kernel)
+    answer = pod.call(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT)
+    assert answer == {"errno": EHOSTUNREACH}
+    key = FlowKey(WORKLOAD, service_id(rows), Reason.FORWARDED, EHOSTUNREACH, Protocol.TCP)
+    assert until_ended(flows, 1)[key] == FlowSums(failed=1)
+
+
+@pytest.mark.parametrize(("protocol", "call"), [("TCP", "connect"), ("UDP", "connect"), ("UDP", "sendto")])
+@pytest.mark.parametrize("family", ["4", "6", "mapped"])
+def test_a_refusal_of_ours_is_opened_and_nothing_else(family, protocol, call, node, pod, flows) -> None:
+    case = Case("r", Reason.NO_BACKEND, words=(REJECT_EMPTY, REJECT_EMPTY), protocol=protocol, family=family)
+    rows = tables(case, node, pod)
+    rows.write(node.kernel)
+    address = f"::ffff:{VIP['4']}" if family == "mapped" else VIP[family]
+    pod.calls(call=call, family=family, protocol=protocol, address=address, port=VIP_PORT, times=2)
+    key = FlowKey(WORKLOAD, service_id(rows), Reason.NO_BACKEND, 0, Protocol[protocol])
+    assert flows() == {key: FlowSums(opened=2)}
+
+
+@pytest.mark.parametrize("family", ["4", "6", "mapped"])
+def test_a_udp_socket_is_opened_once_however_much_it_sends(family: str, node: Node, pod: Pod, flows) -> None:
+    rows = tables(replace(FORWARD, protocol="UDP", family=family), node, pod)
+    rows.write(node.kernel)
+    address = f"::ffff:{VIP['4']}" if family == "mapped" else VIP[family]
+    call = {"family": family, "protocol": "UDP", "address": address, "port": VIP_PORT}
+    pod.calls(call="sendto", **call, keep=f"flows-{family}", times=5)
+    pod.calls(call="connect", **call, times=2)
+    key = FlowKey(WORKLOAD, service_id(rows), Reason.FORWARDED, 0, Protocol.UDP)
+    assert flows() == {key: FlowSums(opened=3)}
+
+
+@pytest.mark.parametrize("mode", [None, Mode.NONE])
+def test_who_is_not_in_the_mesh_has_no_flow(mode: Mode | None, node: Node, pod: Pod, flows) -> None:
+    tables(replace(FORWARD, mode=mode), node, pod).write(node.kernel)
+    pod.call(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT)
+    assert flows() == {}
+
+
+def fill(node: Node) -> None:
+    """Rows of zeros until there is no room; the kernel's own store of memory runs low now and then on the way."""
+    row = bytes(abi.FLOW.size * node.kernel.cpus)
+    with opened(Pins(node.pins).map_path("weft_flows")) as fd:
+        number = 0
+        while True:
+            try:
+                libbpf.update(fd, abi.encode_flow_key(FlowKey(1, number)), row)
+                number += 1
+            except OSError as error:
+                if error.errno == E2BIG:
+                    return
+                if error.errno != ENOMEM:
+                    raise
+
+
+def test_what_has_no_room_is_in_the_rest_and_counted(node: Node, pod: Pod, flows) -> None:
+    rows = tables(FORWARD, node, pod)
+    rows.write(node.kernel)
+    node.kernel.flows.make_rest()
+    node.kernel.flows.make_rest()
+    fill(node)
+    before = node.kernel.counters()[Reason.FLOW_LOST]
+    pod.calls(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT, times=2)
+    found = until_ended(flows, 2)
+    node.kernel.flows.delete(found)
+    sums = found[REST]
+    assert (sums.opened, sums.established, sums.closed) == (2, 2, 2)
+    assert node.kernel.counters()[Reason.FLOW_LOST] - before == 6
+
+
+def test_a_state_of_an_earlier_version_is_followed_no_further(node: Node, pod: Pod, flows) -> None:
+    """Its row names no workload."""
+    rows = tables(FORWARD, node, pod)
+    rows.pods[pod.cgroup_id] = PodRow(OWN_NAMESPACE, Mode.L4)
+    rows.write(node.kernel)
+    before = node.kernel.counters()
+    pod.call(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT)
+    after = node.kernel.counters()
+    assert after[Reason.CLOSED] - before[Reason.CLOSED] == 1
+    assert {key.workload_id for key in flows()} == {0}
+    assert sum(row.closed for row in flows().values()) == 0
