@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib import metadata
 from pathlib import Path
@@ -14,9 +15,12 @@ from agent.core import Core
 from agent.kernel import bpffs, cgroups, links, loader, maps
 from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
-from agent.observe.http import HttpServer, Response
+from agent.observe.flows import Flows, document
+from agent.observe.http import HttpServer, Query, Response
+from agent.observe.journal import Journal, answer
 from agent.observe.metrics import Metrics
-from agent.plan.tables import Config, Protocol, address_bytes
+from agent.observe.names import Known, Names
+from agent.plan.tables import TURN_SECONDS, Config, Protocol, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
@@ -29,6 +33,9 @@ from agent.world import World
 
 log = logging.getLogger(__name__)
 
+EVENT_SECONDS = 0.2
+SWEEP_SECONDS = 60.0
+EVENTS_PER_SECOND = 500  # of all CPUs together: what the agent can read without being noticed
 START_ERRORS = (loader.LoadError, SourceError)
 
 
@@ -52,23 +59,28 @@ class Agent:
         self._settings = settings
         self._version = version
         self._kernel = maps.open_kernel(settings.pins)
+        self._kernel.flows.make_rest()
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
         self._reaper = Reaper(settings.pins, settings.kubepods, settings.waypoint_address)
         self.core = Core(
             Translator(World(), Options(settings.node, settings.enrol_kube_system, settings.zone)),
-            Datapath(self._kernel, _config(settings), asyncio.get_running_loop().time),
+            Datapath(self._kernel, _config(settings, self._kernel.cpus), asyncio.get_running_loop().time),
             self._ads,
             self,
             self._metrics,
             settings.audit_seconds,
         )
+        names = Names(self._known)
+        self._flows = Flows(self._kernel.flows, names, asyncio.get_running_loop().time)
+        self._journal = Journal(names, time.monotonic_ns, time.time)
         self._show()
 
     def _show(self) -> None:
         """Numbers that are read when somebody asks for metrics."""
         core, ads = self.core, self._ads
-        self._metrics.show_fill(lambda: core.datapath.fill)
+        self._metrics.show_flows(self._flows.load)
+        self._metrics.show_fill(lambda: core.datapath.fill | self._flows.fill)
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
         self._metrics.show_counts(
@@ -94,11 +106,37 @@ class Agent:
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
                 self.core.run(),
+                self._watch(),
             )
         finally:
             await self._ads.stop()
             await public.stop()
             await private.stop()
+
+    def _known(self) -> Known:
+        """The pods and Services that the kernel's numbers can mean."""
+        datapath = self.core.datapath
+        return datapath.desired_pods, {plan.service for plan in datapath.desired.values()}
+
+    async def _watch(self) -> None:
+        """Take in what the kernel tells, and now and then forget the flows of what is gone."""
+        events = self._kernel.events()
+        sweep_at = time.monotonic() + SWEEP_SECONDS
+        try:
+            while True:
+                await asyncio.sleep(EVENT_SECONDS)
+                self._journal.add(events.read())
+                if self.core.ready and time.monotonic() >= sweep_at:
+                    sweep_at = time.monotonic() + SWEEP_SECONDS
+                    self._sweep()
+        finally:
+            events.close()
+
+    def _sweep(self) -> None:
+        try:
+            self._flows.sweep()
+        except OSError as error:
+            log.warning("flows could not be swept, trying again", extra={"error": str(error)})
 
     def _ended(self) -> dict[str, int]:
         return {protocol.name.lower(): self._reaper.ended[protocol] for protocol in Protocol}
@@ -115,17 +153,21 @@ class Agent:
         """Whether the waypoint takes connections on a port."""
         return self._settings.waypoint_address is not None and await accepts(self._settings.waypoint_address, port)
 
-    def _public(self) -> dict[str, Callable[[], Response]]:
+    def _public(self) -> dict[str, Callable[[Query], Response]]:
         """What anybody who can reach the port may ask."""
         return {
-            "/metrics": lambda: Response.text(self._metrics.render()),
-            "/healthz": lambda: Response.text("ok\n"),
-            "/readyz": lambda: Response.text("ready\n") if self.core.ready else Response.text("not ready\n", 503),
+            "/metrics": lambda _: Response.text(self._metrics.render()),
+            "/healthz": lambda _: Response.text("ok\n"),
+            "/readyz": lambda _: Response.text("ready\n") if self.core.ready else Response.text("not ready\n", 503),
         }
 
-    def _private(self) -> dict[str, Callable[[], Response]]:
+    def _private(self) -> dict[str, Callable[[Query], Response]]:
         """What only root on this node may ask."""
-        return {"/status": lambda: Response.json(self.status())}
+        return {
+            "/status": lambda _: Response.json(self.status()),
+            "/flows": lambda _: Response.json({"flows": document(self._flows.load())}),
+            "/events": lambda query: answer(self._journal, query),
+        }
 
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""
@@ -140,7 +182,7 @@ async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:
         synced = []
 
 
-def _config(settings: Settings) -> Config:
+def _config(settings: Settings, cpus: int) -> Config:
     """The node's configuration for the kernel."""
     first, last = cgroups.levels(settings.kubepods)
     address = settings.waypoint_address
@@ -152,6 +194,7 @@ def _config(settings: Settings) -> Config:
         first_level=first,
         last_level=last,
         unknown_pod=settings.unknown_pod,
+        events=max(1, round(EVENTS_PER_SECOND * TURN_SECONDS / cpus)),
     )
 
 

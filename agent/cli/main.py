@@ -17,6 +17,8 @@ COMMANDS = {
     "status": "agent.cli.status",
     "tables": "agent.cli.tables",
     "explain": "agent.cli.explain",
+    "flows": "agent.cli.flows",
+    "top": "agent.cli.top",
     "detach": "agent.cli.detach",
     "lint": "agent.cli.lint",
     "simulate": "agent.cli.simulate",

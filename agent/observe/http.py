@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 log = logging.getLogger(__name__)
 
 REQUEST_LIMIT = 8192
 REQUEST_SECONDS = 5.0
+Query = Mapping[str, str]
 MAX_CONNECTIONS = 64  # at once, so that no peer can use up the agent's descriptors
 
 
@@ -43,10 +45,14 @@ class Response:
         return head.encode() + self.body
 
 
-class HttpServer:
-    """Answers GET by path; each connection gets one answer. A slow or broken client hurts nobody but itself."""
+class BadRequestError(Exception):
+    """What was asked for makes no sense; the message says why."""
 
-    def __init__(self, routes: Mapping[str, Callable[[], Response]]) -> None:
+
+class HttpServer:
+    """Answers GET by path and query, one answer a connection. A slow or broken client hurts nobody but itself."""
+
+    def __init__(self, routes: Mapping[str, Callable[[Query], Response]]) -> None:
         self._routes = routes
         self._servers: list[asyncio.Server] = []
         self._connections = 0
@@ -90,14 +96,16 @@ class HttpServer:
 
     def _answer(self, head: bytes) -> Response:
         method, _, rest = head.decode("latin-1").partition("\r\n")[0].partition(" ")
-        path = rest.partition(" ")[0].partition("?")[0]
+        path, _, query = rest.partition(" ")[0].partition("?")
         if method != "GET":
             return Response.text("only GET\n", 405)
         route = self._routes.get(path)
         if route is None:
             return Response.text("not found\n", 404)
         try:
-            return route()
+            return route(dict(parse_qsl(query)))
+        except BadRequestError as error:
+            return Response.text(f"{error}\n", 400)
         except Exception:
             log.exception("request failed", extra={"path": path})
             return Response.text("failed\n", 500)

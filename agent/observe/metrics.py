@@ -1,12 +1,14 @@
 """Prometheus metrics. Names are for ever: dashboards are built on them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agent.observe.flow_metrics import FlowMetrics
+from agent.observe.flows import Flow
 from agent.plan.tables import Reason
 
 VERDICTS = {
@@ -109,6 +111,10 @@ class Metrics:
     def show_counts(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
         """Show a counter that is read, by its label's values, when somebody asks."""
         self._registry.register(_Counts(name, text, label, counts))
+
+    def show_flows(self, load: Callable[[], Iterable[Flow]]) -> None:
+        """Show what became of connections, by client workload and Service."""
+        self._registry.register(FlowMetrics(load))
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show a number that is read when somebody asks."""

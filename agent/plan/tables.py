@@ -8,7 +8,6 @@ import hashlib
 import ipaddress
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from operator import add
 
 Place = tuple[bytes, int]
 """An address of 16 bytes and a port."""
@@ -224,15 +223,6 @@ class FlowSums:
     rtt_us: int = 0
     connect_steps: tuple[int, ...] = (0,) * FLOW_STEPS
     rtt_steps: tuple[int, ...] = (0,) * FLOW_STEPS
-
-    def __add__(self, other: "FlowSums") -> "FlowSums":
-        """Both together."""
-        plain = (getattr(self, name) + getattr(other, name) for name in FLOW_NUMBERS)
-        steps = (
-            tuple(map(add, mine, theirs))
-            for mine, theirs in ((self.connect_steps, other.connect_steps), (self.rtt_steps, other.rtt_steps))
-        )
-        return FlowSums(*plain, *steps)
 
 
 FLOW_NUMBERS = ("opened", "established", "failed", "closed", "sent", "received", "connect_us", "rtt_us")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.observe import log
-from agent.observe.http import HttpServer, Response
+from agent.observe.http import BadRequestError, HttpServer, Query, Response
 from agent.observe.log import KeyValueFormatter
 from agent.observe.metrics import Metrics
 from agent.plan.tables import Reason
@@ -72,11 +72,21 @@ def test_every_reason_is_counted_once():
     assert len(counted) == len(Reason)
 
 
-def fail() -> Response:
+def fail(_query: Query) -> Response:
     raise RuntimeError("no")
 
 
-ROUTES = {"/a": lambda: Response.text("b"), "/j": lambda: Response.json({"x": 1}), "/fail": fail}
+def refuse(_query: Query) -> Response:
+    raise BadRequestError("x: not a number")
+
+
+ROUTES = {
+    "/a": lambda _: Response.text("b"),
+    "/j": lambda _: Response.json({"x": 1}),
+    "/q": Response.json,
+    "/fail": fail,
+    "/refuse": refuse,
+}
 
 
 async def talk(port: int, request: bytes) -> bytes:
@@ -93,6 +103,9 @@ async def talk(port: int, request: bytes) -> bytes:
         (b"GET /a HTTP/1.1", b"200 OK", b"b"),
         (b"GET /a?x=y HTTP/1.1", b"200 OK", b"b"),
         (b"GET /j HTTP/1.1", b"200 OK", b'{"x": 1}'),
+        (b"GET /q?a=1&b=%20&a=2&c HTTP/1.1", b"200 OK", b'{"a": "2", "b": " "}'),
+        (b"GET /q HTTP/1.1", b"200 OK", b"{}"),
+        (b"GET /refuse HTTP/1.1", b"400 Bad Request", b"x: not a number\n"),
         (b"GET /none HTTP/1.1", b"404 Not Found", b"not found\n"),
         (b"POST /a HTTP/1.1", b"405 Method Not Allowed", b"only GET\n"),
         (b"GET /fail HTTP/1.1", b"500 Internal Server Error", b"failed\n"),
@@ -130,7 +143,7 @@ async def test_a_slow_client_is_hung_up_on_and_keeps_nobody_waiting(monkeypatch:
 
 async def test_a_client_that_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("agent.observe.http.REQUEST_SECONDS", 0.2)
-    server = HttpServer({"/big": lambda: Response.text("x" * 50_000_000)})
+    server = HttpServer({"/big": lambda _: Response.text("x" * 50_000_000)})
     port = await server.start_tcp("127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
     writer.write(b"GET /big HTTP/1.1\r\n\r\n")

@@ -1,0 +1,99 @@
+"""`weft flows`: decisions as they are made."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.ask import NoAgentError, ask
+from agent.cli.output import Exit, Output, console, fail
+from agent.settings import DEFAULT_STATE, STATUS_SOCKET
+
+POLL_SECONDS = 0.3
+_STYLES = {"reject": "red", "failed": "red", "pass": "dim"}
+Event = dict[str, Any]
+
+
+class Verdict(StrEnum):
+    """What `--verdict` takes; `failed` is what was let through and came to nothing."""
+
+    FORWARD = "forward"
+    WAYPOINT = "waypoint"
+    PASS = "pass"
+    REJECT = "reject"
+    FAILED = "failed"
+
+
+def flows(
+    state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Of the client pod.")] = None,
+    pod: Annotated[str | None, typer.Option(help="The client pod, by its name or its workload's.")] = None,
+    service: Annotated[str | None, typer.Option(help="NAMESPACE/NAME, or NAME in any namespace.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="What was decided.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="Show what the agent remembers, and end.")] = False,
+    output: Annotated[Output, typer.Option("-o", "--output", help="text, or json: one line an event.")] = Output.TEXT,
+) -> None:
+    """Show decisions of pods in the mesh as they are made, and connections that failed, until interrupted.
+
+    In a storm the kernel tells of a part only; `weft top` counts all of them.
+    """
+    wanted = {"namespace": namespace, "verdict": verdict and verdict.value}
+    try:
+        for event in _events(state / STATUS_SOCKET, last):
+            if "missed" in event or matches(event, wanted, pod, service):
+                _show(event, output)
+    except NoAgentError as error:
+        fail(str(error), Exit.NO_AGENT)
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise SystemExit(0) from None
+
+
+def _events(socket: Path, last: bool) -> Iterator[Event]:
+    """Events from now on, or those that are remembered. Raises `NoAgentError`."""
+    number = 0 if last else ask(socket, "/events")["next"]
+    while True:
+        told = ask(socket, f"/events?after={number}")
+        number = told["next"]
+        if told["missed"] and not last:
+            yield {"missed": told["missed"]}
+        yield from told["events"]
+        if last:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def matches(event: Event, wanted: dict[str, str | None], pod: str | None, service: str | None) -> bool:
+    """Whether an event is one of those that were asked for."""
+    if any(value is not None and event[name] != value for name, value in wanted.items()):
+        return False
+    if pod is not None and pod not in (event["pod"], event["workload"]):
+        return False
+    return service is None or service in (event["service"], (event["service"] or "").partition("/")[2])
+
+
+def _show(event: Event, output: Output) -> None:
+    if output is Output.JSON:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+    elif "missed" in event:
+        sys.stderr.write(f"weft: {event['missed']} events came faster than they could be shown\n")
+    else:
+        style = _STYLES.get(event["verdict"])
+        console.print(line(event), style=style, markup=False, soft_wrap=True)
+
+
+def line(event: Event) -> str:
+    """An event for people: `12:00:01.250 forward faces/face-1 → faces/smiley 10.96.0.1:80/TCP via 10.244.0.7:8080`."""
+    client = f"{event['namespace']}/{event['pod']}" if event["pod"] else "unknown pod"
+    target = f"{event['destination']}/{event['protocol']}"
+    service = f"{event['service']} {target}" if event["service"] else target
+    via = f" via {event['backend']}" if event["backend"] else ""
+    plain = {"forward": "forwarded", "waypoint": "to_waypoint", "failed": "failed"}
+    why = f" ({event['errno'] or event['reason'].replace('_', ' ')})"
+    told = "" if plain.get(event["verdict"]) == event["reason"] and not event["errno"] else why
+    return f"{event['time'][11:23]} {event['verdict']:8} {client} → {service}{via}{told}"

@@ -1,0 +1,79 @@
+"""The last decisions that the kernel told of, for any number of viewers."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from errno import errorcode
+from typing import Any
+
+from agent.observe.http import BadRequestError, Query, Response
+from agent.observe.metrics import VERDICTS
+from agent.observe.names import Names
+from agent.plan.tables import UNSPECIFIED, Event, Protocol, address_text
+
+KEPT = 4096
+FAILED = "failed"  # the verdict of what the kernel let through and nobody answered
+
+
+class Journal:
+    """Events with names on, numbered from 1. Viewers ask for what came after the last number they saw, so that a slow
+    one costs nothing but what it misses, and is told of that."""
+
+    def __init__(self, names: Names, clock: Callable[[], int], now: Callable[[], float]) -> None:
+        """`clock` is the kernel's, CLOCK_MONOTONIC in ns; `now` the wall clock's, seconds since 1970."""
+        self._names = names
+        self._clock = clock
+        self._now = now
+        self._number = 0
+        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take events in, in the order of the kernel."""
+        ahead = self._now() - self._clock() / 1e9
+        told = list(events)
+        if any(self._names.pod(event.cgroup_id) is None for event in told):
+            self._names.refresh()
+        for event in told:
+            self._number += 1
+            self._kept.append({"number": self._number, **self._document(event, ahead + event.time / 1e9)})
+
+    def after(self, number: int | None) -> dict[str, Any]:
+        """Events behind this number, how many of them are forgotten, and the number to ask with next.
+
+        None asks for nothing but that number. One from before an agent's restart asks for everything.
+        """
+        if number is None:
+            return {"next": self._number, "missed": 0, "events": []}
+        seen = number if number <= self._number else 0
+        found = [event for event in self._kept if event["number"] > seen]
+        return {"next": self._number, "missed": self._number - seen - len(found), "events": found}
+
+    def _document(self, event: Event, seconds: float) -> dict[str, Any]:
+        pod = self._names.pod(event.cgroup_id)
+        service = self._names.service(event.service_id)
+        return {
+            "time": datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),
+            "verdict": VERDICTS.get(event.reason, FAILED),
+            "reason": event.reason.name.lower(),
+            "errno": errorcode.get(event.error),
+            "namespace": pod.namespace if pod else None,
+            "pod": pod.pod.name if pod else None,
+            "workload": pod.workload.name if pod else None,
+            "service": f"{service.namespace}/{service.name}" if service else None,
+            "protocol": Protocol(event.protocol).name,
+            "destination": _endpoint(event.original, event.original_port),
+            "backend": None if event.backend == UNSPECIFIED else _endpoint(event.backend, event.backend_port),
+        }
+
+
+def _endpoint(address: bytes, port: int) -> str:
+    host = address_text(address)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def answer(journal: Journal, query: Query) -> Response:
+    """What `GET /events?after=N` says. Raises `BadRequestError` when N is no number."""
+    after = query.get("after")
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 20):
+        raise BadRequestError("after: not a number")
+    return Response.json(journal.after(None if after is None else int(after)))
