@@ -10,7 +10,18 @@ from agent.model.core import Namespace, Pod, PodStatus, Service, ServicePort, Se
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.plan.plan import FrontendName, PodPlan
-from agent.plan.tables import ANY_NAMESPACE, Action, FrontendKey, Mode, PodFlag, Protocol, Word, address_bytes, name_id
+from agent.plan.tables import (
+    ANY_NAMESPACE,
+    Action,
+    Config,
+    FrontendKey,
+    Mode,
+    PodFlag,
+    Protocol,
+    Word,
+    address_bytes,
+    name_id,
+)
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.frontends import Waypoint
 from agent.simulate.decision import Path, decide
@@ -61,7 +72,7 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     frontends = {name: plan for item in fragments for name, plan in item.frontends.items()}
     listeners = {plan.listener for plan in frontends.values() if plan.listener}
     kernel = FakeKernel(frontends=256, slots=4096)
-    datapath = Datapath(kernel, lambda: 0.0)
+    datapath = Datapath(kernel, Config(), lambda: 0.0)
     datapath.adopt()
     datapath.want_frontends(frontends, ())
     ports = {name: number for number, name in enumerate(sorted(listeners), start=20000)}
