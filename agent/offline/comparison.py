@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from agent.model.core import Namespace
 from agent.model.meta import Key
-from agent.model.routes import AnyRoute, HTTPRoute, TCPRoute, UDPRoute
+from agent.model.routes import AnyRoute, TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
-from agent.offline.simulation import compact
+from agent.offline.wording import compact, origin
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode
 from agent.simulate.decision import Path, applying, decide, frontend_of, rules_of
@@ -137,8 +137,7 @@ def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:
 def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
     rules = rules_of(view, name, plan) if path is Path.WAYPOINT else None
     if rules is not None:
-        kind = "GRPCRoute" if rules.grpc else HTTPRoute.__name__
-        named = {_name(kind, rule): rule for rule in rules.rules}
+        named = {str(origin(rule, rules.grpc)): rule for rule in rules.rules}
         return Way(
             path.value,
             {text: _content(rule) for text, rule in named.items()},
@@ -147,12 +146,6 @@ def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
     routes = applying(view, plan.service, name)
     divided = {str(route.key): _l4_weights(route) for route in routes[:1] if isinstance(route, TCPRoute | UDPRoute)}
     return Way(path.value, dict.fromkeys(divided, "applies"), divided)
-
-
-def _name(kind: str, rule: Rule) -> str:
-    namespace, route, rest = rule.name.split("/", 2)
-    name, _, match = rest.rpartition("/")
-    return f"{Key(kind, namespace, route)}, rule {name}, match {match}"
 
 
 def _content(rule: Rule) -> str:

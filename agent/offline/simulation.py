@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from agent.model.core import Service
-from agent.model.meta import Key
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.offline.question import Question, QuestionError
+from agent.offline.wording import compact, origin
 from agent.plan.plan import FrontendName, PodPlan
 from agent.plan.tables import Slot, address_text
 from agent.simulate.answer import Answer, Share, answer
@@ -97,14 +95,12 @@ def _waypoint(view: View, rules: RouteSet, found: Answer, asked: Question, optio
 
 
 def _rule(rule: Rule, rules: RouteSet) -> Document:
-    """`Rule.name` is made of these four."""
-    namespace, route, rest = rule.name.split("/", 2)
-    name, _, match = rest.rpartition("/")
+    found = origin(rule, rules.grpc)
     timeouts = {"requestMs": rule.request_timeout, "backendRequestMs": rule.backend_timeout}
     return {
-        "route": str(Key("GRPCRoute" if rules.grpc else "HTTPRoute", namespace, route)),
-        "rule": name,
-        "matchIndex": int(match),
+        "route": str(found.route),
+        "rule": found.rule,
+        "matchIndex": found.match,
         "match": compact(rule.match),
         "filters": [compact(item) for item in rule.filters],
         "timeouts": {key: value for key, value in timeouts.items() if value is not None},
@@ -130,18 +126,6 @@ def _endpoints(view: View, backend: BackendPort, options: Options) -> list[str]:
         return []
     ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
     return [_joined(*item) for port in ports for item in endpoints_of_either_family(view, service, port, options)]
-
-
-def compact(value: msgspec.Struct) -> Any:
-    """A value as its manifest would say it, without what it does not say."""
-    return _without_nothing(msgspec.to_builtins(value))
-
-
-def _without_nothing(value: Any) -> Any:
-    if isinstance(value, dict):
-        parts = {name: _without_nothing(item) for name, item in value.items()}
-        return {name: item for name, item in parts.items() if item not in (None, [], {}, ())}
-    return [_without_nothing(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _notes(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, decision: Decision) -> Iterator[str]:
