@@ -8,6 +8,8 @@ from msgspec import Meta
 
 from agent.model.meta import Object, Value
 
+PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
@@ -107,9 +109,26 @@ class Service(Object, frozen=True):
 
     @property
     def cluster_ips(self) -> tuple[str, ...]:
-        """The virtual addresses, as they are written shortest; none for headless, ExternalName and new Services."""
-        found = self.spec.cluster_ips or ((self.spec.cluster_ip,) if self.spec.cluster_ip else ())
-        return () if self.spec.type == "ExternalName" else tuple(_shortest(ip) for ip in found if ip != "None")
+        """The virtual addresses that are served, as they are written shortest; see `without_frontend`."""
+        return () if self.without_frontend else tuple(_shortest(ip) for ip in self._cluster_ips)
+
+    @property
+    def without_frontend(self) -> str:
+        """Why no virtual address of a Service is served, to be said after its name; empty when one is.
+
+        What kube-proxy leaves to another proxy (KEP-2447) is left to it here too.
+        """
+        if self.spec.type == "ExternalName":
+            return "is an ExternalName"
+        if PROXY_LABEL in self.metadata.labels:
+            return f"is another proxy's by its label {PROXY_LABEL}"
+        if "None" in self._cluster_ips:
+            return "is headless"
+        return "" if self._cluster_ips else "has no cluster IP yet"
+
+    @property
+    def _cluster_ips(self) -> tuple[str, ...]:
+        return self.spec.cluster_ips or ((self.spec.cluster_ip,) if self.spec.cluster_ip else ())
 
 
 class EndpointConditions(Value, frozen=True):

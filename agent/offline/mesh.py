@@ -65,8 +65,7 @@ def translated(manifests: Manifests, options: Options, clients: Iterable[Key] = 
 
 def has_assumed_address(service: Service) -> bool:
     """Whether the API server has yet to give a Service its cluster IP."""
-    spec = service.spec
-    return spec.type != "ExternalName" and not spec.cluster_ip and not spec.cluster_ips
+    return not service.spec.cluster_ip and not service.spec.cluster_ips and service.spec.type != "ExternalName"
 
 
 def _with_uids(objects: Iterable[Keyed]) -> Iterator[Pod]:

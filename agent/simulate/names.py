@@ -36,8 +36,6 @@ def _service(view: View, host: str, namespace: str) -> Host:
     service = view.get(Service, space, name)
     if service is None or domain not in ((), DOMAIN[:1], DOMAIN):
         return Host(reason=f"{host} is no Service that is known here")
-    if service.spec.type == "ExternalName":
-        return Host(service=service.key, reason=f"{service.key} is an ExternalName: weft leaves its traffic alone")
     if not service.cluster_ips:
-        return Host(service=service.key, reason=f"{service.key} is headless: its pods are dialled themselves")
+        return Host(service=service.key, reason=f"{service.key} {service.without_frontend}: weft leaves it alone")
     return Host(service.cluster_ips[0], service.key)

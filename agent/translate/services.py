@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agent.model.core import Service, ServicePort
+from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.tables import Mode, Protocol, Slot
@@ -43,8 +43,10 @@ class _Parts:
 def translate_service(view: View, namespace: str, name: str, options: Options) -> Fragment:
     """Every frontend of a Service, for everybody and for each namespace with routes of its own."""
     service = view.get(Service, namespace, name)
-    if service is None or not service.cluster_ips:
+    if service is None:
         return Fragment()
+    if not service.cluster_ips:
+        return Fragment(notices=_left_alone(service))
     mode, notices = service_mode(view, namespace, name)
     bound = bindings(view, namespace, name)
     parts = _Parts()
@@ -59,6 +61,12 @@ def translate_service(view: View, namespace: str, name: str, options: Options) -
     return Fragment(
         frontends=parts.frontends, resources=parts.resources, dependencies=parts.dependencies, notices=notices
     )
+
+
+def _left_alone(service: Service) -> tuple[str, ...]:
+    """That a Service has no frontend goes without saying, but where a label is the cause."""
+    named = PROXY_LABEL in service.metadata.labels
+    return (f"{service.key}: metadata.labels: weft leaves it alone, it {service.without_frontend}",) if named else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,10 +100,8 @@ def _refused(binding: Binding, reason: str, message: str) -> Binding:
 def _parent_fault(service: Service | None, key: Key) -> tuple[str, str]:
     if service is None:
         return "NoMatchingParent", f"{key} is not there"
-    if service.spec.type == "ExternalName":
-        return "NoMatchingParent", f"{key} is an ExternalName and has no frontend"
-    if not service.cluster_ips:
-        return "NoMatchingParent", f"{key} is headless and has no frontend"
+    if service.without_frontend:
+        return "NoMatchingParent", f"{key} {service.without_frontend} and has no frontend"
     return "", ""
 
 

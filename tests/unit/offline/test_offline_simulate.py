@@ -69,7 +69,7 @@ def asked(folder: Path, pod: str, url: str, *options: str, method: str = "GET") 
         ("app/a", "http://[fd00::1]/", "none", "[fd00::1]:80/TCP is no Service's address and port"),
         ("shop/a", "http://web/", "none", "web is no Service that is known here"),
         ("app/a", "http://example.org/", "none", "example.org is no Service that is known here"),
-        ("app/a", "http://headless/", "none", "is headless: its pods are dialled themselves"),
+        ("app/a", "http://headless/", "none", "is headless: weft leaves it alone"),
         ("app/a", "http://outside/", "none", "is an ExternalName"),
         ("plain/own", "http://web.app/", "waypoint", "the client is in mode l7"),
     ],
