@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib import metadata
 from pathlib import Path
@@ -15,12 +14,11 @@ from agent.core import Core
 from agent.kernel import bpffs, cgroups, links, loader, maps
 from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
-from agent.observe.flows import Flows, document
+from agent.observation import Observation, allowance
 from agent.observe.http import HttpServer, Query, Response
-from agent.observe.journal import Journal, answer
 from agent.observe.metrics import Metrics
-from agent.observe.names import Known, Names
-from agent.plan.tables import TURN_SECONDS, Config, Protocol, address_bytes
+from agent.observe.names import Known
+from agent.plan.tables import Config, Protocol, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
@@ -33,9 +31,6 @@ from agent.world import World
 
 log = logging.getLogger(__name__)
 
-EVENT_SECONDS = 0.2
-SWEEP_SECONDS = 60.0
-EVENTS_PER_SECOND = 500  # of all CPUs together: what the agent can read without being noticed
 START_ERRORS = (loader.LoadError, SourceError)
 
 
@@ -59,7 +54,6 @@ class Agent:
         self._settings = settings
         self._version = version
         self._kernel = maps.open_kernel(settings.pins)
-        self._kernel.flows.make_rest()
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
         self._reaper = Reaper(settings.pins, settings.kubepods, settings.waypoint_address)
@@ -71,16 +65,15 @@ class Agent:
             self._metrics,
             settings.audit_seconds,
         )
-        names = Names(self._known)
-        self._flows = Flows(self._kernel.flows, names, asyncio.get_running_loop().time)
-        self._journal = Journal(names, time.monotonic_ns, time.time)
+        self._observation = Observation(self._kernel, self._known)
         self._show()
 
     def _show(self) -> None:
         """Numbers that are read when somebody asks for metrics."""
         core, ads = self.core, self._ads
-        self._metrics.show_flows(self._flows.load)
-        self._metrics.show_fill(lambda: core.datapath.fill | self._flows.fill)
+        flows = self._observation.flows
+        self._metrics.show_flows(flows.load)
+        self._metrics.show_fill(lambda: core.datapath.fill | flows.fill)
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
         self._metrics.show_counts(
@@ -106,7 +99,7 @@ class Agent:
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
                 self.core.run(),
-                self._watch(),
+                self._observation.run(lambda: self.core.ready),
             )
         finally:
             await self._ads.stop()
@@ -114,29 +107,9 @@ class Agent:
             await private.stop()
 
     def _known(self) -> Known:
-        """The pods and Services that the kernel's numbers can mean."""
+        """The pods and Services that there are."""
         datapath = self.core.datapath
         return datapath.desired_pods, {plan.service for plan in datapath.desired.values()}
-
-    async def _watch(self) -> None:
-        """Take in what the kernel tells, and now and then forget the flows of what is gone."""
-        events = self._kernel.events()
-        sweep_at = time.monotonic() + SWEEP_SECONDS
-        try:
-            while True:
-                await asyncio.sleep(EVENT_SECONDS)
-                self._journal.add(events.read())
-                if self.core.ready and time.monotonic() >= sweep_at:
-                    sweep_at = time.monotonic() + SWEEP_SECONDS
-                    self._sweep()
-        finally:
-            events.close()
-
-    def _sweep(self) -> None:
-        try:
-            self._flows.sweep()
-        except OSError as error:
-            log.warning("flows could not be swept, trying again", extra={"error": str(error)})
 
     def _ended(self) -> dict[str, int]:
         return {protocol.name.lower(): self._reaper.ended[protocol] for protocol in Protocol}
@@ -163,11 +136,7 @@ class Agent:
 
     def _private(self) -> dict[str, Callable[[Query], Response]]:
         """What only root on this node may ask."""
-        return {
-            "/status": lambda _: Response.json(self.status()),
-            "/flows": lambda _: Response.json({"flows": document(self._flows.load())}),
-            "/events": lambda query: answer(self._journal, query),
-        }
+        return {"/status": lambda _: Response.json(self.status()), **self._observation.routes()}
 
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""
@@ -194,7 +163,7 @@ def _config(settings: Settings, cpus: int) -> Config:
         first_level=first,
         last_level=last,
         unknown_pod=settings.unknown_pod,
-        events=max(1, round(EVENTS_PER_SECOND * TURN_SECONDS / cpus)),
+        events=allowance(cpus),
     )
 
 

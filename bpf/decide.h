@@ -17,7 +17,7 @@ enum outcome {
 	OUTCOME_DENY,	 /* EPERM: policy */
 };
 
-/* `client` is 0 for those that are not in the mesh, `now` for what nobody observes. */
+/* `client` is 0 for those that are not in the mesh and let be, `now` for what nobody observes. */
 struct choice {
 	struct weft_address address;
 	u16 port;
@@ -153,12 +153,16 @@ static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_so
 	struct weft_config *config = current_config();
 	struct client client = {.udp_socket = udp_socket};
 	u32 index = WEFT_NO_INDEX;
+	bool known;
 
 	if (!config)
 		return end(choice, WEFT_UNKNOWN_POD, OUTCOME_PASS);
-	if (is_waypoint(config, &key->address))
+	known = find_client(config, &client);
+	if (is_waypoint(config, &key->address)) {
+		choice->client = client.cgroup_id;
 		return end(choice, WEFT_WAYPOINT_DIALLED, OUTCOME_DENY);
-	if (!find_client(config, &client))
+	}
+	if (!known)
 		return decide_unknown(config, choice);
 	if (client.mode == WEFT_MODE_NONE)
 		return end(choice, WEFT_NOT_ENROLLED, OUTCOME_PASS);

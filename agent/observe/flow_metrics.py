@@ -19,7 +19,7 @@ from agent.observe.flows import OTHER, OTHER_SERVICE, Flow
 from agent.plan.plan import Workload
 from agent.plan.tables import FLOW_STEPS, Reason
 
-MAX_PAIRS = 500
+MAX_PAIRS = 200  # some 9 kB and 0.7 ms each, with every scrape
 Pair = tuple[Workload, Key]
 Grouped = list[tuple[Pair, Flow]]
 _REST: Pair = (OTHER, OTHER_SERVICE)

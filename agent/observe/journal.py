@@ -19,9 +19,15 @@ class Journal:
     """Events with names on, numbered from 1. Viewers ask for what came after the last number they saw, so that a slow
     one costs nothing but what it misses, and is told of that."""
 
-    def __init__(self, names: Names, clock: Callable[[], int], now: Callable[[], float]) -> None:
-        """`clock` is the kernel's, CLOCK_MONOTONIC in ns; `now` the wall clock's, seconds since 1970."""
+    def __init__(
+        self, names: Names, lost: Callable[[], int], clock: Callable[[], int], now: Callable[[], float]
+    ) -> None:
+        """`lost` is how many events the kernel did not tell, since ever.
+
+        `clock` is the kernel's, CLOCK_MONOTONIC in ns; `now` the wall clock's, seconds since 1970.
+        """
         self._names = names
+        self._lost = lost
         self._clock = clock
         self._now = now
         self._number = 0
@@ -40,13 +46,13 @@ class Journal:
     def after(self, number: int | None) -> dict[str, Any]:
         """Events behind this number, how many of them are forgotten, and the number to ask with next.
 
-        None asks for nothing but that number. One from before an agent's restart asks for everything.
+        None asks for nothing but that number. One from before an agent's restart asks for everything. `lost` is the
+        kernel's own count of what it did not tell.
         """
-        if number is None:
-            return {"next": self._number, "missed": 0, "events": []}
-        seen = number if number <= self._number else 0
+        seen = self._number if number is None else number if number <= self._number else 0
         found = [event for event in self._kept if event["number"] > seen]
-        return {"next": self._number, "missed": self._number - seen - len(found), "events": found}
+        missed = self._number - seen - len(found)
+        return {"next": self._number, "missed": missed, "lost": self._lost(), "events": found}
 
     def _document(self, event: Event, seconds: float) -> dict[str, Any]:
         pod = self._names.pod(event.cgroup_id)

@@ -70,7 +70,8 @@ def test_who_dials_the_waypoint_is_told(node: Node, pod: Pod, events) -> None:
     tables(FORWARD, node, pod).write(node.kernel)
     pod.call(call="connect", family="4", protocol="TCP", address=WAYPOINT["4"], port=WAYPOINT_PORT)
     (event,) = events.read()
-    assert (event.reason, event.original) == (Reason.WAYPOINT_DIALLED, address_bytes(WAYPOINT["4"]))
+    seen = event.reason, event.cgroup_id, event.original
+    assert seen == (Reason.WAYPOINT_DIALLED, pod.cgroup_id, address_bytes(WAYPOINT["4"]))
 
 
 def test_a_failure_is_told_with_its_errno(node: Node, pod: Pod, events) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from errno import E2BIG, ECONNREFUSED, EHOSTUNREACH, ENOMEM
+from errno import E2BIG, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENOMEM
 
 import pytest
 from datapath_node import BACKENDS, CGROUPS, HERE, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run, start
@@ -121,6 +121,28 @@ def test_an_unreachable_backend_is_a_failure_with_its_errno(node, pod, flows, si
     assert answer == {"errno": EHOSTUNREACH}
     key = FlowKey(WORKLOAD, service_id(rows), Reason.FORWARDED, EHOSTUNREACH, Protocol.TCP)
     assert until_ended(flows, 1)[key] == FlowSums(failed=1)
+
+
+def test_a_connection_that_was_given_up_has_failed_without_errno(node, pod, flows, silent_neighbour: str) -> None:
+    rows = tables(FORWARD, node, pod, address=silent_neighbour)
+    rows.write(node.kernel)
+    answer = pod.call(call="abandon", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT)
+    assert answer["begun"] == EINPROGRESS
+    key = FlowKey(WORKLOAD, service_id(rows), Reason.FORWARDED, 0, Protocol.TCP)
+    assert until_ended(flows, 1) == {key: FlowSums(opened=1, failed=1)}
+
+
+def test_a_connection_is_open_until_it_ends(node: Node, pod: Pod, flows) -> None:
+    """Also one that is ended by connect(AF_UNSPEC), which runs no program of connect's."""
+    rows = tables(FORWARD, node, pod)
+    rows.write(node.kernel)
+    call = {"call": "dial", "family": "4", "protocol": "TCP", "address": VIP["4"], "port": VIP_PORT, "keep": "open"}
+    pod.call(**call)
+    (sums,) = flows().values()
+    assert (sums.opened, sums.established, sums.closed, sums.received) == (1, 1, 0, 0)
+    assert pod.call(**call | {"call": "end"})["ended"] == 0
+    (sums,) = until_ended(flows, 1).values()
+    assert (sums.opened, sums.established, sums.closed) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(("protocol", "call"), [("TCP", "connect"), ("UDP", "connect"), ("UDP", "sendto")])

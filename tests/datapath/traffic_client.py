@@ -1,5 +1,6 @@
 """A pod's process: reads calls as JSON lines, makes them, answers what the application saw."""
 
+import ctypes
 import json
 import socket
 import struct
@@ -74,6 +75,23 @@ def exchange(sock, call):
     if call["ends"] in ("half", "server"):
         assert sock.recv(1) == b""
     return {"received": received}
+
+
+def dial(sock, call):
+    """Only connect, over TCP."""
+    sock.connect((call["address"], call["port"]))
+    return {}
+
+
+def end(sock, call):
+    """Be disconnected and keep the descriptor: connect(AF_UNSPEC)."""
+    return {"ended": ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), bytes(16), 16)}
+
+
+def abandon(sock, call):
+    """Close before anybody answered."""
+    sock.setblocking(False)
+    return {"begun": sock.connect_ex((call["address"], call["port"]))}
 
 
 def attempt(call):

@@ -34,7 +34,7 @@ def event(reason: Reason = Reason.FORWARDED, **changes: object) -> Event:
 
 def made(world: World | None = None) -> Journal:
     """The kernel's clock shows 10 s when it is 1000 s after the epoch."""
-    return Journal((world or World()).names, lambda: 10_000_000_000, lambda: 1000.0)
+    return Journal((world or World()).names, lambda: 7, lambda: 10_000_000_000, lambda: 1000.0)
 
 
 def test_an_event_has_names_and_the_time_of_day() -> None:
@@ -86,11 +86,11 @@ def test_viewers_get_what_came_since_and_are_told_what_they_missed(monkeypatch: 
     monkeypatch.setattr(journals, "KEPT", 3)
     journal = made()
     journal.add([event()] * 2)
-    assert journal.after(None) == {"next": 2, "missed": 0, "events": []}
+    assert journal.after(None) == {"next": 2, "missed": 0, "lost": 7, "events": []}
     journal.add([event()] * 3)
     told = journal.after(0)
     assert (told["next"], told["missed"], [found["number"] for found in told["events"]]) == (5, 2, [3, 4, 5])
-    assert journal.after(5) == {"next": 5, "missed": 0, "events": []}
+    assert journal.after(5) == {"next": 5, "missed": 0, "lost": 7, "events": []}
     assert [found["number"] for found in journal.after(4)["events"]] == [5]
 
 
@@ -102,7 +102,7 @@ def test_a_number_of_a_former_agent_gets_everything() -> None:
 
 def test_the_answer_is_json_and_nonsense_is_refused() -> None:
     journal = made()
-    assert json.loads(answer(journal, {}).body) == {"next": 0, "missed": 0, "events": []}
+    assert json.loads(answer(journal, {}).body) == {"next": 0, "missed": 0, "lost": 7, "events": []}
     assert json.loads(answer(journal, {"after": "0"}).body)["next"] == 0
     for nonsense in ("", "x", "-1", "9" * 5000):
         with pytest.raises(BadRequestError):

@@ -1,0 +1,67 @@
+"""What the kernel tells of connections, on its way to those who ask: metrics, `weft flows` and `weft top`."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from agent.kernel.maps import PinnedKernel
+from agent.observe.flows import Flows, document
+from agent.observe.http import Query, Response
+from agent.observe.journal import Journal, answer
+from agent.observe.names import Known, Names
+from agent.plan.tables import TURN_SECONDS, Reason
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 0.2
+SWEEP_SECONDS = 60.0
+EVENTS_PER_SECOND = 500  # of all CPUs together: what the agent can read without being noticed
+
+
+def allowance(cpus: int) -> int:
+    """How many events of a kind one of so many CPUs may tell in a turn."""
+    return max(1, round(EVENTS_PER_SECOND * TURN_SECONDS / cpus))
+
+
+class Observation:
+    """Reads flows when somebody asks, and events all the time: what is not read soon is lost."""
+
+    def __init__(self, kernel: PinnedKernel, known: Callable[[], Known]) -> None:
+        """`known` says which pods and Services the kernel's numbers can mean."""
+        kernel.flows.make_rest()
+        names = Names(known)
+        self._kernel = kernel
+        self._journal = Journal(names, self._lost, time.monotonic_ns, time.time)
+        self.flows = Flows(kernel.flows, names, time.monotonic)
+
+    def routes(self) -> dict[str, Callable[[Query], Response]]:
+        """What the commands ask for. Only root may, for it tells who talks to whom."""
+        return {
+            "/flows": lambda _: Response.json({"flows": document(self.flows.load())}),
+            "/events": lambda query: answer(self._journal, query),
+        }
+
+    async def run(self, ready: Callable[[], bool]) -> None:
+        """Take in events until cancelled, and now and then, when the agent is `ready`, forget flows of what is gone."""
+        events = self._kernel.events()
+        sweep_at = time.monotonic() + SWEEP_SECONDS
+        try:
+            while True:
+                await asyncio.sleep(READ_SECONDS)
+                self._journal.add(events.read())
+                if ready() and time.monotonic() >= sweep_at:
+                    sweep_at = time.monotonic() + SWEEP_SECONDS
+                    self._sweep()
+        finally:
+            events.close()
+
+    def _lost(self) -> int:
+        """Events that the kernel did not tell, because there were too many."""
+        return self._kernel.counters()[Reason.EVENT_LOST]
+
+    def _sweep(self) -> None:
+        try:
+            self.flows.sweep()
+        except OSError as error:
+            log.warning("flows could not be swept, trying again", extra={"error": str(error)})
