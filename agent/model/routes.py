@@ -1,18 +1,15 @@
-"""Kinds of the Gateway API (`gateway.networking.k8s.io/v1`), as far as a mesh reads them.
+"""Kinds of the Gateway API (`gateway.networking.k8s.io/v1`), as far as a mesh reads them."""
 
-Fields that weft does not implement are decoded as raw JSON, so that a Route which uses one is told so.
-"""
-
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from agent.model.core import Port
+from agent.model.filters import BackendObjectReference, Filter, Raw
 from agent.model.meta import Object, Value
 
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
-Raw = Any
 
 
 class ParentReference(Value, frozen=True):
@@ -62,68 +59,9 @@ class HTTPRouteMatch(Value, frozen=True):
     method: str | None = None
 
 
-class Header(Value, frozen=True):
-    """A header to set or to add."""
+class BackendRef(BackendObjectReference, frozen=True):
+    """A weighted backend."""
 
-    name: str
-    value: str
-
-
-class HeaderFilter(Value, frozen=True):
-    """Changes to headers: `set` overwrites, `add` appends, `remove` removes."""
-
-    set: tuple[Header, ...] = ()
-    add: tuple[Header, ...] = ()
-    remove: tuple[str, ...] = ()
-
-
-class PathModifier(Value, frozen=True):
-    """A new path: the whole of it, or the matched prefix."""
-
-    type: str
-    replace_full_path: str | None = None
-    replace_prefix_match: str | None = None
-
-
-class RequestRedirect(Value, frozen=True):
-    """An answer that sends the client elsewhere."""
-
-    scheme: str | None = None
-    hostname: str | None = None
-    path: PathModifier | None = None
-    port: Port | None = None
-    status_code: int = 302
-
-
-class URLRewrite(Value, frozen=True):
-    """A change to the request's host or path on its way to the backend."""
-
-    hostname: str | None = None
-    path: PathModifier | None = None
-
-
-class Filter(Value, frozen=True):
-    """One filter: `type` names which of the fields is meant."""
-
-    type: str
-    request_header_modifier: HeaderFilter | None = None
-    response_header_modifier: HeaderFilter | None = None
-    request_redirect: RequestRedirect | None = None
-    url_rewrite: URLRewrite | None = None
-    request_mirror: Raw = None
-    cors: Raw = None
-    external_auth: Raw = None
-    extension_ref: Raw = None
-
-
-class BackendRef(Value, frozen=True):
-    """A weighted backend, by default a Service in the Route's namespace."""
-
-    name: str
-    group: str = ""
-    kind: str = "Service"
-    namespace: str | None = None
-    port: Port | None = None
     weight: Weight = 1
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agent.model.core import EndpointSlice, Pod, Service
+from agent.model.filters import Filter, RequestMirror
 from agent.model.meta import Object
 from agent.model.routes import (
-    Filter,
     FilteredBackendRef,
     GRPCRoute,
     GRPCRouteRule,
@@ -152,6 +152,7 @@ def _filters(field: str, filters: tuple[Filter, ...]) -> Iterator[Violation]:
     for position, item in enumerate(filters):
         yield from _header_names(f"{field}[{position}].requestHeaderModifier", item.request_header_modifier)
         yield from _header_names(f"{field}[{position}].responseHeaderModifier", item.response_header_modifier)
+        yield from _mirror(f"{field}[{position}].requestMirror", item.request_mirror)
 
 
 def _header_names(field: str, modifier: Any) -> Iterator[Violation]:
@@ -164,6 +165,15 @@ def _header_names(field: str, modifier: Any) -> Iterator[Violation]:
             name = item if isinstance(item, str) else item.name
             if not HEADER.fullmatch(name):
                 yield f"{field}.{kind}[{position}]", f"{name[:80]!a} is not a header name"
+
+
+def _mirror(field: str, mirror: RequestMirror | None) -> Iterator[Violation]:
+    if mirror is None or mirror.fraction is None:
+        return
+    if mirror.percent is not None:
+        yield field, "only one of percent and fraction may be there"
+    if mirror.share > 1:
+        yield f"{field}.fraction", "is more than 1"
 
 
 def _backend(field: str, backend: FilteredBackendRef) -> Iterator[Violation]:

@@ -4,7 +4,8 @@ validated, merged and sorted by precedence. `routes/` makes it from Routes, `xds
 
 from dataclasses import dataclass
 
-from agent.model.routes import Filter, GRPCRouteMatch, HTTPRouteMatch
+from agent.model.filters import Filter
+from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class WeightedBackend:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """A backend that gets a copy of so many requests of a million."""
+
+    backend: BackendPort
+    per_million: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One match of one rule of one Route, and what happens then.
 
@@ -47,6 +56,13 @@ class Rule:
     backends: tuple[WeightedBackend, ...] = ()
     request_timeout: int | None = None
     backend_timeout: int | None = None
+    mirrors: tuple[Mirror, ...] = ()
+
+    @property
+    def backend_ports(self) -> set[BackendPort]:
+        """Every backend that gets requests, or copies of them."""
+        answering = {item.backend for item in self.backends if item.backend is not None}
+        return answering | {item.backend for item in self.mirrors}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +78,9 @@ class RouteSet:
     port: int
     grpc: bool
     rules: tuple[Rule, ...]
+
+    @property
+    def backend_ports(self) -> list[BackendPort]:
+        """Every backend of every rule, each once, by name."""
+        found = set[BackendPort]().union(*(rule.backend_ports for rule in self.rules))
+        return sorted(found, key=lambda backend: backend.cluster)

@@ -1,7 +1,7 @@
 """A Service: its frontends in the kernel, and where Routes ask for it, what the waypoint does on its ports."""
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBacken
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.endpoints import distribution_notice, endpoints_of_either_family
 from agent.translate.enrolment import service_mode
-from agent.translate.ir import BackendPort, RouteSet
+from agent.translate.ir import RouteSet
 from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
 from agent.translate.routes.http import route_set
@@ -136,7 +136,7 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
 def _resources(view: View, rules: RouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
     yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules)
     yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
-    for backend in _backends(rules):
+    for backend in rules.backend_ports:
         service = view.get(Service, backend.namespace, backend.service)
         found = _endpoints(view, service, backend.port, options) if service else ()
         yield ResourceName(Xds.CLUSTER, backend.cluster), cluster(backend)
@@ -147,13 +147,6 @@ def _endpoints(view: View, service: Service, number: int, options: Options) -> t
     """The endpoints of a TCP port of either family."""
     ports = (port for port in service.spec.ports if (port.port, port.protocol) == (number, "TCP"))
     return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
-
-
-def _backends(rules: RouteSet) -> Iterable[BackendPort]:
-    return sorted(
-        {item.backend for rule in rules.rules for item in rule.backends if item.backend is not None},
-        key=lambda backend: backend.cluster,
-    )
 
 
 def _admission(consumer: str) -> ResourceName:

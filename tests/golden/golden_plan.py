@@ -128,6 +128,7 @@ def rule_text(rule: Rule) -> dict[str, Any]:
             + (f" {compact(item.filters)}" if item.filters else "")
             for item in rule.backends
         ],
+        "mirrors": [f"{item.per_million} of a million to {item.backend.cluster}" for item in rule.mirrors],
         "timeoutsMs": {name: value for name, value in timeouts.items() if value is not None},
     }
     return {"rule": rule.name, **{name: value for name, value in parts.items() if value}}

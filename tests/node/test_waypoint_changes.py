@@ -6,7 +6,7 @@ import pytest
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import V1, V2, any_path, changes, exact, prefix, rule, to
 
-from agent.model.routes import Filter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.translate.ir import WeightedBackend
 
 pytestmark = pytest.mark.node

@@ -1,42 +1,24 @@
 """gRPC: which method goes where, and the status that a client is told when none does."""
 
-import sys
 from collections.abc import Iterator
 
 import pytest
-from waypoint_ads import WAYPOINT
+from waypoint_caller import call
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import V1_H2C, rule, to
 
 from agent.model.routes import GRPCMethodMatch, GRPCRouteMatch, HeaderMatch
-from agent.translate.ir import BackendPort, Rule
+from agent.translate.ir import BackendPort
 
 pytestmark = pytest.mark.node
 V2_H2C = BackendPort("app", "v2", 80, "h2c")
 NOBODY_H2C = BackendPort("app", "nobody", 80, "h2c")
-CALLER = """
-import json, sys, grpc
-target, metadata, *methods = sys.argv[1:]
-with grpc.insecure_channel(target) as channel:
-    for method in methods:
-        try:
-            reply = channel.unary_unary(method)(b"", timeout=10, metadata=json.loads(metadata))
-            print(json.loads(reply)["pod"])
-        except grpc.RpcError as error:
-            print(error.code().name)
-"""
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[WaypointNode]:
     with waypoint_node() as made:
         yield made
-
-
-def call(node: WaypointNode, rules: list[Rule], *methods: str, metadata: str = "[]") -> list[str]:
-    """Who answers each call: a server's name or a gRPC status."""
-    port = node.serve(*rules, grpc=True)
-    return node.run(sys.executable, "-c", CALLER, f"{WAYPOINT}:{port}", metadata, *methods).split()
 
 
 def method(service: str | None, name: str | None, kind: str = "Exact") -> GRPCRouteMatch:

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from math import log, sqrt
 
 import pytest
+from waypoint_chance import bound
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import NOBODY, V1, V2, any_path, exact, prefix, rule, to
 
@@ -18,12 +18,6 @@ TIMES = 1000
 def node() -> Iterator[WaypointNode]:
     with waypoint_node() as made:
         yield made
-
-
-def bound(probability: float, times: int) -> float:
-    """How far a count may be from its mean: Bernstein's inequality for a chance of 1e-6, both sides."""
-    tail = log(2 / 1e-6)
-    return tail / 3 + sqrt(tail * tail / 9 + 2 * times * probability * (1 - probability) * tail)
 
 
 def regex(value: str) -> HTTPRouteMatch:

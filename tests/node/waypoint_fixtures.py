@@ -205,7 +205,7 @@ class WaypointNode:
         self.ports.setdefault(name, 20000 + number)
         self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set)
         self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
-        for backend in {item.backend for one in route_set.rules for item in one.backends if item.backend}:
+        for backend in route_set.backend_ports:
             found = [(SERVERS, self.servers[backend.service])] if backend.service in self.servers else []
             self.resources[ResourceName(Xds.CLUSTER, backend.cluster)] = cluster(backend)
             self.resources[ResourceName(Xds.ENDPOINT, backend.cluster)] = endpoints(backend, found)

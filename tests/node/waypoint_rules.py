@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from agent.model.routes import Filter, GRPCRouteMatch, Header, HeaderFilter, HTTPPathMatch, HTTPRouteMatch
+from agent.model.filters import Filter, Header, HeaderFilter
+from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.translate.ir import BackendPort, Rule, WeightedBackend
 
 V1, V2, NOBODY = (BackendPort("app", name, 80) for name in ("v1", "v2", "nobody"))
@@ -49,7 +50,7 @@ def rule(
     match: HTTPRouteMatch | GRPCRouteMatch,
     backends: tuple[WeightedBackend, ...] = to(V1),
     *filters: Filter,
-    **timeouts: int,
+    **more: Any,
 ) -> Rule:
-    """A rule with a name that says nothing."""
-    return Rule("app/route/0/0", match, filters, backends, **timeouts)
+    """A rule with a name that says nothing; `more` are further fields of it."""
+    return Rule("app/route/0/0", match, filters, backends, **more)

@@ -1,23 +1,24 @@
 """HTTPRoutes and GRPCRoutes of one port, merged into one sorted list of rules for the waypoint."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from agent.model.core import ServicePort
+from agent.model.filters import BackendObjectReference
 from agent.model.routes import (
-    FilteredBackendRef,
     GRPCRoute,
     GRPCRouteMatch,
-    GRPCRouteRule,
     HTTPRoute,
     HTTPRouteMatch,
     HTTPRouteRule,
+    HTTPRouteTimeouts,
 )
-from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, WeightedBackend
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
+from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.precedence import grpc_specificity, http_specificity
 from agent.translate.routes.references import resolve
-from agent.translate.routes.validate import milliseconds
 from agent.world import View
 
 SortKey = tuple[object, ...]
@@ -37,15 +38,30 @@ def route_set(view: View, name: str, consumer: str, port: ServicePort, applying:
 
 
 def _rules(view: View, route: HTTPRoute | GRPCRoute, valid: tuple[int, ...]) -> Iterator[tuple[SortKey, Rule]]:
-    meta = route.metadata
     for index in valid:
         rule = route.spec.rules[index]
-        backends = tuple(_backends(view, route, index, rule.backend_refs))
-        named = f"{meta.namespace}/{meta.name}/{rule.name or index}"
-        matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (_everything(route),)
+        made = _rule(view, route, index)
+        matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (made.match,)
         for number, match in enumerate(matches):
-            key = (_specificity(match), route.age, index, number)
-            yield key, _rule(f"{named}/{number}", match, rule, backends)
+            yield (
+                (_specificity(match), route.age, index, number),
+                replace(made, name=f"{made.name}/{number}", match=match),
+            )
+
+
+def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
+    """What a rule does with every request: its matches make one of these each, with their number in the name."""
+    rule, meta = route.spec.rules[index], route.metadata
+    timeouts = rule.timeouts if isinstance(rule, HTTPRouteRule) else HTTPRouteTimeouts()
+    return Rule(
+        name=f"{meta.namespace}/{meta.name}/{rule.name or index}",
+        match=_everything(route),
+        filters=rule.filters,
+        backends=tuple(_backends(view, route, index)),
+        request_timeout=_timeout(timeouts.request),
+        backend_timeout=_timeout(timeouts.backend_request),
+        mirrors=tuple(_mirrors(view, route, index)),
+    )
 
 
 def _everything(route: HTTPRoute | GRPCRoute) -> HTTPRouteMatch | GRPCRouteMatch:
@@ -57,32 +73,32 @@ def _specificity(match: HTTPRouteMatch | GRPCRouteMatch) -> tuple[int, ...]:
     return http_specificity(match) if isinstance(match, HTTPRouteMatch) else grpc_specificity(match)
 
 
-def _rule(
-    name: str,
-    match: HTTPRouteMatch | GRPCRouteMatch,
-    rule: HTTPRouteRule | GRPCRouteRule,
-    backends: tuple[WeightedBackend, ...],
-) -> Rule:
-    if isinstance(rule, GRPCRouteRule):
-        return Rule(name, match, rule.filters, backends)
-    timeouts = rule.timeouts
-    return Rule(name, match, rule.filters, backends, _timeout(timeouts.request), _timeout(timeouts.backend_request))
-
-
 def _timeout(duration: str | None) -> int | None:
     """Milliseconds; `0s` disables the timeout (GEP-1742)."""
     return (milliseconds(duration) or None) if duration is not None else None
 
 
-def _backends(
-    view: View, route: HTTPRoute | GRPCRoute, index: int, refs: tuple[FilteredBackendRef, ...]
-) -> Iterator[WeightedBackend]:
-    for position, ref in enumerate(refs):
+def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[WeightedBackend]:
+    for position, ref in enumerate(route.spec.rules[index].backend_refs):
         if ref.weight:
-            found = resolve(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]")
-            backend = None
-            if found.service is not None and found.port is not None:
-                protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"
-                meta = found.service.metadata
-                backend = BackendPort(meta.namespace, meta.name, found.port.port, protocol)
+            backend = _backend(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]")
             yield WeightedBackend(backend, ref.weight, ref.filters)
+
+
+def _mirrors(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[Mirror]:
+    """Who gets copies. A backend that is not there gets none, and the Route goes on (HTTPRequestMirrorFilter)."""
+    for item in route.spec.rules[index].filters:
+        mirror = item.request_mirror
+        backend = _backend(view, route, mirror.backend_ref, "") if mirror else None
+        if mirror and backend and (share := round(mirror.share * 1_000_000)):
+            yield Mirror(backend, share)
+
+
+def _backend(view: View, route: HTTPRoute | GRPCRoute, ref: BackendObjectReference, field: str) -> BackendPort | None:
+    """The port that a reference means, None where it is invalid. gRPC is HTTP/2 whatever the port says (GEP-1016)."""
+    found = resolve(view, route, ref, field)
+    if found.service is None or found.port is None:
+        return None
+    protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"
+    meta = found.service.metadata
+    return BackendPort(meta.namespace, meta.name, found.port.port, protocol)

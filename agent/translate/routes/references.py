@@ -1,9 +1,11 @@
 """What backendRefs refer to. A mesh needs no ReferenceGrant for them (GEP-1294): they widen nobody's reach."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from agent.model.core import Service, ServicePort
-from agent.model.routes import AnyRoute, BackendRef, GRPCRoute, HTTPRoute, UDPRoute
+from agent.model.filters import BackendObjectReference, Filter
+from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule, UDPRoute
 from agent.world import SERVICE_GROUPS, View
 
 # GEP-1911: what a proxy cannot speak to in clear text.
@@ -20,7 +22,25 @@ class Resolved:
     message: str = ""
 
 
-def resolve(view: View, route: AnyRoute, ref: BackendRef, field: str) -> Resolved:
+def references(route: AnyRoute) -> Iterator[tuple[str, BackendObjectReference]]:
+    """Everything that a Route refers to, by its JSON path: its backends, and those that get mirrored requests."""
+    rules: tuple[HTTPRouteRule | GRPCRouteRule | L4RouteRule, ...] = route.spec.rules
+    for index, rule in enumerate(rules):
+        field = f"spec.rules[{index}]"
+        for position, ref in enumerate(rule.backend_refs):
+            yield f"{field}.backendRefs[{position}]", ref
+        if not isinstance(rule, L4RouteRule):
+            yield from mirror_references(field, rule.filters)
+
+
+def mirror_references(field: str, filters: Iterable[Filter]) -> Iterator[tuple[str, BackendObjectReference]]:
+    """The backends of a rule's RequestMirror filters, by their JSON path; `field` is the rule's."""
+    for position, item in enumerate(filters):
+        if item.request_mirror is not None:
+            yield f"{field}.filters[{position}].requestMirror.backendRef", item.request_mirror.backend_ref
+
+
+def resolve(view: View, route: AnyRoute, ref: BackendObjectReference, field: str) -> Resolved:
     """Look a Route's backendRef up; `field` is its JSON path for messages."""
     if ref.group not in SERVICE_GROUPS or ref.kind != "Service":
         return Resolved(reason="InvalidKind", message=f"{field}: {ref.group or 'core'}/{ref.kind} is not a Service")

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from agent.model.core import ServicePort
 from agent.model.meta import Key
-from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule
+from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute
 from agent.plan.plan import Condition, Fragment, ParentStatus
 from agent.translate.routes.binding import Binding, bindings
-from agent.translate.routes.references import resolve
+from agent.translate.routes.references import references, resolve
 from agent.world import View, parent_services
 
 
@@ -60,12 +60,6 @@ def _ports(ports: tuple[ServicePort, ...]) -> str:
 
 def _references(view: View, route: AnyRoute) -> tuple[str, str]:
     """The reason of the first backendRef that cannot be used, and what is to say of all of them; empty for none."""
-    faults: list[tuple[str, str]] = []
-    rules: tuple[HTTPRouteRule | GRPCRouteRule | L4RouteRule, ...] = route.spec.rules
-    for index, rule in enumerate(rules):
-        for position, ref in enumerate(rule.backend_refs):
-            field = f"spec.rules[{index}].backendRefs[{position}]"
-            found = resolve(view, route, ref, field)
-            if found.reason:
-                faults.append((found.reason, found.message))
-    return (faults[0][0], "; ".join(message for _, message in faults)) if faults else ("", "")
+    found = [resolve(view, route, ref, field) for field, ref in references(route)]
+    faults = [item for item in found if item.reason]
+    return (faults[0].reason, "; ".join(item.message for item in faults)) if faults else ("", "")

@@ -1,62 +1,25 @@
 """What of a Route can be done: rule by rule, with the field and the reason of what cannot."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.model.routes import (
     AnyRoute,
-    Filter,
     FilteredBackendRef,
     GRPCRouteMatch,
     GRPCRouteRule,
-    HeaderFilter,
     HeaderMatch,
     HTTPRouteMatch,
     HTTPRouteRule,
-    PathModifier,
     TLSRoute,
 )
+from agent.translate.routes.durations import milliseconds
+from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
+from agent.translate.routes.filters import BACKEND_FILTERS, GRPC_FILTERS, HTTP_FILTERS, filter_faults
 from agent.translate.routes.regex import regex_fault
 
-UNSUPPORTED = "UnsupportedValue"
-INCOMPATIBLE = "IncompatibleFilters"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
-STATUS_CODES = (301, 302, 303, 307, 308)
-HEADER_FILTERS = {
-    "RequestHeaderModifier": "request_header_modifier",
-    "ResponseHeaderModifier": "response_header_modifier",
-}
-HTTP_FILTERS = {**HEADER_FILTERS, "RequestRedirect": "request_redirect", "URLRewrite": "url_rewrite"}
-# Filter types and the field that each of them fills.
-FIELDS = {
-    "RequestHeaderModifier": "requestHeaderModifier",
-    "ResponseHeaderModifier": "responseHeaderModifier",
-    "RequestRedirect": "requestRedirect",
-    "URLRewrite": "urlRewrite",
-    "RequestMirror": "requestMirror",
-    "CORS": "cors",
-    "ExternalAuth": "externalAuth",
-    "ExtensionRef": "extensionRef",
-}
-_DURATION = re.compile(r"(?:[0-9]{1,5}(?:h|m|s|ms)){1,4}")
-_DURATION_PART = re.compile(r"([0-9]+)(ms|h|m|s)")
-_MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_CONTROL = re.compile(r"[\x00\r\n]")
 MAX_RULES = 16
-_HOST = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that a Route asks for and does not get."""
-
-    reason: str
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +51,10 @@ def check(route: AnyRoute) -> Checked:
     return Checked(tuple(index for index in range(len(route.spec.rules)) if index not in bad), tuple(faults))
 
 
-def milliseconds(duration: str) -> int | None:
-    """A GEP-2257 duration in milliseconds, None when it is none."""
-    if not _DURATION.fullmatch(duration):
-        return None
-    return sum(int(number) * _MILLISECONDS[unit] for number, unit in _DURATION_PART.findall(duration))
-
-
 def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
         yield from _http_match(f"{field}.matches[{number}]", match)
-    yield from _filters(f"{field}.filters", rule.filters, HTTP_FILTERS)
+    yield from filter_faults(f"{field}.filters", rule.filters, HTTP_FILTERS)
     yield from _prefix_replacements(field, rule)
     yield from _backend_filters(field, rule.backend_refs)
     yield from _timeouts(f"{field}.timeouts", rule)
@@ -113,7 +69,7 @@ def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
 def _grpc_rule(field: str, rule: GRPCRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
         yield from _grpc_match(f"{field}.matches[{number}]", match)
-    yield from _filters(f"{field}.filters", rule.filters, HEADER_FILTERS)
+    yield from filter_faults(f"{field}.filters", rule.filters, GRPC_FILTERS)
     yield from _backend_filters(field, rule.backend_refs)
     if rule.session_persistence is not None:
         yield Fault(UNSUPPORTED, f"{field}.sessionPersistence", "is not implemented yet")
@@ -159,76 +115,6 @@ def _regex(field: str, text: str) -> Iterator[Fault]:
         yield Fault(UNSUPPORTED, field, fault)
 
 
-def _filters(field: str, filters: tuple[Filter, ...], known: dict[str, str]) -> Iterator[Fault]:
-    types = [item.type for item in filters]
-    for position, item in enumerate(filters):
-        where = f"{field}[{position}]"
-        if item.type not in known:
-            fault = f"filter {item.type!r} is not implemented"
-            yield Fault(UNSUPPORTED, f"{where}.{FIELDS.get(item.type, 'type')}", fault)
-            continue
-        if getattr(item, known[item.type]) is None:
-            yield Fault(UNSUPPORTED, where, f"has the type {item.type} but not its field")
-            continue
-        if item.type in types[:position]:
-            yield Fault(INCOMPATIBLE, where, f"{item.type} is there twice")
-        yield from _header_changes(f"{where}.{FIELDS[item.type]}", getattr(item, known[item.type]))
-        yield from _redirect(where, item)
-        yield from _rewrite(where, item)
-    if "URLRewrite" in types and "RequestRedirect" in types:
-        yield Fault(INCOMPATIBLE, field, "URLRewrite and RequestRedirect exclude each other")
-
-
-def _header_changes(field: str, change: object) -> Iterator[Fault]:
-    """What Envoy refuses: line breaks in values, and changes to `Host`, for which there is URLRewrite."""
-    if not isinstance(change, HeaderFilter):
-        return
-    for kind, items in (("set", change.set), ("add", change.add)):
-        for position, item in enumerate(items):
-            if _CONTROL.search(item.value):
-                yield Fault(UNSUPPORTED, f"{field}.{kind}[{position}].value", "has a line break or a NUL")
-    names = [item.name for item in (*change.set, *change.add)] + list(change.remove)
-    if any(name.lower() == "host" or name.startswith(":") for name in names):
-        yield Fault(UNSUPPORTED, field, "Host is not a header to modify; URLRewrite.hostname is for that")
-
-
-def _redirect(field: str, item: Filter) -> Iterator[Fault]:
-    redirect = item.request_redirect
-    if redirect is None:
-        return
-    field = f"{field}.requestRedirect"
-    if redirect.scheme not in (None, "http", "https"):
-        yield Fault(UNSUPPORTED, f"{field}.scheme", f"{redirect.scheme!r} is neither http nor https")
-    if redirect.status_code not in STATUS_CODES:
-        yield Fault(UNSUPPORTED, f"{field}.statusCode", f"{redirect.status_code} is none of {STATUS_CODES}")
-    yield from _host(f"{field}.hostname", redirect.hostname)
-    yield from _path(f"{field}.path", redirect.path)
-
-
-def _rewrite(field: str, item: Filter) -> Iterator[Fault]:
-    rewrite = item.url_rewrite
-    if rewrite is not None:
-        yield from _host(f"{field}.urlRewrite.hostname", rewrite.hostname)
-        yield from _path(f"{field}.urlRewrite.path", rewrite.path)
-
-
-def _host(field: str, host: str | None) -> Iterator[Fault]:
-    if host is not None and not _HOST.fullmatch(host):
-        yield Fault(UNSUPPORTED, field, f"{host!r} is not a host name")
-
-
-def _path(field: str, path: PathModifier | None) -> Iterator[Fault]:
-    if path is None:
-        return
-    values = {"ReplaceFullPath": path.replace_full_path, "ReplacePrefixMatch": path.replace_prefix_match}
-    if path.type not in values:
-        yield Fault(UNSUPPORTED, f"{field}.type", f"{path.type!r} is not known")
-    elif values[path.type] is None:
-        yield Fault(UNSUPPORTED, field, f"has the type {path.type} but not its field")
-    elif any(character in (values[path.type] or "") for character in "?#\r\n"):
-        yield Fault(UNSUPPORTED, field, "a path has neither query nor fragment")
-
-
 def _prefix_replacements(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
     """ReplacePrefixMatch says what becomes of a matched prefix, so every match has to be one (HTTPPathModifier)."""
     for position, item in enumerate(rule.filters):
@@ -242,7 +128,7 @@ def _prefix_replacements(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
 
 def _backend_filters(field: str, backends: tuple[FilteredBackendRef, ...]) -> Iterator[Fault]:
     for position, backend in enumerate(backends):
-        yield from _filters(f"{field}.backendRefs[{position}].filters", backend.filters, HEADER_FILTERS)
+        yield from filter_faults(f"{field}.backendRefs[{position}].filters", backend.filters, BACKEND_FILTERS)
 
 
 def _timeouts(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:

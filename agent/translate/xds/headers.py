@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from agent.model.routes import Filter, HeaderFilter
+from agent.model.filters import Filter, HeaderFilter
 from agent.plan.plan import Json
 
 OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch, RequestRedirect
+from agent.model.filters import RequestRedirect
+from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.plan.plan import Json
 from agent.translate.xds.rewrite import full_path, replaced_prefix
 

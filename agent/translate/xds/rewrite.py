@@ -1,6 +1,7 @@
 """New paths and hosts: URLRewrite, and the path that a redirect names."""
 
-from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch, PathModifier, URLRewrite
+from agent.model.filters import PathModifier, URLRewrite
+from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.plan.plan import Json
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from agent.model.routes import Filter
+from agent.model.filters import Filter
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet, Rule, WeightedBackend
 from agent.translate.xds.headers import header_changes
@@ -48,6 +48,7 @@ def _action(rule: Rule, refusal: int) -> Json:
     return {
         **_clusters(rule, refusal),
         **(url_rewrite(rewrite, rule.match) if rewrite else {}),
+        **_mirrors(rule),
         **_timeouts(rule),
     }
 
@@ -74,6 +75,21 @@ def _share(item: WeightedBackend, before: tuple[Filter, ...], refusal: int) -> J
     always = {"numerator": 100, "denominator": "HUNDRED"}
     fault = {"@type": FAULT, "abort": {"http_status": refusal, "percentage": always}}
     return {"name": INVALID, "weight": item.weight, "typed_per_filter_config": {REFUSAL: fault}}
+
+
+def _mirrors(rule: Rule) -> Json:
+    """Copies of requests. A share is drawn of a million: it is the random number that chose among the backends, and
+    of a hundred it would often copy the requests of one backend only.
+    """
+    policies = [
+        {
+            "cluster": item.backend.cluster,
+            "runtime_fraction": {"default_value": {"numerator": item.per_million, "denominator": "MILLION"}},
+            "disable_shadow_host_suffix_append": True,
+        }
+        for item in rule.mirrors
+    ]
+    return {"request_mirror_policies": policies} if policies else {}
 
 
 def _timeouts(rule: Rule) -> Json:

@@ -5,18 +5,9 @@ from translate_fixtures import PARENT, endpoint, http_route, service, slice_of, 
 
 from agent.model.change import Delete, Upsert
 from agent.model.core import Endpoint, EndpointPort, Service, ServicePort, ServiceSpec
+from agent.model.filters import Filter, Header, HeaderFilter
 from agent.model.meta import Key, ObjectMeta
-from agent.model.routes import (
-    BackendRef,
-    Filter,
-    Header,
-    HeaderFilter,
-    HTTPRouteMatch,
-    HTTPRouteRule,
-    L4RouteRule,
-    L4RouteSpec,
-    TCPRoute,
-)
+from agent.model.routes import BackendRef, HTTPRouteMatch, HTTPRouteRule, L4RouteRule, L4RouteSpec, TCPRoute
 from agent.plan.tables import address_bytes
 from agent.translate.endpoints import endpoints
 from agent.translate.options import Options
@@ -110,6 +101,6 @@ def test_what_is_gone_is_forgotten() -> None:
 
 
 def test_an_unsupported_filter_is_named_by_its_field() -> None:
-    mirror = Filter("RequestMirror", request_mirror={})
-    ((_, fault),) = check(http_route(HTTPRouteRule(filters=(mirror,)))).faults
-    assert fault.field == "spec.rules[0].filters[0].requestMirror"
+    auth = Filter("ExternalAuth", external_auth={})
+    ((_, fault),) = check(http_route(HTTPRouteRule(filters=(auth,)))).faults
+    assert fault.field == "spec.rules[0].filters[0].externalAuth"

@@ -7,20 +7,10 @@ from typing import Any
 
 import pytest
 
-from agent.model.routes import (
-    Filter,
-    GRPCRouteMatch,
-    Header,
-    HeaderFilter,
-    HeaderMatch,
-    HTTPPathMatch,
-    HTTPRouteMatch,
-    PathModifier,
-    RequestRedirect,
-    URLRewrite,
-)
+from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.routes import GRPCRouteMatch, HeaderMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import ResourceName, Xds
-from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, WeightedBackend
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
@@ -224,6 +214,18 @@ def test_timeouts():
     assert (found["timeout"], found["retry_policy"]) == ("90.000s", {**RETRY, "per_try_timeout": "1.500s"})
 
 
+def test_copies_go_to_every_mirror_by_a_share_of_a_million():
+    mirrors = (Mirror(A, 1_000_000), Mirror(B, 333_333))
+    policies = only(Rule("r", ROOT, (), TO_A, mirrors=mirrors))["route"]["request_mirror_policies"]
+    assert [
+        (item["cluster"], item["runtime_fraction"]["default_value"], item["disable_shadow_host_suffix_append"])
+        for item in policies
+    ] == [
+        ("app/a:80/http", {"numerator": 1_000_000, "denominator": "MILLION"}, True),
+        ("app/b:80/h2c", {"numerator": 333_333, "denominator": "MILLION"}, True),
+    ]
+
+
 def everything() -> tuple[Rule, ...]:
     """One rule of each kind."""
     prefix = PathModifier("ReplacePrefixMatch", replace_prefix_match="/")
@@ -231,6 +233,7 @@ def everything() -> tuple[Rule, ...]:
         Rule("split", FOO, (), (WeightedBackend(A, 9), WeightedBackend(None, 1))),
         Rule("rewrite", FOO, (Filter("URLRewrite", url_rewrite=URLRewrite("b", prefix)),), TO_A, 1000, 500),
         Rule("redirect", FOO, (Filter("RequestRedirect", request_redirect=RequestRedirect("https", path=prefix)),)),
+        Rule("mirrors", FOO, (), TO_A, mirrors=(Mirror(A, 1_000_000), Mirror(B, 1))),
         Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),
         Rule("regex", HTTPRouteMatch(headers=(HeaderMatch("a", "[0-9]{1,9}", "RegularExpression"),)), (), TO_A),
     )

@@ -1,0 +1,100 @@
+"""Filters of HTTPRoutes and GRPCRoutes, and what they refer to (`gateway.networking.k8s.io/v1`).
+
+Fields that weft does not implement are decoded as raw JSON, so that a Route which uses one is told so.
+"""
+
+import fractions
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from agent.model.core import Port
+from agent.model.meta import Value
+
+Raw = Any
+
+
+class Header(Value, frozen=True):
+    """A header to set or to add."""
+
+    name: str
+    value: str
+
+
+class HeaderFilter(Value, frozen=True):
+    """Changes to headers: `set` overwrites, `add` appends, `remove` removes."""
+
+    set: tuple[Header, ...] = ()
+    add: tuple[Header, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class PathModifier(Value, frozen=True):
+    """A new path: the whole of it, or the matched prefix."""
+
+    type: str
+    replace_full_path: str | None = None
+    replace_prefix_match: str | None = None
+
+
+class RequestRedirect(Value, frozen=True):
+    """An answer that sends the client elsewhere."""
+
+    scheme: str | None = None
+    hostname: str | None = None
+    path: PathModifier | None = None
+    port: Port | None = None
+    status_code: int = 302
+
+
+class URLRewrite(Value, frozen=True):
+    """A change to the request's host or path on its way to the backend."""
+
+    hostname: str | None = None
+    path: PathModifier | None = None
+
+
+class BackendObjectReference(Value, frozen=True):
+    """What a request is sent to, by default a Service in the Route's namespace."""
+
+    name: str
+    group: str = ""
+    kind: str = "Service"
+    namespace: str | None = None
+    port: Port | None = None
+
+
+class Fraction(Value, frozen=True):
+    """A share as numerator and denominator."""
+
+    numerator: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    denominator: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 100
+
+
+class RequestMirror(Value, frozen=True):
+    """Requests that are sent to another backend too, whose answers nobody hears: all of them, or a share."""
+
+    backend_ref: BackendObjectReference
+    percent: Annotated[int, Meta(ge=0, le=100)] | None = None
+    fraction: Fraction | None = None
+
+    @property
+    def share(self) -> fractions.Fraction:
+        """The share of the requests that is mirrored, from 0 to 1."""
+        if self.fraction is not None:
+            return fractions.Fraction(self.fraction.numerator, self.fraction.denominator)
+        return fractions.Fraction(100 if self.percent is None else self.percent, 100)
+
+
+class Filter(Value, frozen=True):
+    """One filter: `type` names which of the fields is meant."""
+
+    type: str
+    request_header_modifier: HeaderFilter | None = None
+    response_header_modifier: HeaderFilter | None = None
+    request_redirect: RequestRedirect | None = None
+    url_rewrite: URLRewrite | None = None
+    request_mirror: RequestMirror | None = None
+    cors: Raw = None
+    external_auth: Raw = None
+    extension_ref: Raw = None

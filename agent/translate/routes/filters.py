@@ -1,0 +1,92 @@
+"""What of a filter can be done, and which filters do not go together."""
+
+import re
+from collections.abc import Iterator
+
+from agent.model.filters import Filter, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
+
+STATUS_CODES = (301, 302, 303, 307, 308)
+# Filter types, the attribute that each of them fills, and its name in JSON.
+FIELDS = {
+    "RequestHeaderModifier": ("request_header_modifier", "requestHeaderModifier"),
+    "ResponseHeaderModifier": ("response_header_modifier", "responseHeaderModifier"),
+    "RequestRedirect": ("request_redirect", "requestRedirect"),
+    "URLRewrite": ("url_rewrite", "urlRewrite"),
+    "RequestMirror": ("request_mirror", "requestMirror"),
+    "CORS": ("cors", "cors"),
+    "ExternalAuth": ("external_auth", "externalAuth"),
+    "ExtensionRef": ("extension_ref", "extensionRef"),
+}
+BACKEND_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier"})
+GRPC_FILTERS = BACKEND_FILTERS | {"RequestMirror"}
+HTTP_FILTERS = GRPC_FILTERS | {"RequestRedirect", "URLRewrite"}
+REPEATABLE = frozenset({"RequestMirror"})
+_CONTROL = re.compile(r"[\x00\r\n]")
+_HOST = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def filter_faults(field: str, filters: tuple[Filter, ...], known: frozenset[str]) -> Iterator[Fault]:
+    """What is wrong with a list of filters, of which the types in `known` can be done here."""
+    types = [item.type for item in filters]
+    for position, item in enumerate(filters):
+        where = f"{field}[{position}]"
+        attribute, name = FIELDS.get(item.type, ("", "type"))
+        if item.type not in known:
+            yield Fault(UNSUPPORTED, f"{where}.{name}", f"filter {item.type!r} is not implemented here")
+        elif getattr(item, attribute) is None:
+            yield Fault(UNSUPPORTED, where, f"has the type {item.type} but not its field")
+        elif item.type in types[:position] and item.type not in REPEATABLE:
+            yield Fault(INCOMPATIBLE, where, f"{item.type} is there twice")
+        else:
+            yield from _contents(f"{where}.{name}", getattr(item, attribute))
+    if "URLRewrite" in types and "RequestRedirect" in types:
+        yield Fault(INCOMPATIBLE, field, "URLRewrite and RequestRedirect exclude each other")
+
+
+def _contents(field: str, value: object) -> Iterator[Fault]:
+    match value:
+        case HeaderFilter():
+            yield from _header_changes(field, value)
+        case RequestRedirect():
+            yield from _redirect(field, value)
+        case URLRewrite():
+            yield from _host(f"{field}.hostname", value.hostname)
+            yield from _path(f"{field}.path", value.path)
+
+
+def _header_changes(field: str, change: HeaderFilter) -> Iterator[Fault]:
+    """What Envoy refuses: line breaks in values, and changes to `Host`, for which there is URLRewrite."""
+    for kind, items in (("set", change.set), ("add", change.add)):
+        for position, item in enumerate(items):
+            if _CONTROL.search(item.value):
+                yield Fault(UNSUPPORTED, f"{field}.{kind}[{position}].value", "has a line break or a NUL")
+    names = [item.name for item in (*change.set, *change.add)] + list(change.remove)
+    if any(name.lower() == "host" or name.startswith(":") for name in names):
+        yield Fault(UNSUPPORTED, field, "Host is not a header to modify; URLRewrite.hostname is for that")
+
+
+def _redirect(field: str, redirect: RequestRedirect) -> Iterator[Fault]:
+    if redirect.scheme not in (None, "http", "https"):
+        yield Fault(UNSUPPORTED, f"{field}.scheme", f"{redirect.scheme!r} is neither http nor https")
+    if redirect.status_code not in STATUS_CODES:
+        yield Fault(UNSUPPORTED, f"{field}.statusCode", f"{redirect.status_code} is none of {STATUS_CODES}")
+    yield from _host(f"{field}.hostname", redirect.hostname)
+    yield from _path(f"{field}.path", redirect.path)
+
+
+def _host(field: str, host: str | None) -> Iterator[Fault]:
+    if host is not None and not _HOST.fullmatch(host):
+        yield Fault(UNSUPPORTED, field, f"{host!r} is not a host name")
+
+
+def _path(field: str, path: PathModifier | None) -> Iterator[Fault]:
+    if path is None:
+        return
+    values = {"ReplaceFullPath": path.replace_full_path, "ReplacePrefixMatch": path.replace_prefix_match}
+    if path.type not in values:
+        yield Fault(UNSUPPORTED, f"{field}.type", f"{path.type!r} is not known")
+    elif values[path.type] is None:
+        yield Fault(UNSUPPORTED, field, f"has the type {path.type} but not its field")
+    elif any(character in (values[path.type] or "") for character in "?#\r\n"):
+        yield Fault(UNSUPPORTED, field, "a path has neither query nor fragment")

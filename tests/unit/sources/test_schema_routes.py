@@ -1,0 +1,55 @@
+"""What the schemas of the route kinds forbid, field by field, and the nearest thing that they allow."""
+
+from typing import Any
+
+import pytest
+
+from agent.model.change import Problem
+from agent.model.meta import Object
+from agent.sources.decode import decode
+
+
+def decoded(kind: str, **rule: Any) -> Object | Problem:
+    """A route of one rule."""
+    metadata = {"name": "r", "namespace": "app"}
+    version = "gateway.networking.k8s.io/v1"
+    (found,) = decode({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": {"rules": [rule]}}, "here")
+    return found
+
+
+def refused(kind: str, **rule: Any) -> str:
+    """The field that is wrong, empty when none is."""
+    found = decoded(kind, **rule)
+    return found.field if isinstance(found, Problem) else ""
+
+
+MIRROR = "spec.rules[0].filters[0].requestMirror"
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+@pytest.mark.parametrize(
+    ("share", "field"),
+    [
+        ({}, ""),
+        ({"percent": 0}, ""),
+        ({"percent": 100}, ""),
+        ({"percent": -1}, f"{MIRROR}.percent"),
+        ({"percent": 101}, f"{MIRROR}.percent"),
+        ({"fraction": {"numerator": 0}}, ""),
+        ({"fraction": {"numerator": 100}}, ""),
+        ({"fraction": {"numerator": 101}}, f"{MIRROR}.fraction"),
+        ({"fraction": {"numerator": 3, "denominator": 2}}, f"{MIRROR}.fraction"),
+        ({"fraction": {"numerator": 2, "denominator": 2}}, ""),
+        ({"fraction": {"numerator": 0, "denominator": 0}}, f"{MIRROR}.fraction.denominator"),
+        ({"fraction": {"numerator": -1}}, f"{MIRROR}.fraction.numerator"),
+        ({"fraction": {"denominator": 2}}, f"{MIRROR}.fraction"),
+        ({"percent": 1, "fraction": {"numerator": 1}}, MIRROR),
+    ],
+)
+def test_the_share_of_a_mirror(kind: str, share: dict[str, Any], field: str) -> None:
+    mirror = {"backendRef": {"name": "copies", "port": 80}, **share}
+    assert refused(kind, filters=[{"type": "RequestMirror", "requestMirror": mirror}]) == field
+
+
+def test_a_mirror_has_a_backend() -> None:
+    assert refused("HTTPRoute", filters=[{"type": "RequestMirror", "requestMirror": {}}]) == MIRROR
