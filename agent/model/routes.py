@@ -78,6 +78,17 @@ class HTTPRouteTimeouts(Value, frozen=True):
     backend_request: str | None = None
 
 
+class HTTPRouteRetry(Value, frozen=True):
+    """What is tried again, how often and after what pause (GEP-1731).
+
+    The schema of v1.6 wants at least one attempt; the one that comes takes 0 for no retries at all.
+    """
+
+    codes: tuple[Annotated[int, Meta(ge=400, le=599)], ...] = ()
+    attempts: Annotated[int, Meta(ge=0)] | None = None
+    backoff: str | None = None
+
+
 class HTTPRouteRule(Value, frozen=True):
     """Matches, of which any one suffices, and what happens then."""
 
@@ -86,7 +97,7 @@ class HTTPRouteRule(Value, frozen=True):
     filters: tuple[Filter, ...] = ()
     backend_refs: tuple[FilteredBackendRef, ...] = ()
     timeouts: HTTPRouteTimeouts = HTTPRouteTimeouts()
-    retry: Raw = None
+    retry: HTTPRouteRetry | None = None
     session_persistence: Raw = None
 
 

@@ -6,7 +6,7 @@ which answers with a condition.
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from agent.model.core import EndpointSlice, Pod, Service
@@ -126,6 +126,7 @@ def _http_rules(value: HTTPRoute | GRPCRoute) -> Iterator[Violation]:
         yield from _too_many(f"{field}.matches", rule.matches, per_rule)
         yield from _too_many(f"{field}.backendRefs", rule.backend_refs, MAX_LIST)
         yield from _filters(f"{field}.filters", rule.filters)
+        yield from _retry_codes(f"{field}.retry.codes", rule)
         for number, match in enumerate(rule.matches):
             yield from _match(f"{field}.matches[{number}]", match)
         for number, backend in enumerate(rule.backend_refs):
@@ -174,6 +175,18 @@ def _mirror(field: str, mirror: RequestMirror | None) -> Iterator[Violation]:
         yield field, "only one of percent and fraction may be there"
     if mirror.share > 1:
         yield f"{field}.fraction", "is more than 1"
+
+
+def _retry_codes(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Violation]:
+    if isinstance(rule, HTTPRouteRule) and rule.retry is not None:
+        yield from _twice(field, rule.retry.codes)
+
+
+def _twice(field: str, items: Sequence[object]) -> Iterator[Violation]:
+    """A list that the schema calls a set."""
+    for position, item in enumerate(items):
+        if item in items[:position]:
+            yield f"{field}[{position}]", f"{str(item)[:80]!a} is there twice"
 
 
 def _backend(field: str, backend: FilteredBackendRef) -> Iterator[Violation]:

@@ -43,6 +43,18 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """Besides what never reached a server, answers with these statuses are asked for again, at most so many times.
+
+    `backoff` is the base of the pauses between, in milliseconds; None leaves it to Envoy.
+    """
+
+    attempts: int
+    codes: tuple[int, ...] = ()
+    backoff: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One match of one rule of one Route, and what happens then.
 
@@ -57,6 +69,7 @@ class Rule:
     request_timeout: int | None = None
     backend_timeout: int | None = None
     mirrors: tuple[Mirror, ...] = ()
+    retry: Retry | None = None
 
     @property
     def backend_ports(self) -> set[BackendPort]:

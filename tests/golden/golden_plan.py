@@ -129,6 +129,7 @@ def rule_text(rule: Rule) -> dict[str, Any]:
             for item in rule.backends
         ],
         "mirrors": [f"{item.per_million} of a million to {item.backend.cluster}" for item in rule.mirrors],
+        "retry": compact(rule.retry) if rule.retry else "",
         "timeoutsMs": {name: value for name, value in timeouts.items() if value is not None},
     }
     return {"rule": rule.name, **{name: value for name, value in parts.items() if value}}

@@ -11,7 +11,7 @@ from waypoint_fixtures import SERVERS, WaypointNode
 
 from agent.translate.ir import BackendPort
 
-DROP = 0
+DROP, SILENCE = 0, -1
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class Recorded:
 
 
 class Recorder(ThreadingHTTPServer):
-    """Answers with `script`'s statuses one after the other, then with 200; `DROP` is to hang up without an answer."""
+    """Answers with `script`'s statuses one after the other, then with 200.
+
+    `DROP` is to hang up without an answer, `SILENCE` to say nothing until the client hangs up.
+    """
 
     daemon_threads = True
 
@@ -59,8 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append(Recorded(self.command, self.path, tuple(self.headers.items()), body))
         status = self.server.script.pop(0) if self.server.script else 200
-        if status == DROP:
-            self.close_connection = True
+        if status in (DROP, SILENCE):
+            self.close_connection = status == DROP or not self.rfile.read(1)
             return
         self.send_response(status)
         self.send_header("Content-Length", "0")

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.model import routes
+from agent.model import filters, routes
 from agent.model.change import Change, Delete, Upsert
 from agent.model.core import (
     Endpoint,
@@ -109,8 +109,10 @@ def any_routes(draw: st.DrawFn) -> routes.Route:
     backend = routes.FilteredBackendRef(draw(NAMES), port=draw(PORTS), weight=draw(st.sampled_from([0, 1, 9])))
     kind = draw(st.sampled_from(["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"]))
     if kind == "HTTPRoute":
-        retry = draw(st.sampled_from([None, {}]))
-        rule = routes.HTTPRouteRule(backend_refs=(backend,), retry=retry)
+        mirror = filters.RequestMirror(filters.BackendObjectReference(draw(NAMES), port=draw(PORTS)))
+        known = filters.Filter("RequestMirror", request_mirror=mirror)
+        unknown = filters.Filter("ExternalAuth", external_auth={})
+        rule = routes.HTTPRouteRule(backend_refs=(backend,), filters=draw(st.sampled_from([(), (known,), (unknown,)])))
         return routes.HTTPRoute(meta, routes.HTTPRouteSpec(refs, (), (rule, routes.HTTPRouteRule())))
     if kind == "GRPCRoute":
         return routes.GRPCRoute(meta, routes.GRPCRouteSpec(refs, (), (routes.GRPCRouteRule(backend_refs=(backend,)),)))

@@ -10,16 +10,19 @@ from agent.model.routes import (
     GRPCRouteMatch,
     HTTPRoute,
     HTTPRouteMatch,
+    HTTPRouteRetry,
     HTTPRouteRule,
     HTTPRouteTimeouts,
 )
-from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, Mirror, Retry, RouteSet, Rule, WeightedBackend
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.precedence import grpc_specificity, http_specificity
 from agent.translate.routes.references import resolve
 from agent.world import View
+
+DEFAULT_ATTEMPTS = 1
 
 SortKey = tuple[object, ...]
 
@@ -61,6 +64,7 @@ def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
         request_timeout=_timeout(timeouts.request),
         backend_timeout=_timeout(timeouts.backend_request),
         mirrors=tuple(_mirrors(view, route, index)),
+        retry=_retry(rule.retry) if isinstance(rule, HTTPRouteRule) else None,
     )
 
 
@@ -76,6 +80,14 @@ def _specificity(match: HTTPRouteMatch | GRPCRouteMatch) -> tuple[int, ...]:
 def _timeout(duration: str | None) -> int | None:
     """Milliseconds; `0s` disables the timeout (GEP-1742)."""
     return (milliseconds(duration) or None) if duration is not None else None
+
+
+def _retry(retry: HTTPRouteRetry | None) -> Retry | None:
+    """GEP-1731 leaves the number of attempts open where the Route does not say it."""
+    if retry is None:
+        return None
+    backoff = milliseconds(retry.backoff) if retry.backoff is not None else None
+    return Retry(DEFAULT_ATTEMPTS if retry.attempts is None else retry.attempts, retry.codes, backoff)
 
 
 def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[WeightedBackend]:

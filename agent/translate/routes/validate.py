@@ -10,6 +10,7 @@ from agent.model.routes import (
     GRPCRouteRule,
     HeaderMatch,
     HTTPRouteMatch,
+    HTTPRouteRetry,
     HTTPRouteRule,
     TLSRoute,
 )
@@ -20,6 +21,8 @@ from agent.translate.routes.regex import regex_fault
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 MAX_RULES = 16
+# As far as Envoy counts.
+MAX_ATTEMPTS = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,7 @@ def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
     yield from _prefix_replacements(field, rule)
     yield from _backend_filters(field, rule.backend_refs)
     yield from _timeouts(f"{field}.timeouts", rule)
-    if rule.retry is not None:
-        yield Fault(UNSUPPORTED, f"{field}.retry", "is not implemented yet")
+    yield from _retry(f"{field}.retry", rule.retry)
     if rule.session_persistence is not None:
         yield Fault(UNSUPPORTED, f"{field}.sessionPersistence", "is not implemented yet")
     if rule.backend_refs and any(item.type == "RequestRedirect" for item in rule.filters):
@@ -143,3 +145,12 @@ def _timeouts(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
             found[name] = value
     if found.get("request") and found.get("backendRequest", 0) > found["request"]:
         yield Fault(UNSUPPORTED, f"{field}.backendRequest", "is longer than the request's timeout")
+
+
+def _retry(field: str, retry: HTTPRouteRetry | None) -> Iterator[Fault]:
+    if retry is None:
+        return
+    if retry.attempts is not None and retry.attempts > MAX_ATTEMPTS:
+        yield Fault(UNSUPPORTED, f"{field}.attempts", f"is more than {MAX_ATTEMPTS}")
+    if retry.backoff is not None and milliseconds(retry.backoff) is None:
+        yield Fault(UNSUPPORTED, f"{field}.backoff", f"{retry.backoff!r} is not a duration (GEP-2257)")

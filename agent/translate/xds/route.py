@@ -9,6 +9,7 @@ from agent.translate.ir import RouteSet, Rule, WeightedBackend
 from agent.translate.xds.headers import header_changes
 from agent.translate.xds.match import route_match
 from agent.translate.xds.redirect import redirects
+from agent.translate.xds.retry import duration, retry_policy
 from agent.translate.xds.rewrite import url_rewrite
 
 FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
@@ -49,7 +50,8 @@ def _action(rule: Rule, refusal: int) -> Json:
         **_clusters(rule, refusal),
         **(url_rewrite(rewrite, rule.match) if rewrite else {}),
         **_mirrors(rule),
-        **_timeouts(rule),
+        "timeout": duration(rule.request_timeout or 0),
+        "retry_policy": retry_policy(rule),
     }
 
 
@@ -90,16 +92,3 @@ def _mirrors(rule: Rule) -> Json:
         for item in rule.mirrors
     ]
     return {"request_mirror_policies": policies} if policies else {}
-
-
-def _timeouts(rule: Rule) -> Json:
-    """No timeout unless the Route asks for one. Only what never reached a server is tried again."""
-    retry: dict[str, Any] = {"retry_on": "connect-failure,refused-stream", "num_retries": 2}
-    if rule.backend_timeout is not None:
-        retry["per_try_timeout"] = _seconds(rule.backend_timeout)
-    return {"timeout": _seconds(rule.request_timeout or 0), "retry_policy": retry}
-
-
-def _seconds(milliseconds: int) -> str:
-    """A protobuf Duration."""
-    return f"{milliseconds // 1000}.{milliseconds % 1000:03d}s"

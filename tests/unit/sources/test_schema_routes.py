@@ -53,3 +53,23 @@ def test_the_share_of_a_mirror(kind: str, share: dict[str, Any], field: str) -> 
 
 def test_a_mirror_has_a_backend() -> None:
     assert refused("HTTPRoute", filters=[{"type": "RequestMirror", "requestMirror": {}}]) == MIRROR
+
+
+RETRY = "spec.rules[0].retry"
+
+
+@pytest.mark.parametrize(
+    ("retry", "field"),
+    [
+        ({}, ""),
+        ({"attempts": 0}, ""),
+        ({"attempts": -1}, f"{RETRY}.attempts"),
+        ({"codes": [400, 599]}, ""),
+        ({"codes": [399]}, f"{RETRY}.codes[0]"),
+        ({"codes": [600]}, f"{RETRY}.codes[0]"),
+        ({"codes": [500, 503, 500]}, f"{RETRY}.codes[2]"),
+        ({"backoff": 1}, f"{RETRY}.backoff"),
+    ],
+)
+def test_retries(retry: dict[str, Any], field: str) -> None:
+    assert refused("HTTPRoute", retry=retry) == field

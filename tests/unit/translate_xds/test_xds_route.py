@@ -10,7 +10,7 @@ import pytest
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HeaderMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import ResourceName, Xds
-from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, Mirror, Retry, RouteSet, Rule, WeightedBackend
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
@@ -22,9 +22,14 @@ A, B = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c")
 FOO = HTTPRouteMatch(HTTPPathMatch("PathPrefix", "/foo"))
 ROOT = HTTPRouteMatch()
 NO_MATCH = {"match": {"prefix": "/"}, "name": "no-match", "direct_response": {"status": 404}}
-RETRY = {"retry_on": "connect-failure,refused-stream", "num_retries": 2}
+UNREACHED = "connect-failure,refused-stream"
+RETRY = {"retry_on": UNREACHED, "num_retries": 2}
 CALM = {"timeout": "0.000s", "retry_policy": RETRY}
 TO_A = (WeightedBackend(A, 1),)
+
+
+def pause(base: str) -> dict[str, Any]:
+    return {"retry_back_off": {"base_interval": base}}
 
 
 def routes(*rules: Rule, grpc: bool = False, port: int = 80) -> list[dict[str, Any]]:
@@ -214,6 +219,29 @@ def test_timeouts():
     assert (found["timeout"], found["retry_policy"]) == ("90.000s", {**RETRY, "per_try_timeout": "1.500s"})
 
 
+@pytest.mark.parametrize(
+    ("retry", "timeout", "policy"),
+    [
+        (Retry(0), None, {"retry_on": UNREACHED, "num_retries": 0}),
+        (Retry(2, (), 0), None, {"retry_on": UNREACHED, "num_retries": 2, **pause("0.001s")}),
+        (
+            Retry(1, (500, 503), 1500),
+            None,
+            {
+                "retry_on": f"{UNREACHED},retriable-status-codes",
+                "num_retries": 1,
+                "retriable_status_codes": [500, 503],
+                **pause("1.500s"),
+            },
+        ),
+        (Retry(1), 200, {"retry_on": f"{UNREACHED},reset", "num_retries": 1, "per_try_timeout": "0.200s"}),
+    ],
+)
+def test_retries(retry: Retry, timeout: int | None, policy: dict[str, Any]):
+    found = only(Rule("r", ROOT, (), TO_A, retry=retry, backend_timeout=timeout))
+    assert found["route"]["retry_policy"] == policy
+
+
 def test_copies_go_to_every_mirror_by_a_share_of_a_million():
     mirrors = (Mirror(A, 1_000_000), Mirror(B, 333_333))
     policies = only(Rule("r", ROOT, (), TO_A, mirrors=mirrors))["route"]["request_mirror_policies"]
@@ -233,6 +261,7 @@ def everything() -> tuple[Rule, ...]:
         Rule("split", FOO, (), (WeightedBackend(A, 9), WeightedBackend(None, 1))),
         Rule("rewrite", FOO, (Filter("URLRewrite", url_rewrite=URLRewrite("b", prefix)),), TO_A, 1000, 500),
         Rule("redirect", FOO, (Filter("RequestRedirect", request_redirect=RequestRedirect("https", path=prefix)),)),
+        Rule("retries", FOO, (), TO_A, retry=Retry(3, (500, 599), 0)),
         Rule("mirrors", FOO, (), TO_A, mirrors=(Mirror(A, 1_000_000), Mirror(B, 1))),
         Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),
         Rule("regex", HTTPRouteMatch(headers=(HeaderMatch("a", "[0-9]{1,9}", "RegularExpression"),)), (), TO_A),
