@@ -86,6 +86,17 @@ class RequestMirror(Value, frozen=True):
         return fractions.Fraction(100 if self.percent is None else self.percent, 100)
 
 
+class CORS(Value, frozen=True):
+    """Which scripts of other origins may ask, and what they may see. `max_age` is in seconds."""
+
+    allow_origins: tuple[str, ...] = ()
+    allow_credentials: bool | None = None
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    max_age: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 5
+
+
 class Filter(Value, frozen=True):
     """One filter: `type` names which of the fields is meant."""
 
@@ -95,6 +106,6 @@ class Filter(Value, frozen=True):
     request_redirect: RequestRedirect | None = None
     url_rewrite: URLRewrite | None = None
     request_mirror: RequestMirror | None = None
-    cors: Raw = None
+    cors: CORS | None = None
     external_auth: Raw = None
     extension_ref: Raw = None

@@ -6,11 +6,10 @@ which answers with a condition.
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agent.model.core import EndpointSlice, Pod, Service
-from agent.model.filters import Filter, RequestMirror
 from agent.model.meta import Object
 from agent.model.routes import (
     FilteredBackendRef,
@@ -22,15 +21,12 @@ from agent.model.routes import (
     TLSRoute,
     UDPRoute,
 )
-
-Violation = tuple[str, str]
+from agent.sources.schema_filters import HEADER, MAX_LIST, Violation, filter_violations, too_many, twice
 
 MAX_RULES = 16
 MAX_MATCHES = {"HTTPRoute": (64, 128), "GRPCRoute": (64, 128)}
-MAX_LIST = 16
 MAX_PARENTS = 32
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 
 
 def violation(value: Object) -> Violation | None:
@@ -108,14 +104,9 @@ def _parents(parents: tuple[Any, ...]) -> Iterator[Violation]:
         seen.add(parent)
 
 
-def _too_many(field: str, items: tuple[Any, ...], most: int) -> Iterator[Violation]:
-    if len(items) > most:
-        yield field, f"{len(items)} are more than {most}"
-
-
 def _http_rules(value: HTTPRoute | GRPCRoute) -> Iterator[Violation]:
-    yield from _too_many("spec.hostnames", value.spec.hostnames, MAX_LIST)
-    yield from _too_many("spec.rules", value.spec.rules, MAX_RULES)
+    yield from too_many("spec.hostnames", value.spec.hostnames, MAX_LIST)
+    yield from too_many("spec.rules", value.spec.rules, MAX_RULES)
     per_rule, in_all = MAX_MATCHES[type(value).__name__]
     rules: tuple[HTTPRouteRule | GRPCRouteRule, ...] = value.spec.rules
     total = sum(len(rule.matches) for rule in rules)
@@ -123,9 +114,9 @@ def _http_rules(value: HTTPRoute | GRPCRoute) -> Iterator[Violation]:
         yield "spec.rules", f"{total} matches are more than {in_all}"
     for position, rule in enumerate(rules):
         field = f"spec.rules[{position}]"
-        yield from _too_many(f"{field}.matches", rule.matches, per_rule)
-        yield from _too_many(f"{field}.backendRefs", rule.backend_refs, MAX_LIST)
-        yield from _filters(f"{field}.filters", rule.filters)
+        yield from too_many(f"{field}.matches", rule.matches, per_rule)
+        yield from too_many(f"{field}.backendRefs", rule.backend_refs, MAX_LIST)
+        yield from filter_violations(f"{field}.filters", rule.filters)
         yield from _retry_codes(f"{field}.retry.codes", rule)
         for number, match in enumerate(rule.matches):
             yield from _match(f"{field}.matches[{number}]", match)
@@ -137,7 +128,7 @@ def _match(field: str, match: Any) -> Iterator[Violation]:
     for kind in ("headers", "query_params"):
         name = {"headers": "headers", "query_params": "queryParams"}[kind]
         items = getattr(match, kind, ())
-        yield from _too_many(f"{field}.{name}", items, MAX_LIST)
+        yield from too_many(f"{field}.{name}", items, MAX_LIST)
         for position, item in enumerate(items):
             if not HEADER.fullmatch(item.name):
                 yield f"{field}.{name}[{position}].name", f"{item.name[:80]!a} is not a header name"
@@ -148,49 +139,13 @@ def _match(field: str, match: Any) -> Iterator[Violation]:
         yield f"{field}.path.value", f"{len(path.value)} characters are more than 1024"
 
 
-def _filters(field: str, filters: tuple[Filter, ...]) -> Iterator[Violation]:
-    yield from _too_many(field, filters, MAX_LIST)
-    for position, item in enumerate(filters):
-        yield from _header_names(f"{field}[{position}].requestHeaderModifier", item.request_header_modifier)
-        yield from _header_names(f"{field}[{position}].responseHeaderModifier", item.response_header_modifier)
-        yield from _mirror(f"{field}[{position}].requestMirror", item.request_mirror)
-
-
-def _header_names(field: str, modifier: Any) -> Iterator[Violation]:
-    if modifier is None:
-        return
-    for kind in ("set", "add", "remove"):
-        items = getattr(modifier, kind)
-        yield from _too_many(f"{field}.{kind}", items, MAX_LIST)
-        for position, item in enumerate(items):
-            name = item if isinstance(item, str) else item.name
-            if not HEADER.fullmatch(name):
-                yield f"{field}.{kind}[{position}]", f"{name[:80]!a} is not a header name"
-
-
-def _mirror(field: str, mirror: RequestMirror | None) -> Iterator[Violation]:
-    if mirror is None or mirror.fraction is None:
-        return
-    if mirror.percent is not None:
-        yield field, "only one of percent and fraction may be there"
-    if mirror.share > 1:
-        yield f"{field}.fraction", "is more than 1"
-
-
 def _retry_codes(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Violation]:
     if isinstance(rule, HTTPRouteRule) and rule.retry is not None:
-        yield from _twice(field, rule.retry.codes)
-
-
-def _twice(field: str, items: Sequence[object]) -> Iterator[Violation]:
-    """A list that the schema calls a set."""
-    for position, item in enumerate(items):
-        if item in items[:position]:
-            yield f"{field}[{position}]", f"{str(item)[:80]!a} is there twice"
+        yield from twice(field, rule.retry.codes)
 
 
 def _backend(field: str, backend: FilteredBackendRef) -> Iterator[Violation]:
-    yield from _filters(f"{field}.filters", backend.filters)
+    yield from filter_violations(f"{field}.filters", backend.filters)
 
 
 def _l4_rules(value: TCPRoute | UDPRoute | TLSRoute) -> Iterator[Violation]:
@@ -200,4 +155,4 @@ def _l4_rules(value: TCPRoute | UDPRoute | TLSRoute) -> Iterator[Violation]:
     for position, rule in enumerate(rules):
         if not rule.backend_refs:
             yield f"spec.rules[{position}].backendRefs", "is empty"
-        yield from _too_many(f"spec.rules[{position}].backendRefs", rule.backend_refs, MAX_LIST)
+        yield from too_many(f"spec.rules[{position}].backendRefs", rule.backend_refs, MAX_LIST)

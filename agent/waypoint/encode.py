@@ -9,6 +9,7 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
@@ -20,7 +21,7 @@ from google.protobuf import any_pb2, json_format
 from agent.plan.plan import Json, ResourceName, Xds
 
 # Messages that resources hold packed: imported so that protobuf knows them by name.
-PACKED = (_fault, _router, _hcm, _rbac, _preserve_case, _http_options)
+PACKED = (_cors, _fault, _router, _hcm, _rbac, _preserve_case, _http_options)
 
 _MESSAGES: dict[Xds, Any] = {
     Xds.CLUSTER: cluster_pb2.Cluster,

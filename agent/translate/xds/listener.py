@@ -2,6 +2,7 @@
 
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet
+from agent.translate.xds import cors
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
 from agent.translate.xds.route import FAULT, REFUSAL
@@ -35,6 +36,7 @@ def _http(name: str, route_set: RouteSet) -> Json:
             "codec_type": "AUTO",
             "rds": {"route_config_name": route_set.name, "config_source": ADS},
             "http_filters": [
+                {"name": cors.NAME, "typed_config": {"@type": cors.TYPE}},
                 {"name": REFUSAL, "typed_config": {"@type": FAULT}},
                 {"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}},
             ],

@@ -6,6 +6,7 @@ from typing import Any
 from agent.model.filters import Filter
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet, Rule, WeightedBackend
+from agent.translate.xds.cors import cors_routes
 from agent.translate.xds.headers import header_changes
 from agent.translate.xds.match import route_match
 from agent.translate.xds.redirect import redirects
@@ -36,12 +37,13 @@ def _routes(rule: Rule, route_set: RouteSet) -> Iterator[Json]:
     refusal = 503 if route_set.grpc else 500
     if not any(item.filters for item in rule.backends):
         base |= header_changes(rule.filters)
-    if redirect is not None:
-        yield from redirects(base, redirect, rule.match, route_set.port)
-    elif all(item.backend is None for item in rule.backends):
-        yield {**base, "direct_response": {"status": refusal}}
-    else:
-        yield {**base, "route": _action(rule, refusal)}
+    for route in cors_routes(base, rule.filters, rule.match):
+        if redirect is not None:
+            yield from redirects(route, redirect, rule.match, route_set.port)
+        elif all(item.backend is None for item in rule.backends):
+            yield {**route, "direct_response": {"status": refusal}}
+        else:
+            yield {**route, "route": _action(rule, refusal)}
 
 
 def _action(rule: Rule, refusal: int) -> Json:

@@ -73,3 +73,35 @@ RETRY = "spec.rules[0].retry"
 )
 def test_retries(retry: dict[str, Any], field: str) -> None:
     assert refused("HTTPRoute", retry=retry) == field
+
+
+SCRIPTS = "spec.rules[0].filters[0].cors"
+LONG = f"https://{'a' * 246}"
+
+
+@pytest.mark.parametrize(
+    ("cors", "field"),
+    [
+        ({}, ""),
+        ({"allowOrigins": ["*"], "allowMethods": ["*"], "allowHeaders": ["*"], "exposeHeaders": ["*"]}, ""),
+        ({"allowOrigins": ["http://*", "https://*.a.b:8443", "http://10.0.0.1"]}, ""),
+        ({"allowOrigins": ["a.b"]}, f"{SCRIPTS}.allowOrigins[0]"),
+        ({"allowOrigins": ["ftp://a.b"]}, f"{SCRIPTS}.allowOrigins[0]"),
+        ({"allowOrigins": ["http://a.*.b"]}, f"{SCRIPTS}.allowOrigins[0]"),
+        ({"allowOrigins": ["http://a/"]}, f"{SCRIPTS}.allowOrigins[0]"),
+        ({"allowOrigins": [LONG[:253]]}, ""),
+        ({"allowOrigins": [LONG]}, f"{SCRIPTS}.allowOrigins[0]"),
+        ({"allowOrigins": ["http://a", "http://b", "http://a"]}, f"{SCRIPTS}.allowOrigins[2]"),
+        ({"allowOrigins": ["http://a", "*"]}, f"{SCRIPTS}.allowOrigins"),
+        ({"allowMethods": ["GET", "*"]}, f"{SCRIPTS}.allowMethods"),
+        ({"allowMethods": ["get"]}, f"{SCRIPTS}.allowMethods[0]"),
+        ({"allowHeaders": ["a", "*"]}, f"{SCRIPTS}.allowHeaders"),
+        ({"allowHeaders": ["a b"]}, f"{SCRIPTS}.allowHeaders[0]"),
+        ({"exposeHeaders": ["a", "*"]}, ""),
+        ({"exposeHeaders": [f"x{number}" for number in range(65)]}, f"{SCRIPTS}.exposeHeaders"),
+        ({"maxAge": 0}, f"{SCRIPTS}.maxAge"),
+        ({"allowCredentials": "yes"}, f"{SCRIPTS}.allowCredentials"),
+    ],
+)
+def test_cors(cors: dict[str, Any], field: str) -> None:
+    assert refused("HTTPRoute", filters=[{"type": "CORS", "cors": cors}]) == field

@@ -3,16 +3,64 @@
 import pytest
 from translate_fixtures import http_route
 
-from agent.model.routes import HTTPRouteRetry, HTTPRouteRule
+from agent.model.filters import (
+    CORS,
+    BackendObjectReference,
+    Filter,
+    HeaderFilter,
+    RequestMirror,
+    RequestRedirect,
+    URLRewrite,
+)
+from agent.model.routes import FilteredBackendRef, HTTPRouteRetry, HTTPRouteRule
+from agent.translate.routes.filters import FIELDS
 from agent.translate.routes.validate import check
 
-UNSUPPORTED = "UnsupportedValue"
+INCOMPATIBLE, UNSUPPORTED = "IncompatibleFilters", "UnsupportedValue"
 
 
 def fault(rule: HTTPRouteRule) -> tuple[str, str]:
     """Reason and field of the first fault of a rule, empty when there is none."""
     found = check(http_route(rule)).faults
     return (found[0][1].reason, found[0][1].field.removeprefix("spec.rules[0].")) if found else ("", "")
+
+
+REDIRECT = Filter("RequestRedirect", request_redirect=RequestRedirect(hostname="b"))
+REWRITE = Filter("URLRewrite", url_rewrite=URLRewrite("b"))
+SCRIPTS = Filter("CORS", cors=CORS(("*",)))
+COPY = Filter("RequestMirror", request_mirror=RequestMirror(BackendObjectReference("web", port=80)))
+HEADERS = Filter("RequestHeaderModifier", request_header_modifier=HeaderFilter(remove=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ((REWRITE, SCRIPTS, COPY, COPY, HEADERS), ("", "")),
+        ((REDIRECT, HEADERS, COPY), ("", "")),
+        ((REWRITE, REDIRECT), (INCOMPATIBLE, "filters")),
+        ((SCRIPTS, REDIRECT), (INCOMPATIBLE, "filters")),
+        ((SCRIPTS, SCRIPTS), (INCOMPATIBLE, "filters[1]")),
+        ((REWRITE, HEADERS, REWRITE), (INCOMPATIBLE, "filters[2]")),
+        ((Filter("CORS"),), (UNSUPPORTED, "filters[0]")),
+        ((Filter("RequestMirror", cors=CORS()),), (UNSUPPORTED, "filters[0]")),
+        ((Filter("Magic"),), (UNSUPPORTED, "filters[0].type")),
+        ((Filter("ExtensionRef", extension_ref={}),), (UNSUPPORTED, "filters[0].extensionRef")),
+    ],
+)
+def test_filters(filters: tuple[Filter, ...], expected: tuple[str, str]) -> None:
+    assert fault(HTTPRouteRule(filters=filters)) == expected
+
+
+@pytest.mark.parametrize("item", [REDIRECT, REWRITE, SCRIPTS, COPY])
+def test_a_backend_s_filters_change_headers_only(item: Filter) -> None:
+    backend = FilteredBackendRef("web", port=80, filters=(HEADERS, item))
+    (_, expected) = FIELDS[item.type]
+    assert fault(HTTPRouteRule(backend_refs=(backend,))) == (UNSUPPORTED, f"backendRefs[0].filters[1].{expected}")
+
+
+def test_a_rule_that_redirects_has_no_backends() -> None:
+    backend = FilteredBackendRef("web", port=80)
+    assert fault(HTTPRouteRule(filters=(REDIRECT,), backend_refs=(backend,))) == (INCOMPATIBLE, "backendRefs")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HeaderMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import ResourceName, Xds
 from agent.translate.ir import BackendPort, Mirror, Retry, RouteSet, Rule, WeightedBackend
@@ -261,6 +261,7 @@ def everything() -> tuple[Rule, ...]:
         Rule("split", FOO, (), (WeightedBackend(A, 9), WeightedBackend(None, 1))),
         Rule("rewrite", FOO, (Filter("URLRewrite", url_rewrite=URLRewrite("b", prefix)),), TO_A, 1000, 500),
         Rule("redirect", FOO, (Filter("RequestRedirect", request_redirect=RequestRedirect("https", path=prefix)),)),
+        Rule("cors", FOO, (Filter("CORS", cors=CORS(("*", "http://*"), True, ("*",), ("*",), ("*",))),), TO_A),
         Rule("retries", FOO, (), TO_A, retry=Retry(3, (500, 599), 0)),
         Rule("mirrors", FOO, (), TO_A, mirrors=(Mirror(A, 1_000_000), Mirror(B, 1))),
         Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),

@@ -1,0 +1,80 @@
+"""What the API server's schemas forbid of filters."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from agent.model.filters import CORS, Filter, RequestMirror
+
+Violation = tuple[str, str]
+
+MAX_LIST = 16
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
+ORIGIN = re.compile(r"(?=.{1,253}$)(?:\*|https?://(?:(?:\*\.)?(?:[a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(?::[0-9]{1,5})?)")
+METHOD = re.compile(r"GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|\*")
+# The lists of a CORS filter: attribute, name, how many, what each has to be, whether `*` has to be alone.
+CORS_LISTS = (
+    ("allow_origins", "allowOrigins", 64, ORIGIN, True),
+    ("allow_methods", "allowMethods", 9, METHOD, True),
+    ("allow_headers", "allowHeaders", 64, HEADER, True),
+    ("expose_headers", "exposeHeaders", 64, HEADER, False),
+)
+
+
+def filter_violations(field: str, filters: tuple[Filter, ...]) -> Iterator[Violation]:
+    """What a list of filters breaks of its schema, as (field, message)."""
+    yield from too_many(field, filters, MAX_LIST)
+    for position, item in enumerate(filters):
+        yield from _header_names(f"{field}[{position}].requestHeaderModifier", item.request_header_modifier)
+        yield from _header_names(f"{field}[{position}].responseHeaderModifier", item.response_header_modifier)
+        yield from _mirror(f"{field}[{position}].requestMirror", item.request_mirror)
+        yield from _cors(f"{field}[{position}].cors", item.cors)
+
+
+def _header_names(field: str, modifier: Any) -> Iterator[Violation]:
+    if modifier is None:
+        return
+    for kind in ("set", "add", "remove"):
+        items = getattr(modifier, kind)
+        yield from too_many(f"{field}.{kind}", items, MAX_LIST)
+        for position, item in enumerate(items):
+            name = item if isinstance(item, str) else item.name
+            if not HEADER.fullmatch(name):
+                yield f"{field}.{kind}[{position}]", f"{name[:80]!a} is not a header name"
+
+
+def _mirror(field: str, mirror: RequestMirror | None) -> Iterator[Violation]:
+    if mirror is None or mirror.fraction is None:
+        return
+    if mirror.percent is not None:
+        yield field, "only one of percent and fraction may be there"
+    if mirror.share > 1:
+        yield f"{field}.fraction", "is more than 1"
+
+
+def _cors(field: str, cors: CORS | None) -> Iterator[Violation]:
+    if cors is None:
+        return
+    for attribute, name, most, pattern, alone in CORS_LISTS:
+        items: tuple[str, ...] = getattr(cors, attribute)
+        where = f"{field}.{name}"
+        yield from too_many(where, items, most)
+        yield from twice(where, items)
+        if alone and "*" in items and len(items) > 1:
+            yield where, "* stands alone"
+        for position, item in enumerate(items):
+            if not pattern.fullmatch(item):
+                yield f"{where}[{position}]", f"{item[:80]!a} is none of {name}"
+
+
+def too_many(field: str, items: tuple[Any, ...], most: int) -> Iterator[Violation]:
+    """A list that is longer than its schema allows."""
+    if len(items) > most:
+        yield field, f"{len(items)} are more than {most}"
+
+
+def twice(field: str, items: Sequence[object]) -> Iterator[Violation]:
+    """A list that the schema calls a set."""
+    for position, item in enumerate(items):
+        if item in items[:position]:
+            yield f"{field}[{position}]", f"{str(item)[:80]!a} is there twice"
