@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.model.core import Port
-from agent.model.filters import BackendObjectReference, Filter, Raw
+from agent.model.filters import BackendObjectReference, Filter
 from agent.model.meta import Object, Value
 
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -89,6 +89,22 @@ class HTTPRouteRetry(Value, frozen=True):
     backoff: str | None = None
 
 
+class CookieConfig(Value, frozen=True):
+    """Whether a session's cookie ends with the browser's session or at a stated time."""
+
+    lifetime_type: str = "Session"
+
+
+class SessionPersistence(Value, frozen=True):
+    """Requests of one session go to one endpoint (GEP-1619). `idle_timeout` was in the API before v1.5."""
+
+    session_name: str | None = None
+    absolute_timeout: str | None = None
+    idle_timeout: str | None = None
+    type: str = "Cookie"
+    cookie_config: CookieConfig | None = None
+
+
 class HTTPRouteRule(Value, frozen=True):
     """Matches, of which any one suffices, and what happens then."""
 
@@ -98,7 +114,7 @@ class HTTPRouteRule(Value, frozen=True):
     backend_refs: tuple[FilteredBackendRef, ...] = ()
     timeouts: HTTPRouteTimeouts = HTTPRouteTimeouts()
     retry: HTTPRouteRetry | None = None
-    session_persistence: Raw = None
+    session_persistence: SessionPersistence | None = None
 
 
 class HTTPRouteSpec(Value, frozen=True):
@@ -137,7 +153,7 @@ class GRPCRouteRule(Value, frozen=True):
     matches: tuple[GRPCRouteMatch, ...] = ()
     filters: tuple[Filter, ...] = ()
     backend_refs: tuple[FilteredBackendRef, ...] = ()
-    session_persistence: Raw = None
+    session_persistence: SessionPersistence | None = None
 
 
 class GRPCRouteSpec(Value, frozen=True):

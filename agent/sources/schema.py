@@ -17,6 +17,7 @@ from agent.model.routes import (
     GRPCRouteRule,
     HTTPRoute,
     HTTPRouteRule,
+    SessionPersistence,
     TCPRoute,
     TLSRoute,
     UDPRoute,
@@ -118,6 +119,7 @@ def _http_rules(value: HTTPRoute | GRPCRoute) -> Iterator[Violation]:
         yield from too_many(f"{field}.backendRefs", rule.backend_refs, MAX_LIST)
         yield from filter_violations(f"{field}.filters", rule.filters)
         yield from _retry_codes(f"{field}.retry.codes", rule)
+        yield from _session(f"{field}.sessionPersistence", rule.session_persistence)
         for number, match in enumerate(rule.matches):
             yield from _match(f"{field}.matches[{number}]", match)
         for number, backend in enumerate(rule.backend_refs):
@@ -142,6 +144,24 @@ def _match(field: str, match: Any) -> Iterator[Violation]:
 def _retry_codes(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Violation]:
     if isinstance(rule, HTTPRouteRule) and rule.retry is not None:
         yield from twice(field, rule.retry.codes)
+
+
+def _session(field: str, session: SessionPersistence | None) -> Iterator[Violation]:
+    if session is None:
+        return
+    if session.type not in ("Cookie", "Header"):
+        yield f"{field}.type", f"{session.type[:80]!a} is neither Cookie nor Header"
+    if len(session.session_name or "") > 128:
+        yield f"{field}.sessionName", f"{len(session.session_name or '')} characters are more than 128"
+    if session.cookie_config is None:
+        return
+    lifetime = session.cookie_config.lifetime_type
+    if session.type != "Cookie":
+        yield f"{field}.cookieConfig", "is for the type Cookie only"
+    if lifetime not in ("Session", "Permanent"):
+        yield f"{field}.cookieConfig.lifetimeType", f"{lifetime[:80]!a} is neither Session nor Permanent"
+    if lifetime == "Permanent" and session.absolute_timeout is None:
+        yield f"{field}.absoluteTimeout", "is missing: a permanent cookie has an end"
 
 
 def _backend(field: str, backend: FilteredBackendRef) -> Iterator[Violation]:

@@ -35,6 +35,39 @@ class WeightedBackend:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """The endpoints of several backends as one Envoy cluster: what keeps a session at an endpoint looks for it in one
+    cluster only. The name says the members, so equal names mean equal pools.
+    """
+
+    members: tuple[BackendPort, ...]
+
+    @property
+    def protocol(self) -> str:
+        """What all of them speak."""
+        return self.members[0].protocol
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name."""
+        return "+".join(f"{item.namespace}/{item.service}:{item.port}" for item in self.members) + f"/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Requests with the same cookie, or header, of this name go to the same endpoint; `seconds` ends it, if it ends.
+
+    `pool` is set where several backends share the requests: a session stays with its endpoint whatever the weights
+    become, 0 too (GEP-1619).
+    """
+
+    name: str
+    header: bool = False
+    seconds: int | None = None
+    pool: Pool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     """A backend that gets a copy of so many requests of a million."""
 
@@ -70,12 +103,20 @@ class Rule:
     backend_timeout: int | None = None
     mirrors: tuple[Mirror, ...] = ()
     retry: Retry | None = None
+    session: Session | None = None
 
     @property
-    def backend_ports(self) -> set[BackendPort]:
-        """Every backend that gets requests, or copies of them."""
-        answering = {item.backend for item in self.backends if item.backend is not None}
-        return answering | {item.backend for item in self.mirrors}
+    def pool(self) -> Pool | None:
+        """Where the requests go when not to a cluster for each backend."""
+        return self.session.pool if self.session else None
+
+    @property
+    def clusters(self) -> set[BackendPort | Pool]:
+        """Everything that gets requests, or copies of them."""
+        copied: set[BackendPort | Pool] = {item.backend for item in self.mirrors}
+        if self.pool is not None:
+            return copied | {self.pool}
+        return copied | {item.backend for item in self.backends if item.backend is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +134,7 @@ class RouteSet:
     rules: tuple[Rule, ...]
 
     @property
-    def backend_ports(self) -> list[BackendPort]:
-        """Every backend of every rule, each once, by name."""
-        found = set[BackendPort]().union(*(rule.backend_ports for rule in self.rules))
-        return sorted(found, key=lambda backend: backend.cluster)
+    def clusters(self) -> list[BackendPort | Pool]:
+        """Every cluster of every rule, each once, by name."""
+        found = set[BackendPort | Pool]().union(*(rule.clusters for rule in self.rules))
+        return sorted(found, key=lambda item: item.cluster)

@@ -9,15 +9,15 @@ from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.tables import Mode, Protocol, Slot
-from agent.translate.endpoints import distribution_notice, endpoints_of_either_family
+from agent.translate.endpoints import Address, distribution_notice, endpoints_of_either_family
 from agent.translate.enrolment import service_mode
-from agent.translate.ir import RouteSet
+from agent.translate.ir import BackendPort, Pool, RouteSet
 from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
 from agent.translate.routes.http import route_set
 from agent.translate.routes.l4 import route_slots, service_slots
 from agent.translate.xds.admission import admission_name
-from agent.translate.xds.cluster import cluster
+from agent.translate.xds.cluster import cluster, pool_endpoints
 from agent.translate.xds.cluster import endpoints as load_assignment
 from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
@@ -136,16 +136,21 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
 def _resources(view: View, rules: RouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
     yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules)
     yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
-    for backend in rules.backend_ports:
-        service = view.get(Service, backend.namespace, backend.service)
-        found = _endpoints(view, service, backend.port, options) if service else ()
-        yield ResourceName(Xds.CLUSTER, backend.cluster), cluster(backend)
-        yield ResourceName(Xds.ENDPOINT, backend.cluster), load_assignment(backend, found)
+    for item in rules.clusters:
+        yield ResourceName(Xds.CLUSTER, item.cluster), cluster(item)
+        if isinstance(item, Pool):
+            found = {member: list(_endpoints(view, member, options)) for member in item.members}
+            yield ResourceName(Xds.ENDPOINT, item.cluster), pool_endpoints(item, found)
+        else:
+            yield ResourceName(Xds.ENDPOINT, item.cluster), load_assignment(item, _endpoints(view, item, options))
 
 
-def _endpoints(view: View, service: Service, number: int, options: Options) -> tuple[tuple[str, int], ...]:
+def _endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
     """The endpoints of a TCP port of either family."""
-    ports = (port for port in service.spec.ports if (port.port, port.protocol) == (number, "TCP"))
+    service = view.get(Service, backend.namespace, backend.service)
+    if service is None:
+        return ()
+    ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
     return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
 
 

@@ -12,16 +12,30 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
+from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as _rbac
 from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2 as _preserve_case
+from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _session_cookie
+from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as _session_header
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import any_pb2, json_format
 
 from agent.plan.plan import Json, ResourceName, Xds
 
 # Messages that resources hold packed: imported so that protobuf knows them by name.
-PACKED = (_cors, _fault, _router, _hcm, _rbac, _preserve_case, _http_options)
+PACKED = (
+    _session,
+    _session_cookie,
+    _session_header,
+    _cors,
+    _fault,
+    _router,
+    _hcm,
+    _rbac,
+    _preserve_case,
+    _http_options,
+)
 
 _MESSAGES: dict[Xds, Any] = {
     Xds.CLUSTER: cluster_pb2.Cluster,

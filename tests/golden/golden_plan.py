@@ -130,6 +130,7 @@ def rule_text(rule: Rule) -> dict[str, Any]:
         ],
         "mirrors": [f"{item.per_million} of a million to {item.backend.cluster}" for item in rule.mirrors],
         "retry": compact(rule.retry) if rule.retry else "",
+        "session": compact(rule.session) if rule.session else "",
         "timeoutsMs": {name: value for name, value in timeouts.items() if value is not None},
     }
     return {"rule": rule.name, **{name: value for name, value in parts.items() if value}}

@@ -28,9 +28,9 @@ from waypoint_ads import PATIENCE, WAYPOINT, AdsThread
 from waypoint_client import Answer, exchange
 
 from agent.plan.plan import Json, ResourceName, Xds
-from agent.translate.ir import BackendPort, RouteSet, Rule
+from agent.translate.ir import BackendPort, Pool, RouteSet, Rule
 from agent.translate.xds.admission import admission, admission_name
-from agent.translate.xds.cluster import cluster, endpoints
+from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
 from agent.waypoint.process import bootstrap, envoy_command
@@ -60,7 +60,7 @@ class WaypointNode:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.resources: dict[ResourceName, Json] = {}
         self.ports: dict[str, int] = {}
-        self.servers = dict(PORTS)
+        self.servers = {name: [port] for name, port in PORTS.items()}
         self.ads: AdsThread | None = None
         self._numbers = itertools.count(1)
         self.admit(CLIENT)
@@ -160,7 +160,7 @@ class WaypointNode:
         with self.own_socket() as listening:
             listening.bind((SERVERS, 0))
             listening.listen()
-            self.servers[backend.service] = listening.getsockname()[1]
+            self.servers[backend.service] = [listening.getsockname()[1]]
 
             def serve() -> None:
                 connection, _ = listening.accept()
@@ -205,11 +205,15 @@ class WaypointNode:
         self.ports.setdefault(name, 20000 + number)
         self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set)
         self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
-        for backend in route_set.backend_ports:
-            found = [(SERVERS, self.servers[backend.service])] if backend.service in self.servers else []
-            self.resources[ResourceName(Xds.CLUSTER, backend.cluster)] = cluster(backend)
-            self.resources[ResourceName(Xds.ENDPOINT, backend.cluster)] = endpoints(backend, found)
+        for item in route_set.clusters:
+            self.resources[ResourceName(Xds.CLUSTER, item.cluster)] = cluster(item)
+            self.resources[ResourceName(Xds.ENDPOINT, item.cluster)] = self._endpoints(item)
         return name
+
+    def _endpoints(self, item: BackendPort | Pool) -> Json:
+        members = item.members if isinstance(item, Pool) else (item,)
+        found = {member: [(SERVERS, port) for port in self.servers.get(member.service, ())] for member in members}
+        return pool_endpoints(item, found) if isinstance(item, Pool) else endpoints(item, found[item])
 
     def serve(self, *rules: Rule, **options: Any) -> int:
         """Publish a route set of its own and wait until it is served. Returns its port."""

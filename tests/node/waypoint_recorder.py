@@ -44,7 +44,7 @@ class Recorder(ThreadingHTTPServer):
         self.socket.bind((SERVERS, 0))
         self.server_activate()
         self.backend, self.requests, self.script = backend, list[Recorded](), list[int]()
-        node.servers[backend.service] = self.socket.getsockname()[1]
+        node.servers[backend.service] = [self.socket.getsockname()[1]]
 
 
 class _Handler(BaseHTTPRequestHandler):

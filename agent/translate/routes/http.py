@@ -1,5 +1,6 @@
 """HTTPRoutes and GRPCRoutes of one port, merged into one sorted list of rules for the waypoint."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     HTTPRouteTimeouts,
 )
-from agent.translate.ir import BackendPort, Mirror, Retry, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, Mirror, Pool, Retry, RouteSet, Rule, Session, WeightedBackend
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
 from agent.translate.routes.durations import milliseconds
@@ -65,6 +66,7 @@ def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
         backend_timeout=_timeout(timeouts.backend_request),
         mirrors=tuple(_mirrors(view, route, index)),
         retry=_retry(rule.retry) if isinstance(rule, HTTPRouteRule) else None,
+        session=_session(view, route, index),
     )
 
 
@@ -88,6 +90,34 @@ def _retry(retry: HTTPRouteRetry | None) -> Retry | None:
         return None
     backoff = milliseconds(retry.backoff) if retry.backoff is not None else None
     return Retry(DEFAULT_ATTEMPTS if retry.attempts is None else retry.attempts, retry.codes, backoff)
+
+
+def _session(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Session | None:
+    rule, meta = route.spec.rules[index], route.metadata
+    asked = rule.session_persistence
+    if asked is None:
+        return None
+    lifetime = milliseconds(asked.absolute_timeout or "0s")
+    return Session(
+        name=asked.session_name or session_name(f"{route.key.kind}/{meta.namespace}/{meta.name}/{rule.name or index}"),
+        header=asked.type == "Header",
+        seconds=-(-lifetime // 1000) if lifetime else None,
+        pool=_pool(view, route, index),
+    )
+
+
+def session_name(rule: str) -> str:
+    """A name of its own for each rule whose author gave none: sessions are not shared between rules (GEP-1619)."""
+    return f"weft-session-{hashlib.blake2b(rule.encode(), digest_size=6).hexdigest()}"
+
+
+def _pool(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Pool | None:
+    """The backends of a rule that keeps sessions, also those of weight 0, when there are several of one protocol."""
+    refs = enumerate(route.spec.rules[index].backend_refs)
+    found = [_backend(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]") for position, ref in refs]
+    members = tuple(sorted({item for item in found if item is not None}, key=lambda item: item.cluster))
+    alike = len({item.protocol for item in members}) == 1
+    return Pool(members) if len(members) > 1 and alike else None
 
 
 def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[WeightedBackend]:

@@ -1,5 +1,6 @@
 """What of a Route can be done: rule by rule, with the field and the reason of what cannot."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from agent.translate.routes.regex import regex_fault
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 MAX_RULES = 16
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 # As far as Envoy counts.
 MAX_ATTEMPTS = 2**32 - 1
 
@@ -62,8 +64,7 @@ def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
     yield from _backend_filters(field, rule.backend_refs)
     yield from _timeouts(f"{field}.timeouts", rule)
     yield from _retry(f"{field}.retry", rule.retry)
-    if rule.session_persistence is not None:
-        yield Fault(UNSUPPORTED, f"{field}.sessionPersistence", "is not implemented yet")
+    yield from _session(f"{field}.sessionPersistence", rule)
     if rule.backend_refs and any(item.type == "RequestRedirect" for item in rule.filters):
         yield Fault(INCOMPATIBLE, f"{field}.backendRefs", "a rule that redirects has no backends")
 
@@ -73,8 +74,7 @@ def _grpc_rule(field: str, rule: GRPCRouteRule) -> Iterator[Fault]:
         yield from _grpc_match(f"{field}.matches[{number}]", match)
     yield from filter_faults(f"{field}.filters", rule.filters, GRPC_FILTERS)
     yield from _backend_filters(field, rule.backend_refs)
-    if rule.session_persistence is not None:
-        yield Fault(UNSUPPORTED, f"{field}.sessionPersistence", "is not implemented yet")
+    yield from _session(f"{field}.sessionPersistence", rule)
 
 
 def _http_match(field: str, match: HTTPRouteMatch) -> Iterator[Fault]:
@@ -154,3 +154,21 @@ def _retry(field: str, retry: HTTPRouteRetry | None) -> Iterator[Fault]:
         yield Fault(UNSUPPORTED, f"{field}.attempts", f"is more than {MAX_ATTEMPTS}")
     if retry.backoff is not None and milliseconds(retry.backoff) is None:
         yield Fault(UNSUPPORTED, f"{field}.backoff", f"{retry.backoff!r} is not a duration (GEP-2257)")
+
+
+def _session(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Fault]:
+    asked = rule.session_persistence
+    if asked is None:
+        return
+    if asked.session_name is not None and not _TOKEN.fullmatch(asked.session_name):
+        yield Fault(UNSUPPORTED, f"{field}.sessionName", f"{asked.session_name!r} is no name of a cookie or header")
+    if asked.idle_timeout is not None:
+        yield Fault(UNSUPPORTED, f"{field}.idleTimeout", "nobody notes when a session was last used")
+    if asked.absolute_timeout is not None:
+        if not milliseconds(asked.absolute_timeout):
+            fault = f"{asked.absolute_timeout!r} is not a duration (GEP-2257) above 0"
+            yield Fault(UNSUPPORTED, f"{field}.absoluteTimeout", fault)
+        if asked.type == "Header":
+            yield Fault(UNSUPPORTED, f"{field}.absoluteTimeout", "a session by header has no end")
+    if len(rule.backend_refs) > 1 and any(backend.filters for backend in rule.backend_refs):
+        yield Fault(UNSUPPORTED, field, "several backends with filters of their own cannot share sessions")

@@ -1,9 +1,11 @@
 """A backend port as an Envoy cluster, and its endpoints."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 from agent.plan.plan import Json
-from agent.translate.ir import BackendPort
+from agent.translate.endpoints import Address
+from agent.translate.ir import BackendPort, Pool
 
 HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 PRESERVE_CASE = {
@@ -24,8 +26,24 @@ MAX_HEADERS = 1000
 UPSTREAM_IDLE = "4s"
 
 
-def cluster(backend: BackendPort) -> Json:
-    """The cluster of a backend port. Nothing of Envoy's own limits applies: the mesh must not be narrower than none."""
+# Where a pool's endpoints say whose they are.
+LB, MEMBER = "envoy.lb", "backend"
+
+# A member's share goes to its endpoints or to nobody. An endpoint can be several members'.
+_SUBSETS: Json = {
+    "lb_subset_config": {
+        "fallback_policy": "NO_FALLBACK",
+        "subset_selectors": [{"keys": [MEMBER]}],
+        "list_as_any": True,
+    }
+}
+
+
+def cluster(backend: BackendPort | Pool) -> Json:
+    """The cluster of a backend port or a pool.
+
+    Nothing of Envoy's own limits applies: the mesh must not be narrower than none.
+    """
     limits = {"max_connections": NO_LIMIT, "max_pending_requests": NO_LIMIT, "max_requests": NO_LIMIT}
     return {
         "name": backend.cluster,
@@ -34,6 +52,7 @@ def cluster(backend: BackendPort) -> Json:
         "connect_timeout": "10s",
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": NO_LIMIT}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        **(_SUBSETS if isinstance(backend, Pool) else {}),
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": HTTP_OPTIONS,
@@ -48,16 +67,35 @@ def cluster(backend: BackendPort) -> Json:
     }
 
 
-def _protocol(backend: BackendPort) -> Json:
+def _protocol(backend: BackendPort | Pool) -> Json:
     if backend.protocol == "h2c":
         return {"http2_protocol_options": {}}
     return {"http_protocol_options": {"header_key_format": PRESERVE_CASE, "enable_trailers": True}}
 
 
-def endpoints(backend: BackendPort, addresses: Iterable[tuple[str, int]]) -> Json:
+def endpoints(backend: BackendPort, addresses: Iterable[Address]) -> Json:
     """The addresses and ports behind a cluster; none means 503 (no ready endpoint)."""
-    found = [
-        {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}
-        for address, port in addresses
-    ]
-    return {"cluster_name": backend.cluster, "endpoints": [{"lb_endpoints": found}] if found else []}
+    return _assignment(backend.cluster, [_endpoint(item) for item in addresses])
+
+
+def pool_endpoints(pool: Pool, addresses: Mapping[BackendPort, Iterable[Address]]) -> Json:
+    """The addresses and ports of all members, each once, with whose they are."""
+    owners: dict[Address, list[str]] = defaultdict(list)
+    for member in pool.members:
+        for address in addresses[member]:
+            owners[address].append(member.cluster)
+    found: list[Json] = [{**_endpoint(item), **whose(names)} for item, names in sorted(owners.items())]
+    return _assignment(pool.cluster, found)
+
+
+def whose(member: str | list[str]) -> Json:
+    """What an endpoint of a pool says of itself, and what a share looks for."""
+    return {"metadata": {"filter_metadata": {LB: {MEMBER: member}}}}
+
+
+def _endpoint(address: Address) -> Json:
+    return {"endpoint": {"address": {"socket_address": {"address": address[0], "port_value": address[1]}}}}
+
+
+def _assignment(name: str, found: list[Json]) -> Json:
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}] if found else []}

@@ -2,7 +2,7 @@
 
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet
-from agent.translate.xds import cors
+from agent.translate.xds import cors, session
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
 from agent.translate.xds.route import FAULT, REFUSAL
@@ -38,6 +38,7 @@ def _http(name: str, route_set: RouteSet) -> Json:
             "http_filters": [
                 {"name": cors.NAME, "typed_config": {"@type": cors.TYPE}},
                 {"name": REFUSAL, "typed_config": {"@type": FAULT}},
+                {"name": session.NAME, "typed_config": {"@type": session.TYPE}},
                 {"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}},
             ],
             **_transparent(route_set),

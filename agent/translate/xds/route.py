@@ -5,13 +5,15 @@ from typing import Any
 
 from agent.model.filters import Filter
 from agent.plan.plan import Json
-from agent.translate.ir import RouteSet, Rule, WeightedBackend
+from agent.translate.ir import Pool, RouteSet, Rule, WeightedBackend
+from agent.translate.xds.cluster import whose
 from agent.translate.xds.cors import cors_routes
 from agent.translate.xds.headers import header_changes
 from agent.translate.xds.match import route_match
 from agent.translate.xds.redirect import redirects
 from agent.translate.xds.retry import duration, retry_policy
 from agent.translate.xds.rewrite import url_rewrite
+from agent.translate.xds.session import session_config
 
 FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 # The name of the listener's filter that answers an invalid backendRef's share, and of the cluster that is never asked.
@@ -37,6 +39,8 @@ def _routes(rule: Rule, route_set: RouteSet) -> Iterator[Json]:
     refusal = 503 if route_set.grpc else 500
     if not any(item.filters for item in rule.backends):
         base |= header_changes(rule.filters)
+    if sessions := session_config(rule):
+        base["typed_per_filter_config"] = sessions
     for route in cors_routes(base, rule.filters, rule.match):
         if redirect is not None:
             yield from redirects(route, redirect, rule.match, route_set.port)
@@ -59,6 +63,9 @@ def _action(rule: Rule, refusal: int) -> Json:
 
 def _clusters(rule: Rule, refusal: int) -> Json:
     """Weights as the Route gives them. One backend with filters of its own is a weighted cluster too."""
+    if rule.pool is not None:
+        shares = [_pool_share(rule.pool, item, refusal) for item in rule.backends]
+        return {"weighted_clusters": {"clusters": shares}}
     first, filtered = rule.backends[0].backend, any(item.filters for item in rule.backends)
     if len(rule.backends) == 1 and first is not None and not filtered:
         return {"cluster": first.cluster}
@@ -76,9 +83,21 @@ def _share(item: WeightedBackend, before: tuple[Filter, ...], refusal: int) -> J
     """
     if item.backend is not None:
         return {"name": item.backend.cluster, "weight": item.weight, **header_changes((*before, *item.filters))}
+    return _invalid_share(item.weight, refusal)
+
+
+def _pool_share(pool: Pool, item: WeightedBackend, refusal: int) -> Json:
+    """A share for clients without a session: a session's endpoint is taken whichever share is drawn."""
+    if item.backend is None:
+        return _invalid_share(item.weight, refusal)
+    match = {"metadata_match": whose(item.backend.cluster)["metadata"]}
+    return {"name": pool.cluster, "weight": item.weight, **match}
+
+
+def _invalid_share(weight: int, refusal: int) -> Json:
     always = {"numerator": 100, "denominator": "HUNDRED"}
     fault = {"@type": FAULT, "abort": {"http_status": refusal, "percentage": always}}
-    return {"name": INVALID, "weight": item.weight, "typed_per_filter_config": {REFUSAL: fault}}
+    return {"name": INVALID, "weight": weight, "typed_per_filter_config": {REFUSAL: fault}}
 
 
 def _mirrors(rule: Rule) -> Json:

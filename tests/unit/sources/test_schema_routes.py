@@ -105,3 +105,27 @@ LONG = f"https://{'a' * 246}"
 )
 def test_cors(cors: dict[str, Any], field: str) -> None:
     assert refused("HTTPRoute", filters=[{"type": "CORS", "cors": cors}]) == field
+
+
+SESSION = "spec.rules[0].sessionPersistence"
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+@pytest.mark.parametrize(
+    ("session", "field"),
+    [
+        ({}, ""),
+        ({"type": "Header", "sessionName": "x"}, ""),
+        ({"type": "Query"}, f"{SESSION}.type"),
+        ({"sessionName": "x" * 128}, ""),
+        ({"sessionName": "x" * 129}, f"{SESSION}.sessionName"),
+        ({"cookieConfig": {}}, ""),
+        ({"cookieConfig": {"lifetimeType": "Session"}}, ""),
+        ({"cookieConfig": {"lifetimeType": "Eternal"}}, f"{SESSION}.cookieConfig.lifetimeType"),
+        ({"cookieConfig": {"lifetimeType": "Permanent"}}, f"{SESSION}.absoluteTimeout"),
+        ({"cookieConfig": {"lifetimeType": "Permanent"}, "absoluteTimeout": "1h"}, ""),
+        ({"type": "Header", "cookieConfig": {}}, f"{SESSION}.cookieConfig"),
+    ],
+)
+def test_sessions(kind: str, session: dict[str, Any], field: str) -> None:
+    assert refused(kind, sessionPersistence=session) == field

@@ -12,7 +12,7 @@ from agent.model.filters import (
     RequestRedirect,
     URLRewrite,
 )
-from agent.model.routes import FilteredBackendRef, HTTPRouteRetry, HTTPRouteRule
+from agent.model.routes import FilteredBackendRef, HTTPRouteRetry, HTTPRouteRule, SessionPersistence
 from agent.translate.routes.filters import FIELDS
 from agent.translate.routes.validate import check
 
@@ -75,3 +75,30 @@ def test_a_rule_that_redirects_has_no_backends() -> None:
 )
 def test_retries(retry: HTTPRouteRetry, expected: tuple[str, str]) -> None:
     assert fault(HTTPRouteRule(retry=retry)) == expected
+
+
+HOUR = SessionPersistence(absolute_timeout="1h")
+
+
+@pytest.mark.parametrize(
+    ("session", "expected"),
+    [
+        (SessionPersistence(), ("", "")),
+        (HOUR, ("", "")),
+        (SessionPersistence(type="Header"), ("", "")),
+        (SessionPersistence(type="Header", absolute_timeout="1h"), (UNSUPPORTED, "sessionPersistence.absoluteTimeout")),
+        (SessionPersistence(absolute_timeout="0s"), (UNSUPPORTED, "sessionPersistence.absoluteTimeout")),
+        (SessionPersistence(absolute_timeout="soon"), (UNSUPPORTED, "sessionPersistence.absoluteTimeout")),
+        (SessionPersistence(idle_timeout="1h"), (UNSUPPORTED, "sessionPersistence.idleTimeout")),
+        (SessionPersistence("a b"), (UNSUPPORTED, "sessionPersistence.sessionName")),
+        (SessionPersistence(""), (UNSUPPORTED, "sessionPersistence.sessionName")),
+    ],
+)
+def test_sessions(session: SessionPersistence, expected: tuple[str, str]) -> None:
+    assert fault(HTTPRouteRule(session_persistence=session)) == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, ("", "")), (2, (UNSUPPORTED, "sessionPersistence"))])
+def test_sessions_and_filters_of_one_backend_among_several(count: int, expected: tuple[str, str]) -> None:
+    backends = (FilteredBackendRef("web", port=80, filters=(HEADERS,)), FilteredBackendRef("web", port=80))
+    assert fault(HTTPRouteRule(backend_refs=backends[:count], session_persistence=HOUR)) == expected

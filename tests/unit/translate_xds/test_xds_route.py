@@ -10,14 +10,15 @@ import pytest
 from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HeaderMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import ResourceName, Xds
-from agent.translate.ir import BackendPort, Mirror, Retry, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, Mirror, Pool, Retry, RouteSet, Rule, Session, WeightedBackend
 from agent.translate.xds.admission import admission
-from agent.translate.xds.cluster import cluster, endpoints
+from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
 from agent.waypoint.encode import encode
 from agent.waypoint.process import bootstrap, envoy_command
 
+C = BackendPort("app", "c", 80)
 A, B = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c")
 FOO = HTTPRouteMatch(HTTPPathMatch("PathPrefix", "/foo"))
 ROOT = HTTPRouteMatch()
@@ -254,6 +255,28 @@ def test_copies_go_to_every_mirror_by_a_share_of_a_million():
     ]
 
 
+POOL = Pool((A, C))
+
+
+def test_a_pool_s_shares_are_its_members():
+    shares = (WeightedBackend(A, 3), WeightedBackend(C, 1), WeightedBackend(None, 1))
+    found = only(Rule("r", ROOT, (), shares, session=Session("s", pool=POOL)))["route"]["weighted_clusters"]
+    first, second, invalid = found["clusters"]
+    assert (first["name"], second["name"], invalid["name"]) == ("app/a:80+app/c:80/http",) * 2 + ("invalid",)
+    assert [item["metadata_match"] for item in (first, second)] == [
+        {"filter_metadata": {"envoy.lb": {"backend": item.cluster}}} for item in (A, C)
+    ]
+
+
+def test_a_pool_s_endpoints_say_whose_they_are():
+    both, alone = ("10.0.0.1", 1), ("10.0.0.2", 2)
+    (found,) = pool_endpoints(POOL, {A: [both], C: [both, alone]})["endpoints"]
+    assert [item["metadata"]["filter_metadata"]["envoy.lb"]["backend"] for item in found["lb_endpoints"]] == [
+        [A.cluster, C.cluster],
+        [C.cluster],
+    ]
+
+
 def everything() -> tuple[Rule, ...]:
     """One rule of each kind."""
     prefix = PathModifier("ReplacePrefixMatch", replace_prefix_match="/")
@@ -262,6 +285,8 @@ def everything() -> tuple[Rule, ...]:
         Rule("rewrite", FOO, (Filter("URLRewrite", url_rewrite=URLRewrite("b", prefix)),), TO_A, 1000, 500),
         Rule("redirect", FOO, (Filter("RequestRedirect", request_redirect=RequestRedirect("https", path=prefix)),)),
         Rule("cors", FOO, (Filter("CORS", cors=CORS(("*", "http://*"), True, ("*",), ("*",), ("*",))),), TO_A),
+        Rule("cookie", FOO, (), TO_A, session=Session("s", seconds=60)),
+        Rule("header", FOO, (), (WeightedBackend(C, 1),), session=Session("s", header=True, pool=POOL)),
         Rule("retries", FOO, (), TO_A, retry=Retry(3, (500, 599), 0)),
         Rule("mirrors", FOO, (), TO_A, mirrors=(Mirror(A, 1_000_000), Mirror(B, 1))),
         Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),
@@ -280,7 +305,7 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     filters = [admission(gate["name"], ["10.1.0.1", "fd00::1"]), {**http, "typed_config": static}]
     config = bootstrap(tmp_path / "ads.sock", "here")
     config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}]
-    config["static_resources"]["clusters"] += [cluster(A), cluster(B)]
+    config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL)]
     file = tmp_path / "envoy.json"
     file.write_text(json.dumps(config))
     command = [*envoy_command(file, 1), "--mode", "validate"]

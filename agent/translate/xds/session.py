@@ -1,0 +1,54 @@
+"""Sessions: a cookie or header in which Envoy finds the endpoint that the client had before."""
+
+import re
+
+from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
+from agent.plan.plan import Json
+from agent.translate.ir import Rule, Session
+
+# The listener's filter, which does nothing for routes without a session.
+NAME = "session"
+TYPE = "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSession"
+PER_ROUTE = f"{TYPE}PerRoute"
+STATE = "type.googleapis.com/envoy.extensions.http.stateful_session"
+_SPECIAL = re.compile(r"[^A-Za-z0-9/_%~:@!,;=-]")
+
+
+def session_config(rule: Rule) -> Json:
+    """The filter's part of a rule's route; nothing for a rule without sessions.
+
+    Envoy looks for the kind of session by its name, not by its type as elsewhere (1.40).
+    """
+    if rule.session is None:
+        return {}
+    state = _header(rule.session) if rule.session.header else _cookie(rule.session, rule.match)
+    return {NAME: {"@type": PER_ROUTE, "stateful_session": {"session_state": state}}}
+
+
+def _header(session: Session) -> Json:
+    config = {"@type": f"{STATE}.header.v3.HeaderBasedSessionState", "name": session.name}
+    return {"name": "envoy.http.stateful_session.header", "typed_config": config}
+
+
+def _cookie(session: Session, match: HTTPRouteMatch | GRPCRouteMatch) -> Json:
+    """Envoy notes the end in the cookie's value and does not heed it after. It tells the client of the end too."""
+    cookie = {
+        "name": session.name,
+        "path": cookie_path(match),
+        "attributes": [{"name": "SameSite", "value": "Strict"}],
+        **({"ttl": f"{session.seconds}s"} if session.seconds is not None else {}),
+    }
+    config = {"@type": f"{STATE}.cookie.v3.CookieBasedSessionState", "cookie": cookie}
+    return {"name": "envoy.http.stateful_session.cookie", "typed_config": config}
+
+
+def cookie_path(match: HTTPRouteMatch | GRPCRouteMatch) -> str:
+    """The paths for which a client sends the cookie: those that the rule matches, of a regular expression the part
+    before its first special character (GEP-1619, "Path").
+    """
+    if isinstance(match, GRPCRouteMatch):
+        return "/"
+    if match.path.type != "RegularExpression":
+        return match.path.value.rstrip("/") or "/"
+    plain = _SPECIAL.split(match.path.value, maxsplit=1)[0]
+    return plain.rpartition("/")[0] or "/"
