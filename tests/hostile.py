@@ -60,7 +60,7 @@ HARMLESS = {
     "HTTPRoute.spec.rules.0.backendRefs": "list",
     "GRPCRoute.spec.rules.0.backendRefs": "list",
     "[HG]*Route.spec.rules.0.backendRefs.0.weight": "number",
-    "TCPRoute.spec.rules.0.backendRefs.0.weight": "number",
+    "T[CL][PS]Route.spec.rules.0.backendRefs.0.weight": "number",
     "HTTPRoute.spec.rules.0.matches": "list",
     "HTTPRoute.spec.rules.0.matches.0": "object",
     "HTTPRoute.spec.rules.0.matches.0.path": "object",
@@ -71,6 +71,18 @@ HARMLESS = {
     "HTTPRoute.spec.rules.0.filters.0.urlRewrite.hostname": "null",
     "HTTPRoute.spec.rules.0.timeouts": "object",
     "HTTPRoute.spec.rules.0.timeouts.request": "null",
+    "HTTPRoute.spec.rules.0.filters.1.requestMirror.percent": "null number",
+    "HTTPRoute.spec.rules.0.filters.2.cors": "object",
+    "HTTPRoute.spec.rules.0.filters.2.cors.allow*s": "list",
+    "HTTPRoute.spec.rules.0.filters.2.cors.maxAge": "number",
+    "HTTPRoute.spec.rules.0.retry": "null object",
+    "HTTPRoute.spec.rules.0.retry.codes": "list",
+    "HTTPRoute.spec.rules.0.retry.attempts": "null number",
+    "HTTPRoute.spec.rules.0.retry.backoff": "null",
+    "HTTPRoute.spec.rules.0.sessionPersistence": "null object",
+    "HTTPRoute.spec.rules.0.sessionPersistence.sessionName": "null",
+    "HTTPRoute.spec.rules.0.sessionPersistence.absoluteTimeout": "null",
+    "TLSRoute.spec.hostnames": "list",
     "ReferenceGrant.spec": "object",
     "ReferenceGrant.spec.from": "list",
     "ReferenceGrant.spec.to": "list",
@@ -97,8 +109,17 @@ BODIES: dict[str, dict[str, Any]] = {
             "rules": [
                 {
                     "matches": [{"path": {"type": "Exact", "value": "/a"}, "headers": [{"name": "a", "value": "b"}]}],
-                    "filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "a"}}],
+                    "filters": [
+                        {"type": "URLRewrite", "urlRewrite": {"hostname": "a"}},
+                        {
+                            "type": "RequestMirror",
+                            "requestMirror": {"backendRef": {"name": "web", "port": 80}, "percent": 5},
+                        },
+                        {"type": "CORS", "cors": {"allowOrigins": ["http://a"], "allowHeaders": ["a"], "maxAge": 1}},
+                    ],
                     "timeouts": {"request": "1s"},
+                    "retry": {"codes": [500], "attempts": 1, "backoff": "1s"},
+                    "sessionPersistence": {"sessionName": "a", "absoluteTimeout": "1s", "type": "Cookie"},
                     "backendRefs": [BACKEND],
                 }
             ],
@@ -107,7 +128,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "GRPCRoute": {"spec": {"parentRefs": [PARENT], "rules": [{"backendRefs": [BACKEND]}]}},
     "TCPRoute": {"spec": {"parentRefs": [PARENT], "rules": [{"backendRefs": [BACKEND]}]}},
     "UDPRoute": {"spec": {"parentRefs": [PARENT], "rules": [{"backendRefs": [BACKEND]}]}},
-    "TLSRoute": {"spec": {"parentRefs": [PARENT], "rules": [{"backendRefs": [BACKEND]}]}},
+    "TLSRoute": {"spec": {"parentRefs": [PARENT], "hostnames": ["a.b"], "rules": [{"backendRefs": [BACKEND]}]}},
     "ReferenceGrant": {"spec": {"from": [{"group": "", "kind": "X", "namespace": "a"}], "to": []}},
 }
 

@@ -27,6 +27,10 @@ from agent.sources.schema_filters import HEADER, MAX_LIST, Violation, filter_vio
 MAX_RULES = 16
 MAX_MATCHES = {"HTTPRoute": (64, 128), "GRPCRoute": (64, 128)}
 MAX_PARENTS = 32
+MAX_SERVER_NAMES = 1024
+_LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+SERVER_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -54,6 +58,16 @@ def _violations(value: Object) -> Iterator[Violation]:
         case TCPRoute() | UDPRoute() | TLSRoute():
             yield from _parents(value.spec.parent_refs)
             yield from _l4_rules(value)
+            yield from _server_names(value)
+
+
+def _server_names(value: TCPRoute | UDPRoute | TLSRoute) -> Iterator[Violation]:
+    """Names of TLS servers (RFC 6066 has no addresses). Older versions of the kind let the list be absent."""
+    names = value.spec.hostnames if isinstance(value, TLSRoute) else ()
+    yield from too_many("spec.hostnames", names, MAX_SERVER_NAMES)
+    for position, name in enumerate(names):
+        if not SERVER_NAME.fullmatch(name) or len(name) > 253 or _ADDRESS.fullmatch(name):
+            yield f"spec.hostnames[{position}]", f"{name[:80]!a} is not a host name"
 
 
 def _addresses(field: str, addresses: Iterable[str], version: int | None = None) -> Iterator[Violation]:

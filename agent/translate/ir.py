@@ -10,7 +10,7 @@ from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 
 @dataclass(frozen=True, slots=True)
 class BackendPort:
-    """One port of a Service: an Envoy cluster. `protocol` is `http` for HTTP/1.1 or `h2c`."""
+    """One port of a Service: an Envoy cluster. `protocol` is `http` for HTTP/1.1, `h2c`, or `tcp` for bytes."""
 
     namespace: str
     service: str
@@ -117,6 +117,32 @@ class Rule:
         if self.pool is not None:
             return copied | {self.pool}
         return copied | {item.backend for item in self.backends if item.backend is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TLSRule:
+    """One TLSRoute: connections for these servers go, as they are, to one of the backends. `*.` stands for any labels;
+    no names at all for any server.
+    """
+
+    name: str
+    server_names: tuple[str, ...]
+    backends: tuple[WeightedBackend, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TLSRouteSet:
+    """The TLSRoutes of one Service port for one group of clients. No name is in two of them. `name` as in RouteSet."""
+
+    name: str
+    consumer: str
+    rules: tuple[TLSRule, ...]
+
+    @property
+    def clusters(self) -> list[BackendPort | Pool]:
+        """Every cluster of every rule, each once, by name."""
+        found = {item.backend for rule in self.rules for item in rule.backends if item.backend is not None}
+        return sorted(found, key=lambda item: item.cluster)
 
 
 @dataclass(frozen=True, slots=True)

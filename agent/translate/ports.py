@@ -6,8 +6,9 @@ from agent.model.core import ServicePort
 
 # The names that users give ports, and the application protocols that appProtocol takes (KEP-1422, GEP-1911).
 HTTP = frozenset({"http", "http2", "h2c", "grpc", "ws", "kubernetes.io/h2c", "kubernetes.io/ws"})
+TLS = frozenset({"tls", "https", "wss", "kubernetes.io/wss"})
 OPAQUE = frozenset(
-    {"tcp", "udp", "sctp", "tls", "https", "wss", "kubernetes.io/wss", "ssh", "ldap", "ldaps"}
+    {"tcp", "udp", "sctp", "ssh", "ldap", "ldaps"}
     # Servers that speak first: a proxy that waits for the client's first bytes would wait for ever.
     | {"mysql", "mariadb", "postgres", "postgresql", "mongo", "mongodb", "redis", "smtp", "imap", "pop3", "ftp"}
     | {"amqp", "mqtt", "nats", "kafka", "memcached", "cassandra", "zookeeper"}
@@ -16,9 +17,10 @@ H2C = frozenset({"h2c", "http2", "grpc", "kubernetes.io/h2c"})
 
 
 class PortKind(StrEnum):
-    """What a port carries: HTTP, something that is not HTTP, or nobody said."""
+    """What a port carries: HTTP, TLS, something that is neither, or nobody said."""
 
     HTTP = "http"
+    TLS = "tls"
     OPAQUE = "opaque"
     UNMARKED = "unmarked"
 
@@ -29,6 +31,8 @@ def port_kind(port: ServicePort) -> PortKind:
     for mark in marks:
         if mark in HTTP:
             return PortKind.HTTP
+        if mark in TLS:
+            return PortKind.TLS
         if mark in OPAQUE:
             return PortKind.OPAQUE
     return PortKind.UNMARKED

@@ -6,20 +6,22 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agent.model.core import PROXY_LABEL, Service, ServicePort
-from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, UDPRoute
+from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, TLSRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.endpoints import Address, distribution_notice, endpoints_of_either_family
 from agent.translate.enrolment import service_mode
-from agent.translate.ir import BackendPort, Pool, RouteSet
+from agent.translate.ir import BackendPort, Pool, RouteSet, TLSRouteSet
 from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
 from agent.translate.routes.http import route_set
 from agent.translate.routes.l4 import route_slots, service_slots
+from agent.translate.routes.tls import tls_route_set
 from agent.translate.xds.admission import admission_name
 from agent.translate.xds.cluster import cluster, pool_endpoints
 from agent.translate.xds.cluster import endpoints as load_assignment
 from agent.translate.xds.listener import listener
+from agent.translate.xds.passthrough import passthrough_listener
 from agent.translate.xds.route import route_configuration
 from agent.world import View
 
@@ -88,8 +90,8 @@ class _Frontend:
 
 def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], options: Options) -> None:
     listener_name = None
-    if applying and isinstance(applying[0].route, HTTPRoute | GRPCRoute) and _is_used(view, front):
-        rules = route_set(view, front.name, front.consumer, front.port, applying)
+    rules = _rules(view, front, applying)
+    if rules is not None:
         listener_name = front.name
         resources = dict(_resources(view, rules, options))
         parts.resources |= resources
@@ -108,6 +110,16 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             affinity_seconds=_affinity_seconds(front.service),
             routes=tuple(sorted({binding.route.key for binding in applying})),
         )
+
+
+def _rules(view: View, front: _Frontend, applying: list[Binding]) -> RouteSet | TLSRouteSet | None:
+    """What the waypoint does on the port; None where no Route asks it for anything, or no client would go there."""
+    route = applying[0].route if applying else None
+    if not isinstance(route, HTTPRoute | GRPCRoute | TLSRoute) or not _is_used(view, front):
+        return None
+    if isinstance(route, TLSRoute):
+        return tls_route_set(view, front.name, front.consumer, applying)
+    return route_set(view, front.name, front.consumer, front.port, applying)
 
 
 def _own_addresses(view: View, service: Service) -> list[str]:
@@ -133,9 +145,12 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
     return service_slots(view, front.service, front.port, version, options)
 
 
-def _resources(view: View, rules: RouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
-    yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules)
-    yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
+def _resources(view: View, rules: RouteSet | TLSRouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
+    if isinstance(rules, RouteSet):
+        yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules)
+        yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
+    else:
+        yield ResourceName(Xds.LISTENER, rules.name), passthrough_listener(rules)
     for item in rules.clusters:
         yield ResourceName(Xds.CLUSTER, item.cluster), cluster(item)
         if isinstance(item, Pool):

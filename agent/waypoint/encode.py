@@ -13,8 +13,10 @@ from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _tls_inspector
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as _rbac
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as _tcp_proxy
 from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2 as _preserve_case
 from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _session_cookie
 from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as _session_header
@@ -32,6 +34,8 @@ PACKED = (
     _fault,
     _router,
     _hcm,
+    _tcp_proxy,
+    _tls_inspector,
     _rbac,
     _preserve_case,
     _http_options,

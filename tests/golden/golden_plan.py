@@ -7,15 +7,17 @@ from typing import Any
 from agent.model.change import Problem, Upsert
 from agent.model.core import Service
 from agent.model.facts import PodCgroup
+from agent.model.routes import TLSRoute
 from agent.plan.plan import Fragment, FrontendPlan, Json, OnBackendLoss, ParentStatus, PodPlan, ResourceName
 from agent.plan.tables import address_text
 from agent.sources.decode import decode
 from agent.sources.documents import split
 from agent.translate.incremental import Translator
-from agent.translate.ir import RouteSet, Rule
+from agent.translate.ir import RouteSet, Rule, TLSRouteSet, TLSRule
 from agent.translate.options import Options
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.routes.http import route_set
+from agent.translate.routes.tls import tls_route_set
 from agent.translate.slots import shares
 from agent.world import View, World
 
@@ -99,7 +101,7 @@ def frontend(value: FrontendPlan) -> dict[str, Any]:
     return found
 
 
-def rebuilt(world: World, listener: str) -> RouteSet:
+def rebuilt(world: World, listener: str) -> RouteSet | TLSRouteSet:
     """The route set behind a listener, made anew from the world."""
     name, _, consumer = listener.partition("@")
     namespace, _, rest = name.partition("/")
@@ -108,13 +110,21 @@ def rebuilt(world: World, listener: str) -> RouteSet:
     service = view.get(Service, namespace, service_name)
     assert service is not None
     port = next(item for item in service.spec.ports if item.port == int(number) and item.protocol == "TCP")
-    bound = bindings(view, namespace, service_name)
-    return route_set(view, listener, consumer, port, winners(bound, port, consumer, namespace))
+    applying = winners(bindings(view, namespace, service_name), port, consumer, namespace)
+    if isinstance(applying[0].route, TLSRoute):
+        return tls_route_set(view, listener, consumer, applying)
+    return route_set(view, listener, consumer, port, applying)
 
 
-def rules(found: RouteSet) -> list[dict[str, Any]]:
+def rules(found: RouteSet | TLSRouteSet) -> list[dict[str, Any]]:
     """Rules in the order in which they are tried."""
-    return [rule_text(rule) for rule in found.rules]
+    return [tls_text(rule) if isinstance(rule, TLSRule) else rule_text(rule) for rule in found.rules]
+
+
+def tls_text(rule: TLSRule) -> dict[str, Any]:
+    """One TLSRoute's names and backends."""
+    backends = [f"{item.weight} {item.backend.cluster if item.backend else 'invalid'}" for item in rule.backends]
+    return {"rule": rule.name, "names": list(rule.server_names) or "any", "backends": backends}
 
 
 def rule_text(rule: Rule) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_endpoints_come_and_go(node):
     node.servers.pop("v1")
     port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
     assert node.ask(port).status == 503
-    node.servers["v1"] = 9002
+    node.servers["v1"] = [9002]
     node.add([rule(any_path(), to(V1))], name="app/one:80")
     publish(node)
     assert node.ask(port).pod == "v2"

@@ -205,10 +205,14 @@ class WaypointNode:
         self.ports.setdefault(name, 20000 + number)
         self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set)
         self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
-        for item in route_set.clusters:
+        self.add_clusters(route_set.clusters)
+        return name
+
+    def add_clusters(self, clusters: Iterable[BackendPort | Pool]) -> None:
+        """Clusters and their endpoints into `resources`."""
+        for item in clusters:
             self.resources[ResourceName(Xds.CLUSTER, item.cluster)] = cluster(item)
             self.resources[ResourceName(Xds.ENDPOINT, item.cluster)] = self._endpoints(item)
-        return name
 
     def _endpoints(self, item: BackendPort | Pool) -> Json:
         members = item.members if isinstance(item, Pool) else (item,)
@@ -217,7 +221,11 @@ class WaypointNode:
 
     def serve(self, *rules: Rule, **options: Any) -> int:
         """Publish a route set of its own and wait until it is served. Returns its port."""
-        port = self.ports[self.add(rules, **options)]
+        return self.serving(self.add(rules, **options))
+
+    def serving(self, name: str) -> int:
+        """Publish what was added and wait until this listener accepts. Returns its port."""
+        port = self.ports[name]
         self.publish()
         wait_for("everything is acknowledged", self.settled)
         wait_for("the listener accepts", lambda: self.answers(WAYPOINT, port))

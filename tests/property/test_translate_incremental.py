@@ -112,14 +112,18 @@ def any_routes(draw: st.DrawFn) -> routes.Route:
         mirror = filters.RequestMirror(filters.BackendObjectReference(draw(NAMES), port=draw(PORTS)))
         known = filters.Filter("RequestMirror", request_mirror=mirror)
         unknown = filters.Filter("ExternalAuth", external_auth={})
-        rule = routes.HTTPRouteRule(backend_refs=(backend,), filters=draw(st.sampled_from([(), (known,), (unknown,)])))
+        session = draw(st.sampled_from([None, routes.SessionPersistence()]))
+        backends = (backend, routes.FilteredBackendRef(draw(NAMES), port=draw(PORTS)))
+        items = draw(st.sampled_from([(), (known,), (unknown,)]))
+        rule = routes.HTTPRouteRule(backend_refs=backends, filters=items, session_persistence=session)
         return routes.HTTPRoute(meta, routes.HTTPRouteSpec(refs, (), (rule, routes.HTTPRouteRule())))
     if kind == "GRPCRoute":
         return routes.GRPCRoute(meta, routes.GRPCRouteSpec(refs, (), (routes.GRPCRouteRule(backend_refs=(backend,)),)))
     rules = (routes.L4RouteRule((backend,)),)
     if kind == "TCPRoute":
         return routes.TCPRoute(meta, routes.L4RouteSpec(refs, rules))
-    return routes.TLSRoute(meta, routes.TLSRouteSpec(refs, (), rules))
+    names = tuple(draw(st.lists(st.sampled_from(["a.b", "*.b", "b"]), max_size=2)))
+    return routes.TLSRoute(meta, routes.TLSRouteSpec(refs, names, rules))
 
 
 OBJECTS = st.one_of(namespaces(), pods(), cgroups(), services(), slices(), any_routes())

@@ -6,7 +6,7 @@ these groups one kind wins each port.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.model.core import Service, ServicePort
 from agent.model.meta import Key
@@ -25,8 +25,8 @@ class Binding:
     """One parentRef of a Route that names a Service.
 
     `ports` are those it covers, `passed_over` those that a port-less Route leaves alone because they are marked as
-    something else. `lost` are covered ports where another Route won, with that Route. `reason` is empty while nothing
-    speaks against it.
+    something else. `lost` are covered ports where another Route won, with that Route; `taken` are server names of a
+    TLSRoute that an older one has on a port where this one applies. `reason` is empty while nothing speaks against it.
     """
 
     route: AnyRoute
@@ -36,6 +36,7 @@ class Binding:
     ports: tuple[ServicePort, ...] = ()
     passed_over: tuple[ServicePort, ...] = ()
     lost: tuple[tuple[ServicePort, Key], ...] = ()
+    taken: tuple[tuple[str, Key], ...] = ()
     reason: str = ""
     message: str = ""
 
@@ -89,12 +90,16 @@ def _bind(route: AnyRoute, position: int, ref: ParentReference, service: Service
     covered = tuple(port for port in named if explicit or _covers(route, port))
     passed_over = tuple(port for port in named if port not in covered)
     if not covered:
-        return _refused(binding, "NoMatchingParent", f"{key} has no port for HTTP; a Route can name one all the same")
+        return _refused(
+            binding,
+            "NoMatchingParent",
+            f"{key} has no port for {what_it_reads(route)}; a Route can name one all the same",
+        )
     return Binding(route, position, ref, checked, covered, passed_over)
 
 
 def _refused(binding: Binding, reason: str, message: str) -> Binding:
-    return Binding(binding.route, binding.position, binding.ref, binding.checked, reason=reason, message=message)
+    return replace(binding, reason=reason, message=message)
 
 
 def _parent_fault(service: Service | None, key: Key) -> tuple[str, str]:
@@ -130,33 +135,45 @@ def _wanted(route: AnyRoute, ref: ParentReference) -> str:
 
 
 def _covers(route: AnyRoute, port: ServicePort) -> bool:
-    """Whether a Route without a port covers this one: HTTP kinds leave alone what is marked as something else."""
-    return not isinstance(route, MERGED) or port_kind(port) is not PortKind.OPAQUE
+    """Whether a Route without a port covers this one: what a Route reads must not be marked as something else."""
+    if isinstance(route, MERGED):
+        return port_kind(port) in (PortKind.HTTP, PortKind.UNMARKED)
+    return not isinstance(route, TLSRoute) or port_kind(port) in (PortKind.TLS, PortKind.UNMARKED)
+
+
+def what_it_reads(route: AnyRoute) -> str:
+    """What a connection has to carry for this Route, for messages."""
+    return "TLS" if isinstance(route, TLSRoute) else "HTTP"
+
+
+def server_names(route: TLSRoute) -> tuple[str, ...]:
+    """The names of a TLSRoute; the empty one stands for any."""
+    return route.spec.hostnames or ("",)
 
 
 def _with_conflicts(binding: Binding, rivals: list[Binding]) -> Binding:
-    """The binding knowing the ports that it loses to a more specific kind, or to an older Route of its kind."""
+    """The binding knowing what it loses to a more specific kind, or to an older Route of its kind."""
     lost = tuple((port, rival) for port in binding.ports if (rival := _stronger(binding, port, rivals)) is not None)
-    changed = Binding(
-        binding.route, binding.position, binding.ref, binding.checked, binding.ports, binding.passed_over, lost,
-        binding.reason, binding.message,
-    )  # fmt: skip
+    changed = replace(binding, lost=lost)
     if not lost or changed.won:
-        return changed
+        return replace(changed, taken=tuple(_taken(changed, rivals)))
     winners_text = ", ".join(sorted({str(key) for _, key in lost}))
-    return Binding(
-        binding.route, binding.position, binding.ref, binding.checked, binding.ports, binding.passed_over, lost,
-        "Conflicted", f"on every port that it covers another Route applies: {winners_text}",
-    )  # fmt: skip
+    message = f"on every port that it covers another Route applies: {winners_text}"
+    return replace(changed, reason="Conflicted", message=message)
 
 
 def _stronger(binding: Binding, port: ServicePort, rivals: list[Binding]) -> Key | None:
     """The Route that takes this port from the binding, if one does."""
-    for rival in rivals:
-        same_group = rival.route.metadata.namespace == binding.route.metadata.namespace
-        if same_group and not rival.reason and port in rival.ports and _beats(rival.route, binding.route):
-            return rival.route.key
-    return None
+    there = _others(binding, port, rivals)
+    beating = next((rival.key for rival in there if _beats(rival, binding.route)), None)
+    return beating or _outnamed(binding.route, there)
+
+
+def _others(binding: Binding, port: ServicePort, rivals: list[Binding]) -> list[AnyRoute]:
+    """Routes for the same clients on the same port."""
+    namespace = binding.route.metadata.namespace
+    alike = (rival for rival in rivals if rival.route.metadata.namespace == namespace and not rival.reason)
+    return [rival.route for rival in alike if port in rival.ports]
 
 
 def _beats(rival: AnyRoute, route: AnyRoute) -> bool:
@@ -164,4 +181,32 @@ def _beats(rival: AnyRoute, route: AnyRoute) -> bool:
     ranks = RANK.index(type(rival)), RANK.index(type(route))
     if ranks[0] != ranks[1]:
         return ranks[0] < ranks[1]
-    return not isinstance(route, MERGED) and rival.age < route.age
+    return not isinstance(route, (*MERGED, TLSRoute)) and rival.age < route.age
+
+
+def _outnamed(route: AnyRoute, rivals: list[AnyRoute]) -> Key | None:
+    """The oldest of the older TLSRoutes which together have every name of this one."""
+    owners = _owners(route, rivals)
+    if not isinstance(route, TLSRoute) or owners.keys() < set(server_names(route)):
+        return None
+    return min(owners.values(), key=lambda rival: rival.age).key
+
+
+def _taken(binding: Binding, rivals: list[Binding]) -> Iterator[tuple[str, Key]]:
+    """Server names that are older TLSRoutes' on a port where this one applies."""
+    found = {
+        (name, owner.key)
+        for port in binding.won
+        for name, owner in _owners(binding.route, _others(binding, port, rivals)).items()
+    }
+    yield from sorted(found)
+
+
+def _owners(route: AnyRoute, rivals: list[AnyRoute]) -> dict[str, AnyRoute]:
+    """Whose a TLSRoute's names are, where they are an older one's: the oldest's."""
+    if not isinstance(route, TLSRoute):
+        return {}
+    older = [rival for rival in rivals if isinstance(rival, TLSRoute) and rival.age < route.age]
+    older.sort(key=lambda rival: rival.age, reverse=True)
+    names = set(server_names(route))
+    return {name: rival for rival in older for name in server_names(rival) if name in names}

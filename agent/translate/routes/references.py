@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from agent.model.core import Service, ServicePort
 from agent.model.filters import BackendObjectReference, Filter
 from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule, UDPRoute
+from agent.translate.ports import TLS
 from agent.world import SERVICE_GROUPS, View
-
-# GEP-1911: what a proxy cannot speak to in clear text.
-_UNSPOKEN = frozenset({"https", "tls", "wss", "kubernetes.io/wss"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,7 @@ def _resolve_port(service: Service, route: AnyRoute, number: int, subject: str) 
         return Resolved(reason="BackendNotFound", message=f"{subject} has no port {number}")
     if port is None:
         return Resolved(reason="UnsupportedProtocol", message=f"{subject} port {number} is {ports[0].protocol}")
-    if isinstance(route, HTTPRoute | GRPCRoute) and port.app_protocol in _UNSPOKEN:
+    # GEP-1911: to TLS a proxy cannot speak in clear text.
+    if isinstance(route, HTTPRoute | GRPCRoute) and port.app_protocol.lower() in TLS:
         return Resolved(reason="UnsupportedProtocol", message=f"{subject} port {number} is {port.app_protocol}")
     return Resolved(service, port)

@@ -6,7 +6,7 @@ from agent.model.core import ServicePort
 from agent.model.meta import Key
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute
 from agent.plan.plan import Condition, Fragment, ParentStatus
-from agent.translate.routes.binding import Binding, bindings
+from agent.translate.routes.binding import Binding, bindings, what_it_reads
 from agent.translate.routes.references import references, resolve
 from agent.world import View, parent_services
 
@@ -47,8 +47,9 @@ def _accepted(binding: Binding) -> str:
     if binding.route.metadata.namespace != (binding.ref.namespace or binding.route.metadata.namespace):
         parts.append(f"for clients in namespace {binding.route.metadata.namespace} only")
     if binding.passed_over:
-        parts.append(f"not to {_ports(binding.passed_over)}, marked as not HTTP")
+        parts.append(f"not to {_ports(binding.passed_over)}, marked as not {what_it_reads(binding.route)}")
     parts += [f"not to port {port.port}, where {key} applies" for port, key in binding.lost]
+    parts += [f"not to {name or 'other names'}, where {key} applies" for name, key in binding.taken]
     if isinstance(binding.route, HTTPRoute | GRPCRoute) and binding.route.spec.hostnames:
         parts.append("spec.hostnames is not used: a Service is known by its address (GEP-1294)")
     return "; ".join(parts)

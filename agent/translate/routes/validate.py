@@ -13,7 +13,6 @@ from agent.model.routes import (
     HTTPRouteMatch,
     HTTPRouteRetry,
     HTTPRouteRule,
-    TLSRoute,
 )
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
@@ -38,8 +37,6 @@ class Checked:
 def check(route: AnyRoute) -> Checked:
     """Check every rule of a Route by itself."""
     faults: list[tuple[int, Fault]] = []
-    if isinstance(route, TLSRoute):
-        return Checked((), ((0, Fault(UNSUPPORTED, "kind", "TLSRoute is not implemented yet")),))
     if len(route.spec.rules) > MAX_RULES:
         count = len(route.spec.rules)
         return Checked((), ((0, Fault(UNSUPPORTED, "spec.rules", f"{count} are more than {MAX_RULES}")),))

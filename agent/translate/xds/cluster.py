@@ -53,6 +53,15 @@ def cluster(backend: BackendPort | Pool) -> Json:
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": NO_LIMIT}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         **(_SUBSETS if isinstance(backend, Pool) else {}),
+        **_http_options(backend),
+    }
+
+
+def _http_options(backend: BackendPort | Pool) -> Json:
+    """How to speak HTTP to it; bytes need no options."""
+    if backend.protocol == "tcp":
+        return {}
+    return {
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": HTTP_OPTIONS,

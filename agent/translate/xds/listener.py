@@ -15,11 +15,11 @@ def listener(name: str, route_set: RouteSet) -> Json:
     """The listener without its address, which is allocated later."""
     return {
         "name": name,
-        "filter_chains": [{"filters": [_admission(route_set.consumer), _http(name, route_set)]}],
+        "filter_chains": [{"filters": [admission_filter(route_set.consumer), _http(name, route_set)]}],
     }
 
 
-def _admission(consumer: str) -> Json:
+def admission_filter(consumer: str) -> Json:
     """Nobody is let in before Envoy knows whom to admit: the filter has no default, so the listener waits for it."""
     return {
         "name": admission_name(consumer),

@@ -129,3 +129,28 @@ SESSION = "spec.rules[0].sessionPersistence"
 )
 def test_sessions(kind: str, session: dict[str, Any], field: str) -> None:
     assert refused(kind, sessionPersistence=session) == field
+
+
+@pytest.mark.parametrize(
+    ("hostnames", "field"),
+    [
+        ([], ""),
+        (["a", "a.b-c.d", "*.a.b"], ""),
+        (["a.b", "10.0.0.1"], "spec.hostnames[1]"),
+        (["::1"], "spec.hostnames[0]"),
+        (["a.*.b"], "spec.hostnames[0]"),
+        (["*"], "spec.hostnames[0]"),
+        (["A.b"], "spec.hostnames[0]"),
+        (["a..b"], "spec.hostnames[0]"),
+        (["-a"], "spec.hostnames[0]"),
+        ([f"{'a.' * 126}aa"], "spec.hostnames[0]"),
+        ([f"a{number}" for number in range(1025)], "spec.hostnames"),
+    ],
+)
+def test_server_names(hostnames: list[str], field: str) -> None:
+    rules = [{"backendRefs": [{"name": "a", "port": 1}]}]
+    version = "gateway.networking.k8s.io/v1"
+    spec = {"hostnames": hostnames, "rules": rules}
+    route = {"apiVersion": version, "kind": "TLSRoute", "metadata": {"name": "r", "namespace": "app"}, "spec": spec}
+    (found,) = decode(route, "here")
+    assert (found.field if isinstance(found, Problem) else "") == field

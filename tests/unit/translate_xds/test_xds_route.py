@@ -1,22 +1,25 @@
 """Route sets as RouteConfigurations: shares, redirects, rewrites, headers and timeouts, and all of it encodes."""
 
-import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
-from agent.model.routes import GRPCRouteMatch, HeaderMatch, HTTPPathMatch, HTTPRouteMatch
+from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import ResourceName, Xds
-from agent.translate.ir import BackendPort, Mirror, Pool, Retry, RouteSet, Rule, Session, WeightedBackend
-from agent.translate.xds.admission import admission
-from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
-from agent.translate.xds.listener import listener
+from agent.translate.ir import (
+    BackendPort,
+    Mirror,
+    Pool,
+    Retry,
+    RouteSet,
+    Rule,
+    Session,
+    WeightedBackend,
+)
+from agent.translate.xds.cluster import pool_endpoints
 from agent.translate.xds.route import route_configuration
 from agent.waypoint.encode import encode
-from agent.waypoint.process import bootstrap, envoy_command
 
 C = BackendPort("app", "c", 80)
 A, B = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c")
@@ -275,68 +278,3 @@ def test_a_pool_s_endpoints_say_whose_they_are():
         [A.cluster, C.cluster],
         [C.cluster],
     ]
-
-
-def everything() -> tuple[Rule, ...]:
-    """One rule of each kind."""
-    prefix = PathModifier("ReplacePrefixMatch", replace_prefix_match="/")
-    return (
-        Rule("split", FOO, (), (WeightedBackend(A, 9), WeightedBackend(None, 1))),
-        Rule("rewrite", FOO, (Filter("URLRewrite", url_rewrite=URLRewrite("b", prefix)),), TO_A, 1000, 500),
-        Rule("redirect", FOO, (Filter("RequestRedirect", request_redirect=RequestRedirect("https", path=prefix)),)),
-        Rule("cors", FOO, (Filter("CORS", cors=CORS(("*", "http://*"), True, ("*",), ("*",), ("*",))),), TO_A),
-        Rule("cookie", FOO, (), TO_A, session=Session("s", seconds=60)),
-        Rule("header", FOO, (), (WeightedBackend(C, 1),), session=Session("s", header=True, pool=POOL)),
-        Rule("retries", FOO, (), TO_A, retry=Retry(3, (500, 599), 0)),
-        Rule("mirrors", FOO, (), TO_A, mirrors=(Mirror(A, 1_000_000), Mirror(B, 1))),
-        Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),
-        Rule("regex", HTTPRouteMatch(headers=(HeaderMatch("a", "[0-9]{1,9}", "RegularExpression"),)), (), TO_A),
-    )
-
-
-def test_envoy_itself_takes_it_all(tmp_path: Path):
-    """The same resources, static: what Envoy would refuse over ADS is refused by its own validation."""
-    route_set = RouteSet("app/a:80", "", 80, False, everything())
-    made = {**listener("app/a:80", route_set), "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}
-    gate, http = made["filter_chains"][0]["filters"]
-    settings = {key: value for key, value in http["typed_config"].items() if key != "rds"}
-    # As over RDS: the share of an invalid backend names a cluster that there is not.
-    static = {**settings, "route_config": {**route_configuration(route_set), "validate_clusters": False}}
-    filters = [admission(gate["name"], ["10.1.0.1", "fd00::1"]), {**http, "typed_config": static}]
-    config = bootstrap(tmp_path / "ads.sock", "here")
-    config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}]
-    config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL)]
-    file = tmp_path / "envoy.json"
-    file.write_text(json.dumps(config))
-    command = [*envoy_command(file, 1), "--mode", "validate"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_a_cluster_without_endpoints_has_none():
-    assert endpoints(A, []) == {"cluster_name": "app/a:80/http", "endpoints": []}
-    (found,) = endpoints(A, [("10.1.0.7", 8080)])["endpoints"]
-    address = {"address": "10.1.0.7", "port_value": 8080}
-    assert found == {"lb_endpoints": [{"endpoint": {"address": {"socket_address": address}}}]}
-
-
-@pytest.mark.parametrize(("backend", "protocol"), [(A, "http_protocol_options"), (B, "http2_protocol_options")])
-def test_a_cluster_speaks_what_the_port_speaks(backend: BackendPort, protocol: str):
-    (options,) = cluster(backend)["typed_extension_protocol_options"].values()
-    assert options["explicit_http_config"].keys() == {protocol}
-
-
-def test_nobody_is_admitted_unless_named():
-    assert admission("admit", [])["typed_config"]["rules"] == {"action": "ALLOW", "policies": {}}
-    (policy,) = admission("admit", ["10.1.0.1", "fd00::1"])["typed_config"]["rules"]["policies"].values()
-    assert policy["principals"] == [
-        {"direct_remote_ip": {"address_prefix": "10.1.0.1", "prefix_len": 32}},
-        {"direct_remote_ip": {"address_prefix": "fd00::1", "prefix_len": 128}},
-    ]
-
-
-@pytest.mark.parametrize(("consumer", "name"), [("", "admit"), ("shop", "admit@shop")])
-def test_a_listener_waits_for_its_admission(consumer: str, name: str):
-    found = listener("app/a:80", RouteSet("app/a:80", consumer, 80, False, ()))["filter_chains"][0]["filters"][0]
-    assert found["name"] == name
-    assert "default_config" not in found["config_discovery"]

@@ -1,0 +1,47 @@
+"""The listener of TLSRoutes: admission, then bytes to whoever the client's first message names."""
+
+from typing import Any
+
+from agent.plan.plan import Json
+from agent.translate.ir import TLSRouteSet, TLSRule, WeightedBackend
+from agent.translate.xds.listener import admission_filter
+
+INSPECTOR = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+# A cluster that there is not: its share of the connections is closed.
+NOWHERE = "invalid"
+
+
+def passthrough_listener(route_set: TLSRouteSet) -> Json:
+    """The listener without its address. Envoy looks for the exact name, then for the longest `*.` that fits; where
+    none does, and where somebody speaks no TLS, it closes the connection.
+    """
+    return {
+        "name": route_set.name,
+        "listener_filters": [{"name": "tls", "typed_config": {"@type": INSPECTOR}}],
+        "filter_chains": [_chain(rule, route_set) for rule in route_set.rules],
+    }
+
+
+def _chain(rule: TLSRule, route_set: TLSRouteSet) -> Json:
+    names = {"server_names": list(rule.server_names)} if rule.server_names else {}
+    return {
+        "name": rule.name,
+        "filter_chain_match": {"transport_protocol": "tls", **names},
+        "filters": [admission_filter(route_set.consumer), _proxy(rule, route_set.name)],
+    }
+
+
+def _proxy(rule: TLSRule, name: str) -> Json:
+    """Weights as the Route gives them. How long a connection may be silent is for its two ends to say."""
+    config: dict[str, Any] = {"@type": TCP_PROXY, "stat_prefix": name, "idle_timeout": "0s"}
+    if rule.backends:
+        shares = [{"name": _cluster(item), "weight": item.weight} for item in rule.backends]
+        config["weighted_clusters"] = {"clusters": shares}
+    else:
+        config["cluster"] = NOWHERE
+    return {"name": "tcp", "typed_config": config}
+
+
+def _cluster(share: WeightedBackend) -> str:
+    return share.backend.cluster if share.backend is not None else NOWHERE

@@ -1,0 +1,106 @@
+"""All that is made, as Envoy reads it: its own validation refuses what it would refuse over ADS."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch
+from agent.translate.ir import (
+    BackendPort,
+    Mirror,
+    Pool,
+    Retry,
+    RouteSet,
+    Rule,
+    Session,
+    TLSRouteSet,
+    TLSRule,
+    WeightedBackend,
+)
+from agent.translate.xds.admission import admission
+from agent.translate.xds.cluster import cluster, endpoints
+from agent.translate.xds.listener import listener
+from agent.translate.xds.passthrough import passthrough_listener
+from agent.translate.xds.route import route_configuration
+from agent.waypoint.process import bootstrap, envoy_command
+
+A, B, C = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c"), BackendPort("app", "c", 80)
+POOL = Pool((A, C))
+TO_A = (WeightedBackend(A, 1),)
+FOO, ROOT = HTTPRouteMatch(HTTPPathMatch("PathPrefix", "/foo")), HTTPRouteMatch()
+CHANGE = HeaderFilter((Header("x-set", "100%"),), (Header("x-add", "1"),), ("x-gone",))
+
+
+def everything() -> tuple[Rule, ...]:
+    """One rule of each kind."""
+    prefix = PathModifier("ReplacePrefixMatch", replace_prefix_match="/")
+    return (
+        Rule("split", FOO, (), (WeightedBackend(A, 9), WeightedBackend(None, 1))),
+        Rule("rewrite", FOO, (Filter("URLRewrite", url_rewrite=URLRewrite("b", prefix)),), TO_A, 1000, 500),
+        Rule("redirect", FOO, (Filter("RequestRedirect", request_redirect=RequestRedirect("https", path=prefix)),)),
+        Rule("cors", FOO, (Filter("CORS", cors=CORS(("*", "http://*"), True, ("*",), ("*",), ("*",))),), TO_A),
+        Rule("cookie", FOO, (), TO_A, session=Session("s", seconds=60)),
+        Rule("header", FOO, (), (WeightedBackend(C, 1),), session=Session("s", header=True, pool=POOL)),
+        Rule("retries", FOO, (), TO_A, retry=Retry(3, (500, 599), 0)),
+        Rule("mirrors", FOO, (), TO_A, mirrors=(Mirror(A, 1_000_000), Mirror(B, 1))),
+        Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),
+        Rule("regex", HTTPRouteMatch(headers=(HeaderMatch("a", "[0-9]{1,9}", "RegularExpression"),)), (), TO_A),
+    )
+
+
+def test_envoy_itself_takes_it_all(tmp_path: Path):
+    """The same resources, static: what Envoy would refuse over ADS is refused by its own validation."""
+    route_set = RouteSet("app/a:80", "", 80, False, everything())
+    made = {**listener("app/a:80", route_set), "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}
+    shares = (WeightedBackend(BackendPort("app", "a", 443, "tcp"), 9), WeightedBackend(None, 1))
+    gate, http = made["filter_chains"][0]["filters"]
+    settings = {key: value for key, value in http["typed_config"].items() if key != "rds"}
+    # As over RDS: the share of an invalid backend names a cluster that there is not.
+    static = {**settings, "route_config": {**route_configuration(route_set), "validate_clusters": False}}
+    filters = [admission(gate["name"], ["10.1.0.1", "fd00::1"]), {**http, "typed_config": static}]
+    more = passthrough_listener(
+        TLSRouteSet("app/a:443", "", (TLSRule("names", ("a.b", "*.b"), shares), TLSRule("any", (), ())))
+    )
+    more = {**more, "address": {"socket_address": {"address": "127.0.0.1", "port_value": 2}}}
+    for chain in more["filter_chains"]:
+        chain["filters"][0] = filters[0]
+    config = bootstrap(tmp_path / "ads.sock", "here")
+    config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}, more]
+    config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL)]
+    file = tmp_path / "envoy.json"
+    file.write_text(json.dumps(config))
+    command = [*envoy_command(file, 1), "--mode", "validate"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_cluster_without_endpoints_has_none():
+    assert endpoints(A, []) == {"cluster_name": "app/a:80/http", "endpoints": []}
+    (found,) = endpoints(A, [("10.1.0.7", 8080)])["endpoints"]
+    address = {"address": "10.1.0.7", "port_value": 8080}
+    assert found == {"lb_endpoints": [{"endpoint": {"address": {"socket_address": address}}}]}
+
+
+@pytest.mark.parametrize(("backend", "protocol"), [(A, "http_protocol_options"), (B, "http2_protocol_options")])
+def test_a_cluster_speaks_what_the_port_speaks(backend: BackendPort, protocol: str):
+    (options,) = cluster(backend)["typed_extension_protocol_options"].values()
+    assert options["explicit_http_config"].keys() == {protocol}
+
+
+def test_nobody_is_admitted_unless_named():
+    assert admission("admit", [])["typed_config"]["rules"] == {"action": "ALLOW", "policies": {}}
+    (policy,) = admission("admit", ["10.1.0.1", "fd00::1"])["typed_config"]["rules"]["policies"].values()
+    assert policy["principals"] == [
+        {"direct_remote_ip": {"address_prefix": "10.1.0.1", "prefix_len": 32}},
+        {"direct_remote_ip": {"address_prefix": "fd00::1", "prefix_len": 128}},
+    ]
+
+
+@pytest.mark.parametrize(("consumer", "name"), [("", "admit"), ("shop", "admit@shop")])
+def test_a_listener_waits_for_its_admission(consumer: str, name: str):
+    found = listener("app/a:80", RouteSet("app/a:80", consumer, 80, False, ()))["filter_chains"][0]["filters"][0]
+    assert found["name"] == name
+    assert "default_config" not in found["config_discovery"]
