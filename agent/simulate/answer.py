@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from agent.model.routes import Filter, HeaderFilter
+from agent.model.filters import Filter, HeaderFilter
 from agent.simulate.matching import first_match
 from agent.simulate.request import Headers, Request, changed
 from agent.simulate.rewriting import location, new_target

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from agent.model.routes import HeaderFilter
+from agent.model.filters import HeaderFilter
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -1,6 +1,7 @@
 """New paths, and where a redirect sends a client."""
 
-from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch, PathModifier, RequestRedirect
+from agent.model.filters import PathModifier, RequestRedirect
+from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.simulate.request import Request
 from agent.translate.xds.redirect import WELL_KNOWN
 

@@ -10,17 +10,14 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import (
-    Filter,
     GRPCMethodMatch,
     GRPCRouteMatch,
     HeaderMatch,
     HTTPPathMatch,
     HTTPRouteMatch,
-    PathModifier,
     QueryParamMatch,
-    RequestRedirect,
-    URLRewrite,
 )
 from agent.simulate.answer import Answer, answer
 from agent.simulate.matching import matches

@@ -4,16 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from agent.model.routes import (
-    Filter,
-    Header,
-    HeaderFilter,
-    HTTPPathMatch,
-    HTTPRouteMatch,
-    PathModifier,
-    RequestRedirect,
-    URLRewrite,
-)
+from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
 from agent.simulate.answer import Answer, answer
 from agent.simulate.request import changed, request
 from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
