@@ -1,0 +1,29 @@
+"""What is dear to make and never changes: one folder a thing, named by its version, complete or not there."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(os.environ.get("WEFT_CACHE", "/var/cache/weft"))
+
+
+def kept(name: str, fill: Callable[[Path], None]) -> Path:
+    """The cache's folder `name`. When it is not there, `fill` makes it; a second caller waits for the first.
+
+    Nobody sees half of it: `fill` gets another folder, which takes the name when it is complete.
+    """
+    folder = ROOT / name
+    if folder.is_dir():
+        return folder
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with (ROOT / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            partial = ROOT / f".{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            fill(partial)
+            partial.rename(folder)
+    return folder

@@ -1,0 +1,153 @@
+"""A real Kubernetes cluster of two nodes on one machine: `python tests/cluster/cluster.py --help`."""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import builds
+import control_plane
+import images
+import layout
+import machines
+import network
+import nodes
+import packages
+from certificates import Authority, Credential, kubeconfig
+from layout import CONTROL_PLANE, NODES
+
+MANIFESTS = Path(__file__).parent / "manifests"
+RELAY = Path(__file__).with_name("relay.py")
+
+
+def build() -> None:
+    """Fetch and build everything that the cluster needs, unless the cache has it."""
+    for package in ("etcd-server", "containerd", "runc", "containernetworking-plugins"):
+        packages.debian(package)
+    for tool in builds.CLUSTER_TOOLS:
+        builds.built(tool)
+    builds.gateway_api()
+
+
+def up(channel: str = "experimental") -> None:
+    """Make the cluster, in the place of one that is there; `channel` is that of the Gateway API's definitions."""
+    build()
+    down()
+    layout.STATE.mkdir(parents=True)
+    with _told("machines started"):
+        authority = Authority("weft-cluster")
+        network.connect()
+        _start_machines(authority)
+        _start_relay(authority)
+    with _told("API server ready"):
+        _wait_for_api()
+    with _told(f"Gateway API {builds.CONFORMANCE.version} ({channel}) and DNS applied"):
+        _create_nodes()
+        layout.READY.touch()
+        kubectl("create", "-k", str(builds.gateway_api() / channel))
+        kubectl("create", "-f", str(MANIFESTS / "coredns.yaml"))
+    with _told("both nodes ready"):
+        kubectl("wait", "--for=condition=Ready", "--timeout=120s", "node", "--all")
+    with _told("DNS ready"):
+        kubectl("rollout", "status", "--timeout=120s", "--namespace=kube-system", "deployment/coredns")
+    print(f"export KUBECONFIG={layout.KUBECONFIG} PATH={builds.built(builds.KUBERNETES)}:$PATH")
+
+
+def down() -> None:
+    """Remove the cluster, and what one that was killed has left."""
+    machines.remove_all()
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    """What kubectl prints; raises CalledProcessError, with its complaint on stderr."""
+    command = [builds.built(builds.KUBERNETES) / "kubectl", f"--kubeconfig={layout.KUBECONFIG}", *arguments]
+    return subprocess.run(command, input=stdin, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def enter(name: str, command_line: Sequence[str]) -> None:
+    """Become a command on a machine."""
+    machine = next(machine for machine in (CONTROL_PLANE, *NODES) if machine.name == name)
+    argv = [*machines.enter(machine), *command_line]
+    os.execvp(argv[0], argv)
+
+
+def load(archive: Path) -> None:
+    """Import an image archive on all nodes."""
+    for node in NODES:
+        subprocess.run([*machines.enter(node), *nodes.import_command(archive.resolve())], check=True)
+
+
+def _start_machines(authority: Authority) -> None:
+    credentials = layout.STATE / "credentials"
+    credentials.mkdir(mode=0o700)
+    control_plane.start(authority, credentials)
+    archives = images.make_all(layout.STATE / "images")
+    for node in NODES:
+        nodes.start(node, authority, archives)
+
+
+def _start_relay(authority: Authority) -> None:
+    """Make the API server reachable on the host's loopback, at a port that the kernel chooses."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, (layout.STATE / "relay.log").open("ab") as log:
+        target = [str(CONTROL_PLANE.address), str(layout.API_PORT)]
+        subprocess.Popen(
+            ["nsenter", f"--net={CONTROL_PLANE.netns}", sys.executable, RELAY, str(listener.fileno()), *target],
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        server = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    credential: Credential = authority.issue("weft-admin", ("system:masters",))
+    layout.KUBECONFIG.touch(mode=0o600)
+    layout.KUBECONFIG.write_text(kubeconfig(authority, server, credential))
+
+
+def _wait_for_api(patience: float = 60.0) -> None:
+    """`patience` is in seconds; raises TimeoutError."""
+    command = [builds.built(builds.KUBERNETES) / "kubectl", f"--kubeconfig={layout.KUBECONFIG}", "get", "--raw=/readyz"]
+    end = time.monotonic() + patience
+    while subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        if time.monotonic() > end:
+            raise TimeoutError(f"the API server is not ready: see {CONTROL_PLANE.folder}/kube-apiserver.log")
+        time.sleep(0.2)
+
+
+def _create_nodes() -> None:
+    items = [nodes.api_object(node) for node in NODES]
+    kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    begin = time.monotonic()
+    yield
+    print(f"cluster: {what}: {time.monotonic() - begin:.1f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help=build.__doc__)
+    up_parser = commands.add_parser("up", help=up.__doc__)
+    up_parser.add_argument("--channel", choices=("standard", "experimental"), default="experimental")
+    commands.add_parser("down", help=down.__doc__)
+    enter_parser = commands.add_parser("enter", help=enter.__doc__)
+    enter_parser.add_argument("name", choices=[machine.name for machine in (CONTROL_PLANE, *NODES)])
+    enter_parser.add_argument("command_line", nargs="+")
+    load_parser = commands.add_parser("load", help=load.__doc__)
+    load_parser.add_argument("archive", type=Path)
+    arguments = vars(parser.parse_args())
+    command = {"build": build, "up": up, "down": down, "enter": enter, "load": load}[arguments.pop("command")]
+    command(**arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The cluster's wires: a bridge in the control plane's network namespace, a veth pair to each node, static routes.
+
+Nothing of it is in the host's network namespace.
+"""
+
+import subprocess
+from collections.abc import Sequence
+
+from layout import CONTROL_PLANE, NODE_NETWORK, NODES, Machine, Node
+
+BRIDGE = "nodes"
+
+
+def connect() -> None:
+    """Make the namespaces of all machines and connect them."""
+    for machine in (CONTROL_PLANE, *NODES):
+        _make_netns(machine)
+    _ip(CONTROL_PLANE, _control_plane_links())
+    for node in NODES:
+        _ip(node, _node_links(node))
+
+
+def _make_netns(machine: Machine) -> None:
+    machine.netns.parent.mkdir(parents=True, exist_ok=True)
+    machine.netns.touch()
+    subprocess.run(["unshare", f"--net={machine.netns}", "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+
+
+def _control_plane_links() -> list[str]:
+    commands = [
+        "link set lo up",
+        f"link add {BRIDGE} type bridge",
+        f"address add {CONTROL_PLANE.address}/{NODE_NETWORK.prefixlen} dev {BRIDGE}",
+        f"link set {BRIDGE} up",
+    ]
+    for node in NODES:
+        commands += [
+            f"link add {node.name} type veth peer name eth0 netns {node.netns}",
+            f"link set {node.name} master {BRIDGE} up",
+        ]
+    return commands + _pod_routes(NODES)
+
+
+def _node_links(node: Node) -> list[str]:
+    return [
+        "link set lo up",
+        f"address add {node.address}/{NODE_NETWORK.prefixlen} dev eth0",
+        "link set eth0 up",
+        # There is no way out of the cluster: the control plane answers "unreachable", at once.
+        f"route add default via {CONTROL_PLANE.address}",
+        *_pod_routes([other for other in NODES if other != node]),
+    ]
+
+
+def _pod_routes(nodes: Sequence[Node]) -> list[str]:
+    return [f"route add {node.pods} via {node.address}" for node in nodes]
+
+
+def _ip(machine: Machine, commands: list[str]) -> None:
+    lines = "\n".join(commands)
+    subprocess.run(["nsenter", f"--net={machine.netns}", "ip", "-batch", "-"], input=lines, text=True, check=True)

