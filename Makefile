@@ -2,14 +2,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format golden coverage mutation bench lock clean
+.PHONY: help setup demo test unit check format golden coverage mutation bench lock clean \
+	cluster-up cluster-down cluster-test conformance
 
 BIN := .venv/bin
 SHELL_SCRIPTS := .ci/run .ci/setup
 C_FILES := $(wildcard bpf/*.c bpf/*.h)
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## install what weft needs: Debian packages, and .venv from requirements.lock
 	@.ci/setup
@@ -35,6 +36,18 @@ format: setup ## let the formatters have their way
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	clang-format -i $(C_FILES)
+
+cluster-up: setup ## a real Kubernetes of two nodes on this machine (root; the first time builds it: 15 minutes)
+	@$(BIN)/python tests/cluster/cluster.py up
+
+cluster-down: setup ## remove it, with all that it left
+	@$(BIN)/python tests/cluster/cluster.py down
+
+cluster-test: setup ## the tests of it (root)
+	$(BIN)/pytest -m cluster tests/cluster
+
+conformance: cluster-up ## the official Gateway API suite against it; no mesh yet: only MeshBasic may pass (root; 4 minutes)
+	@$(BIN)/python tests/conformance/conformance.py --name no-mesh --strict --expect MeshBasic
 
 golden: setup ## rewrite the golden files from what the code does now; then read the diff
 	WEFT_GOLDEN=rewrite $(BIN)/pytest -q tests/golden

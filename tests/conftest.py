@@ -10,9 +10,9 @@ settings.register_profile("mutation", max_examples=5, deadline=None, suppress_he
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the kernel and of real pods need root."""
+    """Tests of the kernel, of real pods and of real clusters need root."""
     if os.geteuid() == 0:
         return
     for item in items:
-        if {"bpf", "node"} & {mark.name for mark in item.iter_markers()}:
-            item.add_marker(pytest.mark.skip(reason="needs root: loads BPF programs or makes network namespaces"))
+        if {"bpf", "node", "cluster"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.skip(reason="needs root: loads BPF programs, or makes network namespaces"))
