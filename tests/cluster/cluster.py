@@ -20,7 +20,7 @@ import network
 import nodes
 import packages
 from certificates import Authority, Credential, kubeconfig
-from layout import CONTROL_PLANE, NODES
+from layout import CONTROL_PLANE, MACHINES, NODES, Machine
 
 MANIFESTS = Path(__file__).parent / "manifests"
 RELAY = Path(__file__).with_name("relay.py")
@@ -37,6 +37,7 @@ def build() -> None:
 
 def up(channel: str = "experimental") -> None:
     """Make the cluster, in the place of one that is there; `channel` is that of the Gateway API's definitions."""
+    _require_machine()
     build()
     down()
     layout.STATE.mkdir(parents=True)
@@ -51,6 +52,7 @@ def up(channel: str = "experimental") -> None:
         _create_nodes()
         layout.READY.touch()
         kubectl("create", "-k", str(builds.gateway_api() / channel))
+        kubectl("wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinition", "--all")
         kubectl("create", "-f", str(MANIFESTS / "coredns.yaml"))
     with _told("both nodes ready"):
         kubectl("wait", "--for=condition=Ready", "--timeout=120s", "node", "--all")
@@ -72,15 +74,35 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
 
 def enter(name: str, command_line: Sequence[str]) -> None:
     """Become a command on a machine."""
-    machine = next(machine for machine in (CONTROL_PLANE, *NODES) if machine.name == name)
-    argv = [*machines.enter(machine), *command_line]
+    argv = [*machines.enter(_machine(name)), *command_line]
     os.execvp(argv[0], argv)
+
+
+def crash(name: str) -> None:
+    """Kill everything on a machine, as if its power had failed."""
+    machines.crash(_machine(name))
+
+
+def boot(name: str) -> None:
+    """Start a machine again that has crashed."""
+    machines.boot(_machine(name))
 
 
 def load(archive: Path) -> None:
     """Import an image archive on all nodes."""
     for node in NODES:
         subprocess.run([*machines.enter(node), *nodes.import_command(archive.resolve())], check=True)
+
+
+def _machine(name: str) -> Machine:
+    return next(machine for machine in MACHINES if machine.name == name)
+
+
+def _require_machine() -> None:
+    if os.geteuid() != 0:
+        sys.exit("cluster: must run as root")
+    if (layout.CGROUPS / "cgroup.controllers").exists():
+        sys.exit("cluster: needs cgroups of version 1, or the hybrid tree, at /sys/fs/cgroup")
 
 
 def _start_machines(authority: Authority) -> None:
@@ -134,19 +156,16 @@ def _told(what: str) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help=build.__doc__)
-    up_parser = commands.add_parser("up", help=up.__doc__)
-    up_parser.add_argument("--channel", choices=("standard", "experimental"), default="experimental")
-    commands.add_parser("down", help=down.__doc__)
-    enter_parser = commands.add_parser("enter", help=enter.__doc__)
-    enter_parser.add_argument("name", choices=[machine.name for machine in (CONTROL_PLANE, *NODES)])
-    enter_parser.add_argument("command_line", nargs="+")
-    load_parser = commands.add_parser("load", help=load.__doc__)
-    load_parser.add_argument("archive", type=Path)
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    commands = {command.__name__: command for command in (build, up, down, enter, crash, boot, load)}
+    parsers = {name: subparsers.add_parser(name, help=command.__doc__) for name, command in commands.items()}
+    parsers["up"].add_argument("--channel", choices=("standard", "experimental"), default="experimental")
+    for name in ("enter", "crash", "boot"):
+        parsers[name].add_argument("name", choices=[machine.name for machine in MACHINES])
+    parsers["enter"].add_argument("command_line", nargs="+")
+    parsers["load"].add_argument("archive", type=Path)
     arguments = vars(parser.parse_args())
-    command = {"build": build, "up": up, "down": down, "enter": enter, "load": load}[arguments.pop("command")]
-    command(**arguments)
+    commands[arguments.pop("command")](**arguments)
 
 
 if __name__ == "__main__":

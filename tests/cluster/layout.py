@@ -1,12 +1,14 @@
 """Where everything of the cluster is: names, addresses, folders. Nothing here does anything."""
 
+import os
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-# Every file, mount and process of a cluster hangs on this folder; every cgroup has this prefix.
-STATE = Path("/run/weft-cluster")
-CGROUP_PREFIX = "weft-cluster-"
+# Clusters with different names do not touch each other: each has its own addresses, in namespaces of its own.
+NAME = os.environ.get("WEFT_CLUSTER", "weft-cluster")
+# Every file, mount and process of the cluster hangs on this folder.
+STATE = Path("/run") / NAME
 CGROUPS = Path("/sys/fs/cgroup")
 
 KUBECONFIG = STATE / "kubeconfig"
@@ -42,7 +44,7 @@ class Machine:
     @property
     def cgroup(self) -> str:
         """Its cgroup's path in every hierarchy."""
-        return f"/{CGROUP_PREFIX}{self.name}"
+        return f"/{NAME}-{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +59,5 @@ NODES = (
     Node("node1", NODE_NETWORK[11], IPv4Network("10.244.1.0/24")),
     Node("node2", NODE_NETWORK[12], IPv4Network("10.244.2.0/24")),
 )
+MACHINES = (CONTROL_PLANE, *NODES)
 API_ADDRESS = f"https://{CONTROL_PLANE.address}:{API_PORT}"

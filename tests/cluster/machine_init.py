@@ -15,6 +15,7 @@ from typing import Any
 
 CGROUPS = Path("/sys/fs/cgroup")
 POLL_S = 0.05
+RESTART_S = 0.5
 
 
 def main() -> None:
@@ -38,28 +39,28 @@ def _mount_all(description: dict[str, Any], state: Path, folder: Path) -> None:
     for path in description["overlays"]:
         _overlay(path, folder / "overlays" / path.strip("/"))
     for path in description["disks"]:
-        # The root of containerd must not be on an overlay: its own overlays lie there.
-        disk = folder / "disks" / path.strip("/")
-        disk.mkdir(parents=True)
-        Path(path).mkdir(parents=True, exist_ok=True)
-        _mount("--bind", disk, path)
+        _disk(path, folder / "disks" / path.strip("/"))
     for path, content in description["files"].items():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).unlink(missing_ok=True)
-        Path(path).write_text(content)
+        _write(Path(path), content)
     for name, value in description["sysctls"].items():
         cover = folder / "sysctls" / name
-        cover.parent.mkdir(parents=True, exist_ok=True)
-        cover.write_text(value)
+        _write(cover, value)
         _mount("--bind", cover, f"/proc/sys/{name.replace('.', '/')}")
     # Mounts made later on reach the pods that ask for it (mountPropagation).
     _mount("--make-rshared", "/")
 
 
+def _write(path: Path, content: str) -> None:
+    """Instead of what is there, which may be a link to somewhere else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text(content)
+
+
 def _fresh_sys(folder: Path) -> None:
     """A sysfs of this network namespace, with the cgroup tree in its place and a BPF file system of its own."""
     aside = folder / "cgroups"
-    aside.mkdir()
+    aside.mkdir(exist_ok=True)
     _mount("--rbind", CGROUPS, aside)
     _mount("-t", "sysfs", "sysfs", "/sys")
     _mount("--move", aside, CGROUPS)
@@ -68,7 +69,7 @@ def _fresh_sys(folder: Path) -> None:
 
 def _fresh_run(state: Path, folder: Path) -> None:
     aside = folder / "run"
-    aside.mkdir()
+    aside.mkdir(exist_ok=True)
     _mount("-t", "tmpfs", "tmpfs", aside)
     inner = aside / state.relative_to("/run")
     inner.mkdir(parents=True)
@@ -79,9 +80,16 @@ def _fresh_run(state: Path, folder: Path) -> None:
 
 def _overlay(path: str, folder: Path) -> None:
     upper, work = folder / "upper", folder / "work"
-    upper.mkdir(parents=True)
-    work.mkdir()
+    upper.mkdir(parents=True, exist_ok=True)
+    work.mkdir(exist_ok=True)
     _mount("-t", "overlay", "-o", f"lowerdir={path},upperdir={upper},workdir={work}", "overlay", path)
+
+
+def _disk(path: str, folder: Path) -> None:
+    """A folder that is no overlay: containerd's own overlays cannot lie on one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    _mount("--bind", folder, path)
 
 
 def _mount(*arguments: str | Path) -> None:
@@ -90,19 +98,22 @@ def _mount(*arguments: str | Path) -> None:
 
 def _run_daemons(daemons: list[dict[str, Any]], folder: Path) -> None:
     """Start them in their order, then be the reaper that a first process must be; a daemon that ends starts again."""
-    running: dict[int, dict[str, Any]] = {}
+    # The processes are kept: `subprocess` itself would reap those that nobody holds, and their end went unseen.
+    running: dict[int, tuple[dict[str, Any], subprocess.Popen[bytes]]] = {}
     for daemon in daemons:
         _wait_for(daemon["after"])
-        running[_start(daemon, folder)] = daemon
+        process = _start(daemon, folder)
+        running[process.pid] = (daemon, process)
         for command in daemon["then"]:
             _run_until_done(command, folder / f"{daemon['name']}.log")
     while True:
         pid, status = os.wait()
         if pid in running:
-            daemon = running.pop(pid)
+            daemon, _ = running.pop(pid)
             print(f"{daemon['name']} ended: {status=}", flush=True)
-            time.sleep(0.5)
-            running[_start(daemon, folder)] = daemon
+            time.sleep(RESTART_S)
+            process = _start(daemon, folder)
+            running[process.pid] = (daemon, process)
 
 
 def _wait_for(path: str) -> None:
@@ -110,11 +121,11 @@ def _wait_for(path: str) -> None:
         time.sleep(POLL_S)
 
 
-def _start(daemon: dict[str, Any], folder: Path) -> int:
+def _start(daemon: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
     with (folder / f"{daemon['name']}.log").open("ab") as log:
         return subprocess.Popen(
             daemon["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        ).pid
+        )
 
 
 def _run_until_done(command: list[str], log_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Machines without a VM: made, entered, and removed with everything that ever ran on them.
 
 What a machine leaves is found by what it is, never by a process id that may be another's by now: its processes by
-their network namespace, its cgroups by their prefix. So `remove_all` also clears up after a run that was killed.
+their network namespace, its cgroups by their names. So `remove_all` also clears up after a run that was killed.
 """
 
 import json
@@ -49,15 +49,30 @@ class Description:
 def start(machine: Machine, description: Description) -> None:
     """Start the machine in its network namespace, which must be there. Its processes' output is in its folder."""
     machine.folder.mkdir()
-    _make_cgroups(machine)
     place = {
         "name": machine.name,
         "cgroup": machine.cgroup,
         "state": str(layout.STATE),
         "folder": str(machine.folder),
     }
-    order = machine.folder / "machine.json"
-    order.write_text(json.dumps(asdict(description) | place))
+    _order(machine).write_text(json.dumps(asdict(description) | place))
+    boot(machine)
+
+
+def crash(machine: Machine) -> None:
+    """Kill everything that runs on the machine, at once. Its disks stay, and its end of the network."""
+    # Until none is left: a machine's first process replaces a daemon that dies before it does.
+    while _kill_in(machine.netns):
+        pass
+    # What is left of its pods' cgroups would confuse the next kubelet, and is gone after a real crash as well.
+    _remove_cgroups(machine)
+
+
+def boot(machine: Machine) -> None:
+    """Start the machine as it was described, for the first time or after a crash."""
+    _make_cgroups(machine)
+    order = _order(machine)
+    environment = json.loads(order.read_text())["environment"]
     namespaces = ["--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private"]
     with (machine.folder / "machine.log").open("ab") as log:
         process = subprocess.Popen(
@@ -65,7 +80,7 @@ def start(machine: Machine, description: Description) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=os.environ | description.environment,
+            env=os.environ | environment,
             start_new_session=True,
         )
     (machine.folder / "pid").write_text(f"{process.pid}\n")
@@ -80,17 +95,18 @@ def enter(machine: Machine) -> list[str]:
 
 def remove_all() -> None:
     """Kill and remove every machine, of this run and of those before it."""
-    netns_files = list((layout.STATE / "netns").glob("*"))
-    for netns in netns_files:
-        # Until none is left: a machine's first process replaces a daemon that dies before it does.
-        while _kill_in(netns):
-            pass
-    _remove_cgroups()
-    for netns in netns_files:
-        subprocess.run(["umount", "--quiet", netns], check=False)
+    for machine in layout.MACHINES:
+        if machine.netns.exists():
+            crash(machine)
+            subprocess.run(["umount", "--quiet", machine.netns], check=False)
+        _remove_cgroups(machine)
     if layout.STATE.exists():
         _require_unmounted()
         shutil.rmtree(layout.STATE)
+
+
+def _order(machine: Machine) -> Path:
+    return machine.folder / "machine.json"
 
 
 def _make_cgroups(machine: Machine) -> None:
@@ -104,13 +120,13 @@ def _make_cgroups(machine: Machine) -> None:
                     (folder / name).write_text((hierarchy / name).read_text())
 
 
-def _remove_cgroups() -> None:
+def _remove_cgroups(machine: Machine) -> None:
     """Containers' processes have network namespaces of their own, but died with their machine's first process."""
     for hierarchy in _hierarchies():
-        for cgroup in hierarchy.glob(f"{layout.CGROUP_PREFIX}*"):
-            if (cgroup / "cgroup.kill").exists():
-                cgroups.kill(cgroup)
-            cgroups.remove(cgroup)
+        cgroup = hierarchy / machine.cgroup.lstrip("/")
+        if (cgroup / "cgroup.kill").exists():
+            cgroups.kill(cgroup)
+        cgroups.remove(cgroup)
 
 
 def _hierarchies() -> Iterator[Path]:

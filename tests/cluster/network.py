@@ -6,14 +6,14 @@ Nothing of it is in the host's network namespace.
 import subprocess
 from collections.abc import Sequence
 
-from layout import CONTROL_PLANE, NODE_NETWORK, NODES, Machine, Node
+from layout import CONTROL_PLANE, MACHINES, NODE_NETWORK, NODES, Machine, Node
 
 BRIDGE = "nodes"
 
 
 def connect() -> None:
     """Make the namespaces of all machines and connect them."""
-    for machine in (CONTROL_PLANE, *NODES):
+    for machine in MACHINES:
         _make_netns(machine)
     _ip(CONTROL_PLANE, _control_plane_links())
     for node in NODES:
@@ -23,7 +23,8 @@ def connect() -> None:
 def _make_netns(machine: Machine) -> None:
     machine.netns.parent.mkdir(parents=True, exist_ok=True)
     machine.netns.touch()
-    subprocess.run(["unshare", f"--net={machine.netns}", "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+    forward = "echo 1 >/proc/sys/net/ipv4/ip_forward"
+    subprocess.run(["unshare", f"--net={machine.netns}", "sh", "-c", forward], check=True)
 
 
 def _control_plane_links() -> list[str]:
