@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
@@ -64,7 +65,7 @@ def _options(report: Path) -> list[str]:
         "--project=weft",
         "--url=https://weft.dev",
         "--contact=https://weft.dev",
-        "--version=v0.1.0",
+        f"--version=v{version('weft')}",
         f"--report-output={report}",
     ]
 
