@@ -52,12 +52,12 @@ def up(channel: str = "experimental") -> None:
         _create_nodes()
         layout.READY.touch()
         kubectl("create", "-k", str(builds.gateway_api() / channel))
-        kubectl("wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinition", "--all")
         kubectl("create", "-f", str(MANIFESTS / "coredns.yaml"))
     with _told("both nodes ready"):
         kubectl("wait", "--for=condition=Ready", "--timeout=120s", "node", "--all")
     with _told("DNS ready"):
         kubectl("rollout", "status", "--timeout=120s", "--namespace=kube-system", "deployment/coredns")
+        kubectl("wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinition", "--all")
     print(f"export KUBECONFIG={layout.KUBECONFIG} PATH={builds.built(builds.KUBERNETES)}:$PATH")
 
 
