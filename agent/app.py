@@ -5,11 +5,13 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from agent import report
+from agent.api.errors import ConfigurationError
 from agent.core import Core
 from agent.kernel import bpffs, cgroups, links, loader, maps
 from agent.kernel.reaper import Reaper
@@ -22,6 +24,7 @@ from agent.plan.tables import Config, Protocol, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
+from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource, SourceError
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
@@ -31,14 +34,15 @@ from agent.world import World
 
 log = logging.getLogger(__name__)
 
-START_ERRORS = (loader.LoadError, SourceError)
+START_ERRORS = (loader.LoadError, SourceError, ConfigurationError)
 
 
 async def run(settings: Settings) -> None:
-    """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises `LoadError`, `SourceError`."""
+    """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises `START_ERRORS`."""
     settings.state.mkdir(parents=True, exist_ok=True)
-    agent = Agent(settings, await asyncio.to_thread(_prepare, settings))
-    await agent.serve()
+    version = await asyncio.to_thread(_prepare, settings)
+    async with _open_source(settings) as source:
+        await Agent(settings, version, source).serve()
 
 
 def _prepare(settings: Settings) -> str:
@@ -47,12 +51,41 @@ def _prepare(settings: Settings) -> str:
     return loader.prepare(settings.pins, settings.kubepods)
 
 
+class Source(Protocol):
+    """Where an agent learns what exists."""
+
+    @property
+    def stale(self) -> str:
+        """Why what is known may be old, empty when it is not."""
+
+    def report(self) -> dict[str, Any]:
+        """What `weft status` shows of it."""
+
+    def changes(self) -> AsyncIterator[list[Change]]:
+        """Everything that there is, then `Synced`, then what changes."""
+
+
+@asynccontextmanager
+async def _open_source(settings: Settings) -> AsyncIterator[Source]:
+    """The source that the settings name. Raises `ConfigurationError`."""
+    if settings.manifests is not None:
+        yield DirectorySource(settings.manifests)
+        return
+    # An agent of manifests need not spend 40 MB and a third of a second on the client.
+    from agent.sources.kubernetes import open_kubernetes  # noqa: PLC0415
+
+    agent = f"weft-agent/{version('weft')}"
+    async with open_kubernetes(settings.kubeconfig, agent, node_collections(settings.node)) as source:
+        yield source
+
+
 class Agent:
     """One agent's parts, wired together. `version` is that of the programs that the loader prepared."""
 
-    def __init__(self, settings: Settings, version: str) -> None:
+    def __init__(self, settings: Settings, version: str, source: Source) -> None:
         self._settings = settings
         self._version = version
+        self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
@@ -79,6 +112,7 @@ class Agent:
         self._metrics.show_counts(
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._ended
         )
+        self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
         self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: ads.connected)
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.lost)
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
@@ -87,7 +121,6 @@ class Agent:
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
         settings = self._settings
-        source = DirectorySource(settings.manifests)
         self._ads.on_change(self.core.wake)
         await self._ads.start()
         public, private = HttpServer(self._public()), HttpServer(self._private())
@@ -95,7 +128,7 @@ class Agent:
         await private.start_unix(settings.status_socket)
         try:
             await _until_signalled(
-                self.core.follow("manifests", source.changes()),
+                self.core.follow(self._source.report()["kind"], self._source.changes()),
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
                 self.core.run(),
@@ -131,8 +164,15 @@ class Agent:
         return {
             "/metrics": lambda _: Response.text(self._metrics.render()),
             "/healthz": lambda _: Response.text("ok\n"),
-            "/readyz": lambda _: Response.text("ready\n") if self.core.ready else Response.text("not ready\n", 503),
+            "/readyz": lambda _: self._readiness(),
         }
+
+    def _readiness(self) -> Response:
+        """Ready: the kernel is as it should be by what is known, and what is known is not old."""
+        if not self.core.ready:
+            return Response.text("not ready\n", 503)
+        stale = self._source.stale
+        return Response.text(f"stale: {stale}\n", 503) if stale else Response.text("ready\n")
 
     def _private(self) -> dict[str, Callable[[Query], Response]]:
         """What only root on this node may ask."""
@@ -140,7 +180,9 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""
-        return report.status(self.core, self._settings.node, self._settings.waypoint_address, self._ads.rejected)
+        settings = self._settings
+        found = report.status(self.core, settings.node, settings.waypoint_address, self._ads.rejected)
+        return found | {"source": self._source.report()}
 
 
 async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:

@@ -19,10 +19,14 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one agent runs. `state` holds its sockets and, on a bpffs, its pins."""
+    """How one agent runs. `state` holds its sockets and, on a bpffs, its pins.
 
-    manifests: Path
+    Without `manifests` the source is the Kubernetes API, by `kubeconfig` or by the pod's service account.
+    """
+
     kubepods: Path
+    manifests: Path | None = None
+    kubeconfig: Path | None = None
     state: Path = DEFAULT_STATE
     waypoint_address: str | None = None
     metrics_host: str = "127.0.0.1"

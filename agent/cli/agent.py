@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.app import START_ERRORS, run
-from agent.cli.output import fail
+from agent.cli.output import Exit, fail
 from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
 from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_endpoint
@@ -22,7 +22,15 @@ class UnknownPods(StrEnum):
 
 
 def agent(
-    manifests: Annotated[Path, typer.Option(help="Configure the agent by the manifests in this directory.")],
+    manifests: Annotated[
+        Path | None, typer.Option(help="Configure the agent by the manifests in this directory.")
+    ] = None,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Configure the agent by the Kubernetes API.")
+    ] = False,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="How to reach the API; by default the pod's service account.")
+    ] = None,
     state: Annotated[Path, typer.Option(help="Sockets and pins.")] = DEFAULT_STATE,
     kubepods: Annotated[Path | None, typer.Option(help="The kubelet's cgroup; found when not given.")] = None,
     waypoint_address: Annotated[str | None, typer.Option(help="Where the node's waypoint listens.")] = None,
@@ -36,16 +44,19 @@ def agent(
     audit_seconds: Annotated[float, typer.Option(min=1, help="How often the kernel's tables are audited.")] = 30,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run the agent: load the programs, keep tables and Envoy in step with the manifests, until told to stop.
+    """Run the agent: load the programs, keep tables and Envoy in step with the source, until told to stop.
 
     The datapath stays when the agent ends; `weft detach` removes it.
     """
     log.setup(log_level)
+    if (manifests is None) != kubernetes:
+        fail("give one of --manifests DIR and --kubernetes", Exit.USAGE)
     try:
         host, port = parse_endpoint(metrics)
         settings = Settings(
-            manifests=manifests,
             kubepods=kubepods or find_kubepods(),
+            manifests=manifests,
+            kubeconfig=kubeconfig,
             state=state,
             waypoint_address=waypoint_address,
             metrics_host=host,

@@ -21,7 +21,7 @@ class Output(StrEnum):
 
 
 class Exit(IntEnum):
-    """Exit codes of `weft`, beside 0 for success."""
+    """Exit codes of `weft`, beside 0 for success; 2 is a command line that makes no sense."""
 
     FAILED = 1
     USAGE = 2

@@ -16,8 +16,8 @@ def status(
 ) -> None:
     """Show enrolled pods, frontends, routes with their conditions, the waypoint, and drift.
 
-    Exits with 0 when everything is as desired, 3 when something is pending, drifted or could not be used, 4 when no
-    agent answers.
+    Exits with 0 when everything is as desired, 3 when something is pending, stale, drifted or could not be used, 4 when
+    no agent answers.
     """
     try:
         report = ask(state / STATUS_SOCKET, "/status")
@@ -27,13 +27,14 @@ def status(
         print_json(report)
     else:
         _print(report)
-    if not report["ready"] or report["drift"] or report["problems"] or report["failures"]:
+    if not report["ready"] or report["source"]["stale"] or report["drift"] or report["problems"] or report["failures"]:
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
 
 def _print(report: dict[str, Any]) -> None:
     state = "ready" if report["ready"] else "synced, not yet ready" if report["synced"] else "waiting for its sources"
     console.print(f"[bold]agent[/bold] on {report['node']}: {state}; drift at the last audit: {report['drift']}")
+    console.print(f"[bold]source[/bold] {_source(report['source'])}")
     waypoint = report["waypoint"]
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
     console.print(f"[bold]waypoint[/bold] {waypoint['address'] or 'none'}: {health}")
@@ -54,6 +55,16 @@ def _print(report: dict[str, Any]) -> None:
     for title in ("problems", "notices"):
         print_table(title, ("",), ((line,) for line in report[title]))
     print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())
+
+
+def _source(source: dict[str, Any]) -> str:
+    """Where the agent learns what exists, and what of it is not there."""
+    if source["kind"] == "manifests":
+        return f"manifests in {source['directory']}"
+    bundles = ", ".join(f"{found['version']} ({found['channel']})" for found in source["gatewayApi"]) or "not installed"
+    missing = f"; waiting for {', '.join(source['missing'])}" if source["missing"] else ""
+    state = f"stale: {source['stale']}" if source["stale"] else "followed"
+    return f"{source['server']}: {state}; Gateway API {bundles}{missing}"
 
 
 def _shares(backends: list[dict[str, Any]]) -> str:

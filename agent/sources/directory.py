@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from watchfiles import awatch
 
@@ -49,6 +50,15 @@ class DirectorySource:
         self._files: dict[Path, _File] = {}
         self._said: dict[Key, Object] = {}
         self._problems: dict[str, Problem] = {}
+
+    @property
+    def stale(self) -> str:
+        """Why what is known may be old. A directory that is gone is a problem, told as such."""
+        return ""
+
+    def report(self) -> dict[str, Any]:
+        """What `weft status` shows of the source."""
+        return {"kind": "manifests", "directory": str(self._directory), "stale": self.stale}
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """Everything that there is, then `Synced`, then what changes. Raises `SourceError` when it cannot be read."""

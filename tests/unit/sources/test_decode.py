@@ -1,13 +1,15 @@
 """Raw objects into typed values, and what is said of those that are not."""
 
+import json
 from typing import Any
 
 import pytest
+from hostile import Hostile, hostile_documents
 
 from agent.model.change import Problem
-from agent.model.core import Service
-from agent.model.meta import Key
-from agent.sources.decode import KINDS, decode
+from agent.model.core import EndpointSlice, Service
+from agent.model.meta import Key, Object
+from agent.sources.decode import KINDS, decode, decode_json
 
 GOOD_SPECS: dict[str, dict[str, Any]] = {
     "TCPRoute": {"spec": {"rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}},
@@ -134,3 +136,35 @@ def test_a_service_s_cluster_ips_are_read_either_way():
     headless = only(document("Service", spec={"clusterIP": "None"}))
     assert isinstance(one, Service)
     assert (one.cluster_ips, both.cluster_ips, headless.cluster_ips) == (("10.0.0.1",), ("10.0.0.1", "fd00::1"), ())
+
+
+def test_a_server_s_object_needs_no_kind_and_its_nulls_mean_absent():
+    raw = json.dumps({"metadata": {"name": "a", "namespace": "b"}, "endpoints": None, "ports": None}).encode()
+    found = decode_json(raw, "EndpointSlice", "here")
+    assert isinstance(found, EndpointSlice)
+    assert (found.key, found.endpoints) == (Key("EndpointSlice", "b", "a"), ())
+
+
+@pytest.mark.parametrize(
+    ("raw", "subject", "field"),
+    [
+        (b"[]", "Service", "$"),
+        (b"{", "Service", "$"),
+        (b'{"metadata": {"name": "a", "namespace": "b"}, "spec": []}', "Service b/a", "spec"),
+        (b'{"metadata": {"name": "a\\n"}}', "Service a\\n", "metadata.name"),
+        (b'{"metadata": {"name": "a"}, "spec": {"clusterIP": "x"}}', "Service a", "spec.clusterIPs[0]"),
+        (b"[" * 100_000, "Service", "$"),
+    ],
+)
+def test_a_server_s_broken_object_is_a_problem(raw: bytes, subject: str, field: str):
+    found = decode_json(raw, "Service", "here")
+    assert isinstance(found, Problem)
+    assert (found.where, found.subject, found.field) == ("here", subject, field)
+
+
+@pytest.mark.parametrize("hostile", [item for item in hostile_documents() if item.is_json], ids=lambda item: item.what)
+def test_hostile_objects_from_a_server_are_values_or_problems(hostile: Hostile):
+    kinds = [kind for kind in KINDS if f'"kind": "{kind}"' in hostile.text]
+    for kind in kinds or ["Service"]:
+        found = decode_json(hostile.text.encode(), kind, "here")
+        assert isinstance(found, Problem | Object)

@@ -1,0 +1,1 @@
+"""Talking to the Kubernetes API server: raw bytes over HTTP. The only importer of `kubernetes` and `aiohttp`."""

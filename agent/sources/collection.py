@@ -1,0 +1,60 @@
+"""What is listed and watched: a kind's place in the API, and how its objects are read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.model.change import Keyed, Problem
+from agent.sources.decode import GATEWAY, KINDS, decode_json
+
+# An object's JSON and where it is, to what it says: one value or several, or why it cannot be used.
+Read = Callable[[bytes, str], Sequence[Keyed] | Problem]
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collection:
+    """All objects of a kind in the cluster, or those that `query` selects.
+
+    `versions` are the apiVersions that can be read, best first. A kind with `defined` exists only where somebody
+    installed its CustomResourceDefinition. `accept` is the content type of lists and of watches.
+    """
+
+    kind: str
+    versions: tuple[str, ...]
+    read: Read
+    query: Mapping[str, str] = field(default_factory=dict)
+    defined: bool = False
+    accept: tuple[str, str] = (JSON, JSON)
+
+    @property
+    def group(self) -> str:
+        """The API group, empty for the core."""
+        return self.versions[0].rpartition("/")[0]
+
+    @property
+    def plural(self) -> str:
+        """The kind in paths. XMesh is the one that takes more than an s."""
+        lower = self.kind.lower()
+        return f"{lower}es" if lower.endswith("sh") else f"{lower}s"
+
+    def path(self, version: str) -> str:
+        """The URL's path for an apiVersion: `/apis/gateway.networking.k8s.io/v1/httproutes`."""
+        return f"/{'apis' if '/' in version else 'api'}/{version}/{self.plural}"
+
+
+def collection(kind: str, query: Mapping[str, str] | None = None) -> Collection:
+    """The collection of a kind that the model knows."""
+
+    def read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
+        found = decode_json(raw, kind, where)
+        return found if isinstance(found, Problem) else (found,)
+
+    versions = KINDS[kind][1]
+    return Collection(kind, versions, read, query or {}, defined=versions[0].startswith(GATEWAY))
+
+
+def node_collections(node: str) -> tuple[Collection, ...]:
+    """What an agent has to know: everything that routes, and the pods of its own node."""
+    own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}}
+    return tuple(collection(kind, own.get(kind)) for kind in KINDS)

@@ -1,0 +1,279 @@
+"""The distributed source: the Kubernetes API, listed and watched.
+
+The state machines are in `reflector`; here are the requests, the waiting, and what is said of the server's health.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent.api.backoff import Backoff
+from agent.api.errors import ApiError
+from agent.api.server import ApiServer
+from agent.model.change import Change, Delete, Synced, Upsert
+from agent.model.meta import Key
+from agent.sources.collection import Collection
+from agent.sources.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
+from agent.sources.reflector import Reflector
+
+log = logging.getLogger(__name__)
+
+NAME = "kubernetes"
+# Watches break and come back all the time; what lasts longer is worth a word.
+STALE_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def open_kubernetes(
+    kubeconfig: Path | None, agent: str, collections: Sequence[Collection]
+) -> AsyncIterator["KubernetesSource"]:
+    """The source with a connection of its own; `agent` is sent as User-Agent. Raises `ConfigurationError`."""
+    async with ApiServer(kubeconfig, agent) as api:
+        yield KubernetesSource(api, collections)
+
+
+class _Follower:
+    """One collection: its state machine, and how talking to the server about it goes."""
+
+    def __init__(self, collection: Collection, version: str) -> None:
+        self.collection = collection
+        self.version = version
+        self.reflector = Reflector(collection)
+        self.backoff = Backoff(random.random)
+        self.failing_since: float | None = None
+        self.error = ""
+
+    @property
+    def state(self) -> str:
+        """For people."""
+        return self.error or ("watching" if self.reflector.watching else "listing")
+
+    def failed(self, error: ApiError, now: float) -> float:
+        """Note a failure; returns the seconds to wait."""
+        if not self.error:
+            log.info("request failed", extra={"kind": self.collection.kind, "error": str(error)})
+        self.failing_since = now if self.failing_since is None else self.failing_since
+        self.error = str(error)
+        self.reflector.failed(error)
+        return self.backoff.failed(error.retry_after)
+
+    def answered(self) -> None:
+        """The server said yes."""
+        self.failing_since, self.error = None, ""
+
+
+class KubernetesSource:
+    """Collections of the API as changes.
+
+    Kinds whose definition is not installed are waited for. While the server cannot be reached everything said before
+    stays in force; what changed meanwhile is found by the lists that follow, and only the difference is said.
+    """
+
+    def __init__(self, api: ApiServer, collections: Sequence[Collection]) -> None:
+        self._api = api
+        self._collections = tuple(collections)
+        self._clock = asyncio.get_running_loop().time
+        self._definitions = _Follower(definitions(), definitions().versions[0])
+        self._defined: dict[Key, Definition] = {}
+        self._redefined = asyncio.Event()
+        self._discovered = False
+        self._followers: dict[str, _Follower] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._said: asyncio.Queue[list[Change] | BaseException] = asyncio.Queue()
+        self._synced = False
+
+    @property
+    def stale(self) -> str:
+        """Why what is known may be old; empty while the server answers."""
+        limit = self._clock() - STALE_SECONDS
+        for follower in (self._definitions, *self._followers.values()):
+            if follower.failing_since is not None and follower.failing_since < limit:
+                since = round(self._clock() - follower.failing_since)
+                return f"{follower.collection.plural} cannot be followed for {since} s: {follower.error}"
+        return ""
+
+    @property
+    def bundles(self) -> list[Bundle]:
+        """The Gateway API's channels and versions that are installed."""
+        return bundles(self._defined, self._collections)
+
+    @property
+    def missing(self) -> list[str]:
+        """Kinds that the cluster does not have."""
+        return [item.kind for item in self._collections if item.kind not in self._followers]
+
+    def report(self) -> dict[str, Any]:
+        """What `weft status` shows of the source."""
+        return {
+            "kind": NAME,
+            "server": self._api.host,
+            "stale": self.stale,
+            "gatewayApi": [{"channel": found.channel, "version": found.version} for found in self.bundles],
+            "missing": self.missing if self._discovered else [],
+            "collections": {
+                kind: {"version": it.version, "objects": it.reflector.objects, "state": it.state}
+                for kind, it in sorted(self._followers.items())
+            },
+        }
+
+    async def changes(self) -> AsyncIterator[list[Change]]:
+        """Everything that there is, then `Synced`, then what changes."""
+        self._start("definitions", self._follow_definitions())
+        self._start("discovery", self._discover_for_ever())
+        try:
+            while True:
+                batch = await self._next()
+                if not self._synced and self._all_listed():
+                    self._synced = True
+                    batch.append(Synced(NAME))
+                if batch:
+                    yield batch
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _next(self) -> list[Change]:
+        """What was said since the last time, perhaps nothing. Raises what ended a task that should not end."""
+        batch = _taken(await self._said.get())
+        while not self._said.empty():
+            batch += _taken(self._said.get_nowait())
+        return batch
+
+    def _all_listed(self) -> bool:
+        return self._discovered and all(it.reflector.synced for it in self._followers.values())
+
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._ended)
+        self._tasks[name] = task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._said.put_nowait(error)
+
+    async def _follow(self, follower: _Follower) -> None:
+        """List and watch one collection for ever."""
+        while True:
+            async with aclosing(self._answers(follower)) as answers:
+                async for changes in answers:
+                    self._said.put_nowait(changes)
+
+    async def _follow_definitions(self) -> None:
+        """What a definition says is kept here; that there was a change is told to discovery."""
+        while True:
+            async with aclosing(self._answers(self._definitions)) as answers:
+                async for changes in answers:
+                    self._define(changes)
+
+    def _define(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if isinstance(change, Upsert) and isinstance(change.value, Definition):
+                self._defined[change.value.key] = change.value
+            elif isinstance(change, Delete):
+                self._defined.pop(change.key, None)
+        if self._definitions.reflector.synced:
+            self._redefined.set()
+
+    async def _answers(self, follower: _Follower) -> AsyncGenerator[list[Change], None]:
+        """The changes of the next request; then a pause, when it failed or told nothing."""
+        told = False
+        try:
+            async with aclosing(self._ask(follower)) as answers:
+                async for changes in answers:
+                    told = True
+                    follower.backoff.succeeded()
+                    yield changes
+        except ApiError as error:
+            await asyncio.sleep(follower.failed(error, self._clock()))
+        else:
+            if not told:
+                await asyncio.sleep(follower.backoff.failed())
+
+    async def _ask(self, follower: _Follower) -> AsyncGenerator[list[Change], None]:
+        """One request of a collection. Raises `ApiError`."""
+        reflector, accept = follower.reflector, follower.collection.accept
+        request, path = reflector.request(), follower.collection.path(follower.version)
+        if not request.watch:
+            changes = reflector.page(await self._api.get(path, request.query, accept[0]))
+            follower.answered()
+            yield changes
+            return
+        async with self._api.watch(path, request.query, accept[1]) as lines:
+            follower.answered()
+            async for line in lines:
+                yield reflector.event(line)
+
+    async def _discover_for_ever(self) -> None:
+        """Find out what is served whenever a definition changed, and again while the two do not agree."""
+        backoff = Backoff(random.random)
+        while True:
+            await self._redefined.wait()
+            self._redefined.clear()
+            try:
+                settled = await self._discover()
+            except (ApiError, msgspec.DecodeError) as error:
+                log.info("discovery failed", extra={"error": str(error)})
+                settled = False
+            if settled:
+                backoff.succeeded()
+            else:
+                self._redefined.set()
+                await asyncio.sleep(backoff.failed())
+
+    async def _discover(self) -> bool:
+        """Follow what is served; returns whether that is what is defined. Raises `ApiError`, `msgspec.DecodeError`."""
+        contents = {version: resources(await self._api.get(f"/apis/{version}")) for version in await self._versions()}
+        found = served(self._collections, contents)
+        named = {f"{item.plural}.{item.group}": item.kind for item in self._collections if item.defined}
+        defined = {kind for name, kind in named.items() if Key(Definition.__name__, "", name) in self._defined}
+        for collection, version in found.items():
+            self._begin(collection, version)
+        for kind in self._followers.keys() - {item.kind for item in found} - defined:
+            self._end(kind)
+        if not self._discovered:
+            log.info("discovered", extra={"served": len(found), "missing": ",".join(self.missing)})
+        self._discovered = True
+        self._said.put_nowait([])
+        return defined == {item.kind for item in found if item.defined}
+
+    async def _versions(self) -> list[str]:
+        """The apiVersions of the groups that definitions make."""
+        found: list[str] = []
+        for group in sorted({item.group for item in self._collections if item.defined}):
+            try:
+                found += group_versions(await self._api.get(f"/apis/{group}"))
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+        return found
+
+    def _begin(self, collection: Collection, version: str) -> None:
+        """Follow a collection; one that is served in another version now is listed anew."""
+        before = self._followers.get(collection.kind)
+        if before is not None and before.version == version:
+            return
+        if before is not None:
+            self._tasks[collection.kind].cancel()
+            before.version = version
+            before.reflector.restart()
+        follower = before or _Follower(collection, version)
+        self._followers[collection.kind] = follower
+        self._start(collection.kind, self._follow(follower))
+
+    def _end(self, kind: str) -> None:
+        """A kind is no more, and with it all its objects."""
+        self._tasks.pop(kind).cancel()
+        self._said.put_nowait(self._followers.pop(kind).reflector.forget())
+
+
+def _taken(said: list[Change] | BaseException) -> list[Change]:
+    if isinstance(said, BaseException):
+        raise said
+    return said

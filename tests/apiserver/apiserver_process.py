@@ -1,0 +1,180 @@
+"""A real etcd and kube-apiserver on loopback, with a folder, ports and certificates of their own.
+
+Both die with the process that started them, also when that is killed (prctl(2), PR_SET_PDEATHSIG).
+"""
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from apiserver_certificates import Authority
+
+PATIENCE = 60.0
+SERVICE_RANGE = "10.96.0.0/16"
+
+
+def find_binary() -> Path | None:
+    """The kube-apiserver: in the folder that WEFT_KUBERNETES names, in the cache of `make test`, or on the path."""
+    folders = [Path(os.environ["WEFT_KUBERNETES"])] if "WEFT_KUBERNETES" in os.environ else []
+    folders += sorted(Path("/var/cache/weft").glob("kubernetes-v*"), reverse=True)
+    found = [folder / "kube-apiserver" for folder in folders] + [Path(shutil.which("kube-apiserver") or "/nowhere")]
+    return next((path for path in found if path.is_file()), None)
+
+
+def missing() -> str:
+    """What keeps these tests from running; empty when nothing does."""
+    absent = [name for name in ("etcd", "setpriv") if shutil.which(name) is None]
+    absent += [] if find_binary() else ["kube-apiserver"]
+    return f"needs {', '.join(absent)}" if absent else ""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Cluster:
+    """One API server and its etcd."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._authority = Authority(folder / "pki")
+        self._authority.issue("server", "kube-apiserver", hosts=("127.0.0.1", "localhost"))
+        self._etcd_port, self._peer_port, self.port = free_ports(3)
+        self._etcd: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        (folder / "tokens.csv").write_text("")
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        return self._server is not None
+
+    def start(self) -> None:
+        """Start what is not running, and wait until it serves."""
+        self._etcd = self._etcd or self._run("etcd", self._etcd_arguments())
+        binary = find_binary()
+        assert binary is not None
+        self._server = self._server or self._run(str(binary), self._server_arguments())
+        self._wait()
+
+    def kill_server(self) -> None:
+        """As a crash would."""
+        self._server = _end(self._server)
+
+    def stop(self) -> None:
+        self.kill_server()
+        self._etcd = _end(self._etcd)
+
+    def kubeconfig(self, user: str = "admin", organisation: str = "system:masters", token: Path | None = None) -> Path:
+        """A kubeconfig for a user, by client certificate or by a file with a token."""
+        name = f"kubeconfig-{user}"
+        credentials: dict[str, Any] = {"tokenFile": str(token)}
+        if token is None:
+            key, certificate = self._authority.issue(user, user, organisation)
+            credentials = {"client-certificate": str(certificate), "client-key": str(key)}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": self.url, "certificate-authority": str(self.ca)}}],
+            "users": [{"name": "u", "user": credentials}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        }
+        path = self.folder / name
+        path.write_text(json.dumps(document))
+        return path
+
+    @property
+    def ca(self) -> Path:
+        return self._authority.certificate
+
+    def allow_token(self, token: str, user: str) -> None:
+        """Let only this token in; read at the next start."""
+        (self.folder / "tokens.csv").write_text(f'{token},{user},{user},"system:masters"\n')
+
+    def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
+        """Ask as an administrator; returns the decoded answer. Raises `urllib.error.HTTPError`."""
+        key, certificate = self._authority.issue("admin", "admin", "system:masters")
+        context = ssl.create_default_context(cafile=str(self.ca))
+        context.load_cert_chain(certificate, key)
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": kind}, method=method)
+        with urllib.request.urlopen(asked, context=context, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
+
+    def _wait(self) -> None:
+        assert self._server is not None
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if self._server.poll() is not None:
+                break
+            try:
+                self.request("GET", "/readyz")
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.1)
+            else:
+                return
+        raise RuntimeError(
+            f"kube-apiserver does not come up:\n{(self.folder / 'kube-apiserver.log').read_text()[-3000:]}"
+        )
+
+    def _run(self, binary: str, arguments: dict[str, str]) -> subprocess.Popen[bytes]:
+        command = ["setpriv", "--pdeathsig", "KILL", binary, *(f"--{key}={value}" for key, value in arguments.items())]
+        with (self.folder / f"{Path(binary).name}.log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def _etcd_arguments(self) -> dict[str, str]:
+        client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
+        return {
+            "data-dir": str(self.folder / "etcd"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+            "unsafe-no-fsync": "true",
+        }
+
+    def _server_arguments(self) -> dict[str, str]:
+        key, certificate = self._authority.issue("server", "kube-apiserver", hosts=("127.0.0.1", "localhost"))
+        return {
+            "etcd-servers": f"http://127.0.0.1:{self._etcd_port}",
+            "bind-address": "127.0.0.1",
+            "secure-port": str(self.port),
+            "tls-cert-file": str(certificate),
+            "tls-private-key-file": str(key),
+            "client-ca-file": str(self.ca),
+            "token-auth-file": str(self.folder / "tokens.csv"),
+            "service-account-issuer": self.url,
+            "service-account-key-file": str(certificate),
+            "service-account-signing-key-file": str(key),
+            "service-cluster-ip-range": SERVICE_RANGE,
+            "authorization-mode": "RBAC",
+            "disable-admission-plugins": "ServiceAccount",
+            "profiling": "false",
+        }
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    if process is not None:
+        process.kill()
+        process.wait()

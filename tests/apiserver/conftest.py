@@ -1,0 +1,44 @@
+"""A cluster for all tests of a module, and clusters for those that break theirs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from apiserver_gateway import install, module
+from apiserver_process import Cluster, missing
+
+
+@pytest.fixture(scope="session")
+def reason() -> None:
+    """Skip, with the reason printed, where there is no API server to be had."""
+    if found := missing() or ("" if module() else "needs the Go module sigs.k8s.io/gateway-api"):
+        pytest.skip(found)
+
+
+@pytest.fixture(scope="session")
+def cluster(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with the standard channel. Tests use namespaces of their own."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        made.start()
+        install(made)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def make_cluster(reason: None, tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
+    """An empty cluster that the test may break."""
+    made: list[Cluster] = []
+
+    def make() -> Cluster:
+        made.append(Cluster(tmp_path / f"cluster{len(made)}"))
+        made[-1].start()
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.stop()

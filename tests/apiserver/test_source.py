@@ -1,0 +1,173 @@
+"""The Kubernetes API as a source, against a real API server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from apiserver_gateway import DEFINITIONS, install
+from apiserver_objects import GATEWAY, Follower, http_route, namespace, pod, service
+from apiserver_process import Cluster
+
+from agent.api.server import ApiServer
+from agent.model.change import Delete, Synced
+from agent.model.core import Namespace, Service
+from agent.model.meta import Key
+from agent.sources import kubernetes
+from agent.sources.collection import node_collections
+from agent.sources.kubernetes import KubernetesSource
+
+
+@asynccontextmanager
+async def following(kubeconfig: Path, node: str = "n1") -> AsyncIterator[Follower]:
+    """A source being followed, until it has said everything."""
+    async with ApiServer(kubeconfig, "weft-test") as api:
+        follower = Follower(KubernetesSource(api, node_collections(node)))
+        task = asyncio.ensure_future(follower.run())
+        try:
+            await follower.until(lambda: follower.synced or task.done())
+            yield follower
+        finally:
+            task.cancel()
+            assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+
+
+async def test_everything_that_is_there_and_what_changes(cluster: Cluster):
+    cluster.request("POST", "/api/v1/namespaces", namespace("follow", **{"weft.dev/mode": "l4"}))
+    cluster.request("POST", "/api/v1/namespaces/follow/services", service("web"))
+    cluster.request("POST", f"{GATEWAY}/namespaces/follow/httproutes", http_route("web"))
+    async with following(cluster.kubeconfig()) as follower:
+        # `Synced` was the last word about what there was.
+        assert isinstance(follower.said[-1], Synced)
+        found = follower.values[Key("Service", "follow", "web")]
+        assert isinstance(found, Service)
+        assert found.cluster_ips[0].startswith("10.96.")
+        assert follower.names("HTTPRoute", "follow") == ["web"]
+        cluster.request("DELETE", f"{GATEWAY}/namespaces/follow/httproutes/web")
+        cluster.request("POST", f"{GATEWAY}/namespaces/follow/httproutes", http_route("other"))
+        await follower.until(lambda: follower.names("HTTPRoute", "follow") == ["other"])
+        change = {"metadata": {"labels": {"weft.dev/mode": "l7"}}}
+        cluster.request("PATCH", "/api/v1/namespaces/follow", change, "application/merge-patch+json")
+        await follower.until(lambda: mode(follower, "follow") == "l7")
+        report = follower.source.report()
+        assert (report["stale"], report["missing"]) == ("", [])
+        assert report["gatewayApi"] == [{"channel": "standard", "version": "v1.6.1"}]
+        assert report["collections"]["HTTPRoute"]["state"] == "watching"
+
+
+def mode(follower: Follower, name: str) -> str:
+    found = follower.values[Key("Namespace", "", name)]
+    assert isinstance(found, Namespace)
+    return found.metadata.labels.get("weft.dev/mode", "")
+
+
+async def test_pods_are_those_of_the_node(cluster: Cluster):
+    cluster.request("POST", "/api/v1/namespaces", namespace("pods"))
+    for name, node in (("mine", "n1"), ("theirs", "n2")):
+        cluster.request("POST", "/api/v1/namespaces/pods/pods", pod(name, node))
+    async with following(cluster.kubeconfig()) as follower:
+        assert follower.names("Pod", "pods") == ["mine"]
+        cluster.request("POST", "/api/v1/namespaces/pods/pods", pod("later", "n1"))
+        cluster.request("DELETE", "/api/v1/namespaces/pods/pods/mine?gracePeriodSeconds=0")
+        await follower.until(lambda: follower.names("Pod", "pods") == ["later"])
+
+
+async def test_an_endpoint_slice_without_endpoints_is_none_the_less_one(cluster: Cluster):
+    cluster.request("POST", "/api/v1/namespaces", namespace("slices"))
+    body = {"metadata": {"name": "web"}, "addressType": "IPv4", "endpoints": [], "ports": []}
+    made = cluster.request("POST", "/apis/discovery.k8s.io/v1/namespaces/slices/endpointslices", body)
+    assert made["endpoints"] in (None, [])
+    async with following(cluster.kubeconfig()) as follower:
+        assert (follower.names("EndpointSlice", "slices"), follower.problems) == (["web"], {})
+
+
+async def test_lists_of_more_than_a_page(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.sources.reflector.PAGE", 3)
+    cluster.request("POST", "/api/v1/namespaces", namespace("paged"))
+    names = [f"s{number}" for number in range(10)]
+    for name in names:
+        cluster.request("POST", "/api/v1/namespaces/paged/services", service(name))
+    async with following(cluster.kubeconfig()) as follower:
+        assert follower.names("Service", "paged") == names
+
+
+async def test_watches_that_end_are_begun_again_where_they_were(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.sources.reflector.WATCH_SECONDS", 1)
+    cluster.request("POST", "/api/v1/namespaces", namespace("short"))
+    async with following(cluster.kubeconfig()) as follower:
+        for number in range(4):
+            cluster.request("POST", "/api/v1/namespaces/short/services", service(f"s{number}"))
+            await asyncio.sleep(0.7)
+        await follower.until(lambda: len(follower.names("Service", "short")) == 4)
+        assert follower.source.stale == ""
+
+
+async def test_definitions_that_are_not_there_are_waited_for(make_cluster):
+    cluster = make_cluster()
+    async with following(cluster.kubeconfig()) as follower:
+        assert set(follower.source.missing) == {
+            "HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant",
+        }  # fmt: skip
+        assert follower.source.bundles == []
+        install(cluster, only="httproutes")
+        await follower.until(lambda: "HTTPRoute" not in follower.source.missing)
+        assert "TCPRoute" in follower.source.missing
+        cluster.request("POST", f"{GATEWAY}/namespaces/default/httproutes", http_route("web"))
+        await follower.until(lambda: follower.names("HTTPRoute") == ["web"])
+        install(cluster)
+        await follower.until(lambda: not follower.source.missing)
+        assert follower.source.bundles == [("standard", "v1.6.1")]
+        # An upgrade to the experimental channel is nothing to the objects.
+        install(cluster, "experimental")
+        await follower.until(lambda: follower.source.bundles == [("experimental", "v1.6.1")])
+        assert follower.names("HTTPRoute") == ["web"]
+        cluster.request("DELETE", f"{DEFINITIONS}/httproutes.gateway.networking.k8s.io")
+        await follower.until(lambda: follower.source.missing == ["HTTPRoute"])
+        await follower.until(lambda: not follower.names("HTTPRoute"))
+
+
+async def test_a_server_that_is_away_changes_nothing_and_the_catch_up_is_the_difference(
+    make_cluster, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kubernetes, "STALE_SECONDS", 1.0)
+    cluster = make_cluster()
+    install(cluster)
+    for name in ("stays", "goes", "changes"):
+        cluster.request("POST", "/api/v1/namespaces/default/services", service(name))
+    async with following(cluster.kubeconfig()) as follower:
+        before = dict(follower.values)
+        cluster.kill_server()
+        await follower.until(lambda: follower.source.stale)
+        assert follower.values == before
+        follower.said.clear()
+        cluster.start()
+        cluster.request("DELETE", "/api/v1/namespaces/default/services/goes")
+        change = {"spec": {"ports": [{"name": "http", "port": 81}]}}
+        cluster.request("PATCH", "/api/v1/namespaces/default/services/changes", change, "application/merge-patch+json")
+        await follower.until(lambda: not follower.source.stale)
+        await follower.until(lambda: follower.names("Service", "default") == ["changes", "kubernetes", "stays"])
+        await follower.until(lambda: follower.values != before)
+        said = {change.key if isinstance(change, Delete) else change.value.key for change in follower.said}
+        assert {key.name for key in said if key.kind == "Service" and key.namespace == "default"} <= {"goes", "changes"}
+        assert not [key for key in said if key.kind == "Namespace" and key.name == "default"]
+
+
+async def test_a_token_that_was_replaced_is_read_again(make_cluster, tmp_path: Path):
+    cluster = make_cluster()
+    install(cluster)
+    file = tmp_path / "token"
+    for number in range(2):
+        file.write_text(f"token-{number}")
+        cluster.allow_token(f"token-{number}", "agent")
+        cluster.kill_server()
+        cluster.start()
+        if number == 0:
+            kubeconfig = cluster.kubeconfig("agent", token=file)
+            context = following(kubeconfig)
+            follower = await context.__aenter__()
+    try:
+        cluster.request("POST", "/api/v1/namespaces", namespace("later"))
+        await follower.until(lambda: "later" in follower.names("Namespace"))
+    finally:
+        await context.__aexit__(None, None, None)
