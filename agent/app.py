@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +23,7 @@ from agent.plan.tables import Config, Protocol, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
+from agent.signals import until_signalled
 from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource, SourceError
 from agent.translate.incremental import Translator
@@ -127,13 +127,14 @@ class Agent:
         await public.start_tcp(settings.metrics_host, settings.metrics_port)
         await private.start_unix(settings.status_socket)
         try:
-            await _until_signalled(
+            await until_signalled(
                 self.core.follow(self._source.report()["kind"], self._source.changes()),
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
                 self.core.run(),
                 self._observation.run(lambda: self.core.ready),
             )
+            log.info("stopped; the datapath stays as it is", extra={"pid": os.getpid()})
         finally:
             await self._ads.stop()
             await public.stop()
@@ -207,18 +208,3 @@ def _config(settings: Settings, cpus: int) -> Config:
         unknown_pod=settings.unknown_pod,
         events=allowance(cpus),
     )
-
-
-async def _until_signalled(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run the parts together until a signal; the first part that fails takes the others with it."""
-    loop = asyncio.get_running_loop()
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
-    try:
-        await asyncio.gather(*tasks)
-    except asyncio.CancelledError:
-        log.info("stopped; the datapath stays as it is", extra={"pid": os.getpid()})
-    finally:
-        for task in tasks:
-            task.cancel()

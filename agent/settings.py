@@ -54,6 +54,19 @@ class Settings:
         return self.state / STATUS_SOCKET
 
 
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """How one replica of the controller runs."""
+
+    kubeconfig: Path | None = None
+    namespace: str = "weft-system"
+    lease: str = "weft-controller"
+    identity: str = field(default_factory=socket.gethostname)
+    mesh: str = "weft"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9465
+
+
 def find_kubepods() -> Path:
     """The kubelet's cgroup on this machine, in cgroup v2 or its part of a hybrid tree. Raises `SettingsError`."""
     for mount in CGROUP2_MOUNTS:

@@ -13,6 +13,7 @@ import typer
 # Each is a function, or a Typer application for a group, of that name in that module.
 COMMANDS = {
     "agent": "agent.cli.agent",
+    "controller": "agent.cli.controller",
     "waypoint": "agent.cli.waypoint",
     "status": "agent.cli.status",
     "tables": "agent.cli.tables",

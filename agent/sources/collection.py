@@ -12,6 +12,12 @@ Read = Callable[[bytes, str], Sequence[Keyed] | Problem]
 JSON = "application/json"
 
 
+def plural(kind: str) -> str:
+    """A kind as it is written in paths. XMesh is the one that takes more than an s."""
+    lower = kind.lower()
+    return f"{lower}es" if lower.endswith("sh") else f"{lower}s"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
     """All objects of a kind in the cluster, or those that `query` selects.
@@ -34,9 +40,8 @@ class Collection:
 
     @property
     def plural(self) -> str:
-        """The kind in paths. XMesh is the one that takes more than an s."""
-        lower = self.kind.lower()
-        return f"{lower}es" if lower.endswith("sh") else f"{lower}s"
+        """The kind in paths."""
+        return plural(self.kind)
 
     def path(self, version: str) -> str:
         """The URL's path for an apiVersion: `/apis/gateway.networking.k8s.io/v1/httproutes`."""

@@ -108,6 +108,10 @@ class KubernetesSource:
         """Kinds that the cluster does not have."""
         return [item.kind for item in self._collections if item.kind not in self._followers]
 
+    def lists(self, kind: str) -> bool:
+        """Whether all objects of a kind were told."""
+        return kind in self._followers and self._followers[kind].reflector.synced
+
     def report(self) -> dict[str, Any]:
         """What `weft status` shows of the source."""
         return {

@@ -6,12 +6,12 @@ them are computed again, pods first, because how deep this node's pods are decid
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, Service
-from agent.model.meta import Key
+from agent.model.meta import Key, Object
 from agent.model.routes import Route
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode
@@ -35,14 +35,19 @@ class Unit(NamedTuple):
 PODS, SERVICES, STATUSES = "pod", "service", "status"
 ADMISSION = Unit("admission", Key("Admission", "", ""))
 KINDS = ((Pod, PODS), (Service, SERVICES), (Route, STATUSES))
+# What a writer of statuses needs: it has no pods, and no tables to fill.
+STATUS_KINDS = ((Route, STATUSES),)
+Makers = Sequence[tuple[type[Object], str]]
 
 
 class Translator:
     """The fragments of all units, and who read what."""
 
-    def __init__(self, world: World, options: Options) -> None:
+    def __init__(self, world: World, options: Options, kinds: Makers = KINDS) -> None:
+        """`kinds` says of which objects what is made."""
         self._world = world
         self._options = options
+        self._kinds = {name.__name__: makes for base, makes in kinds for name in (base, *base.__subclasses__())}
         self.fragments: dict[Unit, Fragment] = {}
         self._reads: dict[Unit, set[ReadKey]] = {}
         self._readers: dict[ReadKey, set[Unit]] = defaultdict(set)
@@ -60,13 +65,11 @@ class Translator:
     def _touched(self, keys: Iterable[ReadKey]) -> set[Unit]:
         return {unit for key in keys for unit in self._readers.get(key, ())}
 
-    @staticmethod
-    def _appeared(batch: Iterable[Change]) -> set[Unit]:
+    def _appeared(self, batch: Iterable[Change]) -> set[Unit]:
         """Units of the objects that the batch is about: nobody has read those that are new."""
-        kinds = {name.__name__: makes for base, makes in KINDS for name in (base, *base.__subclasses__())}
         keys = [change.key for change in batch if isinstance(change, Delete)]
         keys += [change.value.key for change in batch if isinstance(change, Upsert)]
-        return {Unit(kinds[key.kind], key) for key in keys if key.kind in kinds}
+        return {Unit(self._kinds[key.kind], key) for key in keys if key.kind in self._kinds}
 
     def _compute(self, units: Iterable[Unit], done: Update) -> None:
         for unit in sorted(units):

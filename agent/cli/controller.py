@@ -1,0 +1,47 @@
+"""`weft controller`: write statuses, as one of several replicas."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.api.errors import ConfigurationError
+from agent.cli.output import fail
+from agent.controller.run import run
+from agent.observe import log
+from agent.settings import ControllerSettings, SettingsError, parse_endpoint
+
+
+def controller(
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="How to reach the API; by default the pod's service account.")
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="Where the Lease is.")] = "weft-system",
+    lease: Annotated[
+        str, typer.Option(help="The Lease by which replicas elect the one that writes.")
+    ] = "weft-controller",
+    identity: Annotated[str | None, typer.Option(help="This replica's name; by default the host's.")] = None,
+    mesh: Annotated[str, typer.Option(help="The name of this installation's XMesh.")] = "weft",
+    metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9465",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Write what became of each Route into its status, and the XMesh where there is that kind, until told to stop.
+
+    Run two replicas: one leads, the other is ready. Agents write nothing.
+    """
+    log.setup(log_level)
+    try:
+        host, port = parse_endpoint(metrics)
+        settings = ControllerSettings(
+            kubeconfig=kubeconfig,
+            namespace=namespace,
+            lease=lease,
+            mesh=mesh,
+            metrics_host=host,
+            metrics_port=port,
+            **({"identity": identity} if identity else {}),
+        )
+        asyncio.run(run(settings))
+    except (SettingsError, ConfigurationError) as error:
+        fail(str(error))

@@ -1,0 +1,92 @@
+"""The election as a loop: read the Lease, bid for it, again and again."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import msgspec
+
+from agent.api.errors import ApiError
+from agent.api.server import ApiServer
+from agent.controller.lease import RENEW_BEFORE, RETRY, Candidate, Lease, LeaseSpec, decode_lease
+
+log = logging.getLogger(__name__)
+
+RESIGN_SECONDS = 3.0
+
+
+class Election:
+    """One process's part in it. `changed` is called when it begins or ceases to lead."""
+
+    def __init__(self, api: ApiServer, namespace: str, name: str, identity: str, changed: Callable[[], None]) -> None:
+        self._api = api
+        self._folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._name = name
+        self._changed = changed
+        self._clock = asyncio.get_running_loop().time
+        self._candidate = Candidate(identity)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process may write now."""
+        return self._candidate.leads(self._clock())
+
+    async def run(self) -> None:
+        """Stand for election until cancelled; then make room at once."""
+        led = False
+        try:
+            while True:
+                await self._round()
+                if self.leads != led:
+                    led = self.leads
+                    log.info("leading" if led else "not leading", extra={"identity": self._candidate.identity})
+                    self._changed()
+                await asyncio.sleep(RETRY * (1 + random.random() / 5))
+        finally:
+            await self._resign()
+
+    async def _round(self) -> None:
+        began = self._clock()
+        try:
+            async with asyncio.timeout(RENEW_BEFORE):
+                self._candidate.observe(await self._read(), self._clock())
+                record = self._candidate.bid(self._clock(), _now())
+                if record is None:
+                    self._candidate.lost()
+                else:
+                    self._candidate.renewed(await self._write(record), began)
+        except (ApiError, TimeoutError, msgspec.DecodeError) as error:
+            log.info("the lease could not be had", extra={"error": str(error) or "timed out"})
+
+    async def _read(self) -> Lease | None:
+        try:
+            return decode_lease(await self._api.get(f"{self._folder}/{self._name}"))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _write(self, record: LeaseSpec) -> Lease:
+        """Make or replace the Lease; fails when somebody was faster. Raises `ApiError`."""
+        version = self._candidate.version
+        meta = {"name": self._name} | ({"resourceVersion": version} if version else {})
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta}
+        body["spec"] = msgspec.to_builtins(record)
+        if version:
+            return decode_lease(await self._api.send("PUT", f"{self._folder}/{self._name}", body))
+        return decode_lease(await self._api.send("POST", self._folder, body))
+
+    async def _resign(self) -> None:
+        record = self._candidate.resignation(_now()) if self.leads else None
+        self._candidate.lost()
+        if record is not None:
+            with suppress(ApiError, TimeoutError, msgspec.DecodeError):
+                async with asyncio.timeout(RESIGN_SECONDS):
+                    await self._write(record)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

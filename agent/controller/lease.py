@@ -1,0 +1,107 @@
+"""Who leads: one candidate's view of a Lease (coordination.k8s.io/v1), by the rules of client-go's leader election.
+
+Clocks of machines are not compared: a lease is over when its record has not changed for its duration on our own clock.
+A leader that could not renew stops early, before anybody else may begin. `kubernetes.aio` has an election too, but a
+lost connection ends its loop while the leader's work goes on.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from agent.model.meta import Value
+
+DURATION = 15
+RENEW_BEFORE = 10.0
+RETRY = 2.0
+
+
+class LeaseSpec(Value, frozen=True, omit_defaults=True):
+    """The record that all candidates see."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class LeaseMetadata(Value, frozen=True):
+    """The version that a write has to name."""
+
+    name: str
+    resource_version: str = ""
+
+
+class Lease(Value, frozen=True):
+    """The Lease as stored."""
+
+    metadata: LeaseMetadata
+    spec: LeaseSpec = LeaseSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    lease: Lease
+    at: float
+
+
+class Candidate:
+    """One of several that want to lead. Times are seconds of a clock that only grows; `wall` is RFC 3339."""
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+        self._observed: _Observed | None = None
+        self._renewed: float | None = None
+
+    def observe(self, lease: Lease | None, now: float) -> None:
+        """The Lease is so; None: there is none yet."""
+        if lease is None:
+            self._observed = None
+        elif self._observed is None or self._observed.lease.spec != lease.spec:
+            self._observed = _Observed(lease, now)
+        else:
+            self._observed = _Observed(lease, self._observed.at)
+
+    @property
+    def version(self) -> str:
+        """The resourceVersion that was observed last, empty when there is no Lease."""
+        return self._observed.lease.metadata.resource_version if self._observed else ""
+
+    def bid(self, now: float, wall: str) -> LeaseSpec | None:
+        """The record to write: to renew, or to take over what nobody holds any more. None: somebody leads."""
+        if self._observed is None:
+            return self._record(wall, wall, 0)
+        spec = self._observed.lease.spec
+        if spec.holder_identity == self.identity:
+            return self._record(spec.acquire_time or wall, wall, spec.lease_transitions or 0)
+        over = now >= self._observed.at + (spec.lease_duration_seconds or DURATION)
+        return self._record(wall, wall, (spec.lease_transitions or 0) + 1) if over or not spec.holder_identity else None
+
+    def resignation(self, wall: str) -> LeaseSpec | None:
+        """The record by which a leader makes room at once; None when it does not lead."""
+        if self._renewed is None or self._observed is None:
+            return None
+        transitions = self._observed.lease.spec.lease_transitions
+        return LeaseSpec("", 1, wall, wall, transitions)
+
+    def renewed(self, lease: Lease, began: float) -> None:
+        """The bid was taken; it counts from when it was made."""
+        self._observed = _Observed(lease, began)
+        self._renewed = began
+
+    def lost(self) -> None:
+        """Somebody else leads, or we have resigned."""
+        self._renewed = None
+
+    def leads(self, now: float) -> bool:
+        """Whether this candidate may act as the leader now."""
+        return self._renewed is not None and now < self._renewed + RENEW_BEFORE
+
+    def _record(self, acquired: str, renewed: str, transitions: int) -> LeaseSpec:
+        return LeaseSpec(self.identity, DURATION, acquired, renewed, transitions)
+
+
+def decode_lease(raw: bytes) -> Lease:
+    """A Lease from its JSON. Raises `msgspec.DecodeError`."""
+    return msgspec.json.decode(raw, type=Lease)

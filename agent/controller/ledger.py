@@ -1,0 +1,109 @@
+"""What is stored, what is wanted, and hence what is to be written. Pure: it neither asks nor waits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.controller.merge import Json, merge_parents
+from agent.controller.mesh import mesh_status, new_mesh
+from agent.controller.stored import MESH, MESH_VERSION, Stored
+from agent.model.change import Change, Delete, Upsert
+from agent.model.meta import CONTROLLER_NAME, Key
+from agent.plan.plan import Fragment, ParentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One request that changes something: a new object, or a part of one that is still at a version."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any]
+
+
+class Ledger:
+    """Every object that the controller may write to, by key."""
+
+    def __init__(self, mesh: str) -> None:
+        """`mesh` is the name of this installation's XMesh."""
+        self._own_mesh = Key(MESH, "", mesh)
+        self._stored: dict[Key, Stored] = {}
+        self._wanted: dict[Key, tuple[ParentStatus, ...]] = {}
+        self.meshes_known = False
+
+    @property
+    def own_mesh(self) -> Key:
+        """This installation's XMesh, there or not."""
+        return self._own_mesh
+
+    @property
+    def targets(self) -> set[Key]:
+        """Every object that may be written to."""
+        return {*self._stored, self._own_mesh}
+
+    def take(self, change: Change) -> Key | None:
+        """Note what a source said of a stored object; returns the object, None when it was about something else."""
+        if isinstance(change, Upsert) and isinstance(change.value, Stored):
+            return self.store(change.value)
+        if isinstance(change, Delete) and change.key.kind.startswith("Stored"):
+            target = Key(change.key.kind.removeprefix("Stored"), change.key.namespace, change.key.name)
+            self._stored.pop(target, None)
+            return target
+        return None
+
+    def store(self, value: Stored) -> Key:
+        """Note an object's state, unless a later one is known."""
+        if value.newer_than(self._stored.get(value.target)):
+            self._stored[value.target] = value
+        return value.target
+
+    def forget(self, target: Key) -> None:
+        """An object turned out to be gone."""
+        self._stored.pop(target, None)
+
+    def want(self, fragments: Sequence[tuple[Fragment, Fragment]]) -> set[Key]:
+        """Take in what translation changed; returns the objects concerned."""
+        changed: set[Key] = set()
+        for old, new in fragments:
+            changed |= old.statuses.keys() | new.statuses.keys()
+            for key in old.statuses.keys() - new.statuses.keys():
+                self._wanted.pop(key, None)
+            self._wanted.update(new.statuses)
+        return changed
+
+    def path(self, target: Key) -> str | None:
+        """Where an object is, None when there is none."""
+        found = self._stored.get(target)
+        return found.path if found else None
+
+    def stranger(self) -> str:
+        """Whose the XMesh with our name is, when it is not ours; then it is left alone."""
+        found = self._stored.get(self._own_mesh)
+        return found.spec.controller_name if found and found.spec.controller_name != CONTROLLER_NAME else ""
+
+    def write(self, target: Key, now: str) -> Write | None:
+        """What to do about an object, None when it is as it should be. `now` is RFC 3339 in UTC."""
+        found = self._stored.get(target)
+        if found is None:
+            missing = target == self._own_mesh and self.meshes_known
+            return Write("POST", f"/apis/{MESH_VERSION}/xmeshes", new_mesh(target.name)) if missing else None
+        if found.kind == MESH:
+            return self._mesh(found, now)
+        parents = found.status.parents or []
+        merged = merge_parents(parents, self._wanted.get(target, ()), now)
+        return None if merged == parents else _patch(found, {"parents": merged})
+
+    @staticmethod
+    def _mesh(found: Stored, now: str) -> Write | None:
+        if found.spec.controller_name != CONTROLLER_NAME:
+            return None
+        status = found.status
+        wanted = mesh_status(found, now)
+        same = {"conditions": status.conditions, "supportedFeatures": status.supported_features} == wanted
+        return None if same else _patch(found, wanted)
+
+
+def _patch(found: Stored, status: Json) -> Write:
+    """A merge patch that fails when somebody wrote since: the version is its precondition."""
+    body = {"metadata": {"resourceVersion": found.metadata.resource_version}, "status": status}
+    return Write("PATCH", f"{found.path}/status", body)

@@ -1,0 +1,53 @@
+"""The XMesh of this installation (GEP-3949): the resource by which a mesh says that it is there and what it can do."""
+
+from agent.controller.merge import Json, merge_conditions
+from agent.controller.stored import MESH, MESH_VERSION, Stored
+from agent.model.meta import CONTROLLER_NAME
+from agent.plan.plan import Condition
+
+# What conformance tests of the Gateway API v1.6 ask for by name, sorted as the API demands. The names without Mesh are
+# those that mesh tests ask for too.
+FEATURES = (
+    "GRPCRoute",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteParentRefPort",
+    "HTTPRouteResponseHeaderModification",
+    "Mesh",
+    "MeshClusterIPMatching",
+    "MeshConsumerRoute",
+    "MeshHTTPRouteBackendRequestHeaderModification",
+    "MeshHTTPRouteNamedRouteRule",
+    "MeshHTTPRouteQueryParamMatching",
+    "MeshHTTPRouteRedirectPath",
+    "MeshHTTPRouteRedirectPort",
+    "MeshHTTPRouteRewritePath",
+    "MeshHTTPRouteSchemeRedirect",
+)
+
+
+def new_mesh(name: str) -> Json:
+    """The XMesh to create where there is none. Its spec is never touched again: it is its owner's."""
+    return {
+        "apiVersion": MESH_VERSION,
+        "kind": MESH,
+        "metadata": {"name": name},
+        "spec": {"controllerName": CONTROLLER_NAME},
+    }
+
+
+def mesh_status(stored: Stored, now: str) -> Json:
+    """The status of an XMesh that names us; equal to the stored one when there is nothing to do."""
+    status = stored.status
+    conditions = merge_conditions(status.conditions, [_accepted(stored)], frozenset({"Accepted"}), now)
+    return {"conditions": conditions, "supportedFeatures": [{"name": name} for name in FEATURES]}
+
+
+def _accepted(stored: Stored) -> Condition:
+    generation = stored.metadata.generation
+    if stored.spec.parameters_ref is not None:
+        message = f"weft, mesh {stored.metadata.name}: spec.parametersRef: weft takes no parameters"
+        return Condition("Accepted", False, "InvalidParameters", message, generation)
+    return Condition("Accepted", True, "Accepted", f"weft, mesh {stored.metadata.name}", generation)

@@ -1,0 +1,121 @@
+"""The controller put together: the same source and the same translation as an agent's, with a writer at the end."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+
+from agent.api.server import ApiServer
+from agent.controller.election import Election
+from agent.controller.ledger import Ledger
+from agent.controller.stored import MESH, Stored, controller_collections
+from agent.controller.writer import Writer
+from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
+from agent.model.meta import Key
+from agent.observe.controller import ControllerMetrics
+from agent.observe.http import HttpServer, Response
+from agent.settings import ControllerSettings
+from agent.signals import until_signalled
+from agent.sources.kubernetes import KubernetesSource
+from agent.translate.incremental import STATUS_KINDS, Translator
+from agent.translate.options import Options
+from agent.world import World
+
+log = logging.getLogger(__name__)
+
+# A definition may come late, and an XMesh may be deleted.
+MESH_SECONDS = 5.0
+
+
+async def run(settings: ControllerSettings) -> None:
+    """Run the controller until SIGTERM or SIGINT. Raises `ConfigurationError`, and `OSError` for a port in use."""
+    async with ApiServer(settings.kubeconfig, f"weft-controller/{version('weft')}") as api:
+        await Controller(api, settings).serve()
+    log.info("stopped")
+
+
+class Controller:
+    """One replica. All of them follow and translate; the leader writes."""
+
+    def __init__(self, api: ApiServer, settings: ControllerSettings) -> None:
+        self._settings = settings
+        self.source = KubernetesSource(api, controller_collections())
+        self.ledger = Ledger(settings.mesh)
+        self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._elected)
+        self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
+        self.writer = Writer(api, self.ledger, lambda: self.synced and self.election.leads, self.metrics.wrote)
+        self._translator = Translator(World(), Options(), STATUS_KINDS)
+        self._problems: set[str] = set()
+        self._stranger = ""
+        self.synced = False
+
+    async def serve(self) -> None:
+        """Start everything, and end all of it when one part ends or a signal comes."""
+        server = HttpServer(self._public())
+        await server.start_tcp(self._settings.metrics_host, self._settings.metrics_port)
+        try:
+            await until_signalled(self.follow(), self.election.run(), self.writer.run(), self.look_after_mesh())
+        finally:
+            await server.stop()
+
+    async def follow(self) -> None:
+        """Take in what the source says, and have written what follows from it."""
+        async for batch in self.source.changes():
+            self._note(batch)
+            touched = {target for change in batch if (target := self.ledger.take(change)) is not None}
+            plain = [change for change in batch if not _is_stored(change)]
+            touched |= self.ledger.want(list(self._translator.update(plain).values()))
+            if not self.synced and any(isinstance(change, Synced) for change in batch):
+                self.synced = True
+                log.info("synced", extra={"objects": len(self.ledger.targets)})
+                touched |= self.ledger.targets
+            self.writer.touch(touched)
+
+    async def look_after_mesh(self) -> None:
+        """See to it that there is an XMesh, where the cluster knows the kind."""
+        while True:
+            self.ledger.meshes_known = self.synced and self.source.lists(MESH)
+            stranger = self.ledger.stranger()
+            if stranger and stranger != self._stranger:
+                log.warning("the XMesh is somebody else's", extra={"mesh": self._settings.mesh, "controller": stranger})
+            self._stranger = stranger
+            self.writer.touch([self.ledger.own_mesh])
+            await asyncio.sleep(MESH_SECONDS)
+
+    def _elected(self) -> None:
+        """Leading or not leading: everything is looked at again, because the other one may have missed something."""
+        self.writer.touch(self.ledger.targets)
+
+    def _note(self, batch: list[Change]) -> None:
+        """Objects that cannot be read keep the status that they have."""
+        for change in batch:
+            if isinstance(change, Problem):
+                log.warning("not used", extra={"problem": str(change)})
+                self._problems.add(change.where)
+            elif isinstance(change, Resolved):
+                self._problems.discard(change.where)
+        self.metrics.problems(len(self._problems))
+
+    def _public(self) -> dict[str, Callable[[], Response]]:
+        return {
+            "/metrics": lambda: Response.text(self.metrics.render()),
+            "/healthz": lambda: Response.text("ok\n"),
+            "/readyz": self._readiness,
+        }
+
+    def _readiness(self) -> Response:
+        stale = self.source.stale
+        if self.synced and not stale:
+            return Response.text("ready\n")
+        return Response.text(f"stale: {stale}\n" if stale else "not synced\n", 503)
+
+
+def _is_stored(change: Change) -> bool:
+    """Whether a change is for the ledger and not for the world."""
+    if isinstance(change, Upsert):
+        return isinstance(change.value, Stored)
+    return isinstance(change, Delete) and _stored_kind(change.key)
+
+
+def _stored_kind(key: Key) -> bool:
+    return key.kind.startswith("Stored")

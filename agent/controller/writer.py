@@ -1,0 +1,100 @@
+"""What the ledger says is to be written, written: few at a time, again after a failure, and only while leading."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from agent.api.backoff import Backoff
+from agent.api.errors import ApiError
+from agent.api.server import JSON, MERGE_PATCH, ApiServer
+from agent.controller.ledger import Ledger, Write
+from agent.controller.stored import decode_stored
+from agent.model.meta import Key
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+
+
+class Writer:
+    """Brings objects up to date. `counted` hears of each request: the object's kind, and how it ended."""
+
+    def __init__(
+        self, api: ApiServer, ledger: Ledger, leads: Callable[[], bool], counted: Callable[[str, str], None]
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._leads = leads
+        self._counted = counted
+        self._due: set[Key] = set()
+        self._backoffs: dict[Key, Backoff] = {}
+        self._wake = asyncio.Event()
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    def touch(self, targets: Iterable[Key]) -> None:
+        """Look at these objects soon."""
+        self._due |= set(targets)
+        if self._due:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Write what is due while leading; what is due otherwise is for whoever leads."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            due, self._due = self._due, set()
+            if self._leads():
+                await asyncio.gather(*(self._bring(target) for target in sorted(due)))
+
+    async def _bring(self, target: Key) -> None:
+        """Bring one object up to date; when that fails, try again later."""
+        async with self._room:
+            try:
+                write = self._ledger.write(target, _now())
+                if write is not None and self._leads():
+                    await self._send(target, write)
+                self._backoffs.pop(target, None)
+            except (ApiError, msgspec.DecodeError) as error:
+                log.warning("status not written, trying again", extra={"object": str(target), "error": str(error)})
+                backoff = self._backoffs.setdefault(target, Backoff(random.random))
+                delay = backoff.failed(getattr(error, "retry_after", 0.0))
+                asyncio.get_running_loop().call_later(delay, self.touch, [target])
+
+    async def _send(self, target: Key, write: Write) -> None:
+        """One write. After a conflict the object is read, and comes up again. Raises `ApiError`."""
+        try:
+            kind = MERGE_PATCH if write.method == "PATCH" else JSON
+            answer = await self._api.send(write.method, write.path, write.body, kind)
+        except ApiError as error:
+            self._counted(target.kind, _outcome(error))
+            if error.status not in (404, 409):
+                raise
+            await self._refresh(target)
+        else:
+            self._counted(target.kind, "ok")
+            self._ledger.store(decode_stored(answer))
+
+    async def _refresh(self, target: Key) -> None:
+        """The object changed or went under our hands: see what it is now. Raises `ApiError`."""
+        path = self._ledger.path(target)
+        if path is None:
+            return
+        try:
+            self._ledger.store(decode_stored(await self._api.get(path)))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._ledger.forget(target)
+        self.touch([target])
+
+
+def _outcome(error: ApiError) -> str:
+    return {404: "gone", 409: "conflict"}.get(error.status, "failed")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
