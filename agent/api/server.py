@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import client, config
 
 from agent.api.errors import UNREACHABLE, ApiError, ConfigurationError, explain
@@ -142,7 +143,11 @@ async def _configure(configuration: client.Configuration, kubeconfig: Path | Non
         config.load_incluster_config(configuration)
         return
     file = str(kubeconfig) if kubeconfig else None
-    await config.load_kube_config(file, client_configuration=configuration, persist_config=False)
+    try:
+        await config.load_kube_config(file, client_configuration=configuration, persist_config=False)
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        # What the client's loader stumbles over when the file is not what it expects.
+        raise config.ConfigException(f"{file or 'the default'} is no kubeconfig: {error}") from error
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

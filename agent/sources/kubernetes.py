@@ -61,6 +61,9 @@ class _Follower:
         self.failing_since = now if self.failing_since is None else self.failing_since
         self.error = str(error)
         self.reflector.failed(error)
+        if error.gone:
+            # The server is well, and says what to do.
+            self.backoff.succeeded()
         return self.backoff.failed(error.retry_after)
 
     def answered(self) -> None:

@@ -1,21 +1,18 @@
 """The controller against a real API server: what Routes are told, by whom, and how often."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from apiserver_controller import running
 from apiserver_gateway import install
 from apiserver_objects import GATEWAY, http_route, namespace, parent, service
-from apiserver_process import Cluster, free_ports
+from apiserver_process import Cluster
 
 from agent.api.server import ApiServer
 from agent.controller.mesh import FEATURES
-from agent.controller.run import Controller
 from agent.model.meta import CONTROLLER_NAME
-from agent.settings import ControllerSettings
 
 MESHES = "/apis/gateway.networking.x-k8s.io/v1alpha1/xmeshes"
 MERGE = "application/merge-patch+json"
@@ -27,24 +24,6 @@ async def until(found: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(found):
             await asyncio.sleep(0.1)
-
-
-@asynccontextmanager
-async def running(kubeconfig: Path, lease: str, identity: str = "a") -> AsyncIterator[Controller]:
-    """A replica of the controller, until the end of the block; then as after SIGTERM."""
-    (port,) = free_ports(1)
-    settings = ControllerSettings(kubeconfig, "default", lease, identity, metrics_port=port)
-    async with ApiServer(kubeconfig, "weft-test") as api:
-        controller = Controller(api, settings)
-        parts = (controller.follow(), controller.election.run(), controller.writer.run(), controller.look_after_mesh())
-        tasks = [asyncio.ensure_future(part) for part in parts]
-        try:
-            yield controller
-        finally:
-            for task in tasks:
-                task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-            assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
 
 
 def parents(cluster: Cluster, space: str, name: str = "web") -> list[dict[str, Any]]:

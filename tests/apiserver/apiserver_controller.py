@@ -1,0 +1,29 @@
+"""A replica of the controller in the process of a test."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from agent.api.server import ApiServer
+from agent.controller.run import Controller
+from agent.settings import ControllerSettings
+
+
+@asynccontextmanager
+async def running(
+    kubeconfig: Path, lease: str, identity: str = "a", namespace: str = "default"
+) -> AsyncIterator[Controller]:
+    """A replica of the controller, until the end of the block; then as after SIGTERM."""
+    settings = ControllerSettings(kubeconfig, namespace, lease, identity)
+    async with ApiServer(kubeconfig, "weft-test") as api:
+        controller = Controller(api, settings)
+        parts = (controller.follow(), controller.election.run(), controller.writer.run(), controller.look_after_mesh())
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            yield controller
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends

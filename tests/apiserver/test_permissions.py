@@ -1,0 +1,106 @@
+"""The manifests that ship: a real API server takes them, and what they allow is enough and not more."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from apiserver_controller import running
+from apiserver_gateway import install
+from apiserver_objects import GATEWAY, Follower, http_route, service
+from apiserver_process import Cluster
+
+from agent.api.errors import ApiError
+from agent.api.server import MERGE_PATCH, ApiServer
+from agent.sources.collection import node_collections
+from agent.sources.kubernetes import KubernetesSource
+
+FOLDER = Path(__file__).parents[2] / "daemonset"
+PLACES = {
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+}
+PATIENCE = 30.0
+
+
+def apply(cluster: Cluster, file: str) -> None:
+    """Create every object of a manifest, with nothing forgiven: unknown fields are errors."""
+    for document in yaml.load_all((FOLDER / file).read_text(), yaml.CSafeLoader):
+        place = PLACES[document["kind"]].format(namespace=document["metadata"].get("namespace"))
+        cluster.request("POST", f"{place}?fieldValidation=Strict", document)
+
+
+@pytest.fixture(scope="module")
+def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("installed"))
+    try:
+        made.start()
+        install(made, "experimental")
+        apply(made, "rbac.yaml")
+        apply(made, "controller.yaml")
+        yield made
+    finally:
+        made.stop()
+
+
+def account(cluster: Cluster, name: str, folder: Path) -> Path:
+    """A kubeconfig with a service account's token, as a pod has it."""
+    body: dict[str, Any] = {"spec": {"expirationSeconds": 3600}}
+    path = f"/api/v1/namespaces/weft-system/serviceaccounts/{name}/token"
+    file = folder / name
+    file.write_text(cluster.request("POST", path, body)["status"]["token"])
+    return cluster.kubeconfig(name, token=file)
+
+
+async def test_an_agent_can_read_what_it_needs_and_write_nothing(installed: Cluster, tmp_path: Path):
+    cluster = installed
+    cluster.request("POST", "/api/v1/namespaces/default/services", service("read"))
+    cluster.request("POST", f"{GATEWAY}/namespaces/default/httproutes", http_route("read"))
+    route = f"{GATEWAY}/namespaces/default/httproutes/read"
+    async with ApiServer(account(cluster, "weft-agent", tmp_path), "weft-test") as api:
+        follower = Follower(KubernetesSource(api, node_collections("n1")))
+        task = asyncio.ensure_future(follower.run())
+        await follower.until(lambda: follower.synced)
+        assert "read" in follower.names("HTTPRoute")
+        for method, path, body in (
+            ("PATCH", f"{route}/status", {"status": {"parents": []}}),
+            ("PATCH", route, {"metadata": {"labels": {"a": "b"}}}),
+            ("PATCH", "/api/v1/namespaces/default", {"metadata": {"labels": {"a": "b"}}}),
+            ("DELETE", route, {}),
+        ):
+            with pytest.raises(ApiError) as caught:
+                await api.send(method, path, body, MERGE_PATCH)
+            assert caught.value.status == 403
+        with pytest.raises(ApiError) as caught:
+            await api.get("/api/v1/secrets")
+        assert caught.value.status == 403
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_controller_can_write_statuses_and_no_specs(installed: Cluster, tmp_path: Path):
+    cluster = installed
+    cluster.request("POST", "/api/v1/namespaces/default/services", service("write"))
+    cluster.request("POST", f"{GATEWAY}/namespaces/default/httproutes", http_route("write"))
+    path = f"{GATEWAY}/namespaces/default/httproutes/write"
+    kubeconfig = account(cluster, "weft-controller", tmp_path)
+    async with running(kubeconfig, "weft-controller", namespace="weft-system") as controller:
+        async with asyncio.timeout(PATIENCE):
+            while not (controller.metrics.written("HTTPRoute") and controller.metrics.written("XMesh") >= 2):
+                await asyncio.sleep(0.1)
+        assert controller.metrics.written("HTTPRoute", "failed") == controller.metrics.written("XMesh", "failed") == 0
+    async with ApiServer(kubeconfig, "weft-test") as api:
+        with pytest.raises(ApiError) as caught:
+            await api.send("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, MERGE_PATCH)
+        assert caught.value.status == 403
+    assert cluster.request("GET", path)["status"]["parents"]
+    lease = cluster.request("GET", "/apis/coordination.k8s.io/v1/namespaces/weft-system/leases/weft-controller")
+    # It has resigned: the next one need not wait.
+    assert not lease["spec"].get("holderIdentity")
