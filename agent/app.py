@@ -40,8 +40,8 @@ START_ERRORS = (loader.LoadError, SourceError, ConfigurationError)
 async def run(settings: Settings) -> None:
     """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises `START_ERRORS`."""
     settings.state.mkdir(parents=True, exist_ok=True)
-    version = await asyncio.to_thread(_prepare, settings)
     async with _open_source(settings) as source:
+        version = await asyncio.to_thread(_prepare, settings)
         await Agent(settings, version, source).serve()
 
 

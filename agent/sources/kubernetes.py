@@ -25,6 +25,10 @@ from agent.sources.reflector import Reflector
 log = logging.getLogger(__name__)
 
 NAME = "kubernetes"
+# How long a watch is asked to last: from this to twice that, so that those of many nodes do not end together.
+WATCH_SECONDS = 300
+# A watch that ends sooner without a word is not asked for again at once.
+SHORT_SECONDS = 1.0
 # Watches break and come back all the time; what lasts longer is worth a word.
 STALE_SECONDS = 10.0
 
@@ -189,18 +193,18 @@ class KubernetesSource:
             self._redefined.set()
 
     async def _answers(self, follower: _Follower) -> AsyncGenerator[list[Change], None]:
-        """The changes of the next request; then a pause, when it failed or told nothing."""
-        told = False
+        """The changes of the next request; then a pause, when it failed or was over before it told anything."""
+        enough = self._clock() + SHORT_SECONDS
         try:
             async with aclosing(self._ask(follower)) as answers:
                 async for changes in answers:
-                    told = True
+                    enough = 0.0
                     follower.backoff.succeeded()
                     yield changes
         except ApiError as error:
             await asyncio.sleep(follower.failed(error, self._clock()))
         else:
-            if not told:
+            if self._clock() < enough:
                 await asyncio.sleep(follower.backoff.failed())
 
     async def _ask(self, follower: _Follower) -> AsyncGenerator[list[Change], None]:
@@ -212,7 +216,8 @@ class KubernetesSource:
             follower.answered()
             yield changes
             return
-        async with self._api.watch(path, request.query, accept[1]) as lines:
+        seconds = {"timeoutSeconds": str(round(WATCH_SECONDS * (1 + random.random())))}
+        async with self._api.watch(path, {**request.query, **seconds}, accept[1]) as lines:
             follower.answered()
             async for line in lines:
                 yield reflector.event(line)

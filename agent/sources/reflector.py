@@ -17,7 +17,6 @@ from agent.model.meta import Key, Value
 from agent.sources.collection import Collection
 
 PAGE = 500
-WATCH_SECONDS = 300
 # A watch that is refused this often in a row may ask for what no list would: a version that a restored etcd never had.
 PATIENCE = 3
 NONSENSE = 502
@@ -107,7 +106,7 @@ class Reflector:
         query = dict(self._collection.query)
         if self._version:
             query |= {"resourceVersion": self._version, "allowWatchBookmarks": "true"}
-            return Request(query | {"watch": "true", "timeoutSeconds": str(WATCH_SECONDS)}, watch=True)
+            return Request(query | {"watch": "true"}, watch=True)
         if self._paged:
             query["limit"] = str(PAGE)
         if self._continue:

@@ -11,6 +11,7 @@ from apiserver_controller import running
 from apiserver_gateway import install
 from apiserver_objects import GATEWAY, Follower, http_route, service
 from apiserver_process import Cluster
+from kubernetes.aio.config import incluster_config
 
 from agent.api.errors import ApiError
 from agent.api.server import MERGE_PATCH, ApiServer
@@ -104,3 +105,14 @@ async def test_a_controller_can_write_statuses_and_no_specs(installed: Cluster, 
     lease = cluster.request("GET", "/apis/coordination.k8s.io/v1/namespaces/weft-system/leases/weft-controller")
     # It has resigned: the next one need not wait.
     assert not lease["spec"].get("holderIdentity")
+
+
+async def test_in_a_pod_the_service_account_speaks(installed: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    account(installed, "weft-agent", tmp_path)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "weft-agent"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(installed.ca))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(installed.port))
+    async with ApiServer(None, "weft-test") as api:
+        assert api.host == installed.url
+        assert b'"kind":"NamespaceList"' in await api.get("/api/v1/namespaces")

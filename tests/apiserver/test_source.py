@@ -1,6 +1,7 @@
 """The Kubernetes API as a source, against a real API server."""
 
 import asyncio
+import urllib.error
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,7 +94,7 @@ async def test_lists_of_more_than_a_page(cluster: Cluster, monkeypatch: pytest.M
 
 
 async def test_watches_that_end_are_begun_again_where_they_were(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("agent.sources.reflector.WATCH_SECONDS", 1)
+    monkeypatch.setattr("agent.sources.kubernetes.WATCH_SECONDS", 1)
     cluster.request("POST", "/api/v1/namespaces", namespace("short"))
     async with following(cluster.kubeconfig()) as follower:
         for number in range(4):
@@ -171,3 +172,46 @@ async def test_a_token_that_was_replaced_is_read_again(make_cluster, tmp_path: P
         await follower.until(lambda: "later" in follower.names("Namespace"))
     finally:
         await context.__aexit__(None, None, None)
+
+
+async def test_a_hostile_object_takes_no_other_down(make_cluster):
+    """A definition that lets everything through, as one of a fork or of the future might."""
+    cluster = make_cluster()
+    install(cluster, only="httproutes")
+    path = f"{DEFINITIONS}/httproutes.gateway.networking.k8s.io"
+    definition = cluster.request("GET", path)
+    for version in definition["spec"]["versions"]:
+        version["schema"] = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    cluster.request("PUT", path, definition)
+    routes = f"{GATEWAY}/namespaces/default/httproutes"
+    for name in ("good", "turns-bad"):
+        cluster.request("POST", routes, http_route(name))
+    async with following(cluster.kubeconfig()) as follower:
+        assert follower.names("HTTPRoute") == ["good", "turns-bad"]
+        await post_hostile(cluster, routes)
+        before = follower.values[Key("HTTPRoute", "default", "turns-bad")]
+        cluster.request("PATCH", f"{routes}/turns-bad", {"spec": {"rules": "none"}}, "application/merge-patch+json")
+        await follower.until(lambda: len(follower.problems) == 3)
+        assert follower.values[Key("HTTPRoute", "default", "turns-bad")] == before
+        cluster.request("POST", routes, http_route("later"))
+        await follower.until(lambda: follower.names("HTTPRoute") == ["good", "later", "turns-bad"])
+        cluster.request("DELETE", f"{routes}/bad-0")
+        await follower.until(lambda: "httproutes/default/bad-0" not in follower.problems)
+    async with following(cluster.kubeconfig()) as follower:
+        assert follower.names("HTTPRoute") == ["good", "later"]
+        assert set(follower.problems) == {"httproutes/default/bad-1", "httproutes/default/turns-bad"}
+
+
+async def post_hostile(cluster: Cluster, routes: str) -> None:
+    """Two objects that no schema of the Gateway API would let in."""
+    until = asyncio.get_running_loop().time() + 20
+    for number, spec in enumerate(({"rules": [{"backendRefs": [{"name": 7}]}]}, [1])):
+        body = http_route(f"bad-{number}") | {"spec": spec}
+        while True:
+            try:
+                cluster.request("POST", routes, body)
+            except urllib.error.HTTPError:  # the definition's change takes a moment
+                assert asyncio.get_running_loop().time() < until
+                await asyncio.sleep(0.1)
+            else:
+                break

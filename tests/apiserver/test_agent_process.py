@@ -1,0 +1,171 @@
+"""`weft agent --kubernetes` and `weft controller` as processes against a real API server, and a real kernel."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apiserver_gateway import install
+from apiserver_objects import GATEWAY, http_route, namespace, pod, service
+from apiserver_process import Cluster, free_ports
+
+from agent.kernel.links import detach
+
+WEFT = (str(Path(sys.executable).with_name("weft")),)
+CGROUPS = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup")
+PREFIX = "weft-apiserver-test-"
+MERGE = "application/merge-patch+json"
+PATIENCE = 40.0
+
+
+def until(holds: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    """Wait for something to be so while the process lives."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert process.poll() is None, "it has ended"
+        assert time.monotonic() < deadline, "it did not become so"
+        time.sleep(0.1)
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    """Status and body; 0 while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *WEFT, *arguments])
+
+
+def clean(name: str) -> None:
+    """Everything that a run of this name makes."""
+    pins = Path("/run", name, "bpf")
+    if pins.is_mount():
+        detach(pins)
+        subprocess.run(["umount", str(pins)], check=True)
+    shutil.rmtree(pins.parent, ignore_errors=True)
+    root = CGROUPS / name
+    for folder in sorted((entry for entry in (root, *root.rglob("*")) if entry.is_dir()), reverse=True):
+        folder.rmdir()
+
+
+@pytest.fixture
+def place() -> Iterator[str]:
+    """A name for cgroups and state; what killed runs left under such names is removed."""
+    for folder in (CGROUPS, Path("/run")):
+        for left in folder.glob(f"{PREFIX}*"):
+            if not Path("/proc", left.name.removeprefix(PREFIX)).exists():
+                clean(left.name)
+    name = f"{PREFIX}{os.getpid()}"
+    (CGROUPS / name / "kubepods").mkdir(parents=True)
+    yield name
+    clean(name)
+
+
+def run_pod(cluster: Cluster, name: str, node: str, address: str) -> str:
+    """A pod as the kubelet reports it; returns its uid."""
+    made = cluster.request("POST", "/api/v1/namespaces/agent/pods", pod(name, node))
+    status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+    cluster.request("PATCH", f"/api/v1/namespaces/agent/pods/{name}/status", {"status": status}, MERGE)
+    return str(made["metadata"]["uid"])
+
+
+@pytest.mark.bpf
+def test_an_agent_of_a_cluster(make_cluster: Callable[[], Cluster], place: str):
+    cluster = make_cluster()
+    install(cluster)
+    cluster.request("POST", "/api/v1/namespaces", namespace("agent", **{"weft.dev/mode": "l4"}))
+    cluster.request("POST", "/api/v1/namespaces/agent/services", service("web"))
+    cluster.request("POST", f"{GATEWAY}/namespaces/agent/httproutes", http_route("web"))
+    uid = run_pod(cluster, "mine", "n1", "10.77.0.2")
+    run_pod(cluster, "theirs", "n2", "10.77.1.2")
+    (CGROUPS / place / "kubepods" / f"pod{uid}").mkdir()
+    endpoints = [{"addresses": ["10.77.0.2"]}, {"addresses": ["10.77.1.2"]}]
+    labels = {"kubernetes.io/service-name": "web"}
+    body = {"metadata": {"name": "web", "labels": labels}, "addressType": "IPv4", "endpoints": endpoints}
+    ports = [{"name": "http-80", "port": 8080}]
+    cluster.request("POST", "/apis/discovery.k8s.io/v1/namespaces/agent/endpointslices", body | {"ports": ports})
+    (port,) = free_ports(1)
+    state = f"/run/{place}"
+    arguments = ("--kubeconfig", str(cluster.kubeconfig()), "--node", "n1", "--metrics", f"127.0.0.1:{port}")
+    agent = start(
+        "agent", "--kubernetes", *arguments, "--kubepods", str(CGROUPS / place / "kubepods"), "--state", state
+    )
+    try:
+        until(lambda: ask(port, "/readyz") == (200, "ready\n"), agent)
+        report = status(state)
+        assert [(found["pod"], found["mode"]) for found in report["pods"]] == [("agent/mine", "l4")]
+        (frontend,) = [found for found in report["frontends"] if found["service"] == "agent/web"]
+        assert {found["backend"] for found in frontend["backends"]} == {"10.77.0.2:8080", "10.77.1.2:8080"}
+        assert report["source"]["gatewayApi"] == [{"channel": "standard", "version": "v1.6.1"}]
+        cluster.request("PATCH", "/api/v1/namespaces/agent", {"metadata": {"labels": {"weft.dev/mode": "none"}}}, MERGE)
+        until(lambda: status(state)["pods"][0]["mode"] == "none", agent)
+        before = status(state)["frontends"]
+        cluster.kill_server()
+        until(lambda: ask(port, "/readyz")[1].startswith("stale: "), agent)
+        assert status(state)["frontends"] == before != []
+        assert "weft_source_stale 1.0" in ask(port, "/metrics")[1]
+        cluster.start()
+        until(lambda: ask(port, "/readyz") == (200, "ready\n"), agent)
+        assert [found["pod"] for found in status(state)["pods"]] == ["agent/mine"]
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(timeout=10) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def status(state: str) -> Any:
+    """What `weft status` says."""
+    done = subprocess.run([*WEFT, "status", "--state", state, "-o", "json"], capture_output=True, check=False)
+    return json.loads(done.stdout)
+
+
+def test_a_controller_command(cluster: Cluster):
+    cluster.request("POST", "/api/v1/namespaces", namespace("command"))
+    cluster.request("POST", "/api/v1/namespaces/command/services", service("web"))
+    cluster.request("POST", f"{GATEWAY}/namespaces/command/httproutes", http_route("web"))
+    (port,) = free_ports(1)
+    place = ("--namespace", "command", "--lease", "x", "--identity", "me", "--metrics", f"127.0.0.1:{port}")
+    controller = start("controller", "--kubeconfig", str(cluster.kubeconfig()), *place)
+    try:
+        until(lambda: 'weft_api_writes_total{kind="HTTPRoute",outcome="ok"}' in ask(port, "/metrics")[1], controller)
+        assert ask(port, "/readyz") == (200, "ready\n")
+        assert "weft_leader 1.0" in ask(port, "/metrics")[1]
+        lease = "/apis/coordination.k8s.io/v1/namespaces/command/leases/x"
+        assert cluster.request("GET", lease)["spec"]["holderIdentity"] == "me"
+        controller.send_signal(signal.SIGTERM)
+        assert controller.wait(timeout=10) == 0
+        assert not cluster.request("GET", lease)["spec"].get("holderIdentity")
+    finally:
+        controller.kill()
+        controller.wait()
+
+
+@pytest.mark.parametrize("arguments", [["agent"], ["agent", "--kubernetes", "--manifests", "/tmp"]])
+def test_an_agent_has_one_source(arguments: list[str]):
+    done = subprocess.run([*WEFT, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "weft: give one of --manifests DIR and --kubernetes\n")
+
+
+@pytest.mark.parametrize("command", [["controller"], ["agent", "--kubernetes", "--kubepods", "/nowhere"]])
+def test_a_kubeconfig_that_is_not_there(command: list[str], tmp_path: Path):
+    arguments = [*command, "--kubeconfig", str(tmp_path / "none")]
+    arguments += ["--state", str(tmp_path)] if command[0] == "agent" else []
+    done = subprocess.run([*WEFT, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("weft: --kubeconfig: ")
