@@ -19,7 +19,7 @@ from agent.observation import Observation, allowance
 from agent.observe.http import HttpServer, Query, Response
 from agent.observe.metrics import Metrics
 from agent.observe.names import Known
-from agent.plan.tables import Config, Protocol, address_bytes
+from agent.plan.tables import Config, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
@@ -74,7 +74,7 @@ async def _open_source(settings: Settings) -> AsyncIterator[Source]:
     # An agent of manifests need not spend 40 MB and a third of a second on the client.
     from agent.sources.kubernetes import open_kubernetes  # noqa: PLC0415
 
-    agent = f"weft-agent/{version('weft')}"
+    agent = f"weft-agent/{metadata.version('weft')}"
     async with open_kubernetes(settings.kubeconfig, agent, node_collections(settings.node)) as source:
         yield source
 
@@ -110,7 +110,7 @@ class Agent:
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
         self._metrics.show_counts(
-            "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._ended
+            "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
         self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: ads.connected)
@@ -144,9 +144,6 @@ class Agent:
         """The pods and Services that there are."""
         datapath = self.core.datapath
         return datapath.desired_pods, {plan.service for plan in datapath.desired.values()}
-
-    def _ended(self) -> dict[str, int]:
-        return {protocol.name.lower(): self._reaper.ended[protocol] for protocol in Protocol}
 
     def attach(self) -> list[str]:
         """Have the programs run; the names of those that did not."""

@@ -13,7 +13,7 @@ from agent.controller.writer import Writer
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
 from agent.model.meta import Key
 from agent.observe.controller import ControllerMetrics
-from agent.observe.http import HttpServer, Response
+from agent.observe.http import HttpServer, Query, Response
 from agent.settings import ControllerSettings
 from agent.signals import until_signalled
 from agent.sources.kubernetes import KubernetesSource
@@ -96,11 +96,11 @@ class Controller:
                 self._problems.discard(change.where)
         self.metrics.problems(len(self._problems))
 
-    def _public(self) -> dict[str, Callable[[], Response]]:
+    def _public(self) -> dict[str, Callable[[Query], Response]]:
         return {
-            "/metrics": lambda: Response.text(self.metrics.render()),
-            "/healthz": lambda: Response.text("ok\n"),
-            "/readyz": self._readiness,
+            "/metrics": lambda _: Response.text(self.metrics.render()),
+            "/healthz": lambda _: Response.text("ok\n"),
+            "/readyz": lambda _: self._readiness(),
         }
 
     def _readiness(self) -> Response:

@@ -33,6 +33,10 @@ class Reaper:
         self.ended: Counter[Protocol] = Counter()
         self.runs = 0
 
+    def counts(self) -> dict[str, int]:
+        """Sockets ended so far, by protocol."""
+        return {protocol.name.lower(): self.ended[protocol] for protocol in Protocol}
+
     def submit(self, frontends: Iterable[Shrunk]) -> None:
         """Look after these frontends' sockets soon; the latest word on a frontend counts."""
         self.waiting |= {(shrunk.protocol, shrunk.place): shrunk for shrunk in frontends}

@@ -8,17 +8,14 @@ from waypoint_client import Answer as Seen
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, prefix, rule, to
 
+from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import (
-    Filter,
     GRPCMethodMatch,
     GRPCRouteMatch,
     HeaderMatch,
     HTTPPathMatch,
     HTTPRouteMatch,
-    PathModifier,
     QueryParamMatch,
-    RequestRedirect,
-    URLRewrite,
 )
 from agent.simulate.answer import Answer, answer
 from agent.simulate.request import Headers, changed, request
