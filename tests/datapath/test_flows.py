@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from errno import E2BIG, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENOMEM
+from math import ceil, log2
 
 import pytest
 from datapath_node import BACKENDS, CGROUPS, HERE, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run, start
@@ -13,7 +14,7 @@ from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows
 from agent.kernel import abi, libbpf
 from agent.kernel.links import opened
 from agent.kernel.programs import Pins
-from agent.plan.tables import REST, FlowKey, FlowSums, Mode, PodRow, Protocol, Reason, Slot, address_bytes
+from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Mode, PodRow, Protocol, Reason, Slot, address_bytes
 
 pytestmark = pytest.mark.bpf
 WORKLOAD = 4711
@@ -79,6 +80,30 @@ def test_bytes_are_those_that_were_sent(ends: str, send: int, receive: int, node
     assert sum(sums.connect_steps) == sum(sums.rtt_steps) == 3
     assert sums.connect_us > 0
     assert sums.rtt_us > 0
+
+
+@pytest.fixture
+def slow(node: Node) -> Iterator[None]:
+    """A loopback device on which a SYN needs a while."""
+    tbf = ("tbf", "rate", "32kbit", "burst", "100", "limit", "10000")
+    run("tc", "-n", node.name, "qdisc", "add", "dev", "lo", "root", *tbf)
+    yield
+    run("tc", "-n", node.name, "qdisc", "delete", "dev", "lo", "root")
+
+
+def step(us: int) -> int:
+    """The histogram's step for a time."""
+    return min(max(0, ceil(log2(us / 64))), FLOW_STEPS - 1)
+
+
+def test_times_are_in_the_step_of_their_length(node: Node, pod: Pod, flows, slow) -> None:
+    """One connection: its sums are its own times."""
+    tables(FORWARD, node, pod).write(node.kernel)
+    pod.call(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT)
+    (sums,) = until_ended(flows, 1).values()
+    assert sums.connect_us > 1000
+    for us, steps in ((sums.connect_us, sums.connect_steps), (sums.rtt_us, sums.rtt_steps)):
+        assert [number for number, count in enumerate(steps) if count] == [step(us)]
 
 
 def test_what_the_waypoint_gets_is_a_flow_of_its_own(node: Node, pod: Pod, flows) -> None:
