@@ -81,10 +81,10 @@ def sweep() -> None:
 
 
 def start(cgroup: Path, namespace: str, *command: str, **options) -> subprocess.Popen:
-    """A Python process within a cgroup and a network namespace; removing the cgroup ends it."""
+    """A process within a cgroup and a network namespace; removing the cgroup ends it."""
     cgroup.mkdir(parents=True)
     enter = f'echo $$ > {cgroup}/cgroup.procs && exec ip netns exec {namespace} "$@"'
-    return subprocess.Popen(["sh", "-c", enter, "sh", sys.executable, *command], text=True, **options)
+    return subprocess.Popen(["sh", "-c", enter, "sh", *command], text=True, **options)
 
 
 @dataclass
@@ -98,7 +98,9 @@ class Pod:
 
     def __post_init__(self) -> None:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": self.inherited}
-        self.client = start(self.folder / "ctr", self.namespace, str(HERE / "traffic_client.py"), **pipes)
+        self.client = start(
+            self.folder / "ctr", self.namespace, sys.executable, str(HERE / "traffic_client.py"), **pipes
+        )
 
     @property
     def cgroup_id(self) -> int:
@@ -165,7 +167,7 @@ def make_namespace(name: str) -> None:
 
 @contextlib.contextmanager
 def servers(name: str) -> Iterator[None]:
-    command = (str(HERE / "traffic_server.py"), json.dumps(SERVERS))
+    command = (sys.executable, str(HERE / "traffic_server.py"), json.dumps(SERVERS))
     with start(CGROUPS / name / "servers", name, *command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "ready\n"
         yield

@@ -1,6 +1,7 @@
 """Flows: what the kernel says of connections is what real sockets did."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -57,7 +58,7 @@ def until_ended(flows: Callable[[], dict[FlowKey, FlowSums]], ended: int) -> dic
 @pytest.fixture(scope="module")
 def exchange(node: Node) -> Iterator[None]:
     """A server behind the first backend."""
-    command = (str(HERE / "traffic_exchange.py"), BACKENDS["4"][0], str(EXCHANGE_PORT))
+    command = (sys.executable, str(HERE / "traffic_exchange.py"), BACKENDS["4"][0], str(EXCHANGE_PORT))
     with start(CGROUPS / node.name / "exchange", node.name, *command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "ready\n"
         yield
