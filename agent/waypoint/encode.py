@@ -1,6 +1,7 @@
 """Resources from plain mappings to the bytes that Envoy reads."""
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +57,14 @@ class EncodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A resource's bytes, packed, with their hash as version: the same content has the same version for ever."""
+    """A resource's bytes, packed, with their hash as version: the same content has the same version for ever.
+
+    `leads` are the clusters that it names.
+    """
 
     version: str
     packed: any_pb2.Any
+    leads: frozenset[str]
 
 
 def encode(name: ResourceName, resource: Json, address: str | None = None, port: int | None = None) -> Encoded:
@@ -76,4 +81,20 @@ def encode(name: ResourceName, resource: Json, address: str | None = None, port:
         raise EncodeError(f"{name.kind.rpartition('.')[2]} {name.name}: {error}") from error
     packed = any_pb2.Any()
     packed.Pack(message, deterministic=True)
-    return Encoded(hashlib.blake2b(packed.value, digest_size=12).hexdigest(), packed)
+    version = hashlib.blake2b(packed.value, digest_size=12).hexdigest()
+    return Encoded(version, packed, frozenset(_clusters(resource)))
+
+
+def _clusters(value: object) -> Iterator[str]:
+    """The clusters that routes and proxies anywhere in a resource name."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key == "cluster":
+                yield item
+            elif key == "weighted_clusters":
+                yield from (share["name"] for share in item["clusters"])
+            else:
+                yield from _clusters(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _clusters(item)

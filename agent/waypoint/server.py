@@ -49,6 +49,7 @@ class AdsServer:
         self._sources: dict[ResourceName, tuple[Json, int | None]] = {}
         self._encoded: dict[ResourceName, Encoded] = {}
         self._versions: dict[ResourceName, str] | None = None
+        self._leads: dict[ResourceName, frozenset[str]] = {}
         self._unencodable: dict[ResourceName, str] = {}
         self.acks = 0
         self.nacks = 0
@@ -114,8 +115,9 @@ class AdsServer:
         versions = {name: item.version for name, item in self._encoded.items()}
         if versions != self._versions:
             self._versions = versions
+            self._leads = {name: item.leads for name, item in self._encoded.items() if item.leads}
             for client in self._clients:
-                client.put(client.stream.on_snapshot(versions))
+                client.put(client.stream.on_snapshot(versions, self._leads))
 
     def _encode(self, name: ResourceName, resource: Json, port: int | None) -> None:
         self._sources[name] = (resource, port)
@@ -131,7 +133,7 @@ class AdsServer:
         """One Envoy's stream, until it ends."""
         client = _Client()
         if self._versions is not None:
-            client.put(client.stream.on_snapshot(self._versions))
+            client.put(client.stream.on_snapshot(self._versions, self._leads))
         self._clients.add(client)
         self._changed()
         log.info("waypoint connected")

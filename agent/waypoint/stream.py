@@ -7,7 +7,7 @@ clusters and listeners, none behind the first bad one of other kinds, none at al
 was refused is sent again in halves until a refusal is of one resource, so that a bad one never hurts a good one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.plan.plan import ResourceName, Xds
@@ -15,6 +15,8 @@ from agent.plan.plan import ResourceName, Xds
 # Makes before breaks: what others refer to comes first and goes last.
 SEND_ORDER = (Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE)
 BACKENDS = (Xds.CLUSTER, Xds.ENDPOINT)
+# What waits for the backends that it names.
+HELD_BACK = (Xds.LISTENER, Xds.ROUTE)
 WILDCARD_KINDS = (Xds.CLUSTER, Xds.LISTENER)
 WILDCARD = "*"
 
@@ -64,13 +66,20 @@ class Stream:
     def __init__(self) -> None:
         self._kinds = {kind: _Kind() for kind in Xds}
         self._wanted: dict[Xds, dict[str, str]] | None = None
+        self._leads: Mapping[ResourceName, Collection[str]] = {}
         self._count = 0
         # Clusters that were sent on this stream: each waits for its endpoints, also where Envoy has had them before.
         self._renewed: set[str] = set()
         self.rejected: dict[ResourceName, str] = {}
 
-    def on_snapshot(self, versions: Mapping[ResourceName, str]) -> list[Response]:
-        """Everything that shall be, by version; returns what to send now. Before the first one nothing is said."""
+    def on_snapshot(
+        self, versions: Mapping[ResourceName, str], leads: Mapping[ResourceName, Collection[str]]
+    ) -> list[Response]:
+        """Everything that shall be, by version; returns what to send now. Before the first one nothing is said.
+
+        `leads` are the clusters that a route table or a listener names.
+        """
+        self._leads = leads
         self._wanted = {kind: {} for kind in Xds}
         for name, version in versions.items():
             self._wanted[name.kind][name.name] = version
@@ -89,7 +98,7 @@ class Stream:
         if self._wanted is None:
             return again
         # What was held back for this kind may go now.
-        sent = [self._send(kind) for kind in SEND_ORDER if kind in (request.kind, Xds.ENDPOINT, Xds.ROUTE)]
+        sent = [self._send(kind) for kind in SEND_ORDER if kind in (request.kind, Xds.ENDPOINT, *HELD_BACK)]
         removed = [self._remove(kind) for kind in reversed(SEND_ORDER)]
         return [response for response in (*again, *sent, *removed) if response is not None]
 
@@ -103,15 +112,20 @@ class Stream:
             if self._kinds[kind].acknowledged.get(name) == version
         }
 
-    def _settled(self, kinds: tuple[Xds, ...]) -> bool:
-        """Whether the client has, or has refused, everything of these kinds that it shall have.
+    def _is_done(self, kind: Xds, name: str) -> bool:
+        """Whether the client has this, or has refused it, or nobody waits for it."""
+        version = self._of(kind).get(name)
+        resource = ResourceName(kind, name)
+        has = version is None or self._kinds[kind].acknowledged.get(name) == version
+        return has or resource in self.rejected or self._is_moot(resource)
+
+    def _leads_somewhere(self, name: ResourceName) -> bool:
+        """Whether the client has all that this leads to, as far as it shall have it.
 
         Endpoints count before the client asks for them: it does so a moment after it took the cluster, and until it
         has them a route to that cluster is answered 503.
         """
-        done = self.acknowledged | self.rejected.keys()
-        wanted = (ResourceName(kind, name) for kind in kinds for name in self._of(kind))
-        return all(name in done or self._is_moot(name) for name in wanted)
+        return all(self._is_done(kind, cluster) for cluster in self._leads.get(name, ()) for kind in BACKENDS)
 
     def _is_moot(self, name: ResourceName) -> bool:
         """Whether nobody waits for this: endpoints whose cluster was refused or is not sent, unwanted route tables."""
@@ -180,12 +194,12 @@ class Stream:
         return (self._wanted or {}).get(kind, {})
 
     def _send(self, kind: Xds) -> Response | None:
-        """Wanted resources that the client does not have. Routes wait until what they lead to is there."""
+        """Wanted resources that the client does not have. Each waits until what it leads to is there."""
         state = self._kinds[kind]
-        if not state.opened or (kind is Xds.ROUTE and not self._settled(BACKENDS)):
+        if not state.opened:
             return None
-        there = self._of(kind)
-        news = {name: v for name, v in there.items() if state.wants(name) and state.sent.get(name) != v}
+        missing = {n: v for n, v in self._of(kind).items() if state.wants(n) and state.sent.get(n) != v}
+        news = {name: v for name, v in missing.items() if self._leads_somewhere(ResourceName(kind, name))}
         state.absent -= news.keys()
         state.sent |= news
         if kind is Xds.CLUSTER:
@@ -201,7 +215,9 @@ class Stream:
         Backends go when no route leads there any more.
         """
         state = self._kinds[kind]
-        if not state.opened or (kind in BACKENDS and not self._settled((Xds.LISTENER, Xds.ROUTE))):
+        if not state.opened:
+            return None
+        if kind in BACKENDS and not all(self._is_done(user, name) for user in HELD_BACK for name in self._of(user)):
             return None
         there = self._of(kind)
         gone = {name for name in state.sent if name not in there}

@@ -3,11 +3,13 @@
 import pytest
 from envoy.config.listener.v3 import listener_pb2
 
+from agent.model.routes import HTTPRouteMatch
 from agent.plan.plan import Json, ResourceName, Xds
-from agent.translate.ir import BackendPort, RouteSet
+from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
+from agent.translate.xds.passthrough import passthrough_listener
 from agent.translate.xds.route import route_configuration
 from agent.waypoint.encode import EncodeError, encode
 
@@ -41,6 +43,21 @@ def test_the_version_is_of_the_content():
     same = dict(reversed(list(RESOURCES[Xds.CLUSTER].items())))
     versions = [encode(name, item).version for item in (RESOURCES[Xds.CLUSTER], same, {**same, "name": "other"})]
     assert versions[0] == versions[1] != versions[2]
+
+
+def test_what_a_resource_leads_to():
+    other, copy, nobody = (BackendPort("app", name, 80) for name in ("b", "c", "d"))
+    shares = tuple(WeightedBackend(item, 1) for item in (BACKEND, other, None))
+    rules = (
+        Rule("split", HTTPRouteMatch(), (), shares),
+        Rule("one", HTTPRouteMatch(), (), shares[:1], mirrors=(Mirror(copy, 1),)),
+    )
+    table = route_configuration(RouteSet("app/a:80", "", 80, False, rules))
+    found = encode(ResourceName(Xds.ROUTE, "x"), table).leads
+    assert found == {"app/a:80/http", "app/b:80/http", "app/c:80/http", "invalid"}
+    tls = TLSRouteSet("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))
+    found = encode(ResourceName(Xds.LISTENER, "x"), passthrough_listener(tls), "10.0.0.1", 1).leads
+    assert found == {"app/d:80/http", "invalid"}
 
 
 @pytest.mark.parametrize("wrong", [{"nope": 1}, {"name": 7}, {"connect_timeout": "soon"}])

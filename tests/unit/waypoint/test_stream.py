@@ -6,6 +6,12 @@ from agent.plan.plan import ResourceName, Xds
 from agent.waypoint.stream import Request, Response, Stream
 
 C, E, X, L, R = Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE
+# Who names which clusters.
+LEADS = {
+    ResourceName(R, "r"): ("old", "new", "bad", "a"),
+    ResourceName(R, "elsewhere"): ("b", "nowhere"),
+    ResourceName(L, "bytes"): ("a",),
+}
 
 
 @dataclass
@@ -21,7 +27,7 @@ class Playbook:
         if isinstance(event, Request):
             self.said = self.stream.on_request(event)
         else:
-            self.said = self.stream.on_snapshot({ResourceName(k, n): v for (k, n), v in event.items()})
+            self.said = self.stream.on_snapshot({ResourceName(k, n): v for (k, n), v in event.items()}, LEADS)
         return self
 
     def __lshift__(self, expected):
@@ -204,3 +210,22 @@ def test_endpoints_without_a_cluster_hold_nothing_up():
     book.ack(C) << None >> Request(R, subscribe=("r",)) << None
     book >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
     book.ack(E) << (R, {"r": "1"})
+
+
+def test_a_route_table_waits_for_its_own_clusters_only():
+    book = Playbook() >> {(C, "a"): "1", (E, "a"): "1", (R, "r"): "1", (R, "elsewhere"): "1"}
+    book >> Request(C) << (C, {"a": "1"}) >> Request(R, subscribe=("r", "elsewhere")) << (R, {"elsewhere": "1"})
+    book.ack(C) << None >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+    book.ack(E) << (R, {"r": "1"})
+
+
+def test_a_listener_that_names_a_cluster_waits_for_it():
+    book = Playbook() >> {(C, "a"): "1", (E, "a"): "1", (L, "bytes"): "1", (L, "http"): "1"}
+    book >> Request(C) << (C, {"a": "1"}) >> Request(L) << (L, {"http": "1"})
+    book.ack(C) << None >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
+    book.ack(E) << (L, {"bytes": "1"})
+
+
+def test_a_listener_that_waits_does_not_let_the_client_wait():
+    book = Playbook() >> {(C, "a"): "1", (E, "a"): "1", (L, "bytes"): "1"} >> Request(C) << (C, {"a": "1"})
+    book >> Request(L) << (L, {})
