@@ -109,3 +109,16 @@ class Filter(Value, frozen=True):
     cors: CORS | None = None
     external_auth: Raw = None
     extension_ref: Raw = None
+
+
+# Filter types, the attribute that each of them fills, and its name in JSON.
+FILTER_FIELDS = {
+    "RequestHeaderModifier": ("request_header_modifier", "requestHeaderModifier"),
+    "ResponseHeaderModifier": ("response_header_modifier", "responseHeaderModifier"),
+    "RequestRedirect": ("request_redirect", "requestRedirect"),
+    "URLRewrite": ("url_rewrite", "urlRewrite"),
+    "RequestMirror": ("request_mirror", "requestMirror"),
+    "CORS": ("cors", "cors"),
+    "ExternalAuth": ("external_auth", "externalAuth"),
+    "ExtensionRef": ("extension_ref", "extensionRef"),
+}

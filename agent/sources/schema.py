@@ -15,7 +15,9 @@ from agent.model.routes import (
     FilteredBackendRef,
     GRPCRoute,
     GRPCRouteRule,
+    HTTPPathMatch,
     HTTPRoute,
+    HTTPRouteMatch,
     HTTPRouteRule,
     SessionPersistence,
     TCPRoute,
@@ -27,6 +29,8 @@ from agent.sources.schema_filters import HEADER, MAX_LIST, Violation, filter_vio
 MAX_RULES = 16
 MAX_MATCHES = {"HTTPRoute": (64, 128), "GRPCRoute": (64, 128)}
 MAX_PARENTS = 32
+# Absolute; nothing that a server would read as another path: no empty, `.` or `..` segments, no hidden slash.
+PATH = re.compile(r"(?!.*(?://|/\.\.?(?:/|$)|%2[fF]))/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
 MAX_SERVER_NAMES = 1024
 _LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 SERVER_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -132,6 +136,8 @@ def _http_rules(value: HTTPRoute | GRPCRoute) -> Iterator[Violation]:
         yield from too_many(f"{field}.matches", rule.matches, per_rule)
         yield from too_many(f"{field}.backendRefs", rule.backend_refs, MAX_LIST)
         yield from filter_violations(f"{field}.filters", rule.filters)
+        if rule.name and not NAME.fullmatch(rule.name):
+            yield f"{field}.name", f"{rule.name[:80]!a} is not a DNS name"
         yield from _retry_codes(f"{field}.retry.codes", rule)
         yield from _session(f"{field}.sessionPersistence", rule.session_persistence)
         for number, match in enumerate(rule.matches):
@@ -148,11 +154,18 @@ def _match(field: str, match: Any) -> Iterator[Violation]:
         for position, item in enumerate(items):
             if not HEADER.fullmatch(item.name):
                 yield f"{field}.{name}[{position}].name", f"{item.name[:80]!a} is not a header name"
-    path = getattr(match, "path", None)
-    if path is not None and path.type in ("Exact", "PathPrefix") and not path.value.startswith("/"):
-        yield f"{field}.path.value", "must begin with /"
-    if path is not None and len(path.value) > 1024:
-        yield f"{field}.path.value", f"{len(path.value)} characters are more than 1024"
+    if isinstance(match, HTTPRouteMatch):
+        yield from _path(f"{field}.path.value", match.path)
+
+
+def _path(field: str, path: HTTPPathMatch) -> Iterator[Violation]:
+    value = path.value
+    if len(value) > 1024:
+        yield field, f"{len(value)} characters are more than 1024"
+    if path.type not in ("Exact", "PathPrefix"):
+        return
+    if not PATH.fullmatch(value):
+        yield field, f"{value[:80]!a} is not an absolute and plain path"
 
 
 def _retry_codes(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Violation]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agent.model.filters import CORS, Filter, RequestMirror
+from agent.model.filters import CORS, FILTER_FIELDS, Filter, PathModifier, RequestMirror
 
 Violation = tuple[str, str]
 
@@ -25,10 +25,15 @@ def filter_violations(field: str, filters: tuple[Filter, ...]) -> Iterator[Viola
     """What a list of filters breaks of its schema, as (field, message)."""
     yield from too_many(field, filters, MAX_LIST)
     for position, item in enumerate(filters):
-        yield from _header_names(f"{field}[{position}].requestHeaderModifier", item.request_header_modifier)
-        yield from _header_names(f"{field}[{position}].responseHeaderModifier", item.response_header_modifier)
-        yield from _mirror(f"{field}[{position}].requestMirror", item.request_mirror)
-        yield from _cors(f"{field}[{position}].cors", item.cors)
+        where = f"{field}[{position}]"
+        yield from _union(where, item)
+        yield from _header_names(f"{where}.requestHeaderModifier", item.request_header_modifier)
+        yield from _header_names(f"{where}.responseHeaderModifier", item.response_header_modifier)
+        for name, holder in (("requestRedirect", item.request_redirect), ("urlRewrite", item.url_rewrite)):
+            if holder is not None:
+                yield from _path(f"{where}.{name}.path", holder.path)
+        yield from _mirror(f"{where}.requestMirror", item.request_mirror)
+        yield from _cors(f"{where}.cors", item.cors)
 
 
 def _header_names(field: str, modifier: Any) -> Iterator[Violation]:
@@ -41,6 +46,29 @@ def _header_names(field: str, modifier: Any) -> Iterator[Violation]:
             name = item if isinstance(item, str) else item.name
             if not HEADER.fullmatch(name):
                 yield f"{field}.{kind}[{position}]", f"{name[:80]!a} is not a header name"
+
+
+def _union(field: str, item: Filter) -> Iterator[Violation]:
+    """The field that a type names has to be there, and no other."""
+    for kind, (attribute, name) in FILTER_FIELDS.items():
+        there = getattr(item, attribute) is not None
+        if there and item.type != kind:
+            yield f"{field}.{name}", f"is there, but the type is {item.type[:80]!a}"
+        elif item.type == kind and not there:
+            yield f"{field}.{name}", f"is missing: the type is {kind}"
+
+
+def _path(field: str, path: PathModifier | None) -> Iterator[Violation]:
+    if path is None:
+        return
+    for kind, name, value in (
+        ("ReplaceFullPath", "replaceFullPath", path.replace_full_path),
+        ("ReplacePrefixMatch", "replacePrefixMatch", path.replace_prefix_match),
+    ):
+        if value is not None and path.type != kind:
+            yield f"{field}.{name}", f"is there, but the type is {path.type[:80]!a}"
+        elif value is None and path.type == kind:
+            yield f"{field}.{name}", f"is missing: the type is {kind}"
 
 
 def _mirror(field: str, mirror: RequestMirror | None) -> Iterator[Violation]:

@@ -3,21 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from agent.model.filters import Filter, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.filters import FILTER_FIELDS, Filter, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
 
 STATUS_CODES = (301, 302, 303, 307, 308)
-# Filter types, the attribute that each of them fills, and its name in JSON.
-FIELDS = {
-    "RequestHeaderModifier": ("request_header_modifier", "requestHeaderModifier"),
-    "ResponseHeaderModifier": ("response_header_modifier", "responseHeaderModifier"),
-    "RequestRedirect": ("request_redirect", "requestRedirect"),
-    "URLRewrite": ("url_rewrite", "urlRewrite"),
-    "RequestMirror": ("request_mirror", "requestMirror"),
-    "CORS": ("cors", "cors"),
-    "ExternalAuth": ("external_auth", "externalAuth"),
-    "ExtensionRef": ("extension_ref", "extensionRef"),
-}
 BACKEND_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier"})
 GRPC_FILTERS = BACKEND_FILTERS | {"RequestMirror"}
 HTTP_FILTERS = GRPC_FILTERS | {"RequestRedirect", "URLRewrite", "CORS"}
@@ -33,7 +22,7 @@ def filter_faults(field: str, filters: tuple[Filter, ...], known: frozenset[str]
     types = [item.type for item in filters]
     for position, item in enumerate(filters):
         where = f"{field}[{position}]"
-        attribute, name = FIELDS.get(item.type, ("", "type"))
+        attribute, name = FILTER_FIELDS.get(item.type, ("", "type"))
         if item.type not in known:
             yield Fault(UNSUPPORTED, f"{where}.{name}", f"filter {item.type!r} is not implemented here")
         elif getattr(item, attribute) is None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from agent.model.core import ServicePort
 from agent.model.filters import BackendObjectReference
 from agent.model.routes import (
+    AnyRoute,
     GRPCRoute,
     GRPCRouteMatch,
     HTTPRoute,
@@ -111,13 +112,31 @@ def session_name(rule: str) -> str:
     return f"weft-session-{hashlib.blake2b(rule.encode(), digest_size=6).hexdigest()}"
 
 
+def moving_sessions(view: View, route: AnyRoute) -> list[str]:
+    """The rules that ask for sessions and have backends of different protocols, which no pool can hold: a session may
+    move from one to another. By their JSON path.
+    """
+    if not isinstance(route, HTTPRoute):
+        return []
+    return [
+        f"spec.rules[{index}].sessionPersistence"
+        for index, rule in enumerate(route.spec.rules)
+        if rule.session_persistence and len({item.protocol for item in _members(view, route, index)}) > 1
+    ]
+
+
 def _pool(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Pool | None:
-    """The backends of a rule that keeps sessions, also those of weight 0, when there are several of one protocol."""
-    refs = enumerate(route.spec.rules[index].backend_refs)
-    found = [_backend(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]") for position, ref in refs]
-    members = tuple(sorted({item for item in found if item is not None}, key=lambda item: item.cluster))
+    """The backends of a rule that keeps sessions, when there are several and they speak one protocol."""
+    members = _members(view, route, index)
     alike = len({item.protocol for item in members}) == 1
     return Pool(members) if len(members) > 1 and alike else None
+
+
+def _members(view: View, route: HTTPRoute | GRPCRoute, index: int) -> tuple[BackendPort, ...]:
+    """Every backend of a rule that is there, also of weight 0: its sessions stay (GEP-1619)."""
+    refs = route.spec.rules[index].backend_refs
+    found = {_backend(view, route, ref, f"spec.rules[{index}].backendRefs[{at}]") for at, ref in enumerate(refs)}
+    return tuple(sorted((item for item in found if item is not None), key=lambda item: item.cluster))
 
 
 def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[WeightedBackend]:

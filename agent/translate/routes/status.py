@@ -7,6 +7,7 @@ from agent.model.meta import Key
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute
 from agent.plan.plan import Condition, Fragment, ParentStatus
 from agent.translate.routes.binding import Binding, bindings, what_it_reads
+from agent.translate.routes.http import moving_sessions
 from agent.translate.routes.references import references, resolve
 from agent.world import View, parent_services
 
@@ -17,31 +18,36 @@ def translate_status(view: View, key: Key) -> Fragment:
     parents = parent_services(route) if route is not None else []
     if route is None or not parents:
         return Fragment()
-    refs = _references(view, route)
+    refs, moving = _references(view, route), moving_sessions(view, route)
     entries = []
     for position, _, service in parents:
         found = bindings(view, service.namespace, service.name)
         binding = next(b for b in found if b.route.key == key and b.position == position)
-        entries.append(ParentStatus(binding.ref, tuple(_conditions(binding, refs))))
+        entries.append(ParentStatus(binding.ref, tuple(_conditions(binding, refs, moving))))
     return Fragment(statuses={key: tuple(entries)})
 
 
-def _conditions(binding: Binding, refs: tuple[str, str]) -> Iterator[Condition]:
+def _conditions(binding: Binding, refs: tuple[str, str], moving: list[str]) -> Iterator[Condition]:
     generation = binding.route.metadata.generation
     accepted = not binding.reason
-    yield Condition(
-        "Accepted", accepted, binding.reason or "Accepted", binding.message or _accepted(binding), generation
-    )
+    warnings = [f"{field}: its backends speak different protocols, a session may move" for field in moving]
+    told = binding.message or "; ".join([*_accepted(binding), *warnings])
+    yield Condition("Accepted", accepted, binding.reason or "Accepted", told, generation)
     reason, message = refs
     yield Condition(
         "ResolvedRefs", not reason, reason or "ResolvedRefs", message or "every backendRef is there", generation
     )
     if accepted and binding.checked.faults:
-        dropped = "; ".join(f"Dropped Rule {index}: {fault}" for index, fault in binding.checked.faults)
-        yield Condition("PartiallyInvalid", True, "UnsupportedValue", dropped, generation)
+        rules = binding.route.spec.rules
+        dropped = [f"Dropped Rule {_called(index, rules[index].name)}: {x}" for index, x in binding.checked.faults]
+        yield Condition("PartiallyInvalid", True, "UnsupportedValue", "; ".join(dropped), generation)
 
 
-def _accepted(binding: Binding) -> str:
+def _called(index: int, name: str) -> str:
+    return f"{index} ({name})" if name else str(index)
+
+
+def _accepted(binding: Binding) -> list[str]:
     """What an accepted Route should know: where it applies, and where it does not although one might think so."""
     parts = [f"applies to {_ports(binding.won)}"]
     if binding.route.metadata.namespace != (binding.ref.namespace or binding.route.metadata.namespace):
@@ -52,7 +58,7 @@ def _accepted(binding: Binding) -> str:
     parts += [f"not to {name or 'other names'}, where {key} applies" for name, key in binding.taken]
     if isinstance(binding.route, HTTPRoute | GRPCRoute) and binding.route.spec.hostnames:
         parts.append("spec.hostnames is not used: a Service is known by its address (GEP-1294)")
-    return "; ".join(parts)
+    return parts
 
 
 def _ports(ports: tuple[ServicePort, ...]) -> str:

@@ -11,7 +11,9 @@ NAME = "session"
 TYPE = "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSession"
 PER_ROUTE = f"{TYPE}PerRoute"
 STATE = "type.googleapis.com/envoy.extensions.http.stateful_session"
-_SPECIAL = re.compile(r"[^A-Za-z0-9/_%~:@!,;=-]")
+_REGEX = re.compile(r"[^A-Za-z0-9/_%~:@!,=-]")
+# What ends a path in a cookie's attributes.
+_END = re.compile(";")
 
 
 def session_config(rule: Rule) -> Json:
@@ -48,7 +50,8 @@ def cookie_path(match: HTTPRouteMatch | GRPCRouteMatch) -> str:
     """
     if isinstance(match, GRPCRouteMatch):
         return "/"
-    if match.path.type != "RegularExpression":
-        return match.path.value.rstrip("/") or "/"
-    plain = _SPECIAL.split(match.path.value, maxsplit=1)[0]
-    return plain.rpartition("/")[0] or "/"
+    special = _REGEX if match.path.type == "RegularExpression" else _END
+    plain, *rest = special.split(match.path.value, maxsplit=1)
+    if match.path.type == "RegularExpression" or rest:
+        plain = plain.rpartition("/")[0]
+    return plain.rstrip("/") or "/"

@@ -117,7 +117,13 @@ def test_a_problem_names_the_object_and_the_field(raw: Any, subject: str, field:
         ),
         (
             "HTTPRoute",
-            {"spec": {"rules": [{"filters": [{"type": "X", "requestHeaderModifier": {"remove": [""]}}]}]}},
+            {
+                "spec": {
+                    "rules": [
+                        {"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": [""]}}]}
+                    ]
+                }
+            },
             "spec.rules[0].filters[0].requestHeaderModifier.remove[0]",
         ),
         ("TCPRoute", {"spec": {"rules": []}}, "spec.rules"),

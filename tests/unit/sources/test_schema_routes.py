@@ -154,3 +154,55 @@ def test_server_names(hostnames: list[str], field: str) -> None:
     route = {"apiVersion": version, "kind": "TLSRoute", "metadata": {"name": "r", "namespace": "app"}, "spec": spec}
     (found,) = decode(route, "here")
     assert (found.field if isinstance(found, Problem) else "") == field
+
+
+FILTER = "spec.rules[0].filters[0]"
+MODIFIER = {"remove": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        ({"type": "RequestHeaderModifier", "requestHeaderModifier": MODIFIER}, ""),
+        ({"type": "RequestHeaderModifier"}, f"{FILTER}.requestHeaderModifier"),
+        ({"type": "RequestHeaderModifier", "responseHeaderModifier": MODIFIER}, f"{FILTER}.requestHeaderModifier"),
+        (
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": MODIFIER, "cors": {}},
+            f"{FILTER}.cors",
+        ),
+        ({"type": "CORS", "cors": {}, "extensionRef": {"name": "x"}}, f"{FILTER}.extensionRef"),
+        ({"type": "Magic", "requestRedirect": {}}, f"{FILTER}.requestRedirect"),
+        ({"type": "Magic"}, ""),
+        (
+            {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath"}}},
+            f"{FILTER}.urlRewrite.path.replaceFullPath",
+        ),
+        (
+            {"type": "RequestRedirect", "requestRedirect": {"path": {"type": "X", "replacePrefixMatch": "/"}}},
+            f"{FILTER}.requestRedirect.path.replacePrefixMatch",
+        ),
+    ],
+)
+def test_a_filter_s_type_says_which_field_is_there(item: dict[str, Any], field: str) -> None:
+    assert refused("HTTPRoute", filters=[item]) == field
+
+
+@pytest.mark.parametrize("path", ["/", "/a/b", "/a/", "/a.b/.c/..d", "/%20!$&'()*+,;=:@~-_"])
+def test_paths(path: str) -> None:
+    assert refused("HTTPRoute", matches=[{"path": {"type": "Exact", "value": path}}]) == ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "a", "//", "/a//b", "/./a", "/a/../b", "/a/..", "/a/.", "/a%2fb", "/a%2F", "/a#b", "/a b", "/%zz", "/é"],
+)
+def test_what_is_no_path(path: str) -> None:
+    field = "spec.rules[0].matches[0].path.value"
+    assert refused("HTTPRoute", matches=[{"path": {"type": "PathPrefix", "value": path}}]) == field
+    assert refused("HTTPRoute", matches=[{"path": {"type": "RegularExpression", "value": path}}]) == ""
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+@pytest.mark.parametrize(("name", "field"), [("a.b-c", ""), ("a/b", "spec.rules[0].name"), ("A", "spec.rules[0].name")])
+def test_the_name_of_a_rule(kind: str, name: str, field: str) -> None:
+    assert refused(kind, name=name) == field

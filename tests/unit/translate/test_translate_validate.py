@@ -5,6 +5,7 @@ from translate_fixtures import http_route
 
 from agent.model.filters import (
     CORS,
+    FILTER_FIELDS,
     BackendObjectReference,
     Filter,
     HeaderFilter,
@@ -13,7 +14,6 @@ from agent.model.filters import (
     URLRewrite,
 )
 from agent.model.routes import FilteredBackendRef, HTTPRouteRetry, HTTPRouteRule, SessionPersistence
-from agent.translate.routes.filters import FIELDS
 from agent.translate.routes.validate import check
 
 INCOMPATIBLE, UNSUPPORTED = "IncompatibleFilters", "UnsupportedValue"
@@ -54,7 +54,7 @@ def test_filters(filters: tuple[Filter, ...], expected: tuple[str, str]) -> None
 @pytest.mark.parametrize("item", [REDIRECT, REWRITE, SCRIPTS, COPY])
 def test_a_backend_s_filters_change_headers_only(item: Filter) -> None:
     backend = FilteredBackendRef("web", port=80, filters=(HEADERS, item))
-    (_, expected) = FIELDS[item.type]
+    (_, expected) = FILTER_FIELDS[item.type]
     assert fault(HTTPRouteRule(backend_refs=(backend,))) == (UNSUPPORTED, f"backendRefs[0].filters[1].{expected}")
 
 

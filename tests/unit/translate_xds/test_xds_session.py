@@ -38,6 +38,8 @@ def test_a_header():
         ("PathPrefix", "/", "/"),
         ("PathPrefix", "/a/b/", "/a/b"),
         ("Exact", "/a.b", "/a.b"),
+        ("Exact", "/a/b;c/d", "/a"),
+        ("PathPrefix", "/;c", "/"),
         ("RegularExpression", "/a/b/[c]", "/a/b"),
         ("RegularExpression", "/a/b+", "/a"),
         ("RegularExpression", "/a|/b", "/"),
