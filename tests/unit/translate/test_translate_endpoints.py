@@ -85,6 +85,7 @@ def test_endpoints_for_the_cluster(found: list[Endpoint], numbers: list[int]) ->
         ([at(1, UNREADY, node="here"), at(2, node="there")], []),
         ([at(1), at(2, node="there")], []),
         ([at(1, node="here", zones="west"), at(2, node="there", zones="east")], [1]),
+        ([at(1, node="here", zones="west"), at(2, node="here", zones="east")], [1, 2]),
     ],
 )
 def test_endpoints_of_this_node(found: list[Endpoint], numbers: list[int]) -> None:
@@ -131,3 +132,9 @@ def test_what_is_asked_for_and_not_done_is_told(
 def test_local_traffic_has_no_distribution_to_tell_of() -> None:
     served = web("Local", "PreferClose")
     assert not distribution_notice(view_of(served, slice_of("web", at(1))), served, HERE)
+
+
+def test_names_that_are_not_used_need_no_hints() -> None:
+    served = web(distribution="PreferClose")
+    view = view_of(served, slice_of("web", at(1, zones="east")), slice_of("web", Endpoint(("a.b",)), kind="FQDN"))
+    assert not distribution_notice(view, served, HERE)
