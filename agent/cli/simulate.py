@@ -56,6 +56,8 @@ def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     address = f" at {to['address']}" if to["address"] else ""
     yield "to", f"{to['service'] or 'no Service'}, port {to['port']}/{to['protocol']}{address}"
     yield "path", f"{document['path']}: {document['why']}"
+    for item in document.get("services", ()):
+        yield "service", f"{item['share']:6.1%}  {item['service']}"
     for item in document.get("backends", ()):
         yield "backend", f"{item['share']:6.1%}  {item['backend']}"
     if "waypoint" in document:

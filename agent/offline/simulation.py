@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.model.core import Service
+from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.offline.question import Question, QuestionError
 from agent.offline.wording import compact, origin
-from agent.plan.plan import FrontendName, PodPlan
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Slot, address_text
 from agent.simulate.answer import Answer, Share, answer
-from agent.simulate.decision import Decision, Path, decide, enrolment, rules_of
+from agent.simulate.decision import Decision, Path, applying, decide, enrolment, rules_of
 from agent.simulate.names import Host, resolve
 from agent.translate.endpoints import endpoints_of_either_family
 from agent.translate.ir import BackendPort, RouteSet, Rule
@@ -40,15 +41,36 @@ def simulate(manifests: Manifests, asked: Question, options: Options) -> Documen
         "path": decision.path.value,
         "why": decision.why,
         "routes": [str(key) for key in decision.routes],
+        **_treatment(view, decision, asked, options),
     }
-    if decision.plan is not None and decision.path is Path.KERNEL:
-        document["backends"] = backends(decision.plan.slots)
-    rules = rules_of(view, decision.name, decision.plan) if decision.name and decision.plan else None
-    if rules is not None and decision.path is Path.WAYPOINT:
-        document["waypoint"] = _waypoint(view, rules, answer(rules, asked.request), asked, options)
-        document["onWaypointLoss"] = decision.plan.on_loss.value if decision.plan else None
-    document["notes"] = list(_notes(manifests, mesh, asked, host, decision))
+    document["notes"] = [*_assumptions(manifests, mesh, asked, host, document), *_warnings(mesh, asked, host, document)]
     return document
+
+
+def _treatment(view: View, decision: Decision, asked: Question, options: Options) -> Document:
+    """What the kernel or the waypoint does; nothing for what is not intercepted."""
+    name, plan = decision.name, decision.plan
+    if name is None or plan is None:
+        return {}
+    rules = rules_of(view, name, plan)
+    if rules is not None and decision.path is Path.WAYPOINT:
+        found = _waypoint(view, rules, answer(rules, asked.request), asked, options)
+        return {"waypoint": found, "onWaypointLoss": plan.on_loss.value}
+    return {"services": list(_services(view, name, plan)), "backends": backends(plan.slots)}
+
+
+def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:
+    """The Services that the kernel divides connections between: a TCPRoute's or UDPRoute's, else the one dialled."""
+    route = next((item for item in applying(view, plan.service, name) if isinstance(item, TCPRoute | UDPRoute)), None)
+    if route is None:
+        yield {"service": f"{plan.service.namespace}/{plan.service.name}:{name.port}", "share": 1.0}
+        return
+    refs = route.spec.rules[0].backend_refs
+    total = sum(ref.weight for ref in refs)
+    for ref in refs:
+        if ref.weight:
+            where = f"{ref.namespace or route.metadata.namespace}/{ref.name}:{ref.port}"
+            yield {"service": where, "share": ref.weight / total}
 
 
 def _client(view: View, pod: PodPlan) -> Document:
@@ -128,18 +150,29 @@ def _endpoints(view: View, backend: BackendPort, options: Options) -> list[str]:
     return [_joined(*item) for port in ports for item in endpoints_of_either_family(view, service, port, options)]
 
 
-def _notes(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, decision: Decision) -> Iterator[str]:
-    """What was assumed, and what the agent would tell of the pod and the Service."""
+def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
+    """What the manifests do not say, and what was taken to be so."""
     if asked.pod not in manifests.objects:
         yield f"{asked.pod} is not in the manifests: one without labels is assumed"
     service = manifests.objects.get(host.service) if host.service else None
     if isinstance(service, Service) and has_assumed_address(service):
         yield f"{service.key} has no cluster IP yet: {host.address} is assumed"
-    if decision.path is Path.WAYPOINT and asked.scheme == "https":
-        yield "the waypoint reads clear text on this port: a TLS handshake fails"
-    if decision.path is Path.WAYPOINT and asked.scheme == "tcp":
-        yield "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
     if manifests.problems:
         yield f"{len(manifests.problems)} objects or documents cannot be used: see weft lint"
+    view = mesh.view()
+    asked_for = [item["service"] for item in document.get("services", ())]
+    asked_for += [item["backend"] for item in document.get("waypoint", {}).get("shares", ())]
+    for namespace, _, rest in (item.partition("/") for item in dict.fromkeys(asked_for)):
+        name = rest.partition(":")[0]
+        if view.get(Service, namespace, name) is not None and not view.slices(namespace, name):
+            yield f"Service {namespace}/{name} has no EndpointSlice in the manifests: nothing is behind it here"
+
+
+def _warnings(mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
+    """What would go wrong on the way, and what the agent would tell of the pod and the Service."""
+    if "waypoint" in document and asked.scheme == "https":
+        yield "the waypoint reads clear text on this port: a TLS handshake fails"
+    if "waypoint" in document and asked.scheme == "tcp":
+        yield "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
     subjects = tuple(f"{key}: " for key in (asked.pod, host.service) if key)
     yield from sorted({text for item in mesh.fragments for text in item.notices if text.startswith(subjects)})

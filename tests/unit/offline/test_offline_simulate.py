@@ -105,11 +105,23 @@ def test_shares_in_the_kernel(folder: Path) -> None:
         {"backend": "10.1.0.2:5432", "share": pytest.approx(0.375)},
         {"backend": "refused", "share": pytest.approx(0.25)},
     ]
+    assert found["services"] == [{"service": "app/web:5432", "share": 0.75}, {"service": "app/gone:1", "share": 0.25}]
 
 
 def test_no_endpoint_is_refused(folder: Path) -> None:
     write(folder, mesh=MESH.replace("kubernetes.io/service-name: web", "kubernetes.io/service-name: other"))
-    assert asked(folder, "shop/a", "tcp://web.app:5432")["backends"] == [{"backend": "refused", "share": 1.0}]
+    found = asked(folder, "shop/a", "tcp://web.app:5432")
+    assert found["backends"] == [{"backend": "refused", "share": 1.0}]
+    assert found["services"] == [{"service": "app/web:5432", "share": 1.0}]
+    assert "Service app/web has no EndpointSlice in the manifests: nothing is behind it here" in found["notes"]
+
+
+def test_a_backend_without_slices_is_told_of(folder: Path) -> None:
+    other = "apiVersion: v1\nkind: Service\nmetadata: {name: v2, namespace: app}\nspec: {ports: [{port: 80}]}\n"
+    write(folder, other=other, route=ROUTE.replace("backendRefs: [{name: web,", "backendRefs: [{name: v2,"))
+    found = asked(folder, "app/a", "http://web/")
+    assert found["waypoint"]["shares"][0]["status"] == 503
+    assert "Service app/v2 has no EndpointSlice in the manifests: nothing is behind it here" in found["notes"]
 
 
 def test_the_node_and_the_zone_choose_endpoints(folder: Path) -> None:
