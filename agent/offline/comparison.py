@@ -15,11 +15,11 @@ from agent.model.meta import Key
 from agent.model.routes import AnyRoute, TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
-from agent.offline.wording import compact, origin
+from agent.offline.wording import behaviour, compact, origin
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode
 from agent.simulate.decision import Path, applying, decide, frontend_of, rules_of
-from agent.translate.ir import Rule
+from agent.translate.ir import RouteSet, Rule, TLSRule
 from agent.translate.options import Options
 from agent.world import View
 
@@ -137,19 +137,19 @@ def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:
 def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
     rules = rules_of(view, name, plan) if path is Path.WAYPOINT else None
     if rules is not None:
-        named = {str(origin(rule, rules.grpc)): rule for rule in rules.rules}
-        return Way(
-            path.value,
-            {text: _content(rule) for text, rule in named.items()},
-            {text: _weights(rule) for text, rule in named.items()},
-        )
+        grpc = isinstance(rules, RouteSet) and rules.grpc
+        named: dict[str, Rule | TLSRule] = {str(origin(rule, grpc)): rule for rule in rules.rules}
+        contents = {text: _content(rule) for text, rule in named.items()}
+        return Way(path.value, contents, {text: _weights(rule) for text, rule in named.items()})
     routes = applying(view, plan.service, name)
     divided = {str(route.key): _l4_weights(route) for route in routes[:1] if isinstance(route, TCPRoute | UDPRoute)}
     return Way(path.value, dict.fromkeys(divided, "applies"), divided)
 
 
-def _content(rule: Rule) -> str:
+def _content(rule: Rule | TLSRule) -> str:
     """What a rule says beside its weights."""
+    if isinstance(rule, TLSRule):
+        return json.dumps({"serverNames": rule.server_names or "any"})
     filtered = [(number, item.filters) for number, item in enumerate(rule.backends) if item.filters]
     parts = {
         "match": compact(rule.match),
@@ -157,11 +157,12 @@ def _content(rule: Rule) -> str:
         "requestMs": rule.request_timeout,
         "backendRequestMs": rule.backend_timeout,
         "backendFilters": {str(number): [compact(item) for item in filters] for number, filters in filtered},
+        **behaviour(rule),
     }
     return json.dumps({name: value for name, value in parts.items() if value})
 
 
-def _weights(rule: Rule) -> str:
+def _weights(rule: Rule | TLSRule) -> str:
     return ", ".join(f"{item.backend.cluster if item.backend else 'invalid'} {item.weight}" for item in rule.backends)
 
 

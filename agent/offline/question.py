@@ -1,5 +1,6 @@
 """What `weft simulate` is asked: a pod, a method, a URL and headers."""
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -30,6 +31,15 @@ class Question:
     def protocol(self) -> Protocol:
         """What the pod connects by."""
         return Protocol.UDP if self.scheme == "udp" else Protocol.TCP
+
+    @property
+    def server_name(self) -> str:
+        """What a TLS client says first: the name that it dials, nothing where it dials an address (RFC 6066)."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return self.host
+        return ""
 
 
 def question(pod: str, method: str, url: str, headers: Iterable[str]) -> Question:

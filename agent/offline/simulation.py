@@ -8,14 +8,15 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.offline.question import Question, QuestionError
-from agent.offline.wording import compact, origin
+from agent.offline.wording import behaviour, compact, origin
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Slot, address_text
 from agent.simulate.answer import Answer, Share, answer
 from agent.simulate.decision import Decision, Path, applying, decide, enrolment, rules_of
 from agent.simulate.names import Host, resolve
+from agent.simulate.passthrough import rule_for
 from agent.translate.endpoints import endpoints_of_either_family
-from agent.translate.ir import BackendPort, RouteSet, Rule
+from agent.translate.ir import BackendPort, RouteSet, Rule, TLSRouteSet
 from agent.translate.options import Options
 from agent.translate.slots import shares
 from agent.world import View
@@ -54,7 +55,11 @@ def _treatment(view: View, decision: Decision, asked: Question, options: Options
         return {}
     rules = rules_of(view, name, plan)
     if rules is not None and decision.path is Path.WAYPOINT:
-        found = _waypoint(view, rules, answer(rules, asked.request), asked, options)
+        found = (
+            _waypoint(view, rules, answer(rules, asked.request), asked, options)
+            if isinstance(rules, RouteSet)
+            else _passed_through(view, rules, asked, options)
+        )
         return {"waypoint": found, "onWaypointLoss": plan.on_loss.value}
     return {"services": list(_services(view, name, plan)), "backends": backends(plan.slots)}
 
@@ -101,18 +106,47 @@ def _joined(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def _clients(rules: RouteSet | TLSRouteSet) -> str:
+    return f"namespace {rules.consumer}" if rules.consumer else "everybody"
+
+
 def _waypoint(view: View, rules: RouteSet, found: Answer, asked: Question, options: Options) -> Document:
     return {
         "routeSet": rules.name,
-        "clients": f"namespace {rules.consumer}" if rules.consumer else "everybody",
+        "clients": _clients(rules),
         "rule": _rule(found.rule, rules) if found.rule else None,
         "status": found.status,
         "location": found.location or None,
+        "originAllowed": found.allowed,
         "request": {"method": asked.request.method, "authority": found.authority, "target": found.target}
         if found.shares
         else None,
         "shares": [_share(view, item, options) for item in found.shares],
         "responseHeaders": [compact(item) for item in found.response],
+    }
+
+
+def _passed_through(view: View, rules: TLSRouteSet, asked: Question, options: Options) -> Document:
+    """Where bytes go, by the server name that a TLS client says; what is not TLS is closed."""
+    name = asked.server_name
+    rule = rule_for(rules, name) if asked.scheme == "https" else None
+    total = sum(item.weight for item in rule.backends) if rule else 0
+    shares = [(item.weight / total, item.backend) for item in rule.backends] if rule else []
+    return {
+        "routeSet": rules.name,
+        "clients": _clients(rules),
+        "serverName": name,
+        "rule": {"route": str(origin(rule).route), "rule": origin(rule).rule, "serverNames": list(rule.server_names)}
+        if rule
+        else None,
+        "shares": [
+            {
+                "share": part,
+                "backend": backend.cluster if backend else "invalid",
+                "endpoints": _endpoints(view, backend, options) if backend else [],
+            }
+            for part, backend in shares
+        ],
     }
 
 
@@ -126,6 +160,7 @@ def _rule(rule: Rule, rules: RouteSet) -> Document:
         "match": compact(rule.match),
         "filters": [compact(item) for item in rule.filters],
         "timeouts": {key: value for key, value in timeouts.items() if value is not None},
+        **behaviour(rule),
     }
 
 
@@ -170,9 +205,12 @@ def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, 
 
 def _warnings(mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
     """What would go wrong on the way, and what the agent would tell of the pod and the Service."""
-    if "waypoint" in document and asked.scheme == "https":
+    reads_tls = "serverName" in document.get("waypoint", {})
+    if reads_tls and asked.scheme != "https":
+        yield "the waypoint looks for TLS on this port: what is not TLS is closed"
+    elif "waypoint" in document and asked.scheme == "https" and not reads_tls:
         yield "the waypoint reads clear text on this port: a TLS handshake fails"
-    if "waypoint" in document and asked.scheme == "tcp":
+    elif "waypoint" in document and asked.scheme == "tcp":
         yield "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
     subjects = tuple(f"{key}: " for key in (asked.pod, host.service) if key)
     yield from sorted({text for item in mesh.fragments for text in item.notices if text.startswith(subjects)})

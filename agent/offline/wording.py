@@ -1,28 +1,34 @@
 """How values of the plan are said in the documents of the offline commands."""
 
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import msgspec
 
 from agent.model.meta import Key
-from agent.translate.ir import Rule
+from agent.translate.ir import Rule, TLSRule
 
 
 class Origin(NamedTuple):
-    """Where a rule of a route set comes from: its Route, the rule's name or index there, and the match's index."""
+    """Where a rule of a route set comes from: its Route, the rule's name or index there, and the match's index; a
+    TLSRoute's rule has no matches.
+    """
 
     route: Key
     rule: str
-    match: int
+    match: int | None = None
 
     def __str__(self) -> str:
         """For people: `HTTPRoute app/r, rule 0, match 0`."""
-        return f"{self.route}, rule {self.rule}, match {self.match}"
+        match = f", match {self.match}" if self.match is not None else ""
+        return f"{self.route}, rule {self.rule}{match}"
 
 
-def origin(rule: Rule, grpc: bool) -> Origin:
-    """Read a rule's name, which is made of these four (`agent.translate.ir.Rule`)."""
+def origin(rule: Rule | TLSRule, grpc: bool = False) -> Origin:
+    """Read a rule's name, which is made of these (`agent.translate.ir`)."""
     namespace, route, rest = rule.name.split("/", 2)
+    if isinstance(rule, TLSRule):
+        return Origin(Key("TLSRoute", namespace, route), rest)
     name, _, match = rest.rpartition("/")
     return Origin(Key("GRPCRoute" if grpc else "HTTPRoute", namespace, route), name, int(match))
 
@@ -30,6 +36,18 @@ def origin(rule: Rule, grpc: bool) -> Origin:
 def compact(value: msgspec.Struct) -> Any:
     """A value as its manifest would say it, without what it does not say."""
     return _without_nothing(msgspec.to_builtins(value))
+
+
+def behaviour(rule: Rule) -> dict[str, Any]:
+    """What a rule does beside answering: copies, further attempts, sessions. What it does not do is empty."""
+    session = rule.session
+    return {
+        "mirrors": [{"backend": item.backend.cluster, "share": item.per_million / 1e6} for item in rule.mirrors],
+        "retry": asdict(rule.retry) if rule.retry else None,
+        "session": {"by": "header" if session.header else "cookie", "name": session.name, "seconds": session.seconds}
+        if session
+        else None,
+    }
 
 
 def _without_nothing(value: Any) -> Any:

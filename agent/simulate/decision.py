@@ -6,13 +6,14 @@ from enum import StrEnum
 
 from agent.model.core import Service, ServicePort
 from agent.model.meta import Key
-from agent.model.routes import AnyRoute
+from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, TLSRoute
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.reconcile.frontends import goes_to_waypoint
-from agent.translate.ir import RouteSet
-from agent.translate.routes.binding import MERGED, Binding, bindings, winners
+from agent.translate.ir import RouteSet, TLSRouteSet
+from agent.translate.routes.binding import Binding, bindings, winners
 from agent.translate.routes.http import route_set
+from agent.translate.routes.tls import tls_route_set
 from agent.world import MODE_LABEL, View
 
 
@@ -53,7 +54,7 @@ def decide(
     if goes_to_waypoint(plan, pod.mode):
         deeper = "client" if pod.mode is Mode.L7 else "Service"
         return Decision(Path.WAYPOINT, f"{_said(keys)}, and the {deeper} is in mode l7", name, plan, keys)
-    if routes and isinstance(routes[0], MERGED):
+    if routes and isinstance(routes[0], HTTPRoute | GRPCRoute | TLSRoute):
         return Decision(Path.KERNEL, f"{_said(keys)}, but neither end is in mode l7", name, plan, keys)
     return Decision(Path.KERNEL, _said(keys), name, plan, keys)
 
@@ -83,12 +84,15 @@ def applying(view: View, service: Key, name: FrontendName) -> list[AnyRoute]:
     return list({binding.route.key: binding.route for binding in _bindings(view, service, name)}.values())
 
 
-def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | None:
+def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | TLSRouteSet | None:
     """The route set of a frontend's listener, None when it has none."""
     port = _port(view, plan.service, name)
     if port is None or plan.listener is None:
         return None
-    return route_set(view, plan.listener, name.consumer, port, _bindings(view, plan.service, name))
+    bound = _bindings(view, plan.service, name)
+    if bound and isinstance(bound[0].route, TLSRoute):
+        return tls_route_set(view, plan.listener, name.consumer, bound)
+    return route_set(view, plan.listener, name.consumer, port, bound)
 
 
 def _bindings(view: View, service: Key, name: FrontendName) -> list[Binding]:

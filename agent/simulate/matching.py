@@ -1,6 +1,7 @@
 """Which rule a request meets: the matches of HTTPRoutes and GRPCRoutes as Envoy does them."""
 
 import re2
+from msgspec.structs import replace
 
 from agent.model.routes import (
     GRPCMethodMatch,
@@ -10,13 +11,24 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
+from agent.simulate.cors import asks_about, policy_of
 from agent.simulate.request import Request
 from agent.translate.ir import RouteSet, Rule
 
 
 def first_match(route_set: RouteSet, request: Request) -> Rule | None:
     """The rule that decides, None when none matches. A route set is in order of precedence."""
-    return next((rule for rule in route_set.rules if matches(rule.match, request)), None)
+    return next((rule for rule in route_set.rules if _applies(rule, request)), None)
+
+
+def _applies(rule: Rule, request: Request) -> bool:
+    """A preflight belongs to the rule for the method that it asks about, where that rule has a CORS filter."""
+    if matches(rule.match, request):
+        return True
+    method = rule.match.method if isinstance(rule.match, HTTPRouteMatch) else None
+    if method is None or policy_of(rule) is None or not asks_about(request, method):
+        return False
+    return matches(replace(rule.match, method=None), request)
 
 
 def matches(match: HTTPRouteMatch | GRPCRouteMatch, request: Request) -> bool:

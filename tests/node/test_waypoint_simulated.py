@@ -8,7 +8,7 @@ from waypoint_client import Answer as Seen
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, prefix, rule, to
 
-from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.filters import CORS, Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import (
     GRPCMethodMatch,
     GRPCRouteMatch,
@@ -33,6 +33,10 @@ def rewrite(match: HTTPRouteMatch, path: PathModifier | None, host: str | None =
 
 def redirect(match: HTTPRouteMatch, **fields: object) -> Rule:
     return rule(match, (), Filter("RequestRedirect", request_redirect=RequestRedirect(**fields)))
+
+
+def cors(*origins: str, **fields: object) -> Filter:
+    return Filter("CORS", cors=CORS(allow_origins=origins, **fields))
 
 
 def having(*headers: HeaderMatch, query: tuple[QueryParamMatch, ...] = ()) -> HTTPRouteMatch:
@@ -101,6 +105,12 @@ ROUTE_SETS = {
         rule(grpc("[xy].*", "E|F", REGEX), to(V2)),
         rule(grpc("z", None, REGEX), to(None)),
     ),
+    "cors": (
+        rule(prefix("/v2", method="PUT"), to(V2), cors("http://here", "https://*.example")),
+        rule(prefix("/a"), to(None), cors("*", allow_headers=("*",))),
+        rule(any_path(method="PUT"), to(V1)),
+        rule(any_path(), to(V1), cors("https://here:8443")),
+    ),
     "refusals": (
         rule(prefix("/invalid"), to(None)),
         rule(prefix("/none"), ()),
@@ -142,12 +152,20 @@ HEADERS: tuple[Headers, ...] = (
         ("x-request-id", "1"),
     ),
 )
+ORIGINS = ("http://here", "http://here:80", "https://a.b.example", "https://here:8443", "http://stranger")
 HOSTS = ("shop", "shop:80", "shop:8080", "app.example:443")
 REQUESTS = (
     *(("GET", "app", path, ()) for path in PATHS),
     *(("GET", "app", f"/{query}", ()) for query in QUERIES),
     *(("GET", "app", path, headers) for headers in HEADERS for path in ("/", "/v2/x", "/a.B/C", "/a.B/D")),
     *(("GET", host, path, ()) for host in HOSTS for path in ("/", "/https", "/new/x", "/full")),
+    *(
+        (method, "app", path, (("Origin", origin), *asked))
+        for method in ("OPTIONS", "PUT")
+        for path in ("/v2/x", "/a", "/x")
+        for origin in ORIGINS
+        for asked in ((), (("Access-Control-Request-Method", "PUT"),), (("access-control-request-method", "GET"),))
+    ),
     *((method, "app", path, ()) for method in ("POST", "PUT", "OPTIONS") for path in ("/a/b", "/")),
 )
 
@@ -160,14 +178,16 @@ def node() -> Iterator[WaypointNode]:
 
 def expected(found: Answer) -> dict[str, object]:
     """What a client and a server see, by the simulation."""
+    told = {"allowed": bool(found.allowed)}
     if found.status is not None:
-        return {"status": found.status, "location": [found.location] if found.location else []}
+        return {**told, "status": found.status, "location": [found.location] if found.location else []}
     (share,) = found.shares
     assert share.backend is not None
     if share.backend == NOBODY:
-        return {"status": 503, "location": []}
+        return {**told, "status": 503, "location": []}
     answered = changed((), share.response)
     return {
+        **told,
         "server": share.backend.service,
         "target": found.target,
         "host": [found.authority],
@@ -178,10 +198,12 @@ def expected(found: Answer) -> dict[str, object]:
 
 def happened(seen: Seen) -> dict[str, object]:
     """What a client and a server saw."""
+    told = {"allowed": bool(seen.values("access-control-allow-origin"))}
     if not seen.seen:
-        return {"status": seen.status, "location": seen.values("location")}
+        return {**told, "status": seen.status, "location": seen.values("location")}
     received = [(name.lower(), value) for name, value in seen.seen["headers"]]
     return {
+        **told,
         "server": seen.pod,
         "target": seen.seen["path"],
         "host": seen.sent("host"),

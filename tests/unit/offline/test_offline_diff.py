@@ -170,3 +170,30 @@ def test_the_command_speaks_json(tmp_path: Path) -> None:
 
 def test_the_command_exits_with_2_without_a_directory(tmp_path: Path) -> None:
     assert weft("diff", tmp_path, tmp_path / "none").exit_code == 2
+
+
+TLS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: t, namespace: app}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, port: 80}]
+  hostnames: [a.example]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+"""
+
+
+def test_a_tlsroute_s_names_and_weights(tmp_path: Path) -> None:
+    changed = TLS.replace("a.example", "b.example").replace("port: 80}]}]", "port: 80, weight: 7}]}]")
+    found = between(tmp_path, {"mesh": MESH, "r": TLS}, {"mesh": MESH, "r": changed})
+    assert [(item.what, item.rule, item.old, item.new) for item in found] == [
+        ("rule", "TLSRoute app/t, rule 0", '{"serverNames": ["a.example"]}', '{"serverNames": ["b.example"]}'),
+        ("weights", "TLSRoute app/t, rule 0", "app/web:80/tcp 1", "app/web:80/tcp 7"),
+    ]
+
+
+@pytest.mark.parametrize("more", ["retry: {attempts: 3}", "sessionPersistence: {sessionName: s}"])
+def test_attempts_and_sessions_are_what_a_rule_says(tmp_path: Path, more: str) -> None:
+    changed = SPLIT.replace("name: all", f"name: all\n    {more}")
+    (change,) = between(tmp_path, {"mesh": MESH, "r": SPLIT}, {"mesh": MESH, "r": changed})
+    assert more.partition(":")[0][:5] in change.new

@@ -283,3 +283,65 @@ def test_a_pod_that_has_ended_asks_nothing(folder: Path) -> None:
 def test_a_url_is_sent_as_clients_send_it(url: str, authority: str, target: str) -> None:
     made = question("app/a", "GET", url, []).request
     assert (made.authority, made.target) == (authority, target)
+
+
+TLS = """
+apiVersion: v1
+kind: Service
+metadata: {name: tls, namespace: app}
+spec: {ports: [{name: https, port: 443}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: t, namespace: app}
+spec:
+  parentRefs: [{group: "", kind: Service, name: tls}]
+  hostnames: [tls.app]
+  rules: [{backendRefs: [{name: web, port: 80, weight: 3}, {name: gone, port: 1}]}]
+"""
+
+
+def test_tls_is_passed_through_by_its_server_name(folder: Path) -> None:
+    found = asked(write(folder, tls=TLS), "app/a", "https://tls.app/")
+    assert (found["path"], found["waypoint"]["serverName"]) == ("waypoint", "tls.app")
+    assert found["waypoint"]["rule"] == {"route": "TLSRoute app/t", "rule": "0", "serverNames": ["tls.app"]}
+    assert found["waypoint"]["shares"] == [
+        {"share": 0.75, "backend": "app/web:80/tcp", "endpoints": ["10.1.0.1:8080", "10.1.0.2:8080"]},
+        {"share": 0.25, "backend": "invalid", "endpoints": []},
+    ]
+    text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "https://tls.app/").stdout
+    assert "rule      TLSRoute app/t, rule 0, for tls.app\n" in text
+    assert "25.0%  invalid: closed\n" in text
+
+
+@pytest.mark.parametrize("url", ["https://tls/", "https://198.18.0.1/", "http://tls.app:443/"])
+def test_what_no_tlsroute_names_is_closed(folder: Path, url: str) -> None:
+    found = asked(write(folder, tls=TLS), "app/a", url)
+    assert (found["waypoint"]["rule"], found["waypoint"]["shares"]) == (None, [])
+    assert any("not TLS is closed" in note for note in found["notes"]) == url.startswith("http:")
+    assert "closed\n" in weft("simulate", "-f", folder, "--from", "app/a", "GET", url).stdout
+
+
+def test_a_tlsroute_between_two_ends_in_mode_l4_is_left_out(folder: Path) -> None:
+    write(folder, tls=TLS, mesh=MESH.replace("weft.dev/mode: l7", "weft.dev/mode: l4"))
+    assert asked(folder, "app/a", "https://tls/")["why"].endswith("but neither end is in mode l7")
+
+
+def test_copies_attempts_sessions_and_origins(folder: Path) -> None:
+    rule = """
+  - filters:
+    - {type: RequestMirror, requestMirror: {percent: 10, backendRef: {name: web, port: 80}}}
+    - {type: CORS, cors: {allowOrigins: ["http://here"]}}
+    retry: {attempts: 3, codes: [503]}
+    sessionPersistence: {sessionName: s}
+    backendRefs: [{name: web, port: 80}]
+"""
+    write(folder, route=ROUTE.partition("  rules:")[0] + "  rules:" + rule)
+    found = asked(folder, "app/a", "http://web/", "-H", "Origin: http://here")["waypoint"]
+    assert found["rule"]["mirrors"] == [{"backend": "app/web:80/http", "share": 0.1}]
+    assert found["rule"]["retry"] == {"attempts": 3, "codes": [503], "backoff": None}
+    assert found["rule"]["session"] == {"by": "cookie", "name": "s", "seconds": None}
+    assert found["originAllowed"] is True
+    text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "http://web/", "-H", "Origin: http://x").stdout
+    assert "origin    not allowed\n" in text
+    assert 'retry     {"attempts": 3, "codes": [503], "backoff": null}\n' in text
