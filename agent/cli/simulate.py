@@ -60,6 +60,8 @@ def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "service", f"{item['share']:6.1%}  {item['service']}"
     for item in document.get("backends", ()):
         yield "backend", f"{item['share']:6.1%}  {item['backend']}"
+    if "affinitySeconds" in document:
+        yield "affinity", f"a client keeps its backend for {document['affinitySeconds']} s"
     if "waypoint" in document:
         yield from _waypoint(document["waypoint"])
     for note in document["notes"]:

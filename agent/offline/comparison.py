@@ -38,7 +38,10 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What becomes of a pair's traffic: by which path, and there by which rules, each with its weights."""
+    """What becomes of a pair's traffic: by which path, and there by which rules in which order, each with its weights.
+
+    Rules of a Route that share a name are one here.
+    """
 
     path: str = Path.NONE.value
     rules: Mapping[str, str] = field(default_factory=dict)
@@ -47,9 +50,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Change:
-    """One difference, for all clients that it is the same for. `rule` is empty where the whole path changes.
+    """One difference, for all clients that it is the same for. `rule` is empty where it is not about one.
 
-    `what` is `path`, `rule` (its match, filters or timeouts; empty where it is not there) or `weights`.
+    `what` is `path`, `rule` (its match, filters or timeouts; empty where it is not there), `weights`, or `order` where
+    the rules are the same and another would decide where two of them match: Routes of another age.
     """
 
     service: str
@@ -85,6 +89,11 @@ def _changes(pair: Pair, old: Way, new: Way) -> Iterator[Change]:
         for what, one, two in (("rule", old.rules, new.rules), ("weights", old.weights, new.weights)):
             if one.get(rule, "") != two.get(rule, ""):
                 yield Change(*where, what, rule, one.get(rule, ""), two.get(rule, ""))
+    before, after = (
+        [name for name in one if name in two] for one, two in ((old.rules, new.rules), (new.rules, old.rules))
+    )
+    if before != after and all(old.rules[name] == new.rules[name] for name in before):
+        yield Change(*where, "order", "", ", ".join(before), ", ".join(after))
 
 
 def _with_rules(way: Way) -> str:
@@ -138,9 +147,13 @@ def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
     rules = rules_of(view, name, plan) if path is Path.WAYPOINT else None
     if rules is not None:
         grpc = isinstance(rules, RouteSet) and rules.grpc
-        named: dict[str, Rule | TLSRule] = {str(origin(rule, grpc)): rule for rule in rules.rules}
-        contents = {text: _content(rule) for text, rule in named.items()}
-        return Way(path.value, contents, {text: _weights(rule) for text, rule in named.items()})
+        named: dict[str, list[Rule | TLSRule]] = defaultdict(list)
+        for rule in rules.rules:
+            named[str(origin(rule, grpc))].append(rule)
+        contents, weights = (
+            {text: "; ".join(map(say, found)) for text, found in named.items()} for say in (_content, _weights)
+        )
+        return Way(path.value, contents, weights)
     routes = applying(view, plan.service, name)
     divided = {str(route.key): _l4_weights(route) for route in routes[:1] if isinstance(route, TCPRoute | UDPRoute)}
     return Way(path.value, dict.fromkeys(divided, "applies"), divided)

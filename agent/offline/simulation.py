@@ -61,7 +61,8 @@ def _treatment(view: View, decision: Decision, asked: Question, options: Options
             else _passed_through(view, rules, asked, options)
         )
         return {"waypoint": found, "onWaypointLoss": plan.on_loss.value}
-    return {"services": list(_services(view, name, plan)), "backends": backends(plan.slots)}
+    affinity = {"affinitySeconds": plan.affinity_seconds} if plan.affinity_seconds else {}
+    return {"services": list(_services(view, name, plan)), "backends": backends(plan.slots), **affinity}
 
 
 def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:

@@ -197,3 +197,23 @@ def test_attempts_and_sessions_are_what_a_rule_says(tmp_path: Path, more: str) -
     changed = SPLIT.replace("name: all", f"name: all\n    {more}")
     (change,) = between(tmp_path, {"mesh": MESH, "r": SPLIT}, {"mesh": MESH, "r": changed})
     assert more.partition(":")[0][:5] in change.new
+
+
+def dated(name: str, day: int) -> str:
+    stamp = f"creationTimestamp: '2026-01-0{day}T00:00:00Z'"
+    return ROUTE.replace("{name: r, namespace: app}", f"{{name: {name}, namespace: app, {stamp}}}")
+
+
+def test_routes_of_another_age_decide_in_another_order(tmp_path: Path) -> None:
+    old = {"mesh": MESH, "a": dated("a", 1), "b": dated("b", 2)}
+    (change,) = between(tmp_path, old, {**old, "a": dated("a", 3)})
+    rules = [f"HTTPRoute app/{name}, rule 0, match 0" for name in "ab"]
+    assert (change.what, change.old, change.new) == ("order", ", ".join(rules), ", ".join(reversed(rules)))
+
+
+def test_rules_of_one_name_are_told_of_together(tmp_path: Path) -> None:
+    twice = SPLIT.replace("  - name: all\n", "  - {name: all, matches: [{path: {value: /a}}]}\n  - name: all\n")
+    changed = twice.replace("/a", "/b")
+    (change,) = between(tmp_path, {"mesh": MESH, "r": twice}, {"mesh": MESH, "r": changed})
+    assert '"/b"' in change.new
+    assert change.new.count("match") == 2

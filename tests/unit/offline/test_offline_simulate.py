@@ -345,3 +345,15 @@ def test_copies_attempts_sessions_and_origins(folder: Path) -> None:
     text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "http://web/", "-H", "Origin: http://x").stdout
     assert "origin    not allowed\n" in text
     assert 'retry     {"attempts": 3, "codes": [503], "backoff": null}\n' in text
+
+
+def test_affinity_is_told(folder: Path) -> None:
+    write(folder, mesh=MESH.replace("spec: {ports", "spec: {sessionAffinity: ClientIP, ports"))
+    assert asked(folder, "shop/a", "tcp://web.app:5432")["affinitySeconds"] == 10800
+    text = weft("simulate", "-f", folder, "--from", "shop/a", "GET", "tcp://web.app:5432").stdout
+    assert "affinity  a client keeps its backend for 10800 s\n" in text
+
+
+def test_a_rule_s_name_may_have_a_slash(folder: Path) -> None:
+    write(folder, route=ROUTE.replace("rules: [{", "rules: [{name: a/b, "))
+    assert asked(folder, "app/a", "http://web/")["waypoint"]["rule"]["rule"] == "a/b"
