@@ -1,0 +1,51 @@
+"""Which TLSRoute the simulation gives a connection to is which the real Envoy gives it to."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from waypoint_fixtures import waypoint_node
+from waypoint_rules import to
+from waypoint_tls import CLOSED, TLSNode
+
+from agent.simulate.passthrough import rule_for
+from agent.translate.ir import TLSRouteSet, TLSRule
+
+pytestmark = pytest.mark.node
+
+SERVER_NAMES = {
+    "one": ("*.example",),
+    "two": ("*.b.example", "other.net"),
+    "three": ("a.b.example",),
+    "four": (),
+}
+ASKED = (
+    *(
+        "a.b.example",
+        "A.B.example",
+        "x.b.example",
+        "x.y.b.example",
+        "b.example",
+        "x.example",
+        "other.net",
+        "x.other.net",
+    ),
+    *("example", "xexample", None),
+)
+
+
+@pytest.fixture(scope="module")
+def tls() -> Iterator[TLSNode]:
+    with waypoint_node() as made:
+        yield TLSNode.of(made)
+
+
+@pytest.mark.parametrize("servers", [("one", "two", "three"), ("one", "two", "three", "four"), ("four",)])
+def test_envoy_gives_connections_to_whom_the_simulation_does(tls: TLSNode, servers: tuple[str, ...]) -> None:
+    with ExitStack() as stack:
+        backends = {name: stack.enter_context(tls.server(name)) for name in servers}
+        rules = tuple(TLSRule(f"app/{name}/0", SERVER_NAMES[name], to(backends[name])) for name in servers)
+        port = tls.serve(rules)
+        found = {name: tls.ask(port, name).split()[0] for name in ASKED}
+    chosen = {name: rule_for(TLSRouteSet("app/tls:443", "", rules), name or "") for name in ASKED}
+    assert found == {name: rule.name.split("/")[1] if rule else CLOSED for name, rule in chosen.items()}
