@@ -352,8 +352,3 @@ def test_affinity_is_told(folder: Path) -> None:
     assert asked(folder, "shop/a", "tcp://web.app:5432")["affinitySeconds"] == 10800
     text = weft("simulate", "-f", folder, "--from", "shop/a", "GET", "tcp://web.app:5432").stdout
     assert "affinity  a client keeps its backend for 10800 s\n" in text
-
-
-def test_a_rule_s_name_may_have_a_slash(folder: Path) -> None:
-    write(folder, route=ROUTE.replace("rules: [{", "rules: [{name: a/b, "))
-    assert asked(folder, "app/a", "http://web/")["waypoint"]["rule"]["rule"] == "a/b"
