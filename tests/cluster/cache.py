@@ -3,7 +3,8 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(os.environ.get("WEFT_CACHE", "/var/cache/weft"))
@@ -17,9 +18,7 @@ def kept(name: str, fill: Callable[[Path], None]) -> Path:
     folder = ROOT / name
     if folder.is_dir():
         return folder
-    ROOT.mkdir(parents=True, exist_ok=True)
-    with (ROOT / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(name):
         if not folder.is_dir():
             partial = ROOT / f".{name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
@@ -27,3 +26,12 @@ def kept(name: str, fill: Callable[[Path], None]) -> Path:
             fill(partial)
             partial.rename(folder)
     return folder
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Hold the lock `name`; it ends with its process, however that ends."""
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with (ROOT / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import builds
+import cache
 import control_plane
 import images
 import layout
@@ -39,31 +40,18 @@ def up(channel: str = "experimental") -> None:
     """Make the cluster, in the place of one that is there; `channel` is that of the Gateway API's definitions."""
     _require_machine()
     build()
-    down()
-    layout.STATE.mkdir(parents=True)
-    with _told("machines started"):
-        authority = Authority("weft-cluster")
-        network.connect()
-        _start_machines(authority)
-        _start_relay(authority)
-    with _told("API server ready"):
-        _wait_for_api()
-    with _told(f"Gateway API {builds.CONFORMANCE.version} ({channel}) and DNS applied"):
-        _create_nodes()
-        layout.READY.touch()
-        kubectl("create", "-k", str(builds.gateway_api() / channel))
-        kubectl("create", "-f", str(MANIFESTS / "coredns.yaml"))
-    with _told("both nodes ready"):
-        kubectl("wait", "--for=condition=Ready", "--timeout=120s", "node", "--all")
-    with _told("DNS ready"):
-        kubectl("rollout", "status", "--timeout=120s", "--namespace=kube-system", "deployment/coredns")
-        kubectl("wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinition", "--all")
+    with cache.alone(layout.NAME):
+        machines.remove_all()
+        layout.STATE.mkdir(parents=True)
+        _start(Authority("weft-cluster"))
+        _fill(channel)
     print(f"export KUBECONFIG={layout.KUBECONFIG} PATH={builds.built(builds.KUBERNETES)}:$PATH")
 
 
 def down() -> None:
     """Remove the cluster, and what one that was killed has left."""
-    machines.remove_all()
+    with cache.alone(layout.NAME):
+        machines.remove_all()
 
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
@@ -103,6 +91,28 @@ def _require_machine() -> None:
         sys.exit("cluster: must run as root")
     if (layout.CGROUPS / "cgroup.controllers").exists():
         sys.exit("cluster: needs cgroups of version 1, or the hybrid tree, at /sys/fs/cgroup")
+
+
+def _start(authority: Authority) -> None:
+    with _told("machines started"):
+        network.connect()
+        _start_machines(authority)
+        _start_relay(authority)
+    with _told("API server ready"):
+        _wait_for_api()
+
+
+def _fill(channel: str) -> None:
+    with _told(f"Gateway API {builds.CONFORMANCE.version} ({channel}) and DNS applied"):
+        _create_nodes()
+        layout.READY.touch()
+        kubectl("create", "-k", str(builds.gateway_api() / channel))
+        kubectl("create", "-f", str(MANIFESTS / "coredns.yaml"))
+    with _told("both nodes ready"):
+        kubectl("wait", "--for=condition=Ready", "--timeout=120s", "node", "--all")
+    with _told("DNS ready"):
+        kubectl("rollout", "status", "--timeout=120s", "--namespace=kube-system", "deployment/coredns")
+        kubectl("wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinition", "--all")
 
 
 def _start_machines(authority: Authority) -> None:
