@@ -1,7 +1,7 @@
 """Programs built here from their Go modules, one module of ours for each, so that their dependencies stay apart.
 
-A version is said once: in go/TOOL/go.mod. A cold build of everything takes 25 minutes on 2 cores, of which
-kube-apiserver takes 5; later calls find everything in the cache.
+A version is said once: in go/TOOL/go.mod. A cold build of everything takes a quarter of an hour on two idle cores, a
+third of it for kube-apiserver; later calls find everything in the cache.
 """
 
 import hashlib
