@@ -1,6 +1,7 @@
 """What the agent is told at start: validated once, then constant."""
 
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
 PINS = "bpf"
 XDS_SOCKET = "xds.sock"
+KUBEPODS_DEPTH = 4  # /docker/<id>/kubelet.slice/kubelet-kubepods.slice
 CGROUP2_MOUNTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
@@ -69,11 +71,26 @@ class ControllerSettings:
 
 def find_kubepods() -> Path:
     """The kubelet's cgroup on this machine, in cgroup v2 or its part of a hybrid tree. Raises `SettingsError`."""
-    for mount in CGROUP2_MOUNTS:
-        for name in ("kubepods", "kubepods.slice"):
-            if (mount / "cgroup.controllers").exists() and (mount / name).is_dir():
-                return mount / name
+    mounts = [mount for mount in CGROUP2_MOUNTS if (mount / "cgroup.controllers").exists()]
+    found = [folder for mount in mounts for folder in _kubepods_below(mount, KUBEPODS_DEPTH)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SettingsError(f"--kubepods: which of {', '.join(map(str, sorted(found)))}?")
     raise SettingsError("--kubepods: no kubepods or kubepods.slice under a cgroup2 mount; is a kubelet running here?")
+
+
+def _kubepods_below(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders of kubelets, whose --cgroup-root may be some levels down: `kubelet.slice/kubelet-kubepods.slice`."""
+    try:
+        folders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except FileNotFoundError:  # a container that ended
+        return
+    for below in folders:
+        if below.name.removesuffix(".slice").rpartition("-")[2] == "kubepods":
+            yield below
+        elif depth > 1:
+            yield from _kubepods_below(below, depth - 1)
 
 
 def parse_endpoint(text: str) -> tuple[str, int]:

@@ -116,6 +116,8 @@ def _indices(value: Keyed | None) -> set[ReadKey]:
         return {("cgroup", value.pod_uid)}
     if isinstance(value, Service):
         return {("address", address) for address in value.cluster_ips}
+    if isinstance(value, Pod):
+        return {("mirrors", value.static_hash)} if value.static_hash else set()
     if not isinstance(value, Route):
         return set()
     services = {service for _, _, service in parent_services(value)}
@@ -161,6 +163,10 @@ class View:
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""
         return next((v.cgroup_id for v in self._find("cgroup", pod_uid) if isinstance(v, PodCgroup)), None)
+
+    def mirrors(self, static_hash: str) -> list[Pod]:
+        """The pods that say they mirror a static pod of this node: one, but for what others can write."""
+        return [value for value in self._find("mirrors", static_hash) if isinstance(value, Pod)]
 
     def has_consumer_routes(self, namespace: str) -> bool:
         """Whether the namespace has Routes for Services of others."""

@@ -15,9 +15,10 @@ from agent.model.facts import PodCgroup
 _CREATE, _DELETE, _MOVED_FROM, _MOVED_TO, _DELETE_SELF, _ONLYDIR = 0x100, 0x200, 0x40, 0x80, 0x400, 0x01000000
 _EVENTS = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO | _DELETE_SELF | _ONLYDIR
 _READ_SIZE = 65536
-# cgroupfs: pod<uid>; systemd: kubepods-burstable-pod<uid with _ for ->.slice
-_POD = re.compile(r"(?:kubepods(?:-besteffort|-burstable)?-)?pod([0-9a-f_-]+)(?:\.slice)?")
-_QOS = re.compile(r"(?:kubepods-)?(?:besteffort|burstable)(?:\.slice)?")
+# cgroupfs: pod<uid>; systemd: kubepods-burstable-pod<uid with _ for ->.slice. A slice's name repeats those of the
+# slices above it, which are more than these where the kubelet has a --cgroup-root (kind: kubelet-kubepods-...).
+_POD = re.compile(r"(?:.+-)?pod([0-9a-f_-]+)(?:\.slice)?")
+_QOS = re.compile(r"(?:.+-)?(?:besteffort|burstable)(?:\.slice)?")
 
 
 def levels(root: Path) -> tuple[int, int]:

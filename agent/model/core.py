@@ -1,6 +1,7 @@
 """Kinds of the core and discovery API groups."""
 
 import ipaddress
+import re
 from typing import Annotated
 
 import msgspec
@@ -9,6 +10,10 @@ from msgspec import Meta
 from agent.model.meta import Object, Value
 
 PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+# Set by the kubelet on the mirrors of static pods (k8s.io/kubernetes, pkg/kubelet/types/pod_update.go).
+CONFIG_HASH = "kubernetes.io/config.hash"
+MIRROR_HASH = "kubernetes.io/config.mirror"
+HASH = re.compile(r"[0-9a-f]{32}")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -51,6 +56,17 @@ class Pod(Object, frozen=True):
         if self.status.pod_ips:
             return tuple(item.ip for item in self.status.pod_ips)
         return (self.status.pod_ip,) if self.status.pod_ip else ()
+
+    @property
+    def static_hash(self) -> str:
+        """What a static pod's cgroup is named by instead of its uid; empty for every other pod.
+
+        It is the hash of the pod's file; the API has only a mirror of the pod, made by the kubelet, which deletes
+        mirrors that others made. No uid has this form, so nobody can point at an ordinary pod by it.
+        """
+        notes = self.metadata.annotations
+        found = notes.get(MIRROR_HASH, "")
+        return found if HASH.fullmatch(found) and notes.get(CONFIG_HASH) == found else ""
 
     @property
     def finished(self) -> bool:

@@ -15,7 +15,7 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     pod = view.get(Pod, namespace, name)
     if pod is None or pod.finished:
         return Fragment()
-    cgroup = view.cgroup(pod.metadata.uid)
+    cgroup = _cgroup(view, pod)
     if cgroup is None:
         return Fragment()
     mode, because, notices = _mode(view, pod, options)
@@ -23,6 +23,14 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     addresses = () if pod.spec.host_network else pod.addresses
     plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because)
     return Fragment(pods={cgroup: plan}, notices=notices)
+
+
+def _cgroup(view: View, pod: Pod) -> int | None:
+    """The pod's cgroup. Of several that say they mirror one static pod the oldest is right: the kubelet was there."""
+    if not pod.static_hash:
+        return view.cgroup(pod.metadata.uid)
+    first = min(view.mirrors(pod.static_hash), key=lambda mirror: mirror.age)
+    return view.cgroup(pod.static_hash) if first.key == pod.key else None
 
 
 def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from agent.kernel.links import detach
 WEFT = (str(Path(sys.executable).with_name("weft")),)
 CGROUPS = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup")
 PREFIX = "weft-apiserver-test-"
+# As the kubelet of kind has it: systemd's names, below a --cgroup-root.
+KUBEPODS = Path("kubelet.slice", "kubelet-kubepods.slice")
 MERGE = "application/merge-patch+json"
 PATIENCE = 40.0
 
@@ -71,7 +74,7 @@ def place() -> Iterator[str]:
             if not Path("/proc", left.name.removeprefix(PREFIX)).exists():
                 clean(left.name)
     name = f"{PREFIX}{os.getpid()}"
-    (CGROUPS / name / "kubepods").mkdir(parents=True)
+    (CGROUPS / name / KUBEPODS).mkdir(parents=True)
     yield name
     clean(name)
 
@@ -84,55 +87,100 @@ def run_pod(cluster: Cluster, name: str, node: str, address: str) -> str:
     return str(made["metadata"]["uid"])
 
 
-@pytest.mark.bpf
-def test_an_agent_of_a_cluster(make_cluster: Callable[[], Cluster], place: str):
-    cluster = make_cluster()
-    install(cluster)
+def make_cgroup(place: str, uid: str) -> None:
+    """What the kubelet does before the first container of a burstable pod."""
+    name = uid.replace("-", "_")
+    burstable = CGROUPS / place / KUBEPODS / "kubelet-kubepods-burstable.slice"
+    (burstable / f"kubelet-kubepods-burstable-pod{name}.slice").mkdir(parents=True)
+
+
+def fill(cluster: Cluster, place: str) -> None:
+    """A namespace in mode l4 with a Service, a Route, and a pod on this node and on another."""
     cluster.request("POST", "/api/v1/namespaces", namespace("agent", **{"weft.dev/mode": "l4"}))
     cluster.request("POST", "/api/v1/namespaces/agent/services", service("web"))
     cluster.request("POST", f"{GATEWAY}/namespaces/agent/httproutes", http_route("web"))
-    uid = run_pod(cluster, "mine", "n1", "10.77.0.2")
+    make_cgroup(place, run_pod(cluster, "mine", "n1", "10.77.0.2"))
     run_pod(cluster, "theirs", "n2", "10.77.1.2")
-    (CGROUPS / place / "kubepods" / f"pod{uid}").mkdir()
     endpoints = [{"addresses": ["10.77.0.2"]}, {"addresses": ["10.77.1.2"]}]
     labels = {"kubernetes.io/service-name": "web"}
     body = {"metadata": {"name": "web", "labels": labels}, "addressType": "IPv4", "endpoints": endpoints}
     ports = [{"name": "http-80", "port": 8080}]
     cluster.request("POST", "/apis/discovery.k8s.io/v1/namespaces/agent/endpointslices", body | {"ports": ports})
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A running agent."""
+
+    process: subprocess.Popen[bytes]
+    cluster: Cluster
+    state: str
+    port: int
+
+    def ready(self) -> bool:
+        return ask(self.port, "/readyz") == (200, "ready\n")
+
+    def status(self) -> Any:
+        """What `weft status` says."""
+        done = subprocess.run([*WEFT, "status", "--state", self.state, "-o", "json"], capture_output=True, check=False)
+        return json.loads(done.stdout)
+
+    def pods(self) -> dict[str, str]:
+        """Modes by pod."""
+        return {found["pod"]: found["mode"] for found in self.status()["pods"]}
+
+    def until(self, holds: Callable[[], object]) -> None:
+        until(holds, self.process)
+
+
+@pytest.fixture
+def agent(make_cluster: Callable[[], Cluster], place: str) -> Iterator[Agent]:
+    cluster = make_cluster()
+    install(cluster)
+    fill(cluster, place)
     (port,) = free_ports(1)
     state = f"/run/{place}"
     arguments = ("--kubeconfig", str(cluster.kubeconfig()), "--node", "n1", "--metrics", f"127.0.0.1:{port}")
-    agent = start(
-        "agent", "--kubernetes", *arguments, "--kubepods", str(CGROUPS / place / "kubepods"), "--state", state
-    )
+    place_arguments = ("--kubepods", str(CGROUPS / place / KUBEPODS), "--state", state)
+    process = start("agent", "--kubernetes", *arguments, *place_arguments)
+    made = Agent(process, cluster, state, port)
     try:
-        until(lambda: ask(port, "/readyz") == (200, "ready\n"), agent)
-        report = status(state)
-        assert [(found["pod"], found["mode"]) for found in report["pods"]] == [("agent/mine", "l4")]
-        (frontend,) = [found for found in report["frontends"] if found["service"] == "agent/web"]
-        assert {found["backend"] for found in frontend["backends"]} == {"10.77.0.2:8080", "10.77.1.2:8080"}
-        assert report["source"]["gatewayApi"] == [{"channel": "standard", "version": "v1.6.1"}]
-        cluster.request("PATCH", "/api/v1/namespaces/agent", {"metadata": {"labels": {"weft.dev/mode": "none"}}}, MERGE)
-        until(lambda: status(state)["pods"][0]["mode"] == "none", agent)
-        before = status(state)["frontends"]
-        cluster.kill_server()
-        until(lambda: ask(port, "/readyz")[1].startswith("stale: "), agent)
-        assert status(state)["frontends"] == before != []
-        assert "weft_source_stale 1.0" in ask(port, "/metrics")[1]
-        cluster.start()
-        until(lambda: ask(port, "/readyz") == (200, "ready\n"), agent)
-        assert [found["pod"] for found in status(state)["pods"]] == ["agent/mine"]
-        agent.send_signal(signal.SIGTERM)
-        assert agent.wait(timeout=10) == 0
+        made.until(made.ready)
+        yield made
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
     finally:
-        agent.kill()
-        agent.wait()
+        process.kill()
+        process.wait()
 
 
-def status(state: str) -> Any:
-    """What `weft status` says."""
-    done = subprocess.run([*WEFT, "status", "--state", state, "-o", "json"], capture_output=True, check=False)
-    return json.loads(done.stdout)
+@pytest.mark.bpf
+def test_an_agent_follows_its_cluster(agent: Agent, place: str):
+    report = agent.status()
+    assert agent.pods() == {"agent/mine": "l4"}
+    (frontend,) = [found for found in report["frontends"] if found["service"] == "agent/web"]
+    assert {found["backend"] for found in frontend["backends"]} == {"10.77.0.2:8080", "10.77.1.2:8080"}
+    assert report["source"]["gatewayApi"] == [{"channel": "standard", "version": "v1.6.1"}]
+    make_cgroup(place, run_pod(agent.cluster, "second", "n1", "10.77.0.3"))
+    agent.until(lambda: agent.pods() == {"agent/mine": "l4", "agent/second": "l4"})
+    agent.cluster.request("DELETE", "/api/v1/namespaces/agent/pods/second?gracePeriodSeconds=0")
+    agent.until(lambda: agent.pods() == {"agent/mine": "l4"})
+    none = {"metadata": {"labels": {"weft.dev/mode": "none"}}}
+    agent.cluster.request("PATCH", "/api/v1/namespaces/agent", none, MERGE)
+    agent.until(lambda: agent.pods() == {"agent/mine": "none"})
+
+
+@pytest.mark.bpf
+def test_an_agent_whose_server_is_away_stays_as_it_is_and_says_so(agent: Agent):
+    before = agent.status()
+    agent.cluster.kill_server()
+    agent.until(lambda: ask(agent.port, "/readyz")[1].startswith("stale: "))
+    during = agent.status()
+    assert (during["frontends"], during["pods"]) == (before["frontends"], before["pods"])
+    assert "weft_source_stale 1.0" in ask(agent.port, "/metrics")[1]
+    agent.cluster.start()
+    agent.until(agent.ready)
+    assert agent.pods() == {"agent/mine": "l4"}
 
 
 def test_a_controller_command(cluster: Cluster):

@@ -23,6 +23,9 @@ UNDERSCORED = UID.replace("-", "_")
         f"kubepods-pod{UNDERSCORED}.slice",
         f"kubepods-besteffort.slice/kubepods-besteffort-pod{UNDERSCORED}.slice",
         f"kubepods-burstable.slice/kubepods-burstable-pod{UNDERSCORED}.slice",
+        f"kubelet-kubepods-pod{UNDERSCORED}.slice",
+        f"kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{UNDERSCORED}.slice",
+        f"a\\x2db-kubepods-besteffort.slice/a\\x2db-kubepods-besteffort-pod{UNDERSCORED}.slice",
     ],
 )
 def test_pods_are_found_in_both_layouts(folder: str, tmp_path: Path) -> None:
