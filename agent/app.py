@@ -52,7 +52,11 @@ def _prepare(settings: Settings) -> str:
 
 
 class Source(Protocol):
-    """Where an agent learns what exists."""
+    """Where an agent learns what exists. Its `Synced` bears its name."""
+
+    @property
+    def name(self) -> str:
+        """What kind of source it is."""
 
     @property
     def stale(self) -> str:
@@ -128,7 +132,7 @@ class Agent:
         await private.start_unix(settings.status_socket)
         try:
             await until_signalled(
-                self.core.follow(self._source.report()["kind"], self._source.changes()),
+                self.core.follow(self._source.name, self._source.changes()),
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
                 self.core.run(),

@@ -31,6 +31,7 @@ class Writer:
         self._leads = leads
         self._counted = counted
         self._due: set[Key] = set()
+        self._busy: set[Key] = set()
         self._backoffs: dict[Key, Backoff] = {}
         self._wake = asyncio.Event()
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -43,26 +44,35 @@ class Writer:
 
     async def run(self) -> None:
         """Write what is due while leading; what is due otherwise is for whoever leads."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            due, self._due = self._due, set()
-            if self._leads():
-                await asyncio.gather(*(self._bring(target) for target in sorted(due)))
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                ready = self._due - self._busy
+                self._due &= self._busy
+                for target in sorted(ready) if self._leads() else ():
+                    self._busy.add(target)
+                    group.create_task(self._turn(target))
+
+    async def _turn(self, target: Key) -> None:
+        """One object's turn; no two at a time for the same."""
+        async with self._room:
+            await self._bring(target)
+        self._busy.discard(target)
+        self.touch(())
 
     async def _bring(self, target: Key) -> None:
         """Bring one object up to date; when that fails, try again later."""
-        async with self._room:
-            try:
-                write = self._ledger.write(target, _now())
-                if write is not None and self._leads():
-                    await self._send(target, write)
-                self._backoffs.pop(target, None)
-            except (ApiError, msgspec.DecodeError) as error:
-                log.warning("status not written, trying again", extra={"object": str(target), "error": str(error)})
-                backoff = self._backoffs.setdefault(target, Backoff(random.random))
-                delay = backoff.failed(getattr(error, "retry_after", 0.0))
-                asyncio.get_running_loop().call_later(delay, self.touch, [target])
+        try:
+            write = self._ledger.write(target, _now())
+            if write is not None and self._leads():
+                await self._send(target, write)
+            self._backoffs.pop(target, None)
+        except (ApiError, msgspec.DecodeError) as error:
+            log.warning("status not written, trying again", extra={"object": str(target), "error": str(error)})
+            backoff = self._backoffs.setdefault(target, Backoff(random.random))
+            delay = backoff.failed(getattr(error, "retry_after", 0.0))
+            asyncio.get_running_loop().call_later(delay, self.touch, [target])
 
     async def _send(self, target: Key, write: Write) -> None:
         """One write. After a conflict the object is read, and comes up again. Raises `ApiError`."""

@@ -45,6 +45,8 @@ class DirectorySource:
     in force. Of two files with the same object the first by path gives it; the other is a problem.
     """
 
+    name = "manifests"
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._files: dict[Path, _File] = {}
@@ -58,7 +60,7 @@ class DirectorySource:
 
     def report(self) -> dict[str, Any]:
         """What `weft status` shows of the source."""
-        return {"kind": "manifests", "directory": str(self._directory), "stale": self.stale}
+        return {"kind": self.name, "directory": str(self._directory), "stale": self.stale}
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """Everything that there is, then `Synced`, then what changes. Raises `SourceError` when it cannot be read."""
@@ -72,7 +74,7 @@ class DirectorySource:
             yield_on_timeout=True,
             ignore_permission_denied=True,
         )
-        yield [*await asyncio.to_thread(self.read), Synced("manifests")]
+        yield [*await asyncio.to_thread(self.read), Synced(self.name)]
         async for _ in watch:
             batch = await asyncio.to_thread(self.read)
             if batch:

@@ -24,7 +24,6 @@ from agent.sources.reflector import Reflector
 
 log = logging.getLogger(__name__)
 
-NAME = "kubernetes"
 # How long a watch is asked to last: from this to twice that, so that those of many nodes do not end together.
 WATCH_SECONDS = 300
 # A watch that ends sooner without a word is not asked for again at once.
@@ -82,6 +81,8 @@ class KubernetesSource:
     stays in force; what changed meanwhile is found by the lists that follow, and only the difference is said.
     """
 
+    name = "kubernetes"
+
     def __init__(self, api: ApiServer, collections: Sequence[Collection]) -> None:
         self._api = api
         self._collections = tuple(collections)
@@ -122,7 +123,7 @@ class KubernetesSource:
     def report(self) -> dict[str, Any]:
         """What `weft status` shows of the source."""
         return {
-            "kind": NAME,
+            "kind": self.name,
             "server": self._api.host,
             "stale": self.stale,
             "gatewayApi": [{"channel": found.channel, "version": found.version} for found in self.bundles],
@@ -142,7 +143,7 @@ class KubernetesSource:
                 batch = await self._next()
                 if not self._synced and self._all_listed():
                     self._synced = True
-                    batch.append(Synced(NAME))
+                    batch.append(Synced(self.name))
                 if batch:
                     yield batch
         finally:

@@ -20,6 +20,12 @@ from agent.sources.collection import node_collections
 from agent.sources.kubernetes import KubernetesSource
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a server that comes back is found soon."""
+    monkeypatch.setattr("agent.api.backoff.MOST_SECONDS", 1.0)
+
+
 @asynccontextmanager
 async def following(kubeconfig: Path, node: str = "n1") -> AsyncIterator[Follower]:
     """A source being followed, until it has said everything."""

@@ -1,0 +1,54 @@
+"""What `weft status` prints of the source, and its exit code."""
+
+from typing import Any
+
+import pytest
+
+from agent.cli import status as module
+from agent.cli.output import Output
+from agent.settings import DEFAULT_STATE
+
+KUBERNETES = {
+    "kind": "kubernetes",
+    "server": "https://api",
+    "stale": "",
+    "gatewayApi": [{"channel": "standard", "version": "v1.6.1"}],
+    "missing": [],
+    "collections": {},
+}
+
+
+def report(source: dict[str, Any]) -> dict[str, Any]:
+    lists: dict[str, Any] = {name: [] for name in ("pods", "frontends", "routes", "problems", "notices")}
+    waypoint = {"address": None, "connected": False, "lost": False, "listeners": []}
+    more = {"source": source, "waypoint": waypoint, "failures": {}}
+    return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "code"),
+    [
+        ({"kind": "manifests", "directory": "/m", "stale": ""}, "source manifests in /m", 0),
+        (KUBERNETES, "source https://api: followed; Gateway API v1.6.1 (standard)", 0),
+        (
+            KUBERNETES | {"gatewayApi": [], "missing": ["HTTPRoute", "TCPRoute"]},
+            "source https://api: followed; Gateway API not installed; waiting for HTTPRoute, TCPRoute",
+            0,
+        ),
+        (
+            KUBERNETES | {"stale": "pods cannot be followed for 12 s: refused"},
+            "source https://api: stale: pods cannot be followed for 12 s: refused; Gateway API v1.6.1 (standard)",
+            3,
+        ),
+    ],
+)
+def test_the_source(
+    source: dict[str, Any], line: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(module, "ask", lambda *_: report(source))
+    found = 0
+    try:
+        module.status(DEFAULT_STATE, Output.TEXT)
+    except SystemExit as end:
+        found = int(end.code or 0)
+    assert (capsys.readouterr().out.splitlines()[1], found) == (line, code)
