@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as Interface
 
 from agent import report
 from agent.api.errors import ConfigurationError
@@ -51,7 +52,7 @@ def _prepare(settings: Settings) -> str:
     return loader.prepare(settings.pins, settings.kubepods)
 
 
-class Source(Protocol):
+class Source(Interface):
     """Where an agent learns what exists. Its `Synced` bears its name."""
 
     @property

@@ -3,6 +3,7 @@
 The client's typed layer is left out: objects are decoded by weft, straight into its own values.
 """
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -24,6 +25,8 @@ REQUEST_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 # A server sends bookmarks about once a minute: a watch that says nothing for longer may be dead.
 SILENCE_SECONDS = 100.0
+# Connections that were cut while they were made say goodbye in TLS first (aiohttp, "Graceful shutdown").
+FAREWELL_SECONDS = 0.1
 # A peer that answers nothing any more, not even TCP, is found out before that (tcp(7)).
 KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3, socket.TCP_USER_TIMEOUT: 30_000}
 
@@ -46,6 +49,7 @@ class ApiServer:
         """Close all connections."""
         if self._client is not None:
             await self._client.close()
+            await asyncio.sleep(FAREWELL_SECONDS)
 
     @property
     def host(self) -> str:
@@ -67,10 +71,7 @@ class ApiServer:
         """The lines of a watch, until the server ends it or is silent for too long. Raises `ApiError`, also later."""
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         async with self._open("GET", path, query, {"Accept": accept}, None, timeout) as response:
-            try:
-                yield _lines(response)
-            finally:
-                _hang_up(response)
+            yield _lines(response)
 
     async def _body(
         self, method: str, path: str, query: Mapping[str, str], headers: dict[str, str], body: Any
@@ -101,7 +102,10 @@ class ApiServer:
             async with response:
                 if response.status >= 400:
                     raise explain(await response.read(), response.status, response.headers.get("Retry-After", ""))
-                yield response
+                try:
+                    yield response
+                finally:
+                    _hang_up(response)
         except ApiError as error:
             if error.status == 401:
                 await self._load(used)
@@ -158,7 +162,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _hang_up(response: aiohttp.ClientResponse) -> None:
-    """End a stream that has not ended: a TLS farewell would wait for a peer that may be gone."""
+    """End an answer that has not ended: a TLS farewell would wait for a peer that may be gone."""
     if response.connection is not None and response.connection.transport is not None:
         response.connection.transport.abort()
 

@@ -117,8 +117,12 @@ class Cluster:
         context.load_cert_chain(certificate, key)
         data = None if body is None else json.dumps(body).encode()
         asked = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": kind}, method=method)
-        with urllib.request.urlopen(asked, context=context, timeout=10) as answer:
-            text = answer.read()
+        try:
+            with urllib.request.urlopen(asked, context=context, timeout=10) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
+            raise
         return json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
 
     def _wait(self) -> None:
