@@ -11,6 +11,7 @@ from apiserver_gateway import DEFINITIONS, install
 from apiserver_objects import GATEWAY, Follower, http_route, namespace, pod, service
 from apiserver_process import Cluster
 
+from agent.api.server import MERGE_PATCH as MERGE
 from agent.api.server import ApiServer
 from agent.model.change import Delete, Synced
 from agent.model.core import Namespace, Service
@@ -55,7 +56,7 @@ async def test_everything_that_is_there_and_what_changes(cluster: Cluster):
         cluster.request("POST", f"{GATEWAY}/namespaces/follow/httproutes", http_route("other"))
         await follower.until(lambda: follower.names("HTTPRoute", "follow") == ["other"])
         change = {"metadata": {"labels": {"weft.dev/mode": "l7"}}}
-        cluster.request("PATCH", "/api/v1/namespaces/follow", change, "application/merge-patch+json")
+        cluster.request("PATCH", "/api/v1/namespaces/follow", change, MERGE)
         await follower.until(lambda: mode(follower, "follow") == "l7")
         report = follower.source.report()
         assert (report["stale"], report["missing"]) == ("", [])
@@ -151,7 +152,7 @@ async def test_a_server_that_is_away_changes_nothing_and_the_catch_up_is_the_dif
         cluster.start()
         cluster.request("DELETE", "/api/v1/namespaces/default/services/goes")
         change = {"spec": {"ports": [{"name": "http", "port": 81}]}}
-        cluster.request("PATCH", "/api/v1/namespaces/default/services/changes", change, "application/merge-patch+json")
+        cluster.request("PATCH", "/api/v1/namespaces/default/services/changes", change, MERGE)
         await follower.until(lambda: not follower.source.stale)
         await follower.until(lambda: follower.names("Service", "default") == ["changes", "kubernetes", "stays"])
         await follower.until(lambda: follower.values != before)
@@ -188,7 +189,7 @@ async def test_a_hostile_object_takes_no_other_down(make_cluster):
     definition = cluster.request("GET", path)
     for version in definition["spec"]["versions"]:
         version["schema"] = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    cluster.request("PUT", path, definition)
+    cluster.request("PATCH", path, {"spec": {"versions": definition["spec"]["versions"]}}, MERGE)
     routes = f"{GATEWAY}/namespaces/default/httproutes"
     for name in ("good", "turns-bad"):
         cluster.request("POST", routes, http_route(name))
@@ -196,7 +197,7 @@ async def test_a_hostile_object_takes_no_other_down(make_cluster):
         assert follower.names("HTTPRoute") == ["good", "turns-bad"]
         await post_hostile(cluster, routes)
         before = follower.values[Key("HTTPRoute", "default", "turns-bad")]
-        cluster.request("PATCH", f"{routes}/turns-bad", {"spec": {"rules": "none"}}, "application/merge-patch+json")
+        cluster.request("PATCH", f"{routes}/turns-bad", {"spec": {"rules": "none"}}, MERGE)
         await follower.until(lambda: len(follower.problems) == 3)
         assert follower.values[Key("HTTPRoute", "default", "turns-bad")] == before
         cluster.request("POST", routes, http_route("later"))
