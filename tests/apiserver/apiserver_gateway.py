@@ -1,9 +1,5 @@
-"""The Gateway API's own definitions, from its Go module: nothing is copied into this repository."""
+"""The Gateway API's own definitions, as its release has them: nothing is copied into this repository."""
 
-import functools
-import json
-import shutil
-import subprocess
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -11,27 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from apiserver_process import PATIENCE, Cluster
+from apiserver_process import PATIENCE, Cluster, find
 
-VERSION = "v1.6.1"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-@functools.cache
-def module() -> Path | None:
-    """The module's folder; None where it cannot be had."""
-    if shutil.which("go") is None:
-        return None
-    command = ["go", "mod", "download", "-json", f"sigs.k8s.io/gateway-api@{VERSION}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
-    return Path(json.loads(done.stdout)["Dir"]) if done.returncode == 0 else None
+def folder() -> Path:
+    """The release's definitions: folders `standard` and `experimental`. Raises `LookupError`."""
+    return find("gateway-api-crds-v*")
 
 
 def read_definitions(channel: str) -> Iterator[dict[str, Any]]:
     """Every CustomResourceDefinition of a release channel."""
-    folder = module()
-    assert folder is not None
-    for path in sorted((folder / "config" / "crd" / channel).glob("gateway.networking*.yaml")):
+    for path in sorted((folder() / channel).glob("gateway.networking*.yaml")):
         for document in yaml.load_all(path.read_text(), yaml.CSafeLoader):
             if document and document["kind"] == "CustomResourceDefinition":
                 yield document

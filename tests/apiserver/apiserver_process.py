@@ -17,23 +17,28 @@ from typing import Any
 
 from apiserver_certificates import Authority
 
+CACHE = Path(os.environ.get("WEFT_CACHE", "/var/cache/weft"))
 PATIENCE = 60.0
 SERVICE_RANGE = "10.96.0.0/16"
 
 
-def find_binary() -> Path | None:
-    """The kube-apiserver: in the folder that WEFT_KUBERNETES names, in the cache of `make test`, or on the path."""
-    folders = [Path(os.environ["WEFT_KUBERNETES"])] if "WEFT_KUBERNETES" in os.environ else []
-    folders += sorted(Path("/var/cache/weft").glob("kubernetes-v*"), reverse=True)
-    found = [folder / "kube-apiserver" for folder in folders] + [Path(shutil.which("kube-apiserver") or "/nowhere")]
-    return next((path for path in found if path.is_file()), None)
+def find(pattern: str) -> Path:
+    """The newest file or folder in the cache that fits. Raises `LookupError` with what to do."""
+    found = sorted(CACHE.glob(pattern))
+    if not found:
+        raise LookupError(f"needs {CACHE}/{pattern}, which `make cluster-up` builds")
+    return found[-1]
 
 
-def missing() -> str:
-    """What keeps these tests from running; empty when nothing does."""
-    absent = [name for name in ("etcd", "setpriv") if shutil.which(name) is None]
-    absent += [] if find_binary() else ["kube-apiserver"]
-    return f"needs {', '.join(absent)}" if absent else ""
+def etcd() -> Path:
+    """The etcd of the cache, or else the machine's own. Raises `LookupError`."""
+    own = shutil.which("etcd")
+    return Path(own) if own else find("debian-*-etcd-server/usr/bin/etcd")
+
+
+def server() -> Path:
+    """The kube-apiserver. Raises `LookupError`."""
+    return find("kubernetes-v*/kube-apiserver")
 
 
 def free_ports(count: int) -> list[int]:
@@ -69,10 +74,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start what is not running, and wait until it serves."""
-        self._etcd = self._etcd or self._run("etcd", self._etcd_arguments())
-        binary = find_binary()
-        assert binary is not None
-        self._server = self._server or self._run(str(binary), self._server_arguments())
+        self._etcd = self._etcd or self._run(etcd(), self._etcd_arguments())
+        self._server = self._server or self._run(server(), self._server_arguments())
         self._wait()
 
     def kill_server(self) -> None:
@@ -141,9 +144,15 @@ class Cluster:
             f"kube-apiserver does not come up:\n{(self.folder / 'kube-apiserver.log').read_text()[-3000:]}"
         )
 
-    def _run(self, binary: str, arguments: dict[str, str]) -> subprocess.Popen[bytes]:
-        command = ["setpriv", "--pdeathsig", "KILL", binary, *(f"--{key}={value}" for key, value in arguments.items())]
-        with (self.folder / f"{Path(binary).name}.log").open("ab") as log:
+    def _run(self, binary: Path, arguments: dict[str, str]) -> subprocess.Popen[bytes]:
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            str(binary),
+            *(f"--{key}={value}" for key, value in arguments.items()),
+        ]
+        with (self.folder / f"{binary.name}.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def _etcd_arguments(self) -> dict[str, str]:

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from apiserver_gateway import install, module
-from apiserver_process import Cluster, missing
+from apiserver_gateway import folder, install
+from apiserver_process import Cluster, etcd, server
 
 
 @pytest.fixture(scope="session")
 def reason() -> None:
     """Skip, with the reason printed, where there is no API server to be had."""
-    if found := missing() or ("" if module() else "needs the Go module sigs.k8s.io/gateway-api"):
-        pytest.skip(found)
+    try:
+        etcd(), server(), folder()
+    except LookupError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
