@@ -88,8 +88,11 @@ class Frontends:
         self._ranges = Ranges(0)
 
     def adopt(self) -> None:
-        """Read back what the kernel has, and forget everything else."""
+        """Read back what the kernel has, and forget everything else. Raises `OSError`."""
         self.installed = read(self._kernel)
+        if entangled := _entangled(self.installed):
+            self._kernel.frontends.delete(entangled)
+            self.installed = {key: item for key, item in self.installed.items() if key not in entangled}
         now = self._clock()
         self._indices = Ranges(
             self._kernel.services.capacity, ((item.index, 1) for item in self.installed.values()), now
@@ -182,6 +185,24 @@ class Frontends:
     def _free_slots(self, old: Installed) -> None:
         if old.base is not None:
             self._ranges.free(old.base, len(old.slots), self._clock())
+
+
+def _entangled(installed: Mapping[FrontendKey, Installed]) -> set[FrontendKey]:
+    """Frontends that use an index or slots of another's. weft writes no such rows, but may find them.
+
+    What two use would be freed by one while the other still needs it, and then be given to a third.
+    """
+    entangled: set[FrontendKey] = set()
+    indices: set[int] = set()
+    end = 0
+    for key, item in sorted(installed.items(), key=lambda entry: (entry[1].base or 0, entry[0])):
+        overlaps = item.base is not None and item.base < end
+        if item.index in indices or overlaps:
+            entangled.add(key)
+            continue
+        indices.add(item.index)
+        end = end if item.base is None else item.base + len(item.slots)
+    return entangled
 
 
 def read(kernel: Kernel) -> dict[FrontendKey, Installed]:

@@ -1,9 +1,11 @@
-"""Twenty million UDP connects while frontends come, go and change their weights: nobody gets another's backend.
+"""Millions of UDP connects while frontends come, go and change their weights: nobody gets another's backend.
 
-The agent's own code writes the tables, on the real kernel; rows, indices and ranges are recycled under the readers.
+The agent's own code writes the tables, on the real kernel; rows, indices and ranges are recycled under the readers. Two
+million by default; WEFT_TEST_SCALE=1 (`make test-long`) makes it twenty.
 """
 
 import json
+import os
 import random
 import subprocess
 import time
@@ -20,7 +22,7 @@ from agent.reconcile.frontends import Waypoint
 from agent.translate.slots import alias_table
 
 pytestmark = pytest.mark.bpf
-CONNECTS = 20_000_000
+CONNECTS = int(20_000_000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
 CLIENTS = 2
 FRONTENDS = 1000
 WEIGHTS = ((1, 1), (9, 1), (1, 0), (0, 1), (999, 1))
@@ -80,7 +82,7 @@ def test_nobody_gets_a_backend_of_another_service(node: Node, client: Path) -> N
     assert (refused, wrong) == (0, 0)
     assert reached + untouched == CONNECTS
     assert untouched > 0
-    assert changes > 1000
+    assert changes > 100
     datapath.want_frontends({}, list(datapath.desired))
     datapath.want_pods({})
     datapath.apply(Waypoint({}))

@@ -1,19 +1,28 @@
-"""Weights, asked of real sockets: counts must lie within binomial bounds at 1e-6."""
+"""Weights, asked of real sockets: counts must lie within two-sided bounds at 1e-6."""
 
 from collections import Counter
 from errno import ECONNREFUSED
+from fractions import Fraction
 from math import log, sqrt
 
 import pytest
-from datapath_node import BACKENDS, VIP, VIP_PORT, Node, Pod
-from decision_cases import Case, Rows, rows_for, slot
+from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
+from decision_cases import Case, Rows, rows_for
 
 from agent.kernel.oracle import decide
-from agent.plan.tables import Action, Protocol, Reason, Slot, Word, address_bytes
+from agent.plan.tables import Action, Protocol, Reason, Word, address_bytes, address_text
+from agent.translate.slots import Target, alias_table
 
 pytestmark = pytest.mark.bpf
-TIMES = 2000
 BASE = 32
+FIRST, SECOND, THIRD = ((address_bytes(address), BACKEND_PORT) for address in BACKENDS["4"])
+WEIGHTS: dict[str, tuple[int, dict[Target | None, Fraction | int]]] = {
+    "1:1": (10_000, {FIRST: 1, SECOND: 1}),
+    "9:1": (10_000, {FIRST: 9, SECOND: 1}),
+    "999:1": (100_000, {FIRST: 999, SECOND: 1}),
+    "1:missing": (10_000, {FIRST: 1, None: 1}),
+    "5:0:3": (10_000, {FIRST: 5, SECOND: 0, THIRD: 3}),
+}
 
 
 def bound(probability: float, times: int) -> float:
@@ -22,38 +31,42 @@ def bound(probability: float, times: int) -> float:
     return tail / 3 + sqrt(tail * tail / 9 + 2 * times * probability * (1 - probability) * tail)
 
 
-def nine_to_one() -> dict[int, Slot]:
-    """Two columns: the second keeps a fifth of its draws and gives the rest to the first."""
-    first, second = (slot(address) for address in BACKENDS["4"][:2])
-    return {BASE: first, BASE + 1: Slot(second.address, second.port, False, 0, (1 << 32) // 5)}
-
-
-def one_to_missing() -> dict[int, Slot]:
-    """Half of the weight belongs to a backend that does not exist."""
-    first = slot(BACKENDS["4"][0])
-    return {BASE: first, BASE + 1: Slot(first.address, 0, True, 1, 1 << 32)}
-
-
-def rows(slots: dict[int, Slot], protocol: str, node: Node, pod: Pod) -> Rows:
-    case = Case("weights", Reason.FORWARDED, words=(Word(Action.FORWARD, BASE, 2),) * 2, protocol=protocol)
+def rows(weights: dict[Target | None, Fraction | int], protocol: str, node: Node, pod: Pod) -> Rows:
+    slots = alias_table(weights)
+    case = Case("weights", Reason.FORWARDED, words=(Word(Action.FORWARD, BASE, len(slots)),) * 2, protocol=protocol)
     found = rows_for(case, pod.cgroup_id, node.levels)
-    found.slots.update(slots)
+    found.slots.update(enumerate(slots, BASE))
     return found
 
 
-@pytest.mark.parametrize("slots", [nine_to_one(), one_to_missing()], ids=["9:1", "1:missing"])
-@pytest.mark.parametrize(("protocol", "call"), [("TCP", "connect"), ("UDP", "connect"), ("UDP", "sendto")])
-def test_shares(slots: dict[int, Slot], protocol: str, call: str, node: Node, pod: Pod) -> None:
-    tables = rows(slots, protocol, node, pod)
+def connects(pod: Pod, protocol: str, times: int) -> Counter[int | str]:
+    """Where so many connects go: an address, or an errno."""
+    destinations = [("4", protocol, VIP["4"], VIP_PORT)] * times
+    return Counter(pod.call(call="probe", family="4", protocol=protocol, destinations=destinations)["went"])
+
+
+def datagrams(pod: Pod, protocol: str, times: int) -> Counter[int | str]:
+    """The same for datagrams, each from a socket of its own."""
+    answers = pod.calls(call="sendto", family="4", protocol=protocol, address=VIP["4"], port=VIP_PORT, times=times)
+    return Counter(answer.get("errno") or answer["reached"][0] for answer in answers)
+
+
+@pytest.mark.parametrize("split", WEIGHTS)
+@pytest.mark.parametrize(
+    ("protocol", "ask"), [("TCP", connects), ("UDP", connects), ("UDP", datagrams)], ids=["tcp", "udp", "unconnected"]
+)
+def test_shares(split: str, protocol: str, ask, node: Node, pod: Pod) -> None:
+    times, weights = WEIGHTS[split]
+    times = times if ask is connects else 2000
+    tables = rows(weights, protocol, node, pod)
     tables.write(node.kernel)
-    answers = pod.calls(call=call, family="4", protocol=protocol, address=VIP["4"], port=VIP_PORT, times=TIMES)
-    seen = Counter((answer.get("errno"), tuple(answer.get("reached", ()))) for answer in answers)
+    seen = ask(pod, protocol, times)
+    total = sum(weights.values())
+    for target, weight in weights.items():
+        where = ECONNREFUSED if target is None else address_text(target[0])
+        share = weight / total
+        assert abs(seen.pop(where, 0) - times * share) <= (bound(share, times) if weight else 0)
+    assert not seen
     verdict = decide(tables.encoded(), node.cgroup_ids(pod), address_bytes(VIP["4"]), VIP_PORT, Protocol[protocol])
-    expected = {}
     for outcome, share in verdict.shares.items():
-        names = {address_bytes(address): address for address in BACKENDS["4"]}
-        what = (None, (names[outcome.target[0]], outcome.target[1])) if outcome.target else (ECONNREFUSED, ())
-        expected[what] = float(share)
-    assert seen.keys() == expected.keys()
-    for what, share in expected.items():
-        assert abs(seen[what] - TIMES * share) <= bound(share, TIMES)
+        assert abs(share - Fraction(weights[outcome.target]) / total) < Fraction(1, 2**30)

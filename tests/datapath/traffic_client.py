@@ -1,6 +1,7 @@
 """A pod's process: reads calls as JSON lines, makes them, answers what the application saw."""
 
 import ctypes
+import errno
 import json
 import socket
 import struct
@@ -92,6 +93,21 @@ def abandon(sock, call):
     """Close before anybody answered."""
     sock.setblocking(False)
     return {"begun": sock.connect_ex((call["address"], call["port"]))}
+
+
+def probe(sock, call):
+    """Where many connects go: the error at once, or the own address, which is that of a local destination."""
+    return {"went": [went(*destination) for destination in call["destinations"]]}
+
+
+def went(family, protocol, address, port):
+    """One of them; TCP does not wait for an answer."""
+    with socket.socket(FAMILIES[family], TYPES[protocol]) as made:
+        made.setblocking(False)
+        if protocol == "TCP":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        error = made.connect_ex((address, port))
+        return error if error not in (0, errno.EINPROGRESS) else made.getsockname()[0]
 
 
 def attempt(call):

@@ -191,6 +191,31 @@ def test_what_does_not_fit_is_named_and_hurts_nobody_else(clock):
     assert datapath.pending == 1
 
 
+@pytest.mark.parametrize("shared", ["index", "slots"])
+def test_rows_that_use_each_others_space_are_parted(datapath, kernel, clock, shared):
+    """Nobody should write such tables. Freed twice, the space of one frontend would be given to two others."""
+    names = [FrontendName(f"10.96.1.{number}", 80, Protocol.TCP) for number in range(4)]
+    want(datapath, {names[0]: plan(1, 2), names[1]: plan(3, 4)})
+    one, other = (kernel.frontends.rows[frontend_key(name)] for name in names[:2])
+    if shared == "index":
+        kernel.frontends.rows[frontend_key(names[1])] = one
+    else:
+        kernel.words.rows[2 * other] = kernel.words.rows[2 * one]
+    again = Datapath(kernel, Config(), clock)
+    again.adopt()
+    wanted = {name: plan(10 + number) for number, name in enumerate(names)}
+    for _ in range(3):
+        clock.now += 2
+        want(again, wanted)
+        want(again, {name: wanted[name] for name in names[2:]})
+        clock.now += 2
+        want(again, wanted)
+    assert again.pending == 0
+    assert [hosts(kernel, name) for name in names] == [{address_bytes(f"10.244.0.{10 + n}")} for n in range(4)]
+    assert len({kernel.frontends.rows[frontend_key(name)] for name in names}) == 4
+    assert len(again.drift()) == 0
+
+
 def test_what_has_to_wait_for_resting_space_is_no_failure(datapath, kernel, clock):
     want(datapath, {COLOR: plan(2, name="color")})
     again = Datapath(kernel, Config(), clock)

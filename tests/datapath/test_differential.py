@@ -1,0 +1,163 @@
+"""Random tables, clients and destinations: what the kernel does is among what the oracle says, and never anything else.
+
+A tenth of a million by default; WEFT_TEST_SCALE=1 (`make test-long`) makes it a million.
+"""
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from datapath_node import Node, Pod
+from decision_cases import ERRNO, Rows
+
+from agent.kernel.oracle import Outcome, decide
+from agent.plan.tables import (
+    ANY_NAMESPACE,
+    UNSPECIFIED,
+    Action,
+    Config,
+    FrontendKey,
+    Mode,
+    PodFlag,
+    PodRow,
+    Protocol,
+    Reason,
+    ServiceRow,
+    Slot,
+    UnknownPodPolicy,
+    Word,
+    address_bytes,
+    address_text,
+)
+
+pytestmark = pytest.mark.bpf
+TUPLES = int(1_000_000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
+PODS, QUESTIONS = 4, 500
+INDICES, SLOTS, LENGTH = 12, 48, 8
+FRONTENDS = {"4": [f"10.97.0.{n}" for n in range(1, 7)], "6": [f"fd00:97::{n}" for n in range(1, 4)]}
+BACKENDS = {"4": [f"10.2.0.{n}" for n in range(1, 17)], "6": [f"fd00:2::{n:x}" for n in range(1, 9)]}
+WAYPOINT = {"4": "10.98.0.1", "6": "fd00:98::1"}
+NAMESPACES = (ANY_NAMESPACE, 5, 6)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a client dials."""
+
+    family: str
+    protocol: str
+    address: str
+    port: int
+
+    @property
+    def written(self) -> tuple[str, str, str, int]:
+        address = f"::ffff:{self.address}" if self.family == "mapped" else self.address
+        return self.family, self.protocol, address, self.port
+
+
+@pytest.fixture(scope="module")
+def clients(node: Node) -> Iterator[list[Pod]]:
+    """Pods in a namespace where every address is local, so that a socket's own address tells its peer's."""
+    places = [*FRONTENDS.values(), *BACKENDS.values(), WAYPOINT.values()]
+    for address in (address for place in places for address in place):
+        width = ("128", "nodad") if ":" in address else ("32",)
+        command = ["ip", "-n", node.name, "address", "add", f"{address}/{width[0]}", "dev", "lo", *width[1:]]
+        subprocess.run(command, check=True)
+    pods = [node.new_pod() for _ in range(PODS)]
+    yield pods
+    for pod in pods:
+        pod.close()
+
+
+def random_slot(choose: random.Random) -> Slot:
+    kind = choose.choice(("4", "4", "4", "6", "refused", "unwritten"))
+    alias, threshold = choose.randrange(LENGTH), choose.choice((0, 1 << 32, choose.randrange(1 << 32)))
+    if kind == "unwritten":
+        return Slot(UNSPECIFIED, 0, False, alias, threshold)
+    address = address_bytes(choose.choice(BACKENDS.get(kind, BACKENDS["4"])))
+    return Slot(address, choose.randrange(1, 65536), kind == "refused", alias, threshold)
+
+
+def random_word(choose: random.Random) -> Word:
+    action = choose.choice(
+        (Action.PASS, Action.FORWARD, Action.FORWARD, Action.FORWARD, Action.WAYPOINT, Action.REJECT)
+    )
+    if action is Action.REJECT:
+        return Word(action, choose.choice((Reason.NO_BACKEND, Reason.WAYPOINT_LOST, 4000)))
+    if action is Action.FORWARD:
+        return Word(action, choose.randrange(SLOTS - LENGTH), choose.randrange(LENGTH + 1))
+    return Word(action)
+
+
+def random_pod(choose: random.Random) -> PodRow:
+    flags = choose.choice((PodFlag.NONE, PodFlag.CONSUMER_ROUTES))
+    return PodRow(choose.choice(NAMESPACES[1:]), choose.choice((Mode.NONE, Mode.L4, Mode.L4, Mode.L7)), flags, 9)
+
+
+def random_rows(choose: random.Random, cgroups: list[int], levels: tuple[int, int]) -> Rows:
+    places = [address_bytes(address) for family in FRONTENDS.values() for address in family]
+    keys = {
+        FrontendKey(
+            choose.choice(NAMESPACES), choose.choice(places), choose.choice((80, 81)), choose.choice(list(Protocol))
+        )
+        for _ in range(4 * INDICES)
+    }
+    waypoint = [address_bytes(WAYPOINT[family]) if choose.random() < 0.8 else UNSPECIFIED for family in "46"]
+    return Rows(
+        Config(*waypoint, *levels, choose.choice(list(UnknownPodPolicy))),
+        {cgroup: random_pod(choose) for cgroup in cgroups if choose.random() < 0.9},
+        {key: choose.randrange(INDICES) for key in sorted(keys)},
+        {number: word for number in range(2 * INDICES) if (word := random_word(choose)) != Word(Action.PASS)},
+        {index: ServiceRow(1000 + index, choose.choice((0, 15001))) for index in range(INDICES)},
+        {number: random_slot(choose) for number in range(SLOTS)},
+    )
+
+
+def random_question(choose: random.Random) -> Question:
+    family = choose.choice(("4", "6", "mapped"))
+    ip = "6" if family == "6" else "4"
+    address = choose.choice((*FRONTENDS[ip], *FRONTENDS[ip], BACKENDS[ip][0], WAYPOINT[ip]))
+    return Question(family, choose.choice(("TCP", "UDP")), address, choose.choice((80, 81)))
+
+
+def observable(outcome: Outcome, question: Question) -> int | str:
+    """What a client sees of an outcome: an errno, or the address that it reaches."""
+    if outcome.reason in ERRNO:
+        return ERRNO[outcome.reason]
+    reached = address_text(outcome.target[0]) if outcome.target else question.address
+    return f"::ffff:{reached}" if question.family == "mapped" else reached
+
+
+def test_the_kernel_does_what_the_oracle_says(node: Node, clients: list[Pod]) -> None:
+    choose, asked, seen = random.Random(os.urandom(8)), 0, set()
+    while asked < TUPLES:
+        seed = choose.getrandbits(64)
+        choose.seed(seed)
+        rows = random_rows(choose, [pod.cgroup_id for pod in clients], node.levels)
+        rows.write(node.kernel)
+        encoded = rows.encoded()
+        questions = [[random_question(choose) for _ in range(QUESTIONS)] for _ in clients]
+        for pod, mine in zip(clients, questions, strict=True):
+            pod.start(call="probe", family="4", protocol="UDP", destinations=[question.written for question in mine])
+        for pod, mine in zip(clients, questions, strict=True):
+            ids, verdicts = node.cgroup_ids(pod), {}
+            for question, went in zip(mine, pod.finish()[0]["went"], strict=True):
+                if question not in verdicts:
+                    place = address_bytes(question.address), question.port
+                    verdicts[question] = decide(encoded, ids, *place, Protocol[question.protocol])
+                outcomes = verdicts[question].shares
+                assert went in {observable(outcome, question) for outcome in outcomes}, (seed, question, outcomes)
+                seen |= {outcome.reason for outcome in outcomes}
+                asked += 1
+    print(f"{asked} tuples, {len(seen)} reasons")
+    assert seen >= {
+        *ERRNO,
+        Reason.FORWARDED,
+        Reason.TO_WAYPOINT,
+        Reason.PASSED,
+        Reason.NO_FRONTEND,
+        Reason.NOT_ENROLLED,
+    }
