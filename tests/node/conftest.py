@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.cli.ask import ask
+from agent.cli.ask import NoAgentError, ask
 from agent.cli.lab import wait_agent
 from agent.lab import lifecycle
 from agent.lab.paths import NETNS_DIR, ROOT, LabPaths, cgroup2_mount
@@ -76,8 +77,11 @@ class LabHandle:
         wait_agent(self.paths)
 
     def status(self) -> Any:
-        """The agent's report; raises NoAgentError."""
-        return ask(self.paths.state / STATUS_SOCKET, "/status")
+        """The agent's report; raises NoAgentError, with the last that the agent said."""
+        try:
+            return ask(self.paths.state / STATUS_SOCKET, "/status")
+        except NoAgentError as error:
+            raise NoAgentError(f"{error}; its log ends: {self.log('agent')[-2000:]}") from error
 
     def agent_stop(self, kill: bool = False) -> None:
         """End the agent by SIGTERM, or SIGKILL."""
@@ -114,12 +118,9 @@ def _sweep_dead() -> None:
 LabFactory = Callable[..., LabHandle]
 
 
-@pytest.fixture(scope="session")
-def make_lab() -> Iterator[LabFactory]:
-    """Bring up labs by suffix: `make_lab("x", [files], agent=True)`; all are taken down at the end."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root: makes network namespaces")
-    _sweep_dead()
+@contextmanager
+def _labs() -> Iterator[LabFactory]:
+    """Labs that are taken down at the end."""
     made: list[LabHandle] = []
 
     def make(suffix: str, manifests: list[Path], agent: bool = False) -> LabHandle:
@@ -130,12 +131,30 @@ def make_lab() -> Iterator[LabFactory]:
             wait_agent(handle.paths)
         return handle
 
-    yield make
-    for handle in made:
-        lifecycle.down(handle.paths)
+    try:
+        yield make
+    finally:
+        for handle in made:
+            lifecycle.down(handle.paths)
 
 
 @pytest.fixture(scope="session")
-def lab(make_lab: LabFactory) -> LabHandle:
+def swept() -> None:
+    """What killed runs left is gone."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes network namespaces")
+    _sweep_dead()
+
+
+@pytest.fixture(scope="module")
+def make_lab(swept: None) -> Iterator[LabFactory]:
+    """Bring up labs by suffix: `make_lab("x", [files], agent=True)`; all are taken down after the module."""
+    with _labs() as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def lab(swept: None) -> Iterator[LabHandle]:
     """The faces example without an agent: the cluster as it is before any mesh."""
-    return make_lab("", [FACES])
+    with _labs() as make:
+        yield make("", [FACES])

@@ -57,7 +57,7 @@ def manifest(tmp_path):
 
 def test_down_leaves_nothing(make_lab, manifest):
     before = host()
-    lab = make_lab("a", [manifest])
+    lab = make_lab("downa", [manifest])
     assert len(traces(lab.paths)) >= 5
     lifecycle.down(lab.paths)
     assert traces(lab.paths) == []
@@ -66,7 +66,7 @@ def test_down_leaves_nothing(make_lab, manifest):
 
 
 def test_a_killed_daemon_can_be_swept_and_replaced(make_lab, manifest):
-    lab = make_lab("b", [manifest])
+    lab = make_lab("downb", [manifest])
     os.kill(int(lab.paths.pidfile("daemon").read_text()), signal.SIGKILL)
     cgroups.wait_empty(lab.paths.system_cgroup("daemon"), 5)
     lifecycle.up(lab.paths, [manifest], agent=False)
@@ -77,7 +77,7 @@ def test_a_killed_daemon_can_be_swept_and_replaced(make_lab, manifest):
 
 
 def test_half_made_state_is_swept(make_lab, manifest):
-    lab = make_lab("c", [manifest])
+    lab = make_lab("downc", [manifest])
     cgroups.kill(lab.paths.cgroup)
     subprocess.run(["umount", lab.paths.bpf], check=True)
     # A handle whose maker died before it was bound to a namespace.
@@ -87,7 +87,7 @@ def test_half_made_state_is_swept(make_lab, manifest):
 
 
 def test_up_can_be_killed_half_way(make_lab, manifest):
-    lab = make_lab("e", [manifest])
+    lab = make_lab("downe", [manifest])
     lifecycle.down(lab.paths)
     command = [sys.executable, "-m", "agent", "lab", "up", str(manifest), "--no-agent", "--name", lab.paths.name]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as up:
@@ -100,7 +100,7 @@ def test_up_can_be_killed_half_way(make_lab, manifest):
 def test_the_agent_outlives_the_daemon_and_ends_when_told(make_lab, manifest, monkeypatch):
     monkeypatch.setattr(weft, "agent_command", lambda paths: ["sleep", "infinity"])
     monkeypatch.setattr(weft, "waypoint_command", lambda paths: ["sleep", "infinity"])
-    lab = make_lab("d", [manifest])
+    lab = make_lab("downd", [manifest])
     lifecycle.start_agent(lab.paths)
     with pytest.raises(lifecycle.LabError, match="running"):
         lifecycle.start_agent(lab.paths)

@@ -32,10 +32,10 @@ def other(tmp_path: Path) -> Path:
     """The same sources with room for 1000 slots more."""
     for name in ("agent", "bpf"):
         shutil.copytree(SOURCES.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (tmp_path / "bpf" / "abi.h", tmp_path / "agent" / "kernel" / "abi.py"):
-        text = path.read_text()
-        assert text.count("262144") == 1
-        path.write_text(text.replace("262144", "263144"))
+    for path, name in (("bpf/abi.h", "#define WEFT_SLOTS\t"), ("agent/kernel/abi.py", "\nSLOTS = ")):
+        text = (tmp_path / path).read_text()
+        assert text.count(f"{name}262144\n") == 1
+        (tmp_path / path).write_text(text.replace(f"{name}262144\n", f"{name}263144\n"))
     return tmp_path
 
 
