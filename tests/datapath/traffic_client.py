@@ -7,6 +7,8 @@ import socket
 import struct
 import sys
 
+import calls
+
 FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6, "mapped": socket.AF_INET6}
 TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 SO_COOKIE = 57
@@ -93,6 +95,12 @@ def abandon(sock, call):
     """Close before anybody answered."""
     sock.setblocking(False)
     return {"begun": sock.connect_ex((call["address"], call["port"]))}
+
+
+def way(sock, call):
+    """One of the ways in `calls`."""
+    places = {name: tuple(place) for name, place in call["places"].items()}
+    return getattr(calls, call["name"])(**places)
 
 
 def probe(sock, call):
