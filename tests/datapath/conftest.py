@@ -1,11 +1,27 @@
 """The miniature node, made once a session."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from datapath_node import CGROUPS, PREFIX, Node, Pod, clean, load, make_namespace, servers, sweep
+from datapath_node import (
+    BACKENDS,
+    CGROUPS,
+    EXCHANGE_PORT,
+    HERE,
+    PREFIX,
+    Node,
+    Pod,
+    clean,
+    load,
+    make_namespace,
+    servers,
+    start,
+    sweep,
+)
 
 from agent.kernel import bpffs
 from agent.kernel.maps import open_kernel
@@ -35,3 +51,13 @@ def pod(node: Node) -> Iterator[Pod]:
     pod = node.new_pod()
     yield pod
     pod.close()
+
+
+@pytest.fixture(scope="session")
+def exchange(node: Node) -> Iterator[int]:
+    """The port of a server at the first backend that sends and receives as it is told."""
+    command = (sys.executable, str(HERE / "traffic_exchange.py"), BACKENDS["4"][0], str(EXCHANGE_PORT))
+    with start(CGROUPS / node.name / "exchange", node.name, *command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield EXCHANGE_PORT
+        process.kill()

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 VIP = {"4": "10.96.0.1", "6": "fd00:96::1"}
 BACKENDS = {"4": ("10.0.1.1", "10.0.1.2", "10.0.1.3"), "6": ("fd00:1::1", "fd00:1::2", "fd00:1::3")}
 WAYPOINT = {"4": "10.0.9.9", "6": "fd00:9::9"}
-VIP_PORT, BACKEND_PORT, WAYPOINT_PORT = 80, 9090, 15001
+VIP_PORT, BACKEND_PORT, EXCHANGE_PORT, WAYPOINT_PORT = 80, 9090, 9191, 15001
 SERVERS = [
     *((address, VIP_PORT) for address in VIP.values()),
     *((address, BACKEND_PORT) for addresses in BACKENDS.values() for address in addresses),

@@ -1,7 +1,5 @@
 """Flows: what the kernel says of connections is what real sockets did."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,7 +7,7 @@ from errno import E2BIG, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENOMEM
 from math import ceil, log2
 
 import pytest
-from datapath_node import BACKENDS, CGROUPS, HERE, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run, start
+from datapath_node import VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run
 from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows, rows_for
 
 from agent.kernel import abi, libbpf
@@ -19,7 +17,7 @@ from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Mode, PodRow,
 
 pytestmark = pytest.mark.bpf
 WORKLOAD = 4711
-EXCHANGE_PORT, NOBODYS_PORT = 9191, 9
+NOBODYS_PORT = 9
 NEIGHBOUR = "10.0.8.1"
 PATIENCE = 10
 FORWARD = Case("forward", Reason.FORWARDED)
@@ -55,20 +53,10 @@ def until_ended(flows: Callable[[], dict[FlowKey, FlowSums]], ended: int) -> dic
     return flows()
 
 
-@pytest.fixture(scope="module")
-def exchange(node: Node) -> Iterator[None]:
-    """A server behind the first backend."""
-    command = (sys.executable, str(HERE / "traffic_exchange.py"), BACKENDS["4"][0], str(EXCHANGE_PORT))
-    with start(CGROUPS / node.name / "exchange", node.name, *command, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == "ready\n"
-        yield
-        process.kill()
-
-
 @pytest.mark.parametrize("ends", ["client", "half", "server", "reset"])
 @pytest.mark.parametrize(("send", "receive"), [(50, 1), (70_001, 300_003)])
 def test_bytes_are_those_that_were_sent(ends: str, send: int, receive: int, node, pod, exchange, flows) -> None:
-    rows = tables(FORWARD, node, pod, EXCHANGE_PORT)
+    rows = tables(FORWARD, node, pod, exchange)
     rows.write(node.kernel)
     call = {"call": "exchange", "family": "4", "protocol": "TCP", "address": VIP["4"], "port": VIP_PORT}
     answers = pod.calls(**call, send=send, receive=receive, ends=ends, times=3)

@@ -65,19 +65,24 @@ def remain(sock, call):
 
 
 def exchange(sock, call):
-    """Send and receive so many bytes, then end the connection in one of four ways."""
+    """Connect, send and receive so many bytes, then end the connection in one of four ways."""
     if call["ends"] != "reset":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
     sock.connect((call["address"], call["port"]))
-    order = json.dumps({"answer": call["receive"], "closes": call["ends"] == "server"})
-    sock.sendall(order.encode().ljust(call["send"] - 1) + b"\n")
-    with sock.makefile("rb") as stream:
-        received = len(stream.read(call["receive"]))
+    answer = transfer(sock, call)
     if call["ends"] == "half":
         sock.shutdown(socket.SHUT_WR)
     if call["ends"] in ("half", "server"):
         assert sock.recv(1) == b""
-    return {"received": received}
+    return answer
+
+
+def transfer(sock, call):
+    """So many bytes each way, on a socket that is connected."""
+    order = json.dumps({"answer": call["receive"], "closes": call["ends"] == "server"})
+    sock.sendall(order.encode().ljust(call["send"] - 1) + b"\n")
+    with sock.makefile("rb") as stream:
+        return {"received": len(stream.read(call["receive"]))}
 
 
 def dial(sock, call):
