@@ -142,6 +142,45 @@ async def test_what_others_write_meanwhile_is_no_loss(cluster: Cluster, monkeypa
         assert found["metadata"]["annotations"] == {"race": "3"}
 
 
+def route(kind: str, name: str, port: int) -> dict[str, Any]:
+    """A Route of this kind to the Service `web`, to one port of it."""
+    made = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": name}}
+    spec = {"parentRefs": [parent("web", port=port)], "rules": [{"backendRefs": [{"name": "web", "port": port}]}]}
+    return made | {"spec": spec | ({"hostnames": ["a.example.org"]} if kind == "TLSRoute" else {})}
+
+
+async def test_routes_of_every_kind_are_told(cluster: Cluster):
+    ports = {"HTTPRoute": 80, "GRPCRoute": 81, "TCPRoute": 82, "TLSRoute": 83, "UDPRoute": 84}
+    web = service("web", *ports.values())
+    web["spec"]["ports"][-1]["protocol"] = "UDP"
+    cluster.request("POST", "/api/v1/namespaces", namespace("kinds"))
+    cluster.request("POST", "/api/v1/namespaces/kinds/services", web)
+    paths = {kind: f"{GATEWAY}/namespaces/kinds/{kind.lower()}s" for kind in ports}
+    for kind, port in ports.items():
+        cluster.request("POST", paths[kind], route(kind, "r", port))
+    async with running(cluster.kubeconfig(), "kinds") as controller:
+        await until(lambda: all(controller.metrics.written(kind) for kind in ports))
+        for kind, path in paths.items():
+            (entry,) = cluster.request("GET", f"{path}/r")["status"]["parents"]
+            assert entry["parentRef"] == {"group": "", "kind": "Service", "name": "web", "port": ports[kind]}
+            assert {item["type"]: item["status"] for item in entry["conditions"]}["ResolvedRefs"] == "True", kind
+
+
+async def test_a_route_is_told_which_rule_cannot_be_done_until_it_can(cluster: Cluster):
+    make(cluster, "partial")
+    path = f"{GATEWAY}/namespaces/partial/httproutes/web"
+    reference = {"type": "ExtensionRef", "extensionRef": {"group": "example.org", "kind": "X", "name": "x"}}
+    good = {"backendRefs": [{"name": "web", "port": 80}]}
+    cluster.request("PATCH", path, {"spec": {"rules": [good, good | {"filters": [reference]}]}}, MERGE)
+    async with running(cluster.kubeconfig(), "partial"):
+        await until(lambda: told(cluster, "partial").get("PartiallyInvalid") == ("True", "UnsupportedValue"))
+        (entry,) = parents(cluster, "partial")
+        message = next(item["message"] for item in entry["conditions"] if item["type"] == "PartiallyInvalid")
+        assert message.startswith("Dropped Rule 1")
+        cluster.request("PATCH", path, {"spec": {"rules": [good]}}, MERGE)
+        await until(lambda: told(cluster, "partial") == GOOD)
+
+
 async def test_two_replicas_and_one_leads(cluster: Cluster):
     make(cluster, "two")
     async with running(cluster.kubeconfig(), "two", "b-first") as second:
