@@ -127,6 +127,7 @@ class KubernetesSource:
             "server": self._api.host,
             "stale": self.stale,
             "gatewayApi": [{"channel": found.channel, "version": found.version} for found in self.bundles],
+            "definitions": self._definitions.state,
             "missing": self.missing if self._discovered else [],
             "collections": {
                 kind: {"version": it.version, "objects": it.reflector.objects, "state": it.state}

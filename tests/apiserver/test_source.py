@@ -161,6 +161,22 @@ async def test_a_server_that_is_away_changes_nothing_and_the_catch_up_is_the_dif
         assert not [key for key in said if key.kind == "Namespace" and key.name == "default"]
 
 
+async def test_a_server_that_comes_late_is_waited_for(make_cluster):
+    cluster = make_cluster()
+    install(cluster)
+    cluster.kill_server()
+    async with ApiServer(cluster.kubeconfig(), "weft-test") as api:
+        follower = Follower(KubernetesSource(api, node_collections("n1")))
+        task = asyncio.ensure_future(follower.run())
+        await follower.until(lambda: "Cannot connect" in follower.source.report()["definitions"])
+        assert not follower.synced
+        await asyncio.to_thread(cluster.start)
+        await follower.until(lambda: follower.synced)
+        assert "default" in follower.names("Namespace")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_token_that_was_replaced_is_read_again(make_cluster, tmp_path: Path):
     cluster = make_cluster()
     install(cluster)
