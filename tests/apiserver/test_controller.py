@@ -1,7 +1,7 @@
 """The controller against a real API server: what Routes are told, by whom, and how often."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +24,18 @@ async def until(found: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(found):
             await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster where nobody else makes Routes: writes are counted here."""
+    made = Cluster(tmp_path_factory.mktemp("controller"))
+    try:
+        made.start()
+        install(made)
+        yield made
+    finally:
+        made.stop()
 
 
 def parents(cluster: Cluster, space: str, name: str = "web") -> list[dict[str, Any]]:
@@ -55,12 +67,14 @@ async def test_a_route_s_life(cluster: Cluster):
         (entry,) = parents(cluster, "life")
         assert entry["parentRef"] == {"group": "", "kind": "Service", "name": "web"}
         first = {item["type"]: item for item in entry["conditions"]}
+        await until(lambda: controller.metrics.written("HTTPRoute"))
         writes = controller.metrics.written("HTTPRoute")
         # A change that makes no difference to the status is not answered.
         cluster.request("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, MERGE)
         cluster.request("DELETE", "/api/v1/namespaces/life/services/web")
         await until(lambda: told(cluster, "life")["Accepted"] == ("False", "NoMatchingParent"))
         assert told(cluster, "life")["ResolvedRefs"] == ("False", "BackendNotFound")
+        await until(lambda: controller.metrics.written("HTTPRoute") > writes)
         assert controller.metrics.written("HTTPRoute") == writes + 1
         cluster.request("POST", "/api/v1/namespaces/life/services", service("web", 80))
         await until(lambda: told(cluster, "life") == GOOD)
@@ -117,6 +131,7 @@ async def test_a_restart_writes_nothing_when_nothing_changed(cluster: Cluster):
         await until(lambda: told(cluster, "restart", "later"))
         found = cluster.request("GET", f"{GATEWAY}/namespaces/restart/httproutes/web")
         assert found["metadata"]["resourceVersion"] == version
+        await until(lambda: controller.metrics.written("HTTPRoute"))
         assert controller.metrics.written("HTTPRoute") == 1
 
 
@@ -136,7 +151,7 @@ async def test_what_others_write_meanwhile_is_no_loss(cluster: Cluster, monkeypa
 
     monkeypatch.setattr(ApiServer, "send", send)
     async with running(cluster.kubeconfig(), "conflict") as controller:
-        await until(lambda: told(cluster, "conflict") == GOOD)
+        await until(lambda: told(cluster, "conflict") == GOOD and controller.metrics.written("HTTPRoute"))
         assert controller.metrics.written("HTTPRoute", "conflict") == 3
         found = cluster.request("GET", path)
         assert found["metadata"]["annotations"] == {"race": "3"}
