@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LabFactory, LabHandle
-from debian import program
+from packages import debian
 from test_routes_http import settle
 
 from agent.lab import lifecycle
@@ -149,7 +149,7 @@ def resolving(mesh: LabHandle, tmp_path: Path) -> Iterator[None]:
     """Two name servers that know one name, by different addresses; nginx that asks for it."""
     choose(mesh, "one")
     (tmp_path / "nginx.conf").write_text(textwrap.dedent(NGINX.format(folder=tmp_path)))
-    nginx = str(program("nginx", "usr/sbin/nginx"))
+    nginx = str(debian("nginx") / "usr/sbin/nginx")
     running = [
         start(mesh, "app/one", sys.executable, "-c", NAMES, "127.0.0.1"),
         start(mesh, "app/two", sys.executable, "-c", NAMES, "127.0.0.2"),

@@ -1,0 +1,3 @@
+module weft.dev/tests/client
+
+go 1.24
