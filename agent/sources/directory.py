@@ -1,7 +1,8 @@
 """The embedded default source: a directory of manifests, watched."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,16 @@ class DirectorySource:
         return batch
 
 
-def _manifests(directory: Path) -> Iterator[Path]:
-    """Manifest files in order; hidden ones, which editors make, are left out."""
-    for path in sorted(directory.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
-        if path.suffix in SUFFIXES and not hidden and path.is_file():
-            yield path
+def _manifests(directory: Path) -> list[Path]:
+    """Manifest files in order; hidden ones, which editors make, are left out.
+
+    A folder that goes away while it is walked through has no files; that it went is told by the watch.
+    """
+    found: list[Path] = []
+    for folder, folders, files in os.walk(directory):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += (Path(folder, name) for name in files if not name.startswith("."))
+    return sorted(path for path in found if path.suffix in SUFFIXES)
 
 
 def _read(path: Path, before: _File | None) -> _File:

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,31 @@ def test_a_folder_that_vanishes_keeps_its_last_state(source, folder):
     folder.mkdir()
     (folder / "a.yaml").write_text(namespace("one"))
     assert said(source) == ["-two", "resolved"]
+
+
+def test_folders_that_come_and_go_while_they_are_read_hurt_nobody(source, folder):
+    for number in range(30):
+        (folder / "many" / str(number)).mkdir(parents=True)
+        (folder / "many" / str(number) / "b.yaml").write_text(namespace(f"b{number}"))
+    over = threading.Event()
+
+    def rename():
+        while not over.is_set():
+            for number in range(30):
+                (folder / "many" / str(number)).rename(folder / "many" / f".{number}")
+                (folder / "many" / f".{number}").rename(folder / "many" / str(number))
+
+    thread = threading.Thread(target=rename)
+    thread.start()
+    try:
+        for _ in range(100):
+            source.read()
+    finally:
+        over.set()
+        thread.join()
+    source.read()
+    assert said(source) == []
+    assert said(DirectorySource(folder)) == ["+one", "+two", *sorted(f"+b{number}" for number in range(30))]
 
 
 def test_a_folder_that_never_was_is_an_error(tmp_path):
