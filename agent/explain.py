@@ -11,6 +11,8 @@ from agent.report import verdict as word_text
 
 Document = dict[str, Any]
 
+SEEN = 5
+
 SENTENCES = {
     Reason.NOT_ENROLLED: "the pod is not in the mesh: its connections are left alone",
     Reason.UNKNOWN_POD: "the kernel does not know this pod yet: its connections are left alone",
@@ -51,14 +53,30 @@ def parse(pod: str, destination: str, udp: bool) -> Question:
     return Question(pod, host.strip("[]"), int(port), Protocol.UDP if udp else Protocol.TCP)
 
 
-def explain(tables: Tables, status: Mapping[str, Any], question: Question, now: int) -> list[Document]:
-    """One answer for each address of the destination. `status` is the agent's, `now` a CLOCK_MONOTONIC reading in ns.
+def explain(
+    tables: Tables, status: Mapping[str, Any], events: Sequence[Document], question: Question, now: int
+) -> list[Document]:
+    """One answer for each address of the destination.
 
+    `status` and `events` (the decisions that it remembers) are the agent's, `now` is a CLOCK_MONOTONIC reading in ns.
     Raises `ExplainError`.
     """
     pod = _pod(status, question.pod)
     addresses = list(_addresses(status, question))
-    return [_explain_one(tables, status, question, pod, address, now) for address in addresses]
+    found = [_explain_one(tables, status, question, pod, address, now) for address in addresses]
+    return [{**document, "seen": _seen(events, document)} for document in found]
+
+
+def _seen(events: Sequence[Document], document: Document) -> list[Document]:
+    """The last decisions that the kernel told of, for this pod and destination; the kernel tells of a part only."""
+    place, _, protocol = document["destination"].rpartition("/")
+    mine = [
+        event
+        for event in events
+        if f"{event['namespace']}/{event['pod']}" == document["pod"]
+        and (event["destination"], event["protocol"]) == (place, protocol)
+    ]
+    return [{name: event[name] for name in ("time", "verdict", "reason", "errno", "backend")} for event in mine[-SEEN:]]
 
 
 def _pod(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -25,7 +25,9 @@ def explain(
     try:
         question = parse(pod, destination, udp)
         tables = open_kernel(state / PINS).encoded()
-        found = answer(tables, ask(state / STATUS_SOCKET, "/status"), question, time.monotonic_ns())
+        socket = state / STATUS_SOCKET
+        events = ask(socket, "/events?after=0")["events"]
+        found = answer(tables, ask(socket, "/status"), events, question, time.monotonic_ns())
     except (ExplainError, NoAgentError) as error:
         fail(str(error))
     except OSError as error:
@@ -55,6 +57,9 @@ def _print(found: dict[str, Any]) -> None:
                 print(f"             {parent['parent']}: {said}")
     for outcome in found["outcomes"]:
         print(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['says']}")
+    for event in found["seen"]:
+        backend = f" {event['backend']}" if event["backend"] else ""
+        print(f"  seen       {event['time']} {event['reason']}{backend} {event['errno'] or ''}".rstrip())
 
 
 def _target(outcome: dict[str, Any]) -> str:

@@ -54,6 +54,10 @@ def test_a_split_names_the_route_its_conditions_and_everybody_s_share(mesh: LabH
     assert (second["reason"], round(second["share"], 6)) == ("share_rejected", 0.1)
     happened = json.loads(mesh.python(CLIENT, TCP.format(count=300, port=9090)))
     assert set(happened) == {"v1", "ConnectionRefusedError"}
+    mesh.wait_for("it was told", lambda: len(explain(mesh, CLIENT, "echo:9090")["seen"]) == 5)
+    seen = explain(mesh, CLIENT, "echo:9090")["seen"]
+    assert {event["reason"] for event in seen} <= {"forwarded", "share_rejected"}
+    assert explain(mesh, CLIENT, "echo:9091", "--udp")["seen"] == []
 
 
 def test_the_waypoint_is_said_for_clients_in_mode_l7_only(mesh: LabHandle) -> None:
@@ -107,4 +111,6 @@ def test_it_reads_well(mesh: LabHandle) -> None:
     assert lines[0].startswith("app/client-")
     assert lines[1] == "  pod        mode l4: Namespace app's label says l4"
     assert "  made by    TCPRoute app/r" in lines
-    assert lines[-1].startswith("    10.00%   it is the share of a backendRef that is not valid")
+    (refused,) = [line for line in lines if line.startswith("    10.00%")]
+    assert refused.startswith("    10.00%   it is the share of a backendRef that is not valid")
+    assert sum(line.startswith("  seen       20") for line in lines) == 5
