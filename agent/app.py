@@ -27,6 +27,7 @@ from agent.settings import Settings
 from agent.signals import until_signalled
 from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource, SourceError
+from agent.succession import Succession
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.probe import accepts
@@ -35,6 +36,7 @@ from agent.world import World
 
 log = logging.getLogger(__name__)
 
+ANY_ADDRESS = "0.0.0.0"
 START_ERRORS = (loader.LoadError, SourceError, ConfigurationError)
 
 
@@ -93,11 +95,13 @@ class Agent:
         self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
-        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address)
-        self._reaper = Reaper(settings.pins, settings.kubepods, settings.waypoint_address)
+        self._succession = Succession(self._serves, self._move)
+        # Waypoints that come and go listen on every address of their own network namespace.
+        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or ANY_ADDRESS)
+        self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self.core = Core(
             Translator(World(), Options(settings.node, settings.enrol_kube_system, settings.zone)),
-            Datapath(self._kernel, _config(settings, self._kernel.cpus), asyncio.get_running_loop().time),
+            Datapath(self._kernel, self._config(settings.waypoint_address), asyncio.get_running_loop().time),
             self._ads,
             self,
             self._metrics,
@@ -133,7 +137,8 @@ class Agent:
         await private.start_unix(settings.status_socket)
         try:
             await until_signalled(
-                self.core.follow(self._source.name, self._source.changes()),
+                self.core.follow(self._source.name, self._changes()),
+                self._succession.run(),
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
                 self.core.run(),
@@ -144,6 +149,35 @@ class Agent:
             await self._ads.stop()
             await public.stop()
             await private.stop()
+
+    async def _changes(self) -> AsyncIterator[list[Change]]:
+        """What the source says; who is this node's waypoint is looked for in it, unless a setting says so."""
+        async for batch in self._source.changes():
+            if self._settings.waypoint_address is None:
+                self._succession.update(batch)
+            yield batch
+
+    @property
+    def _waypoint(self) -> str | None:
+        """The address of the waypoint in charge."""
+        return self._settings.waypoint_address or self._succession.address
+
+    def _waypoints(self) -> list[str]:
+        """The addresses of all waypoints."""
+        return [self._settings.waypoint_address] if self._settings.waypoint_address else self._succession.addresses
+
+    async def _serves(self, address: str) -> bool:
+        """Whether a waypoint takes connections on every port that clients are sent to now."""
+        ports = self.core.datapath.serving_ports()
+        return all(await asyncio.gather(*(accepts(address, port) for port in ports)))
+
+    def _move(self, address: str, proved: bool) -> None:
+        """Send what connects from now on to another waypoint."""
+        self.core.configure(self._config(address), proved=proved)
+
+    def _config(self, waypoint: str | None) -> Config:
+        """The node's configuration for the kernel."""
+        return _config(self._settings, waypoint, self._kernel.cpus)
 
     def _known(self) -> Known:
         """The pods and Services that there are."""
@@ -160,7 +194,7 @@ class Agent:
 
     async def accepts(self, port: int) -> bool:
         """Whether the waypoint takes connections on a port."""
-        return self._settings.waypoint_address is not None and await accepts(self._settings.waypoint_address, port)
+        return self._waypoint is not None and await accepts(self._waypoint, port)
 
     def _public(self) -> dict[str, Callable[[Query], Response]]:
         """What anybody who can reach the port may ask."""
@@ -184,7 +218,7 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""
         settings = self._settings
-        found = report.status(self.core, settings.node, settings.waypoint_address, self._ads.rejected)
+        found = report.status(self.core, settings.node, self._waypoint, self._ads.rejected)
         return found | {"source": self._source.report()}
 
 
@@ -196,10 +230,8 @@ async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:
         synced = []
 
 
-def _config(settings: Settings, cpus: int) -> Config:
-    """The node's configuration for the kernel."""
+def _config(settings: Settings, address: str | None, cpus: int) -> Config:
     first, last = cgroups.levels(settings.kubepods)
-    address = settings.waypoint_address
     packed = address_bytes(address) if address else Config().waypoint4
     is6 = address is not None and ":" in address
     return Config(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from agent.model.change import Change, Problem, Resolved, Synced
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, PodPlan, ResourceName, Xds
+from agent.plan.tables import Config
 from agent.reconcile.allocate import FullError
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
@@ -120,6 +121,15 @@ class Core:
     def wake(self) -> None:
         """Something outside changed: look at everything again, soon."""
         self._wake.set()
+
+    def configure(self, config: Config, *, proved: bool) -> None:
+        """Have the kernel send to another waypoint; one that is not `proved` has to show its listeners first."""
+        self.datapath.configure(config)
+        if not proved:
+            self.gate.lose()
+            self.datapath.revisit(self.gate.listeners)
+        self._unsure = True
+        self.wake()
 
     async def follow(self, name: str, batches: AsyncIterator[list[Change]]) -> None:
         """Take in what a source says. A source has to be followed before `run`, which waits for its `Synced`."""

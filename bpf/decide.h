@@ -145,7 +145,7 @@ static __always_inline enum outcome decide_unknown(const struct weft_config *con
 
 /*
  * `key` is the destination; its namespace is filled in here. `udp_socket` is the cookie of a UDP
- * socket, else 0. Nobody dials the waypoint itself.
+ * socket, else 0. Nobody dials the waypoint itself but the agent, which tries its listeners.
  */
 static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_socket,
 					   struct choice *choice)
@@ -158,7 +158,7 @@ static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_so
 	if (!config)
 		return end(choice, WEFT_UNKNOWN_POD, OUTCOME_PASS);
 	known = find_client(config, &client);
-	if (is_waypoint(config, &key->address)) {
+	if (is_waypoint(config, &key->address) && !(client.flags & WEFT_POD_AGENT)) {
 		choice->client = client.cgroup_id;
 		return end(choice, WEFT_WAYPOINT_DIALLED, OUTCOME_DENY);
 	}

@@ -115,9 +115,9 @@ def decide(
         return _always(Reason.PASSED)
     config = _config(tables)
     question = _Question(tables, config, address, port, Protocol(protocol), asking)
-    if address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6):
-        return _always(Reason.WAYPOINT_DIALLED)
     client = _client(tables, cgroup_ids[config.first_level : config.last_level + 1][: abi.MAX_LEVELS])
+    if address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6) and not _is_agent(client):
+        return _always(Reason.WAYPOINT_DIALLED)
     if client is None:
         rejects = config.unknown_pod == UnknownPodPolicy.REJECT
         return _always(Reason.UNKNOWN_POD_REJECTED if rejects else Reason.UNKNOWN_POD)
@@ -127,6 +127,10 @@ def decide(
     if index is None:
         return replace(_always(Reason.NO_FRONTEND), passage=Passage(client.pod))
     return _follow_word(question, key, index, client)
+
+
+def _is_agent(client: "_Client | None") -> bool:
+    return client is not None and PodFlag.AGENT in client.pod.flags
 
 
 def _always(reason: Reason, target: Place | None = None) -> Verdict:

@@ -9,7 +9,7 @@ import logging
 import sys
 from asyncio.subprocess import PIPE
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ REST_SECONDS = 0.3  # between two runs: what comes meanwhile goes together
 class Reaper:
     """Starts that process when frontends lost backends; `run` it beside the control loop."""
 
-    def __init__(self, pins: Path, kubepods: Path, spared: str | None) -> None:
-        """`spared` is the waypoint's address: going there is no backend's loss."""
+    def __init__(self, pins: Path, kubepods: Path, spared: Callable[[], Iterable[str]]) -> None:
+        """`spared` tells the waypoints' addresses: going there is no backend's loss."""
         self._command = ["-m", "agent.kernel.reap", "--pins", str(pins), "--kubepods", str(kubepods)]
         self._spared = spared
         self.waiting: dict[tuple[Protocol, Place], Shrunk] = {}
@@ -63,7 +63,7 @@ class Reaper:
         except OSError as error:
             log.warning("sockets of gone backends could not be ended", extra={"error": str(error)})
             return False
-        said, complaint = await child.communicate(json.dumps(document(frontends, self._spared)).encode())
+        said, complaint = await child.communicate(json.dumps(document(frontends, self._spared())).encode())
         if child.returncode:
             text = complaint.decode(errors="replace").strip().rpartition("\n")[2]
             log.warning("sockets of gone backends could not be ended", extra={"error": text})
@@ -76,10 +76,10 @@ class Reaper:
         return True
 
 
-def document(frontends: Iterable[Shrunk], spared: str | None) -> dict[str, Any]:
+def document(frontends: Iterable[Shrunk], spared: Iterable[str]) -> dict[str, Any]:
     """What `reap` reads: addresses to spare, and each frontend with the backends that it still has."""
     return {
-        "spared": [spared] if spared else [],
+        "spared": sorted(spared),
         "frontends": [
             [shrunk.protocol, _written(shrunk.place), [_written(backend) for backend in sorted(shrunk.backends)]]
             for shrunk in frontends

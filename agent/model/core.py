@@ -36,12 +36,20 @@ class PodSpec(Value, frozen=True):
     runtime_class_name: str = ""
 
 
+class PodCondition(Value, frozen=True):
+    """One thing that is said of a pod's life; `status` is True, False or Unknown."""
+
+    type: str
+    status: str
+
+
 class PodStatus(Value, frozen=True):
     """Where the pod is and whether it still runs."""
 
     phase: str = "Pending"
     pod_ip: str = msgspec.field(default="", name="podIP")
     pod_ips: tuple[PodIP, ...] = msgspec.field(default=(), name="podIPs")
+    conditions: tuple[PodCondition, ...] = ()
 
 
 class Pod(Object, frozen=True):
@@ -67,6 +75,11 @@ class Pod(Object, frozen=True):
         notes = self.metadata.annotations
         found = notes.get(MIRROR_HASH, "")
         return found if HASH.fullmatch(found) and notes.get(CONFIG_HASH) == found else ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the kubelet says that the pod serves."""
+        return any(item.type == "Ready" and item.status == "True" for item in self.status.conditions)
 
     @property
     def finished(self) -> bool:

@@ -76,6 +76,7 @@ class PodFlag(IntFlag):
 
     NONE = 0
     CONSUMER_ROUTES = 1  # its namespace has consumer routes: look for a frontend row of that namespace first
+    AGENT = 2  # it may dial the waypoint, to try its listeners
 
 
 class UnknownPodPolicy(IntEnum):

@@ -63,6 +63,10 @@ class Datapath:
         for key in self._frontends.installed:
             self._losses.note((key.protocol, (key.address, key.port)))
 
+    def configure(self, config: Config) -> None:
+        """Replace the configuration; `adopt` writes it."""
+        self._config = config
+
     @property
     def installed(self) -> Mapping[FrontendKey, Installed]:
         """Frontends as last written to, or read from, the kernel."""

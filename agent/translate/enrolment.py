@@ -8,6 +8,9 @@ from agent.translate.workload import workload_of
 from agent.world import View
 
 OWN_NAMESPACE = "weft-system"
+NAME_LABEL = "app.kubernetes.io/name"
+AGENT = "weft-agent"
+WAYPOINT = "weft-waypoint"
 
 
 def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fragment:
@@ -20,9 +23,16 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
         return Fragment()
     mode, because, notices = _mode(view, pod, options)
     flags = PodFlag.CONSUMER_ROUTES if view.has_consumer_routes(namespace) else PodFlag.NONE
+    if own(pod, AGENT):
+        flags |= PodFlag.AGENT
     addresses = () if pod.spec.host_network else pod.addresses
     plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because)
     return Fragment(pods={cgroup: plan}, notices=notices)
+
+
+def own(pod: Pod, name: str) -> bool:
+    """Whether a pod is one of weft's own, by this name."""
+    return pod.metadata.namespace == OWN_NAMESPACE and pod.metadata.labels.get(NAME_LABEL) == name
 
 
 def _cgroup(view: View, pod: Pod) -> int | None:

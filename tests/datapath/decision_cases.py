@@ -99,6 +99,7 @@ ROWS = (
     Case("unknown-dials-waypoint", Reason.WAYPOINT_DIALLED, mode=None, dials="waypoint"),
     Case("none-dials-waypoint", Reason.WAYPOINT_DIALLED, mode=Mode.NONE, dials="waypoint"),
     Case("l4-dials-waypoint", Reason.WAYPOINT_DIALLED, dials="waypoint"),
+    Case("agent-dials-waypoint", Reason.NOT_ENROLLED, mode=Mode.NONE, flags=PodFlag.AGENT, dials="waypoint"),
     Case("waypoint-unset", Reason.NO_FRONTEND, dials="waypoint", waypoint=False),
     Case("pod-ip-untouched", Reason.NO_FRONTEND, dials="pod"),
     Case("no-frontend", Reason.NO_FRONTEND, words=None),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.bpf
 
 async def reap(node: Node, *frontends: Shrunk, spared: str | None = None) -> dict[Protocol, int]:
     """What one run of the process ends."""
-    reaper = Reaper(node.pins, node.kubepods, spared)
+    reaper = Reaper(node.pins, node.kubepods, lambda: [spared] if spared else [])
     running = asyncio.create_task(reaper.run())
     reaper.submit(frontends)
     async with asyncio.timeout(30):
