@@ -3,14 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit check format golden coverage mutation bench lock clean \
-	cluster-up cluster-down cluster-test conformance
+	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh
 
 BIN := .venv/bin
 SHELL_SCRIPTS := .ci/run .ci/setup
 C_FILES := $(wildcard bpf/*.c bpf/*.h)
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 setup: ## install what weft needs: Debian packages, and .venv from requirements.lock
 	@.ci/setup
@@ -49,8 +49,24 @@ cluster-down: setup ## remove it, with all that it left
 cluster-test: setup ## the tests of it (root)
 	$(BIN)/pytest -m cluster tests/cluster
 
-conformance: cluster-up ## the official Gateway API suite against it; no mesh yet: only MeshBasic may pass (root; 4 minutes)
-	@$(BIN)/python tests/conformance/conformance.py --name no-mesh --strict --expect MeshBasic
+cluster-install: setup ## build weft's image and install weft on it (root; the first time 3 minutes, then 1)
+	@$(BIN)/python tests/cluster/install.py
+
+VERSION = $(shell $(BIN)/python -c 'import importlib.metadata as m; print("v" + m.version("weft"))')
+ENROL := --namespace-labels weft.dev/mode=l7
+
+conformance: setup ## the official Gateway API suite, unmodified, on both channels; writes the reports (root; 4 minutes)
+	@for channel in standard experimental; do \
+		$(BIN)/python tests/cluster/cluster.py up --channel $$channel && \
+		$(BIN)/python tests/cluster/install.py && \
+		$(BIN)/python tests/conformance/conformance.py --name $$channel-$(VERSION)-default-report $(ENROL) || exit; \
+	done
+
+conformance-strict: cluster-up cluster-install ## the suite with 20 answers in a row instead of 3 (root; 4 minutes)
+	@$(BIN)/python tests/conformance/conformance.py --name strict $(ENROL) --strict
+
+conformance-no-mesh: cluster-up ## what passes the core tests without a mesh: strict, only MeshBasic (root; 4 minutes)
+	@$(BIN)/python tests/conformance/conformance.py --name no-mesh --core-only --strict --expect MeshBasic
 
 golden: setup ## rewrite the golden files from what the code does now; then read the diff
 	WEFT_GOLDEN=rewrite $(BIN)/pytest -q tests/golden

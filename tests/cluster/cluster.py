@@ -79,7 +79,8 @@ def boot(name: str) -> None:
 def load(archive: Path) -> None:
     """Import an image archive on all nodes."""
     for node in NODES:
-        subprocess.run([*machines.enter(node), *nodes.import_command(archive.resolve())], check=True)
+        with archive.open("rb") as content:
+            subprocess.run([*machines.enter(node), *nodes.import_command(Path("-"))], stdin=content, check=True)
 
 
 def _machine(name: str) -> Machine:

@@ -3,10 +3,13 @@
 Debian's packages are unpacked into the cache and not installed: nothing of the machine changes, no daemon is started.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import DEVNULL
 
 import cache
 
@@ -36,6 +39,27 @@ def _fetch_go(folder: Path) -> None:
 def debian(package: str) -> Path:
     """The folder into which a Debian package is unpacked: the machine's release and its newest version when fetched."""
     return cache.kept(f"debian-{_release()}-{package}", lambda folder: _fetch_debian(package, folder))
+
+
+def debian_root() -> Path:
+    """The folder with `root.tar`: the smallest Debian of the machine's release."""
+    return cache.kept(f"debian-{_release()}-root", _make_root)
+
+
+def _make_root(folder: Path) -> None:
+    print(f"fetch: Debian {_release()}", flush=True)
+    options = ["--quiet", "--variant=minbase", "--include=ca-certificates", "--mode=root"]
+    subprocess.run([installed("mmdebstrap"), *options, _release(), folder / "root.tar"], check=True)
+
+
+def installed(program: str) -> str:
+    """A program of the Debian package of its name, which is installed when it is not there."""
+    if shutil.which(program) is None:
+        print(f"install: {program}", flush=True)
+        install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", program]
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(install, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, stdout=DEVNULL, check=True)
+    return program
 
 
 def _release() -> str:

@@ -1,0 +1,54 @@
+"""weft on the cluster that runs, as its users install it: the image on each node, and daemonset/ by kustomize."""
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+
+import cluster
+import layout
+import weft_image
+
+BASE = weft_image.ROOT / "daemonset/base"
+OVERLAY = layout.STATE / "weft"
+NAMESPACE = "weft-system"
+# All nodes of this cluster share one tree of cgroups, and an agent is told which part of it is its node's.
+KUBEPODS = f"{layout.CGROUPS}/unified/{layout.NAME}-$(NODE_NAME)/kubepods"
+
+
+def install() -> None:
+    """Build the image unless the cache has it, give it to the nodes, apply the manifests, wait until all is ready."""
+    begin = time.monotonic()
+    archive = weft_image.archive()
+    cluster.load(archive)
+    cluster.kubectl("apply", "--kustomize", str(_overlay(weft_image.tag())))
+    for workload in ("daemonset/weft-agent", "daemonset/weft-waypoint", "deployment/weft-controller"):
+        cluster.kubectl("rollout", "status", "--timeout=180s", f"--namespace={NAMESPACE}", workload)
+    print(f"weft {weft_image.tag()} installed: {time.monotonic() - begin:.1f} s", flush=True)
+
+
+def _overlay(tag: str) -> Path:
+    """What is this cluster's own, in a folder of the cluster's state."""
+    shutil.rmtree(OVERLAY, ignore_errors=True)
+    OVERLAY.mkdir()
+    (OVERLAY / "base").symlink_to(BASE)
+    argument = {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": f"--kubepods={KUBEPODS}"}
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["base"],
+        "images": [{"name": weft_image.NAME, "newTag": tag}],
+        "patches": [{"target": {"kind": "DaemonSet", "name": "weft-agent"}, "patch": json.dumps([argument])}],
+    }
+    (OVERLAY / "kustomization.yaml").write_text(json.dumps(kustomization, indent=2))
+    return OVERLAY
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    install()
+
+
+if __name__ == "__main__":
+    main()
