@@ -20,6 +20,7 @@ from agent.observation import Observation, allowance
 from agent.observe.http import HttpServer, Query, Response
 from agent.observe.metrics import Metrics
 from agent.observe.names import Known
+from agent.plan.exchanges import Exchange
 from agent.plan.tables import Config, address_bytes
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
@@ -29,10 +30,12 @@ from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource, SourceError
 from agent.succession import Succession
 from agent.translate.incremental import Translator
+from agent.translate.labels import is_logged
 from agent.translate.options import Options
+from agent.waypoint.dropped import Dropped
 from agent.waypoint.probe import accepts
 from agent.waypoint.server import AdsServer
-from agent.world import World
+from agent.world import View, World
 
 log = logging.getLogger(__name__)
 
@@ -97,17 +100,25 @@ class Agent:
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         self._succession = Succession(self._serves, self._move)
         # Waypoints that come and go listen on every address of their own network namespace.
-        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or ANY_ADDRESS)
+        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or ANY_ADDRESS, self._take)
+        self._dropped = Dropped(settings.state)
+        world = World()
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self.core = Core(
-            Translator(World(), Options(settings.node, settings.enrol_kube_system, settings.zone)),
+            Translator(world, Options(settings.node, settings.enrol_kube_system, settings.zone)),
             Datapath(self._kernel, self._config(settings.waypoint_address), asyncio.get_running_loop().time),
             self._ads,
             self,
             self._metrics,
             settings.audit_seconds,
         )
-        self._observation = Observation(self._kernel, self._known)
+        self._observation = Observation(
+            self._kernel,
+            self._known,
+            lambda: self.core.datapath.desired_pods,
+            lambda: self.core.ports.by_listener,
+            lambda namespace: is_logged(View(world), namespace),
+        )
         self._show()
 
     def _show(self) -> None:
@@ -115,6 +126,7 @@ class Agent:
         core, ads = self.core, self._ads
         flows = self._observation.flows
         self._metrics.show_flows(flows.load)
+        self._metrics.show_requests(self._observation.requests)
         self._metrics.show_fill(lambda: core.datapath.fill | flows.fill)
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
@@ -126,6 +138,14 @@ class Agent:
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.lost)
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
         self._metrics.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: ads.nacks)
+
+        self._metrics.show_counts(
+            "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
+        )
+
+    def _lost(self) -> dict[str, int]:
+        """What was too much for the agent, and for whoever reads its output."""
+        return {"waypoint": self._dropped.total, "agent": self._observation.lines.lost}
 
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
@@ -141,6 +161,7 @@ class Agent:
                 self._succession.run(),
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
+                self._dropped.run(),
                 self.core.run(),
                 self._observation.run(lambda: self.core.ready),
             )
@@ -178,6 +199,10 @@ class Agent:
     def _config(self, waypoint: str | None) -> Config:
         """The node's configuration for the kernel."""
         return _config(self._settings, waypoint, self._kernel.cpus)
+
+    def _take(self, served: list[Exchange]) -> None:
+        """Requests that the waypoint tells of."""
+        self._observation.served.take(served)
 
     def _known(self) -> Known:
         """The pods and Services that there are."""

@@ -1,15 +1,20 @@
-"""What the kernel tells of connections, on its way to those who ask: metrics, `weft flows` and `weft top`."""
+"""What the kernel tells of connections, and Envoy of requests, on its way to those who ask."""
 
 import asyncio
 import logging
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.kernel.maps import PinnedKernel
+from agent.observe.access_log import Lines
 from agent.observe.flows import Flows, document
 from agent.observe.http import Query, Response
 from agent.observe.journal import Journal, answer
 from agent.observe.names import Known, Names
+from agent.observe.requests import Requests
+from agent.observe.served import Addresses, Listeners, Served
+from agent.plan.plan import PodPlan
 from agent.plan.tables import TURN_SECONDS, Reason
 
 log = logging.getLogger(__name__)
@@ -25,15 +30,29 @@ def allowance(cpus: int) -> int:
 
 
 class Observation:
-    """Reads flows when somebody asks, and events all the time: what is not read soon is lost."""
+    """Reads flows when somebody asks, and events all the time: what is not read soon is lost. Takes requests as the
+    waypoint tells them.
+    """
 
-    def __init__(self, kernel: PinnedKernel, known: Callable[[], Known]) -> None:
-        """`known` says which pods and Services the kernel's numbers can mean."""
+    def __init__(
+        self,
+        kernel: PinnedKernel,
+        known: Callable[[], Known],
+        pods: Callable[[], Mapping[int, PodPlan]],
+        ports: Callable[[], Mapping[str, int]],
+        is_logged: Callable[[str], bool],
+    ) -> None:
+        """`known` says which pods and Services the kernel's numbers can mean, `pods` which pods there are, `ports` which
+        ports the waypoint's listeners have, `is_logged` of which namespaces requests are written to standard output.
+        """
         kernel.flows.make_rest()
         names = Names(known)
         self._kernel = kernel
         self._journal = Journal(names, self._lost, time.monotonic_ns, time.time)
         self.flows = Flows(kernel.flows, names, time.monotonic)
+        self.requests = Requests(time.monotonic)
+        self.lines = Lines(sys.stdout.buffer)
+        self.served = Served(Addresses(pods), Listeners(ports), self.requests, is_logged, self.lines.put)
 
     def routes(self) -> dict[str, Callable[[Query], Response]]:
         """What the commands ask for. Only root may, for it tells who talks to whom."""
@@ -55,6 +74,7 @@ class Observation:
                     self._sweep()
         finally:
             events.close()
+            self.lines.close()
 
     def _lost(self) -> int:
         """Events that the kernel did not tell, because there were too many."""

@@ -1,8 +1,4 @@
-"""Flows as Prometheus metrics, with the names and labels that Istio has, so that Kiali draws them.
-
-https://istio.io/latest/docs/reference/config/metrics/. What weft cannot know (the destination's workload: a connection
-is to a Service) is `unknown`, as Istio says it. Bytes are added when a connection closes.
-"""
+"""Flows as Prometheus metrics, with the names and labels that Istio has. Bytes are added when a connection closes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -14,13 +10,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from agent.model.meta import Key
 from agent.observe.flows import OTHER, OTHER_SERVICE, Flow
-from agent.plan.plan import Workload
+from agent.observe.istio import Pair, pair_labels
 from agent.plan.tables import FLOW_STEPS, Reason
 
 MAX_PAIRS = 200  # some 9 kB and 0.7 ms each, with every scrape
-Pair = tuple[Workload, Key]
 Grouped = list[tuple[Pair, Flow]]
 _REST: Pair = (OTHER, OTHER_SERVICE)
 _BOUNDS = [*(f"{64e-6 * 2**step:.6f}" for step in range(FLOW_STEPS - 1)), "+Inf"]
@@ -35,47 +29,13 @@ _ISTIO_COUNTERS = (
     ("received_bytes", "Bytes that clients received."),
 )
 
-_UNKNOWN = "unknown"
-_CONSTANT = {
-    "reporter": "source",
-    "source_principal": _UNKNOWN,
-    "source_cluster": "Kubernetes",
-    "destination_workload": _UNKNOWN,
-    "destination_workload_namespace": _UNKNOWN,
-    "destination_principal": _UNKNOWN,
-    "destination_app": _UNKNOWN,
-    "destination_version": _UNKNOWN,
-    "destination_canonical_revision": "latest",
-    "destination_cluster": "Kubernetes",
-    "request_protocol": "tcp",
-    "connection_security_policy": _UNKNOWN,
-}
 _OWN_LABELS = (
     "source_workload_namespace",
     "source_workload",
     "destination_service_namespace",
     "destination_service_name",
 )
-
-
-def _pair_labels(pair: Pair) -> dict[str, str]:
-    """What Istio's labels say of who talks to whom."""
-    client, service = pair
-    return _CONSTANT | {
-        "source_workload": client.name,
-        "source_workload_namespace": client.namespace,
-        "source_app": client.service,
-        "source_version": client.revision,
-        "source_canonical_service": client.service,
-        "source_canonical_revision": client.revision,
-        "destination_service": f"{service.name}.{service.namespace}.svc.cluster.local",
-        "destination_service_name": service.name,
-        "destination_service_namespace": service.namespace,
-        "destination_canonical_service": service.name,
-    }
-
-
-_ISTIO_LABELS = (*_pair_labels(_REST), "response_flags")
+_ISTIO_LABELS = (*pair_labels(_REST), "response_flags")
 
 
 def _own(pair: Pair) -> tuple[str, ...]:
@@ -141,7 +101,7 @@ def _istio(grouped: Grouped) -> Iterator[Metric]:
     for column, (name, text) in enumerate(_ISTIO_COUNTERS):
         family = CounterMetricFamily(f"istio_tcp_{name}", text, labels=_ISTIO_LABELS)
         for (pair, flags), row in sums.items():
-            family.add_metric([*_pair_labels(pair).values(), flags], row[column])
+            family.add_metric([*pair_labels(pair).values(), flags], row[column])
         yield family
 
 

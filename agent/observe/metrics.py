@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from agent.observe.flow_metrics import FlowMetrics
 from agent.observe.flows import Flow
+from agent.observe.requests import Requests
 from agent.plan.tables import Reason
 
 VERDICTS = {
@@ -115,6 +116,10 @@ class Metrics:
     def show_flows(self, load: Callable[[], Iterable[Flow]]) -> None:
         """Show what became of connections, by client workload and Service."""
         self._registry.register(FlowMetrics(load))
+
+    def show_requests(self, requests: Requests) -> None:
+        """Show what became of requests at the waypoint."""
+        self._registry.register(requests)
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show a number that is read when somebody asks."""

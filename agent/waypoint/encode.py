@@ -10,6 +10,7 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _access_log
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
@@ -28,6 +29,7 @@ from agent.plan.plan import Json, ResourceName, Xds
 
 # Messages that resources hold packed: imported so that protobuf knows them by name.
 PACKED = (
+    _access_log,
     _session,
     _session_cookie,
     _session_header,

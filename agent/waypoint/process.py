@@ -8,6 +8,7 @@ from agent.plan.plan import Json
 DRAIN_SECONDS = 10
 READY_PORT = 9466
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
+ADMIN_SUFFIX = "-admin.sock"
 HTTP2 = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -32,7 +33,7 @@ def bootstrap(socket: Path, node_id: str) -> Json:
     }
     return {
         "node": {"id": node_id, "cluster": "weft"},
-        "admin": {"address": {"pipe": {"path": str(socket.with_name(f"{node_id}-admin.sock")), "mode": 0o600}}},
+        "admin": {"address": {"pipe": {"path": str(socket.with_name(f"{node_id}{ADMIN_SUFFIX}")), "mode": 0o600}}},
         "dynamic_resources": {
             "ads_config": ads,
             "cds_config": {"ads": {}, "resource_api_version": "V3"},

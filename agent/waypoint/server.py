@@ -1,4 +1,4 @@
-"""The ADS server: gRPC around `stream`, on a Unix socket that no pod can reach."""
+"""The server that Envoy talks to: ADS around `stream`, and its access log, on a Unix socket that no pod can reach."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
 from agent.plan.plan import Json, ResourceName, Xds
+from agent.waypoint.access_log import AccessLog, Take
 from agent.waypoint.encode import Encoded, EncodeError, encode
 from agent.waypoint.stream import Request, Response, Stream
 
@@ -39,10 +40,11 @@ class _Client:
 class AdsServer:
     """Configures every Envoy that connects to the socket."""
 
-    def __init__(self, socket: Path, address: str | None) -> None:
-        """`address` is where the waypoint's listeners listen."""
+    def __init__(self, socket: Path, address: str | None, take: Take = lambda _: None) -> None:
+        """`address` is where the waypoint's listeners listen; `take` gets the requests that they serve."""
         self._socket = socket
         self._address = address
+        self._access_log = AccessLog(take)
         self._server: aio.Server | None = None
         self._clients: set[_Client] = set()
         self._changed: Callable[[], None] = lambda: None
@@ -67,7 +69,8 @@ class AdsServer:
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
             response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        discovery = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
+        server.add_generic_rpc_handlers((discovery, self._access_log.handler()))
         # Nobody else may connect at any moment, not even before the mode could be changed.
         mask = os.umask(0o177)
         try:
@@ -81,6 +84,7 @@ class AdsServer:
         """Hang up. Envoys keep what they have."""
         for client in self._clients:
             client.outbox.put_nowait(None)
+        self._access_log.stop()
         if self._server is not None:
             await self._server.stop(STOP_SECONDS)
             self._server = None

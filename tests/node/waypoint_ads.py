@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent.plan.exchanges import Exchange
 from agent.plan.plan import Json, ResourceName
 from agent.waypoint.server import AdsServer
 
@@ -14,10 +15,14 @@ WAYPOINT = "127.0.0.2"
 
 
 class AdsThread:
-    """An ADS server in a thread with an event loop of its own, so that tests can be plain functions."""
+    """An ADS server in a thread with an event loop of its own, so that tests can be plain functions.
+
+    `exchanges` are the requests that Envoys have logged since it started.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.server = AdsServer(path, WAYPOINT)
+        self.exchanges: list[Exchange] = []
+        self.server = AdsServer(path, WAYPOINT, self.exchanges.extend)
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()

@@ -3,6 +3,7 @@
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet
 from agent.translate.xds import cors, session
+from agent.translate.xds.access_log import access_log
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
 from agent.translate.xds.route import FAULT, REFUSAL
@@ -41,6 +42,7 @@ def _http(name: str, route_set: RouteSet) -> Json:
                 {"name": session.NAME, "typed_config": {"@type": session.TYPE}},
                 {"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}},
             ],
+            "access_log": [access_log()],
             **_transparent(route_set),
         },
     }

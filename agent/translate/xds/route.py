@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.model.filters import Filter
+from agent.plan.exchanges import NO_MATCH
 from agent.plan.plan import Json
 from agent.translate.ir import Pool, RouteSet, Rule, WeightedBackend
 from agent.translate.xds.cluster import whose
@@ -24,7 +25,7 @@ INVALID = "invalid"
 def route_configuration(route_set: RouteSet) -> Json:
     """What Envoy does with the requests of a listener. No rule matches: 404 (HTTPRouteRule.matches)."""
     routes = [route for rule in route_set.rules for route in _routes(rule, route_set)]
-    missing = {"match": {"prefix": "/"}, "name": "no-match", "direct_response": {"status": 404}}
+    missing = {"match": {"prefix": "/"}, "name": NO_MATCH, "direct_response": {"status": 404}}
     return {
         "name": route_set.name,
         "virtual_hosts": [{"name": route_set.name, "domains": ["*"], "routes": [*routes, missing]}],

@@ -1,0 +1,37 @@
+"""Labels beside the mode: how much of a Service's traffic the waypoint sees, and what is written of it."""
+
+from collections.abc import Iterator
+
+from agent.model.core import Namespace, Service
+from agent.world import View
+
+SCOPE, ACCESS_LOG = "weft.dev/l7-scope", "weft.dev/access-log"
+ALL, YES = "all", "true"
+CHOICES = {SCOPE: (ALL, "routes"), ACCESS_LOG: (YES, "false")}
+
+
+def sees_all(view: View, service: Service) -> bool:
+    """Whether the waypoint shall see HTTP ports without Routes too: the Service's label, else its Namespace's."""
+    own = service.metadata.labels.get(SCOPE)
+    return (own if own in CHOICES[SCOPE] else _of_namespace(view, service.metadata.namespace, SCOPE)) == ALL
+
+
+def is_logged(view: View, namespace: str) -> bool:
+    """Whether requests to a namespace's Services are written to the access log."""
+    return _of_namespace(view, namespace, ACCESS_LOG) == YES
+
+
+def _of_namespace(view: View, namespace: str, label: str) -> str | None:
+    found = view.get(Namespace, "", namespace)
+    return found.metadata.labels.get(label) if found is not None else None
+
+
+def label_notices(view: View, service: Service) -> Iterator[str]:
+    """Labels that say nothing known, of a Service and of its Namespace."""
+    namespace = view.get(Namespace, "", service.metadata.namespace)
+    for item in (service, namespace) if namespace is not None else (service,):
+        for label, choices in CHOICES.items():
+            text = item.metadata.labels.get(label, choices[0])
+            if text not in choices:
+                said = f"{text!r} is neither {' nor '.join(choices)}; ignored"
+                yield f"{item.key}: metadata.labels[{label}]: {said}"
