@@ -42,7 +42,7 @@ class Observation:
         ports: Callable[[], Mapping[str, int]],
         is_logged: Callable[[str], bool],
     ) -> None:
-        """`known` says which pods and Services the kernel's numbers can mean, `pods` which pods there are, `ports` which
+        """`known` says which pods and Services the kernel's numbers can mean, `pods` which pods there are, `ports` what
         ports the waypoint's listeners have, `is_logged` of which namespaces requests are written to standard output.
         """
         kernel.flows.make_rest()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent.model.meta import Key
+from agent.plan.exchanges import UNROUTED
 from agent.translate.ir import Rule, TLSRule
 
 
@@ -25,7 +26,10 @@ class Origin(NamedTuple):
 
 
 def origin(rule: Rule | TLSRule, grpc: bool = False) -> Origin:
-    """Read a rule's name, which is made of these (`agent.translate.ir`)."""
+    """Read a rule's name, which is made of these (`agent.translate.ir`); of a port without Routes it is the Service."""
+    backend = rule.backends[0].backend if rule.name == UNROUTED else None
+    if backend is not None:
+        return Origin(Key("Service", backend.namespace, backend.service), UNROUTED, 0)
     namespace, route, rest = rule.name.split("/", 2)
     if isinstance(rule, TLSRule):
         return Origin(Key("TLSRoute", namespace, route), rest)

@@ -11,9 +11,9 @@ from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.reconcile.frontends import goes_to_waypoint
 from agent.translate.ir import RouteSet, TLSRouteSet
+from agent.translate.labels import SCOPE
 from agent.translate.routes.binding import Binding, bindings, winners
-from agent.translate.routes.http import route_set
-from agent.translate.routes.tls import tls_route_set
+from agent.translate.rules import port_rules
 from agent.world import MODE_LABEL, View
 
 
@@ -53,7 +53,8 @@ def decide(
     keys = tuple(route.key for route in routes)
     if goes_to_waypoint(plan, pod.mode):
         deeper = "client" if pod.mode is Mode.L7 else "Service"
-        return Decision(Path.WAYPOINT, f"{_said(keys)}, and the {deeper} is in mode l7", name, plan, keys)
+        because = _said(keys) if keys else f"the label {SCOPE} asks for it"
+        return Decision(Path.WAYPOINT, f"{because}, and the {deeper} is in mode l7", name, plan, keys)
     if routes and isinstance(routes[0], HTTPRoute | GRPCRoute | TLSRoute):
         return Decision(Path.KERNEL, f"{_said(keys)}, but neither end is in mode l7", name, plan, keys)
     return Decision(Path.KERNEL, _said(keys), name, plan, keys)
@@ -89,10 +90,9 @@ def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | T
     port = _port(view, plan.service, name)
     if port is None or plan.listener is None:
         return None
+    service = view.get(Service, plan.service.namespace, plan.service.name)
     bound = _bindings(view, plan.service, name)
-    if bound and isinstance(bound[0].route, TLSRoute):
-        return tls_route_set(view, plan.listener, name.consumer, bound)
-    return route_set(view, plan.listener, name.consumer, port, bound)
+    return port_rules(view, service, port, plan.listener, name.consumer, bound) if service is not None else None
 
 
 def _bindings(view: View, service: Key, name: FrontendName) -> list[Binding]:

@@ -10,7 +10,9 @@ from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 
 @dataclass(frozen=True, slots=True)
 class BackendPort:
-    """One port of a Service: an Envoy cluster. `protocol` is `http` for HTTP/1.1, `h2c`, or `tcp` for bytes."""
+    """One port of a Service: an Envoy cluster. `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the one of these
+    that the client speaks, or `tcp` for bytes.
+    """
 
     namespace: str
     service: str

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agent.model.core import PROXY_LABEL, Service, ServicePort
-from agent.model.routes import GRPCRoute, HTTPRoute, TCPRoute, TLSRoute, UDPRoute
+from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.endpoints import Address, distribution_notice, endpoints_of_either_family
 from agent.translate.enrolment import service_mode
 from agent.translate.ir import BackendPort, Pool, RouteSet, TLSRouteSet
+from agent.translate.labels import label_notices
 from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
-from agent.translate.routes.http import route_set
 from agent.translate.routes.l4 import route_slots, service_slots
-from agent.translate.routes.tls import tls_route_set
+from agent.translate.rules import port_rules
 from agent.translate.xds.admission import admission_name
 from agent.translate.xds.cluster import cluster, pool_endpoints
 from agent.translate.xds.cluster import endpoints as load_assignment
@@ -59,7 +59,7 @@ def translate_service(view: View, namespace: str, name: str, options: Options) -
             applying = winners(bound, port, consumer, namespace)
             if applying or consumer == EVERYBODY:
                 _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
-    notices = (*notices, *parts.notices, *_notices(view, service, options))
+    notices = (*notices, *parts.notices, *_notices(view, service, options), *label_notices(view, service))
     return Fragment(
         frontends=parts.frontends, resources=parts.resources, dependencies=parts.dependencies, notices=notices
     )
@@ -105,7 +105,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             mode=front.mode,
             slots=_slots(view, front, applying, ipaddress.ip_address(address).version, options),
             listener=listener_name,
-            on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT),
+            on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT if applying else OnLoss.KERNEL),
             on_backend_loss=_setting(front.service, ON_BACKEND_LOSS, OnBackendLoss.KEEP),
             affinity_seconds=_affinity_seconds(front.service),
             routes=tuple(sorted({binding.route.key for binding in applying})),
@@ -113,13 +113,10 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
 
 
 def _rules(view: View, front: _Frontend, applying: list[Binding]) -> RouteSet | TLSRouteSet | None:
-    """What the waypoint does on the port; None where no Route asks it for anything, or no client would go there."""
-    route = applying[0].route if applying else None
-    if not isinstance(route, HTTPRoute | GRPCRoute | TLSRoute) or not _is_used(view, front):
+    """What the waypoint does on the port; None where nobody asks it for anything, or no client would go there."""
+    if not _is_used(view, front):
         return None
-    if isinstance(route, TLSRoute):
-        return tls_route_set(view, front.name, front.consumer, applying)
-    return route_set(view, front.name, front.consumer, front.port, applying)
+    return port_rules(view, front.service, front.port, front.name, front.consumer, applying)
 
 
 def _own_addresses(view: View, service: Service) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any
 from agent.model.change import Problem, Upsert
 from agent.model.core import Service
 from agent.model.facts import PodCgroup
-from agent.model.routes import TLSRoute
 from agent.plan.plan import Fragment, FrontendPlan, Json, OnBackendLoss, ParentStatus, PodPlan, ResourceName
 from agent.plan.tables import address_text
 from agent.sources.decode import decode
@@ -16,8 +15,7 @@ from agent.translate.incremental import Translator
 from agent.translate.ir import RouteSet, Rule, TLSRouteSet, TLSRule
 from agent.translate.options import Options
 from agent.translate.routes.binding import bindings, winners
-from agent.translate.routes.http import route_set
-from agent.translate.routes.tls import tls_route_set
+from agent.translate.rules import port_rules
 from agent.translate.slots import shares
 from agent.world import View, World
 
@@ -111,9 +109,9 @@ def rebuilt(world: World, listener: str) -> RouteSet | TLSRouteSet:
     assert service is not None
     port = next(item for item in service.spec.ports if item.port == int(number) and item.protocol == "TCP")
     applying = winners(bindings(view, namespace, service_name), port, consumer, namespace)
-    if isinstance(applying[0].route, TLSRoute):
-        return tls_route_set(view, listener, consumer, applying)
-    return route_set(view, listener, consumer, port, applying)
+    found = port_rules(view, service, port, listener, consumer, applying)
+    assert found is not None
+    return found
 
 
 def rules(found: RouteSet | TLSRouteSet) -> list[dict[str, Any]]:

@@ -70,16 +70,18 @@ def _http_options(backend: BackendPort | Pool) -> Json:
                     "max_headers_count": MAX_HEADERS,
                     "max_response_headers_kb": MAX_HEADERS_KB,
                 },
-                "explicit_http_config": _protocol(backend),
+                **_protocol(backend),
             }
         },
     }
 
 
 def _protocol(backend: BackendPort | Pool) -> Json:
-    if backend.protocol == "h2c":
-        return {"http2_protocol_options": {}}
-    return {"http_protocol_options": {"header_key_format": PRESERVE_CASE, "enable_trailers": True}}
+    http1 = {"http_protocol_options": {"header_key_format": PRESERVE_CASE, "enable_trailers": True}}
+    http2: Json = {"http2_protocol_options": {}}
+    if backend.protocol == "same":
+        return {"use_downstream_protocol_config": {**http1, **http2}}
+    return {"explicit_http_config": http2 if backend.protocol == "h2c" else http1}
 
 
 def endpoints(backend: BackendPort, addresses: Iterable[Address]) -> Json:
