@@ -1,0 +1,99 @@
+"""`weft.dev/l7-scope: all`: HTTP ports without Routes are seen by the waypoint, and nothing else changes for them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import LabFactory, LabHandle
+from test_routes_http import CLIENT, OUTSIDER, get, settle
+from test_waypoint_access_log import counted
+from waypoint_caller import CALLER
+from waypoint_fixtures import WaypointNode, waypoint_node
+from waypoint_rules import any_path, rule, to
+
+from agent.translate.ir import BackendPort
+
+pytestmark = pytest.mark.node
+SCOPE, WAYPOINT = "weft.dev/l7-scope", "10.244.0.2"
+V1_SAME = BackendPort("app", "v1", 80, "same")
+CURL = ("curl", "-sS", "-m", "5")
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[WaypointNode]:
+    with waypoint_node() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("option", "protocol"),
+    [("--http1.0", "http/1.1"), ("--http1.1", "http/1.1"), ("--http2-prior-knowledge", "http/2")],
+)
+def test_the_server_is_spoken_to_as_the_client_speaks(node, option, protocol):
+    port = node.serve(rule(any_path(), to(V1_SAME)))
+    answer = node.run(*CURL, option, f"http://127.0.0.2:{port}/x")
+    assert json.loads(answer.splitlines()[0])["protocol"] == protocol
+
+
+def test_a_websocket_is_passed_on(node):
+    port = node.serve(rule(any_path(), to(V1_SAME)))
+    request = b"GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping"
+    answer = node.raw(port, request, until=b"ping")
+    assert answer.startswith(b"HTTP/1.1 101 ")
+
+
+def test_headers_arrive_as_they_were_sent(node):
+    sent = [("Host", "App:80"), ("X-MiXed-CaSe", "1"), ("X-Forwarded-Proto", "https"), ("X-Request-Id", "mine")]
+    answer = node.ask(node.serve(rule(any_path(), to(V1_SAME))), host=sent[0][1], headers=sent[1:])
+    assert sorted(map(tuple, answer.seen["headers"])) == sorted(sent)
+
+
+@pytest.fixture(scope="module")
+def mesh(make_lab: LabFactory) -> LabHandle:
+    """The pods of the HTTP tests, without a Route, and a namespace whose requests are all to be seen."""
+    lab = make_lab("scope", [Path(__file__).with_name("routes.yaml")], agent=True)
+    lab.label("Namespace", "", "app", f"{SCOPE}=all")
+    settle(lab, lambda status: any(item["name"] == "app/echo:80" for item in status["waypoint"]["listeners"]))
+    return lab
+
+
+def source(mesh: LabHandle, client: str, url: str = "http://echo.app/") -> str:
+    """From which address a server sees a client."""
+    return str(get(mesh, url, client=client).seen["peer"]).rpartition(":")[0]
+
+
+def test_an_http_port_without_a_route_goes_through_the_waypoint_and_is_counted(mesh):
+    labels = {"source_workload": "client", "route": "none", "rule": "unrouted", "backend": "app/echo:80"}
+    assert source(mesh, CLIENT) == WAYPOINT
+    mesh.wait_for("it is counted", lambda: counted(mesh, "istio_requests_total", **labels) > 0)
+    assert counted(mesh, "istio_requests_total", **labels, response_code="200", destination_service_name="echo") > 0
+
+
+def test_grpc_works_and_is_counted_as_such(mesh):
+    assert mesh.python(CLIENT, CALLER.replace("sys.argv[1:]", '("echo.app:7070", "[]", "/told.Echo/Call")')).strip()
+    labels = {"request_protocol": "grpc", "rule": "unrouted", "backend": "app/echo:7070", "grpc_response_status": "0"}
+    mesh.wait_for("it is counted", lambda: counted(mesh, "istio_requests_total", **labels) == 1)
+
+
+def test_other_ports_and_clients_do_not_go_there(mesh):
+    listeners = {item["name"] for item in mesh.status()["waypoint"]["listeners"]}
+    assert "app/echo:7070" in listeners
+    assert listeners.isdisjoint({"app/echo:9090", "app/echo:9091"})
+    assert source(mesh, OUTSIDER) != WAYPOINT
+
+
+def test_a_service_s_own_label_takes_it_out_again(mesh):
+    mesh.label("Service", "app", "v2", f"{SCOPE}=routes")
+    settle(
+        mesh,
+        lambda status: all(item["listener"] is None for item in status["frontends"] if item["service"] == "app/v2"),
+    )
+    assert source(mesh, CLIENT, "http://v2.app/") != WAYPOINT
+    assert source(mesh, CLIENT, "http://v1.app/") == WAYPOINT
+
+
+def test_without_a_waypoint_it_goes_on_in_the_kernel(mesh):
+    """Whoever asked to see traffic did not ask to have it refused."""
+    mesh.wait_for("it answers", lambda: get(mesh, "http://echo.app/").status == 200)
+    assert {item["onLoss"] for item in mesh.status()["frontends"] if item["listener"]} == {"kernel"}
