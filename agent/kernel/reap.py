@@ -80,7 +80,7 @@ def _lines(path: Path) -> list[str]:
 
 def _enter(namespace: Path) -> bool:
     """Move this thread; False when the last process of that namespace has ended. Raises `OSError`."""
-    # Opened here and not by pyroute2, which lists the folder first: only the pod's own user and CAP_DAC_READ_SEARCH may.
+    # Opened here and not by pyroute2, which lists the folder first: that takes CAP_DAC_READ_SEARCH.
     try:
         descriptor = os.open(namespace, os.O_RDONLY)
     except FileNotFoundError:
