@@ -21,18 +21,18 @@ from agent.observe.http import HttpServer, Query, Response
 from agent.observe.metrics import Metrics
 from agent.observe.names import Known
 from agent.plan.exchanges import Exchange
-from agent.plan.tables import Config, address_bytes
+from agent.plan.tables import Config
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
 from agent.signals import until_signalled
 from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource, SourceError
-from agent.succession import Succession
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
 from agent.translate.options import Options
 from agent.waypoint.dropped import Dropped
+from agent.waypoint.farewell import Farewell
 from agent.waypoint.probe import accepts
 from agent.waypoint.server import AdsServer
 from agent.world import View, World
@@ -98,25 +98,24 @@ class Agent:
         self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
-        self._succession = Succession(self._serves, self._move)
-        # Waypoints that come and go listen on every address of their own network namespace.
-        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or ANY_ADDRESS, self._take)
+        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or "", self._take)
         self._dropped = Dropped(settings.state)
         world = World()
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self.core = Core(
             Translator(world, Options(settings.node, settings.enrol_kube_system, settings.zone)),
-            Datapath(self._kernel, self._config(settings.waypoint_address), asyncio.get_running_loop().time),
+            Datapath(self._kernel, _config(settings, self._kernel.cpus), asyncio.get_running_loop().time),
             self._ads,
             self,
             self._metrics,
             settings.audit_seconds,
         )
+        self._farewell = Farewell(settings.state, self.core.hop.succession)
         self._observation = Observation(
             self._kernel,
             self._known,
             lambda: self.core.datapath.desired_pods,
-            lambda: self.core.ports.by_listener,
+            lambda: self.core.hop.ports.by_listener,
             lambda namespace: is_logged(View(world), namespace),
         )
         self._show()
@@ -134,11 +133,10 @@ class Agent:
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
-        self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: ads.connected)
-        self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.lost)
+        self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: core.hop.connected)
+        self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.hop.lost)
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
         self._metrics.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: ads.nacks)
-
         self._metrics.show_counts(
             "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
         )
@@ -157,11 +155,11 @@ class Agent:
         await private.start_unix(settings.status_socket)
         try:
             await until_signalled(
-                self.core.follow(self._source.name, self._changes()),
-                self._succession.run(),
+                self.core.follow(self._source.name, self._source.changes()),
                 self.core.follow("cgroups", _cgroups(settings.kubepods)),
                 self._reaper.run(),
                 self._dropped.run(),
+                self._farewell.run(),
                 self.core.run(),
                 self._observation.run(lambda: self.core.ready),
             )
@@ -170,35 +168,6 @@ class Agent:
             await self._ads.stop()
             await public.stop()
             await private.stop()
-
-    async def _changes(self) -> AsyncIterator[list[Change]]:
-        """What the source says; who is this node's waypoint is looked for in it, unless a setting says so."""
-        async for batch in self._source.changes():
-            if self._settings.waypoint_address is None:
-                self._succession.update(batch)
-            yield batch
-
-    @property
-    def _waypoint(self) -> str | None:
-        """The address of the waypoint in charge."""
-        return self._settings.waypoint_address or self._succession.address
-
-    def _waypoints(self) -> list[str]:
-        """The addresses of all waypoints."""
-        return [self._settings.waypoint_address] if self._settings.waypoint_address else self._succession.addresses
-
-    async def _serves(self, address: str) -> bool:
-        """Whether a waypoint takes connections on every port that clients are sent to now."""
-        ports = self.core.datapath.serving_ports()
-        return all(await asyncio.gather(*(accepts(address, port) for port in ports)))
-
-    def _move(self, address: str, proved: bool) -> None:
-        """Send what connects from now on to another waypoint."""
-        self.core.configure(self._config(address), proved=proved)
-
-    def _config(self, waypoint: str | None) -> Config:
-        """The node's configuration for the kernel."""
-        return _config(self._settings, waypoint, self._kernel.cpus)
 
     def _take(self, served: list[Exchange]) -> None:
         """Requests that the waypoint tells of."""
@@ -209,6 +178,18 @@ class Agent:
         datapath = self.core.datapath
         return datapath.desired_pods, {plan.service for plan in datapath.desired.values()}
 
+    def _retired(self) -> list[dict[str, Any]]:
+        """Envoys that others took over from, with how many are connected to them still."""
+        return [
+            {"id": envoy.id, "address": envoy.address, "connections": leave.connections, "drained": leave.drained}
+            for envoy, leave in self._farewell.leaves.items()
+        ]
+
+    def _waypoints(self) -> list[str]:
+        """Where the node's Envoys are, those on their way in or out too."""
+        serving, beside = self.core.datapath.waypoints()
+        return [serving, *beside] if serving else beside
+
     def attach(self) -> list[str]:
         """Have the programs run; the names of those that did not."""
         return links.ensure(self._settings.pins, self._settings.kubepods, self._version)
@@ -217,9 +198,9 @@ class Agent:
         """Have the sockets of frontends that lost backends looked after."""
         self._reaper.submit(frontends)
 
-    async def accepts(self, port: int) -> bool:
-        """Whether the waypoint takes connections on a port."""
-        return self._waypoint is not None and await accepts(self._waypoint, port)
+    async def accepts(self, address: str, port: int) -> bool:
+        """Whether a waypoint takes connections on a port."""
+        return await accepts(address, port)
 
     def _public(self) -> dict[str, Callable[[Query], Response]]:
         """What anybody who can reach the port may ask."""
@@ -243,7 +224,7 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""
         settings = self._settings
-        found = report.status(self.core, settings.node, self._waypoint, self._ads.rejected)
+        found = report.status(self.core, settings.node, self._ads.rejected, self._retired())
         return found | {"source": self._source.report()}
 
 
@@ -255,15 +236,13 @@ async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:
         synced = []
 
 
-def _config(settings: Settings, address: str | None, cpus: int) -> Config:
+def _config(settings: Settings, cpus: int) -> Config:
+    """The node's configuration for the kernel."""
     first, last = cgroups.levels(settings.kubepods)
-    packed = address_bytes(address) if address else Config().waypoint4
-    is6 = address is not None and ":" in address
-    return Config(
-        waypoint4=Config().waypoint4 if is6 else packed,
-        waypoint6=packed if is6 else Config().waypoint6,
+    config = Config(
         first_level=first,
         last_level=last,
         unknown_pod=settings.unknown_pod,
         events=allowance(cpus),
     )
+    return config.with_waypoints(settings.waypoint_address or "", ())

@@ -10,15 +10,11 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Protocol
 
+from agent.hop import Ads, Hop
 from agent.model.change import Change, Problem, Resolved, Synced
-from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, PodPlan, ResourceName, Xds
-from agent.plan.tables import Config
-from agent.reconcile.allocate import FullError
+from agent.plan.plan import Fragment, FrontendName, FrontendPlan, PodPlan
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
-from agent.reconcile.frontends import Waypoint
-from agent.reconcile.gate import Gate
-from agent.reconcile.ports import Ports
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +29,11 @@ class Translator(Protocol):
         """Take changes in and recompute what read them."""
 
 
-class Ads(Protocol):
-    """What the loop needs of the server that configures Envoy."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether an Envoy is there."""
-
-    def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
-        """Replace everything that Envoy shall have; listeners get their port."""
-
-    def acknowledged(self) -> set[ResourceName]:
-        """Resources whose published version every connected Envoy has acknowledged."""
-
-
 class Hands(Protocol):
     """What the loop has done by others."""
 
-    async def accepts(self, port: int) -> bool:
-        """Whether the waypoint takes connections on a port."""
+    async def accepts(self, address: str, port: int) -> bool:
+        """Whether a waypoint takes connections on a port."""
 
     def attach(self) -> list[str]:
         """Have the programs run; the names of those that did not. Raises `OSError`."""
@@ -84,18 +66,15 @@ class Core:
     ) -> None:
         self._translator = translator
         self.datapath = datapath
-        self._ads = ads
         self._hands = hands
         self._observer = observer
         self._audit_seconds = audit_seconds
-        self.gate = Gate()
-        self.ports = Ports()
-        self.lost = False
         self.problems: dict[str, Problem] = {}
         self.fragments: dict[object, Fragment] = {}
         self.failures: dict[str, str] = {}
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
+        self.hop = Hop(ads, hands, self._clock)
         self._inbox: list[Change] = []
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
@@ -113,23 +92,9 @@ class Core:
         """Whether the kernel is as it should be."""
         return self._attached and self.datapath.pending == 0
 
-    @property
-    def connected(self) -> bool:
-        """Whether an Envoy asks for its configuration."""
-        return self._ads.connected
-
     def wake(self) -> None:
         """Something outside changed: look at everything again, soon."""
         self._wake.set()
-
-    def configure(self, config: Config, *, proved: bool) -> None:
-        """Have the kernel send to another waypoint; one that is not `proved` has to show its listeners first."""
-        self.datapath.configure(config)
-        if not proved:
-            self.gate.lose()
-            self.datapath.revisit(self.gate.listeners)
-        self._unsure = True
-        self.wake()
 
     async def follow(self, name: str, batches: AsyncIterator[list[Change]]) -> None:
         """Take in what a source says. A source has to be followed before `run`, which waits for its `Synced`."""
@@ -143,7 +108,7 @@ class Core:
         """Work until cancelled."""
         audit_at = self._clock() + self._audit_seconds
         while True:
-            busy = self._unsure or (self._adopted and (self.datapath.pending or self._due() or self._missing()))
+            busy = self._unsure or (self._adopted and (self.datapath.pending or self.hop.waiting))
             await self._sleep(RETRY_SECONDS if busy else max(0.0, audit_at - self._clock()))
             try:
                 await self._step()
@@ -177,7 +142,8 @@ class Core:
             self.datapath.adopt()
             self._unsure = False
         self._publish()
-        await self._prove()
+        self.datapath.revisit(await self.hop.prove(self.datapath.serving_ports()))
+        self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
         self._apply()
         self._attach()
 
@@ -200,12 +166,14 @@ class Core:
 
     def _start(self) -> None:
         """Everything is known: take over what an earlier agent left in the kernel."""
+        self.datapath.inherit()
         self.datapath.adopt()
         frontends = {name: plan for item in self.fragments.values() for name, plan in item.frontends.items()}
         self.datapath.want_frontends(frontends, [])
         self.datapath.want_pods(self._pods())
         known = self.datapath.listener_ports()
-        self.ports.adopt(known, self.datapath.waypoint_ports() - set(known.values()), self._clock())
+        self.hop.ports.adopt(known, self.datapath.waypoint_ports() - set(known.values()), self._clock())
+        self.hop.succession.adopt(*self.datapath.waypoints(), self._clock())
         self._adopted = True
         log.info("synced", extra={"frontends": len(frontends), "adopted": len(self.datapath.installed)})
 
@@ -224,60 +192,17 @@ class Core:
         return {cgroup: pod for item in self.fragments.values() for cgroup, pod in item.pods.items()}
 
     def _publish(self) -> None:
-        """Give Envoy what is wanted and what lingers. A listener without a port waits for one."""
-        now = self._clock()
-        for listener in self.gate.expire(now):
-            self.ports.release(listener, now)
+        """Give Envoy what is wanted."""
         resources = {name: value for item in self.fragments.values() for name, value in item.resources.items()}
         needs = {name: value for item in self.fragments.values() for name, value in item.dependencies.items()}
-        published = self.gate.want(resources, needs, now)
-        for listener in self.gate.listeners:
-            try:
-                self.ports.assign(listener, now)
-            except FullError as error:
-                self.failures[listener] = str(error)
-        ports = self.ports.by_listener
-        self._ads.publish(
-            {name: value for name, value in published.items() if name.kind is not Xds.LISTENER or name.name in ports},
-            ports,
-        )
-
-    def _due(self) -> list[str]:
-        return [name for name in self.gate.due(self._ads.acknowledged()) if name in self.ports.by_listener]
-
-    def _missing(self) -> bool:
-        """Whether there is work for a waypoint and none is connected."""
-        return bool(self.gate.listeners) and not self._ads.connected and not self.lost
-
-    async def _prove(self) -> None:
-        """Try the listeners that are due; find out whether the waypoint is lost or back."""
-        if self._ads.connected:
-            self.lost = False
-            due = self._due()
-            accepted = await asyncio.gather(*(self._hands.accepts(self.ports.by_listener[name]) for name in due))
-            proved = {name for name, good in zip(due, accepted, strict=True) if good}
-            self.gate.ready |= proved
-            self.datapath.revisit(proved)
-        elif self._missing() and not await self._answers():
-            log.error("the waypoint is lost; each service's policy applies")
-            self.lost = True
-            self.gate.lose()
-            self.datapath.revisit(self.gate.listeners)
-
-    async def _answers(self) -> bool:
-        """Whether an Envoy that does not talk to us still serves: its stream may break for reasons of ours.
-
-        Asked of a listener that clients are sent to now; where there is none there is nothing to lose.
-        """
-        serving = self.datapath.serving_ports()
-        return not serving or await self._hands.accepts(min(serving))
+        self.hop.publish(resources, needs)
 
     def _apply(self) -> None:
         """Write what is pending."""
         if not self.datapath.pending:
             return
         began = self._clock()
-        done = self.datapath.apply(Waypoint(self.ports.by_listener, frozenset(self.gate.ready), self.lost))
+        done = self.datapath.apply(self.hop.view)
         self.failures = done.failures
         seconds = self._clock() - began
         self._observer.applied(done.writes, seconds)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.core import Core
+from agent.hop import Hop
 from agent.model.routes import ParentReference
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, ResourceName
 from agent.plan.tables import Action, Reason, Slot, Word, address_text
@@ -103,21 +104,26 @@ def _condition(condition: Condition) -> Document:
     }
 
 
-def waypoint(core: Core, address: str | None, rejected: Mapping[ResourceName, str]) -> Document:
-    """The node's Envoy, as far as the agent knows it."""
+def waypoint(hop: Hop, rejected: Mapping[ResourceName, str], retired: list[Document]) -> Document:
+    """The node's Envoy, as far as the agent knows it; `heir` is one that is to take over, `retired` are those that it
+    took over from, with how many are still connected to them.
+    """
+    heir = hop.succession.heir
     return {
-        "address": address,
-        "connected": core.connected,
-        "lost": core.lost,
+        "address": hop.succession.serving or None,
+        "connected": hop.connected,
+        "lost": hop.lost,
+        "heir": heir.address if heir else None,
+        "retired": retired,
         "listeners": [
-            {"name": name, "port": core.ports.by_listener.get(name), "state": core.gate.state(name)}
-            for name in core.gate.listeners
+            {"name": name, "port": hop.ports.by_listener.get(name), "state": hop.gate.state(name)}
+            for name in hop.gate.listeners
         ],
         "rejected": {f"{name.kind.rpartition('.')[2]} {name.name}": text for name, text in rejected.items()},
     }
 
 
-def status(core: Core, node: str, address: str | None, rejected: Mapping[ResourceName, str]) -> Document:
+def status(core: Core, node: str, rejected: Mapping[ResourceName, str], retired: list[Document]) -> Document:
     """Everything that `weft status` shows."""
     fragments = list(core.fragments.values())
     return {
@@ -128,9 +134,9 @@ def status(core: Core, node: str, address: str | None, rejected: Mapping[Resourc
         "pods": pods(fragments),
         "frontends": frontends(core.datapath.desired, core.datapath.installed),
         "routes": routes(fragments),
-        "waypoint": waypoint(core, address, rejected),
+        "waypoint": waypoint(core.hop, rejected, retired),
         "problems": sorted(str(problem) for problem in core.problems.values()),
         "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
-        "failures": core.failures,
+        "failures": core.hop.failures | core.failures,
         "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in core.datapath.fill.items()},
     }

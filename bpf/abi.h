@@ -69,12 +69,13 @@ struct weft_address {
 
 /*
  * Two rows, of which the one with the greater epoch is in force. `events` is how many decisions a
- * CPU may tell of in one turn (WEFT_TURN_SHIFT).
+ * CPU may tell of in one turn (WEFT_TURN_SHIFT). `beside` are waypoints that nobody new is sent to.
  */
 struct weft_config {
 	u64 epoch;
 	struct weft_address waypoint4;
 	struct weft_address waypoint6;
+	struct weft_address beside[2];
 	u32 first_level;
 	u32 last_level;
 	u32 unknown_pod;

@@ -34,7 +34,9 @@ static __always_inline bool is_waypoint(const struct weft_config *config,
 	if (is_unspecified(address))
 		return false;
 	return same_address(address, &config->waypoint4) ||
-	       same_address(address, &config->waypoint6);
+	       same_address(address, &config->waypoint6) ||
+	       same_address(address, &config->beside[0]) ||
+	       same_address(address, &config->beside[1]);
 }
 
 static __always_inline enum outcome end(struct choice *choice, u32 reason, enum outcome outcome)

@@ -33,7 +33,7 @@ def agent(
     ] = None,
     state: Annotated[Path, typer.Option(help="Sockets and pins.")] = DEFAULT_STATE,
     kubepods: Annotated[Path | None, typer.Option(help="The kubelet's cgroup; found when not given.")] = None,
-    waypoint_address: Annotated[str | None, typer.Option(help="Where the node's waypoint listens.")] = None,
+    waypoint_address: Annotated[str | None, typer.Option(help="Where a waypoint listens that does not say so.")] = None,
     metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9464",
     node: Annotated[str | None, typer.Option(help="This node's name; by default the host's.")] = None,
     zone: Annotated[str, typer.Option(help="This node's zone, for endpoints with zone hints.")] = "",

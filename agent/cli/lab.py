@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.cli import lab_waypoint
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.output import Output, console, fail, print_json, print_table
 from agent.lab import cgroups, lifecycle
@@ -20,6 +21,8 @@ from agent.settings import STATUS_SOCKET
 app = typer.Typer(help="A small cluster of one node, in namespaces of its own.", no_args_is_help=True)
 agent_app = typer.Typer(help="The agent on the lab's node.", no_args_is_help=True)
 app.add_typer(agent_app, name="agent")
+waypoint_app = typer.Typer(help="The waypoint on the lab's node.", no_args_is_help=True)
+app.add_typer(waypoint_app, name="waypoint")
 
 Name = Annotated[str, typer.Option("--name", help="Which lab.", envvar="WEFT_LAB")]
 File = Annotated[Path, typer.Option("--file", "-f", exists=True, help="A manifest, or a folder of them.")]
@@ -130,6 +133,17 @@ def agent_kill(name: Name = "lab") -> None:
     """SIGKILL the agent: the datapath must not mind."""
     with _explained():
         lifecycle.stop_agent(_paths(name), kill=True)
+
+
+@waypoint_app.command("replace")
+def waypoint_replace(
+    name: Name = "lab",
+    patience: Annotated[float, typer.Option(help="Seconds for connections to end before they are cut.")] = 60.0,
+) -> None:
+    """Put another Envoy in the place of the one that runs: new connections move, old ones end by themselves."""
+    with _explained():
+        left = lab_waypoint.replace(_paths(name), patience)
+    console.print(f"replaced; connections cut: {left}")
 
 
 def wait_agent(paths: LabPaths, patience: float = 30.0) -> None:

@@ -39,7 +39,7 @@ V = TypeVar("V")
 NOTHING = struct.Struct("=")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
-CONFIG = struct.Struct("=Q16s16sIIII")
+CONFIG = struct.Struct("=Q16s16s16s16sIIII")
 POD = struct.Struct("=QIIQQ")
 FRONTEND = struct.Struct("=Q16sHB5x")
 SERVICE = struct.Struct("=QIH2x")
@@ -145,13 +145,14 @@ def unpack_word(value: int) -> Word:
 def encode_config(config: Config, epoch: int) -> bytes:
     """A row of `weft_config`; the row with the greater epoch is in force."""
     levels = config.first_level, config.last_level
-    return CONFIG.pack(epoch, config.waypoint4, config.waypoint6, *levels, config.unknown_pod, config.events)
+    waypoints = config.waypoint4, config.waypoint6, *config.beside
+    return CONFIG.pack(epoch, *waypoints, *levels, config.unknown_pod, config.events)
 
 
 def decode_config(row: bytes) -> tuple[int, Config]:
     """The epoch and the configuration of a row."""
-    epoch, waypoint4, waypoint6, first, last, unknown, events = CONFIG.unpack(row)
-    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events)
+    epoch, waypoint4, waypoint6, heir, retired, first, last, unknown, events = CONFIG.unpack(row)
+    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, (heir, retired))
 
 
 def encode_frontend_key(key: FrontendKey) -> bytes:

@@ -116,7 +116,8 @@ def decide(
     config = _config(tables)
     question = _Question(tables, config, address, port, Protocol(protocol), asking)
     client = _client(tables, cgroup_ids[config.first_level : config.last_level + 1][: abi.MAX_LEVELS])
-    if address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6) and not _is_agent(client):
+    waypoints = (config.waypoint4, config.waypoint6, *config.beside)
+    if address != UNSPECIFIED and address in waypoints and not _is_agent(client):
         return _always(Reason.WAYPOINT_DIALLED)
     if client is None:
         rejects = config.unknown_pod == UnknownPodPolicy.REJECT

@@ -24,8 +24,8 @@ REST_SECONDS = 0.3  # between two runs: what comes meanwhile goes together
 class Reaper:
     """Starts that process when frontends lost backends; `run` it beside the control loop."""
 
-    def __init__(self, pins: Path, kubepods: Path, spared: Callable[[], Iterable[str]]) -> None:
-        """`spared` tells the waypoints' addresses: going there is no backend's loss."""
+    def __init__(self, pins: Path, kubepods: Path, spared: Callable[[], list[str]]) -> None:
+        """`spared` are the waypoints' addresses: going there is no backend's loss."""
         self._command = ["-m", "agent.kernel.reap", "--pins", str(pins), "--kubepods", str(kubepods)]
         self._spared = spared
         self.waiting: dict[tuple[Protocol, Place], Shrunk] = {}
@@ -76,10 +76,10 @@ class Reaper:
         return True
 
 
-def document(frontends: Iterable[Shrunk], spared: Iterable[str]) -> dict[str, Any]:
+def document(frontends: Iterable[Shrunk], spared: list[str]) -> dict[str, Any]:
     """What `reap` reads: addresses to spare, and each frontend with the backends that it still has."""
     return {
-        "spared": sorted(spared),
+        "spared": spared,
         "frontends": [
             [shrunk.protocol, _written(shrunk.place), [_written(backend) for backend in sorted(shrunk.backends)]]
             for shrunk in frontends

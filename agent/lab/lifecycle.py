@@ -125,7 +125,9 @@ def start_agent(paths: LabPaths, project: Path | None = None) -> None:
     """
     if agent_runs(paths):
         raise LabError("the agent is running")
-    Store(paths).apply(json.dumps(weft.waypoint_pod(paths)))
+    store = Store(paths)
+    if not weft.waypoints(store.load()):
+        store.apply(json.dumps(weft.waypoint_pod(paths)))
     elsewhere = ["env", f"--chdir={project}"] if project else []
     _start(paths, "agent", [*elsewhere, *weft.agent_command(paths)])
 

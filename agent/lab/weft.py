@@ -2,11 +2,14 @@
 
 import sys
 
-from agent.lab.controllers import FIXED_ADDRESS
+from agent.lab.controllers import FIXED_ADDRESS, labels_of, with_kind
 from agent.lab.paths import NODE_NAME, LabPaths
-from agent.lab.store import Object
+from agent.lab.store import Object, Objects
 
-WAYPOINT_ADDRESS = "10.244.0.2"
+WAYPOINT_NAMESPACE = "weft-system"
+# Two, of which mostly one is there: the other replaces it.
+WAYPOINTS = {"weft-waypoint": "10.244.0.2", "weft-waypoint-2": "10.244.0.3"}
+_LABELS = {"app": "weft-waypoint"}
 _WORKERS = 2
 
 
@@ -15,25 +18,34 @@ def agent_command(paths: LabPaths) -> list[str]:
     return [
         *(sys.executable, "-m", "agent", "agent"),
         *("--manifests", str(paths.manifests), "--state", str(paths.state)),
-        *("--kubepods", str(paths.kubepods), "--waypoint-address", WAYPOINT_ADDRESS, "--node", NODE_NAME),
+        *("--kubepods", str(paths.kubepods), "--node", NODE_NAME),
     ]
 
 
-def waypoint_command(paths: LabPaths) -> list[str]:
+def waypoint_command(paths: LabPaths, name: str) -> list[str]:
     """How the waypoint is started in its pod."""
-    return [sys.executable, "-m", "agent", "waypoint", "--state", str(paths.state), "--concurrency", str(_WORKERS)]
+    return [
+        *(sys.executable, "-m", "agent", "waypoint", "--state", str(paths.state)),
+        *("--id", name, "--address", WAYPOINTS[name], "--concurrency", str(_WORKERS)),
+    ]
 
 
-def waypoint_pod(paths: LabPaths) -> Object:
-    """The waypoint as a Pod, which the lab's daemon starts again when it ends."""
+def waypoint_pod(paths: LabPaths, name: str = "weft-waypoint") -> Object:
+    """A waypoint as a Pod, which the lab's daemon starts again when it ends."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": "weft-waypoint",
-            "namespace": "weft-system",
-            "labels": {"app": "weft-waypoint"},
-            "annotations": {FIXED_ADDRESS: WAYPOINT_ADDRESS},
+            "name": name,
+            "namespace": WAYPOINT_NAMESPACE,
+            "labels": _LABELS,
+            "annotations": {FIXED_ADDRESS: WAYPOINTS[name]},
         },
-        "spec": {"containers": [{"name": "envoy", "command": waypoint_command(paths)}]},
+        "spec": {"containers": [{"name": "envoy", "command": waypoint_command(paths, name)}]},
     }
+
+
+def waypoints(objects: Objects) -> list[str]:
+    """The names of the waypoints that there are."""
+    pods = with_kind(objects, "Pod")
+    return [key.name for key, pod in pods if key.namespace == WAYPOINT_NAMESPACE and labels_of(pod) == _LABELS]

@@ -6,7 +6,8 @@ as v4-mapped (`::ffff:a.b.c.d`), ports and thresholds are plain integers.
 
 import hashlib
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 
 Place = tuple[bytes, int]
@@ -178,7 +179,8 @@ class Config:
     """`weft_config`: what is the same for every decision on this node.
 
     `first_level` and `last_level` are the cgroup levels (root is 0) between which pod directories can be. `events` is
-    how many decisions of a kind each CPU may tell of in `TURN_SECONDS`; 0 is silence.
+    how many decisions of a kind each CPU may tell of in `TURN_SECONDS`; 0 is silence. `beside` are waypoints that no
+    new connection is sent to: one that comes, one that goes. Nobody dials them either.
     """
 
     waypoint4: bytes = UNSPECIFIED
@@ -187,6 +189,24 @@ class Config:
     last_level: int = 1
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     events: int = 0
+    beside: tuple[bytes, bytes] = (UNSPECIFIED, UNSPECIFIED)
+
+    def with_waypoints(self, serving: str, beside: Sequence[str]) -> "Config":
+        """The same with other waypoints; of those beside only the first two have room. Empty: there is none."""
+        packed = address_bytes(serving) if serving else UNSPECIFIED
+        is6 = ":" in serving
+        others = [address_bytes(address) for address in beside[:2]] + 2 * [UNSPECIFIED]
+        return replace(
+            self,
+            waypoint4=UNSPECIFIED if is6 else packed,
+            waypoint6=packed if is6 else UNSPECIFIED,
+            beside=(others[0], others[1]),
+        )
+
+    def waypoints(self) -> tuple[str, list[str]]:
+        """The inverse of `with_waypoints`."""
+        serving = [address_text(item) for item in (self.waypoint4, self.waypoint6) if item != UNSPECIFIED]
+        return serving[0] if serving else "", [address_text(item) for item in self.beside if item != UNSPECIFIED]
 
 
 @dataclass(frozen=True, slots=True, order=True)

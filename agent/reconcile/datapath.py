@@ -1,6 +1,6 @@
 """The kernel's side of the plan: what has changed is written, what fails is kept and tried again, all is audited."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
@@ -52,6 +52,12 @@ class Datapath:
         self._stale: set[FrontendKey] = set()
         self._losses = Losses()
 
+    def inherit(self) -> None:
+        """Go on with the waypoints that an earlier agent sent clients to. Raises `OSError`."""
+        serving, beside = self._kernel.configuration().waypoints()
+        if serving:
+            self._config = self._config.with_waypoints(serving, beside)
+
     def adopt(self) -> None:
         """Read the kernel's tables; everything desired is then compared with them anew. Raises `OSError`."""
         if self._kernel.configuration() != self._config:
@@ -63,9 +69,16 @@ class Datapath:
         for key in self._frontends.installed:
             self._losses.note((key.protocol, (key.address, key.port)))
 
-    def configure(self, config: Config) -> None:
-        """Replace the configuration; `adopt` writes it."""
-        self._config = config
+    def waypoints(self) -> tuple[str, list[str]]:
+        """Where clients are sent to, and where other Envoys are."""
+        return self._config.waypoints()
+
+    def move(self, serving: str, beside: Sequence[str]) -> None:
+        """Send new connections for the waypoint to this address, by one store. Raises `OSError`."""
+        config = self._config.with_waypoints(serving, beside)
+        if config != self._config:
+            self._kernel.configure(config)
+            self._config = config
 
     @property
     def installed(self) -> Mapping[FrontendKey, Installed]:

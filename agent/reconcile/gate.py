@@ -48,12 +48,12 @@ class Gate:
             del self._lingering[listener], self._needs[listener]
         return gone
 
-    def due(self, acknowledged: Collection[ResourceName]) -> list[str]:
-        """Wanted listeners that may be tried: not ready yet, everything they need acknowledged."""
+    def due(self, acknowledged: Collection[ResourceName], proved: Collection[str]) -> list[str]:
+        """Wanted listeners that may be tried at an Envoy: not proved there yet, everything they need acknowledged."""
         return [
             listener
             for listener, needs in self._needs.items()
-            if listener not in self.ready and listener not in self._lingering and needs <= set(acknowledged)
+            if listener not in proved and listener not in self._lingering and needs <= set(acknowledged)
         ]
 
     def lose(self) -> None:

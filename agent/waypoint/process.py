@@ -3,6 +3,7 @@
 import sysconfig
 from pathlib import Path
 
+from agent.plan.envoys import Envoy
 from agent.plan.plan import Json
 
 DRAIN_SECONDS = 10
@@ -20,11 +21,13 @@ HTTP2 = {
 RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}}
 
 
-def bootstrap(socket: Path, node_id: str) -> Json:
-    """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else.
+def admin_socket(state: Path, node_id: str) -> Path:
+    """Where an Envoy's admin interface listens."""
+    return state / f"{node_id}-admin.sock"
 
-    `node_id` is one Envoy's own: two can be there at once, during an upgrade.
-    """
+
+def bootstrap(socket: Path, envoy: Envoy) -> Json:
+    """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else."""
     agent = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
     ads = {
         "api_type": "DELTA_GRPC",
@@ -32,8 +35,12 @@ def bootstrap(socket: Path, node_id: str) -> Json:
         "grpc_services": [{"envoy_grpc": {"cluster_name": "agent", "retry_policy": RECONNECT}}],
     }
     return {
-        "node": {"id": node_id, "cluster": "weft"},
-        "admin": {"address": {"pipe": {"path": str(socket.with_name(f"{node_id}{ADMIN_SUFFIX}")), "mode": 0o600}}},
+        "node": {
+            "id": envoy.id,
+            "cluster": "weft",
+            "metadata": {"address": envoy.address, "started": str(envoy.started)},
+        },
+        "admin": {"address": {"pipe": {"path": str(admin_socket(socket.parent, envoy.id)), "mode": 0o600}}},
         "dynamic_resources": {
             "ads_config": ads,
             "cds_config": {"ads": {}, "resource_api_version": "V3"},

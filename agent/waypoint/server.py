@@ -11,9 +11,10 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
+from agent.plan.envoys import Envoy
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.waypoint.access_log import AccessLog, Take
-from agent.waypoint.encode import Encoded, EncodeError, encode
+from agent.waypoint.catalogue import Catalogue
 from agent.waypoint.stream import Request, Response, Stream
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,10 @@ MESSAGE_LIMIT = 64 * 2**20
 
 
 class _Client:
-    """One connected Envoy."""
+    """One connected Envoy; who it is, its first message tells."""
 
     def __init__(self) -> None:
+        self.envoy: Envoy | None = None
         self.stream = Stream()
         # None: one of the two sides ends the stream.
         self.outbox: asyncio.Queue[Response | None] = asyncio.Queue()
@@ -40,19 +42,19 @@ class _Client:
 class AdsServer:
     """Configures every Envoy that connects to the socket."""
 
-    def __init__(self, socket: Path, address: str | None, take: Take = lambda _: None) -> None:
-        """`address` is where the waypoint's listeners listen; `take` gets the requests that they serve."""
+    def __init__(self, socket: Path, address: str, take: Take = lambda _: None) -> None:
+        """`address` is where the listeners are of an Envoy that does not say it itself; empty: not known.
+
+        `take` gets the requests that Envoys serve.
+        """
         self._socket = socket
         self._address = address
         self._access_log = AccessLog(take)
         self._server: aio.Server | None = None
         self._clients: set[_Client] = set()
         self._changed: Callable[[], None] = lambda: None
-        self._sources: dict[ResourceName, tuple[Json, int | None]] = {}
-        self._encoded: dict[ResourceName, Encoded] = {}
-        self._versions: dict[ResourceName, str] | None = None
-        self._leads: dict[ResourceName, frozenset[str]] = {}
-        self._unencodable: dict[ResourceName, str] = {}
+        self._catalogue = Catalogue()
+        self._published = False
         self.acks = 0
         self.nacks = 0
 
@@ -90,17 +92,21 @@ class AdsServer:
             self._server = None
 
     @property
-    def connected(self) -> bool:
-        """Whether an Envoy is there."""
-        return bool(self._clients)
+    def envoys(self) -> list[Envoy]:
+        """The Envoys that are connected."""
+        return sorted(client.envoy for client in self._clients if client.envoy is not None)
 
     @property
     def rejected(self) -> dict[ResourceName, str]:
         """Resources that cannot be encoded, or that an Envoy refused, with the reason."""
-        found = dict(self._unencodable)
+        found = dict(self._catalogue.unencodable)
         for client in self._clients:
             found |= client.stream.rejected
         return found
+
+    def acknowledged_by(self, envoy: Envoy) -> set[ResourceName]:
+        """Resources that this Envoy has, as published."""
+        return {name for client in self._clients if client.envoy == envoy for name in client.stream.acknowledged}
 
     def acknowledged(self) -> set[ResourceName]:
         """Resources that every connected Envoy has, as published; none when there is no Envoy."""
@@ -109,53 +115,36 @@ class AdsServer:
 
     def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
         """Replace what every Envoy shall have. What cannot be encoded is left out and listed in `rejected`."""
-        self._unencodable = {name: text for name, text in self._unencodable.items() if name in resources}
-        for name in self._encoded.keys() - resources.keys():
-            del self._encoded[name], self._sources[name]
-        for name, resource in resources.items():
-            port = ports.get(name.name) if name.kind is Xds.LISTENER else None
-            if self._sources.get(name) != (resource, port):
-                self._encode(name, resource, port)
-        versions = {name: item.version for name, item in self._encoded.items()}
-        if versions != self._versions:
-            self._versions = versions
-            self._leads = {name: item.leads for name, item in self._encoded.items() if item.leads}
+        if self._catalogue.replace(resources, ports) or not self._published:
+            self._published = True
             for client in self._clients:
-                client.put(client.stream.on_snapshot(versions, self._leads))
+                self._tell(client)
 
-    def _encode(self, name: ResourceName, resource: Json, port: int | None) -> None:
-        self._sources[name] = (resource, port)
-        try:
-            self._encoded[name] = encode(name, resource, self._address, port)
-            self._unencodable.pop(name, None)
-        except EncodeError as error:
-            self._encoded.pop(name, None)
-            self._unencodable[name] = str(error)
-            log.error("resource cannot be encoded", extra={"error": str(error)})
+    def _tell(self, client: _Client) -> None:
+        """Everything that this Envoy shall have."""
+        if self._published and client.envoy is not None:
+            address = client.envoy.address
+            client.put(client.stream.on_snapshot(self._catalogue.versions(address), self._catalogue.leads(address)))
 
     async def _serve(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
         """One Envoy's stream, until it ends."""
         client = _Client()
-        if self._versions is not None:
-            client.put(client.stream.on_snapshot(self._versions, self._leads))
         self._clients.add(client)
-        self._changed()
-        log.info("waypoint connected")
         reading = asyncio.ensure_future(self._read(client, requests))
         reading.add_done_callback(lambda _: client.outbox.put_nowait(None))
         try:
             while (response := await client.outbox.get()) is not None:
-                yield self._message(response)
+                yield self._message(response, client)
             if reading.done():
                 reading.result()
         finally:
             reading.cancel()
-            self._clients.discard(client)
-            self._changed()
-            log.info("waypoint disconnected")
+            self._part(client)
 
     async def _read(self, client: _Client, requests: Any) -> None:
         async for message in requests:
+            if client.envoy is None:
+                self._meet(client, message.node)
             if message.type_url not in tuple(Xds):
                 continue
             request = _request(message)
@@ -164,6 +153,22 @@ class AdsServer:
             client.put(client.stream.on_request(request))
             self._changed()
 
+    def _meet(self, client: _Client, node: Any) -> None:
+        """An Envoy has said who it is."""
+        client.envoy = _envoy(node, self._address)
+        log.info("waypoint connected", extra={"id": client.envoy.id, "address": client.envoy.address})
+        self._tell(client)
+        self._changed()
+
+    def _part(self, client: _Client) -> None:
+        """An Envoy's stream has ended."""
+        self._clients.discard(client)
+        envoy = client.envoy
+        if envoy is not None and all(other.address != envoy.address for other in self.envoys):
+            self._catalogue.forget(envoy.address)
+        log.info("waypoint disconnected", extra={"id": envoy.id if envoy else "unknown"})
+        self._changed()
+
     def _count(self, request: Request) -> None:
         if request.error:
             self.nacks += 1
@@ -171,16 +176,23 @@ class AdsServer:
         else:
             self.acks += 1
 
-    def _message(self, response: Response) -> Any:
+    def _message(self, response: Response, client: _Client) -> Any:
         """The protobuf of a response. A resource that changed again since is sent as it is now."""
+        address = client.envoy.address if client.envoy else ""
         message = discovery_pb2.DeltaDiscoveryResponse(
             type_url=response.kind, nonce=response.nonce, removed_resources=response.removed
         )
         for name in response.resources:
-            encoded = self._encoded.get(ResourceName(response.kind, name))
+            encoded = self._catalogue.get(ResourceName(response.kind, name), address)
             if encoded is not None:
                 message.resources.add(name=name, version=encoded.version, resource=encoded.packed)
         return message
+
+
+def _envoy(node: Any, address: str) -> Envoy:
+    """Who an Envoy is, by its bootstrap. One of an earlier version says neither where it is nor since when."""
+    fields = {name: value.string_value for name, value in node.metadata.fields.items()}
+    return Envoy(int(fields.get("started") or 0), node.id, fields.get("address") or address)
 
 
 def _request(message: Any) -> Request:

@@ -173,7 +173,7 @@ def test_envoy_keeps_serving_without_an_agent_and_is_told_nothing_twice(node):
         assert exchange(connection, "/x").pod == "v1"
         assert node.ask(port).pod == "v2"
         node.ads = AdsThread(node.folder / "xds.sock")
-        wait_for("Envoy is back", lambda: node.ads.server.connected)
+        wait_for("Envoy is back", lambda: node.ads.server.envoys)
         assert exchange(connection, "/x").pod == "v1"
         publish(node)
         assert exchange(connection, "/x").pod == "v1"
@@ -185,7 +185,7 @@ def test_envoy_keeps_serving_without_an_agent_and_is_told_nothing_twice(node):
 def test_an_envoy_that_comes_back_is_told_everything(node):
     port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
     node.kill_envoy()
-    wait_for("it is missed", lambda: not node.ads.server.connected)
+    wait_for("it is missed", lambda: not node.ads.server.envoys)
     node.start_envoy("blue")
     wait_for("everything is acknowledged", node.settled)
     wait_for("the listener accepts", lambda: node.answers(WAYPOINT, port))

@@ -27,6 +27,7 @@ import pytest
 from waypoint_ads import PATIENCE, WAYPOINT, AdsThread
 from waypoint_client import Answer, exchange
 
+from agent.plan.envoys import Envoy
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.translate.ir import BackendPort, Pool, RouteSet, Rule
 from agent.translate.xds.admission import admission, admission_name
@@ -73,7 +74,7 @@ class WaypointNode:
         for pod, port in PORTS.items():
             self._spawn(sys.executable, "-m", "agent.lab.echo", "--http", str(port), "--tcp", str(port + 100), pod=pod)
         self.envoy = self.start_envoy("blue")
-        wait_for("Envoy connects", lambda: self.ads.server.connected)
+        wait_for("Envoy connects", lambda: self.ads.server.envoys)
         for port in PORTS.values():
             wait_for("an echo server listens", lambda port=port: self.answers(SERVERS, port))
 
@@ -90,7 +91,8 @@ class WaypointNode:
     def start_envoy(self, node_id: str) -> subprocess.Popen[bytes]:
         """Start an Envoy; it asks for its configuration a moment later."""
         config = self.folder / f"{node_id}.json"
-        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", node_id)))
+        envoy = Envoy(time.monotonic_ns(), node_id, WAYPOINT)
+        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", envoy)))
         return self._spawn(*envoy_command(config, 1))
 
     def kill_envoy(self) -> None:

@@ -10,6 +10,7 @@ from agent.core import Core
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
+from agent.plan.envoys import Envoy
 from agent.plan.plan import FrontendName, Json, ResourceName, Xds
 from agent.plan.tables import Action, Config, Mode, Protocol, Reason, Word
 from agent.reconcile.datapath import Datapath
@@ -57,6 +58,7 @@ spec:
   rules: [{{backendRefs: [{{name: web, port: 80}}]}}]
 """
 SECOND = SERVICE_TEXT.replace("web", "other").replace("10.96.0.1", "10.96.0.2")
+BLUE, GREEN = Envoy(1, "blue", "10.1.1.1"), Envoy(2, "green", "10.1.1.2")
 POD = PodCgroup("u-1", 42)
 
 
@@ -83,7 +85,7 @@ class FakeAds:
     """An Envoy that acknowledges everything, or nothing."""
 
     def __init__(self) -> None:
-        self.connected = True
+        self.envoys = [BLUE]
         self.acknowledges = False
         self.resources: dict[ResourceName, Json] = {}
         self.ports: dict[str, int] = {}
@@ -91,7 +93,7 @@ class FakeAds:
     def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
         self.resources, self.ports = dict(resources), dict(ports)
 
-    def acknowledged(self) -> set[ResourceName]:
+    def acknowledged_by(self, envoy: Envoy) -> set[ResourceName]:
         return set(self.resources) if self.acknowledges else set()
 
 
@@ -102,6 +104,7 @@ class Node:
         self.kernel = kernel
         self.ads = FakeAds()
         self.listens = False
+        self.silent: set[str] = set()
         self.tried: list[int] = []
         self.drifts: list[int] = []
         self.manifests, self.facts = Source(), Source()
@@ -112,9 +115,9 @@ class Node:
         self.core = Core(translator, Datapath(kernel, Config(), clock), self.ads, self, self, audit_seconds)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def accepts(self, port: int) -> bool:
+    async def accepts(self, address: str, port: int) -> bool:
         self.tried.append(port)
-        return self.listens
+        return self.listens and address not in self.silent
 
     def attach(self) -> list[str]:
         names, self.detached = self.detached, []
@@ -240,14 +243,14 @@ async def test_a_listener_that_does_not_answer_yet_is_tried_again_without_being_
 async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(node: Node):
     await node.synced()
     await node.serving()
-    node.listens = node.ads.connected = False
+    node.listens, node.ads.envoys = False, []
     await node.passes()
-    assert (node.core.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST)
-    node.ads.connected = True
+    assert (node.core.hop.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST)
+    node.ads.envoys = [BLUE]
     await node.passes()
     assert node.word() == LOST, "connected is not yet listening"
     await node.serving()
-    assert not node.core.lost
+    assert not node.core.hop.lost
 
 
 async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
@@ -255,18 +258,78 @@ async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
     relaxed = relaxed.replace("{A}", "{weft.dev/on-waypoint-loss: kernel}")
     await node.synced(relaxed)
     await node.serving()
-    node.listens = node.ads.connected = False
+    node.listens, node.ads.envoys = False, []
     await node.passes()
-    assert node.core.lost
+    assert node.core.hop.lost
     assert node.word().action is Action.FORWARD
 
 
 async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
     await node.synced()
     await node.serving()
-    node.ads.connected = False
+    node.ads.envoys = []
     await node.passes()
-    assert (node.core.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+
+
+def waypoint(node: Node) -> tuple[str, list[str]]:
+    return node.kernel.configuration().waypoints()
+
+
+async def test_a_second_envoy_takes_over_when_it_serves_what_the_first_one_does(node: Node):
+    await node.synced()
+    await node.serving()
+    assert waypoint(node) == (BLUE.address, [])
+    node.silent = {GREEN.address}
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    assert waypoint(node) == (BLUE.address, [GREEN.address])
+    writes = node.kernel.writes
+    node.silent = set()
+    await node.until(lambda: waypoint(node) == (GREEN.address, [BLUE.address]))
+    assert node.core.hop.succession.retired == [BLUE]
+    assert node.kernel.writes == writes, "one store of the configuration moves everybody"
+    await node.passes()
+    assert (waypoint(node)[0], node.word()) == (GREEN.address, Word(Action.WAYPOINT))
+
+
+async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(node: Node):
+    await node.synced()
+    await node.serving()
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    await node.kill()
+    later = Node(node.kernel)
+    later.listens = later.ads.acknowledges = True
+    await later.synced()
+    await later.passes()
+    assert waypoint(later) == (GREEN.address, [BLUE.address])
+    later.ads.envoys.append(GREEN)
+    await later.passes()
+    assert later.core.hop.succession.retired == [BLUE]
+    await later.kill()
+
+
+async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: Node):
+    await node.synced()
+    await node.serving()
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    node.ads.envoys, node.silent = [BLUE], {GREEN.address}
+    node.core.wake()
+    await node.until(lambda: waypoint(node)[0] == BLUE.address)
+    await node.passes()
+    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+
+
+async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
+    await node.synced()
+    await node.serving()
+    node.listens, node.ads.envoys = False, []
+    await node.passes()
+    assert node.core.hop.lost
+    node.ads.envoys = [GREEN]
+    await node.serving()
+    assert (waypoint(node)[0], node.core.hop.lost) == (GREEN.address, False)
 
 
 async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
@@ -276,7 +339,7 @@ async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
     await node.until(lambda: node.word().action is Action.FORWARD)
     assert ResourceName(Xds.LISTENER, LISTENER) in node.ads.resources
     assert LISTENER in node.ads.ports
-    assert node.core.gate.state(LISTENER) == "leaving"
+    assert node.core.hop.gate.state(LISTENER) == "leaving"
 
 
 async def test_what_is_gone_is_deleted(node: Node):
@@ -332,7 +395,7 @@ async def test_an_audit_heals_the_configuration():
     node = Node(FakeKernel(), audit_seconds=0.1)
     await node.synced()
     node.kernel.configure(Config(first_level=7))
-    await node.until(lambda: node.kernel.configuration() == Config())
+    await node.until(lambda: node.kernel.configuration() == Config().with_waypoints(BLUE.address, ()))
     assert max(node.drifts) == 1
     await node.kill()
 

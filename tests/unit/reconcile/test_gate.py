@@ -13,17 +13,17 @@ NEEDS = {NAME: frozenset(RESOURCES)}
 def test_a_listener_is_due_when_everything_it_needs_is_acknowledged():
     gate = Gate()
     gate.want(RESOURCES, NEEDS, now=0)
-    assert gate.due({LISTENER, ROUTE}) == []
-    assert gate.due({LISTENER, ROUTE, CLUSTER}) == [NAME]
+    assert gate.due({LISTENER, ROUTE}, gate.ready) == []
+    assert gate.due({LISTENER, ROUTE, CLUSTER}, gate.ready) == [NAME]
 
 
 def test_a_ready_listener_is_not_due_again_until_the_waypoint_was_lost():
     gate = Gate()
     gate.want(RESOURCES, NEEDS, now=0)
     gate.ready.add(NAME)
-    assert gate.due(RESOURCES) == []
+    assert gate.due(RESOURCES, gate.ready) == []
     gate.lose()
-    assert gate.due(RESOURCES) == [NAME]
+    assert gate.due(RESOURCES, gate.ready) == [NAME]
 
 
 def test_what_is_no_longer_wanted_lingers_with_all_it_needs_then_goes():
@@ -31,7 +31,7 @@ def test_what_is_no_longer_wanted_lingers_with_all_it_needs_then_goes():
     gate.want(RESOURCES, NEEDS, now=0)
     gate.ready.add(NAME)
     assert gate.want({}, {}, now=10) == RESOURCES
-    assert gate.due(RESOURCES) == []
+    assert gate.due(RESOURCES, gate.ready) == []
     assert gate.expire(10 + LINGER_SECONDS - 1) == []
     assert gate.want({}, {}, now=10 + LINGER_SECONDS - 1) == RESOURCES
     assert gate.expire(10 + LINGER_SECONDS) == [NAME]
@@ -46,7 +46,7 @@ def test_a_listener_that_comes_back_while_it_lingers_has_to_prove_itself_only_by
     gate.want({}, {}, now=1)
     gate.want(RESOURCES, NEEDS, now=2)
     assert gate.expire(1 + LINGER_SECONDS) == []
-    assert gate.due(RESOURCES) == [NAME]
+    assert gate.due(RESOURCES, gate.ready) == [NAME]
 
 
 def test_shared_resources_stay_for_the_listener_that_is_still_wanted():

@@ -8,6 +8,7 @@ import pytest
 
 from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch
+from agent.plan.envoys import Envoy
 from agent.translate.ir import (
     BackendPort,
     Mirror,
@@ -67,7 +68,7 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     more = {**more, "address": {"socket_address": {"address": "127.0.0.1", "port_value": 2}}}
     for chain in more["filter_chains"]:
         chain["filters"][0] = filters[0]
-    config = bootstrap(tmp_path / "ads.sock", "here")
+    config = bootstrap(tmp_path / "ads.sock", Envoy(1, "here", "127.0.0.2"))
     config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}, more]
     config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL)]
     file = tmp_path / "envoy.json"

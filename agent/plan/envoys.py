@@ -1,0 +1,15 @@
+"""The Envoys of a node: mostly one, two while one replaces the other."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Envoy:
+    """One process, as it presents itself to the agent; of two the one that started later is the newer.
+
+    `started` is CLOCK_MONOTONIC in ns, `address` where its listeners are, empty when it does not say.
+    """
+
+    started: int
+    id: str
+    address: str

@@ -1,0 +1,69 @@
+"""Envoy's admin interface, on a Unix socket that only root can reach: how it is told to let its clients go."""
+
+import asyncio
+import http.client
+import socket
+from pathlib import Path
+
+SECONDS = 5.0
+# Of all listeners together; Envoy also counts by worker, and its own admin connections.
+CONNECTIONS = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_cx_active$"
+
+
+class AdminError(Exception):
+    """An Envoy that does not answer, or does not do what it is asked."""
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("admin", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Called by `request`."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(str(self._path))
+
+
+async def leave(path: Path) -> None:
+    """Have every HTTP connection end with its next response: `Connection: close`, or GOAWAY. Raises `AdminError`."""
+    await _ask(path, "POST", "/healthcheck/fail")
+
+
+async def stay(path: Path) -> None:
+    """The opposite of `leave`. Raises `AdminError`."""
+    await _ask(path, "POST", "/healthcheck/ok")
+
+
+async def connections(path: Path) -> int:
+    """How many clients are connected. Raises `AdminError`."""
+    return count(await _ask(path, "GET", CONNECTIONS))
+
+
+def count(statistics: str) -> int:
+    """The sum over listeners, without those of workers, which are counted in them, and the admin interface's own."""
+    pairs = (line.rpartition(": ") for line in statistics.splitlines())
+    counted = (int(value) for name, _, value in pairs if name and ".worker_" not in name and ".admin." not in name)
+    return sum(counted)
+
+
+async def _ask(path: Path, method: str, url: str) -> str:
+    return await asyncio.to_thread(_exchange, path, method, url)
+
+
+def _exchange(path: Path, method: str, url: str) -> str:
+    connection = _Connection(path)
+    try:
+        connection.request(method, url)
+        response = connection.getresponse()
+        body = response.read().decode()
+    except (OSError, http.client.HTTPException) as error:
+        raise AdminError(str(error) or type(error).__name__) from error
+    finally:
+        connection.close()
+    if response.status != http.HTTPStatus.OK:
+        raise AdminError(f"{method} {url}: {response.status} {body.strip()}")
+    return body

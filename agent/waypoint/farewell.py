@@ -1,0 +1,94 @@
+"""Retired Envoys: they are told to let their clients go, and watched until nobody is connected to them any more.
+
+A request is never cut: an HTTP connection ends with its next response, what streams goes on. Ending the process is the
+business of whoever started it.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from agent.plan.envoys import Envoy
+from agent.waypoint import admin
+from agent.waypoint.process import admin_socket
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+# A connection may be on its way, or wait to be accepted: nobody is there only when nobody was for a while.
+QUIET_LOOKS = 4
+
+
+@dataclass(slots=True)
+class Leave:
+    """How far a retired Envoy is: how many are connected to it (None: not known), and for how many looks nobody was."""
+
+    connections: int | None = None
+    quiet: int = 0
+
+    @property
+    def drained(self) -> bool:
+        """Whether ending it harms nobody."""
+        return self.quiet >= QUIET_LOOKS
+
+
+class Order(Protocol):
+    """Who serves, and who does not any more."""
+
+    @property
+    def present(self) -> Envoy | None:
+        """The Envoy that serves, while it is connected."""
+
+    @property
+    def retired(self) -> list[Envoy]:
+        """Envoys that served before, and are still there."""
+
+
+class Farewell:
+    """Looks at the retired Envoys of a node, by the admin sockets in a folder."""
+
+    def __init__(self, folder: Path, order: Order) -> None:
+        self._folder = folder
+        self._order = order
+        self._told: set[Envoy] = set()
+        self.leaves: dict[Envoy, Leave] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Tell those who have not been told, and count who is connected."""
+        retired = self._order.retired
+        for envoy in self._told - set(retired):
+            await self._take_back(envoy)
+        for envoy in retired:
+            leave = self.leaves.setdefault(envoy, Leave())
+            leave.connections = await self._see_off(envoy)
+            leave.quiet = leave.quiet + 1 if leave.connections == 0 else 0
+        self.leaves = {envoy: leave for envoy, leave in self.leaves.items() if envoy in retired}
+
+    async def _see_off(self, envoy: Envoy) -> int | None:
+        socket = admin_socket(self._folder, envoy.id)
+        try:
+            if envoy not in self._told:
+                await admin.leave(socket)
+                self._told.add(envoy)
+                log.info("waypoint drains", extra={"id": envoy.id, "address": envoy.address})
+            return await admin.connections(socket)
+        except admin.AdminError as error:
+            log.info("a retired waypoint does not answer", extra={"id": envoy.id, "error": str(error)})
+            return None
+
+    async def _take_back(self, envoy: Envoy) -> None:
+        """One that is gone needs nothing; one that serves again, because its successor was lost, keeps its clients."""
+        self._told.discard(envoy)
+        if envoy == self._order.present:
+            try:
+                await admin.stay(admin_socket(self._folder, envoy.id))
+            except admin.AdminError as error:
+                log.warning("a waypoint that serves again drains", extra={"id": envoy.id, "error": str(error)})
