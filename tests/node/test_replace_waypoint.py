@@ -1,0 +1,112 @@
+"""The waypoint's life under load: replaced while requests of every kind run, routes edited, and nothing is lost."""
+
+import collections
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import LabFactory, LabHandle
+from test_routes_http import settle
+
+from agent.cli.lab_waypoint import replace
+from agent.lab import lifecycle
+from agent.lab.weft import WAYPOINTS
+
+pytestmark = pytest.mark.node
+
+HERE = Path(__file__).parent
+LIFE = 4.0
+REPLACEMENTS = 4
+EDITS_PER_SECOND = 20
+EDITS = 200
+
+
+@dataclass
+class Seen:
+    """What all clients counted together."""
+
+    counts: collections.Counter[str] = field(default_factory=collections.Counter)
+    lives: collections.Counter[str] = field(default_factory=collections.Counter)
+    failures: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def mesh(make_lab: LabFactory) -> LabHandle:
+    """Three clients of an HTTP and a gRPC Service, all of it at the waypoint."""
+    made = make_lab("replace", [HERE / "long_lived.yaml"], agent=True)
+    settle(made, lambda status: {f["l7"] for f in status["frontends"] if f["listener"]} == {"waypoint"})
+    return made
+
+
+def under_load(mesh: LabHandle, seconds: float, meanwhile: Callable[[], None], life: float = LIFE) -> Seen:
+    """What the clients saw while something else happened."""
+    command = [sys.executable, str(HERE / "long_lived.py"), str(seconds), str(life)]
+    running = []
+    for name in [key.name for key in mesh.store.load() if key.kind == "Pod" and key.name.startswith("client-")]:
+        argv, environment = lifecycle.exec_command(mesh.paths, f"shop/{name}", command)
+        running.append(subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True))
+    seen = Seen()
+    try:
+        time.sleep(1)
+        meanwhile()
+    finally:
+        for client in running:
+            found = json.loads(client.communicate(timeout=seconds + 90)[0])
+            seen.counts.update(found["counts"])
+            seen.lives.update(found["lives"])
+            seen.failures += found["failures"]
+    assert len(running) == 3
+    return seen
+
+
+def test_an_envoy_is_replaced_and_nothing_is_lost(mesh, capsys):
+    cut = []
+
+    def several() -> None:
+        cut.extend(replace(mesh.paths, patience=60) for _ in range(REPLACEMENTS))
+
+    seen = under_load(mesh, 45, several)
+    with capsys.disabled():
+        print(json.dumps({"counts": seen.counts, "lives": seen.lives}, indent=1, sort_keys=True))
+    assert seen.failures == []
+    assert cut == [0] * REPLACEMENTS
+    for kind in ("new", "new POST", "slow POST", "kept", "kept POST", "gRPC"):
+        assert all(seen.counts[f"{kind} by {address}"] for address in WAYPOINTS.values()), kind
+    announced = seen.lives["kept: closed by an announcement"]
+    assert announced >= 3 * REPLACEMENTS, "each client's kept connection left each of the old ones"
+    for kind in ("WebSocket: ended by the client", "gRPC stream: answered", "slow POST: answered"):
+        assert seen.lives[kind] >= 3
+
+
+def test_routes_are_edited_and_nothing_is_lost(mesh):
+    def edit() -> None:
+        at = time.monotonic()
+        for number in range(EDITS):
+            mesh.apply(ROUTE.format(number=number))
+            at += 1 / EDITS_PER_SECOND
+            time.sleep(max(0.0, at - time.monotonic()))
+
+    pod = mesh.paths.log("weft-system.weft-waypoint.envoy")
+    seen = under_load(mesh, EDITS / EDITS_PER_SECOND + 3, edit)
+    assert seen.failures == []
+    assert seen.lives["kept: closed by an announcement"] == 0, "a route's change closed connections"
+    assert pod.exists()
+    answer = mesh.exec("shop/client", "curl", "-si", "http://web.shop/").stdout.lower()
+    assert f"x-edit: {EDITS - 1}" in answer
+
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: web, namespace: shop}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: web, port: 80}}]
+  rules:
+  - backendRefs: [{{name: web, port: 80}}]
+    filters: [{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-edit, value: "{number}"}}]}}}}]
+"""
