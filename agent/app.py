@@ -39,7 +39,6 @@ from agent.world import View, World
 
 log = logging.getLogger(__name__)
 
-ANY_ADDRESS = "0.0.0.0"
 START_ERRORS = (loader.LoadError, SourceError, ConfigurationError)
 
 
