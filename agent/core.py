@@ -195,7 +195,7 @@ class Core:
         """Give Envoy what is wanted."""
         resources = {name: value for item in self.fragments.values() for name, value in item.resources.items()}
         needs = {name: value for item in self.fragments.values() for name, value in item.dependencies.items()}
-        self.hop.publish(resources, needs)
+        self.datapath.revisit(self.hop.publish(resources, needs))
 
     def _apply(self) -> None:
         """Write what is pending."""

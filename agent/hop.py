@@ -8,6 +8,7 @@ from typing import Protocol
 from agent.plan.envoys import Envoy
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.reconcile.allocate import FullError
+from agent.reconcile.budget import CAUTIOUS_ROOM, refused
 from agent.reconcile.frontends import Waypoint
 from agent.reconcile.gate import Gate
 from agent.reconcile.ports import Ports
@@ -60,23 +61,35 @@ class Hop:
         """The waypoint as the kernel's tables need it."""
         return Waypoint(self.ports.by_listener, frozenset(self.gate.ready), self.lost)
 
-    def publish(self, resources: Mapping[ResourceName, Json], needs: Mapping[str, frozenset[ResourceName]]) -> None:
-        """Give every Envoy what is wanted and what lingers. A listener without a port waits for one."""
+    def publish(self, resources: Mapping[ResourceName, Json], needs: Mapping[str, frozenset[ResourceName]]) -> set[str]:
+        """Give every Envoy what is wanted and what lingers, as far as it fits. Returns the listeners that fit now and
+        did not before, or the other way round.
+        """
         now = self._clock()
         for listener in self.gate.expire(now):
             self.ports.release(listener, now)
         published = self.gate.want(resources, needs, now)
-        self.failures = {}
-        for listener in self.gate.listeners:
-            try:
-                self.ports.assign(listener, now)
-            except FullError as error:
-                self.failures[listener] = str(error)
+        before = self.failures.keys()
+        self.failures = self._assign(now)
         ports = self.ports.by_listener
         self._ads.publish(
             {name: value for name, value in published.items() if name.kind is not Xds.LISTENER or name.name in ports},
             ports,
         )
+        return before ^ self.failures.keys()
+
+    def _assign(self, now: float) -> dict[str, str]:
+        """Give every listener a port; those that get none, with the reason."""
+        rooms = [envoy.room for envoy in self._ads.envoys if envoy.room]
+        room = min(rooms, default=CAUTIOUS_ROOM)
+        failures = refused(self.gate.listeners, self.ports.by_listener.keys(), room)
+        for listener in self.gate.listeners:
+            if listener not in failures:
+                try:
+                    self.ports.assign(listener, now)
+                except FullError as error:
+                    failures[listener] = str(error)
+        return failures
 
     @property
     def waiting(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ from agent.plan.envoys import Envoy
 from agent.settings import DEFAULT_STATE, XDS_SOCKET
 from agent.waypoint import process
 
+MEMORY_PART = 4
+DESCRIPTORS_WITHOUT_LIMIT = 2**20
+
 
 def waypoint(
     state: Annotated[Path, typer.Option(help="The state folder of the agent that configures it.")] = DEFAULT_STATE,
@@ -21,14 +25,31 @@ def waypoint(
     ] = "",
     node_id: Annotated[str, typer.Option("--id", help="Its own name on this node; by default the host's.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Envoy's worker threads.")] = 2,
+    memory: Annotated[
+        int, typer.Option(min=0, help="MiB of heap, near which it refuses; by default a quarter of the machine's.")
+    ] = 0,
 ) -> None:
     """Replace this process by Envoy, configured by the agent. Run it in a network namespace of its own.
 
     It keeps serving what it was last told while there is no agent. Where another runs already, with another address, it
     takes over from it when it serves all that the other does.
     """
-    envoy = Envoy(time.monotonic_ns(), node_id or socket.gethostname(), address)
+    limits = process.Limits(concurrency, _descriptors(), memory * 2**20 if memory else _memory() // MEMORY_PART)
+    envoy = Envoy(time.monotonic_ns(), node_id or socket.gethostname(), address, limits.listeners)
     bootstrap = state / f"{envoy.id}.json"
-    bootstrap.write_text(json.dumps(process.bootstrap(state / XDS_SOCKET, envoy)))
+    bootstrap.write_text(json.dumps(process.bootstrap(state / XDS_SOCKET, envoy, limits)))
     argv = process.envoy_command(bootstrap, concurrency)
     os.execv(argv[0], argv)
+
+
+def _descriptors() -> int:
+    """As many as this process may have: the soft limit is raised to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = DESCRIPTORS_WITHOUT_LIMIT if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 class Envoy:
     """One process, as it presents itself to the agent; of two the one that started later is the newer.
 
-    `started` is CLOCK_MONOTONIC in ns, `address` where its listeners are, empty when it does not say.
+    `started` is CLOCK_MONOTONIC in ns, `address` where its listeners are, empty when it does not say, `room` how many
+    listeners it has descriptors for, 0 when it does not say.
     """
 
     started: int
     id: str
     address: str
+    room: int = 0

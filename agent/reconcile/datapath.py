@@ -164,9 +164,6 @@ class Datapath:
 
     def _install(self, name: FrontendName, waypoint: Waypoint, done: Applied) -> None:
         plan = self.desired[name]
-        if plan.listener is not None and plan.listener not in waypoint.ports:
-            done.failures[str(name)] = f"no port is left for waypoint listener {plan.listener}"
-            return
         try:
             done.writes += self._frontends.install(name, plan, waypoint)
         except RestingError:

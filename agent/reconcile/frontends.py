@@ -44,7 +44,10 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Waypoint:
-    """What is known about the node's waypoint: working listeners with their ports, and whether it is lost."""
+    """What is known about the node's waypoint: listeners with their ports, those that work, and whether it is lost.
+
+    A listener without a port has no room there.
+    """
 
     ports: Mapping[str, int]
     ready: frozenset[str] = frozenset()
@@ -70,7 +73,7 @@ def waypoint_word(plan: FrontendPlan, client: Mode, waypoint: Waypoint, current:
     """
     if not goes_to_waypoint(plan, client):
         return None
-    if waypoint.lost:
+    if waypoint.lost or plan.listener not in waypoint.ports:
         return None if plan.on_loss is OnLoss.KERNEL else REJECT_LOST
     if plan.listener in waypoint.ready:
         return TO_WAYPOINT
@@ -159,7 +162,7 @@ class Frontends:
     def _service_row(plan: FrontendPlan, old: Installed | None, waypoint: Waypoint) -> ServiceRow:
         """The constant row. Without a listener a port that is there is left alone: nobody reads it."""
         unused = old.service.waypoint_port if old else 0
-        port = unused if plan.listener is None else waypoint.ports[plan.listener]
+        port = unused if plan.listener is None else waypoint.ports.get(plan.listener, unused)
         return ServiceRow(name_id(f"{plan.service.namespace}/{plan.service.name}"), port, plan.affinity_seconds)
 
     def _write(self, key: FrontendKey, new: Installed, old: Installed | None) -> None:

@@ -1,6 +1,7 @@
 """How Envoy is started: its bootstrap and its command line."""
 
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.plan.envoys import Envoy
@@ -21,12 +22,39 @@ HTTP2 = {
 RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}}
 
 
+# What Envoy needs besides listeners and connections: its log, threads, admin interface, the stream to the agent.
+OTHER_DESCRIPTORS = 100
+MONITORS = "envoy.resource_monitors"
+HEAP, CONNECTIONS = f"{MONITORS}.fixed_heap", f"{MONITORS}.global_downstream_max_connections"
+# How full the heap is when Envoy gives memory back, asks clients to leave, refuses requests, refuses connections.
+SHRINK, LEAVE, REFUSE, CLOSE = 0.85, 0.92, 0.95, 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one Envoy may use: worker threads, file descriptors, bytes of heap."""
+
+    workers: int
+    descriptors: int
+    heap: int
+
+    @property
+    def listeners(self) -> int:
+        """Half of the descriptors are for listeners: each worker has a socket for each of them."""
+        return max(1, self.descriptors // 2 // self.workers)
+
+    @property
+    def connections(self) -> int:
+        """Half are for connections, each of them with one to a server behind it."""
+        return max(1, (self.descriptors // 2 - OTHER_DESCRIPTORS) // 2)
+
+
 def admin_socket(state: Path, node_id: str) -> Path:
     """Where an Envoy's admin interface listens."""
-    return state / f"{node_id}-admin.sock"
+    return state / f"{node_id}{ADMIN_SUFFIX}"
 
 
-def bootstrap(socket: Path, envoy: Envoy) -> Json:
+def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
     """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else."""
     agent = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
     ads = {
@@ -38,9 +66,13 @@ def bootstrap(socket: Path, envoy: Envoy) -> Json:
         "node": {
             "id": envoy.id,
             "cluster": "weft",
-            "metadata": {"address": envoy.address, "started": str(envoy.started)},
+            "metadata": {"address": envoy.address, "started": str(envoy.started), "room": str(envoy.room)},
         },
-        "admin": {"address": {"pipe": {"path": str(admin_socket(socket.parent, envoy.id)), "mode": 0o600}}},
+        "admin": {
+            "address": {"pipe": {"path": str(admin_socket(socket.parent, envoy.id)), "mode": 0o600}},
+            "ignore_global_conn_limit": True,
+        },
+        "overload_manager": _overload(limits),
         "dynamic_resources": {
             "ads_config": ads,
             "cds_config": {"ads": {}, "resource_api_version": "V3"},
@@ -77,9 +109,36 @@ def _readiness() -> Json:
     }
     return {
         "name": "readiness",
+        "ignore_global_conn_limit": True,
         "address": {"socket_address": {"address": "0.0.0.0", "port_value": READY_PORT}},
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
+
+
+def _overload(limits: Limits) -> Json:
+    """Before it runs out of memory or descriptors, Envoy refuses: new clients last, and nobody's request halfway."""
+    kinds = "type.googleapis.com/envoy.extensions.resource_monitors"
+    heap = {"@type": f"{kinds}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": limits.heap}
+    connections = {
+        "@type": f"{kinds}.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": limits.connections,
+    }
+    actions = {"shrink_heap": SHRINK, "disable_http_keepalive": LEAVE, "stop_accepting_requests": REFUSE}
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {"name": HEAP, "typed_config": heap},
+            {"name": CONNECTIONS, "typed_config": connections},
+        ],
+        "actions": [
+            {"name": f"envoy.overload_actions.{name}", "triggers": [_above(full)]} for name, full in actions.items()
+        ],
+        "loadshed_points": [{"name": "envoy.load_shed_points.tcp_listener_accept", "triggers": [_above(CLOSE)]}],
+    }
+
+
+def _above(full: float) -> Json:
+    return {"name": HEAP, "threshold": {"value": full}}
 
 
 def envoy_command(bootstrap_file: Path, concurrency: int) -> list[str]:

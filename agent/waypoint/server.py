@@ -192,7 +192,8 @@ class AdsServer:
 def _envoy(node: Any, address: str) -> Envoy:
     """Who an Envoy is, by its bootstrap. One of an earlier version says neither where it is nor since when."""
     fields = {name: value.string_value for name, value in node.metadata.fields.items()}
-    return Envoy(int(fields.get("started") or 0), node.id, fields.get("address") or address)
+    started, room = (int(fields.get(name) or 0) for name in ("started", "room"))
+    return Envoy(started, node.id, fields.get("address") or address, room)
 
 
 def _request(message: Any) -> Request:

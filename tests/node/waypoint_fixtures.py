@@ -34,13 +34,14 @@ from agent.translate.xds.admission import admission, admission_name
 from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
-from agent.waypoint.process import bootstrap, envoy_command
+from agent.waypoint.process import Limits, bootstrap, envoy_command
 
 PREFIX = "wefttest-wp-"
 NETNS = Path("/run/netns")
 CLIENT, STRANGER = "127.0.0.1", "127.0.1.2"
 SERVERS = "127.0.2.1"
 PORTS = {"v1": 9001, "v2": 9002}
+LIMITS = Limits(workers=1, descriptors=20_000, heap=2**30)
 CLONE_NEWNET = 0x40000000
 
 
@@ -92,7 +93,7 @@ class WaypointNode:
         """Start an Envoy; it asks for its configuration a moment later."""
         config = self.folder / f"{node_id}.json"
         envoy = Envoy(time.monotonic_ns(), node_id, WAYPOINT)
-        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", envoy)))
+        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", envoy, LIMITS)))
         return self._spawn(*envoy_command(config, 1))
 
     def kill_envoy(self) -> None:

@@ -39,6 +39,14 @@ metadata: {name: web, namespace: app, labels: {kubernetes.io/service-name: web}}
 ports: [{port: 8080, name: http}]
 endpoints: [{addresses: [10.1.0.7]}]
 """
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: app}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+"""
 TEXT = f"""
 {{apiVersion: v1, kind: Namespace, metadata: {{name: app, labels: {{weft.dev/mode: l7}}}}}}
 ---
@@ -50,13 +58,7 @@ status: {{phase: Running, podIP: 10.1.0.1}}
 ---
 {SERVICE_TEXT}
 ---
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: web, namespace: app}}
-spec:
-  parentRefs: [{{group: "", kind: Service, name: web}}]
-  rules: [{{backendRefs: [{{name: web, port: 80}}]}}]
-"""
+{ROUTE}"""
 SECOND = SERVICE_TEXT.replace("web", "other").replace("10.96.0.1", "10.96.0.2")
 BLUE, GREEN = Envoy(1, "blue", "10.1.1.1"), Envoy(2, "green", "10.1.1.2")
 POD = PodCgroup("u-1", 42)
@@ -423,6 +425,20 @@ async def test_what_does_not_fit_is_said_and_hurts_nobody_else():
     assert node.core.failures.keys() == {"10.96.0.2:80/TCP"}
     assert node.kernel.frontends.rows.keys() == {WEB}
     assert node.core.datapath.pending == 1
+    await node.kill()
+
+
+async def test_a_listener_without_room_is_said_and_its_policy_applies():
+    node = Node(FakeKernel())
+    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=1)]
+    more = SECOND + "---" + ROUTE.replace("web", "other")
+    await node.synced(TEXT + "---" + more)
+    await node.passes()
+    assert set(node.core.hop.failures) == {LISTENER}, "the first by name has the place"
+    assert (node.word(), node.core.datapath.pending, node.core.ready) == (LOST, 0, True)
+    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=4)]
+    await node.serving()
+    assert node.core.hop.failures == {}
     await node.kill()
 
 

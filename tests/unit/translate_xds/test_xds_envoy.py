@@ -26,7 +26,7 @@ from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.passthrough import passthrough_listener
 from agent.translate.xds.route import route_configuration
-from agent.waypoint.process import bootstrap, envoy_command
+from agent.waypoint.process import Limits, bootstrap, envoy_command
 
 A, B, C = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c"), BackendPort("app", "c", 80)
 POOL = Pool((A, C))
@@ -68,7 +68,7 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     more = {**more, "address": {"socket_address": {"address": "127.0.0.1", "port_value": 2}}}
     for chain in more["filter_chains"]:
         chain["filters"][0] = filters[0]
-    config = bootstrap(tmp_path / "ads.sock", Envoy(1, "here", "127.0.0.2"))
+    config = bootstrap(tmp_path / "ads.sock", Envoy(1, "here", "127.0.0.2"), Limits(1, 1000, 2**30))
     config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}, more]
     config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL)]
     file = tmp_path / "envoy.json"
