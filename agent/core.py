@@ -109,7 +109,8 @@ class Core:
         audit_at = self._clock() + self._audit_seconds
         while True:
             busy = self._unsure or (self._adopted and (self.datapath.pending or self.hop.waiting))
-            await self._sleep(RETRY_SECONDS if busy else max(0.0, audit_at - self._clock()))
+            until = min(audit_at, self.hop.gate.next_end or audit_at)
+            await self._sleep(RETRY_SECONDS if busy else max(0.0, until - self._clock()))
             try:
                 await self._step()
                 if self._clock() >= audit_at:

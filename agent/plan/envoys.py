@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# How long connections of a listener that is gone may go on.
+DRAIN_SECONDS = 300
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Envoy:

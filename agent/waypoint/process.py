@@ -4,10 +4,9 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.plan.envoys import Envoy
+from agent.plan.envoys import DRAIN_SECONDS, Envoy
 from agent.plan.plan import Json
 
-DRAIN_SECONDS = 10
 READY_PORT = 9466
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
 ADMIN_SUFFIX = "-admin.sock"
@@ -153,6 +152,8 @@ def envoy_command(bootstrap_file: Path, concurrency: int) -> list[str]:
         "--use-dynamic-base-id",
         "--drain-time-s",
         str(DRAIN_SECONDS),
+        "--drain-strategy",
+        "immediate",
         "--log-level",
         "warning",
     ]

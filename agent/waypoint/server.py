@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "DeltaAggregatedResources"
 STOP_SECONDS = 0.5
+# What Envoy says of a port that somebody has; it does not try again by itself.
+CANNOT_BIND = "cannot bind"
+RETRY_SECONDS = 2.0
 MESSAGE_LIMIT = 64 * 2**20
 
 
@@ -31,6 +34,7 @@ class _Client:
     def __init__(self) -> None:
         self.envoy: Envoy | None = None
         self.stream = Stream()
+        self.retrying: set[ResourceName] = set()
         # None: one of the two sides ends the stream.
         self.outbox: asyncio.Queue[Response | None] = asyncio.Queue()
 
@@ -151,7 +155,20 @@ class AdsServer:
             if request.nonce:
                 self._count(request)
             client.put(client.stream.on_request(request))
+            self._plan_retries(client)
             self._changed()
+
+    def _plan_retries(self, client: _Client) -> None:
+        """Whoever has a listener's port may give it back."""
+        busy = {name for name, error in client.stream.rejected.items() if CANNOT_BIND in error}
+        for name in busy - client.retrying:
+            client.retrying.add(name)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry, client, name)
+
+    def _retry(self, client: _Client, name: ResourceName) -> None:
+        client.retrying.discard(name)
+        if client in self._clients:
+            client.put(client.stream.retry(name))
 
     def _meet(self, client: _Client, node: Any) -> None:
         """An Envoy has said who it is."""
@@ -211,4 +228,4 @@ def _request(message: Any) -> Request:
 
 def _reason(text: str) -> str:
     """What Envoy says is wrong, without the resource that it may quote in full before, over many lines."""
-    return text.rpartition("\n")[2].removeprefix(": ")
+    return text.rstrip().rpartition("\n")[2].removeprefix(": ")

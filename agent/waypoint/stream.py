@@ -102,6 +102,13 @@ class Stream:
         removed = [self._remove(kind) for kind in reversed(SEND_ORDER)]
         return [response for response in (*again, *sent, *removed) if response is not None]
 
+    def retry(self, name: ResourceName) -> list[Response]:
+        """Send again what was refused, if it is what shall be still: the reason may have passed."""
+        version = self._of(name.kind).get(name.name)
+        if name not in self.rejected or version is None:
+            return []
+        return [self._respond(name.kind, {name.name: version}, ())]
+
     @property
     def acknowledged(self) -> set[ResourceName]:
         """Resources that the client has in the version that they shall have."""

@@ -4,6 +4,7 @@ import collections
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from test_routes_http import settle
 
 from agent.cli.lab_waypoint import replace
 from agent.lab import lifecycle
-from agent.lab.weft import WAYPOINTS
+from agent.lab.weft import WAYPOINTS, waypoints
 
 pytestmark = pytest.mark.node
 
@@ -91,15 +92,87 @@ def test_routes_are_edited_and_nothing_is_lost(mesh):
             at += 1 / EDITS_PER_SECOND
             time.sleep(max(0.0, at - time.monotonic()))
 
-    pod = mesh.paths.log("weft-system.weft-waypoint.envoy")
     seen = under_load(mesh, EDITS / EDITS_PER_SECOND + 3, edit)
     assert seen.failures == []
     assert seen.lives["kept: closed by an announcement"] == 0, "a route's change closed connections"
-    assert pod.exists()
     answer = mesh.exec("shop/client", "curl", "-si", "http://web.shop/").stdout.lower()
     assert f"x-edit: {EDITS - 1}" in answer
 
 
+def test_the_agent_is_killed_while_envoys_are_replaced(mesh):
+    def both() -> None:
+        for _ in range(3):
+            replacing = threading.Thread(target=replace, args=(mesh.paths, 60))
+            replacing.start()
+            time.sleep(0.3)
+            mesh.agent_stop(kill=True)
+            time.sleep(0.5)
+            mesh.agent_start()
+            replacing.join()
+
+    seen = under_load(mesh, 35, both)
+    assert seen.failures == []
+    assert len(waypoints(mesh.store.load())) == 1
+    assert mesh.status()["drift"] == 0
+
+
+def test_what_does_not_end_is_cut_in_the_end_and_nobody_dials_a_waypoint(mesh):
+    dialled: list[str] = []
+
+    def impatiently() -> None:
+        replacing = threading.Thread(target=lambda: cut.append(replace(mesh.paths, patience=4)))
+        replacing.start()
+        before = mesh.status()["waypoint"]["address"]
+        mesh.wait_for("the other took over", lambda: mesh.status()["waypoint"]["address"] != before)
+        programs = (DIAL.format(address=address) for address in WAYPOINTS.values())
+        dialled.extend(mesh.python("shop/client", program).strip() for program in programs)
+        replacing.join()
+
+    cut: list[int] = []
+    seen = under_load(mesh, 12, impatiently, life=30)
+    assert dialled == ["PermissionError"] * 2
+    assert cut[0] >= 6, "each client's WebSocket, stream and slow body"
+    kinds = {text.split()[1] for text in seen.failures}
+    assert kinds <= {"WebSocket:", "gRPC", "slow"}, "only what outlives the patience"
+
+
+def test_who_is_connected_to_a_listener_that_goes_is_served_to_the_end(mesh):
+    argv, environment = lifecycle.exec_command(mesh.paths, "shop/client", [sys.executable, "-c", PATIENT])
+    with subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout.readline() == "connected\n"
+        mesh.label("Namespace", "", "shop", "weft.dev/mode=none")
+        mesh.wait_for("the listeners are gone", lambda: not mesh.status()["waypoint"]["listeners"], patience=60)
+        said, _ = client.communicate("go on\n", timeout=60)
+    mesh.label("Namespace", "", "shop", "weft.dev/mode=l7")
+    assert said.split("\n")[:-1] == ["200 close", "hello", "hello"]
+
+
+PATIENT = """
+import http.client, socket, sys, time
+kept = http.client.HTTPConnection("web.shop", timeout=10)
+kept.request("GET", "/")
+kept.getresponse().read()
+stream = socket.create_connection(("web.shop", 80), timeout=10)
+stream.sendall(b"GET / HTTP/1.1\\r\\nHost: web.shop\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n")
+assert b" 101 " in stream.recv(4096)
+print("connected", flush=True)
+sys.stdin.readline()
+kept.request("GET", "/")
+answer = kept.getresponse()
+print(answer.status, answer.getheader("connection"))
+for pause in (0, 12):
+    time.sleep(pause)
+    stream.sendall(b"hello")
+    print(stream.recv(5).decode())
+"""
+DIAL = """
+import socket
+try:
+    socket.create_connection(("{address}", 20000), timeout=2)
+    print("connected")
+except OSError as error:
+    print(type(error).__name__)
+"""
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

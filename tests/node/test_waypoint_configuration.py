@@ -11,6 +11,7 @@ from waypoint_rules import V1, V2, any_path, prefix, rule, to
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
 from agent.plan.plan import ResourceName, Xds
 from agent.translate.ir import BackendPort
+from agent.waypoint.server import CANNOT_BIND
 
 pytestmark = pytest.mark.node
 BAD = HTTPRouteMatch(path=HTTPPathMatch("RegularExpression", "a("))
@@ -126,7 +127,7 @@ def test_a_bad_change_leaves_what_was(node):
     assert node.ask(port).pod == "v2"
 
 
-def test_a_listener_whose_port_is_taken_hurts_no_other(node):
+def test_a_listener_whose_port_is_taken_hurts_no_other_and_comes_when_it_is_free(node):
     with node.own_socket() as taken:
         taken.bind((WAYPOINT, 20002))
         taken.listen()
@@ -138,7 +139,11 @@ def test_a_listener_whose_port_is_taken_hurts_no_other(node):
         good = {ResourceName(Xds.LISTENER, names[0]), ResourceName(Xds.LISTENER, names[2])}
         wait_for("the others are acknowledged", lambda: node.ads.server.acknowledged() >= good)
         assert set(node.ads.server.rejected) == {bad}
+        assert CANNOT_BIND in node.ads.server.rejected[bad]
         assert [node.ask(port).status for port in (20001, 20003)] == [200, 200]
+    wait_for("it is tried again when the port is free", lambda: bad in node.ads.server.acknowledged())
+    assert node.ads.server.rejected == {}
+    wait_for("the listener accepts", lambda: node.answers(WAYPOINT, 20002))
 
 
 @pytest.mark.parametrize("fault", [{"lb_policy": 7}, {"connect_timeout": "0s"}], ids=["refused", "not-valid"])

@@ -1,5 +1,6 @@
 """The gate: traffic comes after proof, and resources stay for those who are still connected."""
 
+from agent.plan.envoys import DRAIN_SECONDS
 from agent.plan.plan import ResourceName, Xds
 from agent.reconcile.gate import LINGER_SECONDS, Gate
 
@@ -26,17 +27,25 @@ def test_a_ready_listener_is_not_due_again_until_the_waypoint_was_lost():
     assert gate.due(RESOURCES, gate.ready) == [NAME]
 
 
-def test_what_is_no_longer_wanted_lingers_with_all_it_needs_then_goes():
+def test_what_is_no_longer_wanted_lingers_then_drains_then_goes():
     gate = Gate()
     gate.want(RESOURCES, NEEDS, now=0)
     gate.ready.add(NAME)
+    assert gate.next_end is None
     assert gate.want({}, {}, now=10) == RESOURCES
+    assert gate.next_end == 10 + LINGER_SECONDS
     assert gate.due(RESOURCES, gate.ready) == []
     assert gate.expire(10 + LINGER_SECONDS - 1) == []
     assert gate.want({}, {}, now=10 + LINGER_SECONDS - 1) == RESOURCES
     assert gate.expire(10 + LINGER_SECONDS) == [NAME]
-    assert gate.want({}, {}, now=10 + LINGER_SECONDS) == {}
+    assert gate.want({}, {}, now=10 + LINGER_SECONDS) == {ROUTE: RESOURCES[ROUTE], CLUSTER: RESOURCES[CLUSTER]}
     assert gate.listeners == []
+    end = 10 + LINGER_SECONDS + DRAIN_SECONDS
+    assert gate.next_end == end
+    assert gate.expire(end - 1) == []
+    assert gate.want({}, {}, now=end - 1).keys() == {ROUTE, CLUSTER}, "who is connected still asks"
+    assert gate.expire(end) == []
+    assert gate.want({}, {}, now=end) == {}
 
 
 def test_a_listener_that_comes_back_while_it_lingers_has_to_prove_itself_only_by_acknowledgement():
@@ -57,4 +66,5 @@ def test_shared_resources_stay_for_the_listener_that_is_still_wanted():
     kept = {CLUSTER: RESOURCES[CLUSTER], other: both[other]}
     gate.want(kept, {other.name: frozenset({other, CLUSTER})}, now=1)
     gate.expire(1 + LINGER_SECONDS)
+    gate.expire(1 + LINGER_SECONDS + DRAIN_SECONDS)
     assert gate.want(kept, {other.name: frozenset({other, CLUSTER})}, now=40) == kept

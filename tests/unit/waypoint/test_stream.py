@@ -229,3 +229,25 @@ def test_a_listener_that_names_a_cluster_waits_for_it():
 def test_a_listener_that_waits_does_not_let_the_client_wait():
     book = Playbook() >> {(C, "a"): "1", (E, "a"): "1", (L, "bytes"): "1"} >> Request(C) << (C, {"a": "1"})
     book >> Request(L) << (L, {})
+
+
+def test_what_was_refused_can_be_sent_again_while_it_is_what_shall_be():
+    book = Playbook() >> {(L, "l"): "1"} >> Request(L) << (L, {"l": "1"})
+    name = ResourceName(L, "l")
+    assert book.stream.retry(name) == [], "it may still be taken"
+    book.nack(L, "cannot bind") << None
+    book.said = book.stream.retry(name)
+    book << (L, {"l": "1"})
+    book.nack(L, "cannot bind") << None
+    assert book.stream.rejected == {name: "cannot bind"}
+    book.said = book.stream.retry(name)
+    book << (L, {"l": "1"})
+    book.ack(L) << None
+    assert (book.stream.rejected, book.stream.acknowledged) == ({}, {name})
+    assert book.stream.retry(name) == []
+
+
+def test_what_is_no_more_is_not_sent_again():
+    book = Playbook() >> {(L, "l"): "1"} >> Request(L) << (L, {"l": "1"})
+    book.nack(L, "cannot bind") << None >> {} << (L, {}, ["l"])
+    assert book.stream.retry(ResourceName(L, "l")) == []
