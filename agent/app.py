@@ -134,6 +134,9 @@ class Agent:
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
         self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: core.hop.connected)
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.hop.lost)
+        self._metrics.show(
+            "weft_waypoint_listeners_without_room", "Listeners that do not fit.", lambda: len(core.hop.failures)
+        )
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
         self._metrics.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: ads.nacks)
         self._metrics.show_counts(

@@ -37,7 +37,7 @@ def _print(report: dict[str, Any]) -> None:
     console.print(f"[bold]source[/bold] {_source(report['source'])}")
     waypoint = report["waypoint"]
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
-    console.print(f"[bold]waypoint[/bold] {waypoint['address'] or 'none'}: {health}")
+    console.print(f"[bold]waypoint[/bold] {waypoint['address'] or 'none'}: {health}{_others(waypoint)}")
     print_table(
         "pods",
         ("POD", "MODE", "ADDRESSES", "CGROUP"),
@@ -55,6 +55,20 @@ def _print(report: dict[str, Any]) -> None:
     for title in ("problems", "notices"):
         print_table(title, ("",), ((line,) for line in report[title]))
     print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())
+
+
+def _others(waypoint: dict[str, Any]) -> str:
+    """Envoys beside the one that serves: one that comes, those that go."""
+    heir = f"; {waypoint['heir']} is to take over" if waypoint["heir"] else ""
+    leaving = (
+        f"; {envoy['address']} {'has drained' if envoy['drained'] else f'drains, {_left(envoy)} connected'}"
+        for envoy in waypoint["retired"]
+    )
+    return heir + "".join(leaving)
+
+
+def _left(envoy: dict[str, Any]) -> str:
+    return "?" if envoy["connections"] is None else str(envoy["connections"])
 
 
 def _source(source: dict[str, Any]) -> str:

@@ -99,6 +99,19 @@ def test_routes_are_edited_and_nothing_is_lost(mesh):
     assert f"x-edit: {EDITS - 1}" in answer
 
 
+def test_modes_change_and_nothing_is_lost(mesh):
+    def change() -> None:
+        for _ in range(3):
+            for mode in ("l4", "none", "l7"):
+                mesh.label("Namespace", "", "shop", f"weft.dev/mode={mode}")
+                time.sleep(1.5)
+
+    seen = under_load(mesh, 15, change)
+    assert seen.failures == []
+    assert all(seen.lives[kind] for kind in ("WebSocket: ended by the client", "gRPC stream: answered"))
+    settle(mesh, lambda status: {f["l7"] for f in status["frontends"] if f["listener"]} == {"waypoint"})
+
+
 def test_the_agent_is_killed_while_envoys_are_replaced(mesh):
     def both() -> None:
         for _ in range(3):

@@ -56,9 +56,10 @@ def wait_for(what: str, is_so: Callable[[], bool]) -> None:
 class WaypointNode:
     """One network namespace with an Envoy and two echo servers in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Limits) -> None:
         self.name = f"{PREFIX}{os.getpid()}"
         self.folder = folder
+        self.limits = limits
         self.processes: list[subprocess.Popen[bytes]] = []
         self.resources: dict[ResourceName, Json] = {}
         self.ports: dict[str, int] = {}
@@ -93,7 +94,7 @@ class WaypointNode:
         """Start an Envoy; it asks for its configuration a moment later."""
         config = self.folder / f"{node_id}.json"
         envoy = Envoy(time.monotonic_ns(), node_id, WAYPOINT)
-        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", envoy, LIMITS)))
+        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", envoy, self.limits)))
         return self._spawn(*envoy_command(config, 1))
 
     def kill_envoy(self) -> None:
@@ -287,13 +288,13 @@ def _sweep() -> None:
 
 
 @contextmanager
-def waypoint_node() -> Iterator[WaypointNode]:
+def waypoint_node(limits: Limits = LIMITS) -> Iterator[WaypointNode]:
     """A waypoint for one module's tests."""
     if os.geteuid() != 0:
         pytest.skip("needs root: makes network namespaces")
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder:
-        node = WaypointNode(Path(folder))
+        node = WaypointNode(Path(folder), limits)
         try:
             node.start()
             yield node

@@ -20,7 +20,7 @@ KUBERNETES = {
 
 def report(source: dict[str, Any]) -> dict[str, Any]:
     lists: dict[str, Any] = {name: [] for name in ("pods", "frontends", "routes", "problems", "notices")}
-    waypoint = {"address": None, "connected": False, "lost": False, "listeners": []}
+    waypoint = {"address": None, "connected": False, "lost": False, "listeners": [], "heir": None, "retired": []}
     more = {"source": source, "waypoint": waypoint, "failures": {}}
     return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more
 
@@ -52,3 +52,34 @@ def test_the_source(
     except SystemExit as end:
         found = int(end.code or 0)
     assert (capsys.readouterr().out.splitlines()[1], found) == (line, code)
+
+
+@pytest.mark.parametrize(
+    ("heir", "retired", "line"),
+    [
+        (None, [], "waypoint 10.1.1.1: connected"),
+        ("10.1.1.2", [], "waypoint 10.1.1.1: connected; 10.1.1.2 is to take over"),
+        (
+            None,
+            [
+                {"id": "a", "address": "10.1.1.2", "connections": 3, "drained": False},
+                {"id": "b", "address": "10.1.1.3", "connections": None, "drained": False},
+                {"id": "c", "address": "10.1.1.4", "connections": 0, "drained": True},
+            ],
+            "waypoint 10.1.1.1: connected; 10.1.1.2 drains, 3 connected; 10.1.1.3 drains, ? connected; "
+            "10.1.1.4 has drained",
+        ),
+    ],
+)
+def test_the_waypoints(
+    heir: str | None,
+    retired: list[dict[str, Any]],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    shown = report(KUBERNETES)
+    shown["waypoint"] |= {"address": "10.1.1.1", "connected": True, "heir": heir, "retired": retired}
+    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    module.status(DEFAULT_STATE, Output.TEXT)
+    assert line in capsys.readouterr().out.replace("\n", " ").replace("  ", " ")
