@@ -5,9 +5,13 @@ import http.client
 import socket
 from pathlib import Path
 
+from agent.waypoint.process import READY_PORT
+
 SECONDS = 5.0
 # Of all listeners together; Envoy also counts by worker, and its own admin connections.
 CONNECTIONS = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_cx_active$"
+
+NOT_CLIENTS = (".worker_", ".admin.", f"_{READY_PORT}.")
 
 
 class AdminError(Exception):
@@ -44,10 +48,9 @@ async def connections(path: Path) -> int:
 
 
 def count(statistics: str) -> int:
-    """The sum over listeners, without those of workers, which are counted in them, and the admin interface's own."""
+    """The sum over listeners, without those of workers, which are counted in them, and those that no client dials."""
     pairs = (line.rpartition(": ") for line in statistics.splitlines())
-    counted = (int(value) for name, _, value in pairs if name and ".worker_" not in name and ".admin." not in name)
-    return sum(counted)
+    return sum(int(value) for name, _, value in pairs if name and not any(part in name for part in NOT_CLIENTS))
 
 
 async def _ask(path: Path, method: str, url: str) -> str:
