@@ -102,7 +102,7 @@ class Agent:
         world = World()
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self.core = Core(
-            Translator(world, Options(settings.node, settings.enrol_kube_system, settings.zone)),
+            Translator(world, _options(settings)),
             Datapath(self._kernel, _config(settings, self._kernel.cpus), asyncio.get_running_loop().time),
             self._ads,
             self,
@@ -228,6 +228,11 @@ class Agent:
         settings = self._settings
         found = report.status(self.core, settings.node, self._ads.rejected, self._retired())
         return found | {"source": self._source.report()}
+
+
+def _options(settings: Settings) -> Options:
+    """What translation is told of the settings."""
+    return Options(settings.node, settings.enrol_kube_system, settings.zone, settings.collector)
 
 
 async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.plan.tables import UnknownPodPolicy
+from agent.translate.options import Collector
 
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
@@ -35,6 +36,7 @@ class Settings:
     metrics_port: int = 9464
     node: str = field(default_factory=socket.gethostname)
     zone: str = ""
+    collector: Collector | None = None
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     enrol_kube_system: bool = False
     audit_seconds: float = 30.0
@@ -93,9 +95,19 @@ def _kubepods_below(folder: Path, depth: int) -> Iterator[Path]:
             yield from _kubepods_below(below, depth - 1)
 
 
-def parse_endpoint(text: str) -> tuple[str, int]:
-    """`127.0.0.1:9464` or `[::1]:9464` as host and port. Raises `SettingsError`."""
+def parse_endpoint(text: str, option: str = "--metrics") -> tuple[str, int]:
+    """An option's `127.0.0.1:9464` or `[::1]:9464` as host and port. Raises `SettingsError`."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise SettingsError(f"--metrics: {text!r} is not HOST:PORT")
+        raise SettingsError(f"{option}: {text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def parse_collector(text: str | None, percent: float) -> Collector | None:
+    """Where spans go, None for nowhere. Raises `SettingsError`."""
+    if text is None:
+        return None
+    host, port = parse_endpoint(text, "--otlp-endpoint")
+    if not port:
+        raise SettingsError(f"--otlp-endpoint: {text!r}: nobody listens on port 0")
+    return Collector(host, port, percent)

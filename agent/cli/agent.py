@@ -11,7 +11,7 @@ from agent.app import START_ERRORS, run
 from agent.cli.output import Exit, fail
 from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
-from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_endpoint
+from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_collector, parse_endpoint
 
 
 class UnknownPods(StrEnum):
@@ -41,6 +41,12 @@ def agent(
         UnknownPods, typer.Option(help="What pods that are not known yet may do.")
     ] = UnknownPods.PASS,
     enrol_kube_system: Annotated[bool, typer.Option(help="Let labels enrol pods of kube-system too.")] = False,
+    otlp_endpoint: Annotated[
+        str | None, typer.Option(help="HOST:PORT of an OpenTelemetry collector, for spans of requests at the waypoint.")
+    ] = None,
+    trace_percent: Annotated[
+        float, typer.Option(min=0, max=100, help="Of how many percent of the requests without a trace there are spans.")
+    ] = 1,
     audit_seconds: Annotated[float, typer.Option(min=1, help="How often the kernel's tables are audited.")] = 30,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -62,6 +68,7 @@ def agent(
             metrics_host=host,
             metrics_port=port,
             zone=zone,
+            collector=parse_collector(otlp_endpoint, trace_percent),
             enrol_kube_system=enrol_kube_system,
             unknown_pod=UnknownPodPolicy[unknown_pods.name],
             audit_seconds=audit_seconds,

@@ -4,9 +4,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Collector:
+    """Where spans are sent, as the waypoint reaches it, and of how many percent of the requests that say nothing."""
+
+    host: str
+    port: int
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
-    """This node's name and zone, empty where not known, and whether labels may enrol pods of `kube-system`."""
+    """This node's name and zone, empty where not known, and whether labels may enrol pods of `kube-system`. Without a
+    `collector` there are no spans, and no request is changed for them.
+    """
 
     node: str = ""
     enrol_kube_system: bool = False
     zone: str = ""
+    collector: Collector | None = None

@@ -23,6 +23,7 @@ from agent.translate.xds.cluster import endpoints as load_assignment
 from agent.translate.xds.listener import listener
 from agent.translate.xds.passthrough import passthrough_listener
 from agent.translate.xds.route import route_configuration
+from agent.translate.xds.tracing import COLLECTOR, collector_cluster
 from agent.world import View
 
 Setting = TypeVar("Setting", OnLoss, OnBackendLoss)
@@ -96,6 +97,9 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
         resources = dict(_resources(view, rules, options))
         parts.resources |= resources
         parts.dependencies[front.name] = frozenset(resources) | {_admission(front.consumer)}
+        if options.collector is not None:
+            # Nobody waits for it: requests matter more than what is told of them.
+            parts.resources[ResourceName(Xds.CLUSTER, COLLECTOR)] = collector_cluster(options.collector)
         if _affinity_seconds(front.service):
             parts.notices.add(f"{front.service.key}: spec.sessionAffinity: ClientIP is not kept at the waypoint")
     for address in _own_addresses(view, front.service):
@@ -144,7 +148,7 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
 
 def _resources(view: View, rules: RouteSet | TLSRouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
     if isinstance(rules, RouteSet):
-        yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules)
+        yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules, options.collector)
         yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
     else:
         yield ResourceName(Xds.LISTENER, rules.name), passthrough_listener(rules)

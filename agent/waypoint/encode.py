@@ -10,6 +10,7 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.config.trace.v3 import opentelemetry_pb2 as _tracer
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _access_log
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
@@ -22,6 +23,9 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as _tcp_
 from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2 as _preserve_case
 from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _session_cookie
 from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as _session_header
+from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
+from envoy.extensions.tracers.opentelemetry.samplers.v3 import parent_based_sampler_pb2 as _parent_based
+from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_based_sampler_pb2 as _ratio_based
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import any_pb2, json_format
 
@@ -30,6 +34,10 @@ from agent.plan.plan import Json, ResourceName, Xds
 # Messages that resources hold packed: imported so that protobuf knows them by name.
 PACKED = (
     _access_log,
+    _tracer,
+    _uuid,
+    _parent_based,
+    _ratio_based,
     _session,
     _session_cookie,
     _session_header,

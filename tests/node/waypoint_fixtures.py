@@ -30,6 +30,7 @@ from waypoint_client import Answer, exchange
 from agent.plan.envoys import Envoy
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.translate.ir import BackendPort, Pool, RouteSet, Rule
+from agent.translate.options import Collector
 from agent.translate.xds.admission import admission, admission_name
 from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.translate.xds.listener import listener
@@ -65,6 +66,8 @@ class WaypointNode:
         self.ports: dict[str, int] = {}
         self.servers = {name: [port] for name, port in PORTS.items()}
         self.ads: AdsThread | None = None
+        # Where spans go that listeners added from now on make.
+        self.collector: Collector | None = None
         self._numbers = itertools.count(1)
         self.admit(CLIENT)
 
@@ -74,7 +77,7 @@ class WaypointNode:
         _run("ip", "-n", self.name, "link", "set", "lo", "up")
         self.ads = AdsThread(self.folder / "xds.sock")
         for pod, port in PORTS.items():
-            self._spawn(sys.executable, "-m", "agent.lab.echo", "--http", str(port), "--tcp", str(port + 100), pod=pod)
+            self.spawn(sys.executable, "-m", "agent.lab.echo", "--http", str(port), "--tcp", str(port + 100), pod=pod)
         self.envoy = self.start_envoy("blue")
         wait_for("Envoy connects", lambda: self.ads.server.envoys)
         for port in PORTS.values():
@@ -95,7 +98,7 @@ class WaypointNode:
         config = self.folder / f"{node_id}.json"
         envoy = Envoy(time.monotonic_ns(), node_id, WAYPOINT)
         config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", envoy, self.limits)))
-        return self._spawn(*envoy_command(config, 1))
+        return self.spawn(*envoy_command(config, 1))
 
     def kill_envoy(self) -> None:
         """Kill the Envoy that was started first."""
@@ -119,7 +122,7 @@ class WaypointNode:
         assert found, name
         return int(found[1])
 
-    def _spawn(self, *command: str, pod: str = "") -> subprocess.Popen[bytes]:
+    def spawn(self, *command: str, pod: str = "") -> subprocess.Popen[bytes]:
         argv = ["ip", "netns", "exec", self.name, *command]
         with (self.folder / f"{pod or 'envoy'}.log").open("wb") as log:
             process = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, "POD_NAME": pod})
@@ -207,7 +210,7 @@ class WaypointNode:
         name = name or f"app/s{number}:{port}"
         route_set = RouteSet(name, consumer, port, grpc, tuple(rules))
         self.ports.setdefault(name, 20000 + number)
-        self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set)
+        self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set, self.collector)
         self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
         self.add_clusters(route_set.clusters)
         return name

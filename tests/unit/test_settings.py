@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.settings import SettingsError, find_kubepods, parse_endpoint
+from agent.settings import SettingsError, find_kubepods, parse_collector, parse_endpoint
+from agent.translate.options import Collector
 
 
 @pytest.fixture
@@ -56,3 +57,14 @@ def test_endpoints(text: str, expected: tuple[str, int]):
 def test_what_is_no_endpoint(text: str):
     with pytest.raises(SettingsError, match="HOST:PORT"):
         parse_endpoint(text)
+
+
+def test_a_collector():
+    assert parse_collector(None, 1) is None
+    assert parse_collector("[fd00::1]:4317", 0.5) == Collector("fd00::1", 4317, 0.5)
+
+
+@pytest.mark.parametrize("text", ["otel", "otel:0", "otel:99999"])
+def test_what_is_no_collector(text: str):
+    with pytest.raises(SettingsError, match="--otlp-endpoint: "):
+        parse_collector(text, 1)

@@ -2,21 +2,23 @@
 
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet
+from agent.translate.options import Collector
 from agent.translate.xds import cors, session
 from agent.translate.xds.access_log import access_log
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
 from agent.translate.xds.route import FAULT, REFUSAL
+from agent.translate.xds.tracing import tracing
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 
-def listener(name: str, route_set: RouteSet) -> Json:
+def listener(name: str, route_set: RouteSet, collector: Collector | None = None) -> Json:
     """The listener without its address, which is allocated later."""
     return {
         "name": name,
-        "filter_chains": [{"filters": [admission_filter(route_set.consumer), _http(name, route_set)]}],
+        "filter_chains": [{"filters": [admission_filter(route_set.consumer), _http(name, route_set, collector)]}],
     }
 
 
@@ -28,7 +30,7 @@ def admission_filter(consumer: str) -> Json:
     }
 
 
-def _http(name: str, route_set: RouteSet) -> Json:
+def _http(name: str, route_set: RouteSet, collector: Collector | None) -> Json:
     return {
         "name": "http",
         "typed_config": {
@@ -44,6 +46,7 @@ def _http(name: str, route_set: RouteSet) -> Json:
             ],
             "access_log": [access_log()],
             **_transparent(route_set),
+            **(tracing(route_set, collector) if collector else {}),
         },
     }
 

@@ -21,14 +21,17 @@ from agent.translate.ir import (
     TLSRule,
     WeightedBackend,
 )
+from agent.translate.options import Collector
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.passthrough import passthrough_listener
 from agent.translate.xds.route import route_configuration
+from agent.translate.xds.tracing import collector_cluster
 from agent.waypoint.process import Limits, bootstrap, envoy_command
 
 A, B, C = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c"), BackendPort("app", "c", 80)
+A_SAME = BackendPort("app", "a", 80, "same")
 POOL = Pool((A, C))
 TO_A = (WeightedBackend(A, 1),)
 FOO, ROOT = HTTPRouteMatch(HTTPPathMatch("PathPrefix", "/foo")), HTTPRouteMatch()
@@ -55,7 +58,11 @@ def everything() -> tuple[Rule, ...]:
 def test_envoy_itself_takes_it_all(tmp_path: Path):
     """The same resources, static: what Envoy would refuse over ADS is refused by its own validation."""
     route_set = RouteSet("app/a:80", "", 80, False, everything())
-    made = {**listener("app/a:80", route_set), "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}
+    collector = Collector("collector.monitoring", 4317, 0.5)
+    made = {
+        **listener("app/a:80", route_set, collector),
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
+    }
     shares = (WeightedBackend(BackendPort("app", "a", 443, "tcp"), 9), WeightedBackend(None, 1))
     gate, http = made["filter_chains"][0]["filters"]
     settings = {key: value for key, value in http["typed_config"].items() if key != "rds"}
@@ -70,7 +77,8 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
         chain["filters"][0] = filters[0]
     config = bootstrap(tmp_path / "ads.sock", Envoy(1, "here", "127.0.0.2"), Limits(1, 1000, 2**30))
     config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}, more]
-    config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL)]
+    config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL), cluster(A_SAME)]
+    config["static_resources"]["clusters"] += [collector_cluster(collector)]
     file = tmp_path / "envoy.json"
     file.write_text(json.dumps(config))
     command = [*envoy_command(file, 1), "--mode", "validate"]
@@ -105,3 +113,14 @@ def test_a_listener_waits_for_its_admission(consumer: str, name: str):
     found = listener("app/a:80", RouteSet("app/a:80", consumer, 80, False, ()))["filter_chains"][0]["filters"][0]
     assert found["name"] == name
     assert "default_config" not in found["config_discovery"]
+
+
+@pytest.mark.parametrize(("host", "kind"), [("10.1.0.5", "STATIC"), ("fd00::5", "STATIC"), ("otel.apps", "STRICT_DNS")])
+def test_a_collector_is_an_address_or_a_name(host: str, kind: str):
+    assert collector_cluster(Collector(host, 4317))["type"] == kind
+
+
+def test_who_is_seen_only_is_spoken_to_as_the_client_speaks():
+    (options,) = cluster(A_SAME)["typed_extension_protocol_options"].values()
+    assert options["use_downstream_protocol_config"].keys() == {"http_protocol_options", "http2_protocol_options"}
+    assert "explicit_http_config" not in options

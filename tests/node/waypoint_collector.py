@@ -1,0 +1,115 @@
+"""An OTLP/gRPC collector that keeps the spans that it gets."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from waypoint_fixtures import SERVERS, WaypointNode, wait_for
+
+from agent.plan.plan import ResourceName, Xds
+from agent.translate.options import Collector
+from agent.translate.xds.tracing import COLLECTOR, collector_cluster
+
+PORT = 4317
+
+
+@dataclass(frozen=True)
+class Span:
+    """One span, its numbers in hexadecimal digits, as `traceparent` has them."""
+
+    trace: str
+    number: str
+    parent: str
+    name: str
+    service: str
+    kind: int
+    attributes: dict[str, str]
+
+
+class CollectorHandle:
+    """A collector in the node's namespace."""
+
+    def __init__(self, spans: Path) -> None:
+        self._spans = spans
+
+    @property
+    def spans(self) -> list[Span]:
+        """What has come, oldest first."""
+        return [Span(**json.loads(line)) for line in self._spans.read_text().splitlines()]
+
+    def span(self, path: str) -> Span:
+        """The span of the request with this path, when it has come."""
+        wait_for(f"a span of {path}", lambda: any(self._is_of(span, path) for span in self.spans))
+        return next(span for span in self.spans if self._is_of(span, path))
+
+    @staticmethod
+    def _is_of(span: Span, path: str) -> bool:
+        return span.attributes["http.url"].endswith(path)
+
+
+@contextmanager
+def collector(node: WaypointNode, percent: float = 100) -> Iterator[CollectorHandle]:
+    """Listeners that are added meanwhile send spans to a collector."""
+    spans = node.folder / "spans"
+    spans.touch()
+    process = node.spawn(sys.executable, __file__, SERVERS, str(PORT), str(spans), pod="collector")
+    wait_for("the collector listens", lambda: node.answers(SERVERS, PORT))
+    node.collector = Collector(SERVERS, PORT, percent)
+    node.resources[ResourceName(Xds.CLUSTER, COLLECTOR)] = collector_cluster(node.collector)
+    try:
+        yield CollectorHandle(spans)
+    finally:
+        node.collector = None
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def main(address: str, port: str, spans: str) -> None:
+    """Serve `TraceService/Export`, and write each span as a line of JSON."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    import grpc  # noqa: PLC0415
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: PLC0415
+
+    out = Path(spans).open("a", buffering=1)  # noqa: SIM115
+
+    def export(request: otlp.ExportTraceServiceRequest, _: grpc.ServicerContext) -> otlp.ExportTraceServiceResponse:
+        for resource in request.resource_spans:
+            service = {item.key: item.value.string_value for item in resource.resource.attributes}["service.name"]
+            # The stubs are of before `scope_spans` had its name; its number is the same.
+            for span in (span for scope in resource.instrumentation_library_spans for span in scope.spans):
+                said = Span(
+                    trace=span.trace_id.hex(),
+                    number=span.span_id.hex(),
+                    parent=span.parent_span_id.hex(),
+                    name=span.name,
+                    service=service,
+                    kind=span.kind,
+                    attributes={item.key: item.value.string_value for item in span.attributes},
+                )
+                out.write(json.dumps(said.__dict__) + "\n")
+        return otlp.ExportTraceServiceResponse()
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        export,
+        request_deserializer=otlp.ExportTraceServiceRequest.FromString,
+        response_serializer=otlp.ExportTraceServiceResponse.SerializeToString,
+    )
+    server = grpc.server(ThreadPoolExecutor(1))
+    service = "opentelemetry.proto.collector.trace.v1.TraceService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+    server.add_insecure_port(f"{address}:{port}")
+    server.start()
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
