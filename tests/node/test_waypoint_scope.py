@@ -1,6 +1,8 @@
 """`weft.dev/l7-scope: all`: HTTP ports without Routes are seen by the waypoint, and nothing else changes for them."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,7 +95,24 @@ def test_a_service_s_own_label_takes_it_out_again(mesh):
     assert source(mesh, CLIENT, "http://v1.app/") == WAYPOINT
 
 
+def kill_waypoint(mesh: LabHandle) -> None:
+    """SIGKILL its processes; the kubelet starts it again."""
+    pod = next(item for item in mesh.status()["pods"] if item["pod"] == "weft-system/weft-waypoint")
+    (cgroup,) = [path for path in mesh.paths.kubepods.rglob("pod*") if path.stat().st_ino == pod["cgroup"]]
+    for process in "".join(path.read_text() for path in cgroup.rglob("cgroup.procs")).split():
+        os.kill(int(process), signal.SIGKILL)
+
+
 def test_without_a_waypoint_it_goes_on_in_the_kernel(mesh):
     """Whoever asked to see traffic did not ask to have it refused."""
-    mesh.wait_for("it answers", lambda: get(mesh, "http://echo.app/").status == 200)
-    assert {item["onLoss"] for item in mesh.status()["frontends"] if item["listener"]} == {"kernel"}
+    seen: list[str] = []
+
+    def is_back() -> bool:
+        seen.extend(item["l7"] for item in mesh.status()["frontends"] if item["listener"] == "app/echo:80")
+        return "kernel" in seen and seen[-1] == "waypoint"
+
+    mesh.wait_for("it goes there", lambda: source(mesh, CLIENT) == WAYPOINT)
+    kill_waypoint(mesh)
+    mesh.wait_for("it went to the kernel and back", is_back)
+    assert set(seen) == {"waypoint", "kernel"}
+    assert source(mesh, CLIENT) == WAYPOINT
