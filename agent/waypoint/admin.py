@@ -1,4 +1,4 @@
-"""Envoy's admin interface, on a Unix socket that only root can reach: how it is told to let its clients go."""
+"""Envoy's admin interface, on a Unix socket that only root can reach: what it counts, and how it lets clients go."""
 
 import asyncio
 import http.client
@@ -10,6 +10,7 @@ from agent.waypoint.process import READY_PORT
 SECONDS = 5.0
 # Of all listeners together; Envoy also counts by worker, and its own admin connections.
 CONNECTIONS = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_cx_active$"
+DROPPED = "/stats?filter=%5Eaccess_logs%5C.grpc_access_log%5C.logs_dropped$"
 
 NOT_CLIENTS = (".worker_", ".admin.", f"_{READY_PORT}.")
 
@@ -47,8 +48,13 @@ async def connections(path: Path) -> int:
     return count(await _ask(path, "GET", CONNECTIONS))
 
 
+async def entries_dropped(path: Path) -> int:
+    """How many entries of its log Envoy dropped, because the agent had not read those before. Raises `AdminError`."""
+    return count(await _ask(path, "GET", DROPPED))
+
+
 def count(statistics: str) -> int:
-    """The sum over listeners, without those of workers, which are counted in them, and those that no client dials."""
+    """The sum, without what is of a worker, which is counted in its listener's, and of what no client dials."""
     pairs = (line.rpartition(": ") for line in statistics.splitlines())
     return sum(int(value) for name, _, value in pairs if name and not any(part in name for part in NOT_CLIENTS))
 

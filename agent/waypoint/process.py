@@ -9,7 +9,6 @@ from agent.plan.plan import Json
 
 READY_PORT = 9466
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
-ADMIN_SUFFIX = "-admin.sock"
 HTTP2 = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

@@ -115,7 +115,7 @@ def test_without_an_agent_requests_go_on_and_what_is_not_told_is_counted(node):
         node.ads.stop()
         assert {exchange(connection, f"/lost/{'x' * 200}").status for _ in range(300)} == {200}
     node.ads = AdsThread(node.folder / "xds.sock")
-    wait_for("Envoy is back", lambda: node.ads.server.connected)
+    wait_for("Envoy is back", lambda: bool(node.ads.server.envoys))
     port = node.serve(rule(any_path(), to(V1)))
     node.ask(port, "/back")
     logged(node, "/back")

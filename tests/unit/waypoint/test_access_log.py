@@ -1,0 +1,68 @@
+"""Log entries as values, and how an agent that stops leaves a stream."""
+
+import pytest
+from envoy.data.accesslog.v3 import accesslog_pb2
+
+from agent.waypoint.access_log import FLAGS, exchange
+
+
+def entry(**common: object) -> accesslog_pb2.HTTPAccessLogEntry:
+    made = accesslog_pb2.HTTPAccessLogEntry()
+    for name, value in common.items():
+        setattr(made.common_properties, name, value)
+    return made
+
+
+def test_an_entry_that_says_nothing_is_a_value_all_the_same():
+    found = exchange(entry())
+    assert (found.client, found.code, found.flags, found.upstream, found.cluster) == ("", 0, "-", "", "")
+
+
+def test_every_flag_that_there_is_has_its_letters():
+    flags = accesslog_pb2.ResponseFlags.DESCRIPTOR.fields
+    assert {field.name for field in flags} == FLAGS.keys()
+    assert len(set(FLAGS.values())) == len(FLAGS)
+
+
+def test_several_flags_are_all_said():
+    made = entry()
+    made.common_properties.response_flags.upstream_connection_failure = True
+    made.common_properties.response_flags.upstream_retry_limit_exceeded = True
+    made.common_properties.response_flags.unauthorized_details.reason = 1
+    assert exchange(made).flags == "UF,UAEX,URX"
+
+
+@pytest.mark.parametrize(("address", "text"), [("10.1.0.2", "10.1.0.2:8080"), ("fd00::2", "[fd00::2]:8080")])
+def test_endpoints_of_both_families(address: str, text: str):
+    made = entry()
+    made.common_properties.upstream_remote_address.socket_address.address = address
+    made.common_properties.upstream_remote_address.socket_address.port_value = 8080
+    assert exchange(made).upstream == text
+
+
+@pytest.mark.parametrize(
+    ("tag", "members"),
+    [('["a/b:80/http","a/c:80/http"]', ("a/b:80/http", "a/c:80/http")), ("a/b:80/http", ()), ("-", ()), ("", ())],
+)
+def test_members_of_a_pool(tag: str, members: tuple[str, ...]):
+    made = entry()
+    made.common_properties.custom_tags["members"] = tag
+    made.common_properties.custom_tags["cluster"] = "-"
+    found = exchange(made)
+    assert (found.members, found.cluster) == (members, "")
+
+
+def test_a_path_is_the_client_s_also_where_the_route_rewrites_it():
+    made = entry()
+    made.request.path, made.request.original_path = "/new", "/old"
+    assert exchange(made).path == "/old"
+
+
+def test_a_grpc_status_is_in_the_trailers_or_with_the_headers_alone():
+    made = entry()
+    made.response.response_headers["grpc-status"] = "12"
+    assert exchange(made).grpc_status == ""
+    made.request.request_headers["content-type"] = "application/grpc+proto"
+    assert (exchange(made).grpc_status, exchange(made).is_grpc) == ("12", True)
+    made.response.response_trailers["grpc-status"] = "0"
+    assert exchange(made).grpc_status == "0"
