@@ -19,7 +19,7 @@ SENTENCES = {
     Reason.UNKNOWN_POD_REJECTED: "the kernel does not know this pod yet, and refuses such pods (EPERM)",
     Reason.NO_FRONTEND: "no Service of the mesh has this address and port: the connection is left alone",
     Reason.FORWARDED: "the kernel connects it to a backend",
-    Reason.TO_WAYPOINT: "it goes to the waypoint, where the Service's HTTP or gRPC routes are",
+    Reason.TO_WAYPOINT: "it goes to the waypoint, for the Service's Routes or because all of its HTTP is to be seen",
     Reason.PASSED: "the connection is left alone",
     Reason.NO_BACKEND: "there is no backend that is ready: refused at once (ECONNREFUSED)",
     Reason.SHARE_REJECTED: "it is the share of a backendRef that is not valid: refused at once (ECONNREFUSED)",

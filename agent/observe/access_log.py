@@ -10,7 +10,7 @@ from agent.observe.requests import backend_of, rule_of
 from agent.plan.exchanges import Exchange
 from agent.plan.plan import PodPlan
 
-WAITING_LINES = 10_000
+WAITING_LINES = 4096
 STOP_SECONDS = 1.0
 
 

@@ -48,6 +48,8 @@ FLAGS = {
     "dns_resolution_failure": "DF",
     "downstream_remote_reset": "DR",
 }
+# Clients write these texts; what is longer is cut.
+MAX_TEXT = 2048
 _PROTOCOLS = {1: "HTTP/1.0", 2: "HTTP/1.1", 3: "HTTP/2", 4: "HTTP/3"}
 
 
@@ -114,12 +116,12 @@ def exchange(entry: Any) -> Exchange:
         members=_members(common.custom_tags),
         upstream=_endpoint(common.upstream_remote_address.socket_address),
         protocol=_PROTOCOLS.get(entry.protocol_version, ""),
-        method=headers.get(":method", ""),
-        authority=request.authority,
-        path=request.original_path or request.path,
-        user_agent=request.user_agent,
-        request_id=request.request_id,
-        traceparent=headers.get("traceparent", ""),
+        method=headers.get(":method", "")[:MAX_TEXT],
+        authority=request.authority[:MAX_TEXT],
+        path=(request.original_path or request.path)[:MAX_TEXT],
+        user_agent=request.user_agent[:MAX_TEXT],
+        request_id=request.request_id[:MAX_TEXT],
+        traceparent=headers.get("traceparent", "")[:MAX_TEXT],
         is_grpc=is_grpc,
         code=response.response_code.value,
         grpc_status=_grpc_status(response) if is_grpc else "",

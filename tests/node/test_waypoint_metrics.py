@@ -96,6 +96,15 @@ def test_whose_endpoint_of_a_pool_answered_is_told(node):
     assert logged(node, "/pool").members == (V2.cluster,)
 
 
+def test_bytes_that_are_no_text_do_not_end_the_stream(node):
+    port = node.serve(rule(any_path(), to(V1)))
+    odd = b"GET /odd HTTP/1.1\r\nHost: app\r\nUser-Agent: \xff\xfe\r\ntraceparent: \xc3\r\nConnection: close\r\n\r\n"
+    assert node.raw(port, odd).startswith(b"HTTP/1.1 200")
+    assert logged(node, "/odd").code == 200
+    node.ask(port, "/even")
+    assert logged(node, "/even").code == 200
+
+
 def test_nothing_is_added_to_a_logged_request(node):
     answer = node.ask(node.serve(rule(any_path(), to(V1))))
     assert [name.lower() for name, _ in answer.seen["headers"]] == ["host", "x-forwarded-proto"]

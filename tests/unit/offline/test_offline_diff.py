@@ -217,3 +217,10 @@ def test_rules_of_one_name_are_told_of_together(tmp_path: Path) -> None:
     (change,) = between(tmp_path, {"mesh": MESH, "r": twice}, {"mesh": MESH, "r": changed})
     assert '"/b"' in change.new
     assert change.new.count("match") == 2
+
+
+def test_a_port_that_is_seen_from_now_on(tmp_path: Path):
+    seen = MESH.replace("{name: app, labels: {weft.dev/mode: l7}}", "{name: app, labels: {weft.dev/mode: l7, S: all}}")
+    changes = between(tmp_path, {"a": MESH}, {"a": seen.replace("S: all", "weft.dev/l7-scope: all")})
+    assert path("app/web", 80, "kernel", "waypoint (Service app/web)", *ALL) in changes
+    assert {change.port for change in changes} == {80}

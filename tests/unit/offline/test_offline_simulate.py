@@ -352,3 +352,15 @@ def test_affinity_is_told(folder: Path) -> None:
     assert asked(folder, "shop/a", "tcp://web.app:5432")["affinitySeconds"] == 10800
     text = weft("simulate", "-f", folder, "--from", "shop/a", "GET", "tcp://web.app:5432").stdout
     assert "affinity  a client keeps its backend for 10800 s\n" in text
+
+
+def test_a_port_that_is_only_seen_goes_to_its_service(tmp_path: Path):
+    seen = MESH.replace("{name: app, labels: {weft.dev/mode: l7}}", "{name: app, labels: {weft.dev/l7-scope: all}}")
+    folder = write(tmp_path / "seen", mesh=seen, pods=SPECIAL)
+    found = asked(folder, "plain/own", "http://web.app/any")
+    assert found["why"] == "the label weft.dev/l7-scope asks for it, and the client is in mode l7"
+    assert (found["onWaypointLoss"], found["routes"]) == ("kernel", [])
+    assert (found["waypoint"]["rule"]["route"], found["waypoint"]["rule"]["rule"]) == ("Service app/web", "unrouted")
+    (share,) = found["waypoint"]["shares"]
+    assert (share["backend"], len(share["endpoints"])) == ("app/web:80/same", 2)
+    assert asked(folder, "plain/own", "tcp://web.app:5432")["path"] == "kernel"

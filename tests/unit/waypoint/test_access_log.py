@@ -3,7 +3,7 @@
 import pytest
 from envoy.data.accesslog.v3 import accesslog_pb2
 
-from agent.waypoint.access_log import FLAGS, exchange
+from agent.waypoint.access_log import FLAGS, MAX_TEXT, exchange
 
 
 def entry(**common: object) -> accesslog_pb2.HTTPAccessLogEntry:
@@ -50,6 +50,17 @@ def test_members_of_a_pool(tag: str, members: tuple[str, ...]):
     made.common_properties.custom_tags["cluster"] = "-"
     found = exchange(made)
     assert (found.members, found.cluster) == (members, "")
+
+
+def test_what_a_client_writes_is_cut():
+    made = entry()
+    for field in ("path", "user_agent", "authority", "request_id"):
+        setattr(made.request, field, "x" * 100_000)
+    for header in (":method", "traceparent"):
+        made.request.request_headers[header] = "x" * 100_000
+    found = exchange(made)
+    texts = (found.path, found.user_agent, found.authority, found.request_id, found.method, found.traceparent)
+    assert {len(text) for text in texts} == {MAX_TEXT}
 
 
 def test_a_path_is_the_client_s_also_where_the_route_rewrites_it():
