@@ -49,7 +49,7 @@ class Limits:
 
 def admin_socket(state: Path, node_id: str) -> Path:
     """Where an Envoy's admin interface listens."""
-    return state / f"{node_id}{ADMIN_SUFFIX}"
+    return state / f"{node_id}-admin.sock"
 
 
 def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
