@@ -82,10 +82,12 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 bench: setup ## the numbers of bench/README.md (root; a minute)
 	@$(BIN)/python bench/figures.py
 
-lock: setup ## resolve pyproject.toml anew into requirements.lock
+lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml \
 		--output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --constraint requirements.lock \
+		pyproject.toml --output-file daemonset/requirements.lock
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants

@@ -98,7 +98,7 @@ class Agent:
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or "", self._take)
-        self._dropped = Dropped(settings.state)
+        self._dropped = Dropped(settings.xds_socket.parent)
         world = World()
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self.core = Core(
@@ -109,7 +109,7 @@ class Agent:
             self._metrics,
             settings.audit_seconds,
         )
-        self._farewell = Farewell(settings.state, self.core.hop.succession)
+        self._farewell = Farewell(settings.xds_socket.parent, self.core.hop.succession)
         self._observation = Observation(
             self._kernel,
             self._known,

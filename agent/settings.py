@@ -11,7 +11,8 @@ from agent.translate.options import Collector
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
 PINS = "bpf"
-XDS_SOCKET = "xds.sock"
+# In a folder of its own: all of the state that a waypoint in a pod gets to see.
+XDS_SOCKET = "waypoint/xds.sock"
 KUBEPODS_DEPTH = 4  # /docker/<id>/kubelet.slice/kubelet-kubepods.slice
 CGROUP2_MOUNTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 

@@ -36,8 +36,10 @@ def waypoint(
     """
     limits = process.Limits(concurrency, _descriptors(), memory * 2**20 if memory else _memory() // MEMORY_PART)
     envoy = Envoy(time.monotonic_ns(), node_id or socket.gethostname(), address, limits.listeners)
-    bootstrap = state / f"{envoy.id}.json"
-    bootstrap.write_text(json.dumps(process.bootstrap(state / XDS_SOCKET, envoy, limits)))
+    xds = state / XDS_SOCKET
+    xds.parent.mkdir(parents=True, exist_ok=True)
+    bootstrap = xds.with_name(f"{envoy.id}.json")
+    bootstrap.write_text(json.dumps(process.bootstrap(xds, envoy, limits)))
     argv = process.envoy_command(bootstrap, concurrency)
     os.execv(argv[0], argv)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from agent.kernel import abi
 from agent.model.change import Delete, Upsert
 from agent.model.facts import PodCgroup
 
@@ -21,14 +22,27 @@ _POD = re.compile(r"(?:.+-)?pod([0-9a-f_-]+)(?:\.slice)?")
 _QOS = re.compile(r"(?:.+-)?(?:besteffort|burstable)(?:\.slice)?")
 
 
-def levels(root: Path) -> tuple[int, int]:
+def levels(root: Path, mounts: str | None = None) -> tuple[int, int]:
     """First and last level where pods can be below the kubepods folder `root`; the root of cgroup v2 is level 0.
 
-    Guaranteed pods are one level below it, the others are in the folder of their quality of service.
+    Guaranteed pods are one level below it, the others are in the folder of their quality of service. From within a
+    cgroup namespace nobody can see how deep the mounted part of the tree is (a node that is a container itself): then
+    every level that programs look at counts. `mounts` is /proc/self/mountinfo, or what a test says instead.
     """
-    mount = next(folder for folder in (root, *root.parents) if os.path.ismount(folder))
-    own = len(root.parts) - len(mount.parts)
-    return own + 1, own + 2
+    part, below = _mounted(root, Path("/proc/self/mountinfo").read_text() if mounts is None else mounts)
+    own = len(below.parts)
+    if part.parts[1:2] == ("..",):
+        return own + 1, own + abi.MAX_LEVELS
+    return own + len(part.parts), own + len(part.parts) + 1
+
+
+def _mounted(folder: Path, mounts: str) -> tuple[Path, Path]:
+    """Which part of its file system is mounted where `folder` is, and where in it the folder is."""
+    fields = [line.split() for line in mounts.splitlines()]
+    found = [(Path(point), Path(part)) for _, _, _, part, point, *_ in fields if folder.is_relative_to(point)]
+    # Of mounts on top of each other the last one counts.
+    point, part = max(reversed(found), key=lambda mount: len(mount[0].parts))
+    return part, folder.relative_to(point)
 
 
 def _folders(parent: Path) -> list[os.DirEntry[str]]:

@@ -10,7 +10,6 @@ from agent.world import View
 OWN_NAMESPACE = "weft-system"
 NAME_LABEL = "app.kubernetes.io/name"
 AGENT = "weft-agent"
-WAYPOINT = "weft-waypoint"
 
 
 def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fragment:

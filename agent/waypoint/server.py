@@ -68,6 +68,7 @@ class AdsServer:
 
     async def start(self) -> None:
         """Listen. A socket that a dead agent left is replaced. Raises `OSError`, `RuntimeError`."""
+        self._socket.parent.mkdir(parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         server = aio.server(options=[(f"grpc.max_{way}_message_length", MESSAGE_LIMIT) for way in ("send", "receive")])
         handler = grpc.stream_stream_rpc_method_handler(

@@ -18,7 +18,7 @@ from agent.api.server import MERGE_PATCH, ApiServer
 from agent.sources.collection import node_collections
 from agent.sources.kubernetes import KubernetesSource
 
-FOLDER = Path(__file__).parents[2] / "daemonset"
+FOLDER = Path(__file__).parents[2] / "daemonset/base"
 PLACES = {
     "Namespace": "/api/v1/namespaces",
     "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
@@ -27,6 +27,7 @@ PLACES = {
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    "DaemonSet": "/apis/apps/v1/namespaces/{namespace}/daemonsets",
 }
 PATIENCE = 30.0
 
@@ -45,7 +46,8 @@ def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         made.start()
         install(made, "experimental")
         apply(made, "rbac.yaml")
-        apply(made, "controller.yaml")
+        for file in ("controller.yaml", "agent.yaml", "waypoint.yaml"):
+            apply(made, file)
         yield made
     finally:
         made.stop()

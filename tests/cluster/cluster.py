@@ -107,7 +107,10 @@ def _fill(channel: str) -> None:
     with _told(f"Gateway API {builds.CONFORMANCE.version} ({channel}) and DNS applied"):
         _create_nodes()
         layout.READY.touch()
-        kubectl("create", "-k", str(builds.gateway_api() / channel))
+        definitions = builds.gateway_api() / channel
+        # Only one channel's folder says which of its files belong together: the other has no more than those.
+        way = "--kustomize" if (definitions / "kustomization.yaml").exists() else "--filename"
+        kubectl("create", way, str(definitions))
         kubectl("create", "-f", str(MANIFESTS / "coredns.yaml"))
     with _told("both nodes ready"):
         kubectl("wait", "--for=condition=Ready", "--timeout=120s", "node", "--all")

@@ -15,7 +15,7 @@ import packages
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "daemonset/Dockerfile"
 NAME = "weft.dev/weft"
-_SOURCES = ("daemonset/Dockerfile", "daemonset/requirements.lock", "pyproject.toml", "README.md", "agent", "bpf")
+_SOURCES = ("daemonset/Dockerfile", "daemonset/requirements.lock", "pyproject.toml", "agent", "bpf")
 _BASE = "localhost/weft-base"
 # Behind a proxy that signs for others the machine's authorities are not Debian's.
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"

@@ -44,8 +44,22 @@ def test_no_root_is_no_pods(tmp_path: Path) -> None:
     assert find_pod_cgroups(tmp_path / "kubepods") == {}
 
 
-def test_levels_count_from_the_mount(tmp_path: Path) -> None:
+def test_levels_count_from_the_mount() -> None:
     assert levels(Path("/proc/a/kubepods")) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [("/", (3, 4)), ("/docker/1", (5, 6)), ("/..", (3, 10)), ("/../../..", (3, 10))],
+    ids=["all", "a part", "seen from a container", "seen from further below"],
+)
+def test_levels_count_from_the_root_of_all_cgroups(part: str, found: tuple[int, int]) -> None:
+    mounts = f"""\
+1 0 0:1 / / rw - ext4 /dev/vda rw
+2 1 0:2 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+3 2 0:3 {part} /sys/fs/cgroup rw - cgroup2 cgroup rw
+"""
+    assert levels(Path("/sys/fs/cgroup/kubelet/kubepods"), mounts) == found
 
 
 def test_differences() -> None:

@@ -1,0 +1,30 @@
+"""weft's own pods: never enrolled, and one of them may do what no other may."""
+
+import pytest
+from translate_fixtures import namespace
+
+from agent.model.change import Upsert
+from agent.model.core import Pod, PodSpec, PodStatus
+from agent.model.facts import PodCgroup
+from agent.model.meta import ObjectMeta
+from agent.plan.tables import Mode, PodFlag
+from agent.translate.incremental import Translator
+from agent.translate.options import Options
+from agent.world import World
+
+
+@pytest.mark.parametrize(
+    ("space", "name", "flags"),
+    [
+        ("weft-system", "weft-agent", PodFlag.AGENT),
+        ("weft-system", "weft-waypoint", PodFlag.NONE),
+        ("shop", "weft-agent", PodFlag.NONE),
+    ],
+)
+def test_the_agent_alone_may_dial_the_waypoint(space: str, name: str, flags: PodFlag):
+    translator = Translator(World(), Options("here"))
+    meta = ObjectMeta("own", space, "u-1", labels={"app.kubernetes.io/name": name})
+    pod = Pod(meta, PodSpec("here"), PodStatus("Running", "10.1.0.9"))
+    translator.update([Upsert(namespace("weft-system", "l7")), Upsert(pod), Upsert(PodCgroup("u-1", 7))])
+    (plan,) = [plan for fragment in translator.fragments.values() for plan in fragment.pods.values()]
+    assert (plan.mode, plan.flags) == (Mode.NONE, flags)
