@@ -132,7 +132,7 @@ def start_agent(paths: LabPaths, project: Path | None = None) -> None:
     _start(paths, "agent", [*elsewhere, *weft.agent_command(paths)])
 
 
-def stop_agent(paths: LabPaths, kill: bool = False, patience: float = 10.0) -> None:
+def stop_agent(paths: LabPaths, kill: bool = False, patience: float = 30.0) -> None:
     """End the agent by SIGTERM or SIGKILL and wait until it is gone; absence is success."""
     if not agent_runs(paths):
         return
