@@ -200,8 +200,8 @@ class Agent:
         """Have the sockets of frontends that lost backends looked after."""
         self._reaper.submit(frontends)
 
-    async def accepts(self, address: str, port: int) -> bool:
-        """Whether a waypoint takes connections on a port."""
+    async def accepts(self, address: str, port: int) -> bool | None:
+        """Whether a waypoint takes connections on a port; None when that cannot be told yet."""
         return await accepts(address, port)
 
     def _public(self) -> dict[str, Callable[[Query], Response]]:

@@ -32,7 +32,7 @@ class Translator(Protocol):
 class Hands(Protocol):
     """What the loop has done by others."""
 
-    async def accepts(self, address: str, port: int) -> bool:
+    async def accepts(self, address: str, port: int) -> bool | None:
         """Whether a waypoint takes connections on a port."""
 
     def attach(self) -> list[str]:

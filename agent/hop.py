@@ -34,8 +34,8 @@ class Ads(Protocol):
 class Prober(Protocol):
     """Who can try whether somebody listens."""
 
-    async def accepts(self, address: str, port: int) -> bool:
-        """Whether a waypoint takes connections on a port."""
+    async def accepts(self, address: str, port: int) -> bool | None:
+        """Whether a waypoint takes connections on a port; None when that cannot be told yet."""
 
 
 class Hop:
@@ -162,4 +162,4 @@ class Hop:
 
         Asked of a listener that clients are sent to now; where there is none there is nothing to lose.
         """
-        return not serving or await self._prober.accepts(self.succession.serving, min(serving))
+        return not serving or await self._prober.accepts(self.succession.serving, min(serving)) is not False

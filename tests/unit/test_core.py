@@ -105,7 +105,7 @@ class Node:
     def __init__(self, kernel: FakeKernel, audit_seconds: float = 60.0) -> None:
         self.kernel = kernel
         self.ads = FakeAds()
-        self.listens = False
+        self.listens = self.refused = False
         self.silent: set[str] = set()
         self.tried: list[int] = []
         self.drifts: list[int] = []
@@ -117,8 +117,10 @@ class Node:
         self.core = Core(translator, Datapath(kernel, Config(), clock), self.ads, self, self, audit_seconds)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def accepts(self, address: str, port: int) -> bool:
+    async def accepts(self, address: str, port: int) -> bool | None:
         self.tried.append(port)
+        if self.refused:
+            return None
         return self.listens and address not in self.silent
 
     def attach(self) -> list[str]:
@@ -309,6 +311,17 @@ async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(no
     await later.passes()
     assert later.core.hop.succession.retired == [BLUE]
     await later.kill()
+
+
+async def test_a_waypoint_that_the_agent_may_not_try_yet_is_not_lost(node: Node):
+    await node.synced()
+    await node.serving()
+    node.refused, node.ads.envoys = True, []
+    await node.passes()
+    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    node.refused = node.listens = False
+    await node.passes()
+    assert (node.core.hop.lost, node.word()) == (True, LOST)
 
 
 async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: Node):
