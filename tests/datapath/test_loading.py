@@ -170,8 +170,11 @@ def flatten(types: dict[int, dict], number: int, offset: int = 0) -> list[tuple[
     if kind["kind"] in ("TYPEDEF", "CONST", "VOLATILE"):
         return flatten(types, kind["type_id"], offset)
     if kind["kind"] == "ARRAY":
-        width = kind["nr_elems"] * sum(size for _, size in flatten(types, kind["type_id"]))
-        return [(offset, width)]
+        element = flatten(types, kind["type_id"])
+        width = sum(size for _, size in element)
+        if types[kind["type_id"]]["kind"] == "STRUCT":
+            return [(offset + n * width + at, size) for n in range(kind["nr_elems"]) for at, size in element]
+        return [(offset, kind["nr_elems"] * width)]
     if kind["kind"] == "STRUCT":
         fields = [field for field in kind["members"] if field["name"] not in ("spare", "reserved")]
         parts = (flatten(types, field["type_id"], offset + field["bits_offset"] // 8) for field in fields)

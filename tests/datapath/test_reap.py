@@ -70,7 +70,7 @@ async def test_sockets_that_are_not_ours_stay(protocol: str, node: Node, pod: Po
 async def test_what_cannot_be_done_is_said_and_tried_with_the_next(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reaper = Reaper(node.pins / "nowhere", node.kubepods, None)
+    reaper = Reaper(node.pins / "nowhere", node.kubepods, list)
     running = asyncio.create_task(reaper.run())
     reaper.submit([Shrunk(Protocol.UDP, (packed("10.96.0.2"), VIP_PORT), frozenset())])
     async with asyncio.timeout(30):

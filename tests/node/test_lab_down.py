@@ -99,7 +99,7 @@ def test_up_can_be_killed_half_way(make_lab, manifest):
 
 def test_the_agent_outlives_the_daemon_and_ends_when_told(make_lab, manifest, monkeypatch):
     monkeypatch.setattr(weft, "agent_command", lambda paths: ["sleep", "infinity"])
-    monkeypatch.setattr(weft, "waypoint_command", lambda paths: ["sleep", "infinity"])
+    monkeypatch.setattr(weft, "waypoint_command", lambda paths, name: ["sleep", "infinity"])
     lab = make_lab("downd", [manifest])
     lifecycle.start_agent(lab.paths)
     with pytest.raises(lifecycle.LabError, match="running"):
