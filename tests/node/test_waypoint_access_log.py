@@ -93,7 +93,7 @@ def test_a_client_s_traceparent_and_request_id_are_written(mesh: LabHandle) -> N
 
 
 def test_a_namespace_is_switched_without_touching_a_listener(mesh: LabHandle) -> None:
-    admin = ("curl", "-sS", "--unix-socket", str(next(mesh.paths.state.glob("*-admin.sock"))))
+    admin = ("curl", "-sS", "--unix-socket", str(next(mesh.paths.state.rglob("*-admin.sock"))))
     modified = (*admin, "http://admin/stats?filter=listener_manager.listener_modified")
     enable(mesh)
     until_written(mesh, "/before")
