@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
-from agent.plan.tables import Action, Protocol, Reason, address_bytes, address_text, name_id
+from agent.plan.plan import FrontendName
+from agent.plan.tables import ANY_NAMESPACE, Action, Protocol, Reason, address_bytes, address_text, name_id
 from agent.report import verdict as word_text
 
 Document = dict[str, Any]
@@ -118,10 +119,10 @@ def _explain_one(
     planned = _planned(status, passage)
     return {
         "pod": pod["pod"],
-        "destination": f"{f'[{address}]' if ':' in address else address}:{question.port}/{question.protocol.name}",
+        "destination": str(FrontendName(address, question.port, question.protocol)),
         "service": planned["service"] if planned else None,
         "client": _client(passage, pod),
-        "frontend": _frontend(passage, status),
+        "frontend": _frontend(passage, planned),
         "madeBy": _made_by(status, planned),
         "outcomes": _outcomes(status, verdict),
     }
@@ -147,19 +148,17 @@ def _planned(status: Mapping[str, Any], passage: Passage) -> Mapping[str, Any] |
     if passage.frontend is None or passage.index is None:
         return None
     key = passage.frontend
-    host = address_text(key.address)
-    start = f"{f'[{host}]' if ':' in host else host}:{key.port}/{key.protocol.name}"
+    wanted = str(FrontendName(address_text(key.address), key.port, key.protocol))
     for item in status["frontends"]:
         name, _, consumer = item["frontend"].partition("@")
-        if name == start and (name_id(consumer) if consumer else 0) == key.namespace_id:
+        if name == wanted and (name_id(consumer) if consumer else ANY_NAMESPACE) == key.namespace_id:
             return dict(item)
     return None
 
 
-def _frontend(passage: Passage, status: Mapping[str, Any]) -> Document | None:
+def _frontend(passage: Passage, planned: Mapping[str, Any] | None) -> Document | None:
     if passage.index is None or passage.word is None or passage.service is None or passage.frontend is None:
         return None
-    planned = _planned(status, passage)
     return {
         "frontend": planned["frontend"] if planned else None,
         "view": "its namespace's own" if passage.frontend.namespace_id else "everybody's",

@@ -9,6 +9,7 @@ from agent import report
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.output import Exit, Output, fail, print_json, print_table
 from agent.kernel.maps import open_kernel
+from agent.plan.plan import FrontendName
 from agent.plan.tables import FrontendKey, PodRow, address_text, name_id
 from agent.reconcile.frontends import Installed, read
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
@@ -76,9 +77,7 @@ def _frontend(
     key: FrontendKey, item: Installed, names: dict[int, str], wanted: dict[str, Any] | None
 ) -> dict[str, Any]:
     consumer = names.get(key.namespace_id, hex(key.namespace_id))
-    host = address_text(key.address)
-    host = f"[{host}]" if ":" in host else host
-    name = f"{host}:{key.port}/{key.protocol.name}" + (f"@{consumer}" if consumer else "")
+    name = str(FrontendName(address_text(key.address), key.port, key.protocol, consumer))
     backends = report.backends(item.slots)
     want = wanted.get(name) if wanted is not None else None
     return {

@@ -55,15 +55,19 @@ def ensure(pins: Path, cgroup: Path, version: str) -> list[str]:
     removed. Without the cgroup there is nobody whom programs could run for.
     """
     folders = Pins(pins)
-    attached = [program.name for program in PROGRAMS if cgroup.is_dir() and _attach(folders, program, cgroup, version)]
+    try:
+        cgroup_id = cgroup.stat().st_ino
+    except FileNotFoundError:
+        return []
+    attached = [program.name for program in PROGRAMS if _attach(folders, program, version, cgroup, cgroup_id)]
     if attached:
         _sweep(folders, version)
     return attached
 
 
-def _attach(folders: Pins, program: Program, cgroup: Path, version: str) -> bool:
+def _attach(folders: Pins, program: Program, version: str, cgroup: Path, cgroup_id: int) -> bool:
     """Run a program: in the place of its predecessor in one step, or by a new link. False when it runs already."""
-    path, current, cgroup_id = folders.links / program.name, read_link(folders.root, program), cgroup.stat().st_ino
+    path, current = folders.links / program.name, read_link(folders.root, program)
     with opened(folders.programs / version / program.name) as fd:
         if current is None or current.cgroup_id != cgroup_id:
             path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 from agent.observe.http import BadRequestError, Query, Response
 from agent.observe.metrics import VERDICTS
 from agent.observe.names import Names
-from agent.plan.tables import UNSPECIFIED, Event, Protocol, address_text
+from agent.plan.tables import UNSPECIFIED, Event, Protocol, address_text, host_port
 
 KEPT = 4096
 FAILED = "failed"  # the verdict of what the kernel let through and nobody answered
@@ -67,14 +67,13 @@ class Journal:
             "workload": pod.workload.name if pod else None,
             "service": f"{service.namespace}/{service.name}" if service else None,
             "protocol": Protocol(event.protocol).name,
-            "destination": _endpoint(event.original, event.original_port),
-            "backend": None if event.backend == UNSPECIFIED else _endpoint(event.backend, event.backend_port),
+            "destination": host_port(address_text(event.original), event.original_port),
+            "backend": _backend(event),
         }
 
 
-def _endpoint(address: bytes, port: int) -> str:
-    host = address_text(address)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _backend(event: Event) -> str | None:
+    return None if event.backend == UNSPECIFIED else host_port(address_text(event.backend), event.backend_port)
 
 
 def answer(journal: Journal, query: Query) -> Response:

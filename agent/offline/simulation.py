@@ -10,7 +10,7 @@ from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.offline.question import Question, QuestionError
 from agent.offline.wording import behaviour, compact, origin
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import Slot, address_text
+from agent.plan.tables import Slot, address_text, host_port
 from agent.simulate.answer import Answer, Share, answer
 from agent.simulate.decision import Decision, Path, applying, decide, enrolment, rules_of
 from agent.simulate.names import Host, resolve
@@ -97,14 +97,10 @@ def backends(slots: tuple[Slot, ...]) -> list[Document]:
     if not slots:
         return [{"backend": "refused", "share": 1.0}]
     found = {
-        "refused" if where is None else _joined(address_text(where[0]), where[1]): float(share)
+        "refused" if where is None else host_port(address_text(where[0]), where[1]): float(share)
         for where, share in shares(slots).items()
     }
     return [{"backend": name, "share": share} for name, share in sorted(found.items())]
-
-
-def _joined(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _clients(rules: RouteSet | TLSRouteSet) -> str:
@@ -183,7 +179,7 @@ def _endpoints(view: View, backend: BackendPort, options: Options) -> list[str]:
     if service is None:
         return []
     ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
-    return [_joined(*item) for port in ports for item in endpoints_of_either_family(view, service, port, options)]
+    return [host_port(*item) for port in ports for item in endpoints_of_either_family(view, service, port, options)]
 
 
 def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:

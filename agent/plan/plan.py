@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.plan.tables import Mode, PodFlag, Protocol, Slot, name_id
+from agent.plan.tables import Mode, PodFlag, Protocol, Slot, host_port, name_id
 
 Json = Mapping[str, Any]
 
@@ -68,8 +68,7 @@ class FrontendName:
 
     def __str__(self) -> str:
         """For people: `10.96.0.10:80/TCP`, with the consumer namespace behind an @."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        text = f"{host}:{self.port}/{self.protocol.name}"
+        text = f"{host_port(self.address, self.port)}/{self.protocol.name}"
         return f"{text}@{self.consumer}" if self.consumer else text
 
 

@@ -281,6 +281,11 @@ def address_text(packed: bytes) -> str:
     return str(address.ipv4_mapped or address)
 
 
+def host_port(address: str, port: int) -> str:
+    """An address and a port as one word, as URLs have it: `10.0.0.1:80`, `[fd00::1]:80`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def name_id(name: str) -> int:
     """A namespace's or Service's number: 64 bits of its name's hash, never 0.
 

@@ -13,6 +13,7 @@ import grpc
 from envoy.service.accesslog.v3 import als_pb2
 
 from agent.plan.exchanges import Exchange
+from agent.plan.tables import host_port
 from agent.translate.xds.access_log import CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
@@ -148,10 +149,7 @@ def _members(tags: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _endpoint(address: Any) -> str:
-    host = address.address
-    if not host:
-        return ""
-    return f"[{host}]:{address.port_value}" if ":" in host else f"{host}:{address.port_value}"
+    return host_port(address.address, address.port_value) if address.address else ""
 
 
 def _grpc_status(response: Any) -> str:

@@ -3,6 +3,7 @@
 import time
 import urllib.error
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ def install(cluster: Cluster, channel: str = "standard", only: str = "") -> None
     while not all(_is_served(cluster, document["spec"]) for document in chosen):
         assert time.monotonic() < deadline, "definitions are not served"
         time.sleep(0.05)
+
+
+@contextmanager
+def gateway_cluster(folder: Path) -> Iterator[Cluster]:
+    """A cluster with the standard channel."""
+    made = Cluster(folder)
+    try:
+        made.start()
+        install(made)
+        yield made
+    finally:
+        made.stop()
 
 
 def _is_served(cluster: Cluster, spec: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from apiserver_gateway import folder, install
+from apiserver_gateway import folder, gateway_cluster
 from apiserver_process import Cluster, etcd, server
 
 
@@ -20,13 +20,8 @@ def reason() -> None:
 @pytest.fixture(scope="session")
 def cluster(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with the standard channel. Tests use namespaces of their own."""
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        made.start()
-        install(made)
+    with gateway_cluster(tmp_path_factory.mktemp("cluster")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from apiserver_controller import running
-from apiserver_gateway import install
+from apiserver_gateway import gateway_cluster, install
 from apiserver_objects import GATEWAY, http_route, namespace, parent, service
 from apiserver_process import Cluster
 
@@ -29,13 +29,8 @@ async def until(found: Callable[[], object]) -> None:
 @pytest.fixture(scope="module")
 def cluster(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster where nobody else makes Routes: writes are counted here."""
-    made = Cluster(tmp_path_factory.mktemp("controller"))
-    try:
-        made.start()
-        install(made)
+    with gateway_cluster(tmp_path_factory.mktemp("controller")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def parents(cluster: Cluster, space: str, name: str = "web") -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conftest import LabHandle
+from conftest import LabFactory, LabHandle
+from test_routes_http import settle
 
 from agent.lab import lifecycle
 
@@ -26,6 +27,15 @@ spec:
   - {{name: tcp, port: {TCP}}}
   - {{name: udp, port: {UDP}, protocol: UDP}}
 """
+
+
+def all_in_l4(make_lab: LabFactory, suffix: str) -> LabHandle:
+    """A lab with the pods of the HTTP tests, in mode l4."""
+    lab = make_lab(suffix, [HERE / "routes.yaml"], agent=True)
+    for namespace in ("app", "other"):
+        lab.label("Namespace", "", namespace, "weft.dev/mode=l4")
+    settle(lab, lambda status: {"l4", "none"} == {pod["mode"] for pod in status["pods"]})
+    return lab
 
 
 def addresses(mesh: LabHandle) -> list[str]:

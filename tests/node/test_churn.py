@@ -7,12 +7,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import LabFactory, LabHandle
-from l4_mesh import addresses, endpoints, frontends, load, serve
+from l4_mesh import addresses, all_in_l4, endpoints, frontends, load, serve
 from test_routes_http import settle
 
 from agent.kernel.links import detach
@@ -35,11 +34,8 @@ spec:
 
 @pytest.fixture(scope="module")
 def mesh(make_lab: LabFactory) -> LabHandle:
-    """The pods of the HTTP tests, in mode l4."""
-    lab = make_lab("churn", [Path(__file__).with_name("routes.yaml")], agent=True)
-    for namespace in ("app", "other"):
-        lab.label("Namespace", "", namespace, "weft.dev/mode=l4")
-    settle(lab, lambda status: {"l4", "none"} == {pod["mode"] for pod in status["pods"]})
+    """The pods of the HTTP tests, in mode l4, and the Service `steady`."""
+    lab = all_in_l4(make_lab, "churn")
     serve(lab)
     return lab
 

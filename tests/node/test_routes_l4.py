@@ -4,11 +4,11 @@ import json
 import re
 import subprocess
 from errno import ECONNREFUSED, EPERM
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import LabFactory, LabHandle
+from l4_mesh import all_in_l4
 from test_routes_http import CLIENT, OUTSIDER, settle
 
 from agent.lab import lifecycle
@@ -44,11 +44,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def mesh(make_lab: LabFactory) -> LabHandle:
     """The pods of the HTTP tests, in mode l4."""
-    lab = make_lab("lfour", [Path(__file__).with_name("routes.yaml")], agent=True)
-    for namespace in ("app", "other"):
-        lab.label("Namespace", "", namespace, "weft.dev/mode=l4")
-    settle(lab, lambda status: {"l4", "none"} == {pod["mode"] for pod in status["pods"]})
-    return lab
+    return all_in_l4(make_lab, "lfour")
 
 
 def l4_route(kind: str, port: int, *backends: tuple[str, int]) -> str:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LabFactory, LabHandle
-from l4_mesh import load, serve
-from test_routes_http import settle
+from l4_mesh import all_in_l4, load, serve
 
 from agent.kernel.links import list_links
 from agent.kernel.programs import PROGRAMS, SOURCES
@@ -18,11 +17,8 @@ CLIENTS = ("app/client", "other/client")
 
 @pytest.fixture(scope="module")
 def mesh(make_lab: LabFactory) -> LabHandle:
-    """The pods of the HTTP tests, in mode l4."""
-    lab = make_lab("upgrade", [Path(__file__).with_name("routes.yaml")], agent=True)
-    for namespace in ("app", "other"):
-        lab.label("Namespace", "", namespace, "weft.dev/mode=l4")
-    settle(lab, lambda status: {"l4", "none"} == {pod["mode"] for pod in status["pods"]})
+    """The pods of the HTTP tests, in mode l4, and the Service `steady`."""
+    lab = all_in_l4(make_lab, "upgrade")
     serve(lab)
     return lab
 
