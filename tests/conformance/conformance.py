@@ -7,7 +7,7 @@ must come from the defaults.
 
 import argparse
 import os
-import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,10 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 import builds
 import cluster
 import layout
+import suite_log
 
 HERE = Path(__file__).parent
 REPORTS = HERE / "reports"
-STRICT = "RequiredConsecutiveSuccesses:20;MaxTimeToConsistency:15"
+CONSECUTIVE = 20
+STRICT = f"RequiredConsecutiveSuccesses:{CONSECUTIVE};MaxTimeToConsistency:15"
 # The two mesh profiles' core tests, then all of their extended ones.
 CORE = ("Mesh", "HTTPRoute", "GRPCRoute")
 EXTENDED = (
@@ -46,43 +48,32 @@ BESIDE = (
 )
 
 
-def run(name: str, features: Sequence[str], namespace_labels: str, strict: bool) -> dict[str, str]:
-    """Run the suite; its log is reports/NAME.log, its report reports/NAME.yaml. The verdict on each test, by name."""
+# Without features named, the suite takes those of the mesh's own object; nor is there a class of Gateways.
+INFERRED = ("--mesh-name=weft", "--gateway-class=")
+
+
+def run(name: str, options: Sequence[str]) -> str:
+    """Run the suite; its report is reports/NAME.yaml, its log is reports/NAME.log and what is returned."""
     cluster.kubectl("apply", "-f", str(HERE / "base.yaml"))
     REPORTS.mkdir(exist_ok=True)
     log = REPORTS / f"{name}.log"
-    options = _options(REPORTS / f"{name}.yaml", features) + [f"--namespace-labels={namespace_labels}"] * bool(
-        namespace_labels
-    )
     with log.open("w") as output:
         subprocess.run(
-            [builds.conformance() / "conformance.test", *options, *[f"--timeout-config-overrides={STRICT}"] * strict],
+            [builds.conformance() / "conformance.test", *_constant(REPORTS / f"{name}.yaml"), *options],
             env=os.environ | {"KUBECONFIG": str(layout.KUBECONFIG)},
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
         )
-    return verdicts(log.read_text())
+    return log.read_text()
 
 
-def verdicts(log: str) -> dict[str, str]:
-    """PASS or FAIL by the name of the test, without those of features that are not claimed.
-
-    Raises ValueError when the suite did not come to run any.
-    """
-    found = re.findall(r"^    --- (PASS|FAIL): TestConformance/(\w+) ", log, re.MULTILINE)
-    if not found:
-        raise ValueError(f"the suite ran no test; the end of its log:\n{log[-2000:]}")
-    return {test: verdict for verdict, test in sorted(found, key=lambda pair: pair[1])}
-
-
-def _options(report: Path, features: Sequence[str]) -> list[str]:
+def _constant(report: Path) -> list[str]:
     return [
         "-test.v",
         "-test.run=^TestConformance$",
         "-test.timeout=60m",
         "--conformance-profiles=MESH-HTTP,MESH-GRPC",
-        f"--supported-features={','.join(features)}",
         "--organization=weft",
         "--project=weft",
         "--url=https://weft.dev",
@@ -92,22 +83,47 @@ def _options(report: Path, features: Sequence[str]) -> list[str]:
     ]
 
 
+def _options(arguments: argparse.Namespace) -> list[str]:
+    features = CORE if arguments.core_only else (*CORE, *EXTENDED, *BESIDE)
+    options = list(INFERRED) if arguments.inferred else [f"--supported-features={','.join(features)}"]
+    if arguments.namespace_labels:
+        options.append(f"--namespace-labels={arguments.namespace_labels}")
+    if arguments.strict:
+        options.append(f"--timeout-config-overrides={STRICT}")
+    return options
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="of the report")
     parser.add_argument("--namespace-labels", default="", help="k=v,…: labels that enrol the suite's namespaces")
-    parser.add_argument("--core-only", action="store_true", help="claim the core features alone")
+    claims = parser.add_mutually_exclusive_group()
+    claims.add_argument("--core-only", action="store_true", help="claim the core features alone")
+    claims.add_argument("--inferred", action="store_true", help="claim what the XMesh says")
     parser.add_argument("--strict", action="store_true", help="20 answers in a row instead of 3")
     parser.add_argument("--expect", help="NAME,…: the tests that must pass, and no other may; default: all")
     arguments = parser.parse_args()
-    features = CORE if arguments.core_only else (*CORE, *EXTENDED, *BESIDE)
-    found = run(arguments.name, features, arguments.namespace_labels, arguments.strict)
+    log = run(arguments.name, _options(arguments))
+    wrong = _judge(log, set(arguments.expect.split(",")) if arguments.expect else None)
+    if arguments.strict and suite_log.fewest_answers(log) < CONSECUTIVE:
+        wrong.append("the suite was not strict")
+    if wrong:
+        sys.exit(f"wrong: {', '.join(wrong)}; see {REPORTS / arguments.name}.log")
+
+
+def _judge(log: str, expected: set[str] | None) -> list[str]:
+    """Print what the log says; the tests that should have passed and did not, or the other way round."""
+    found = suite_log.verdicts(log)
     for test, verdict in found.items():
         print(f"{verdict} {test}")
+    effects = [effect.total_seconds() for effect in suite_log.effects(log)]
+    print(
+        f"{len(found)} tests, at least {suite_log.fewest_answers(log)} answers in a row for each proof; "
+        f"of {len(effects)} Routes the effect was seen after {statistics.median(effects):.2f} s (median), "
+        f"{max(effects):.2f} s at most"
+    )
     passed = {test for test, verdict in found.items() if verdict == "PASS"}
-    expected = set(arguments.expect.split(",")) if arguments.expect else set(found)
-    if passed != expected:
-        sys.exit(f"wrong: {', '.join(sorted(passed ^ expected))}; see {REPORTS / arguments.name}.log")
+    return sorted(passed ^ (set(found) if expected is None else expected))
 
 
 if __name__ == "__main__":
