@@ -73,7 +73,11 @@ def crash(name: str) -> None:
 
 def boot(name: str) -> None:
     """Start a machine again that has crashed."""
-    machines.boot(_machine(name))
+    machine = _machine(name)
+    machines.boot(machine)
+    if machine == CONTROL_PLANE:
+        _start_relay(_relay_port())
+        _wait_for_api()
 
 
 def load(archive: Path) -> None:
@@ -98,7 +102,7 @@ def _start(authority: Authority) -> None:
     with _told("machines started"):
         network.connect()
         _start_machines(authority)
-        _start_relay(authority)
+        _write_kubeconfig(authority, _start_relay())
     with _told("API server ready"):
         _wait_for_api()
 
@@ -128,9 +132,9 @@ def _start_machines(authority: Authority) -> None:
         nodes.start(node, authority, archives)
 
 
-def _start_relay(authority: Authority) -> None:
-    """Make the API server reachable on the host's loopback, at a port that the kernel chooses."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, (layout.STATE / "relay.log").open("ab") as log:
+def _start_relay(port: int = 0) -> int:
+    """Make the API server reachable at a port of the host's loopback; which one it is. With 0 the kernel chooses."""
+    with socket.create_server(("127.0.0.1", port)) as listener, (layout.STATE / "relay.log").open("ab") as log:
         target = [str(CONTROL_PLANE.address), str(layout.API_PORT)]
         subprocess.Popen(
             ["nsenter", f"--net={CONTROL_PLANE.netns}", sys.executable, RELAY, str(listener.fileno()), *target],
@@ -140,10 +144,20 @@ def _start_relay(authority: Authority) -> None:
             stderr=log,
             start_new_session=True,
         )
-        server = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        bound: int = listener.getsockname()[1]
+    return bound
+
+
+def _write_kubeconfig(authority: Authority, port: int) -> None:
     credential: Credential = authority.issue("weft-admin", ("system:masters",))
     layout.KUBECONFIG.touch(mode=0o600)
-    layout.KUBECONFIG.write_text(kubeconfig(authority, server, credential))
+    layout.KUBECONFIG.write_text(kubeconfig(authority, f"https://127.0.0.1:{port}", credential))
+
+
+def _relay_port() -> int:
+    """Where the kubeconfig says that the relay is: it crashed with the control plane."""
+    server = kubectl("config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}")
+    return int(server.rpartition(":")[2])
 
 
 def _wait_for_api(patience: float = 60.0) -> None:

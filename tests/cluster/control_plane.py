@@ -10,12 +10,23 @@ from certificates import Authority, kubeconfig, signing_key
 from layout import CONTROL_PLANE
 from machines import Daemon, Description
 
+AUDIT_LOG = CONTROL_PLANE.folder / "audit.log"
 _CLIENTS = {
     "admin": ("weft-admin", ("system:masters",)),
     "controller-manager": ("system:kube-controller-manager", ()),
     "scheduler": ("system:kube-scheduler", ()),
 }
 _ETCD = "http://127.0.0.1:2379"
+# What weft asks of the API server, by which its permissions are judged.
+_AUDIT_POLICY = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    userGroups: ["system:serviceaccounts:weft-system"]
+  - level: None
+"""
 
 
 def start(authority: Authority, credentials: Path) -> None:
@@ -37,6 +48,7 @@ def start(authority: Authority, credentials: Path) -> None:
             after=str(layout.READY),
         ),
     )
+    (credentials / "audit-policy.yaml").write_text(_AUDIT_POLICY)
     machines.start(CONTROL_PLANE, Description(daemons, disks=("/var/lib/etcd",)))
 
 
@@ -82,6 +94,8 @@ def _apiserver(credentials: Path) -> tuple[str, ...]:
         f"--service-account-issuer=https://kubernetes.default.svc.{layout.DOMAIN}",
         f"--service-account-key-file={credentials}/service-accounts.key",
         f"--service-account-signing-key-file={credentials}/service-accounts.key",
+        f"--audit-policy-file={credentials}/audit-policy.yaml",
+        f"--audit-log-path={AUDIT_LOG}",
     )
 
 

@@ -20,6 +20,7 @@ from layout import Node
 from machines import Daemon, Description
 
 SOCKET = "/run/containerd/containerd.sock"
+STATIC_PODS = "/etc/kubernetes/manifests"
 # The kubelet insists on these values and writes them; it finds them in files that lie over the machine's own.
 _KUBELETS_SYSCTLS = {
     "vm.overcommit_memory": "1\n",
@@ -84,6 +85,7 @@ def _files(node: Node, authority: Authority) -> dict[str, str]:
     return {
         "/etc/resolv.conf": "",
         "/etc/hostname": f"{node.name}\n",
+        f"{STATIC_PODS}/.folder": "",
         "/etc/cni/net.d/10-pods.conflist": json.dumps(_cni(node)),
         "/etc/containerd/config.toml": _containerd_config(),
         "/etc/kubernetes/ca.crt": authority.certificate.decode(),
@@ -143,6 +145,7 @@ def _kubelet_config(node: Node) -> dict[str, Any]:
         "tlsPrivateKeyFile": "/etc/kubernetes/kubelet.key",
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
         "clusterDomain": layout.DOMAIN,
+        "staticPodPath": STATIC_PODS,
         "clusterDNS": [str(layout.DNS_SERVICE)],
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": node.cgroup,

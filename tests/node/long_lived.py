@@ -1,12 +1,13 @@
 """Runs in a pod: requests of many kinds, each after the answer to the last, so that a slow machine gets fewer.
 
-Arguments: seconds, and for how many seconds a stream lives. Prints one JSON object: how many exchanges of each kind
-there were through which waypoint, how long-lived connections ended, and what failed.
+Arguments: seconds, and for how many seconds a stream lives; SIGTERM ends it sooner. Prints one JSON object: how many
+exchanges of each kind there were through which waypoint, how long-lived connections ended, and what failed.
 """
 
 import asyncio
 import collections
 import json
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -46,6 +47,10 @@ class Load:
             "gRPC": self._unary,
         }
         await asyncio.gather(*(self._again(kind, once) for kind, once in kinds.items()))
+
+    def end(self) -> None:
+        """Begin nothing new."""
+        self._end = time.monotonic()
 
     def over(self) -> bool:
         """Whether nothing new shall begin."""
@@ -167,6 +172,7 @@ async def answer(reader: asyncio.StreamReader) -> tuple[str, dict[str, object]]:
 async def main() -> None:
     """Run, and say what happened."""
     load = Load(float(sys.argv[1]), float(sys.argv[2]))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, load.end)
     await load.run()
     print(json.dumps({"counts": load.counts, "lives": load.lives, "failures": load.failures[:5]}))
 

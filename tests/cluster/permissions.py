@@ -1,0 +1,58 @@
+"""What weft's accounts may do on the cluster that runs, and what its audit log says that they did."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cluster
+import control_plane
+
+_PREFIX = "system:serviceaccount:weft-system:"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Permission:
+    """One verb on one resource, for one account."""
+
+    account: str
+    verb: str
+    resource: str  # GROUP/RESOURCE, or GROUP/RESOURCE/SUBRESOURCE
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.verb} {self.resource}"
+
+
+def granted() -> set[Permission]:
+    """By weft's Roles and ClusterRoles, each bound to the account of its name; of what the API server serves."""
+    served = set(cluster.kubectl("api-resources", "--output=name").split())
+    roles = json.loads(cluster.kubectl("get", "clusterroles,roles", "--namespace=weft-system", "--output=json"))
+    return {
+        Permission(role["metadata"]["name"], verb, f"{group}/{resource}")
+        for role in roles["items"]
+        if role["metadata"]["name"].startswith("weft-")
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if ".".join(filter(None, (resource.partition("/")[0], group))) in served
+    }
+
+
+def used() -> tuple[set[Permission], set[Permission]]:
+    """What was asked for and done, and what was refused."""
+    done, refused = set(), set()
+    for account, event in _events():
+        place = event.get("objectRef", {})
+        parts = (place.get("apiGroup", ""), place.get("resource"), place.get("subresource"))
+        asked = Permission(account, event["verb"], "/".join(part for part in parts if part is not None))
+        if place.get("resource"):
+            (refused if event["responseStatus"]["code"] == 403 else done).add(asked)
+    return done, refused
+
+
+def _events() -> Iterator[tuple[str, dict[str, object]]]:
+    for line in control_plane.AUDIT_LOG.read_text().splitlines():
+        event = json.loads(line)
+        user = event["user"]["username"]
+        if user.startswith(_PREFIX):
+            yield user.removeprefix(_PREFIX), event
