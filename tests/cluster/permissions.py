@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import cluster
 import control_plane
@@ -38,21 +39,14 @@ def granted() -> set[Permission]:
     }
 
 
-def used() -> tuple[set[Permission], set[Permission]]:
-    """What was asked for and done, and what was refused."""
-    done, refused = set(), set()
-    for account, event in _events():
-        place = event.get("objectRef", {})
-        parts = (place.get("apiGroup", ""), place.get("resource"), place.get("subresource"))
-        asked = Permission(account, event["verb"], "/".join(part for part in parts if part is not None))
-        if place.get("resource"):
-            (refused if event["responseStatus"]["code"] == 403 else done).add(asked)
-    return done, refused
-
-
-def _events() -> Iterator[tuple[str, dict[str, object]]]:
+def asked(since: datetime | None = None) -> Iterator[tuple[Permission, int]]:
+    """What was asked for, in its order, with the status of the answer."""
     for line in control_plane.AUDIT_LOG.read_text().splitlines():
         event = json.loads(line)
-        user = event["user"]["username"]
-        if user.startswith(_PREFIX):
-            yield user.removeprefix(_PREFIX), event
+        user, place = event["user"]["username"], event.get("objectRef", {})
+        when = datetime.fromisoformat(event["requestReceivedTimestamp"])
+        if user.startswith(_PREFIX) and "resource" in place and not (since and when < since):
+            resource = "/".join(
+                [place.get("apiGroup", ""), place["resource"], *filter(None, [place.get("subresource")])]
+            )
+            yield Permission(user.removeprefix(_PREFIX), event["verb"], resource), event["responseStatus"]["code"]

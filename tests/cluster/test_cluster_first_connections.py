@@ -87,7 +87,14 @@ def address() -> Iterator[str]:
 
 def client(name: str, address: str, count: int = 1) -> str:
     """A pod whose first instruction is a connect; with `count` more it makes five a second."""
-    command = ["client", f"http://{address}/", f"--count={count}", "--qps=5", "--new-connection-per-request"]
+    command = [
+        "client",
+        f"http://{address}/",
+        f"--count={count}",
+        "--qps=5",
+        "--timeout=120s",
+        "--new-connection-per-request",
+    ]
     container = {"name": "client", "image": images.ECHO, "imagePullPolicy": "Never", "command": command}
     pod = {
         "apiVersion": "v1",
@@ -101,7 +108,8 @@ def client(name: str, address: str, count: int = 1) -> str:
 def answers(pod: str, address: str) -> set[str]:
     """Who answers 20 connections of a pod; nobody when one failed."""
     try:
-        text = kubectl("exec", pod, "--", "client", f"http://{address}/", "--count=20", "--new-connection-per-request")
+        how = ("--count=20", "--timeout=1m", "--new-connection-per-request")
+        text = kubectl("exec", pod, "--", "client", f"http://{address}/", *how)
     except subprocess.CalledProcessError:
         return set()
     return set(re.findall(r"Hostname=(\S+)", text))

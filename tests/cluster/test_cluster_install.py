@@ -10,10 +10,13 @@ from pathlib import Path
 import cluster
 import images
 import install
+import permissions
 import pytest
 import weft_image
 from test_cluster import UP
 from weft_processes import until
+
+from agent.model.meta import CONTROLLER_NAME
 
 pytestmark = pytest.mark.cluster
 
@@ -64,6 +67,22 @@ spec:
   parentRefs: [{group: "", kind: Service, name: web}]
   rules: [{backendRefs: [{name: v2, port: 80}]}]
 """
+OTHER_ROUTES = "---\n".join(
+    f"""
+apiVersion: gateway.networking.k8s.io/{version}
+kind: {kind}
+metadata: {{name: other}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: v1}}]
+  {more}
+  rules: [{{backendRefs: [{{name: v2, port: 80}}]}}]
+"""
+    for kind, version, more in (
+        ("GRPCRoute", "v1", ""),
+        ("UDPRoute", "v1", ""),
+        ("TLSRoute", "v1", "hostnames: [v1.shop]"),
+    )
+)
 HTTP_ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -163,3 +182,13 @@ def test_no_agent_complains(running: None) -> None:
     )
     assert "level=info" in text
     assert not re.findall(r"^.*level=(?:error|warning).*", text, re.MULTILINE)
+
+
+def test_what_weft_may_do_is_what_it_does(running: None) -> None:
+    """Everything but to read one object, which is done after a conflict with somebody else's write."""
+    kubectl("apply", "-f", "-", stdin=OTHER_ROUTES)
+    for kind in ("grpcroute", "udproute", "tlsroute"):
+        kubectl("wait", "--for=jsonpath={.status.parents[0].controllerName}=" + CONTROLLER_NAME, f"{kind}/other")
+    done = {permission for permission, status in permissions.asked() if status < 400}
+    assert {str(permission) for permission, status in permissions.asked() if status == 403} == set()
+    assert {str(unused) for unused in permissions.granted() - done if unused.verb != "get"} == set()
