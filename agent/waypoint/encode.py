@@ -24,6 +24,7 @@ from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_ca
 from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _session_cookie
 from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as _session_header
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as _previous_hosts
 from envoy.extensions.tracers.opentelemetry.samplers.v3 import parent_based_sampler_pb2 as _parent_based
 from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_based_sampler_pb2 as _ratio_based
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
@@ -43,6 +44,7 @@ PACKED = (
     _session_header,
     _cors,
     _fault,
+    _previous_hosts,
     _router,
     _hcm,
     _tcp_proxy,

@@ -1,9 +1,10 @@
 """What is tried again and what is not, counted at the server."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from waypoint_fixtures import WaypointNode, wait_for, waypoint_node
+from waypoint_fixtures import SERVERS, WaypointNode, wait_for, waypoint_node
 from waypoint_recorder import DROP, SILENCE, Recorder, recorder
 from waypoint_rules import any_path, rule, to
 
@@ -11,6 +12,7 @@ from agent.translate.ir import Retry
 
 pytestmark = pytest.mark.node
 CODES = (500, 502, 503, 504)
+CLIENTS = 16
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,16 @@ def test_nobody_there_is_tried_again_and_then_told(node, server):
     before = node.statistic(name)
     assert node.ask(port).status == 503
     wait_for("three retries", lambda: node.statistic(name) - before == 3)
+
+
+def test_what_does_not_answer_is_not_tried_twice(node, server):
+    """Two of three endpoints are gone. Many clients at once, whose turns would otherwise meet the same one again."""
+    (port,) = node.servers[server.backend.service]
+    with node.own_socket() as one, node.own_socket() as other:
+        for gone in (one, other):
+            gone.bind((SERVERS, 0))  # bound and not listening: refused, and nobody else's
+        node.servers[server.backend.service] = [one.getsockname()[1], port, other.getsockname()[1]]
+        listener = node.serve(rule(any_path(), to(server.backend)))
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            statuses = list(clients.map(lambda _: node.ask(listener).status, range(20 * CLIENTS)))
+    assert statuses == [200] * len(statuses)

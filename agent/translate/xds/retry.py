@@ -7,6 +7,18 @@ from agent.translate.ir import Retry, Rule
 
 # What never reached a server: trying again does nothing twice.
 UNREACHED = ("connect-failure", "refused-stream")
+# One endpoint after another, instead of one that does not answer again: a node that died has many.
+ELSEWHERE: Json = {
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+            },
+        }
+    ],
+    "host_selection_retry_max_attempts": 10,
+}
 # Where the Route says nothing of retries, which then concern nobody but the network.
 UNASKED = 2
 
@@ -18,7 +30,7 @@ def retry_policy(rule: Rule) -> Json:
     """
     per_try = {"per_try_timeout": duration(rule.backend_timeout)} if rule.backend_timeout is not None else {}
     if rule.retry is None:
-        return {"retry_on": ",".join(UNREACHED), "num_retries": UNASKED, **per_try}
+        return {"retry_on": ",".join(UNREACHED), "num_retries": UNASKED, **ELSEWHERE, **per_try}
     return {**_asked(rule.retry, bool(per_try)), **per_try}
 
 
@@ -30,7 +42,7 @@ def _asked(retry: Retry, has_timeout: bool) -> Json:
     processed twice.
     """
     conditions = [*UNREACHED, *(["reset"] if has_timeout else []), *(["retriable-status-codes"] if retry.codes else [])]
-    found: dict[str, Any] = {"retry_on": ",".join(conditions), "num_retries": retry.attempts}
+    found: dict[str, Any] = {"retry_on": ",".join(conditions), "num_retries": retry.attempts, **ELSEWHERE}
     if retry.codes:
         found["retriable_status_codes"] = list(retry.codes)
     if retry.backoff is not None:

@@ -18,6 +18,7 @@ from agent.translate.ir import (
     WeightedBackend,
 )
 from agent.translate.xds.cluster import pool_endpoints
+from agent.translate.xds.retry import ELSEWHERE
 from agent.translate.xds.route import route_configuration
 from agent.waypoint.encode import encode
 
@@ -27,7 +28,7 @@ FOO = HTTPRouteMatch(HTTPPathMatch("PathPrefix", "/foo"))
 ROOT = HTTPRouteMatch()
 NO_MATCH = {"match": {"prefix": "/"}, "name": "no-match", "direct_response": {"status": 404}}
 UNREACHED = "connect-failure,refused-stream"
-RETRY = {"retry_on": UNREACHED, "num_retries": 2}
+RETRY = {"retry_on": UNREACHED, "num_retries": 2, **ELSEWHERE}
 CALM = {"timeout": "0.000s", "retry_policy": RETRY}
 TO_A = (WeightedBackend(A, 1),)
 
@@ -243,7 +244,7 @@ def test_timeouts():
 )
 def test_retries(retry: Retry, timeout: int | None, policy: dict[str, Any]):
     found = only(Rule("r", ROOT, (), TO_A, retry=retry, backend_timeout=timeout))
-    assert found["route"]["retry_policy"] == policy
+    assert found["route"]["retry_policy"] == policy | ELSEWHERE
 
 
 def test_copies_go_to_every_mirror_by_a_share_of_a_million():
