@@ -70,6 +70,7 @@ class ControllerSettings:
     mesh: str = "weft"
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9465
+    startup_taint: bool = False
 
 
 def find_kubepods() -> Path:

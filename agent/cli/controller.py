@@ -24,6 +24,9 @@ def controller(
     identity: Annotated[str | None, typer.Option(help="This replica's name; by default the host's.")] = None,
     mesh: Annotated[str, typer.Option(help="The name of this installation's XMesh.")] = "weft",
     metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9465",
+    startup_taint: Annotated[
+        bool, typer.Option("--startup-taint", help="Take the taint weft.dev/agent-not-ready from nodes with an agent.")
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Write what became of each Route into its status, and the XMesh where there is that kind, until told to stop.
@@ -40,6 +43,7 @@ def controller(
             mesh=mesh,
             metrics_host=host,
             metrics_port=port,
+            startup_taint=startup_taint,
             **({"identity": identity} if identity else {}),
         )
         asyncio.run(run(settings))

@@ -21,6 +21,7 @@ COMMANDS = {
     "flows": "agent.cli.flows",
     "top": "agent.cli.top",
     "detach": "agent.cli.detach",
+    "uninstall": "agent.cli.uninstall",
     "lint": "agent.cli.lint",
     "simulate": "agent.cli.simulate",
     "diff": "agent.cli.diff",

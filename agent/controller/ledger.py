@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.controller.merge import Json, merge_parents
 from agent.controller.mesh import mesh_status, new_mesh
-from agent.controller.stored import MESH, MESH_VERSION, Stored
+from agent.controller.stored import MESH, MESH_VERSION, Stored, decode_stored
 from agent.model.change import Change, Delete, Upsert
 from agent.model.meta import CONTROLLER_NAME, Key
 from agent.plan.plan import Fragment, ParentStatus
@@ -56,6 +56,10 @@ class Ledger:
         if value.newer_than(self._stored.get(value.target)):
             self._stored[value.target] = value
         return value.target
+
+    def absorb(self, raw: bytes) -> None:
+        """Note an object's state as the server answered it. Raises `msgspec.DecodeError`."""
+        self.store(decode_stored(raw))
 
     def forget(self, target: Key) -> None:
         """An object turned out to be gone."""

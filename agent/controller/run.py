@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from importlib.metadata import version
+from typing import Any
 
 from agent.api.server import ApiServer
 from agent.controller.election import Election
 from agent.controller.ledger import Ledger
-from agent.controller.stored import MESH, Stored, controller_collections
+from agent.controller.stored import MESH, controller_collections
+from agent.controller.taint import KINDS, TaintLedger, taint_collections
 from agent.controller.writer import Writer
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
-from agent.model.meta import Key
 from agent.observe.controller import ControllerMetrics
 from agent.observe.http import HttpServer, Query, Response
 from agent.settings import ControllerSettings
@@ -39,11 +40,14 @@ class Controller:
 
     def __init__(self, api: ApiServer, settings: ControllerSettings) -> None:
         self._settings = settings
-        self.source = KubernetesSource(api, controller_collections())
+        nodes = taint_collections() if settings.startup_taint else ()
+        self.source = KubernetesSource(api, (*controller_collections(), *nodes))
         self.ledger = Ledger(settings.mesh)
+        self.taints = TaintLedger()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._elected)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
-        self.writer = Writer(api, self.ledger, lambda: self.synced and self.election.leads, self.metrics.wrote)
+        self.writer = Writer(api, self.ledger, self._may_write, self.metrics.wrote)
+        self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote)
         self._translator = Translator(World(), Options(), STATUS_KINDS)
         self._problems: set[str] = set()
         self._stranger = ""
@@ -54,22 +58,30 @@ class Controller:
         server = HttpServer(self._public())
         await server.start_tcp(self._settings.metrics_host, self._settings.metrics_port)
         try:
-            await until_signalled(self.follow(), self.election.run(), self.writer.run(), self.look_after_mesh())
+            await until_signalled(*self.parts())
         finally:
             await server.stop()
+
+    def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What has to run."""
+        writers = self.writer.run(), self.taint_writer.run()
+        return (self.follow(), self.election.run(), *writers, self.look_after_mesh())
 
     async def follow(self) -> None:
         """Take in what the source says, and have written what follows from it."""
         async for batch in self.source.changes():
             self._note(batch)
             touched = {target for change in batch if (target := self.ledger.take(change)) is not None}
-            plain = [change for change in batch if not _is_stored(change)]
+            nodes = {node for change in batch if (node := self.taints.take(change)) is not None}
+            plain = [change for change in batch if _is_of_the_world(change)]
             touched |= self.ledger.want(list(self._translator.update(plain).values()))
             if not self.synced and any(isinstance(change, Synced) for change in batch):
                 self.synced = True
                 log.info("synced", extra={"objects": len(self.ledger.targets)})
                 touched |= self.ledger.targets
+                nodes |= self.taints.targets
             self.writer.touch(touched)
+            self.taint_writer.touch(nodes)
 
     async def look_after_mesh(self) -> None:
         """See to it that there is an XMesh, where the cluster knows the kind."""
@@ -85,6 +97,10 @@ class Controller:
     def _elected(self) -> None:
         """Leading or not leading: everything is looked at again, because the other one may have missed something."""
         self.writer.touch(self.ledger.targets)
+        self.taint_writer.touch(self.taints.targets)
+
+    def _may_write(self) -> bool:
+        return self.synced and self.election.leads
 
     def _note(self, batch: list[Change]) -> None:
         """Objects that cannot be read keep the status that they have."""
@@ -110,12 +126,9 @@ class Controller:
         return Response.text(f"stale: {stale}\n" if stale else "not synced\n", 503)
 
 
-def _is_stored(change: Change) -> bool:
-    """Whether a change is for the ledger and not for the world."""
-    if isinstance(change, Upsert):
-        return isinstance(change.value, Stored)
-    return isinstance(change, Delete) and _stored_kind(change.key)
-
-
-def _stored_kind(key: Key) -> bool:
-    return key.kind.startswith("Stored")
+def _is_of_the_world(change: Change) -> bool:
+    """Whether a change is for translation, and not for one of the ledgers alone."""
+    if not isinstance(change, Upsert | Delete):
+        return True
+    kind = (change.value.key if isinstance(change, Upsert) else change.key).kind
+    return kind not in KINDS and not kind.startswith("Stored")

@@ -5,19 +5,35 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 
 from agent.api.backoff import Backoff
 from agent.api.errors import ApiError
 from agent.api.server import JSON, MERGE_PATCH, ApiServer
-from agent.controller.ledger import Ledger, Write
-from agent.controller.stored import decode_stored
+from agent.controller.ledger import Write
 from agent.model.meta import Key
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
+
+
+class Ledger(Protocol):
+    """What is known of the objects that are written, and hence what is to be written."""
+
+    def write(self, target: Key, now: str) -> Write | None:
+        """What to do about an object, None when it is as it should be. `now` is RFC 3339 in UTC."""
+
+    def path(self, target: Key) -> str | None:
+        """Where an object is, None when there is none."""
+
+    def absorb(self, raw: bytes) -> None:
+        """Note an object's state as the server answered it. Raises `msgspec.DecodeError`."""
+
+    def forget(self, target: Key) -> None:
+        """An object turned out to be gone."""
 
 
 class Writer:
@@ -69,7 +85,7 @@ class Writer:
                 await self._send(target, write)
             self._backoffs.pop(target, None)
         except (ApiError, msgspec.DecodeError) as error:
-            log.warning("status not written, trying again", extra={"object": str(target), "error": str(error)})
+            log.warning("not written, trying again", extra={"object": str(target), "error": str(error)})
             backoff = self._backoffs.setdefault(target, Backoff(random.random))
             delay = backoff.failed(getattr(error, "retry_after", 0.0))
             asyncio.get_running_loop().call_later(delay, self.touch, [target])
@@ -86,7 +102,7 @@ class Writer:
             await self._refresh(target)
         else:
             self._counted(target.kind, "ok")
-            self._ledger.store(decode_stored(answer))
+            self._ledger.absorb(answer)
 
     async def _refresh(self, target: Key) -> None:
         """The object changed or went under our hands: see what it is now. Raises `ApiError`."""
@@ -94,7 +110,7 @@ class Writer:
         if path is None:
             return
         try:
-            self._ledger.store(decode_stored(await self._api.get(path)))
+            self._ledger.absorb(await self._api.get(path))
         except ApiError as error:
             if error.status != 404:
                 raise

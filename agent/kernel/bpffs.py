@@ -23,3 +23,13 @@ def mount(folder: Path) -> None:
     if library.mount(b"weft", os.fsencode(folder), b"bpf", ctypes.c_ulong(0), b"mode=0700"):
         error = ctypes.get_errno()
         raise OSError(error, f"cannot mount a bpf file system: {os.strerror(error)}", str(folder))
+
+
+def unmount(folder: Path) -> None:
+    """Remove an empty folder of a bpffs, or the whole one that is mounted there. Raises `OSError`."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if folder.is_mount() and library.umount(os.fsencode(folder)):
+        error = ctypes.get_errno()
+        raise OSError(error, f"cannot unmount a bpf file system: {os.strerror(error)}", str(folder))
+    if folder.exists():
+        folder.rmdir()

@@ -20,7 +20,7 @@ def plural(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
-    """All objects of a kind in the cluster, or those that `query` selects.
+    """All objects of a kind in the cluster or in one `namespace`, or those of them that `query` selects.
 
     `versions` are the apiVersions that can be read, best first. A kind with `defined` exists only where somebody
     installed its CustomResourceDefinition. `accept` is the content type of lists and of watches.
@@ -32,6 +32,7 @@ class Collection:
     query: Mapping[str, str] = field(default_factory=dict)
     defined: bool = False
     accept: tuple[str, str] = (JSON, JSON)
+    namespace: str = ""
 
     @property
     def group(self) -> str:
@@ -45,10 +46,11 @@ class Collection:
 
     def path(self, version: str) -> str:
         """The URL's path for an apiVersion: `/apis/gateway.networking.k8s.io/v1/httproutes`."""
-        return f"/{'apis' if '/' in version else 'api'}/{version}/{self.plural}"
+        folder = f"/{'apis' if '/' in version else 'api'}/{version}"
+        return f"{folder}/namespaces/{self.namespace}/{self.plural}" if self.namespace else f"{folder}/{self.plural}"
 
 
-def collection(kind: str, query: Mapping[str, str] | None = None) -> Collection:
+def collection(kind: str, query: Mapping[str, str] | None = None, namespace: str = "") -> Collection:
     """The collection of a kind that the model knows."""
 
     def read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
@@ -56,7 +58,8 @@ def collection(kind: str, query: Mapping[str, str] | None = None) -> Collection:
         return found if isinstance(found, Problem) else (found,)
 
     versions = KINDS[kind][1]
-    return Collection(kind, versions, read, query or {}, defined=versions[0].startswith(GATEWAY))
+    defined = versions[0].startswith(GATEWAY)
+    return Collection(kind, versions, read, query or {}, defined=defined, namespace=namespace)
 
 
 def node_collections(node: str) -> tuple[Collection, ...]:

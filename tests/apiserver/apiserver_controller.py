@@ -12,14 +12,13 @@ from agent.settings import ControllerSettings
 
 @asynccontextmanager
 async def running(
-    kubeconfig: Path, lease: str, identity: str = "a", namespace: str = "default"
+    kubeconfig: Path, lease: str, identity: str = "a", namespace: str = "default", *, startup_taint: bool = False
 ) -> AsyncIterator[Controller]:
     """A replica of the controller, until the end of the block; then as after SIGTERM."""
-    settings = ControllerSettings(kubeconfig, namespace, lease, identity)
+    settings = ControllerSettings(kubeconfig, namespace, lease, identity, startup_taint=startup_taint)
     async with ApiServer(kubeconfig, "weft-test") as api:
         controller = Controller(api, settings)
-        parts = (controller.follow(), controller.election.run(), controller.writer.run(), controller.look_after_mesh())
-        tasks = [asyncio.ensure_future(part) for part in parts]
+        tasks = [asyncio.ensure_future(part) for part in controller.parts()]
         try:
             yield controller
         finally:

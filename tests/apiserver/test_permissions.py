@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from apiserver_controller import running
 from apiserver_gateway import install
+from apiserver_manifests import account, apply
 from apiserver_objects import GATEWAY, Follower, http_route, service
 from apiserver_process import Cluster
 from kubernetes.aio.config import incluster_config
@@ -18,25 +17,7 @@ from agent.api.server import MERGE_PATCH, ApiServer
 from agent.sources.collection import node_collections
 from agent.sources.kubernetes import KubernetesSource
 
-FOLDER = Path(__file__).parents[2] / "daemonset/base"
-PLACES = {
-    "Namespace": "/api/v1/namespaces",
-    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
-    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles",
-    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
-    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
-    "DaemonSet": "/apis/apps/v1/namespaces/{namespace}/daemonsets",
-}
 PATIENCE = 30.0
-
-
-def apply(cluster: Cluster, file: str) -> None:
-    """Create every object of a manifest, with nothing forgiven: unknown fields are errors."""
-    for document in yaml.load_all((FOLDER / file).read_text(), yaml.CSafeLoader):
-        place = PLACES[document["kind"]].format(namespace=document["metadata"].get("namespace"))
-        cluster.request("POST", f"{place}?fieldValidation=Strict", document)
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +26,11 @@ def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         made.start()
         install(made, "experimental")
-        apply(made, "rbac.yaml")
-        for file in ("controller.yaml", "agent.yaml", "waypoint.yaml"):
-            apply(made, file)
+        for file in ("namespace.yaml", "rbac.yaml", "controller.yaml", "agent.yaml", "waypoint.yaml"):
+            apply(made, f"base/{file}")
         yield made
     finally:
         made.stop()
-
-
-def account(cluster: Cluster, name: str, folder: Path) -> Path:
-    """A kubeconfig with a service account's token, as a pod has it."""
-    body: dict[str, Any] = {"spec": {"expirationSeconds": 3600}}
-    path = f"/api/v1/namespaces/weft-system/serviceaccounts/{name}/token"
-    file = folder / name
-    file.write_text(cluster.request("POST", path, body)["status"]["token"])
-    return cluster.kubeconfig(name, token=file)
 
 
 async def test_an_agent_can_read_what_it_needs_and_write_nothing(installed: Cluster, tmp_path: Path):

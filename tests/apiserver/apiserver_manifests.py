@@ -1,0 +1,36 @@
+"""The manifests that ship, given to an API server, and the accounts that they make."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from apiserver_process import Cluster
+
+FOLDER = Path(__file__).parents[2] / "daemonset"
+PLACES = {
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
+    "DaemonSet": "/apis/apps/v1/namespaces/{namespace}/daemonsets",
+}
+
+
+def apply(cluster: Cluster, file: str) -> None:
+    """Create every object of a manifest, with nothing forgiven: unknown fields are errors."""
+    for document in yaml.load_all((FOLDER / file).read_text(), yaml.CSafeLoader):
+        place = PLACES[document["kind"]].format(namespace=document["metadata"].get("namespace"))
+        cluster.request("POST", f"{place}?fieldValidation=Strict", document)
+
+
+def account(cluster: Cluster, name: str, folder: Path) -> Path:
+    """A kubeconfig with a service account's token, as a pod has it."""
+    body: dict[str, Any] = {"spec": {"expirationSeconds": 3600}}
+    path = f"/api/v1/namespaces/weft-system/serviceaccounts/{name}/token"
+    file = folder / name
+    file.write_text(cluster.request("POST", path, body)["status"]["token"])
+    return cluster.kubeconfig(name, token=file)

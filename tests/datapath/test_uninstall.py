@@ -1,0 +1,126 @@
+"""Uninstalling leaves nothing: no link, program or map in the kernel, no folder on the node."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datapath_node import CGROUPS, Node, load
+
+from agent.kernel import abi, bpffs
+from agent.kernel.links import list_links
+from agent.kernel.programs import PROGRAMS
+from agent.observe.http import HttpServer, Response
+from agent.settings import STATUS_SOCKET, XDS_SOCKET
+
+pytestmark = pytest.mark.bpf
+
+PATIENCE = 20.0
+# As the pod that uninstalls runs: root, and nothing that makes root special.
+POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one agent has run: as in Kubernetes, with its pins in the node's own bpffs."""
+
+    cgroup: Path
+    state: Path
+    pins: Path
+
+    def uninstall(self, *run_by: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "agent", "uninstall", "--state", str(self.state), "--pins", str(self.pins)]
+        return subprocess.run([*run_by, *command], capture_output=True, text=True, check=False)
+
+    def attached(self) -> list[dict[str, Any]]:
+        return bpftool("cgroup", "show", str(self.cgroup))
+
+
+def bpftool(*arguments: str) -> list[dict[str, Any]]:
+    found = subprocess.run(["bpftool", "--json", *arguments], capture_output=True, text=True, check=True).stdout
+    listed: list[dict[str, Any]] = json.loads(found.strip() or "[]")
+    return listed
+
+
+def used(pins: Path) -> dict[str, set[object]]:
+    """Ids of the programs that are attached by the links in a folder, and of their maps."""
+    programs = {link.program_id for link in list_links(pins)}
+    known = [program for program in bpftool("prog", "list") if program["id"] in programs]
+    return {"prog": set(programs), "map": {number for program in known for number in program["map_ids"]}}
+
+
+def gone(found: dict[str, set[object]]) -> bool:
+    """Whether the kernel has none of these any more; it frees them a moment after their last user."""
+    return not any(item["id"] in found[what] for what in found for item in bpftool(what, "list"))
+
+
+@pytest.fixture
+def place(node: Node) -> Iterator[Place]:
+    """What a killed agent leaves: attached programs, sockets, the files of waypoints."""
+    run = Path("/run", node.name)
+    made = Place(CGROUPS / node.name / "uninstalled", run / "state", node.pins / "uninstalled")
+    made.cgroup.mkdir()
+    made.pins.mkdir()
+    (made.state / XDS_SOCKET).parent.mkdir(parents=True)
+    (made.state / "bpf").mkdir()  # where a container sees the pins
+    for name in (STATUS_SOCKET, XDS_SOCKET):
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(made.state / name))
+    (made.state / XDS_SOCKET).with_name("weft-waypoint-x.json").write_text("{}")
+    yield made
+    made.uninstall()
+    made.cgroup.rmdir()
+
+
+def test_nothing_is_left(place: Place) -> None:
+    load(place.pins, place.cgroup)
+    found = used(place.pins)
+    assert place.attached()
+    assert (len(found["prog"]), len(found["map"])) == (len(PROGRAMS), len(abi.LAYOUTS))
+    done = place.uninstall(*POWERLESS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert place.attached() == []
+    assert not place.state.exists()
+    assert not place.pins.exists()
+    end = time.monotonic() + PATIENCE
+    while not gone(found):
+        assert time.monotonic() < end, found
+    assert place.uninstall().returncode == 0
+
+
+def test_a_bpffs_of_weft_s_own_is_unmounted(place: Place) -> None:
+    own = Place(place.cgroup, place.state, place.state / "bpf")
+    bpffs.mount(own.pins)
+    load(own.pins, own.cgroup)
+    done = own.uninstall()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert own.attached() == []
+    assert not own.state.exists()
+
+
+def test_what_is_not_weft_s_stays_and_is_named(place: Place) -> None:
+    (place.state / "mine").write_text("")
+    done = place.uninstall()
+    assert done.returncode == 1
+    assert f"not everything could be removed: [Errno 39] Directory not empty: '{place.state}'" in done.stderr
+    assert [entry.name for entry in place.state.iterdir()] == ["mine"]
+    (place.state / "mine").unlink()
+
+
+async def test_while_an_agent_answers_nothing_is_removed(place: Place) -> None:
+    load(place.pins, place.cgroup)
+    attached = place.attached()
+    path = place.state / STATUS_SOCKET
+    agent = HttpServer({"/status": lambda _: Response.text("{}")})
+    await agent.start_unix(path)
+    done = await asyncio.to_thread(place.uninstall)
+    await agent.stop()
+    assert (done.returncode, place.attached()) == (1, attached)
+    assert f"an agent answers at {path}" in done.stderr
