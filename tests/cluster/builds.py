@@ -55,8 +55,9 @@ ECHO = Tool(
 )
 PAUSE = Tool("pause", "", (".",))
 CONFORMANCE = Tool("conformance", "sigs.k8s.io/gateway-api/conformance", ("sigs.k8s.io/gateway-api/conformance",))
+HELM = Tool("helm", "helm.sh/helm/v4", ("helm.sh/helm/v4/cmd/helm",))
 
-CLUSTER_TOOLS = (KUBERNETES, COREDNS, ECHO, PAUSE)
+CLUSTER_TOOLS = (KUBERNETES, COREDNS, ECHO, PAUSE, HELM)
 
 
 def built(tool: Tool) -> Path:
