@@ -6,7 +6,7 @@ SHELL := /bin/bash
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh
 
 BIN := .venv/bin
-SHELL_SCRIPTS := .ci/run .ci/setup
+SHELL_SCRIPTS := .ci/run .ci/setup daemonset/kubectl-weft
 C_FILES := $(wildcard bpf/*.c bpf/*.h)
 
 help: ## show this list

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from datapath_node import CGROUPS, Node, load
 
 from agent.kernel import abi, bpffs
@@ -25,6 +26,9 @@ pytestmark = pytest.mark.bpf
 PATIENCE = 20.0
 # As the pod that uninstalls runs: root, and nothing that makes root special.
 POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+PATCH = yaml.safe_load((Path(__file__).parents[2] / "daemonset/uninstall.yaml").read_text())
+(CONTAINER,) = PATCH["spec"]["template"]["spec"]["containers"]
+HOST_STATE, HOST_PINS = "/host/run/weft", "/host/bpf/weft"
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,20 @@ class Place:
     pins: Path
 
     def uninstall(self, *run_by: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "agent", "uninstall", "--state", str(self.state), "--pins", str(self.pins)]
-        return subprocess.run([*run_by, *command], capture_output=True, text=True, check=False)
+        """As the pods do that daemonset/uninstall.yaml makes of agents."""
+        (line,) = CONTAINER["args"]
+        return self._shell(line.replace("exec sleep infinity", "true"), run_by)
+
+    def clean(self) -> bool:
+        """What the pod's readiness says."""
+        *_, line = CONTAINER["readinessProbe"]["exec"]["command"]
+        return self._shell(line).returncode == 0
+
+    def _shell(self, line: str, run_by: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        weft = f"{sys.executable} -m agent"
+        for there, here in ((HOST_STATE, self.state), (HOST_PINS, self.pins), ("/opt/weft/bin/weft", weft)):
+            line = line.replace(there, str(here))
+        return subprocess.run([*run_by, "sh", "-c", line], capture_output=True, text=True, check=False)
 
     def attached(self) -> list[dict[str, Any]]:
         return bpftool("cgroup", "show", str(self.cgroup))
@@ -83,12 +99,14 @@ def test_nothing_is_left(place: Place) -> None:
     load(place.pins, place.cgroup)
     found = used(place.pins)
     assert place.attached()
+    assert not place.clean()
     assert (len(found["prog"]), len(found["map"])) == (len(PROGRAMS), len(abi.LAYOUTS))
     done = place.uninstall(*POWERLESS)
     assert (done.returncode, done.stderr) == (0, "")
     assert place.attached() == []
     assert not place.state.exists()
     assert not place.pins.exists()
+    assert place.clean()
     end = time.monotonic() + PATIENCE
     while not gone(found):
         assert time.monotonic() < end, found
