@@ -126,6 +126,9 @@ class Agent:
         self._metrics.show_flows(flows.load)
         self._metrics.show_requests(self._observation.requests)
         self._metrics.show_fill(lambda: core.datapath.fill | flows.fill)
+        self._metrics.show_numbers(
+            "weft_pods", "Pods of this node.", "mode", lambda: report.modes(core.datapath.desired_pods.values())
+        )
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
         self._metrics.show_counts(
@@ -232,7 +235,9 @@ class Agent:
 
 def _options(settings: Settings) -> Options:
     """What translation is told of the settings."""
-    return Options(settings.node, settings.enrol_kube_system, settings.zone, settings.collector)
+    return Options(
+        settings.node, settings.enrol_kube_system, settings.zone, settings.collector, settings.unsupported_runtimes
+    )
 
 
 async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:

@@ -6,8 +6,8 @@ from typing import Any
 from agent.core import Core
 from agent.hop import Hop
 from agent.model.routes import ParentReference
-from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, ResourceName
-from agent.plan.tables import Action, Reason, Slot, Word, address_text
+from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName
+from agent.plan.tables import Action, Mode, Reason, Slot, Word, address_text
 from agent.reconcile.frontends import Installed, frontend_key
 from agent.translate.slots import shares
 
@@ -20,6 +20,7 @@ def pods(fragments: Iterable[Fragment]) -> list[Document]:
         {
             "pod": f"{plan.pod.namespace}/{plan.pod.name}",
             "mode": plan.mode.label,
+            "supported": plan.supported,
             "because": plan.because,
             "addresses": list(plan.addresses),
             "cgroup": cgroup,
@@ -28,6 +29,14 @@ def pods(fragments: Iterable[Fragment]) -> list[Document]:
         for cgroup, plan in fragment.pods.items()
     )
     return sorted(found, key=lambda pod: (str(pod["pod"]), pod["cgroup"]))
+
+
+def modes(plans: Iterable[PodPlan]) -> dict[str, int]:
+    """How many pods of this node are in each mode, and how many should be in the mesh and cannot."""
+    counts = dict.fromkeys((*(mode.label for mode in Mode), "unsupported"), 0)
+    for plan in plans:
+        counts[plan.mode.label if plan.supported else "unsupported"] += 1
+    return counts
 
 
 def frontends(desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[Any, Installed]) -> list[Document]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.plan.tables import UnknownPodPolicy
-from agent.translate.options import Collector
+from agent.translate.options import UNSUPPORTED_RUNTIMES, Collector
 
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
@@ -40,6 +40,7 @@ class Settings:
     collector: Collector | None = None
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     enrol_kube_system: bool = False
+    unsupported_runtimes: tuple[str, ...] = UNSUPPORTED_RUNTIMES
     audit_seconds: float = 30.0
     log_level: str = "info"
 

@@ -27,8 +27,11 @@ HARMLESS = {
     "*Route.apiVersion": "text",
     "EndpointSlice.apiVersion": "text",
     "ReferenceGrant.apiVersion": "text",
+    "RuntimeClass.apiVersion": "text",
+    "RuntimeClass.handler": "text",
     "*.kind": "text",
     "Namespace.metadata.namespace": " ".join(WRONG.keys() - {"nan"}),
+    "RuntimeClass.metadata.namespace": " ".join(WRONG.keys() - {"nan"}),
     "Pod.spec": "object",
     "Pod.spec.nodeName": "text",
     "Pod.spec.hostNetwork": "true",
@@ -95,6 +98,7 @@ BACKEND = {"name": "web", "port": 80, "weight": 1}
 BODIES: dict[str, dict[str, Any]] = {
     "Namespace": {},
     "Pod": {"spec": {"nodeName": "n", "hostNetwork": False}, "status": {"phase": "Running", "podIP": "10.0.0.9"}},
+    "RuntimeClass": {"handler": "runc"},
     "Service": {"spec": {"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}},
     "EndpointSlice": {
         "addressType": "IPv4",

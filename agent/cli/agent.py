@@ -12,6 +12,7 @@ from agent.cli.output import Exit, fail
 from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
 from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_collector, parse_endpoint
+from agent.translate.options import UNSUPPORTED_RUNTIMES
 
 
 class UnknownPods(StrEnum):
@@ -41,6 +42,9 @@ def agent(
         UnknownPods, typer.Option(help="What pods that are not known yet may do.")
     ] = UnknownPods.PASS,
     enrol_kube_system: Annotated[bool, typer.Option(help="Let labels enrol pods of kube-system too.")] = False,
+    unsupported_runtimes: Annotated[
+        str, typer.Option(help="Handlers of RuntimeClasses whose pods cannot be enrolled, as patterns.")
+    ] = ",".join(UNSUPPORTED_RUNTIMES),
     otlp_endpoint: Annotated[
         str | None, typer.Option(help="HOST:PORT of an OpenTelemetry collector, for spans of requests at the waypoint.")
     ] = None,
@@ -70,6 +74,7 @@ def agent(
             zone=zone,
             collector=parse_collector(otlp_endpoint, trace_percent),
             enrol_kube_system=enrol_kube_system,
+            unsupported_runtimes=tuple(filter(None, unsupported_runtimes.split(","))),
             unknown_pod=UnknownPodPolicy[unknown_pods.name],
             audit_seconds=audit_seconds,
             **({"node": node} if node else {}),

@@ -41,7 +41,7 @@ def _print(report: dict[str, Any]) -> None:
     print_table(
         "pods",
         ("POD", "MODE", "ADDRESSES", "CGROUP"),
-        ((p["pod"], p["mode"], ", ".join(p["addresses"]), p["cgroup"]) for p in report["pods"]),
+        ((p["pod"], _mode(p), ", ".join(p["addresses"]), p["cgroup"]) for p in report["pods"]),
     )
     print_table(
         "frontends",
@@ -55,6 +55,11 @@ def _print(report: dict[str, Any]) -> None:
     for title in ("problems", "notices"):
         print_table(title, ("",), ((line,) for line in report[title]))
     print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())
+
+
+def _mode(pod: dict[str, Any]) -> str:
+    """What the pod is, or that it cannot be what it is to be."""
+    return str(pod["mode"]) if pod["supported"] else "Unsupported"
 
 
 def _others(waypoint: dict[str, Any]) -> str:

@@ -36,6 +36,12 @@ class PodSpec(Value, frozen=True):
     runtime_class_name: str = ""
 
 
+class RuntimeClass(Object, frozen=True):
+    """What runs the containers of pods that name it; `handler` is the container runtime's own name of that."""
+
+    handler: str = ""
+
+
 class PodCondition(Value, frozen=True):
     """One thing that is said of a pod's life; `status` is True, False or Unknown."""
 

@@ -26,6 +26,8 @@ VERDICTS = {
     Reason.WAYPOINT_LOST: "reject",
 }
 
+Family = CounterMetricFamily | GaugeMetricFamily
+
 
 class _Decisions(Collector):
     """The kernel's own counters, read when somebody asks."""
@@ -65,18 +67,17 @@ class _Fill(Collector):
         yield capacity
 
 
-class _Counts(Collector):
-    """A counter with one label, counted elsewhere."""
+class _Numbers(Collector):
+    """A metric with one label, counted elsewhere; `empty` makes its family."""
 
-    def __init__(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
-        self._family = name, text, [label]
-        self._counts = counts
+    def __init__(self, empty: Callable[[], Family], numbers: Callable[[], Mapping[str, int]]) -> None:
+        self._empty = empty
+        self._numbers = numbers
 
     def collect(self) -> Iterator[Metric]:
-        name, text, labels = self._family
-        family = CounterMetricFamily(name, text, labels=labels)
-        for value, count in self._counts().items():
-            family.add_metric([value], count)
+        family = self._empty()
+        for value, number in self._numbers().items():
+            family.add_metric([value], number)
         yield family
 
 
@@ -111,7 +112,11 @@ class Metrics:
 
     def show_counts(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
         """Show a counter that is read, by its label's values, when somebody asks."""
-        self._registry.register(_Counts(name, text, label, counts))
+        self._registry.register(_Numbers(lambda: CounterMetricFamily(name, text, labels=[label]), counts))
+
+    def show_numbers(self, name: str, text: str, label: str, numbers: Callable[[], Mapping[str, int]]) -> None:
+        """Show numbers that are read, by their label's values, when somebody asks."""
+        self._registry.register(_Numbers(lambda: GaugeMetricFamily(name, text, labels=[label]), numbers))
 
     def show_flows(self, load: Callable[[], Iterable[Flow]]) -> None:
         """Show what became of connections, by client workload and Service."""

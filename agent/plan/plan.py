@@ -31,7 +31,7 @@ class Workload:
 class PodPlan:
     """A pod of this node whose cgroup is known. Pods in mode none have a row too: unknown is another state.
 
-    `because` says, for people, what gave it its mode.
+    `because` says, for people, what gave it its mode. One that is to be in the mesh and cannot is not `supported`.
     """
 
     pod: Key
@@ -41,6 +41,7 @@ class PodPlan:
     addresses: tuple[str, ...]
     workload: Workload
     because: str = ""
+    supported: bool = True
 
 
 class OnLoss(StrEnum):

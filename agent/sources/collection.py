@@ -13,9 +13,9 @@ JSON = "application/json"
 
 
 def plural(kind: str) -> str:
-    """A kind as it is written in paths. XMesh is the one that takes more than an s."""
+    """A kind as it is written in paths: XMesh and RuntimeClass take more than an s."""
     lower = kind.lower()
-    return f"{lower}es" if lower.endswith("sh") else f"{lower}s"
+    return f"{lower}es" if lower.endswith(("s", "sh")) else f"{lower}s"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

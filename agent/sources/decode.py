@@ -16,6 +16,7 @@ GATEWAY = "gateway.networking.k8s.io"
 KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "Namespace": (core.Namespace, ("v1",)),
     "Pod": (core.Pod, ("v1",)),
+    "RuntimeClass": (core.RuntimeClass, ("node.k8s.io/v1",)),
     "Service": (core.Service, ("v1",)),
     "EndpointSlice": (core.EndpointSlice, ("discovery.k8s.io/v1",)),
     "HTTPRoute": (routes.HTTPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
@@ -25,7 +26,7 @@ KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "TLSRoute": (routes.TLSRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha3", f"{GATEWAY}/v1alpha2")),
     "ReferenceGrant": (routes.ReferenceGrant, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
 }
-CLUSTER_SCOPED = ("Namespace",)
+CLUSTER_SCOPED = ("Namespace", "RuntimeClass")
 _WHERE = re.compile(r"^(?P<message>.*) - at `(?P<path>.*)`$", re.DOTALL)
 
 

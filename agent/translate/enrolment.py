@@ -1,6 +1,8 @@
 """Which pods of this node are in the mesh, and how deep (DESIGN.md §3)."""
 
-from agent.model.core import Pod
+from fnmatch import fnmatchcase
+
+from agent.model.core import Pod, RuntimeClass
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.options import Options
@@ -21,11 +23,15 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     if cgroup is None:
         return Fragment()
     mode, because, notices = _mode(view, pod, options)
+    runtime = _unsupported_runtime(view, pod, options) if mode is not Mode.NONE else ""
+    if runtime:
+        why = f"Unsupported, not enrolled: the kernel does not see the sockets of {runtime}"
+        mode, because, notices = _instead(pod, Mode.NONE, why, notices)
     flags = PodFlag.CONSUMER_ROUTES if view.has_consumer_routes(namespace) else PodFlag.NONE
     if own(pod, AGENT):
         flags |= PodFlag.AGENT
     addresses = () if pod.spec.host_network else pod.addresses
-    plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because)
+    plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because, not runtime)
     return Fragment(pods={cgroup: plan}, notices=notices)
 
 
@@ -71,6 +77,15 @@ def _labelled(view: View, pod: Pod) -> tuple[Mode, str, tuple[str, ...]]:
 
 def _instead(pod: Pod, mode: Mode, because: str, notices: tuple[str, ...]) -> tuple[Mode, str, tuple[str, ...]]:
     return mode, because, (*notices, f"{pod.key}: {because}")
+
+
+def _unsupported_runtime(view: View, pod: Pod, options: Options) -> str:
+    """What runs the pod with sockets of its own, empty where nothing does. A class that is not there speaks by name."""
+    name = pod.spec.runtime_class_name
+    found = view.get(RuntimeClass, "", name) if name else None
+    handler = found.handler if found else name
+    unsupported = any(fnmatchcase(handler, pattern) for pattern in options.unsupported_runtimes)
+    return f"RuntimeClass {name}, handler {handler}" if unsupported else ""
 
 
 def service_mode(view: View, namespace: str, name: str) -> tuple[Mode, tuple[str, ...]]:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# gVisor has a network stack of its own in the sandbox, Kata Containers a kernel of its own in a virtual machine.
+UNSUPPORTED_RUNTIMES = ("runsc", "gvisor", "kata*")
+
 
 @dataclass(frozen=True, slots=True)
 class Collector:
@@ -15,10 +18,12 @@ class Collector:
 @dataclass(frozen=True, slots=True)
 class Options:
     """This node's name and zone, empty where not known, and whether labels may enrol pods of `kube-system`. Without a
-    `collector` there are no spans, and no request is changed for them.
+    `collector` there are no spans, and no request is changed for them. `unsupported_runtimes` are patterns of handlers
+    whose pods have sockets that the node's kernel does not see.
     """
 
     node: str = ""
     enrol_kube_system: bool = False
     zone: str = ""
     collector: Collector | None = None
+    unsupported_runtimes: tuple[str, ...] = UNSUPPORTED_RUNTIMES

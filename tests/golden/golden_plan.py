@@ -80,7 +80,8 @@ def plan(world: World, fragments: Iterable[Fragment]) -> dict[str, Any]:
 def pod_text(pod: PodPlan) -> str:
     """A pod's row in one line."""
     flags = " consumer-routes" if pod.flags else ""
-    return f"{pod.pod.namespace}/{pod.pod.name} {pod.mode.label} {','.join(pod.addresses) or 'no address'}{flags}"
+    mode = pod.mode.label if pod.supported else "Unsupported"
+    return f"{pod.pod.namespace}/{pod.pod.name} {mode} {','.join(pod.addresses) or 'no address'}{flags}"
 
 
 def frontend(value: FrontendPlan) -> dict[str, Any]:

@@ -83,3 +83,13 @@ def test_the_waypoints(
     monkeypatch.setattr(module, "ask", lambda *_: shown)
     module.status(DEFAULT_STATE, Output.TEXT)
     assert line in capsys.readouterr().out.replace("\n", " ").replace("  ", " ")
+
+
+def test_a_pod_that_cannot_be_enrolled(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    pod = {"pod": "app/web", "mode": "none", "because": "", "addresses": ["10.1.0.1"], "cgroup": 7}
+    shown = report(KUBERNETES) | {"pods": [pod | {"supported": False}, pod | {"pod": "app/old", "supported": True}]}
+    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    module.status(DEFAULT_STATE, Output.TEXT)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["app/web", "Unsupported", "10.1.0.1", "7"] in lines
+    assert ["app/old", "none", "10.1.0.1", "7"] in lines

@@ -9,7 +9,7 @@ from hostile import Hostile, hostile_documents
 from agent.model.change import Problem
 from agent.model.core import EndpointSlice, Service
 from agent.model.meta import Key, Object
-from agent.sources.decode import KINDS, decode, decode_json
+from agent.sources.decode import CLUSTER_SCOPED, KINDS, decode, decode_json
 
 GOOD_SPECS: dict[str, dict[str, Any]] = {
     "TCPRoute": {"spec": {"rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}},
@@ -31,7 +31,7 @@ def only(raw: Any) -> Any:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_is_decoded_with_the_server_s_defaults(kind: str):
     found = only(document(kind))
-    assert found.key == Key(kind, "" if kind == "Namespace" else "default", "a")
+    assert found.key == Key(kind, "" if kind in CLUSTER_SCOPED else "default", "a")
 
 
 def test_a_list_is_its_items():

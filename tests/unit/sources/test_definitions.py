@@ -23,6 +23,7 @@ def test_the_best_version_that_is_served_is_read():
     assert found == {
         "Namespace": "v1",
         "Pod": "v1",
+        "RuntimeClass": "node.k8s.io/v1",
         "Service": "v1",
         "EndpointSlice": "discovery.k8s.io/v1",
         "HTTPRoute": f"{GATEWAY}/v1",
@@ -32,6 +33,7 @@ def test_the_best_version_that_is_served_is_read():
 
 def test_paths():
     assert collection("Pod").path("v1") == "/api/v1/pods"
+    assert collection("RuntimeClass").path("node.k8s.io/v1") == "/apis/node.k8s.io/v1/runtimeclasses"
     assert collection("HTTPRoute").path(f"{GATEWAY}/v1") == f"/apis/{GATEWAY}/v1/httproutes"
     assert definitions().path("apiextensions.k8s.io/v1").endswith("/customresourcedefinitions")
 
