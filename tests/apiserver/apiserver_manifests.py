@@ -16,13 +16,19 @@ PLACES = {
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
     "DaemonSet": "/apis/apps/v1/namespaces/{namespace}/daemonsets",
 }
 
 
 def apply(cluster: Cluster, file: str) -> None:
     """Create every object of a manifest, with nothing forgiven: unknown fields are errors."""
-    for document in yaml.load_all((FOLDER / file).read_text(), yaml.CSafeLoader):
+    apply_all(cluster, list(yaml.load_all((FOLDER / file).read_text(), yaml.CSafeLoader)))
+
+
+def apply_all(cluster: Cluster, documents: list[Any]) -> None:
+    """The same with objects."""
+    for document in documents:
         place = PLACES[document["kind"]].format(namespace=document["metadata"].get("namespace"))
         cluster.request("POST", f"{place}?fieldValidation=Strict", document)
 

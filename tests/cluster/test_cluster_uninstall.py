@@ -23,7 +23,7 @@ DAEMONSET = weft_image.ROOT / "daemonset"
 TRACES = """
 bpftool --json cgroup tree {kubepods} | grep -c weft_
 ls -d /run/weft /sys/fs/bpf/weft 2>/dev/null | wc -l
-ip -brief address | grep -v veth
+ip -brief address | grep -v -e veth -e cni0
 nft list ruleset | grep -ci weft
 ss --listening --numeric --no-header --tcp --udp | grep -c weft
 true
