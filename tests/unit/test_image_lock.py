@@ -1,9 +1,12 @@
-"""The image has what was tested: its wheels are those of requirements.lock, without the tools."""
+"""The image has what was tested: its wheels are those of requirements.lock, without the tools and what nobody loads."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "daemonset/Dockerfile").read_text()
 
 
 def pins(file: str) -> set[str]:
@@ -14,3 +17,14 @@ def test_the_image_s_wheels_are_those_that_are_tested() -> None:
     image = pins("daemonset/requirements.lock")
     assert image < pins("requirements.lock")
     assert not {name.partition("==")[0] for name in image} & {"pytest", "mypy", "ruff", "hatchling"}
+
+
+def test_nothing_loads_what_the_image_leaves_out() -> None:
+    """As the image does: what the Dockerfile deletes, of the package that is installed here."""
+    (folders,) = re.findall(r"^ && find (.+) -type f ! -name '__init__\.\*' -delete", DOCKERFILE, re.MULTILINE)
+    left_out = tuple(f"kubernetes.{folder.replace('/', '.')}." for folder in folders.split())
+    assert len(left_out) == 4
+    load = "import sys, agent.cli.agent, agent.cli.controller, agent.sources.kubernetes; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True).stdout.split()
+    assert "kubernetes.aio.client" in loaded
+    assert [name for name in loaded if name.startswith(left_out)] == []
