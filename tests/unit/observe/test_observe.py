@@ -51,6 +51,7 @@ def test_metrics_keep_their_names():
     metrics.drifted(1)
     metrics.show_fill(lambda: {"slots": (7, 100)})
     metrics.show("weft_waypoint_connected", "text", lambda: 1)
+    metrics.show_numbers("weft_pods", "text", "mode", lambda: {"l4": 2, "unsupported": 0})
     lines = metrics.render().splitlines()
     for wanted in (
         'weft_build_info{version="1.2.3"} 1.0',
@@ -62,6 +63,8 @@ def test_metrics_keep_their_names():
         'weft_table_rows{table="slots"} 7.0',
         'weft_table_capacity{table="slots"} 100.0',
         "weft_waypoint_connected 1.0",
+        'weft_pods{mode="l4"} 2.0',
+        'weft_pods{mode="unsupported"} 0.0',
     ):
         assert wanted in lines
 
