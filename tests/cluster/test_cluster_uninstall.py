@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from difflib import unified_diff
 
 import builds
 import cluster
@@ -19,22 +21,28 @@ from weft_processes import until
 pytestmark = pytest.mark.cluster
 
 DAEMONSET = weft_image.ROOT / "daemonset"
-# What programs and links can be seen by, and the folders that agents make.
+# Everything that could be left, as text. Interfaces of pods come and go.
 TRACES = """
-bpftool --json cgroup tree {kubepods} | grep -c weft_
-ls -d /run/weft /sys/fs/bpf/weft 2>/dev/null | wc -l
-ip -brief address | grep -v -e veth -e cni0
-nft list ruleset | grep -ci weft
-ss --listening --numeric --no-header --tcp --udp | grep -c weft
+bpftool --json cgroup tree {kubepods} | tr , '\\n' | grep '"name"' | sort
+find /sys/fs/bpf /run/weft 2>/dev/null
+ip -brief address | grep -v veth
+ip route show table all | grep -v veth
+ip -6 route show table all | grep -v veth
+ip rule
+nft list ruleset 2>/dev/null
+find /proc/sys/net -type f | grep -v -e veth -e count -e hash | sort | xargs grep -s ''
+ss --listening --numeric --no-header --tcp --udp --unix | awk '{{print $1, $5}}' | grep -v containerd | sort
 true
 """
 CLIENT = """
 apiVersion: v1
 kind: Pod
-metadata: {{name: client, namespace: default, labels: {{weft.dev/mode: l4}}}}
+metadata: {{name: client-{node}, labels: {{weft.dev/mode: l4}}}}
 spec:
+  nodeName: {node}
   terminationGracePeriodSeconds: 0
   containers: [{{name: client, image: {image}, args: [--port=8080]}}]
+---
 """
 
 
@@ -47,13 +55,14 @@ def traces(node: layout.Node) -> str:
 
 @pytest.fixture(scope="module")
 def before() -> Iterator[dict[str, str]]:
-    """A cluster with weft and an enrolled pod; says what could be seen on its nodes before weft came."""
+    """A cluster with weft and an enrolled pod on each node; says what could be seen there before weft came."""
     subprocess.run(UP, check=True)
     try:
+        clients = "".join(CLIENT.format(node=node.name, image=images.ECHO) for node in layout.NODES)
+        cluster.kubectl("apply", "-f", "-", stdin=clients)
+        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod", "--all")
         found = {node.name: traces(node) for node in layout.NODES}
         install.install()
-        cluster.kubectl("apply", "-f", "-", stdin=CLIENT.format(image=images.ECHO))
-        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/client")
         yield found
     finally:
         cluster.down()
@@ -81,11 +90,11 @@ def test_kubectl_weft_asks_every_node(before: dict[str, str]) -> None:
 
 
 def test_kubectl_weft_asks_the_pod_s_node(before: dict[str, str]) -> None:
-    node = cluster.kubectl("get", "pod", "client", "--output=jsonpath={.spec.nodeName}")
-    until("enrolled", lambda: modes(node).get("default/client") == "l4")
-    done = kubectl_weft("explain", "default/client", f"{layout.DNS_SERVICE}:53")
-    assert done.returncode == 0, done.stderr
-    assert "default/client" in done.stdout
+    for node in before:
+        until("enrolled", lambda node=node: modes(node).get(f"default/client-{node}") == "l4")
+        done = kubectl_weft("explain", f"default/client-{node}", f"{layout.DNS_SERVICE}:53")
+        assert done.returncode == 0, done.stderr
+        assert f"default/client-{node}" in done.stdout
 
 
 def test_nothing_is_left_on_any_node(before: dict[str, str]) -> None:
@@ -95,4 +104,7 @@ def test_nothing_is_left_on_any_node(before: dict[str, str]) -> None:
     cluster.kubectl("rollout", "status", "--timeout=120s", *place)
     cluster.kubectl("delete", "--kustomize", str(install.OVERLAY), "--timeout=120s")
     # Pods of the waypoint have half a minute to drain.
-    until("as before", lambda: {node.name: traces(node) for node in layout.NODES} == before)
+    with suppress(TimeoutError):
+        until("as before", lambda: {node.name: traces(node) for node in layout.NODES} == before)
+    for node in layout.NODES:
+        assert list(unified_diff(before[node.name].splitlines(), traces(node).splitlines(), n=0)) == []
