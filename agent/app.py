@@ -138,6 +138,11 @@ class Agent:
         self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: core.hop.connected)
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.hop.lost)
         self._metrics.show(
+            "weft_l4_only_pods",
+            "Enrolled pods for which no Route can do anything at a waypoint: they are on the host's network.",
+            lambda: sum(plan.l4_only for plan in core.datapath.desired_pods.values()),
+        )
+        self._metrics.show(
             "weft_waypoint_listeners_without_room", "Listeners that do not fit.", lambda: len(core.hop.failures)
         )
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)

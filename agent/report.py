@@ -21,6 +21,7 @@ def pods(fragments: Iterable[Fragment]) -> list[Document]:
             "pod": f"{plan.pod.namespace}/{plan.pod.name}",
             "mode": plan.mode.label,
             "supported": plan.supported,
+            "l4Only": plan.l4_only,
             "because": plan.because,
             "addresses": list(plan.addresses),
             "cgroup": cgroup,

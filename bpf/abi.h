@@ -28,6 +28,7 @@
 /* struct weft_pod.flags */
 #define WEFT_POD_CONSUMER_ROUTES 1
 #define WEFT_POD_AGENT		 2
+#define WEFT_POD_L4_ONLY	 4
 
 /* struct weft_config.unknown_pod */
 #define WEFT_UNKNOWN_PASS   0

@@ -109,6 +109,14 @@ static __always_inline enum outcome refuse(u32 reason, struct choice *choice)
 	return end(choice, reason < WEFT_REASONS ? reason : WEFT_NO_BACKEND, OUTCOME_REFUSE);
 }
 
+/* The waypoint's traffic, also while there is no waypoint. */
+static __always_inline bool belongs_at_waypoint(u64 word)
+{
+	if (word >> 56 == WEFT_ACTION_REJECT)
+		return (u32)word == WEFT_WAYPOINT_LOST;
+	return word >> 56 == WEFT_ACTION_WAYPOINT;
+}
+
 static __always_inline enum outcome follow_word(const struct weft_config *config, u32 index,
 						const struct client *client,
 						const struct weft_frontend *key,
@@ -124,6 +132,9 @@ static __always_inline enum outcome follow_word(const struct weft_config *config
 		return end(choice, WEFT_NO_FRONTEND, OUTCOME_PASS);
 	word = READ_ONCE(*row);
 	choice->service_id = service->service_id;
+	/* A waypoint would refuse who has no address of its own: let it go as without a mesh. */
+	if ((client->flags & WEFT_POD_L4_ONLY) && belongs_at_waypoint(word))
+		return end(choice, WEFT_PASSED, OUTCOME_PASS);
 	switch (word >> 56) {
 	case WEFT_ACTION_FORWARD:
 		stick(&sticky, client, key, service);

@@ -59,7 +59,9 @@ def _print(report: dict[str, Any]) -> None:
 
 def _mode(pod: dict[str, Any]) -> str:
     """What the pod is, or that it cannot be what it is to be."""
-    return str(pod["mode"]) if pod["supported"] else "Unsupported"
+    if not pod["supported"]:
+        return "Unsupported"
+    return "l4 only" if pod["l4Only"] else str(pod["mode"])
 
 
 def _others(waypoint: dict[str, Any]) -> str:

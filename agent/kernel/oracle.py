@@ -185,6 +185,8 @@ def _follow_word(question: _Question, key: FrontendKey, index: int, client: _Cli
 
 
 def _act(question: _Question, word: Word, service: ServiceRow, client: _Client) -> Verdict:
+    if PodFlag.L4_ONLY in client.pod.flags and _belongs_at_waypoint(word):
+        return _always(Reason.PASSED)
     if word.action == Action.FORWARD:
         kept = _kept(question, service, client, range(word.base, word.base + word.count))
         return _always(Reason.FORWARDED, kept) if kept else _forward(question, word.base, word.count)
@@ -193,6 +195,10 @@ def _act(question: _Question, word: Word, service: ServiceRow, client: _Client) 
     if word.action == Action.REJECT:
         return _always(Reason(word.base) if word.base < len(Reason) else Reason.NO_BACKEND)
     return _always(Reason.PASSED)
+
+
+def _belongs_at_waypoint(word: Word) -> bool:
+    return word.action == Action.WAYPOINT or (word.action, word.base) == (Action.REJECT, Reason.WAYPOINT_LOST)
 
 
 def _service(question: _Question, index: int) -> ServiceRow:

@@ -112,26 +112,30 @@ def _ways(manifests: Manifests, spaces: Iterable[str]) -> dict[Pair, Way]:
     mesh = translated(manifests, Options(), [Key("Pod", space, STAND_IN) for space in spaces])
     view, frontends = mesh.view(), mesh.frontends
     found: dict[Pair, Way] = {}
-    seen: dict[tuple[FrontendName, Mode], Way] = {}
+    seen: dict[tuple[FrontendName, Mode, bool], Way] = {}
     for client, pod in _clients(mesh).items():
         for service, dialled in _ports(mesh):
             name = frontend_of(frontends, pod, dialled)
             if name is not None:
-                if (name, pod.mode) not in seen:
+                alike = (name, pod.mode, pod.l4_only)
+                if alike not in seen:
                     path = decide(view, frontends, pod, dialled).path
-                    seen[name, pod.mode] = _way(view, path, name, frontends[name])
-                found[Pair(client, service, dialled.port, dialled.protocol.name)] = seen[name, pod.mode]
+                    seen[alike] = _way(view, path, name, frontends[name])
+                found[Pair(client, service, dialled.port, dialled.protocol.name)] = seen[alike]
     return found
 
 
 def _clients(mesh: Mesh) -> dict[str, PodPlan]:
-    """Enrolled groups of pods that are treated alike: a namespace, and those in it that have another mode than it."""
+    """Enrolled groups of pods that are treated alike, by name: a namespace, and those in it that are not like it."""
     usual = {pod.namespace: pod.mode for key, pod in mesh.pods.items() if key.name == STAND_IN}
     enrolled = [pod for _, pod in sorted(mesh.pods.items()) if pod.mode is not Mode.NONE]
-    return {
-        pod.namespace if pod.mode is usual[pod.namespace] else f"{pod.namespace}, pods in mode {pod.mode.label}": pod
-        for pod in enrolled
-    }
+    return {_group(pod, usual[pod.namespace]): pod for pod in enrolled}
+
+
+def _group(pod: PodPlan, usual: Mode) -> str:
+    if pod.l4_only:
+        return f"{pod.namespace}, pods on the host's network"
+    return pod.namespace if pod.mode is usual else f"{pod.namespace}, pods in mode {pod.mode.label}"
 
 
 def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:

@@ -43,6 +43,11 @@ class PodPlan:
     because: str = ""
     supported: bool = True
 
+    @property
+    def l4_only(self) -> bool:
+        """Whether it is in the mesh without its Routes: on the host's network no waypoint could know it by address."""
+        return self.mode is Mode.L4 and PodFlag.L4_ONLY in self.flags
+
 
 class OnLoss(StrEnum):
     """What happens to a frontend's waypoint traffic while there is no waypoint."""

@@ -78,6 +78,7 @@ class PodFlag(IntFlag):
     NONE = 0
     CONSUMER_ROUTES = 1  # its namespace has consumer routes: look for a frontend row of that namespace first
     AGENT = 2  # it may dial the waypoint, to try its listeners
+    L4_ONLY = 4  # on the host's network: what would go to the waypoint, which cannot know it, is left alone
 
 
 class UnknownPodPolicy(IntEnum):

@@ -54,6 +54,8 @@ def decide(
     if goes_to_waypoint(plan, pod.mode):
         deeper = "client" if pod.mode is Mode.L7 else "Service"
         because = _said(keys) if keys else f"the label {SCOPE} asks for it"
+        if pod.l4_only:
+            return Decision(Path.NONE, f"{because}, but the client is on the host's network: a waypoint cannot know it")
         return Decision(Path.WAYPOINT, f"{because}, and the {deeper} is in mode l7", name, plan, keys)
     if routes and isinstance(routes[0], HTTPRoute | GRPCRoute | TLSRoute):
         return Decision(Path.KERNEL, f"{_said(keys)}, but neither end is in mode l7", name, plan, keys)

@@ -30,6 +30,8 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     flags = PodFlag.CONSUMER_ROUTES if view.has_consumer_routes(namespace) else PodFlag.NONE
     if own(pod, AGENT):
         flags |= PodFlag.AGENT
+    if pod.spec.host_network:
+        flags |= PodFlag.L4_ONLY
     addresses = () if pod.spec.host_network else pod.addresses
     plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because, not runtime)
     return Fragment(pods={cgroup: plan}, notices=notices)

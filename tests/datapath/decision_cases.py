@@ -91,7 +91,7 @@ class Case:
         return self.destination if self.backend is None else (BACKENDS[self.ip][self.backend], BACKEND_PORT)
 
 
-CONSUMER = PodFlag.CONSUMER_ROUTES
+CONSUMER, HOST = PodFlag.CONSUMER_ROUTES, PodFlag.L4_ONLY
 ROWS = (
     Case("none-untouched", Reason.NOT_ENROLLED, mode=Mode.NONE),
     Case("unknown-passes", Reason.UNKNOWN_POD, mode=None),
@@ -108,6 +108,10 @@ ROWS = (
     Case("l7-forward", Reason.FORWARDED, mode=Mode.L7, backend=1),
     Case("l7-waypoint", Reason.TO_WAYPOINT, mode=Mode.L7, words=(TO_FIRST, VIA_WAYPOINT), protocols=("TCP",)),
     Case("l4-to-l7-service", Reason.TO_WAYPOINT, words=(VIA_WAYPOINT, VIA_WAYPOINT), protocols=("TCP",)),
+    Case("host-to-l7-service", Reason.PASSED, flags=HOST, words=(VIA_WAYPOINT, VIA_WAYPOINT), protocols=("TCP",)),
+    Case("host-to-lost-waypoint", Reason.PASSED, flags=HOST, words=(REJECT_LOST, REJECT_LOST)),
+    Case("host-forward", Reason.FORWARDED, flags=HOST, backend=0),
+    Case("host-refused", Reason.NO_BACKEND, flags=HOST, words=(REJECT_EMPTY, PASS)),
     Case("waypoint-for-udp", Reason.WAYPOINT_LOST, words=(VIA_WAYPOINT, PASS), protocols=("UDP",)),
     Case("waypoint-without-address", Reason.WAYPOINT_LOST, words=(VIA_WAYPOINT, PASS), waypoint=False),
     Case("reject-empty", Reason.NO_BACKEND, words=(REJECT_EMPTY, PASS)),

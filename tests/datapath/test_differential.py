@@ -93,7 +93,7 @@ def random_word(choose: random.Random) -> Word:
 
 
 def random_pod(choose: random.Random) -> PodRow:
-    flags = choose.choice((PodFlag.NONE, PodFlag.CONSUMER_ROUTES))
+    flags = choose.choice((PodFlag.NONE, PodFlag.CONSUMER_ROUTES, PodFlag.L4_ONLY))
     return PodRow(choose.choice(NAMESPACES[1:]), choose.choice((Mode.NONE, Mode.L4, Mode.L4, Mode.L7)), flags, 9)
 
 

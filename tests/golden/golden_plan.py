@@ -8,7 +8,7 @@ from agent.model.change import Problem, Upsert
 from agent.model.core import Service
 from agent.model.facts import PodCgroup
 from agent.plan.plan import Fragment, FrontendPlan, Json, OnBackendLoss, ParentStatus, PodPlan, ResourceName
-from agent.plan.tables import address_text
+from agent.plan.tables import PodFlag, address_text
 from agent.sources.decode import decode
 from agent.sources.documents import split
 from agent.translate.incremental import Translator
@@ -79,8 +79,8 @@ def plan(world: World, fragments: Iterable[Fragment]) -> dict[str, Any]:
 
 def pod_text(pod: PodPlan) -> str:
     """A pod's row in one line."""
-    flags = " consumer-routes" if pod.flags else ""
-    mode = pod.mode.label if pod.supported else "Unsupported"
+    flags = " consumer-routes" if PodFlag.CONSUMER_ROUTES in pod.flags else ""
+    mode = "l4 only" if pod.l4_only else pod.mode.label if pod.supported else "Unsupported"
     return f"{pod.pod.namespace}/{pod.pod.name} {mode} {','.join(pod.addresses) or 'no address'}{flags}"
 
 

@@ -70,6 +70,14 @@ def test_a_route_brings_its_clients_to_the_waypoint(tmp_path: Path) -> None:
     assert change == path("app/web", 80, "kernel", "waypoint (HTTPRoute app/r)", *ALL)
 
 
+def test_a_route_leaves_pods_on_the_host_s_network_to_the_cluster(tmp_path: Path) -> None:
+    on_host = "{apiVersion: v1, kind: Pod, metadata: {name: h, namespace: app}, spec: {hostNetwork: true}}"
+    pods = f"{MESH}\n---\n{on_host}\n"
+    kernel, waypoint = between(tmp_path, {"mesh": pods}, {"mesh": pods, "route": ROUTE})
+    assert kernel == path("app/web", 80, "kernel", "none", "app, pods on the host's network")
+    assert waypoint == path("app/web", 80, "kernel", "waypoint (HTTPRoute app/r)", *ALL)
+
+
 def test_a_consumer_s_route_is_its_namespace_s_change(tmp_path: Path) -> None:
     consumer = ROUTE.replace("{name: r, namespace: app}", "{name: mine, namespace: shop}").replace(
         "name: web, port: 80}]\n", "name: web, namespace: app, port: 80}]\n", 1

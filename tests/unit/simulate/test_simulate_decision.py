@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from test_translate_incremental import LABELS, OPTIONS, any_routes
 
 from agent.model.change import Upsert
-from agent.model.core import Namespace, Pod, PodStatus, Service, ServicePort, ServiceSpec
+from agent.model.core import Namespace, Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.plan.plan import FrontendName, PodPlan
@@ -39,7 +39,11 @@ def meshes(draw: st.DrawFn) -> list[object]:
     for number, space in enumerate(("app", "shop")):
         found += [
             Namespace(ObjectMeta(space, labels=draw(LABELS))),
-            Pod(ObjectMeta("client", space, f"uid-{space}", labels=draw(LABELS)), status=PodStatus("Running")),
+            Pod(
+                ObjectMeta("client", space, f"uid-{space}", labels=draw(LABELS)),
+                PodSpec(host_network=draw(st.booleans())),
+                PodStatus("Running"),
+            ),
             PodCgroup(f"uid-{space}", 100 + number),
         ]
         for last, name in enumerate(("a", "b")):
@@ -52,12 +56,17 @@ def meshes(draw: st.DrawFn) -> list[object]:
 def found_by_kernel(
     kernel: FakeKernel, pod: PodPlan, dialled: FrontendName
 ) -> tuple[Word, frozenset[tuple[bytes, int, bool]]] | None:
-    """What bpf/decide.h finds: the namespace's row first where the pod's flag says so, then everybody's."""
+    """What bpf/decide.h finds: the namespace's row first where the pod's flag says so, then everybody's.
+
+    Who is on the host's network is left alone where others go to the waypoint.
+    """
     own = [name_id(pod.namespace)] if pod.flags & PodFlag.CONSUMER_ROUTES else []
     for namespace in (*own, ANY_NAMESPACE):
         key = FrontendKey(namespace, address_bytes(dialled.address), dialled.port, dialled.protocol)
         found = kernel.reach(key, pod.mode) if pod.mode is not Mode.NONE else None
         if found is not None:
+            if pod.flags & PodFlag.L4_ONLY and found[0].action is Action.WAYPOINT:
+                return None
             return found[0], found[2]
     return None
 

@@ -1,0 +1,139 @@
+"""Who gets no answer from the waypoint, each really there: tried past the kernel's refusal, by the address alone.
+
+Processes outside of any pod's cgroup stand in network namespaces: the kernel's programs do not concern them, so what
+refuses them is the listener.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from conftest import LabFactory, LabHandle
+from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
+
+from agent.lab import launch
+from agent.lab.network import NODE_ADDRESS
+from agent.lab.paths import NODE_NAME
+
+pytestmark = pytest.mark.node
+WAYPOINT = "10.244.0.2"
+LAN, OTHER_NODE_S_POD = "192.0.2.7", "10.244.77.7"
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: r, namespace: {}}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: echo, namespace: app, port: 80}}]
+  rules: [{{backendRefs: [{{name: v1, namespace: app, port: 80}}]}}]
+---
+"""
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: app, uid: {uid}}}
+spec: {{nodeName: {node}, hostNetwork: {on_host}}}
+status: {{phase: Running, podIPs: [{{ip: {address}}}]}}
+"""
+LEAVING = """
+apiVersion: v1
+kind: Pod
+metadata: {name: leaving, namespace: app}
+spec: {containers: [{name: main, command: [sleep, infinity]}]}
+"""
+JOIN = "import sys; from agent.lab.network import add_pod; add_pod(*sys.argv[1:])"
+DIAL = """
+import errno, socket
+for address in {}:
+    print(errno.errorcode.get(socket.socket().connect_ex(address), "connected"))
+"""
+ASK = ("curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}")
+
+
+@pytest.fixture(scope="module")
+def mesh(make_lab: LabFactory) -> LabHandle:
+    """The pods of the HTTP tests; Service echo has a producer's listener, and one for namespace other."""
+    lab = make_lab("near", [Path(__file__).with_name("routes.yaml")], agent=True)
+    lab.apply("".join(map(ROUTE.format, ("app", "other"))))
+    settle(lab, lambda status: len(status["waypoint"]["listeners"]) == 2)
+    return lab
+
+
+def ports(mesh: LabHandle) -> dict[str, int]:
+    """The producer's listener's port, and the consumer's."""
+    listeners = mesh.status()["waypoint"]["listeners"]
+    return {"consumer" if "other" in item["name"] else "producer": item["port"] for item in listeners}
+
+
+def neighbour(mesh: LabHandle, name: str, address: str) -> str:
+    """Somebody with this address, joined to the node; taken away with the lab."""
+    netns = mesh.paths.pod_netns("near", name)
+    mesh.node(sys.executable, "-c", JOIN, netns, f"veth{name}", address)
+    return netns
+
+
+def answered(mesh: LabHandle, netns: str) -> set[str]:
+    """Which listeners answer somebody in this network namespace, and that it reaches others at all."""
+    within = ("ip", "netns", "exec", netns) if netns != mesh.paths.node_netns else ()
+    server = next(pod for pod in mesh.status()["pods"] if pod["pod"].startswith("app/v1"))["addresses"][0]
+    assert mesh.node(*within, *ASK, f"http://{server}:8080/").stdout == "200"
+    asked = {
+        name: mesh.node(*within, *ASK, f"http://{WAYPOINT}:{port}/", check=False) for name, port in ports(mesh).items()
+    }
+    assert all(done.stdout == "200" or done.returncode in (52, 56) for done in asked.values()), asked
+    return {name for name, done in asked.items() if done.stdout == "200"}
+
+
+def netns_of(mesh: LabHandle, pod: str) -> str:
+    """A pod's network namespace."""
+    (found,) = [key for key in mesh.store.load() if f"{key.namespace}/{key.name}".startswith(pod) and key.kind == "Pod"]
+    return mesh.paths.pod_netns(found.namespace, found.name)
+
+
+def test_a_pod_s_address_is_admitted_where_its_namespace_is(mesh: LabHandle) -> None:
+    assert ports(mesh).keys() == {"producer", "consumer"}
+    assert answered(mesh, netns_of(mesh, CLIENT)) == {"producer"}
+    assert answered(mesh, netns_of(mesh, STRANGER)) == {"producer", "consumer"}
+
+
+@pytest.mark.parametrize("pod", [CLIENT, STRANGER, OUTSIDER])
+def test_no_pod_dials_a_waypoint_itself(mesh: LabHandle, pod: str) -> None:
+    found = mesh.python(pod, DIAL.format([(WAYPOINT, port) for port in ports(mesh).values()]))
+    assert found.split() == ["EPERM", "EPERM"]
+
+
+def test_the_host_and_its_neighbour_are_refused(mesh: LabHandle) -> None:
+    assert answered(mesh, mesh.paths.node_netns) == set()
+    assert answered(mesh, neighbour(mesh, "lan", LAN)) == set()
+
+
+def test_a_pod_of_another_node_is_refused_and_one_on_the_host_s_network_is_l4_only(mesh: LabHandle) -> None:
+    uid = str(uuid4())
+    elsewhere = POD.format(name="elsewhere", uid=uuid4(), node="another", on_host="false", address=OTHER_NODE_S_POD)
+    on_host = POD.format(name="on-host", uid=uid, node=NODE_NAME, on_host="true", address=NODE_ADDRESS)
+    cgroup = mesh.paths.pod_cgroup(uid)
+    cgroup.mkdir()
+    # Not by the lab's own store: it would run them.
+    (mesh.paths.manifests / "pods.yaml").write_text(f"{elsewhere}---{on_host}")
+    mesh.wait_for("both are known", lambda: any(pod["l4Only"] for pod in mesh.status()["pods"]))
+    assert answered(mesh, neighbour(mesh, "far", OTHER_NODE_S_POD)) == set()
+    assert "weft_l4_only_pods 1.0" in mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
+    service = mesh.get("Service", "app", "echo")
+    assert service is not None
+    address = service["spec"]["clusterIP"]
+    command = launch.command(launch.Place(cgroup, mesh.paths.node_netns), ["curl", "-sS", f"http://{address}/"])
+    seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert json.loads(seen.splitlines()[0])["peer"].startswith(f"{NODE_ADDRESS}:")
+
+
+def test_a_freed_address_is_refused(mesh: LabHandle) -> None:
+    mesh.apply(LEAVING)
+    mesh.wait_ready()
+    (address,) = mesh.get("Pod", "app", "leaving")["status"]["podIPs"]
+    mesh.wait_for("it is admitted", lambda: answered(mesh, netns_of(mesh, "app/leaving")) == {"producer"})
+    mesh.delete(LEAVING)
+    mesh.wait_for("it is gone", lambda: "app/leaving" not in {pod["pod"] for pod in mesh.status()["pods"]})
+    successor = neighbour(mesh, "next", address["ip"])
+    mesh.wait_for("its successor is refused", lambda: answered(mesh, successor) == set())

@@ -1,0 +1,34 @@
+"""Pods on the host's network: no waypoint can know them by address, so they go no deeper than l4, and it is said."""
+
+import pytest
+from translate_fixtures import namespace
+
+from agent.model.change import Upsert
+from agent.model.core import Pod, PodIP, PodSpec, PodStatus
+from agent.model.facts import PodCgroup
+from agent.model.meta import ObjectMeta
+from agent.plan.tables import Mode
+from agent.translate.incremental import Translator
+from agent.translate.options import Options
+from agent.world import World
+
+
+@pytest.mark.parametrize(
+    ("asked", "on_host", "mode", "l4_only"),
+    [
+        ("l7", True, Mode.L4, True),
+        ("l7", False, Mode.L7, False),
+        ("l4", True, Mode.L4, True),
+        ("l4", False, Mode.L4, False),
+        ("none", True, Mode.NONE, False),
+    ],
+)
+def test_a_pod_on_the_host_s_network_is_l4_only(asked: str, on_host: bool, mode: Mode, l4_only: bool) -> None:
+    status = PodStatus("Running", pod_ips=(PodIP("192.0.2.1"),))
+    pod = Pod(ObjectMeta("p", "app", "uid"), PodSpec("here", host_network=on_host), status)
+    translator = Translator(World(), Options("here"))
+    translator.update([Upsert(namespace("app", asked)), Upsert(pod), Upsert(PodCgroup("uid", 900))])
+    (fragment,) = (item for item in translator.fragments.values() if item.pods)
+    plan = fragment.pods[900]
+    assert (plan.mode, plan.l4_only, plan.addresses) == (mode, l4_only, () if on_host else ("192.0.2.1",))
+    assert any("hostNetwork" in notice for notice in fragment.notices) is (on_host and asked == "l7")
