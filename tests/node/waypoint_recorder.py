@@ -1,13 +1,16 @@
-"""A server that notes every request and answers as it is told."""
+"""Servers that note what reaches them: requests, answered as they are told, or bytes, answered by a script."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from waypoint_fixtures import SERVERS, WaypointNode
+from waypoint_ads import PATIENCE
+from waypoint_fixtures import SERVERS, WAYPOINT, WaypointNode
 
 from agent.translate.ir import BackendPort
 
@@ -84,3 +87,77 @@ def recorder(node: WaypointNode, name: str = "recorder") -> Iterator[Recorder]:
         finally:
             server.shutdown()
             thread.join()
+
+
+class Wire:
+    """One end of a connection, byte by byte; `seen` is all that came."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE)
+        self.socket, self.seen, self._read = connection, b"", 0
+
+    def until(self, mark: bytes) -> bytes:
+        """What comes up to a mark, and the mark; raises EOFError when the other end hangs up before."""
+        while (found := self.seen.find(mark, self._read)) < 0:
+            if not self._receive():
+                raise EOFError(f"{mark!r} never came, but {self.seen[self._read :]!r}")
+        return self._take(found + len(mark))
+
+    def rest(self) -> bytes:
+        """What comes until the other end hangs up."""
+        while self._receive():
+            pass
+        return self._take(len(self.seen))
+
+    def say(self, data: bytes) -> None:
+        """Send."""
+        self.socket.sendall(data)
+
+    def _receive(self) -> bytes:
+        piece = self.socket.recv(65536)
+        self.seen += piece
+        return piece
+
+    def _take(self, end: int) -> bytes:
+        begin, self._read = self._read, end
+        return self.seen[begin:end]
+
+
+@contextmanager
+def client(node: WaypointNode, port: int) -> Iterator[Wire]:
+    """A connection to a listener of the waypoint."""
+    with node.dial(WAYPOINT, port) as connection:
+        yield Wire(connection)
+
+
+@contextmanager
+def script(node: WaypointNode, play: Callable[[Wire], None]) -> Iterator[tuple[BackendPort, list[Wire]]]:
+    """A backend that plays a script on every connection, which it leaves open; and the connections.
+
+    What a script raises is raised here in the end.
+    """
+    wires, plays = list[Wire](), list[Future[None]]()
+    with node.own_socket() as listening, ThreadPoolExecutor() as pool:
+        listening.settimeout(None)
+        listening.bind((SERVERS, 0))
+        listening.listen()
+
+        def serve() -> None:
+            with suppress(OSError):  # the listening socket was shut down
+                while True:
+                    wires.append(Wire(listening.accept()[0]))
+                    plays.append(pool.submit(play, wires[-1]))
+
+        accepting = pool.submit(serve)
+        number = listening.getsockname()[1]
+        backend = BackendPort("app", f"script{number}", 80)
+        node.servers[backend.service] = [number]
+        try:
+            yield backend, wires
+            for played in plays:
+                played.result()
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            accepting.result()
+            for wire in wires:
+                wire.socket.close()

@@ -13,7 +13,8 @@ PRESERVE_CASE = {
         "name": "envoy.http.stateful_header_formatters.preserve_case",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3."
-            "PreserveCaseFormatterConfig"
+            "PreserveCaseFormatterConfig",
+            "forward_reason_phrase": True,
         },
     }
 }
