@@ -16,6 +16,7 @@ from agent.core import Core
 from agent.kernel import bpffs, cgroups, links, loader, maps
 from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
+from agent.model.meta import Key
 from agent.observation import Observation, allowance
 from agent.observe.http import HttpServer, Query, Response
 from agent.observe.metrics import Metrics
@@ -137,10 +138,11 @@ class Agent:
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
         self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: core.hop.connected)
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.hop.lost)
-        self._metrics.show(
-            "weft_l4_only_pods",
-            "Enrolled pods for which no Route can do anything at a waypoint: they are on the host's network.",
-            lambda: sum(plan.l4_only for plan in core.datapath.desired_pods.values()),
+        self._metrics.show_numbers(
+            "weft_routes_without_effect",
+            "Routes that need the waypoint and do nothing for these clients, who do not go there.",
+            "clients",
+            lambda: {clients: len(found) for clients, found in self._without_effect().items()},
         )
         self._metrics.show(
             "weft_waypoint_listeners_without_room", "Listeners that do not fit.", lambda: len(core.hop.failures)
@@ -150,6 +152,9 @@ class Agent:
         self._metrics.show_counts(
             "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
         )
+
+    def _without_effect(self) -> dict[str, set[Key]]:
+        return report.without_effect(self.core.datapath.desired_pods, self.core.datapath.desired)
 
     def _lost(self) -> dict[str, int]:
         """What was too much for the agent, and for whoever reads its output."""

@@ -1,10 +1,12 @@
 """What `weft status` shows: the agent's state as one JSON document, made from values and nothing else."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agent.core import Core
 from agent.hop import Hop
+from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName
 from agent.plan.tables import Action, Mode, Reason, Slot, Word, address_text
@@ -12,6 +14,8 @@ from agent.reconcile.frontends import Installed, frontend_key
 from agent.translate.slots import shares
 
 Document = dict[str, Any]
+# Routes that say something about requests or server names.
+AT_WAYPOINT = {"HTTPRoute", "GRPCRoute", "TLSRoute"}
 
 
 def pods(fragments: Iterable[Fragment]) -> list[Document]:
@@ -96,6 +100,29 @@ def _parent(status: ParentStatus) -> Document:
     }
 
 
+def without_effect(pods: Mapping[int, PodPlan], frontends: Mapping[FrontendName, FrontendPlan]) -> dict[str, set[Key]]:
+    """Routes that need the waypoint, for clients of this node that do not go there: by namespace of the clients.
+
+    Neither end is in mode l7, or the clients are on the host's network (DESIGN.md §3).
+    """
+    found: dict[str, set[Key]] = {}
+    for pod in pods.values():
+        clients = f"{pod.namespace}, pods on the host's network" if pod.l4_only else pod.namespace
+        if pod.mode is Mode.L4 and clients not in found:
+            found[clients] = {route for plan in _kernel_s(frontends, pod) for route in plan.routes}
+    effects = {clients: {route for route in routes if route.kind in AT_WAYPOINT} for clients, routes in found.items()}
+    return {clients: routes for clients, routes in sorted(effects.items()) if routes}
+
+
+def _kernel_s(frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan) -> Iterator[FrontendPlan]:
+    """The frontends, as a pod in mode l4 sees them, that it is not sent to the waypoint for."""
+    for name, plan in frontends.items():
+        own = replace(name, consumer=pod.namespace)
+        seen = name == own or (not name.consumer and own not in frontends)
+        if seen and (pod.l4_only or plan.mode is not Mode.L7):
+            yield plan
+
+
 def parent_text(ref: ParentReference) -> str:
     """A parentRef as users know it: `Service faces/smiley:80 (http)`."""
     text = f"{ref.kind} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.kind} {ref.name}"
@@ -135,18 +162,22 @@ def waypoint(hop: Hop, rejected: Mapping[ResourceName, str], retired: list[Docum
 
 def status(core: Core, node: str, rejected: Mapping[ResourceName, str], retired: list[Document]) -> Document:
     """Everything that `weft status` shows."""
-    fragments = list(core.fragments.values())
+    fragments, datapath = list(core.fragments.values()), core.datapath
     return {
         "node": node,
         "synced": core.synced,
         "ready": core.ready,
         "drift": core.drift,
         "pods": pods(fragments),
-        "frontends": frontends(core.datapath.desired, core.datapath.installed),
+        "frontends": frontends(datapath.desired, datapath.installed),
         "routes": routes(fragments),
+        "withoutEffect": [
+            {"clients": clients, "routes": sorted(map(str, found))}
+            for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()
+        ],
         "waypoint": waypoint(core.hop, rejected, retired),
         "problems": sorted(str(problem) for problem in core.problems.values()),
         "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
         "failures": core.hop.failures | core.failures,
-        "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in core.datapath.fill.items()},
+        "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in datapath.fill.items()},
     }

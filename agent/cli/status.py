@@ -52,6 +52,11 @@ def _print(report: dict[str, Any]) -> None:
         "listeners", ("LISTENER", "PORT", "STATE"), ((x["name"], x["port"], x["state"]) for x in waypoint["listeners"])
     )
     print_table("routes", ("ROUTE", "PARENT", "CONDITIONS"), _routes(report["routes"]))
+    print_table(
+        "routes without effect",
+        ("CLIENTS", "ROUTES"),
+        ((one["clients"], ", ".join(one["routes"])) for one in report["withoutEffect"]),
+    )
     for title in ("problems", "notices"):
         print_table(title, ("",), ((line,) for line in report[title]))
     print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())

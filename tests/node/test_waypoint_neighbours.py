@@ -119,7 +119,11 @@ def test_a_pod_of_another_node_is_refused_and_one_on_the_host_s_network_is_l4_on
     (mesh.paths.manifests / "pods.yaml").write_text(f"{elsewhere}---{on_host}")
     mesh.wait_for("both are known", lambda: any(pod["l4Only"] for pod in mesh.status()["pods"]))
     assert answered(mesh, neighbour(mesh, "far", OTHER_NODE_S_POD)) == set()
-    assert "weft_l4_only_pods 1.0" in mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
+    (told,) = mesh.status()["withoutEffect"]
+    assert told == {"clients": "app, pods on the host's network", "routes": ["HTTPRoute app/r"]}
+    metrics = mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
+    assert "weft_l4_only_pods 1.0" in metrics
+    assert """weft_routes_without_effect{clients="app, pods on the host's network"} 1.0""" in metrics
     service = mesh.get("Service", "app", "echo")
     assert service is not None
     address = service["spec"]["clusterIP"]

@@ -19,7 +19,9 @@ KUBERNETES = {
 
 
 def report(source: dict[str, Any]) -> dict[str, Any]:
-    lists: dict[str, Any] = {name: [] for name in ("pods", "frontends", "routes", "problems", "notices")}
+    lists: dict[str, Any] = {
+        name: [] for name in ("pods", "frontends", "routes", "withoutEffect", "problems", "notices")
+    }
     waypoint = {"address": None, "connected": False, "lost": False, "listeners": [], "heir": None, "retired": []}
     more = {"source": source, "waypoint": waypoint, "failures": {}}
     return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more

@@ -1,0 +1,49 @@
+"""Which clients do not get a Route: because neither end is in mode l7, or they are on the host's network."""
+
+import msgspec
+import pytest
+from translate_fixtures import PARENT, http_route, namespace, pod, translator
+
+from agent.model.change import Change, Upsert
+from agent.model.core import PodSpec
+from agent.model.facts import PodCgroup
+from agent.model.meta import Key, ObjectMeta
+from agent.model.routes import BackendRef, HTTPRoute, L4RouteRule, L4RouteSpec, TCPRoute
+from agent.report import without_effect
+
+ROUTE = Key("HTTPRoute", "app", "r")
+
+
+def found(*changes: Change, route: HTTPRoute | TCPRoute | None = None) -> dict[str, set[Key]]:
+    """By clients, with the Service in mode l7 and its client too unless a change says otherwise."""
+    made = translator(route or http_route())
+    made.update(changes)
+    fragments = made.fragments.values()
+    pods = {cgroup: plan for item in fragments for cgroup, plan in item.pods.items()}
+    return without_effect(pods, {name: plan for item in fragments for name, plan in item.frontends.items()})
+
+
+@pytest.mark.parametrize(("mode", "told"), [("l7", {}), ("l4", {"app": {ROUTE}}), ("none", {})])
+def test_both_ends_in_one_mode(mode: str, told: dict[str, set[Key]]) -> None:
+    assert found(Upsert(namespace("app", mode))) == told
+
+
+def test_a_tcproute_is_the_kernel_s_own() -> None:
+    route = TCPRoute(ObjectMeta("r", "app"), L4RouteSpec(PARENT, (L4RouteRule((BackendRef("web", port=80),)),)))
+    assert found(Upsert(namespace("app", "l4")), route=route) == {}
+
+
+def test_a_client_in_mode_l4_gets_the_routes_of_a_service_in_mode_l7() -> None:
+    other = (
+        Upsert(namespace("shop", "l4")),
+        Upsert(pod("other", "10.1.0.8", "shop")),
+        Upsert(PodCgroup("uid-other", 8)),
+    )
+    assert found(*other) == {}
+    assert found(*other, Upsert(namespace("app", "l4"))) == {"app": {ROUTE}, "shop": {ROUTE}}
+
+
+def test_pods_on_the_host_s_network_get_none() -> None:
+    host = msgspec.structs.replace(pod("host", "192.0.2.1"), spec=PodSpec("here", host_network=True))
+    told = found(Upsert(host), Upsert(PodCgroup("uid-host", 8)))
+    assert told == {"app, pods on the host's network": {ROUTE}}
