@@ -38,9 +38,10 @@ def pods(fragments: Iterable[Fragment]) -> list[Document]:
 
 def modes(plans: Iterable[PodPlan]) -> dict[str, int]:
     """How many pods of this node are in each mode, and how many should be in the mesh and cannot."""
-    counts = dict.fromkeys((*(mode.label for mode in Mode), "unsupported"), 0)
+    counts = dict.fromkeys((*(mode.label for mode in Mode), "l4 only", "unsupported"), 0)
     for plan in plans:
-        counts[plan.mode.label if plan.supported else "unsupported"] += 1
+        mode = "l4 only" if plan.l4_only else plan.mode.label
+        counts[mode if plan.supported else "unsupported"] += 1
     return counts
 
 

@@ -122,7 +122,7 @@ def test_a_pod_of_another_node_is_refused_and_one_on_the_host_s_network_is_l4_on
     (told,) = mesh.status()["withoutEffect"]
     assert told == {"clients": "app, pods on the host's network", "routes": ["HTTPRoute app/r"]}
     metrics = mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
-    assert "weft_l4_only_pods 1.0" in metrics
+    assert 'weft_pods{mode="l4 only"} 1.0' in metrics
     assert """weft_routes_without_effect{clients="app, pods on the host's network"} 1.0""" in metrics
     service = mesh.get("Service", "app", "echo")
     assert service is not None

@@ -87,11 +87,14 @@ def test_the_waypoints(
     assert line in capsys.readouterr().out.replace("\n", " ").replace("  ", " ")
 
 
-def test_a_pod_that_cannot_be_enrolled(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    pod = {"pod": "app/web", "mode": "none", "because": "", "addresses": ["10.1.0.1"], "cgroup": 7}
-    shown = report(KUBERNETES) | {"pods": [pod | {"supported": False}, pod | {"pod": "app/old", "supported": True}]}
+def test_pods_that_cannot_be_what_they_should(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    pod = {"pod": "app/web", "mode": "none", "because": "", "addresses": ["10.1.0.1"], "cgroup": 7, "l4Only": False}
+    good = pod | {"supported": True}
+    pods = [pod | {"supported": False}, good | {"pod": "app/old"}, good | {"pod": "app/host", "l4Only": True}]
+    shown = report(KUBERNETES) | {"pods": pods}
     monkeypatch.setattr(module, "ask", lambda *_: shown)
     module.status(DEFAULT_STATE, Output.TEXT)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["app/web", "Unsupported", "10.1.0.1", "7"] in lines
     assert ["app/old", "none", "10.1.0.1", "7"] in lines
+    assert ["app/host", "l4", "only", "10.1.0.1", "7"] in lines

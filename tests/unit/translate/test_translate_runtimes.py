@@ -60,6 +60,6 @@ def test_the_handler_tells_and_its_pods_follow_it():
 
 def test_who_is_not_supported_is_counted_apart():
     plans = [plan(translator(name)) for name in ("gvisor", "kata", "")]
-    assert modes(plans) == {"none": 0, "l4": 1, "l7": 0, "unsupported": 2}
+    assert modes(plans) == {"none": 0, "l4": 1, "l4 only": 0, "l7": 0, "unsupported": 2}
     (shown,) = pods(translator("gvisor").fragments.values())
     assert (shown["mode"], shown["supported"]) == ("none", False)
