@@ -107,4 +107,5 @@ def test_nothing_is_left_on_any_node(before: dict[str, str]) -> None:
     with suppress(TimeoutError):
         until("as before", lambda: {node.name: traces(node) for node in layout.NODES} == before)
     for node in layout.NODES:
-        assert list(unified_diff(before[node.name].splitlines(), traces(node).splitlines(), n=0)) == []
+        difference = unified_diff(before[node.name].splitlines(), traces(node).splitlines(), lineterm="", n=0)
+        assert "\n".join(difference) == ""
