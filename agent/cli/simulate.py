@@ -10,8 +10,8 @@ import typer
 from agent.cli.output import Exit, Output, console, fail, print_json
 from agent.model.core import Pod
 from agent.offline.manifests import Manifests, read
-from agent.offline.question import Question, QuestionError, question
 from agent.offline.simulation import simulate as simulated
+from agent.simulate.question import Question, QuestionError, question
 from agent.sources.directory import SourceError
 from agent.translate.options import Options
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from agent.model.core import Endpoint, EndpointSlice, Service, ServicePort
+from agent.translate.ir import BackendPort
 from agent.translate.options import Options
 from agent.world import View
 
@@ -30,14 +31,17 @@ def endpoints(view: View, service: Service, port: ServicePort, version: int, opt
     return _addresses(_selected(service, _candidates(view, service, port, (f"IPv{version}",)), options))
 
 
-def endpoints_of_either_family(
-    view: View, service: Service, port: ServicePort, options: Options
-) -> tuple[Address, ...]:
+def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
     """The same for a proxy, to whom an address is as good as another: one choice among both families.
 
     An endpoint that terminates is not used while one of the other family is ready.
     """
-    return _addresses(_selected(service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
+    service = view.get(Service, backend.namespace, backend.service)
+    if service is None:
+        return ()
+    ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
+    found = (_selected(service, _candidates(view, service, port, ("IPv4", "IPv6")), options) for port in ports)
+    return tuple(item for candidates in found for item in _addresses(candidates))
 
 
 def distribution_notice(view: View, service: Service, options: Options) -> str:
