@@ -3,12 +3,13 @@
 import http.client
 import json
 import socket
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 
 class NoAgentError(Exception):
-    """Nobody answers at the socket."""
+    """Nobody answers at the socket, or not to this question."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -29,8 +30,12 @@ def ask(path: Path, what: str) -> Any:
     connection = _UnixConnection(path)
     try:
         connection.request("GET", what)
-        return json.loads(connection.getresponse().read())
+        response = connection.getresponse()
+        body = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise NoAgentError(f"no agent answers at {path}: {error}") from error
     finally:
         connection.close()
+    if response.status != HTTPStatus.OK:
+        raise NoAgentError(f"the agent at {path} says: {body.decode(errors='replace').strip()}")
+    return json.loads(body)

@@ -71,6 +71,7 @@ def _rule(rule: Rule, rules: RouteSet) -> Document:
     found = origin(rule, rules.grpc)
     timeouts = {"requestMs": rule.request_timeout, "backendRequestMs": rule.backend_timeout}
     return {
+        "name": rule.name,
         "route": str(found.route),
         "rule": found.rule,
         "matchIndex": found.match,

@@ -33,6 +33,11 @@ class Question:
         return Protocol.UDP if self.scheme == "udp" else Protocol.TCP
 
     @property
+    def is_request(self) -> bool:
+        """Whether more is asked about than a connection."""
+        return self.scheme in ("http", "https")
+
+    @property
     def url(self) -> str:
         """What a client would ask for to ask just this."""
         return f"{self.scheme}://{host_port(self.host, self.port)}{self.request.target}"
