@@ -129,6 +129,13 @@ def decide_alike(port: Port, case: Case) -> None:
     port.outcomes.update(found.values())
 
 
+@pytest.mark.feature(
+    "HTTPRoute: match*",
+    "GRPCRoute: match*",
+    "Several Routes: precedence of matches",
+    "Several Routes: are merged",
+    "Several Routes: ties*",
+)
 def test_the_api_the_simulation_and_envoy_decide_alike(port: Port) -> None:
     decide_alike(port)
     deciding = ", ".join(f"{name} {count}" for name, count in port.decisions.most_common())
