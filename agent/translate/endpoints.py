@@ -31,17 +31,23 @@ def endpoints(view: View, service: Service, port: ServicePort, version: int, opt
     return _addresses(_selected(service, _candidates(view, service, port, (f"IPv{version}",)), options))
 
 
-def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
+def endpoints_of_either_family(
+    view: View, service: Service, port: ServicePort, options: Options
+) -> tuple[Address, ...]:
     """The same for a proxy, to whom an address is as good as another: one choice among both families.
 
     An endpoint that terminates is not used while one of the other family is ready.
     """
+    return _addresses(_selected(service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
+
+
+def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
+    """The endpoints of either family of a backend's TCP port; none when its Service is not there."""
     service = view.get(Service, backend.namespace, backend.service)
     if service is None:
         return ()
     ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
-    found = (_selected(service, _candidates(view, service, port, ("IPv4", "IPv6")), options) for port in ports)
-    return tuple(item for candidates in found for item in _addresses(candidates))
+    return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
 
 
 def distribution_notice(view: View, service: Service, options: Options) -> str:
