@@ -7,6 +7,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from agent.observe.http import REQUEST_LIMIT
+
 
 class NoAgentError(Exception):
     """Nobody answers at the socket, or not to this question."""
@@ -27,6 +29,8 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def ask(path: Path, what: str) -> Any:
     """The agent's answer to `GET what`, decoded. Raises `NoAgentError` naming the socket."""
+    if len(what) > REQUEST_LIMIT // 2:
+        raise NoAgentError(f"the agent takes no question of {len(what)} bytes: at most {REQUEST_LIMIT // 2}")
     connection = _UnixConnection(path)
     try:
         connection.request("GET", what)

@@ -84,8 +84,11 @@ def _print(found: dict[str, Any]) -> None:
                 print(f"             {parent['parent']}: {said}")
     for outcome in found["outcomes"]:
         print(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['says']}")
-    for name, text in lines(found["waypoint"]) if found["waypoint"] else ():
+    waypoint = found["waypoint"]
+    for name, text in lines(waypoint) if waypoint else ():
         print(f"  {name:<10} {text}")
+    if waypoint and waypoint["warning"]:
+        print(f"  note       {waypoint['warning']}")
     _print_live(found)
     for event in found["seen"]:
         backend = f" {event['backend']}" if event["backend"] else ""

@@ -78,20 +78,28 @@ def command(attempt: Attempt) -> list[str]:
 def _send(attempt: Attempt, state: Path, pod: str) -> int | None:
     """The status that the client got; None where somebody else has to send it."""
     argv = command(attempt)
-    # Only here: an agent's container has no lab.
-    from agent.lab import lifecycle  # noqa: PLC0415
-    from agent.lab.paths import ROOT, LabPaths  # noqa: PLC0415
-
-    if state.parent != ROOT or not (state / "manifests").is_dir():
-        namespace, _, name = pod.partition("/")
-        kubectl = shlex.join(["kubectl", "exec", "-n", namespace, name, "--", *argv])
-        sys.stderr.write(f"weft may not enter pods; send it within {CLUSTER_SECONDS:.0f} s:\n{kubectl}\n")
+    if not (state / "manifests").is_dir():
+        _have_sent(argv, pod)
         return None
-    entered, environment = lifecycle.exec_command(LabPaths(state.name), pod, argv)
+    # Only here: the lab's modules are 10 MB, which no other way to ask needs.
+    from agent.lab import lifecycle  # noqa: PLC0415
+    from agent.lab.paths import LabPaths  # noqa: PLC0415
+
+    try:
+        entered, environment = lifecycle.exec_command(LabPaths(state.name), pod, argv)
+    except (lifecycle.LabError, ValueError) as error:
+        raise ExplainError(f"--live: {error}") from error
     done = subprocess.run(entered, env=environment, text=True, capture_output=True, check=False)
     if done.returncode:
         raise ExplainError(f"--live: the request failed in {pod}: {done.stderr.strip()}")
     return int(done.stdout)
+
+
+def _have_sent(argv: list[str], pod: str) -> None:
+    """Say who has to send it, and how."""
+    namespace, _, name = pod.partition("/")
+    kubectl = shlex.join(["kubectl", "exec", "-n", namespace, name, "--", *argv])
+    sys.stderr.write(f"weft may not enter pods; send it within {CLUSTER_SECONDS:.0f} s:\n{kubectl}\n")
 
 
 def _told(state: Path, asked: Inquired, patience: float) -> dict[str, Any]:

@@ -113,12 +113,7 @@ def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, 
 
 def _warnings(mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
     """What would go wrong on the way, and what the agent would tell of the pod and the Service."""
-    reads_tls = "serverName" in document.get("waypoint", {})
-    if reads_tls and asked.scheme != "https":
-        yield "the waypoint looks for TLS on this port: what is not TLS is closed"
-    elif "waypoint" in document and asked.scheme == "https" and not reads_tls:
-        yield "the waypoint reads clear text on this port: a TLS handshake fails"
-    elif "waypoint" in document and asked.scheme == "tcp":
-        yield "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
+    if warning := document.get("waypoint", {}).get("warning"):
+        yield warning
     subjects = tuple(f"{key}: " for key in (asked.pod, host.service) if key)
     yield from sorted({text for item in mesh.fragments for text in item.notices if text.startswith(subjects)})

@@ -17,10 +17,21 @@ NO_ENDPOINT = 503
 
 
 def treatment(view: View, rules: RouteSet | TLSRouteSet, asked: Question, options: Options) -> Document:
-    """By the rules of one listener; `view` says which endpoints there are."""
+    """By the rules of one listener; `view` says which endpoints there are. `warning` is about what does not fit."""
     if isinstance(rules, RouteSet):
-        return _answered(view, rules, answer(rules, asked.request), asked, options)
-    return _passed_through(view, rules, asked, options)
+        found = _answered(view, rules, answer(rules, asked.request), asked, options)
+    else:
+        found = _passed_through(view, rules, asked, options)
+    return {**found, "warning": _warning(rules, asked.scheme) or None}
+
+
+def _warning(rules: RouteSet | TLSRouteSet, scheme: str) -> str:
+    """What comes of a client that speaks something else than the waypoint reads."""
+    if isinstance(rules, TLSRouteSet):
+        return "" if scheme == "https" else "the waypoint looks for TLS on this port: what is not TLS is closed"
+    if scheme == "https":
+        return "the waypoint reads clear text on this port: a TLS handshake fails"
+    return "" if scheme == "http" else "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
 
 
 def _clients(rules: RouteSet | TLSRouteSet) -> str:

@@ -12,6 +12,7 @@ from conftest import LabFactory, LabHandle
 from test_routes_http import CLIENT, settle
 
 from agent.lab import lifecycle
+from agent.settings import PINS, STATUS_SOCKET
 
 pytestmark = pytest.mark.node
 ROUTE = """
@@ -89,6 +90,11 @@ def test_a_request_goes_on_by_rule_match_filters_and_shares(mesh: LabHandle) -> 
     assert explain(mesh, "echo:80", "--path", "/v2/x?q=1", *POST)[0]["waypoint"] == waypoint
 
 
+def test_tls_to_a_port_where_the_waypoint_reads_http_is_warned_of(mesh: LabHandle) -> None:
+    done = subprocess.run(weft(mesh, "https://echo:80/"), capture_output=True, text=True, check=True, timeout=60)
+    assert "  note       the waypoint reads clear text on this port: a TLS handshake fails" in done.stdout
+
+
 def test_a_connection_is_no_request_and_one_that_the_kernel_forwards_has_no_waypoint(mesh: LabHandle) -> None:
     assert explain(mesh, "echo:80")[0]["waypoint"] is None
     found, _ = explain(mesh, "http://v1/")
@@ -127,8 +133,11 @@ def test_what_happens_otherwise_is_told(mesh: LabHandle) -> None:
     assert code == 3
 
 
-def test_where_weft_may_not_enter_pods_it_says_what_to_send_and_waits(mesh: LabHandle) -> None:
-    elsewhere = mesh.paths.state / ".." / mesh.paths.name
+def test_without_a_lab_it_says_what_to_send(mesh: LabHandle, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "s"
+    elsewhere.mkdir()
+    for name in (STATUS_SOCKET, PINS):
+        (elsewhere / name).symlink_to(mesh.paths.state / name)
     command = weft(mesh, "--live", "http://echo/v1", state=elsewhere)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
         assert waiting.stdout is not None
@@ -147,10 +156,7 @@ def test_where_weft_may_not_enter_pods_it_says_what_to_send_and_waits(mesh: LabH
     ("argv", "said"),
     [
         (("echo:80", "--path", "v1"), "--path: 'v1' does not begin with /"),
-        (("http://echo/", "--path", "/v1"), "'http://echo/' says itself what --path and --udp could"),
-        (("echo:9091", "--udp", "--path", "/"), "--udp: HTTP over UDP is not seen by the waypoint"),
-        (("ftp://echo/",), "is not http, https, tcp, udp"),
-        (("http://echo/", "-H", "x"), "--header: 'x' is not NAME:VALUE"),
+        (("http://echo/", "-H", f"x: {'y' * 5000}"), "the agent takes no question of"),
         (("http://v1/", "--live"), "--live: the kernel does not send it to the waypoint"),
         (("echo:80", "--live", "-H", "X-Request-Id: 1"), "--live: x-request-id is what the request is known by"),
     ],
