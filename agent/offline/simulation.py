@@ -8,16 +8,16 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import Slot, address_text, host_port
 from agent.simulate.decision import Decision, Path, decide, rules_of
 from agent.simulate.document import treatment
 from agent.simulate.names import Host, resolve
 from agent.simulate.question import Question, QuestionError
+from agent.simulate.wording import backends
 from agent.translate.options import Options
-from agent.translate.slots import shares
 from agent.world import View
 
 Document = dict[str, Any]
+NOBODY = {"backend": "refused", "share": 1.0}
 
 
 def simulate(manifests: Manifests, asked: Question, options: Options) -> Document:
@@ -52,7 +52,7 @@ def _treatment(view: View, decision: Decision, asked: Question, options: Options
     if rules is not None and decision.path is Path.WAYPOINT:
         return {"waypoint": treatment(view, rules, asked, options), "onWaypointLoss": plan.on_loss.value}
     affinity = {"affinitySeconds": plan.affinity_seconds} if plan.affinity_seconds else {}
-    return {"services": list(_services(view, name, plan)), "backends": backends(plan.slots), **affinity}
+    return {"services": list(_services(view, name, plan)), "backends": backends(plan.slots) or [NOBODY], **affinity}
 
 
 def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:
@@ -80,17 +80,6 @@ def _destination(asked: Question, host: Host) -> Document:
         "port": asked.port,
         "protocol": asked.protocol.name,
     }
-
-
-def backends(slots: tuple[Slot, ...]) -> list[Document]:
-    """An alias table as shares of connections; `refused` where nobody would answer."""
-    if not slots:
-        return [{"backend": "refused", "share": 1.0}]
-    found = {
-        "refused" if where is None else host_port(address_text(where[0]), where[1]): float(share)
-        for where, share in shares(slots).items()
-    }
-    return [{"backend": name, "share": share} for name, share in sorted(found.items())]
 
 
 def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:

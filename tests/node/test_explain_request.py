@@ -45,16 +45,24 @@ metadata: {name: calls, namespace: app}
 spec:
   parentRefs: [{group: "", kind: Service, name: echo, port: 7070}]
   rules: [{matches: [{method: {service: app.Echo}}], backendRefs: [{name: nobody, port: 7070}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: secure, namespace: app}
+spec:
+  parentRefs: [{group: "", kind: Service, name: echo, port: 9090}]
+  hostnames: [echo.app]
+  rules: [{backendRefs: [{name: v2, port: 9090}]}]
 """
 POST = ("--method", "POST", "-H", "Who: me")
 
 
 @pytest.fixture(scope="module")
 def mesh(make_lab: LabFactory) -> LabHandle:
-    """The pods of the HTTP tests, with an HTTPRoute and a GRPCRoute."""
+    """The pods of the HTTP tests, with a Route of each kind that the waypoint reads."""
     lab = make_lab("request", [Path(__file__).with_name("routes.yaml")], agent=True)
     lab.apply(ROUTE)
-    settle(lab, lambda status: len(status["routes"]) == 2)
+    settle(lab, lambda status: len(status["routes"]) == 3)
     return lab
 
 
@@ -88,6 +96,16 @@ def test_a_request_goes_on_by_rule_match_filters_and_shares(mesh: LabHandle) -> 
     assert [pod.split("-")[0] for item in waypoint["shares"] for pod in item["pods"]] == ["app/v1", "app/v2"]
     assert "x-set: yes" in waypoint["shares"][0]["headers"]
     assert explain(mesh, "echo:80", "--path", "/v2/x?q=1", *POST)[0]["waypoint"] == waypoint
+
+
+def test_a_tls_connection_goes_on_by_its_server_name(mesh: LabHandle) -> None:
+    found, _ = explain(mesh, "https://echo.app:9090/")
+    waypoint = found["waypoint"]
+    assert (waypoint["serverName"], waypoint["rule"]["route"]) == ("echo.app", "TLSRoute app/secure")
+    assert [(share["share"], share["backend"]) for share in waypoint["shares"]] == [(1.0, "app/v2:9090/tcp")]
+    command = weft(mesh, "--live", "https://echo.app:9090/")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "--live: the waypoint does not look into TLS" in done.stderr) == (1, True)
 
 
 def test_tls_to_a_port_where_the_waypoint_reads_http_is_warned_of(mesh: LabHandle) -> None:
