@@ -1,6 +1,5 @@
 """What the agent answers about single requests: what the waypoint would do with one, and what it did with it."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -17,14 +16,15 @@ from agent.simulate.question import Question
 from agent.translate.options import Options
 from agent.world import View, World
 
-# Requests with an `x-request-id` that begins so are kept to be asked about, as many as this.
-MARK = "weft-explain-"
+# So many requests are waited for at once; who asks for more has forgotten the first.
 KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Inquired:
-    """A request that comes to a frontend (`FrontendName` as text), and the mark that it bears once it is sent."""
+    """A request that comes to a frontend (`FrontendName` as text). `mark` is the `x-request-id` by which it is waited
+    for from now on, empty when it is not sent.
+    """
 
     frontend: str
     question: Question
@@ -44,11 +44,13 @@ class Inquiry:
         self._world = world
         self._frontends = frontends
         self._options = options
-        self._marked: deque[Exchange] = deque(maxlen=KEPT)
+        self._awaited: dict[str, Exchange | None] = {}
 
     def take(self, served: Iterable[Exchange]) -> None:
-        """Requests that the waypoint tells of."""
-        self._marked.extend(item for item in served if item.request_id.startswith(MARK))
+        """Requests that the waypoint tells of. Clients can write any `x-request-id`: the first to bear one counts."""
+        for item in served:
+            if item.request_id in self._awaited and self._awaited[item.request_id] is None:
+                self._awaited[item.request_id] = item
 
     def answer(self, query: Query) -> Response:
         """`waypoint` is null where no listener serves the frontend, `happened` until the waypoint tells of it."""
@@ -57,8 +59,14 @@ class Inquiry:
         except msgspec.DecodeError as error:
             raise BadRequestError(f"asked: {error}") from error
         found = self._treatment(asked)
-        seen = next((item for item in self._marked if item.request_id == asked.mark), None)
+        seen = self._told(asked.mark) if asked.mark else None
         return Response.json({"waypoint": found, "happened": happened(found, seen) if found and seen else None})
+
+    def _told(self, mark: str) -> Exchange | None:
+        found = self._awaited.setdefault(mark, None)
+        for oldest in list(self._awaited)[:-KEPT]:
+            del self._awaited[oldest]
+        return found
 
     def _treatment(self, asked: Inquired) -> Document | None:
         view = View(self._world)

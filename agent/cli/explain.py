@@ -37,7 +37,7 @@ def explain(
     headers = tuple(header or ())
     try:
         asked = parse(pod, destination, udp, method or ("GET" if live else ""), path, (*headers, *marked(mark)))
-        found = _explained(state, asked)
+        found = _explained(state, asked, mark)
         if live:
             found = [{**found[0], "live": try_out(Attempt(asked, headers, mark), state, found[0])}, *found[1:]]
     except (ExplainError, QuestionError, NoAgentError) as error:
@@ -53,12 +53,12 @@ def explain(
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
 
-def _explained(state: Path, asked: Question) -> list[dict[str, Any]]:
-    """By the pinned tables, and by what the agent knows."""
+def _explained(state: Path, asked: Question, mark: str) -> list[dict[str, Any]]:
+    """By the pinned tables, and by what the agent knows; it waits for a request with this mark from now on."""
     socket = state / STATUS_SOCKET
 
     def treated(frontend: str, asked: Question) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = ask(socket, Inquired(frontend, asked).path())["waypoint"]
+        found: dict[str, Any] | None = ask(socket, Inquired(frontend, asked, mark).path())["waypoint"]
         return found
 
     tables = open_kernel(state / PINS).encoded()

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.cli.ask import ask
 from agent.explain import ExplainError
-from agent.inquiry import MARK, Inquired
+from agent.inquiry import Inquired
 from agent.settings import STATUS_SOCKET
 from agent.simulate.question import Question
 
@@ -38,7 +38,7 @@ class Attempt:
 
 def new_mark() -> str:
     """A mark that no other request bears."""
-    return MARK + secrets.token_hex(8)
+    return f"weft-explain-{secrets.token_hex(8)}"
 
 
 def marked(mark: str) -> list[str]:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from agent.explain import parse
-from agent.inquiry import KEPT, MARK, Inquired, Inquiry
+from agent.inquiry import KEPT, Inquired, Inquiry
 from agent.model.meta import Key
 from agent.observe.http import BadRequestError
 from agent.plan.exchanges import Exchange
@@ -35,7 +35,7 @@ def inquiry() -> Inquiry:
 @pytest.mark.parametrize("frontend", ["10.96.0.1:80/TCP@shop", "10.96.0.1:80/TCP", ""])
 def test_what_is_not_there_has_no_answer(inquiry: Inquiry, frontend: str) -> None:
     """A frontend that nobody has, and one whose Service has just gone."""
-    assert ask(inquiry, Inquired(frontend, ASKED, MARK)) == {"waypoint": None, "happened": None}
+    assert ask(inquiry, Inquired(frontend, ASKED, "mark")) == {"waypoint": None, "happened": None}
 
 
 @pytest.mark.parametrize("query", [{}, {"asked": "{"}, {"asked": '{"frontend": 1}'}])
@@ -44,9 +44,19 @@ def test_what_is_no_question_is_refused(inquiry: Inquiry, query: dict[str, str])
         inquiry.answer(query)
 
 
-def test_only_marked_requests_are_kept_and_not_for_ever(inquiry: Inquiry) -> None:
-    inquiry.take([Exchange(0.0, "", 0, request_id=text) for text in ("", "other", f"{MARK}old")])
-    inquiry.take([Exchange(0.0, "", 0, request_id=f"{MARK}{number}") for number in range(KEPT - 1)])
-    assert len(inquiry._marked) == KEPT
-    inquiry.take([Exchange(0.0, "", 0, request_id=f"{MARK}new")])
-    assert {item.request_id for item in inquiry._marked} & {"", "other", f"{MARK}old"} == set()
+def told(inquiry: Inquiry, *marks: str) -> None:
+    inquiry.take([Exchange(0.0, "", 0, request_id=mark, code=number) for number, mark in enumerate(marks, 200)])
+
+
+def test_only_what_is_waited_for_is_kept(inquiry: Inquiry) -> None:
+    """Clients can write any id, one that they have seen too: the first request counts."""
+    told(inquiry, "", "mine")
+    ask(inquiry, Inquired("", ASKED, "mine"))
+    told(inquiry, "", "other", "mine", "mine")
+    assert [(mark, item and item.code) for mark, item in inquiry._awaited.items()] == [("mine", 202)]
+
+
+def test_nobody_is_waited_for_for_ever(inquiry: Inquiry) -> None:
+    for number in range(KEPT + 1):
+        ask(inquiry, Inquired("", ASKED, f"{number}"))
+    assert list(inquiry._awaited) == [f"{number}" for number in range(1, KEPT + 1)]
