@@ -11,7 +11,7 @@ from waypoint_ads import WAYPOINT
 from waypoint_chance import bound
 from waypoint_fixtures import PORTS, SERVERS, WaypointNode, wait_for, waypoint_node
 from waypoint_recorder import Recorder, recorder
-from waypoint_tls import TLSNode
+from waypoint_tls import CLOSED, TLSNode
 
 pytestmark = pytest.mark.node
 TIMES = 200
@@ -207,6 +207,17 @@ def test_a_more_specific_kind_takes_the_port(cluster: Cluster, weaker: str, stro
     told = cluster.conditions(weaker)["Accepted"]
     assert (told.status, told.reason) == (False, "Conflicted")
     assert f"{stronger} app/r" in told.message
+
+
+@pytest.mark.feature("Several Routes: GRPCRoute before HTTPRoute before TLSRoute before TCPRoute on one port")
+def test_a_tlsroute_takes_the_port_of_a_tcproute(node: WaypointNode) -> None:
+    tls, rules = TLSNode.of(node), "rules: [{{backendRefs: [{{name: {}, port: 443}}]}}]"
+    with tls.server("secure"), tls.server("other"):
+        cluster = Cluster(node)
+        cluster.apply(ROUTE.format(kind="TCPRoute", port=443, spec=rules.format("other")))
+        port = cluster.route(f"hostnames: [a.example]\n  {rules.format('secure')}", "TLSRoute", 443)
+        assert [tls.ask(port, name) for name in ("a.example", "b.example")] == ["secure a.example", CLOSED]
+        assert cluster.conditions("TCPRoute")["Accepted"].reason == "Conflicted"
 
 
 @pytest.mark.feature("TLSRoute: a name of two Routes is the older one's")
