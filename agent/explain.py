@@ -171,6 +171,7 @@ def _client(passage: Passage, pod: Mapping[str, Any]) -> Document:
         "cgroup": pod["cgroup"],
         "mode": row.mode.label if row else None,
         "because": pod["because"],
+        "addresses": pod["addresses"],
         "consumerRoutes": bool(row.flags) if row else False,
     }
 

@@ -78,6 +78,7 @@ class Inquiry:
 def happened(predicted: Document, seen: Exchange) -> Document:
     """What became of a request, and in what it is not as predicted."""
     return {
+        "client": seen.client,
         "rule": seen.route or None,
         "status": seen.code,
         "grpcStatus": seen.grpc_status or None,

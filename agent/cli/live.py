@@ -57,6 +57,8 @@ def try_out(attempt: Attempt, state: Path, document: dict[str, Any]) -> dict[str
     status = _send(attempt, state, document["pod"])
     patience = CLUSTER_SECONDS if status is None else LAB_SECONDS
     found = _told(state, Inquired(document["frontend"]["frontend"], attempt.question, attempt.mark), patience)
+    if found["client"] not in document["client"]["addresses"]:
+        found["differences"].append(f"it came from {found['client']}, which is not {document['pod']}")
     if status not in (None, found["status"]):
         found["differences"].append(f"the client got {status}, not {found['status']}")
     return {**found, "pod": _pod_of(document, found["endpoint"])}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import LabFactory, LabHandle
-from test_routes_http import CLIENT, settle
+from test_routes_http import CLIENT, STRANGER, settle
 
 from agent.lab import lifecycle
 from agent.settings import PINS, STATUS_SOCKET
@@ -151,23 +151,25 @@ def test_what_happens_otherwise_is_told(mesh: LabHandle) -> None:
     assert code == 3
 
 
-def test_without_a_lab_it_says_what_to_send(mesh: LabHandle, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sender", "code"), [(CLIENT, 0), (STRANGER, 3)])
+def test_without_a_lab_it_says_what_to_send(mesh: LabHandle, tmp_path: Path, sender: str, code: int) -> None:
     elsewhere = tmp_path / "s"
     elsewhere.mkdir()
     for name in (STATUS_SOCKET, PINS):
         (elsewhere / name).symlink_to(mesh.paths.state / name)
-    command = weft(mesh, "--live", "http://echo/v1", state=elsewhere)
+    command = weft(mesh, "--live", "http://echo.app/v1", state=elsewhere)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
         assert waiting.stdout is not None
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith("weft may not enter pods; send it within")
         words = shlex.split(waiting.stderr.readline())
         assert words[:4] == ["kubectl", "exec", "-n", "app"]
-        assert mesh.exec(CLIENT, *words[words.index("--") + 1 :]).stdout == "200"
+        assert mesh.exec(sender, *words[words.index("--") + 1 :]).stdout == "200"
         told = waiting.stdout.read()
-    assert waiting.returncode == 0
+    assert waiting.returncode == code
     assert "  live       200 from " in told
-    assert "             as predicted" in told
+    assert ("             as predicted" in told) == (code == 0)
+    assert ("             it came from " in told) == (code == 3)
 
 
 @pytest.mark.parametrize(

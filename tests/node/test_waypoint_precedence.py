@@ -13,8 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from waypoint_client import exchange
 from waypoint_fixtures import CLIENT, WAYPOINT, WaypointNode, wait_for, waypoint_node
 from waypoint_random_routes import (
-    GRPC_CLAIMS,
-    HTTP_CLAIMS,
     SHOWN,
     AnyRoute,
     Case,
@@ -142,6 +140,6 @@ def test_the_api_the_simulation_and_envoy_decide_alike(port: Port) -> None:
     print(f"{port.sets} route sets, {port.decisions.total()} requests, {len(port.outcomes)} outcomes")
     print(f"decided by: {deciding}")
     assert port.sets >= SETS
-    # That exact names go before expressions of the same length rarely decides: a short run need not meet it.
-    asked = {*HTTP_CLAIMS, *GRPC_CLAIMS, "age", "name", "place", "no rival", "no match"} - {"exact names"}
-    assert port.decisions.keys() >= asked
+    # Requests that only one match is for show nothing of precedence.
+    contested = port.decisions.total() - port.decisions["no rival"] - port.decisions["no match"]
+    assert contested > SETS

@@ -113,7 +113,7 @@ def grpc_route(meta: ObjectMeta, rules: list[tuple[GRPCRouteMatch, ...]]) -> GRP
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """One to four Routes of one kind, some as old as others, and ten requests."""
+    """One to four Routes of one kind, some as old as others, ten requests that mean them and one that may not."""
     build, parts, matching = draw(
         st.sampled_from([(http_route, HTTP_PATHS, _http_matches), (grpc_route, _grpc_methods(), _grpc_matches)])
     )
@@ -123,7 +123,8 @@ def cases(draw: st.DrawFn) -> Case:
     names = draw(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4, unique=True))
     routes = tuple(build(ObjectMeta(name, "app", creation_timestamp=draw(STAMPS)), draw(rules)) for name in names)
     targets = [match for _, _, _, match in candidates(routes)]
-    return Case(routes, tuple(draw(st.lists(_aimed(st.sampled_from(targets)), min_size=10, max_size=10))))
+    requests = draw(st.lists(_aimed(st.sampled_from(targets)), min_size=10, max_size=10))
+    return Case(routes, (*requests, request("PUT", "web", "/c/d", ())))
 
 
 @st.composite
