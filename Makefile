@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format golden coverage mutation bench lock clean \
+.PHONY: help setup demo test unit check format golden features coverage mutation bench lock clean \
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh
 
 BIN := .venv/bin
@@ -37,8 +37,9 @@ format: setup ## let the formatters have their way
 	$(BIN)/ruff format .
 	clang-format -i $(C_FILES)
 
-test-long: setup ## the random tests at their full length (root; 5 minutes)
-	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py
+test-long: setup ## the random tests at their full length (root; 7 minutes)
+	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py \
+		tests/node/test_waypoint_precedence.py
 
 cluster-up: setup ## a real Kubernetes of two nodes on this machine (root; the first time builds it: 15 minutes)
 	@$(BIN)/python tests/cluster/cluster.py up
@@ -71,6 +72,9 @@ conformance-no-mesh: cluster-up ## what passes the core tests without a mesh: st
 
 golden: setup ## rewrite the golden files from what the code does now; then read the diff
 	WEFT_GOLDEN=rewrite $(BIN)/pytest -q tests/golden
+
+features: setup ## rewrite docs/features.md from what the tests say that they show
+	@$(BIN)/python tests/features/features.py
 
 coverage: setup ## line coverage of the core; fails below 95 %
 	$(BIN)/pytest -q tests/unit tests/golden tests/property --cov=agent.model --cov=agent.translate --cov=agent.plan \

@@ -13,6 +13,7 @@ from typing import Protocol as Interface
 from agent import report
 from agent.api.errors import ConfigurationError
 from agent.core import Core
+from agent.inquiry import Inquiry
 from agent.kernel import bpffs, cgroups, links, loader, maps
 from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
@@ -118,6 +119,7 @@ class Agent:
             lambda: self.core.hop.ports.by_listener,
             lambda namespace: is_logged(View(world), namespace),
         )
+        self._inquiry = Inquiry(world, lambda: self.core.datapath.desired, _options(settings))
         self._show()
 
     def _show(self) -> None:
@@ -187,6 +189,7 @@ class Agent:
     def _take(self, served: list[Exchange]) -> None:
         """Requests that the waypoint tells of."""
         self._observation.served.take(served)
+        self._inquiry.take(served)
 
     def _known(self) -> Known:
         """The pods and Services that there are."""
@@ -234,7 +237,11 @@ class Agent:
 
     def _private(self) -> dict[str, Callable[[Query], Response]]:
         """What only root on this node may ask."""
-        return {"/status": lambda _: Response.json(self.status()), **self._observation.routes()}
+        return {
+            "/status": lambda _: Response.json(self.status()),
+            "/request": self._inquiry.answer,
+            **self._observation.routes(),
+        }
 
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""

@@ -1,14 +1,16 @@
-"""What `weft explain` says: a connection, decided again by the oracle on the kernel's tables, with names put to it."""
+"""What `weft explain` says: a connection, decided again by the oracle on the kernel's tables, with names put to it; and
+where it goes to the waypoint, what becomes of a request there.
+"""
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
 from agent.plan.plan import FrontendName
-from agent.plan.tables import ANY_NAMESPACE, Action, Protocol, Reason, address_bytes, address_text, name_id
+from agent.plan.tables import ANY_NAMESPACE, Action, Reason, address_bytes, address_text, name_id
 from agent.report import verdict as word_text
+from agent.simulate.question import Question, QuestionError, question
 
 Document = dict[str, Any]
 
@@ -33,39 +35,69 @@ class ExplainError(Exception):
     """What was asked cannot be answered, in one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A pod that connects to HOST:PORT; the host is an address, or a Service's name as the pod would write it."""
-
-    pod: str
-    host: str
-    port: int
-    protocol: Protocol
+Ask = Callable[[str, Question], Document | None]
+"""The agent's word on what the waypoint does with a request that comes to a frontend; None where it serves none."""
 
 
-def parse(pod: str, destination: str, udp: bool) -> Question:
-    """`NAMESPACE/POD` and `HOST:PORT`. Raises `ExplainError`."""
-    namespace, _, name = pod.partition("/")
-    if not namespace or not name:
-        raise ExplainError(f"{pod!r} is not NAMESPACE/POD")
+def parse(
+    pod: str, destination: str, udp: bool = False, method: str = "", path: str = "", headers: Sequence[str] = ()
+) -> Question:
+    """`NAMESPACE/POD` and `HOST:PORT` or a URL. What speaks of a request makes one of HOST:PORT, a connection else.
+
+    Raises `QuestionError`.
+    """
+    if "://" in destination:
+        if path or udp:
+            raise QuestionError(f"{destination!r} says itself what --path and --udp could")
+        return question(pod, method or "GET", destination, headers)
     host, _, port = destination.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ExplainError(f"{destination!r} is not HOST:PORT")
-    return Question(pod, host.strip("[]"), int(port), Protocol.UDP if udp else Protocol.TCP)
+        raise QuestionError(f"{destination!r} is not HOST:PORT")
+    if path and not path.startswith("/"):
+        raise QuestionError(f"--path: {path!r} does not begin with /")
+    if udp and (method or path or headers):
+        raise QuestionError("--udp: HTTP over UDP is not seen by the waypoint")
+    scheme = "http" if method or path or headers else "udp" if udp else "tcp"
+    return question(pod, method or "GET", f"{scheme}://{destination}{path}", headers)
 
 
 def explain(
-    tables: Tables, status: Mapping[str, Any], events: Sequence[Document], question: Question, now: int
+    tables: Tables, status: Mapping[str, Any], events: Sequence[Document], asked: Question, now: int, ask: Ask
 ) -> list[Document]:
     """One answer for each address of the destination.
 
     `status` and `events` (the decisions that it remembers) are the agent's, `now` is a CLOCK_MONOTONIC reading in ns.
     Raises `ExplainError`.
     """
-    pod = _pod(status, question.pod)
-    addresses = list(_addresses(status, question))
-    found = [_explain_one(tables, status, question, pod, address, now) for address in addresses]
-    return [{**document, "seen": _seen(events, document)} for document in found]
+    pod = _pod(status, f"{asked.pod.namespace}/{asked.pod.name}")
+    addresses = list(_addresses(status, asked))
+    found = [_explain_one(tables, status, asked, pod, address, now) for address in addresses]
+    return [
+        {**document, "waypoint": _at_waypoint(status, document, asked, ask), "seen": _seen(events, document)}
+        for document in found
+    ]
+
+
+def _at_waypoint(status: Mapping[str, Any], document: Document, asked: Question, ask: Ask) -> Document | None:
+    """What becomes of a request behind the kernel; nothing where it does not go to the waypoint, or is only a
+    connection. Of endpoints those that are pods of this node have names.
+    """
+    sent = any(outcome["reason"] == Reason.TO_WAYPOINT.name.lower() for outcome in document["outcomes"])
+    frontend = (document["frontend"] or {}).get("frontend")
+    found = ask(frontend, asked) if sent and frontend and asked.is_request else None
+    if found is None:
+        return None
+    pods = _pod_names(status)
+    named = [
+        {**share, "pods": [pods.get(item.rpartition(":")[0]) for item in share["endpoints"]]}
+        for share in found["shares"]
+    ]
+    return {**found, "shares": named}
+
+
+def _pod_names(status: Mapping[str, Any]) -> dict[str, str]:
+    """The pods of this node by address, as URLs have it."""
+    return {f"[{item}]" if ":" in item else item: pod["pod"] for pod in status["pods"] for item in pod["addresses"]}
 
 
 def _seen(events: Sequence[Document], document: Document) -> list[Document]:
@@ -91,35 +123,35 @@ def _pod(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found[0]
 
 
-def _addresses(status: Mapping[str, Any], question: Question) -> Iterator[str]:
+def _addresses(status: Mapping[str, Any], asked: Question) -> Iterator[str]:
     try:
-        yield str(ipaddress.ip_address(question.host))
+        yield str(ipaddress.ip_address(asked.host))
         return
     except ValueError:
         pass
-    name, *rest = question.host.removesuffix(".").split(".")
-    service = f"{rest[0] if rest else question.pod.partition('/')[0]}/{name}"
-    ending = f":{question.port}/{question.protocol.name}"
+    name, *rest = asked.host.removesuffix(".").split(".")
+    service = f"{rest[0] if rest else asked.pod.namespace}/{name}"
+    ending = f":{asked.port}/{asked.protocol.name}"
     found = {
         item["frontend"].removesuffix(ending).strip("[]")
         for item in status["frontends"]
         if item["service"] == service and item["frontend"].endswith(ending)
     }
     if not found:
-        raise ExplainError(f"Service {service} has no port {question.port}/{question.protocol.name} in the mesh")
+        raise ExplainError(f"Service {service} has no port {asked.port}/{asked.protocol.name} in the mesh")
     yield from sorted(found)
 
 
 def _explain_one(
-    tables: Tables, status: Mapping[str, Any], question: Question, pod: Mapping[str, Any], address: str, now: int
+    tables: Tables, status: Mapping[str, Any], asked: Question, pod: Mapping[str, Any], address: str, now: int
 ) -> Document:
     packed = address_bytes(address)
-    verdict = decide(tables, _levels(pod["cgroup"]), packed, question.port, question.protocol, Asking(now=now))
+    verdict = decide(tables, _levels(pod["cgroup"]), packed, asked.port, asked.protocol, Asking(now=now))
     passage = verdict.passage
     planned = _planned(status, passage)
     return {
         "pod": pod["pod"],
-        "destination": str(FrontendName(address, question.port, question.protocol)),
+        "destination": str(FrontendName(address, asked.port, asked.protocol)),
         "service": planned["service"] if planned else None,
         "client": _client(passage, pod),
         "frontend": _frontend(passage, planned),
@@ -139,6 +171,7 @@ def _client(passage: Passage, pod: Mapping[str, Any]) -> Document:
         "cgroup": pod["cgroup"],
         "mode": row.mode.label if row else None,
         "because": pod["because"],
+        "addresses": pod["addresses"],
         "consumerRoutes": bool(row.flags) if row else False,
     }
 

@@ -9,9 +9,9 @@ from agent.hop import Hop
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName
-from agent.plan.tables import Action, Mode, Reason, Slot, Word, address_text
+from agent.plan.tables import Action, Mode, Reason, Word
 from agent.reconcile.frontends import Installed, frontend_key
-from agent.translate.slots import shares
+from agent.simulate.wording import backends
 
 Document = dict[str, Any]
 # Routes that say something about requests or server names.
@@ -70,14 +70,6 @@ def verdict(word: Word) -> str:
     if word.action is Action.REJECT:
         return f"reject ({Reason(word.base).name.lower().replace('_', ' ')})"
     return "kernel" if word.action is Action.FORWARD else word.action.name.lower()
-
-
-def backends(slots: tuple[Slot, ...]) -> list[Document]:
-    """An alias table as shares: what part of connections each backend gets, or is refused."""
-    return [
-        {"backend": "refused" if where is None else f"{address_text(where[0])}:{where[1]}", "share": float(share)}
-        for where, share in sorted(shares(slots).items(), key=lambda item: (item[0] is None, item[0] or (b"", 0)))
-    ]
 
 
 def routes(fragments: Iterable[Fragment]) -> list[Document]:

@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 # For `make mutation`: each mutant runs the whole selection.
 settings.register_profile("mutation", max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 

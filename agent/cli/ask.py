@@ -3,12 +3,15 @@
 import http.client
 import json
 import socket
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from agent.observe.http import REQUEST_LIMIT
+
 
 class NoAgentError(Exception):
-    """Nobody answers at the socket."""
+    """Nobody answers at the socket, or not to this question."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -26,11 +29,17 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def ask(path: Path, what: str) -> Any:
     """The agent's answer to `GET what`, decoded. Raises `NoAgentError` naming the socket."""
+    if len(what) > REQUEST_LIMIT // 2:
+        raise NoAgentError(f"the agent takes no question of {len(what)} bytes: at most {REQUEST_LIMIT // 2}")
     connection = _UnixConnection(path)
     try:
         connection.request("GET", what)
-        return json.loads(connection.getresponse().read())
+        response = connection.getresponse()
+        body = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise NoAgentError(f"no agent answers at {path}: {error}") from error
     finally:
         connection.close()
+    if response.status != HTTPStatus.OK:
+        raise NoAgentError(f"the agent at {path} says: {body.decode(errors='replace').strip()}")
+    return json.loads(body)

@@ -7,36 +7,63 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.ask import NoAgentError, ask
-from agent.cli.output import Output, fail, print_json
+from agent.cli.live import Attempt, marked, new_mark, try_out
+from agent.cli.output import Exit, Output, fail, print_json
+from agent.cli.treatment import lines
 from agent.explain import ExplainError, parse
 from agent.explain import explain as answer
+from agent.inquiry import Inquired
 from agent.kernel.maps import open_kernel
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
+from agent.simulate.question import Question, QuestionError
 
 
 def explain(
     pod: Annotated[str, typer.Argument(metavar="NAMESPACE/POD", help="A pod of this node, or its Deployment.")],
-    destination: Annotated[str, typer.Argument(metavar="HOST:PORT", help="An address, or a Service's name.")],
+    destination: Annotated[str, typer.Argument(metavar="HOST:PORT|URL", help="A Service's name or an address.")],
     udp: Annotated[bool, typer.Option("--udp", help="UDP rather than TCP.")] = False,
+    path: Annotated[str, typer.Option(help="What is asked for: an HTTP request rather than a connection.")] = "",
+    method: Annotated[str, typer.Option(help="GET, POST, …; of an HTTP request.")] = "",
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="NAME:VALUE; can be repeated.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Send the request too; exit code 3: it went otherwise.")] = False,
     state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
 ) -> None:
-    """Decide a connection again, on the kernel's own tables: in the mesh or not, by which Route, to whom."""
+    """Decide a connection again, on the kernel's own tables: in the mesh or not, by which Route, to whom.
+
+    A URL, or HOST:PORT with a path, method or header, is a request: what the waypoint makes of it is said too.
+    """
+    mark = new_mark() if live else ""
+    headers = tuple(header or ())
     try:
-        question = parse(pod, destination, udp)
-        tables = open_kernel(state / PINS).encoded()
-        socket = state / STATUS_SOCKET
-        events = ask(socket, "/events?after=0")["events"]
-        found = answer(tables, ask(socket, "/status"), events, question, time.monotonic_ns())
-    except (ExplainError, NoAgentError) as error:
+        asked = parse(pod, destination, udp, method or ("GET" if live else ""), path, (*headers, *marked(mark)))
+        found = _explained(state, asked, mark)
+        if live:
+            found = [{**found[0], "live": try_out(Attempt(asked, headers, mark), state, found[0])}, *found[1:]]
+    except (ExplainError, QuestionError, NoAgentError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"nothing is loaded at {state / PINS}: {error}")
     if output is Output.JSON:
         print_json(found)
-        return
-    for document in found:
-        _print(document)
+    else:
+        for document in found:
+            _print(document)
+    if live and found[0]["live"]["differences"]:
+        raise SystemExit(int(Exit.NOT_AS_DESIRED))
+
+
+def _explained(state: Path, asked: Question, mark: str) -> list[dict[str, Any]]:
+    """By the pinned tables, and by what the agent knows; it waits for a request with this mark from now on."""
+    socket = state / STATUS_SOCKET
+
+    def treated(frontend: str, asked: Question) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = ask(socket, Inquired(frontend, asked, mark).path())["waypoint"]
+        return found
+
+    tables = open_kernel(state / PINS).encoded()
+    events = ask(socket, "/events?after=0")["events"]
+    return answer(tables, ask(socket, "/status"), events, asked, time.monotonic_ns(), treated)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -57,9 +84,27 @@ def _print(found: dict[str, Any]) -> None:
                 print(f"             {parent['parent']}: {said}")
     for outcome in found["outcomes"]:
         print(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['says']}")
+    waypoint = found["waypoint"]
+    for name, text in lines(waypoint) if waypoint else ():
+        print(f"  {name:<10} {text}")
+    if waypoint and waypoint["warning"]:
+        print(f"  note       {waypoint['warning']}")
+    _print_live(found)
     for event in found["seen"]:
         backend = f" {event['backend']}" if event["backend"] else ""
         print(f"  seen       {event['time']} {event['reason']}{backend} {event['errno'] or ''}".rstrip())
+
+
+def _print_live(found: dict[str, Any]) -> None:
+    if "live" not in found:
+        return
+    live = found["live"]
+    who = (
+        f"{live['endpoint']} {live['pod'] or ''}".rstrip() if live["endpoint"] else f"the waypoint ({live['details']})"
+    )
+    print(f"  live       {live['status']} from {who}, by rule {live['rule']}, in {live['milliseconds']} ms")
+    for difference in live["differences"] or ["as predicted"]:
+        print(f"             {difference}")
 
 
 def _target(outcome: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """`weft simulate`: which way a pod's request would go, and what would become of it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.output import Exit, Output, console, fail, print_json
+from agent.cli.treatment import lines
 from agent.model.core import Pod
 from agent.offline.manifests import Manifests, read
-from agent.offline.question import Question, QuestionError, question
 from agent.offline.simulation import simulate as simulated
+from agent.simulate.question import Question, QuestionError, question
 from agent.sources.directory import SourceError
 from agent.translate.options import Options
 
@@ -63,43 +63,6 @@ def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "affinitySeconds" in document:
         yield "affinity", f"a client keeps its backend for {document['affinitySeconds']} s"
     if "waypoint" in document:
-        yield from _waypoint(document["waypoint"])
+        yield from lines(document["waypoint"])
     for note in document["notes"]:
         yield "note", note
-
-
-def _waypoint(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if "serverName" in found:
-        yield from _passed_through(found)
-        return
-    rule = found["rule"]
-    if rule is None:
-        yield "rule", f"none of route set {found['routeSet']} matches"
-    else:
-        yield "rule", f"{rule['route']}, rule {rule['rule']}, match {rule['matchIndex']}: {json.dumps(rule['match'])}"
-        yield from (("filter", json.dumps(item)) for item in rule["filters"])
-        yield from (("timeout", f"{name} {value}") for name, value in rule["timeouts"].items())
-        yield from ((name, json.dumps(rule[name])) for name in ("mirrors", "retry", "session") if rule[name])
-    if found["status"] is not None:
-        where = f", location {found['location']}" if found["location"] else ""
-        yield "answer", f"{found['status']} from the waypoint{where}"
-    if found["originAllowed"] is not None:
-        yield "origin", "allowed" if found["originAllowed"] else "not allowed"
-    if found["request"] is not None:
-        sent = found["request"]
-        yield "request", f"{sent['method']} {sent['target']}, host {sent['authority']}"
-    for item in found["shares"]:
-        what = f"{item['status']} from the waypoint" if item["status"] else ", ".join(item["endpoints"])
-        yield "backend", f"{item['share']:6.1%}  {item['backend']}: {what}"
-        yield from (("header", f"        {text}") for text in item["headers"])
-
-
-def _passed_through(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    rule = found["rule"]
-    if rule is None:
-        yield "rule", f"none of route set {found['routeSet']} is for {found['serverName'] or 'no server name'}: closed"
-        return
-    names = ", ".join(rule["serverNames"]) or "any server"
-    yield "rule", f"{rule['route']}, rule {rule['rule']}, for {names}"
-    for item in found["shares"]:
-        yield "backend", f"{item['share']:6.1%}  {item['backend']}: {', '.join(item['endpoints']) or 'closed'}"

@@ -13,6 +13,7 @@ from agent.plan.plan import FrontendName
 from agent.plan.tables import FrontendKey, PodRow, address_text, name_id
 from agent.reconcile.frontends import Installed, read
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
+from agent.simulate.wording import backends
 
 
 def tables(
@@ -78,7 +79,7 @@ def _frontend(
 ) -> dict[str, Any]:
     consumer = names.get(key.namespace_id, hex(key.namespace_id))
     name = str(FrontendName(address_text(key.address), key.port, key.protocol, consumer))
-    backends = report.backends(item.slots)
+    shares = backends(item.slots)
     want = wanted.get(name) if wanted is not None else None
     return {
         "frontend": name,
@@ -87,9 +88,9 @@ def _frontend(
         "l7": report.verdict(item.words[1]),
         "waypointPort": item.service.waypoint_port or None,
         "base": item.base,
-        "backends": backends,
+        "backends": shares,
         "desiredBackends": want["backends"] if want else None,
-        "desired": None if wanted is None else want is not None and (not item.slots or want["backends"] == backends),
+        "desired": None if wanted is None else want is not None and (not item.slots or want["backends"] == shares),
     }
 
 

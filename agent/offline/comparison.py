@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from agent.model.core import Namespace
 from agent.model.meta import Key
-from agent.model.routes import AnyRoute, TCPRoute, UDPRoute
+from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
-from agent.offline.wording import behaviour, compact, origin
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode
-from agent.simulate.decision import Path, applying, decide, frontend_of, rules_of
+from agent.simulate.decision import Path, decide, frontend_of, rules_of
+from agent.simulate.wording import behaviour, compact, origin
 from agent.translate.ir import RouteSet, Rule, TLSRule
 from agent.translate.options import Options
 from agent.world import View
@@ -119,7 +119,7 @@ def _ways(manifests: Manifests, spaces: Iterable[str]) -> dict[Pair, Way]:
             if name is not None:
                 alike = (name, pod.mode, pod.l4_only)
                 if alike not in seen:
-                    path = decide(view, frontends, pod, dialled).path
+                    path = decide(frontends, pod, dialled).path
                     seen[alike] = _way(view, path, name, frontends[name])
                 found[Pair(client, service, dialled.port, dialled.protocol.name)] = seen[alike]
     return found
@@ -158,8 +158,8 @@ def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
             {text: "; ".join(map(say, found)) for text, found in named.items()} for say in (_content, _weights)
         )
         return Way(path.value, contents, weights)
-    routes = applying(view, plan.service, name)
-    divided = {str(route.key): _l4_weights(route) for route in routes[:1] if isinstance(route, TCPRoute | UDPRoute)}
+    route = view.route(plan.routes[0]) if plan.routes else None
+    divided = {str(route.key): _l4_weights(route)} if isinstance(route, TCPRoute | UDPRoute) else {}
     return Way(path.value, dict.fromkeys(divided, "applies"), divided)
 
 
@@ -183,6 +183,6 @@ def _weights(rule: Rule | TLSRule) -> str:
     return ", ".join(f"{item.backend.cluster if item.backend else 'invalid'} {item.weight}" for item in rule.backends)
 
 
-def _l4_weights(route: AnyRoute) -> str:
+def _l4_weights(route: TCPRoute | UDPRoute) -> str:
     refs = route.spec.rules[0].backend_refs
     return ", ".join(f"{ref.namespace or route.metadata.namespace}/{ref.name}:{ref.port} {ref.weight}" for ref in refs)

@@ -84,8 +84,8 @@ class FrontendPlan:
 
     `slots` is the kernel's own answer (an alias table; empty: refuse, there is no backend). `listener` names the
     waypoint listener for clients that go there: clients in mode l7, and those in mode l4 too where `mode`, the
-    Service's own, is l7. Until that listener is known to work, `slots` serves them. `routes` are those that apply, none
-    where the Service's own endpoints do.
+    Service's own, is l7. Until that listener is known to work, `slots` serves them. `routes` are those that apply, the
+    oldest first; none where the Service's own endpoints do.
     """
 
     service: Key

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from agent.model.core import Endpoint, EndpointSlice, Service, ServicePort
+from agent.translate.ir import BackendPort
 from agent.translate.options import Options
 from agent.world import View
 
@@ -38,6 +39,15 @@ def endpoints_of_either_family(
     An endpoint that terminates is not used while one of the other family is ready.
     """
     return _addresses(_selected(service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
+
+
+def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
+    """The endpoints of either family of a backend's TCP port; none when its Service is not there."""
+    service = view.get(Service, backend.namespace, backend.service)
+    if service is None:
+        return ()
+    ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
+    return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
 
 
 def distribution_notice(view: View, service: Service, options: Options) -> str:

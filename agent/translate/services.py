@@ -9,9 +9,9 @@ from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.tables import Mode, Protocol, Slot
-from agent.translate.endpoints import Address, distribution_notice, endpoints_of_either_family
+from agent.translate.endpoints import backend_endpoints, distribution_notice
 from agent.translate.enrolment import service_mode
-from agent.translate.ir import BackendPort, Pool, RouteSet, TLSRouteSet
+from agent.translate.ir import Pool, RouteSet, TLSRouteSet
 from agent.translate.labels import label_notices
 from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
@@ -112,7 +112,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT if applying else OnLoss.KERNEL),
             on_backend_loss=_setting(front.service, ON_BACKEND_LOSS, OnBackendLoss.KEEP),
             affinity_seconds=_affinity_seconds(front.service),
-            routes=tuple(sorted({binding.route.key for binding in applying})),
+            routes=tuple(dict.fromkeys(binding.route.key for binding in applying)),
         )
 
 
@@ -154,20 +154,12 @@ def _resources(view: View, rules: RouteSet | TLSRouteSet, options: Options) -> I
         yield ResourceName(Xds.LISTENER, rules.name), passthrough_listener(rules)
     for item in rules.clusters:
         yield ResourceName(Xds.CLUSTER, item.cluster), cluster(item)
+        name = ResourceName(Xds.ENDPOINT, item.cluster)
         if isinstance(item, Pool):
-            found = {member: list(_endpoints(view, member, options)) for member in item.members}
-            yield ResourceName(Xds.ENDPOINT, item.cluster), pool_endpoints(item, found)
+            found = {member: list(backend_endpoints(view, member, options)) for member in item.members}
+            yield name, pool_endpoints(item, found)
         else:
-            yield ResourceName(Xds.ENDPOINT, item.cluster), load_assignment(item, _endpoints(view, item, options))
-
-
-def _endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
-    """The endpoints of a TCP port of either family."""
-    service = view.get(Service, backend.namespace, backend.service)
-    if service is None:
-        return ()
-    ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
-    return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
+            yield name, load_assignment(item, backend_endpoints(view, item, options))
 
 
 def _admission(consumer: str) -> ResourceName:

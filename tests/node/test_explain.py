@@ -114,3 +114,15 @@ def test_it_reads_well(mesh: LabHandle) -> None:
     (refused,) = [line for line in lines if line.startswith("    10.00%")]
     assert refused.startswith("    10.00%   it is the share of a backendRef that is not valid")
     assert sum(line.startswith("  seen       20") for line in lines) == 5
+
+
+def test_the_tables_are_as_the_agent_wants_them(mesh: LabHandle) -> None:
+    command = (sys.executable, "-m", "agent", "tables", "--state", str(mesh.paths.state))
+    found = json.loads(mesh.node(*command, "-o", "json").stdout)
+    assert all(row["desired"] for row in (*found["pods"], *found["frontends"]))
+    (split,) = [
+        row for row in found["frontends"] if row["frontend"].endswith(":9090/TCP") and len(row["backends"]) == 2
+    ]
+    assert [round(item["share"], 6) for item in split["backends"]] == [0.9, 0.1]
+    assert split["backends"][1]["backend"] == "refused"
+    assert "90.0%, refused 10.0%" in mesh.node(*command).stdout

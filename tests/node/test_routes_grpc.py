@@ -62,6 +62,9 @@ def calls(mesh: LabHandle, *wanted: tuple[str, tuple[tuple[str, str], ...], int]
     return json.loads(mesh.python(CLIENT, CALLS.format(calls=list(wanted))))
 
 
+@pytest.mark.feature(
+    "GRPCRoute: match, service", "GRPCRoute: match, service and method", "GRPCRoute: match, header exact"
+)
 def test_matches_by_service_method_and_header(mesh, route):
     route("""
     - {matches: [{method: {service: app.Echo, method: Say}}], backendRefs: [{name: v1, port: 7070}]}
@@ -79,6 +82,7 @@ def test_an_invalid_backend_is_unavailable(mesh, route):
     assert calls(mesh, ("/app.Echo/Say", (), 2)) == {"UNAVAILABLE": 2}
 
 
+@pytest.mark.feature("GRPCRoute: backends, weights")
 def test_weights_hold_for_the_calls_of_one_connection(mesh, route):
     route(
         "[{backendRefs: [{name: v1, port: 7070, weight: 70}, {name: v2, port: 7070, weight: 30}, "

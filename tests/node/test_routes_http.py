@@ -151,6 +151,13 @@ def test_headers_are_modified_at_both_ends(mesh, route):
     assert "content-type" not in answer.headers
 
 
+@pytest.mark.feature(
+    "HTTPRoute: RequestRedirect, scheme",
+    "HTTPRoute: RequestRedirect, hostname",
+    "HTTPRoute: RequestRedirect, port",
+    "HTTPRoute: RequestRedirect, full path",
+    "HTTPRoute: RequestRedirect, path prefix",
+)
 @pytest.mark.parametrize(
     ("redirect", "status", "location"),
     [
@@ -172,6 +179,7 @@ def test_redirects_name_the_right_location(mesh, route, redirect, status, locati
     assert (answer.status, answer.headers["location"]) == (status, location)
 
 
+@pytest.mark.feature("HTTPRoute: URLRewrite*")
 @pytest.mark.parametrize(
     ("rewrite", "path", "host"),
     [
@@ -214,6 +222,7 @@ def test_a_pod_s_own_address_is_not_routed(mesh, route):
     assert get(mesh, f"http://{address}:8080/").headers.get("x-routed") is None
 
 
+@pytest.mark.feature("Several Routes: a consumer's replaces the producer's")
 def test_a_consumer_route_is_for_its_own_clients_and_replaces_the_producer_s(mesh, route):
     header = "{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-by, value: {}}}]}}}}"
     route(f"[{{filters: [{header.format('producer')}], backendRefs: [{{name: v1, port: 80}}]}}]")

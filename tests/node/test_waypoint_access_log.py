@@ -63,6 +63,7 @@ def until_written(mesh: LabHandle, path: str, client: str = CLIENT) -> dict[str,
     return written(mesh, path)[-1]
 
 
+@pytest.mark.feature("HTTPRoute: named rules")
 def test_a_line_has_the_names_of_pod_service_route_rule_and_backend(mesh: LabHandle) -> None:
     enable(mesh)
     found = until_written(mesh, "/line?x=1", STRANGER)

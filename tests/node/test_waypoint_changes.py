@@ -34,6 +34,12 @@ def rewrite(**fields: object) -> Filter:
     return Filter("URLRewrite", url_rewrite=URLRewrite(**fields))
 
 
+@pytest.mark.feature(
+    "HTTPRoute: RequestRedirect, scheme",
+    "HTTPRoute: RequestRedirect, hostname",
+    "HTTPRoute: RequestRedirect, port",
+    "HTTPRoute: RequestRedirect, full path",
+)
 @pytest.mark.parametrize(
     ("fields", "service_port", "host", "location"),
     [
@@ -66,6 +72,7 @@ def test_a_location_has_the_scheme_of_the_connection_and_not_of_a_header(node):
     assert answer.values("location") == ["http://b.example/"]
 
 
+@pytest.mark.feature("HTTPRoute: RequestRedirect, statusCode 301, 302, 303, 307, 308")
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_redirect_codes(node, code):
     port = node.serve(rule(any_path(), (), redirect(hostname="b.example", status_code=code)))
@@ -92,6 +99,7 @@ PREFIXES = [
 ]
 
 
+@pytest.mark.feature("HTTPRoute: URLRewrite, path prefix")
 @pytest.mark.parametrize(("matched", "replacement", "path", "expected"), PREFIXES)
 @pytest.mark.parametrize("query", ["", "?q=/foo"])
 def test_a_prefix_is_rewritten(node, matched, replacement, path, expected, query):
@@ -99,12 +107,14 @@ def test_a_prefix_is_rewritten(node, matched, replacement, path, expected, query
     assert node.ask(port, path + query).seen["path"] == expected + query
 
 
+@pytest.mark.feature("HTTPRoute: RequestRedirect, path prefix")
 @pytest.mark.parametrize(("matched", "replacement", "path", "expected"), PREFIXES)
 def test_a_prefix_is_redirected(node, matched, replacement, path, expected):
     port = node.serve(rule(prefix(matched), (), redirect(path=start(replacement))))
     assert node.ask(port, path + "?q=1").values("location") == [f"http://app{expected}?q=1"]
 
 
+@pytest.mark.feature("HTTPRoute: URLRewrite, full path")
 @pytest.mark.parametrize(
     ("path", "sent", "seen"),
     [
@@ -121,6 +131,7 @@ def test_the_whole_path_is_rewritten(node, path, sent, seen):
     assert node.ask(port, sent).seen["path"] == seen
 
 
+@pytest.mark.feature("HTTPRoute: URLRewrite, hostname")
 def test_the_host_is_rewritten(node):
     port = node.serve(rule(any_path(), to(V1), rewrite(hostname="b.example", path=full("/new"))))
     seen = node.ask(port, "/old").seen
@@ -128,6 +139,7 @@ def test_the_host_is_rewritten(node):
     assert [name.lower() for name, _ in seen["headers"]] == ["host", "x-forwarded-proto"]
 
 
+@pytest.mark.feature("HTTPRoute: RequestHeaderModifier")
 def test_request_headers(node):
     change = changes("request", set={"X-Set": "%new%"}, add={"X-Add": "b"}, remove=["X-Remove"])
     port = node.serve(rule(any_path(), to(V1), change))
@@ -136,6 +148,7 @@ def test_request_headers(node):
     assert found == {"x-set": ["%new%"], "x-add": ["a", "b"], "x-remove": [], "x-keep": ["d"]}
 
 
+@pytest.mark.feature("HTTPRoute: ResponseHeaderModifier")
 def test_response_headers(node):
     change = changes("response", set={"Content-Type": "text/plain", "X-Set": ""}, add={"X-Add": "b"}, remove=["Date"])
     port = node.serve(rule(any_path(), to(V1), change))
@@ -144,6 +157,7 @@ def test_response_headers(node):
     assert found == {"content-type": ["text/plain"], "x-set": [""], "x-add": ["b"]}
 
 
+@pytest.mark.feature("HTTPRoute: backends, RequestHeaderModifier", "HTTPRoute: backends, ResponseHeaderModifier")
 def test_a_backend_s_own_headers_come_after_its_rule_s(node):
     backends = (
         WeightedBackend(V1, 1, (changes("request", set={"X-To": "v1"}), changes("response", set={"X-From": "v1"}))),

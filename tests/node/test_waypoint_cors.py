@@ -47,6 +47,7 @@ def told(answer: Answer) -> dict[str, str]:
     return {name.removeprefix(start): value for name, value in answer.headers if name.startswith(start)}
 
 
+@pytest.mark.feature("HTTPRoute: CORS, preflights")
 def test_a_preflight_is_answered_for_the_server(node, server):
     item = cors(
         allow_methods=("GET", "PUT"),
@@ -76,6 +77,7 @@ def test_a_stranger_s_preflight_is_answered_without_leave(node, server):
     assert (answer.status, "allow-origin" in told(answer), server.requests) == (200, False, [])
 
 
+@pytest.mark.feature("HTTPRoute: CORS, requests")
 @pytest.mark.parametrize(
     ("origin", "allowed"), [(HERE, {"allow-origin": HERE, "expose-headers": "x-3"}), (STRANGER, {})]
 )

@@ -25,6 +25,13 @@ def method(service: str | None, name: str | None, kind: str = "Exact") -> GRPCRo
     return GRPCRouteMatch(method=GRPCMethodMatch(kind, service, name))
 
 
+@pytest.mark.feature(
+    "GRPCRoute: match, service",
+    "GRPCRoute: match, method",
+    "GRPCRoute: match, service and method",
+    "GRPCRoute: match, regular expression",
+    "GRPCRoute: no match: UNIMPLEMENTED",
+)
 @pytest.mark.parametrize(
     ("match", "matching", "other"),
     [
@@ -42,17 +49,20 @@ def test_methods(node, match, matching, other):
     assert found == ["v1"] * len(matching) + ["UNIMPLEMENTED"] * len(other)
 
 
+@pytest.mark.feature("GRPCRoute: match, header exact")
 def test_metadata(node):
     rules = [rule(GRPCRouteMatch(headers=(HeaderMatch("who", "me"),)), to(V2_H2C)), rule(GRPCRouteMatch(), to(V1_H2C))]
     assert call(node, rules, "/a/B", metadata='[["who", "me"]]') == ["v2"]
     assert call(node, rules, "/a/B", metadata='[["who", "you"]]') == ["v1"]
 
 
+@pytest.mark.feature("GRPCRoute: no endpoint: UNAVAILABLE")
 @pytest.mark.parametrize("backends", [(), to(None), to(NOBODY_H2C)], ids=["none", "invalid", "no-endpoint"])
 def test_who_cannot_answer_is_unavailable(node, backends):
     assert call(node, [rule(GRPCRouteMatch(), backends)], "/a/B") == ["UNAVAILABLE"]
 
 
+@pytest.mark.feature("GRPCRoute: invalid backend: its share is UNAVAILABLE")
 def test_an_invalid_share_is_unavailable(node):
     found = call(node, [rule(GRPCRouteMatch(), to(V1_H2C, None))], *["/a/B"] * 60)
     assert set(found) == {"v1", "UNAVAILABLE"}

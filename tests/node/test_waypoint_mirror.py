@@ -51,6 +51,7 @@ def test_a_copy_is_as_the_request_and_its_answer_is_not_heard(node, copies):
     ]
 
 
+@pytest.mark.feature("HTTPRoute: RequestMirror, several")
 def test_several_mirrors_get_a_copy_each(node, copies):
     with recorder(node, "more") as more:
         port = node.serve(rule(any_path(), to(V1), mirrors=tuple(Mirror(m.backend, ALL) for m in (copies, more))))
@@ -74,6 +75,7 @@ def test_a_mirror_without_endpoints_hurts_nobody(node):
     assert node.pods(port, 20) == ["v1"] * 20
 
 
+@pytest.mark.feature("GRPCRoute: RequestMirror")
 def test_grpc_calls_are_copied(node):
     mirror = BackendPort("app", "v2", 80, "h2c")
     rules = [rule(GRPCRouteMatch(), to(V1_H2C), mirrors=(Mirror(mirror, ALL),))]

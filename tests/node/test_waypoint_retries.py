@@ -43,6 +43,7 @@ def test_a_request_that_may_have_been_processed_is_not_tried_again_unasked(node,
     assert outcome(node, server, DROP) == (503, 1)
 
 
+@pytest.mark.feature("HTTPRoute: retry, codes", "HTTPRoute: retry, attempts")
 @pytest.mark.parametrize("code", [*CODES, 429, 599])
 def test_listed_codes_are_tried_again_as_often_as_asked(node, server, code):
     retry = Retry(2, (code,), 1)
@@ -76,6 +77,7 @@ def test_a_lost_connection_is_tried_again_only_where_timeouts_are(node, server):
     assert outcome(node, server, DROP, retry=Retry(2, (), 1), backend_timeout=60_000) == (200, 2)
 
 
+@pytest.mark.feature("HTTPRoute: retry, of timeouts", "HTTPRoute: timeouts, backendRequest")
 def test_a_try_that_takes_too_long_is_followed_by_another(node, server):
     assert outcome(node, server, SILENCE, 200, retry=Retry(1, (), 1), backend_timeout=200) == (200, 2)
     server.requests.clear()
@@ -86,12 +88,14 @@ def test_without_retries_a_try_that_takes_too_long_is_the_last(node, server):
     assert outcome(node, server, SILENCE, backend_timeout=200) == (504, 1)
 
 
+@pytest.mark.feature("HTTPRoute: timeouts, request")
 def test_the_request_s_timeout_ends_all_tries(node, server):
     retry = Retry(1_000, (), 1)
     status, asked = outcome(node, server, *[SILENCE] * 1_000, retry=retry, backend_timeout=200, request_timeout=700)
     assert (status, 1 < asked < 8) == (504, True)
 
 
+@pytest.mark.feature("HTTPRoute: retry, backoff")
 def test_the_pause_counts_against_the_request_s_timeout(node, server):
     """The pause is drawn between nothing and its base: of many requests none waits for the whole of it."""
     retry = Retry(1_000, (500,), 60_000)

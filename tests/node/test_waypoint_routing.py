@@ -24,6 +24,7 @@ def regex(value: str) -> HTTPRouteMatch:
     return HTTPRouteMatch(path=HTTPPathMatch("RegularExpression", value))
 
 
+@pytest.mark.feature("HTTPRoute: match, path*")
 @pytest.mark.parametrize(
     ("match", "matching", "other"),
     [
@@ -41,6 +42,7 @@ def test_paths(node, match, matching, other):
     assert {path: node.ask(port, path).status for path in other} == dict.fromkeys(other, 404)
 
 
+@pytest.mark.feature("HTTPRoute: match, header*")
 @pytest.mark.parametrize(
     ("match", "headers", "status"),
     [
@@ -59,6 +61,7 @@ def test_headers(node, match, headers, status):
     assert node.ask(port, headers=headers).status == status
 
 
+@pytest.mark.feature("HTTPRoute: match, query parameter*")
 @pytest.mark.parametrize(
     ("match", "query", "status"),
     [
@@ -76,16 +79,19 @@ def test_query_parameters(node, match, query, status):
     assert node.ask(port, f"/{query}").status == status
 
 
+@pytest.mark.feature("HTTPRoute: match, method")
 def test_methods(node):
     port = node.serve(rule(any_path(method="POST"), to(V1)), rule(any_path(method="GET"), to(V2)))
     assert [node.ask(port, method=method).pod for method in ("GET", "POST", "PUT")] == ["v2", "v1", "404"]
 
 
+@pytest.mark.feature("Several Routes: precedence of matches")
 def test_the_first_rule_that_matches_decides(node):
     port = node.serve(rule(exact("/x"), to(V2)), rule(any_path(), to(V1)))
     assert [node.ask(port, path).pod for path in ("/x", "/y")] == ["v2", "v1"]
 
 
+@pytest.mark.feature("HTTPRoute: backends, weights", "HTTPRoute: invalid backend: its share is 500")
 @pytest.mark.parametrize(
     ("backends", "weights", "shares"),
     [
@@ -106,6 +112,7 @@ def test_shares(node, backends, weights, shares):
     )
 
 
+@pytest.mark.feature("HTTPRoute: no endpoint: 503", "HTTPRoute: invalid backend: its share is 500")
 @pytest.mark.parametrize(
     ("backends", "status"), [((), 500), (to(None), 500), (to(NOBODY), 503)], ids=["none", "invalid", "no-endpoint"]
 )
@@ -113,10 +120,12 @@ def test_who_cannot_answer(node, backends, status):
     assert node.ask(node.serve(rule(any_path(), backends))).status == status
 
 
+@pytest.mark.feature("HTTPRoute: no match: 404")
 def test_no_rules_match_nothing(node):
     assert node.ask(node.serve()).status == 404
 
 
+@pytest.mark.feature("HTTPRoute: timeouts*")
 def test_timeouts(node):
     port = node.serve(
         rule(prefix("/request"), request_timeout=300),

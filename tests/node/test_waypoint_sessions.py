@@ -61,6 +61,7 @@ def test_without_a_session_both_answer(node):
     assert pods(node, node.serve(seated()), []) == {"v1", "v2"}
 
 
+@pytest.mark.feature("HTTPRoute: sessionPersistence, cookie", "HTTPRoute: sessionPersistence, header")
 @pytest.mark.parametrize("wanted", ["v1", "v2"])
 @pytest.mark.parametrize("session", [COOKIE, HEADER], ids=["cookie", "header"])
 def test_a_session_keeps_its_endpoint(node, wanted, session):
@@ -76,6 +77,7 @@ def test_a_cookie_of_the_session_has_no_end(node):
     assert sorted(part.strip().lower() for part in cookie.split(";")[1:]) == ["httponly", "path=/", "samesite=strict"]
 
 
+@pytest.mark.feature("HTTPRoute: sessionPersistence, cookie with an end")
 def test_a_cookie_with_an_end_says_it_and_is_not_heeded_after(node):
     port = node.serve(seated(replace(COOKIE, seconds=1)))
     answer = first(node, port, "v2")
@@ -131,6 +133,7 @@ def test_clients_without_a_session_are_split_by_weight(node):
     assert counts.total() == counts["v1"] + counts["v2"]
 
 
+@pytest.mark.feature("HTTPRoute: sessionPersistence, across weighted backends")
 @pytest.mark.parametrize("wanted", ["v1", "v2"])
 @pytest.mark.parametrize("session", [COOKIE, HEADER], ids=["cookie", "header"])
 def test_a_session_keeps_its_backend_whatever_the_weights_become(node, wanted, session):

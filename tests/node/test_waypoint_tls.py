@@ -40,6 +40,7 @@ def names(*server_names: str, to: tuple[WeightedBackend, ...]) -> TLSRule:
     return TLSRule("app/" + (",".join(server_names) or "any"), server_names, to)
 
 
+@pytest.mark.feature("TLSRoute: server name*", "TLSRoute: no match: closed")
 def test_the_most_specific_name_wins(tls, one, two):
     three = (WeightedBackend(NOBODY, 1),)
     port = tls.serve(
@@ -65,6 +66,7 @@ def test_the_most_specific_name_wins(tls, one, two):
         assert tls.ask(port, name) == CLOSED
 
 
+@pytest.mark.feature("TLSRoute: any server name")
 def test_a_route_without_names_takes_the_rest(tls, one, two):
     port = tls.serve([names("a.example.com", to=to(one)), names(to=to(two))])
     asked = ("a.example.com", "b.example.com", None)
@@ -79,6 +81,7 @@ def test_what_is_no_tls_is_closed(tls, one):
     assert answer == b""
 
 
+@pytest.mark.feature("TLSRoute: backends, weights", "TLSRoute: invalid backend: its share is closed")
 @pytest.mark.parametrize(
     ("backends", "shares"),
     [

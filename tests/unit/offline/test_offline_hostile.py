@@ -9,8 +9,8 @@ from offline_fixtures import MESH, ROUTE, write
 from agent.offline.comparison import compare
 from agent.offline.lint import findings
 from agent.offline.manifests import Manifests, read
-from agent.offline.question import question
 from agent.offline.simulation import simulate
+from agent.simulate.question import question
 from agent.translate.options import Options
 
 DOCUMENTS = list(hostile_documents())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from offline_fixtures import MESH, ROUTE, weft, write
 
-from agent.offline.question import QuestionError, question
+from agent.simulate.question import QuestionError, question
 
 TCP = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -58,7 +58,7 @@ def asked(folder: Path, pod: str, url: str, *options: str, method: str = "GET") 
 @pytest.mark.parametrize(
     ("pod", "url", "path", "why"),
     [
-        ("plain/a", "http://web.app/", "none", "neither it nor its Namespace has a label"),
+        ("plain/a", "http://web.app/", "none", "neither the Pod nor Namespace plain has a label"),
         ("app/a", "http://web/", "waypoint", "HTTPRoute app/r applies to this port, and the client is in mode l7"),
         ("shop/a", "http://web.app.svc.cluster.local./", "waypoint", "and the Service is in mode l7"),
         ("app/a", "http://web.app.svc:80", "waypoint", "HTTPRoute app/r"),
@@ -250,7 +250,7 @@ def test_the_text_of_a_kernel_s_answer_and_of_a_refusal(routed: Path) -> None:
 @pytest.mark.parametrize(
     ("pod", "url", "header", "message"),
     [
-        ("app", "http://web", "a:b", "--from: 'app' is not NAMESPACE/POD"),
+        ("app", "http://web", "a:b", "'app' is not NAMESPACE/POD"),
         ("app/a", "web", "a:b", "is not http, https, tcp, udp and ://HOST"),
         ("app/a", "ftp://web", "a:b", "is not http, https, tcp, udp and ://HOST"),
         ("app/a", "http://web:99999", "a:b", "out of range"),

@@ -26,7 +26,7 @@ from agent.reconcile.datapath import Datapath
 from agent.reconcile.frontends import Waypoint
 from agent.simulate.decision import Path, decide
 from agent.translate.incremental import Translator
-from agent.world import View, World
+from agent.world import World
 
 UNKNOWN = FrontendName("10.9.9.9", 80, Protocol.TCP)
 PATHS = {Action.WAYPOINT: Path.WAYPOINT, Action.FORWARD: Path.KERNEL, Action.REJECT: Path.KERNEL}
@@ -89,7 +89,7 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     dialled = {FrontendName(name.address, name.port, name.protocol) for name in frontends} | {UNKNOWN}
     for pod in (pod for item in fragments for pod in item.pods.values()):
         for name in dialled:
-            decision, found = decide(View(world), frontends, pod, name), found_by_kernel(kernel, pod, name)
+            decision, found = decide(frontends, pod, name), found_by_kernel(kernel, pod, name)
             assert decision.path is (PATHS[found[0].action] if found else Path.NONE)
             if found and decision.plan and decision.path is Path.KERNEL:
                 assert found[1] == {(slot.address, slot.port, slot.reject) for slot in decision.plan.slots}

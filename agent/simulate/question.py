@@ -1,4 +1,4 @@
-"""What `weft simulate` is asked: a pod, a method, a URL and headers."""
+"""What `weft simulate` and `weft explain` are asked: a pod, a method, a URL and headers."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from agent.model.meta import Key
-from agent.plan.tables import Protocol
+from agent.plan.tables import Protocol, host_port
 from agent.simulate.request import Request, request
 
 # The port of each scheme; of those below HTTP the URL has to say it.
@@ -33,6 +33,16 @@ class Question:
         return Protocol.UDP if self.scheme == "udp" else Protocol.TCP
 
     @property
+    def is_request(self) -> bool:
+        """Whether more is asked about than a connection."""
+        return self.scheme in ("http", "https")
+
+    @property
+    def url(self) -> str:
+        """What a client would ask for to ask just this."""
+        return f"{self.scheme}://{host_port(self.host, self.port)}{self.request.target}"
+
+    @property
     def server_name(self) -> str:
         """What a TLS client says first: the name that it dials, nothing where it dials an address (RFC 6066)."""
         try:
@@ -46,7 +56,7 @@ def question(pod: str, method: str, url: str, headers: Iterable[str]) -> Questio
     """Read a command line's words. Raises `QuestionError`."""
     namespace, slash, name = pod.partition("/")
     if not (namespace and slash and name):
-        raise QuestionError(f"--from: {pod!r} is not NAMESPACE/POD")
+        raise QuestionError(f"{pod!r} is not NAMESPACE/POD")
     try:
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme)

@@ -1,4 +1,4 @@
-"""How values of the plan are said in the documents of the offline commands."""
+"""How values of the plan are said in documents."""
 
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -7,7 +7,9 @@ import msgspec
 
 from agent.model.meta import Key
 from agent.plan.exchanges import UNROUTED
+from agent.plan.tables import Slot, address_text, host_port
 from agent.translate.ir import Rule, TLSRule
+from agent.translate.slots import shares
 
 
 class Origin(NamedTuple):
@@ -35,6 +37,14 @@ def origin(rule: Rule | TLSRule, grpc: bool = False) -> Origin:
         return Origin(Key("TLSRoute", namespace, route), rest)
     name, _, match = rest.rpartition("/")
     return Origin(Key("GRPCRoute" if grpc else "HTTPRoute", namespace, route), name, int(match))
+
+
+def backends(slots: tuple[Slot, ...]) -> list[dict[str, Any]]:
+    """An alias table as shares: what part of connections each backend gets, or is refused."""
+    return [
+        {"backend": "refused" if where is None else host_port(address_text(where[0]), where[1]), "share": float(share)}
+        for where, share in sorted(shares(slots).items(), key=lambda item: (item[0] is None, item[0] or (b"", 0)))
+    ]
 
 
 def compact(value: msgspec.Struct) -> Any:

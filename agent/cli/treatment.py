@@ -1,0 +1,49 @@
+"""Lines that say what the waypoint does with a request (`agent.simulate.document`)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+Line = tuple[str, str]
+
+
+def lines(found: dict[str, Any]) -> Iterator[Line]:
+    """What each line is about, and what it says."""
+    if "serverName" in found:
+        yield from _passed_through(found)
+        return
+    yield from _rule(found)
+    if found["status"] is not None:
+        where = f", location {found['location']}" if found["location"] else ""
+        yield "answer", f"{found['status']} from the waypoint{where}"
+    if found["originAllowed"] is not None:
+        yield "origin", "allowed" if found["originAllowed"] else "not allowed"
+    if found["request"] is not None:
+        sent = found["request"]
+        yield "request", f"{sent['method']} {sent['target']}, host {sent['authority']}"
+    for item in found["shares"]:
+        what = f"{item['status']} from the waypoint" if item["status"] else ", ".join(item["endpoints"])
+        yield "backend", f"{item['share']:6.1%}  {item['backend']}: {what}"
+        yield from (("header", f"        {text}") for text in item["headers"])
+
+
+def _rule(found: dict[str, Any]) -> Iterator[Line]:
+    rule = found["rule"]
+    if rule is None:
+        yield "rule", f"none of route set {found['routeSet']} matches"
+        return
+    yield "rule", f"{rule['route']}, rule {rule['rule']}, match {rule['matchIndex']}: {json.dumps(rule['match'])}"
+    yield from (("filter", json.dumps(item)) for item in rule["filters"])
+    yield from (("timeout", f"{name} {value}") for name, value in rule["timeouts"].items())
+    yield from ((name, json.dumps(rule[name])) for name in ("mirrors", "retry", "session") if rule[name])
+
+
+def _passed_through(found: dict[str, Any]) -> Iterator[Line]:
+    rule = found["rule"]
+    if rule is None:
+        yield "rule", f"none of route set {found['routeSet']} is for {found['serverName'] or 'no server name'}: closed"
+        return
+    names = ", ".join(rule["serverNames"]) or "any server"
+    yield "rule", f"{rule['route']}, rule {rule['rule']}, for {names}"
+    for item in found["shares"]:
+        yield "backend", f"{item['share']:6.1%}  {item['backend']}: {', '.join(item['endpoints']) or 'closed'}"

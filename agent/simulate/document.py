@@ -1,0 +1,110 @@
+"""What the waypoint does with a request, or with a TLS connection, as one document."""
+
+from typing import Any
+
+from agent.plan.tables import host_port
+from agent.simulate.answer import Answer, Share, answer
+from agent.simulate.passthrough import rule_for
+from agent.simulate.question import Question
+from agent.simulate.wording import behaviour, compact, origin
+from agent.translate.endpoints import backend_endpoints
+from agent.translate.ir import BackendPort, RouteSet, Rule, TLSRouteSet
+from agent.translate.options import Options
+from agent.world import View
+
+Document = dict[str, Any]
+NO_ENDPOINT = 503
+
+
+def treatment(view: View, rules: RouteSet | TLSRouteSet, asked: Question, options: Options) -> Document:
+    """By the rules of one listener; `view` says which endpoints there are. `warning` is about what does not fit."""
+    if isinstance(rules, RouteSet):
+        found = _answered(view, rules, answer(rules, asked.request), asked, options)
+    else:
+        found = _passed_through(view, rules, asked, options)
+    return {**found, "warning": _warning(rules, asked.scheme) or None}
+
+
+def _warning(rules: RouteSet | TLSRouteSet, scheme: str) -> str:
+    """What comes of a client that speaks something else than the waypoint reads."""
+    if isinstance(rules, TLSRouteSet):
+        return "" if scheme == "https" else "the waypoint looks for TLS on this port: what is not TLS is closed"
+    if scheme == "https":
+        return "the waypoint reads clear text on this port: a TLS handshake fails"
+    return "" if scheme == "http" else "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
+
+
+def _clients(rules: RouteSet | TLSRouteSet) -> str:
+    return f"namespace {rules.consumer}" if rules.consumer else "everybody"
+
+
+def _answered(view: View, rules: RouteSet, found: Answer, asked: Question, options: Options) -> Document:
+    return {
+        "routeSet": rules.name,
+        "clients": _clients(rules),
+        "rule": _rule(found.rule, rules) if found.rule else None,
+        "status": found.status,
+        "location": found.location or None,
+        "originAllowed": found.allowed,
+        "request": {"method": asked.request.method, "authority": found.authority, "target": found.target}
+        if found.shares
+        else None,
+        "shares": [_share(view, item, options) for item in found.shares],
+        "responseHeaders": [compact(item) for item in found.response],
+    }
+
+
+def _passed_through(view: View, rules: TLSRouteSet, asked: Question, options: Options) -> Document:
+    """Where bytes go, by the server name that a TLS client says; what is not TLS is closed."""
+    name = asked.server_name
+    rule = rule_for(rules, name) if asked.scheme == "https" else None
+    total = sum(item.weight for item in rule.backends) if rule else 0
+    shares = [(item.weight / total, item.backend) for item in rule.backends] if rule else []
+    return {
+        "routeSet": rules.name,
+        "clients": _clients(rules),
+        "serverName": name,
+        "rule": {"route": str(origin(rule).route), "rule": origin(rule).rule, "serverNames": list(rule.server_names)}
+        if rule
+        else None,
+        "shares": [
+            {
+                "share": part,
+                "backend": backend.cluster if backend else "invalid",
+                "endpoints": _endpoints(view, backend, options) if backend else [],
+            }
+            for part, backend in shares
+        ],
+    }
+
+
+def _rule(rule: Rule, rules: RouteSet) -> Document:
+    found = origin(rule, rules.grpc)
+    timeouts = {"requestMs": rule.request_timeout, "backendRequestMs": rule.backend_timeout}
+    return {
+        "name": rule.name,
+        "route": str(found.route),
+        "rule": found.rule,
+        "matchIndex": found.match,
+        "match": compact(rule.match),
+        "filters": [compact(item) for item in rule.filters],
+        "timeouts": {key: value for key, value in timeouts.items() if value is not None},
+        **behaviour(rule),
+    }
+
+
+def _share(view: View, share: Share, options: Options) -> Document:
+    addresses = _endpoints(view, share.backend, options) if share.backend else []
+    status = share.status if share.backend is None or addresses else NO_ENDPOINT
+    return {
+        "share": float(share.part),
+        "backend": share.backend.cluster if share.backend else "invalid",
+        "endpoints": addresses,
+        "status": status,
+        "headers": [f"{name}: {value}" for name, value in share.headers],
+        "responseHeaders": [compact(item) for item in share.response],
+    }
+
+
+def _endpoints(view: View, backend: BackendPort, options: Options) -> list[str]:
+    return [host_port(*item) for item in backend_endpoints(view, backend, options)]

@@ -1,0 +1,167 @@
+"""What weft can do with Routes, and which tests show it: `make features` writes docs/features.md from the tests.
+
+A golden case shows what lines of its `in.yaml` say that begin with `# shows `; a test on a real Envoy what its marks
+say: `@pytest.mark.feature("HTTPRoute: match, method")`. Either may end in `*`, for all rows that begin so.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+TABLE = PROJECT / "docs" / "features.md"
+GOLDEN, NODE = PROJECT / "tests" / "golden", PROJECT / "tests" / "node"
+HEAD = """# Features of Routes, and what shows them
+
+Written by `make features` from the tests; a test fails when it is not up to date, or when a row has nothing to show.
+A golden case says what is made of manifests: the rules, what Envoy is told, the Route's conditions. A node test says
+what clients and servers see of it, with a real Envoy between them.
+
+| feature | golden case | node test |
+|---|---|---|
+"""
+ROWS = tuple(
+    f"{group}: {feature}"
+    for group, features in {
+        "HTTPRoute": (
+            "match, path exact",
+            "match, path prefix",
+            "match, path regular expression",
+            "match, header exact",
+            "match, header regular expression",
+            "match, query parameter exact",
+            "match, query parameter regular expression",
+            "match, method",
+            "match, all conditions of one together",
+            "backends, weights",
+            "RequestHeaderModifier",
+            "ResponseHeaderModifier",
+            "backends, RequestHeaderModifier",
+            "backends, ResponseHeaderModifier",
+            "backends, other filters are refused: UnsupportedValue",
+            "RequestRedirect, statusCode 301, 302, 303, 307, 308",
+            "RequestRedirect, scheme",
+            "RequestRedirect, hostname",
+            "RequestRedirect, port",
+            "RequestRedirect, full path",
+            "RequestRedirect, path prefix",
+            "URLRewrite, hostname",
+            "URLRewrite, full path",
+            "URLRewrite, path prefix",
+            "RequestMirror, several",
+            "RequestMirror, percent",
+            "RequestMirror, fraction",
+            "CORS, preflights",
+            "CORS, requests",
+            "timeouts, request",
+            "timeouts, backendRequest",
+            "retry, codes",
+            "retry, attempts",
+            "retry, backoff",
+            "retry, of timeouts",
+            "sessionPersistence, cookie",
+            "sessionPersistence, cookie with an end",
+            "sessionPersistence, header",
+            "sessionPersistence, across weighted backends",
+            "named rules",
+            "no match: 404",
+            "invalid backend: its share is 500",
+            "no endpoint: 503",
+            "invalid backend of weight 0 breaks nothing",
+            "filters that exclude each other: IncompatibleFilters",
+            "rules that cannot be done beside others: PartiallyInvalid",
+        ),
+        "GRPCRoute": (
+            "match, service",
+            "match, method",
+            "match, service and method",
+            "match, regular expression",
+            "match, header exact",
+            "match, header regular expression",
+            "backends, weights",
+            "RequestHeaderModifier",
+            "ResponseHeaderModifier",
+            "backends, RequestHeaderModifier",
+            "RequestMirror",
+            "sessionPersistence",
+            "named rules",
+            "no match: UNIMPLEMENTED",
+            "invalid backend: its share is UNAVAILABLE",
+            "no endpoint: UNAVAILABLE",
+        ),
+        "TLSRoute": (
+            "server name, exact",
+            "server name, wildcard",
+            "any server name",
+            "backends, weights",
+            "no match: closed",
+            "invalid backend: its share is closed",
+            "a name of two Routes is the older one's",
+        ),
+        "appProtocol": ("http", "kubernetes.io/h2c", "kubernetes.io/ws", "grpc"),
+        "Several Routes": (
+            "precedence of matches",
+            "are merged",
+            "ties: the oldest, then by name, then the first rule",
+            "GRPCRoute before HTTPRoute before TLSRoute before TCPRoute on one port",
+            "a consumer's replaces the producer's",
+        ),
+    }.items()
+    for feature in features
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row with its golden cases, and its node tests as `file::test`."""
+
+    row: str
+    goldens: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def golden_claims() -> Iterator[tuple[str, str]]:
+    """What each golden case says that it shows."""
+    for case in sorted(GOLDEN.glob("*/in.yaml")):
+        for claim in re.findall(r"^# shows (.+)$", case.read_text(), re.MULTILINE):
+            yield claim, case.parent.name
+
+
+def node_claims() -> Iterator[tuple[str, str]]:
+    """What each node test says that it shows. They are read, not imported: that takes neither root nor Envoy."""
+    for file in sorted(NODE.glob("test_*.py")):
+        for function in ast.parse(file.read_text()).body:
+            for mark in getattr(function, "decorator_list", ()):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.feature":
+                    yield from ((ast.literal_eval(claim), f"{file.name}::{function.name}") for claim in mark.args)
+
+
+def means(claim: str, row: str) -> bool:
+    """Whether a claim is about a row."""
+    return row.startswith(claim[:-1]) if claim.endswith("*") else row == claim
+
+
+def shown() -> list[Shown]:
+    """Every row with what shows it."""
+    by_golden, by_test = list(golden_claims()), list(node_claims())
+    return [
+        Shown(row, *(tuple(place for claim, place in found if means(claim, row)) for found in (by_golden, by_test)))
+        for row in ROWS
+    ]
+
+
+def table() -> str:
+    """The page."""
+    lines = []
+    for item in shown():
+        cases = ", ".join(f"[{name}](../tests/golden/{name}/in.yaml)" for name in item.goldens)
+        checks = ", ".join(f"[{name}](../tests/node/{name.partition('::')[0]})" for name in item.tests)
+        lines.append(f"| {item.row} | {cases} | {checks} |\n")
+    return HEAD + "".join(lines)
+
+
+if __name__ == "__main__":
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text(table())
