@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
+from agent.model.meta import Key
 from agent.plan.plan import FrontendName
+from agent.plan.services import service_key, service_name
 from agent.plan.tables import ANY_NAMESPACE, Action, Protocol, Reason, address_bytes, address_text, name_id
 from agent.report import verdict as word_text
 
 Document = dict[str, Any]
 
 SEEN = 5
+# What follows `name.namespace` in the name of a ServiceImport (KEP-1645).
+CLUSTER_SET = ["svc", "clusterset", "local"]
 
 SENTENCES = {
     Reason.NOT_ENROLLED: "the pod is not in the mesh: its connections are left alone",
@@ -98,7 +102,8 @@ def _addresses(status: Mapping[str, Any], question: Question) -> Iterator[str]:
     except ValueError:
         pass
     name, *rest = question.host.removesuffix(".").split(".")
-    service = f"{rest[0] if rest else question.pod.partition('/')[0]}/{name}"
+    kind = "ServiceImport" if rest[1:] == CLUSTER_SET else "Service"
+    service = service_name(Key(kind, rest[0] if rest else question.pod.partition("/")[0], name))
     ending = f":{question.port}/{question.protocol.name}"
     found = {
         item["frontend"].removesuffix(ending).strip("[]")
@@ -106,7 +111,7 @@ def _addresses(status: Mapping[str, Any], question: Question) -> Iterator[str]:
         if item["service"] == service and item["frontend"].endswith(ending)
     }
     if not found:
-        raise ExplainError(f"Service {service} has no port {question.port}/{question.protocol.name} in the mesh")
+        raise ExplainError(f"{service_key(service)} has no port {question.port}/{question.protocol.name} in the mesh")
     yield from sorted(found)
 
 
@@ -179,7 +184,7 @@ def _made_by(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> li
     found = [
         {"object": name, "parents": routes[name]["parents"] if name in routes else []} for name in planned["routes"]
     ]
-    return found or [{"object": f"Service {planned['service']}", "parents": []}]
+    return found or [{"object": str(service_key(planned["service"])), "parents": []}]
 
 
 def _outcomes(status: Mapping[str, Any], verdict: Verdict) -> list[Document]:

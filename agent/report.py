@@ -7,6 +7,7 @@ from agent.core import Core
 from agent.hop import Hop
 from agent.model.routes import ParentReference
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName
+from agent.plan.services import service_name
 from agent.plan.tables import Action, Mode, Reason, Slot, Word, address_text
 from agent.reconcile.frontends import Installed, frontend_key
 from agent.translate.slots import shares
@@ -48,7 +49,7 @@ def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | Non
     l4, l7 = (verdict(word) for word in installed.words) if installed else ("pending", "pending")
     return {
         "frontend": str(name),
-        "service": f"{plan.service.namespace}/{plan.service.name}",
+        "service": service_name(plan.service),
         "mode": plan.mode.label,
         "l4": l4,
         "l7": l7,

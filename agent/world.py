@@ -7,17 +7,21 @@ that a change which makes no difference stops here.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import TypeVar
 
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod, Service
+from agent.model.core import EndpointSlice, Namespace, Pod
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
+from agent.model.multicluster import GROUP as MULTICLUSTER
+from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import AnyRoute, ParentReference, Route
 from agent.plan.tables import Mode
 
 MODE_LABEL = "weft.dev/mode"
-SERVICE_GROUPS = ("", "core")
+# The groups by which each kind of Service is referred to.
+SERVICE_GROUPS = {"Service": ("", "core"), "ServiceImport": (MULTICLUSTER,)}
 
 ReadKey = tuple[str, ...]
 T = TypeVar("T", bound=Keyed)
@@ -79,14 +83,14 @@ class World:
     def _remember_mode(self, key: Key, value: Keyed | None) -> set[ReadKey]:
         """Keep the last valid mode of an object's label; what is wrong with the label is kept beside it."""
         old = self._modes.get(key)
-        if isinstance(value, Namespace | Pod | Service):
+        if isinstance(value, Namespace | Pod | AnyService):
             self._modes[key] = read_mode(value, old[0] if old else None)
         else:
             self._modes.pop(key, None)
         return {("mode", *key)} if self._modes.get(key) != old else set()
 
 
-def read_mode(value: Namespace | Pod | Service, before: Mode | None) -> LabelledMode:
+def read_mode(value: Namespace | Pod | AnyService, before: Mode | None) -> LabelledMode:
     """The mode that a label asks for (None: no label) and, when it asks for nothing known, what to tell the user."""
     text = value.metadata.labels.get(MODE_LABEL)
     if text is None:
@@ -98,23 +102,28 @@ def read_mode(value: Namespace | Pod | Service, before: Mode | None) -> Labelled
 
 
 def parent_services(route: Route) -> list[tuple[int, ParentReference, Key]]:
-    """The parentRefs of a route that name a Service: position, reference, and the Service's key."""
+    """The parentRefs of a route that name a Service or a ServiceImport: position, reference, and what they name."""
     spec: object = getattr(route, "spec", None)
     refs: tuple[ParentReference, ...] = getattr(spec, "parent_refs", ())
     return [
-        (position, ref, Key("Service", ref.namespace or route.metadata.namespace, ref.name))
+        (position, ref, Key(ref.kind, ref.namespace or route.metadata.namespace, ref.name))
         for position, ref in enumerate(refs)
-        if ref.kind == "Service" and ref.group in SERVICE_GROUPS
+        if is_service(ref.group, ref.kind)
     ]
+
+
+def is_service(group: str, kind: str) -> bool:
+    """Whether a reference means a Service or a ServiceImport."""
+    return group in SERVICE_GROUPS.get(kind, ())
 
 
 def _indices(value: Keyed | None) -> set[ReadKey]:
     """Under what a value is looked for."""
     if isinstance(value, EndpointSlice):
-        return {("slices", value.metadata.namespace, value.service_name)}
+        return {("slices", *owner) for owner in value.owners}
     if isinstance(value, PodCgroup):
         return {("cgroup", value.pod_uid)}
-    if isinstance(value, Service):
+    if isinstance(value, AnyService):
         return {("address", address) for address in value.cluster_ips}
     if isinstance(value, Pod):
         return {("mirrors", value.static_hash)} if value.static_hash else set()
@@ -122,7 +131,7 @@ def _indices(value: Keyed | None) -> set[ReadKey]:
         return set()
     services = {service for _, _, service in parent_services(value)}
     namespace = value.metadata.namespace
-    found: set[ReadKey] = {("routes", service.namespace, service.name) for service in services}
+    found: set[ReadKey] = {("routes", *service) for service in services}
     if any(service.namespace != namespace for service in services):
         found.add(("consumers", namespace))
     return found
@@ -148,17 +157,32 @@ class View:
         found = self._world._values.get(key)
         return found if isinstance(found, AnyRoute) else None
 
-    def slices(self, namespace: str, service: str) -> list[EndpointSlice]:
-        """The EndpointSlices of a Service."""
-        return [value for value in self._find("slices", namespace, service) if isinstance(value, EndpointSlice)]
+    def service(self, key: Key) -> AnyService | None:
+        """One Service or ServiceImport."""
+        self.reads.add(("object", *key))
+        found = self._world._values.get(key)
+        return found if isinstance(found, AnyService) else None
 
-    def routes(self, namespace: str, service: str) -> list[AnyRoute]:
-        """The Routes of any kind that name a Service as a parent."""
-        return [value for value in self._find("routes", namespace, service) if isinstance(value, AnyRoute)]
+    def slices(self, service: Key) -> list[EndpointSlice]:
+        """The EndpointSlices of a Service or ServiceImport."""
+        return [value for value in self._find("slices", *service) if isinstance(value, EndpointSlice)]
 
-    def services_at(self, address: str) -> list[Service]:
-        """The Services that claim a cluster IP: one, but for what a directory of manifests can say."""
-        return [value for value in self._find("address", address) if isinstance(value, Service)]
+    def routes(self, service: Key) -> list[AnyRoute]:
+        """The Routes of any kind that name a Service or ServiceImport as a parent."""
+        return [value for value in self._find("routes", *service) if isinstance(value, AnyRoute)]
+
+    def service_at(self, address: str) -> AnyService | None:
+        """Whose a virtual address is.
+
+        An API server never gives a cluster IP twice; but manifests can, and nobody checks what a ServiceImport says.
+        Among Services, and among imports, it is the oldest one's. An import takes it from no Service of another
+        namespace; from one of its own it does: that is where its maker had the address from.
+        """
+        found = [value for value in self._find("address", address) if isinstance(value, AnyService)]
+        found.sort(key=lambda value: (isinstance(value, ServiceImport), value.age))
+        home = {value.metadata.namespace for value in found[:1]}
+        imports = (item for item in found if isinstance(item, ServiceImport) and item.metadata.namespace in home)
+        return next(chain(imports, found), None)
 
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""

@@ -89,7 +89,12 @@ def read_stored(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
 def controller_collections() -> tuple[Collection, ...]:
     """What statuses depend on, and what they are written to."""
     routes = tuple(_route(kind) for kind in ROUTES)
-    return (collection("Service"), *routes, Collection(MESH, (MESH_VERSION,), read_stored, defined=True))
+    return (
+        collection("Service"),
+        collection("ServiceImport"),
+        *routes,
+        Collection(MESH, (MESH_VERSION,), read_stored, defined=True),
+    )
 
 
 def _route(kind: str) -> Collection:

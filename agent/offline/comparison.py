@@ -17,6 +17,7 @@ from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
 from agent.offline.wording import behaviour, compact, origin
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
+from agent.plan.services import service_name
 from agent.plan.tables import Mode
 from agent.simulate.decision import Path, applying, decide, frontend_of, rules_of
 from agent.translate.ir import RouteSet, Rule, TLSRule
@@ -137,8 +138,7 @@ def _clients(mesh: Mesh) -> dict[str, PodPlan]:
 def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:
     """Every Service port that has a frontend, by one of its addresses."""
     found = {
-        (f"{plan.service.namespace}/{plan.service.name}", name.port, name.protocol): name.address
-        for name, plan in mesh.frontends.items()
+        (service_name(plan.service), name.port, name.protocol): name.address for name, plan in mesh.frontends.items()
     }
     return [(where[0], FrontendName(address, where[1], where[2])) for where, address in sorted(found.items())]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.model.core import Service, ServicePort
+from agent.model.core import ServicePort
 from agent.model.meta import Key
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, TLSRoute
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
@@ -90,7 +90,7 @@ def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | T
     port = _port(view, plan.service, name)
     if port is None or plan.listener is None:
         return None
-    service = view.get(Service, plan.service.namespace, plan.service.name)
+    service = view.service(plan.service)
     bound = _bindings(view, plan.service, name)
     return port_rules(view, service, port, plan.listener, name.consumer, bound) if service is not None else None
 
@@ -99,11 +99,11 @@ def _bindings(view: View, service: Key, name: FrontendName) -> list[Binding]:
     port = _port(view, service, name)
     if port is None:
         return []
-    return winners(bindings(view, service.namespace, service.name), port, name.consumer, service.namespace)
+    return winners(bindings(view, service), port, name.consumer, service.namespace)
 
 
 def _port(view: View, service: Key, name: FrontendName) -> ServicePort | None:
-    found = view.get(Service, service.namespace, service.name)
+    found = view.service(service)
     ports = found.spec.ports if found is not None else ()
     return next((port for port in ports if (port.port, port.protocol) == (name.port, name.protocol.name)), None)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.model.change import Keyed, Problem
-from agent.sources.decode import GATEWAY, KINDS, decode_json
+from agent.sources.decode import DEFINED, KINDS, decode_json
 
 # An object's JSON and where it is, to what it says: one value or several, or why it cannot be used.
 Read = Callable[[bytes, str], Sequence[Keyed] | Problem]
@@ -58,11 +58,11 @@ def collection(kind: str, query: Mapping[str, str] | None = None, namespace: str
         return found if isinstance(found, Problem) else (found,)
 
     versions = KINDS[kind][1]
-    defined = versions[0].startswith(GATEWAY)
+    defined = versions[0].startswith(DEFINED)
     return Collection(kind, versions, read, query or {}, defined=defined, namespace=namespace)
 
 
 def node_collections(node: str) -> tuple[Collection, ...]:
-    """What an agent has to know: everything that routes, and the pods of its own node."""
-    own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}}
+    """What an agent has to know: everything that routes, its own node and the pods there."""
+    own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}, "Node": {"fieldSelector": f"metadata.name={node}"}}
     return tuple(collection(kind, own.get(kind)) for kind in KINDS)

@@ -8,8 +8,9 @@ these groups one kind wins each port.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from agent.model.core import Service, ServicePort
+from agent.model.core import ServicePort
 from agent.model.meta import Key
+from agent.model.multicluster import AnyService
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, TCPRoute, TLSRoute, UDPRoute
 from agent.translate.ports import PortKind, port_kind
 from agent.translate.routes.validate import Checked, check
@@ -47,13 +48,12 @@ class Binding:
         return () if self.reason else tuple(port for port in self.ports if port not in gone)
 
 
-def bindings(view: View, namespace: str, name: str) -> list[Binding]:
-    """Every parentRef of every Route that names this Service, after validation and conflicts."""
-    service = view.get(Service, namespace, name)
-    key = Key("Service", namespace, name)
+def bindings(view: View, key: Key) -> list[Binding]:
+    """Every parentRef of every Route that names this Service or ServiceImport, after validation and conflicts."""
+    service = view.service(key)
     found = [
         _bind(route, position, ref, service, key)
-        for route in view.routes(namespace, name)
+        for route in view.routes(key)
         for position, ref, parent in parent_services(route)
         if parent == key
     ]
@@ -75,7 +75,7 @@ def consumers(bound: Iterable[Binding], owner: str) -> list[str]:
     return sorted({b.route.metadata.namespace for b in bound if b.won} - {owner})
 
 
-def _bind(route: AnyRoute, position: int, ref: ParentReference, service: Service | None, key: Key) -> Binding:
+def _bind(route: AnyRoute, position: int, ref: ParentReference, service: AnyService | None, key: Key) -> Binding:
     checked = check(route)
     binding = Binding(route, position, ref, checked)
     reason, message = _parent_fault(service, key)
@@ -102,7 +102,7 @@ def _refused(binding: Binding, reason: str, message: str) -> Binding:
     return replace(binding, reason=reason, message=message)
 
 
-def _parent_fault(service: Service | None, key: Key) -> tuple[str, str]:
+def _parent_fault(service: AnyService | None, key: Key) -> tuple[str, str]:
     if service is None:
         return "NoMatchingParent", f"{key} is not there"
     if service.without_frontend:
@@ -117,7 +117,7 @@ def _first_fault(checked: Checked) -> tuple[str, str]:
     return checked.faults[0][1].reason, "; ".join(str(fault) for _, fault in checked.faults)
 
 
-def _protocol_ports(route: AnyRoute, service: Service) -> Iterator[ServicePort]:
+def _protocol_ports(route: AnyRoute, service: AnyService) -> Iterator[ServicePort]:
     wanted = "UDP" if isinstance(route, UDPRoute) else "TCP"
     return (port for port in service.spec.ports if port.protocol == wanted)
 

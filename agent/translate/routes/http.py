@@ -161,5 +161,4 @@ def _backend(view: View, route: HTTPRoute | GRPCRoute, ref: BackendObjectReferen
     if found.service is None or found.port is None:
         return None
     protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"
-    meta = found.service.metadata
-    return BackendPort(meta.namespace, meta.name, found.port.port, protocol)
+    return BackendPort.of(found.service.key, found.port.port, protocol)

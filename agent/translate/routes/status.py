@@ -1,4 +1,4 @@
-"""What a Route is told: one entry for each parentRef that names a Service, as the Gateway API prescribes."""
+"""What a Route is told, as the Gateway API prescribes: one entry for each parentRef that names a Service or import."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def translate_status(view: View, key: Key) -> Fragment:
     refs, moving = _references(view, route), moving_sessions(view, route)
     entries = []
     for position, _, service in parents:
-        found = bindings(view, service.namespace, service.name)
+        found = bindings(view, service)
         binding = next(b for b in found if b.route.key == key and b.position == position)
         entries.append(ParentStatus(binding.ref, tuple(_conditions(binding, refs, moving))))
     return Fragment(statuses={key: tuple(entries)})

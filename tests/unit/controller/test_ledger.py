@@ -129,7 +129,7 @@ def test_parameters_are_refused_with_the_reason():
 
 def test_a_route_is_told_twice_or_not_at_all():
     found = {item.kind: item for item in controller_collections()}
-    assert found.keys() == {"Service", *ROUTES, MESH}
+    assert found.keys() == {"Service", "ServiceImport", *ROUTES, MESH}
     meta = {"name": "web", "namespace": "app", "resourceVersion": "7"}
     body: dict[str, Any] = {"apiVersion": VERSION, "kind": "HTTPRoute", "metadata": meta}
     values = found["HTTPRoute"].read(json.dumps(body).encode(), "here")
