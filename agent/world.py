@@ -16,7 +16,7 @@ from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
 from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.model.multicluster import AnyService, ServiceImport
-from agent.model.routes import AnyRoute, ParentReference, Route
+from agent.model.routes import AnyRoute, ParentReference, Route, UnreadRoute, unread
 from agent.plan.tables import Mode
 
 MODE_LABEL = "weft.dev/mode"
@@ -26,6 +26,8 @@ SERVICE_GROUPS = {"Service": ("", "core"), "ServiceImport": (MULTICLUSTER,)}
 ReadKey = tuple[str, ...]
 T = TypeVar("T", bound=Keyed)
 LabelledMode = tuple[Mode | None, str]
+# A parentRef by its position, and what it names.
+ParentService = tuple[int, ParentReference, Key]
 
 
 class World:
@@ -101,12 +103,16 @@ def read_mode(value: Namespace | Pod | AnyService, before: Mode | None) -> Label
     return before, f"{value.key}: metadata.labels[{MODE_LABEL}]: {text!r} is none of none, l4, l7; {stays}"
 
 
-def parent_services(route: Route) -> list[tuple[int, ParentReference, Key]]:
-    """The parentRefs of a route that name a Service or a ServiceImport: position, reference, and what they name."""
+def parent_services(route: Route) -> list[ParentService]:
+    """The parentRefs of a route that name a Service or a ServiceImport."""
     spec: object = getattr(route, "spec", None)
-    refs: tuple[ParentReference, ...] = getattr(spec, "parent_refs", ())
+    return services_among(getattr(spec, "parent_refs", ()), route.metadata.namespace)
+
+
+def services_among(refs: Iterable[ParentReference], namespace: str) -> list[ParentService]:
+    """The same, of the parentRefs of a route in this namespace."""
     return [
-        (position, ref, Key(ref.kind, ref.namespace or route.metadata.namespace, ref.name))
+        (position, ref, Key(ref.kind, ref.namespace or namespace, ref.name))
         for position, ref in enumerate(refs)
         if is_service(ref.group, ref.kind)
     ]
@@ -162,6 +168,13 @@ class View:
         self.reads.add(("object", *key))
         found = self._world._values.get(key)
         return found if isinstance(found, AnyService) else None
+
+    def unread(self, route: Key) -> UnreadRoute | None:
+        """That a Route's newest generation could not be read, when it could not."""
+        key = unread(route)
+        self.reads.add(("object", *key))
+        found = self._world._values.get(key)
+        return found if isinstance(found, UnreadRoute) else None
 
     def slices(self, service: Key) -> list[EndpointSlice]:
         """The EndpointSlices of a Service or ServiceImport."""

@@ -1,6 +1,7 @@
 """Objects as the API server has them, as far as a writer must know: where they are, their version, their status."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -103,8 +104,8 @@ def _route(kind: str) -> Collection:
 
     def read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
         value, stored = plain.read(raw, where), read_stored(raw, where)
-        if isinstance(value, Problem):
-            return value
-        return stored if isinstance(stored, Problem) else (*value, *stored)
+        if isinstance(stored, Problem):
+            return value if isinstance(value, Problem) else stored
+        return replace(value, beside=(*value.beside, *stored)) if isinstance(value, Problem) else (*value, *stored)
 
     return Collection(kind, plain.versions, read, defined=True)

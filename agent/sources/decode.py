@@ -80,7 +80,7 @@ def decode_json(raw: bytes, kind: str, where: str) -> Object | Problem:
 
 def _decode_unusual(raw: bytes, kind: str, where: str) -> Object | Problem:
     try:
-        document = _without_nulls(msgspec.json.decode(raw))
+        document = without_nulls(msgspec.json.decode(raw))
     except (msgspec.DecodeError, RecursionError, OverflowError) as error:
         return Problem(where, kind, "$", str(error))
     if not isinstance(document, dict):
@@ -88,10 +88,11 @@ def _decode_unusual(raw: bytes, kind: str, where: str) -> Object | Problem:
     return _convert(document, kind, where, _subject({**document, "kind": kind}))
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """Parsed JSON without what is null in it."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _convert(document: dict[Any, Any], kind: str, where: str, subject: str) -> Object | Problem:

@@ -13,7 +13,7 @@ from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, Service
 from agent.model.meta import Key, Object
 from agent.model.multicluster import ServiceImport
-from agent.model.routes import Route
+from agent.model.routes import Route, subject, unread
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode
 from agent.translate.admission import translate_admission
@@ -70,7 +70,7 @@ class Translator:
         """Units of the objects that the batch is about: nobody has read those that are new."""
         keys = [change.key for change in batch if isinstance(change, Delete)]
         keys += [change.value.key for change in batch if isinstance(change, Upsert)]
-        return {Unit(self._kinds[key.kind], key) for key in keys if key.kind in self._kinds}
+        return {Unit(self._kinds[key.kind], key) for key in map(subject, keys) if key.kind in self._kinds}
 
     def _compute(self, units: Iterable[Unit], done: Update) -> None:
         for unit in sorted(units):
@@ -85,7 +85,7 @@ class Translator:
 
     def _exists(self, unit: Unit) -> bool:
         """Whether the unit's object is there; one that comes back appears anew."""
-        return unit == ADMISSION or self._world.has(unit.key)
+        return unit == ADMISSION or self._world.has(unit.key) or self._world.has(unread(unit.key))
 
     def _translate(self, unit: Unit, view: View) -> Fragment:
         _, namespace, name = unit.key

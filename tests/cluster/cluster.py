@@ -34,6 +34,7 @@ def build() -> None:
     for tool in builds.CLUSTER_TOOLS:
         builds.built(tool)
     builds.gateway_api()
+    builds.multicluster_api()
 
 
 def up(channel: str = "experimental") -> None:
