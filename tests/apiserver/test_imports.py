@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from apiserver_controller import running
-from apiserver_gateway import install, install_imports
-from apiserver_objects import GATEWAY, http_route, service_import
+from apiserver_gateway import DEFINITIONS, install, install_imports
+from apiserver_objects import GATEWAY, IMPORTS, http_route, service_import
 from apiserver_process import Cluster
 from test_controller import GOOD, told, until
 from test_source import following
@@ -28,6 +28,19 @@ async def test_the_best_version_that_is_served_is_followed(make_cluster, only: s
         assert (found.cluster_ips, found.spec.ports[0].port) == (("10.112.0.1",), 80)
         # The Gateway API is not there, and imports say nothing about it.
         assert follower.source.bundles == []
+        assert follower.source.missing
+
+
+async def test_imports_come_and_go_with_their_definition(make_cluster):
+    cluster = make_cluster()
+    async with following(cluster.kubeconfig()) as follower:
+        # Most clusters have none: it is not said that they are waited for.
+        assert "ServiceImport" not in follower.source.missing
+        install_imports(cluster)
+        cluster.request("POST", f"{IMPORTS}/namespaces/default/serviceimports", service_import("web", "10.112.0.1"))
+        await follower.until(lambda: follower.names("ServiceImport") == ["web"])
+        cluster.request("DELETE", f"{DEFINITIONS}/serviceimports.{GROUP}")
+        await follower.until(lambda: not follower.names("ServiceImport"))
 
 
 async def test_a_route_of_an_import_is_accepted_when_definition_and_import_are_there(make_cluster):
@@ -41,7 +54,7 @@ async def test_a_route_of_an_import_is_accepted_when_definition_and_import_are_t
         missing = {"Accepted": ("False", "NoMatchingParent"), "ResolvedRefs": ("False", "BackendNotFound")}
         await until(lambda: told(cluster, "default") == missing)
         install_imports(cluster)
-        path = f"/apis/{GROUP}/v1beta1/namespaces/default/serviceimports"
+        path = f"{IMPORTS}/namespaces/default/serviceimports"
         cluster.request("POST", path, service_import("web", "10.112.0.1"))
         await until(lambda: told(cluster, "default") == GOOD)
         cluster.request("DELETE", f"{path}/web")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from apiserver_gateway import DEFINITIONS, install, install_imports, loosen
+from apiserver_gateway import DEFINITIONS, install, loosen
 from apiserver_objects import GATEWAY, Follower, http_route, namespace, pod, service
 from apiserver_process import Cluster
 
@@ -59,7 +59,7 @@ async def test_everything_that_is_there_and_what_changes(cluster: Cluster):
         cluster.request("PATCH", "/api/v1/namespaces/follow", change, MERGE)
         await follower.until(lambda: mode(follower, "follow") == "l7")
         report = follower.source.report()
-        assert (report["stale"], report["missing"]) == ("", ["ServiceImport"])
+        assert (report["stale"], report["missing"]) == ("", [])
         assert report["gatewayApi"] == [{"channel": "standard", "version": "v1.6.1"}]
         assert report["collections"]["HTTPRoute"]["state"] == "watching"
 
@@ -116,7 +116,6 @@ async def test_definitions_that_are_not_there_are_waited_for(make_cluster):
     async with following(cluster.kubeconfig()) as follower:
         assert set(follower.source.missing) == {
             "HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant",
-            "ServiceImport",
         }  # fmt: skip
         assert follower.source.bundles == []
         install(cluster, only="httproutes")
@@ -125,8 +124,6 @@ async def test_definitions_that_are_not_there_are_waited_for(make_cluster):
         cluster.request("POST", f"{GATEWAY}/namespaces/default/httproutes", http_route("web"))
         await follower.until(lambda: follower.names("HTTPRoute") == ["web"])
         install(cluster)
-        await follower.until(lambda: follower.source.missing == ["ServiceImport"])
-        install_imports(cluster)
         await follower.until(lambda: not follower.source.missing)
         assert follower.source.bundles == [("standard", "v1.6.1")]
         # An upgrade to the experimental channel is nothing to the objects.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LabFactory, LabHandle
+from test_explain import explain
 from test_routes_http import CLIENT, get, settle
 from test_routes_l4 import TCP
 
@@ -87,6 +88,12 @@ def test_an_httproute_of_an_import_divides_requests_between_a_service_and_an_imp
 def test_a_tcproute_of_an_import_divides_connections(routed):
     program = TCP.format(count=600, port=9090).replace("echo.app", NAME)
     found = json.loads(routed.python(CLIENT, program))
+    told = explain(routed, CLIENT, f"{NAME}:9090")
+    assert (told["service"], told["madeBy"][0]["object"]) == ("app/echo.clusterset", "TCPRoute app/r")
+    assert {item["pod"].partition("-")[0]: item["share"] for item in told["outcomes"]} == {
+        "app/v1": 0.25,
+        "app/v2": 0.75,
+    }
     assert set(found) == {"v1", "v2"}
     assert 100 <= found["v1"] <= 204  # 600 at 25 %: two-sided bounds at 1e-6
 
