@@ -6,9 +6,9 @@ that a change which makes no difference stops here.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from agent.model.change import Change, Delete, Keyed, Upsert
 from agent.model.core import EndpointSlice, Namespace, Pod
@@ -25,6 +25,7 @@ SERVICE_GROUPS = {"Service": ("", "core"), "ServiceImport": (MULTICLUSTER,)}
 
 ReadKey = tuple[str, ...]
 T = TypeVar("T", bound=Keyed)
+S = TypeVar("S")
 LabelledMode = tuple[Mode | None, str]
 # A parentRef by its position, and what it names.
 ParentService = tuple[int, ParentReference, Key]
@@ -38,6 +39,8 @@ class World:
         self._by: dict[ReadKey, set[Key]] = defaultdict(set)
         self._modes: dict[Key, LabelledMode] = {}
         self._derived: dict[ReadKey, object] = {}
+        self._shared: dict[ReadKey, tuple[object, frozenset[ReadKey]]] = {}
+        self._sharers: dict[ReadKey, set[ReadKey]] = defaultdict(set)
 
     def apply(self, changes: Iterable[Change]) -> set[ReadKey]:
         """Take changes in; returns the keys of all reads that would now be answered otherwise."""
@@ -47,6 +50,7 @@ class World:
                 touched |= self._replace(change.value.key, change.value)
             elif isinstance(change, Delete):
                 touched |= self._replace(change.key, None)
+        self._spoil(touched)
         return touched
 
     def derive(self, kind: str, values: Mapping[str, object]) -> set[ReadKey]:
@@ -54,7 +58,9 @@ class World:
         old = {key: value for key, value in self._derived.items() if key[0] == kind}
         new: dict[ReadKey, object] = {(kind, name): value for name, value in values.items()}
         self._derived = {key: value for key, value in self._derived.items() if key[0] != kind} | new
-        return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        touched = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        self._spoil(touched)
+        return touched
 
     def has(self, key: Key) -> bool:
         """Whether this is known."""
@@ -63,6 +69,14 @@ class World:
     def keys(self, kind: type[Object]) -> list[Key]:
         """Every known object of a kind, or of the kinds that derive from it."""
         return sorted(key for key, value in self._values.items() if isinstance(value, kind))
+
+    def _spoil(self, touched: Iterable[ReadKey]) -> None:
+        """Forget shared answers that were made of what changed."""
+        for name in {name for key in touched for name in self._sharers.get(key, ())}:
+            for key in self._shared.pop(name)[1]:
+                self._sharers[key].discard(name)
+                if not self._sharers[key]:
+                    del self._sharers[key]
 
     def _replace(self, key: Key, value: Keyed | None) -> set[ReadKey]:
         old = self._values.get(key)
@@ -219,6 +233,17 @@ class View:
         """A derived answer, None when there is none."""
         self.reads.add((kind, name))
         return self._world._derived.get((kind, name))
+
+    def shared(self, name: ReadKey, make: Callable[["View"], S]) -> S:
+        """An answer that many units need and that is made once, until what it read changes. `name` says which."""
+        if name not in self._world._shared:
+            view = View(self._world)
+            self._world._shared[name] = make(view), frozenset(view.reads)
+            for key in view.reads:
+                self._world._sharers[key].add(name)
+        found, reads = self._world._shared[name]
+        self.reads |= reads
+        return cast(S, found)
 
     def _find(self, *index: str) -> list[Keyed]:
         self.reads.add(index)

@@ -127,6 +127,33 @@ def test_a_pod_is_known_by_its_cgroup_in_any_order() -> None:
     assert View(world).cgroup("uid") == 7
 
 
+def test_what_units_share_is_made_once_until_what_it_read_changes() -> None:
+    world = World()
+    made: list[str] = []
+
+    def make(view: View) -> int:
+        made.append("")
+        return len(view.routes(Key("Service", "app", "web")))
+
+    views = [View(world) for _ in range(3)]
+    assert [view.shared(("count", "web"), make) for view in views] == [0, 0, 0]
+    assert all(view.reads == {("routes", "Service", "app", "web")} for view in views)
+    world.apply([Upsert(route(service_ref("other")))])
+    world.derive("depth", {"": Mode.L7})
+    assert View(world).shared(("count", "web"), make) == 0
+    assert len(made) == 1
+    world.apply([Upsert(route(service_ref("web")))])
+    assert View(world).shared(("count", "web"), make) == 1
+    assert len(made) == 2
+
+
+def test_what_is_shared_can_be_made_of_what_is_derived() -> None:
+    world = World()
+    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is None
+    world.derive("depth", {"": Mode.L7})
+    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is Mode.L7
+
+
 def test_every_way_of_reading_is_noted() -> None:
     view = View(World())
     view.get(Pod, "app", "p")

@@ -6,7 +6,7 @@ from agent.model.core import ServicePort
 from agent.model.meta import Key
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, UnreadRoute
 from agent.plan.plan import Condition, Fragment, ParentStatus
-from agent.translate.routes.binding import Binding, bindings, what_it_reads
+from agent.translate.routes.binding import Binding, binding_of, what_it_reads
 from agent.translate.routes.faults import UNSUPPORTED
 from agent.translate.routes.http import moving_sessions
 from agent.translate.routes.references import references, resolve
@@ -25,8 +25,7 @@ def translate_status(view: View, key: Key) -> Fragment:
     refs, moving = _references(view, route), moving_sessions(view, route)
     entries = []
     for position, _, service in parents:
-        found = bindings(view, service)
-        binding = next(b for b in found if b.route.key == key and b.position == position)
+        binding = binding_of(view, service, key, position)
         entries.append(ParentStatus(binding.ref, tuple(_conditions(binding, refs, moving))))
     return Fragment(statuses={key: tuple(entries)})
 
