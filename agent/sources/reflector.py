@@ -6,7 +6,7 @@ of which only the difference is told. Until then everything that was known stays
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
@@ -190,9 +190,9 @@ class Reflector:
         good = self._good.setdefault(name, self._known.get(name, ()))
         values: dict[Key, Keyed] = {value.key: value for value in (*good, *problem.beside)}
         changes = self._replace(name, tuple(values.values()))
-        news = self._problems.get(name) != problem
-        self._problems[name] = problem
-        return [*changes, problem] if news else changes
+        told, before = replace(problem, beside=()), self._problems.get(name)
+        self._problems[name] = told
+        return [*changes, told] if told != before else changes
 
     def _settle(self, name: Name, values: tuple[Keyed, ...]) -> list[Change]:
         """An object is as these values say, or gone when there are none."""
