@@ -13,7 +13,7 @@ from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, Service
 from agent.model.meta import Key, Object
 from agent.model.multicluster import ServiceImport
-from agent.model.routes import Route, subject, unread
+from agent.model.routes import Route, subject
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode
 from agent.translate.admission import translate_admission
@@ -85,7 +85,7 @@ class Translator:
 
     def _exists(self, unit: Unit) -> bool:
         """Whether the unit's object is there; one that comes back appears anew."""
-        return unit == ADMISSION or self._world.has(unit.key) or self._world.has(unread(unit.key))
+        return unit == ADMISSION or self._world.has(unit.key)
 
     def _translate(self, unit: Unit, view: View) -> Fragment:
         _, namespace, name = unit.key
