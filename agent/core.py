@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from agent.hop import Ads, Hop
 from agent.model.change import Change, Problem, Resolved, Synced
-from agent.plan.plan import Fragment, FrontendName, FrontendPlan, PodPlan
+from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, PodPlan, ResourceName
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 
@@ -75,6 +75,8 @@ class Core:
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
         self.hop = Hop(ads, hands, self._clock)
+        # What Envoy is to have, until a fragment says otherwise: most passes change nothing there.
+        self._configuration: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
         self._inbox: list[Change] = []
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
@@ -158,7 +160,9 @@ class Core:
             elif isinstance(change, Resolved):
                 self.problems.pop(change.where, None)
         changed = dict(self._translator.update(inbox)) if inbox else {}
-        for unit, (_, new) in changed.items():
+        for unit, (old, new) in changed.items():
+            if (old.resources, old.dependencies) != (new.resources, new.dependencies):
+                self._configuration = None
             if new == Fragment():
                 self.fragments.pop(unit, None)
             else:
@@ -187,16 +191,19 @@ class Core:
             deletes |= old.frontends.keys() - new.frontends.keys()
         still = {name for item in self.fragments.values() for name in item.frontends} if deletes else set()
         self.datapath.want_frontends(upserts, deletes - still)
-        self.datapath.want_pods(self._pods())
+        if any(old.pods != new.pods for old, new in changed.values()):
+            self.datapath.want_pods(self._pods())
 
     def _pods(self) -> dict[int, PodPlan]:
         return {cgroup: pod for item in self.fragments.values() for cgroup, pod in item.pods.items()}
 
     def _publish(self) -> None:
         """Give Envoy what is wanted."""
-        resources = {name: value for item in self.fragments.values() for name, value in item.resources.items()}
-        needs = {name: value for item in self.fragments.values() for name, value in item.dependencies.items()}
-        self.datapath.revisit(self.hop.publish(resources, needs))
+        if self._configuration is None:
+            resources = {name: value for item in self.fragments.values() for name, value in item.resources.items()}
+            needs = {name: value for item in self.fragments.values() for name, value in item.dependencies.items()}
+            self._configuration = resources, needs
+        self.datapath.revisit(self.hop.publish(*self._configuration))
 
     def _apply(self) -> None:
         """Write what is pending."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
+from agent.model.meta import Key
 from agent.plan.plan import FrontendName
+from agent.plan.services import service_key, service_name
 from agent.plan.tables import ANY_NAMESPACE, Action, Reason, address_bytes, address_text, name_id
 from agent.report import verdict as word_text
 from agent.simulate.question import Question, QuestionError, question
@@ -15,6 +17,8 @@ from agent.simulate.question import Question, QuestionError, question
 Document = dict[str, Any]
 
 SEEN = 5
+# What follows `name.namespace` in the name of a ServiceImport (KEP-1645).
+CLUSTER_SET = ["svc", "clusterset", "local"]
 
 SENTENCES = {
     Reason.NOT_ENROLLED: "the pod is not in the mesh: its connections are left alone",
@@ -130,7 +134,8 @@ def _addresses(status: Mapping[str, Any], asked: Question) -> Iterator[str]:
     except ValueError:
         pass
     name, *rest = asked.host.removesuffix(".").split(".")
-    service = f"{rest[0] if rest else asked.pod.namespace}/{name}"
+    kind = "ServiceImport" if rest[1:] == CLUSTER_SET else "Service"
+    service = service_name(Key(kind, rest[0] if rest else asked.pod.namespace, name))
     ending = f":{asked.port}/{asked.protocol.name}"
     found = {
         item["frontend"].removesuffix(ending).strip("[]")
@@ -138,7 +143,7 @@ def _addresses(status: Mapping[str, Any], asked: Question) -> Iterator[str]:
         if item["service"] == service and item["frontend"].endswith(ending)
     }
     if not found:
-        raise ExplainError(f"Service {service} has no port {asked.port}/{asked.protocol.name} in the mesh")
+        raise ExplainError(f"{service_key(service)} has no port {asked.port}/{asked.protocol.name} in the mesh")
     yield from sorted(found)
 
 
@@ -212,7 +217,7 @@ def _made_by(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> li
     found = [
         {"object": name, "parents": routes[name]["parents"] if name in routes else []} for name in planned["routes"]
     ]
-    return found or [{"object": f"Service {planned['service']}", "parents": []}]
+    return found or [{"object": str(service_key(planned["service"])), "parents": []}]
 
 
 def _outcomes(status: Mapping[str, Any], verdict: Verdict) -> list[Document]:

@@ -9,6 +9,7 @@ from agent.hop import Hop
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName
+from agent.plan.services import service_name
 from agent.plan.tables import Action, Mode, Reason, Word
 from agent.reconcile.frontends import Installed, frontend_key
 from agent.simulate.wording import backends
@@ -54,7 +55,7 @@ def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | Non
     l4, l7 = (verdict(word) for word in installed.words) if installed else ("pending", "pending")
     return {
         "frontend": str(name),
-        "service": f"{plan.service.namespace}/{plan.service.name}",
+        "service": service_name(plan.service),
         "mode": plan.mode.label,
         "l4": l4,
         "l7": l7,

@@ -6,22 +6,29 @@ that a change which makes no difference stops here.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from typing import TypeVar, cast
 
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod, Service
+from agent.model.core import EndpointSlice, Namespace, Pod
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
-from agent.model.routes import AnyRoute, ParentReference, Route
+from agent.model.multicluster import GROUP as MULTICLUSTER
+from agent.model.multicluster import AnyService, ServiceImport
+from agent.model.routes import AnyRoute, ParentReference, Route, UnreadRoute, unread
 from agent.plan.tables import Mode
 
 MODE_LABEL = "weft.dev/mode"
-SERVICE_GROUPS = ("", "core")
+# The groups by which each kind of Service is referred to.
+SERVICE_GROUPS = {"Service": ("", "core"), "ServiceImport": (MULTICLUSTER,)}
 
 ReadKey = tuple[str, ...]
 T = TypeVar("T", bound=Keyed)
+S = TypeVar("S")
 LabelledMode = tuple[Mode | None, str]
+# A parentRef by its position, and what it names.
+ParentService = tuple[int, ParentReference, Key]
 
 
 class World:
@@ -32,6 +39,8 @@ class World:
         self._by: dict[ReadKey, set[Key]] = defaultdict(set)
         self._modes: dict[Key, LabelledMode] = {}
         self._derived: dict[ReadKey, object] = {}
+        self._shared: dict[ReadKey, tuple[object, frozenset[ReadKey]]] = {}
+        self._sharers: dict[ReadKey, set[ReadKey]] = defaultdict(set)
 
     def apply(self, changes: Iterable[Change]) -> set[ReadKey]:
         """Take changes in; returns the keys of all reads that would now be answered otherwise."""
@@ -41,6 +50,7 @@ class World:
                 touched |= self._replace(change.value.key, change.value)
             elif isinstance(change, Delete):
                 touched |= self._replace(change.key, None)
+        self._spoil(touched)
         return touched
 
     def derive(self, kind: str, values: Mapping[str, object]) -> set[ReadKey]:
@@ -48,7 +58,9 @@ class World:
         old = {key: value for key, value in self._derived.items() if key[0] == kind}
         new: dict[ReadKey, object] = {(kind, name): value for name, value in values.items()}
         self._derived = {key: value for key, value in self._derived.items() if key[0] != kind} | new
-        return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        touched = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        self._spoil(touched)
+        return touched
 
     def has(self, key: Key) -> bool:
         """Whether this is known."""
@@ -57,6 +69,14 @@ class World:
     def keys(self, kind: type[Object]) -> list[Key]:
         """Every known object of a kind, or of the kinds that derive from it."""
         return sorted(key for key, value in self._values.items() if isinstance(value, kind))
+
+    def _spoil(self, touched: Iterable[ReadKey]) -> None:
+        """Forget shared answers that were made of what changed."""
+        for name in {name for key in touched for name in self._sharers.get(key, ())}:
+            for key in self._shared.pop(name)[1]:
+                self._sharers[key].discard(name)
+                if not self._sharers[key]:
+                    del self._sharers[key]
 
     def _replace(self, key: Key, value: Keyed | None) -> set[ReadKey]:
         old = self._values.get(key)
@@ -79,14 +99,14 @@ class World:
     def _remember_mode(self, key: Key, value: Keyed | None) -> set[ReadKey]:
         """Keep the last valid mode of an object's label; what is wrong with the label is kept beside it."""
         old = self._modes.get(key)
-        if isinstance(value, Namespace | Pod | Service):
+        if isinstance(value, Namespace | Pod | AnyService):
             self._modes[key] = read_mode(value, old[0] if old else None)
         else:
             self._modes.pop(key, None)
         return {("mode", *key)} if self._modes.get(key) != old else set()
 
 
-def read_mode(value: Namespace | Pod | Service, before: Mode | None) -> LabelledMode:
+def read_mode(value: Namespace | Pod | AnyService, before: Mode | None) -> LabelledMode:
     """The mode that a label asks for (None: no label) and, when it asks for nothing known, what to tell the user."""
     text = value.metadata.labels.get(MODE_LABEL)
     if text is None:
@@ -97,24 +117,33 @@ def read_mode(value: Namespace | Pod | Service, before: Mode | None) -> Labelled
     return before, f"{value.key}: metadata.labels[{MODE_LABEL}]: {text!r} is none of none, l4, l7; {stays}"
 
 
-def parent_services(route: Route) -> list[tuple[int, ParentReference, Key]]:
-    """The parentRefs of a route that name a Service: position, reference, and the Service's key."""
+def parent_services(route: Route) -> list[ParentService]:
+    """The parentRefs of a route that name a Service or a ServiceImport."""
     spec: object = getattr(route, "spec", None)
-    refs: tuple[ParentReference, ...] = getattr(spec, "parent_refs", ())
+    return services_among(getattr(spec, "parent_refs", ()), route.metadata.namespace)
+
+
+def services_among(refs: Iterable[ParentReference], namespace: str) -> list[ParentService]:
+    """The same, of the parentRefs of a route in this namespace."""
     return [
-        (position, ref, Key("Service", ref.namespace or route.metadata.namespace, ref.name))
+        (position, ref, Key(ref.kind, ref.namespace or namespace, ref.name))
         for position, ref in enumerate(refs)
-        if ref.kind == "Service" and ref.group in SERVICE_GROUPS
+        if is_service(ref.group, ref.kind)
     ]
+
+
+def is_service(group: str, kind: str) -> bool:
+    """Whether a reference means a Service or a ServiceImport."""
+    return group in SERVICE_GROUPS.get(kind, ())
 
 
 def _indices(value: Keyed | None) -> set[ReadKey]:
     """Under what a value is looked for."""
     if isinstance(value, EndpointSlice):
-        return {("slices", value.metadata.namespace, value.service_name)}
+        return {("slices", *owner) for owner in value.owners}
     if isinstance(value, PodCgroup):
         return {("cgroup", value.pod_uid)}
-    if isinstance(value, Service):
+    if isinstance(value, AnyService):
         return {("address", address) for address in value.cluster_ips}
     if isinstance(value, Pod):
         return {("mirrors", value.static_hash)} if value.static_hash else set()
@@ -122,7 +151,7 @@ def _indices(value: Keyed | None) -> set[ReadKey]:
         return set()
     services = {service for _, _, service in parent_services(value)}
     namespace = value.metadata.namespace
-    found: set[ReadKey] = {("routes", service.namespace, service.name) for service in services}
+    found: set[ReadKey] = {("routes", *service) for service in services}
     if any(service.namespace != namespace for service in services):
         found.add(("consumers", namespace))
     return found
@@ -148,17 +177,39 @@ class View:
         found = self._world._values.get(key)
         return found if isinstance(found, AnyRoute) else None
 
-    def slices(self, namespace: str, service: str) -> list[EndpointSlice]:
-        """The EndpointSlices of a Service."""
-        return [value for value in self._find("slices", namespace, service) if isinstance(value, EndpointSlice)]
+    def service(self, key: Key) -> AnyService | None:
+        """One Service or ServiceImport."""
+        self.reads.add(("object", *key))
+        found = self._world._values.get(key)
+        return found if isinstance(found, AnyService) else None
 
-    def routes(self, namespace: str, service: str) -> list[AnyRoute]:
-        """The Routes of any kind that name a Service as a parent."""
-        return [value for value in self._find("routes", namespace, service) if isinstance(value, AnyRoute)]
+    def unread(self, route: Key) -> UnreadRoute | None:
+        """That a Route's newest generation could not be read, when it could not."""
+        key = unread(route)
+        self.reads.add(("object", *key))
+        found = self._world._values.get(key)
+        return found if isinstance(found, UnreadRoute) else None
 
-    def services_at(self, address: str) -> list[Service]:
-        """The Services that claim a cluster IP: one, but for what a directory of manifests can say."""
-        return [value for value in self._find("address", address) if isinstance(value, Service)]
+    def slices(self, service: Key) -> list[EndpointSlice]:
+        """The EndpointSlices of a Service or ServiceImport."""
+        return [value for value in self._find("slices", *service) if isinstance(value, EndpointSlice)]
+
+    def routes(self, service: Key) -> list[AnyRoute]:
+        """The Routes of any kind that name a Service or ServiceImport as a parent."""
+        return [value for value in self._find("routes", *service) if isinstance(value, AnyRoute)]
+
+    def service_at(self, address: str) -> AnyService | None:
+        """Whose a virtual address is.
+
+        An API server never gives a cluster IP twice; but manifests can, and nobody checks what a ServiceImport says.
+        Among Services, and among imports, it is the oldest one's. An import takes it from no Service of another
+        namespace; from one of its own it does: that is where its maker had the address from.
+        """
+        found = [value for value in self._find("address", address) if isinstance(value, AnyService)]
+        found.sort(key=lambda value: (isinstance(value, ServiceImport), value.age))
+        home = {value.metadata.namespace for value in found[:1]}
+        imports = (item for item in found if isinstance(item, ServiceImport) and item.metadata.namespace in home)
+        return next(chain(imports, found), None)
 
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""
@@ -182,6 +233,17 @@ class View:
         """A derived answer, None when there is none."""
         self.reads.add((kind, name))
         return self._world._derived.get((kind, name))
+
+    def shared(self, name: ReadKey, make: Callable[["View"], S]) -> S:
+        """An answer that many units need and that is made once, until what it read changes. `name` says which."""
+        if name not in self._world._shared:
+            view = View(self._world)
+            self._world._shared[name] = make(view), frozenset(view.reads)
+            for key in view.reads:
+                self._world._sharers[key].add(name)
+        found, reads = self._world._shared[name]
+        self.reads |= reads
+        return cast(S, found)
 
     def _find(self, *index: str) -> list[Keyed]:
         self.reads.add(index)

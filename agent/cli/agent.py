@@ -37,7 +37,7 @@ def agent(
     waypoint_address: Annotated[str | None, typer.Option(help="Where a waypoint listens that does not say so.")] = None,
     metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9464",
     node: Annotated[str | None, typer.Option(help="This node's name; by default the host's.")] = None,
-    zone: Annotated[str, typer.Option(help="This node's zone, for endpoints with zone hints.")] = "",
+    zone: Annotated[str, typer.Option(help="This node's zone; by default what its Node says.")] = "",
     unknown_pods: Annotated[
         UnknownPods, typer.Option(help="What pods that are not known yet may do.")
     ] = UnknownPods.PASS,

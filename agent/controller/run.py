@@ -103,7 +103,7 @@ class Controller:
         return self.synced and self.election.leads
 
     def _note(self, batch: list[Change]) -> None:
-        """Objects that cannot be read keep the status that they have."""
+        """What cannot be read: counted and logged; a Route is told as well, by its translation."""
         for change in batch:
             if isinstance(change, Problem):
                 log.warning("not used", extra={"problem": str(change)})

@@ -1,6 +1,7 @@
 """Objects as the API server has them, as far as a writer must know: where they are, their version, their status."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -89,7 +90,12 @@ def read_stored(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
 def controller_collections() -> tuple[Collection, ...]:
     """What statuses depend on, and what they are written to."""
     routes = tuple(_route(kind) for kind in ROUTES)
-    return (collection("Service"), *routes, Collection(MESH, (MESH_VERSION,), read_stored, defined=True))
+    return (
+        collection("Service"),
+        collection("ServiceImport"),
+        *routes,
+        Collection(MESH, (MESH_VERSION,), read_stored, defined=True),
+    )
 
 
 def _route(kind: str) -> Collection:
@@ -98,8 +104,8 @@ def _route(kind: str) -> Collection:
 
     def read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
         value, stored = plain.read(raw, where), read_stored(raw, where)
-        if isinstance(value, Problem):
-            return value
-        return stored if isinstance(stored, Problem) else (*value, *stored)
+        if isinstance(stored, Problem):
+            return value if isinstance(value, Problem) else stored
+        return replace(value, beside=(*value.beside, *stored)) if isinstance(value, Problem) else (*value, *stored)
 
     return Collection(kind, plain.versions, read, defined=True)

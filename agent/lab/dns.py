@@ -1,4 +1,4 @@
-"""The cluster's DNS: Services by name, everything else does not exist."""
+"""The cluster's DNS: Services and ServiceImports by name, everything else does not exist."""
 
 import asyncio
 import struct
@@ -14,16 +14,24 @@ from agent.lab.store import Object, Objects
 from agent.model.meta import Key
 
 CLUSTER_DOMAIN = "cluster.local"
+CLUSTER_SET_DOMAIN = "clusterset.local"
 SERVICE_ADDRESS = "10.96.0.10"
 _TTL_SECONDS = 5
 
 
 def names(objects: Objects) -> dict[str, tuple[str, ...]]:
-    """Each Service's full name and its addresses: its cluster IP, or if headless its ready endpoints."""
-    return {
+    """Each Service's full name and its addresses: its cluster IP, or if headless its ready endpoints; each import's
+    name and its cluster set IPs.
+    """
+    services = {
         f"{key.name}.{key.namespace}.svc.{CLUSTER_DOMAIN}": tuple(_addresses(key, service, objects))
         for key, service in with_kind(objects, "Service")
     }
+    imports = {
+        f"{key.name}.{key.namespace}.svc.{CLUSTER_SET_DOMAIN}": tuple(item["spec"].get("ips", ()))
+        for key, item in with_kind(objects, "ServiceImport")
+    }
+    return services | imports
 
 
 def _addresses(key: Key, service: Object, objects: Objects) -> Iterator[str]:

@@ -16,7 +16,7 @@ import msgspec
 import yaml
 
 from agent.lab.paths import LabPaths
-from agent.model import core
+from agent.model import core, multicluster
 from agent.model.meta import Key
 
 Object: TypeAlias = dict[str, Any]
@@ -25,7 +25,7 @@ Objects: TypeAlias = dict[Key, Object]
 CLUSTER_SCOPED = frozenset({"Namespace", "GatewayClass", "Node", "XMesh"})
 KINDS = CLUSTER_SCOPED | {
     *("Deployment", "EndpointSlice", "Pod", "Service", "ServiceAccount", "ConfigMap", "Secret"),
-    *("HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant"),
+    *("HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant", "ServiceImport"),
 }
 
 
@@ -77,6 +77,8 @@ def _check(item: Any) -> None:
         case "Service":
             dict(item["spec"])
             msgspec.convert(item, core.Service)
+        case "ServiceImport":
+            msgspec.convert(item, multicluster.ServiceImport)
         case "EndpointSlice":
             msgspec.convert(item, core.EndpointSlice)
         case "Deployment":

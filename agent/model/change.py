@@ -33,13 +33,14 @@ class Problem:
     """A document or object that could not be used; what was known of it before stays in force.
 
     `where` is the file and document, `subject` the object (`HTTPRoute faces/smiley`) as far as it could be read,
-    `field` the JSON path of what is wrong, `$` when it is the whole.
+    `field` the JSON path of what is wrong, `$` when it is the whole. `beside` is what can be said of it all the same.
     """
 
     where: str
     subject: str
     field: str
     message: str
+    beside: tuple[Keyed, ...] = ()
 
     def __str__(self) -> str:
         """One line: where, what, which field, why."""

@@ -7,19 +7,31 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from agent.model.meta import Object, Value
+from agent.model.meta import Key, Object, Value
 
 PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 # Set by the kubelet on the mirrors of static pods (k8s.io/kubernetes, pkg/kubelet/types/pod_update.go).
 CONFIG_HASH = "kubernetes.io/config.hash"
 MIRROR_HASH = "kubernetes.io/config.mirror"
 HASH = re.compile(r"[0-9a-f]{32}")
+# Whose endpoints a slice has (discovery/v1, KEP-1645). A slice can be both a Service's and its import's.
+OWNER_LABELS = {"Service": "kubernetes.io/service-name", "ServiceImport": "multicluster.kubernetes.io/service-name"}
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class Namespace(Object, frozen=True):
     """A namespace; weft reads its labels."""
+
+
+class Node(Object, frozen=True):
+    """A node; weft reads the labels of its own."""
+
+    @property
+    def zone(self) -> str:
+        """The zone that the node is in, empty when nobody said."""
+        return self.metadata.labels.get(ZONE_LABEL, "")
 
 
 class PodIP(Value, frozen=True):
@@ -93,7 +105,7 @@ class Pod(Object, frozen=True):
         return self.status.phase in ("Succeeded", "Failed")
 
 
-def _shortest(address: str) -> str:
+def shortest(address: str) -> str:
     """An address as others would write it too; what is none stays, for its schema to refuse."""
     try:
         return str(ipaddress.ip_address(address))
@@ -145,7 +157,7 @@ class Service(Object, frozen=True):
     @property
     def cluster_ips(self) -> tuple[str, ...]:
         """The virtual addresses that are served, as they are written shortest; see `without_frontend`."""
-        return () if self.without_frontend else tuple(_shortest(ip) for ip in self._cluster_ips)
+        return () if self.without_frontend else tuple(shortest(ip) for ip in self._cluster_ips)
 
     @property
     def without_frontend(self) -> str:
@@ -153,13 +165,18 @@ class Service(Object, frozen=True):
 
         What kube-proxy leaves to another proxy (KEP-2447) is left to it here too.
         """
-        if self.spec.type == "ExternalName":
-            return "is an ExternalName"
+        if self.without_endpoints:
+            return self.without_endpoints
         if PROXY_LABEL in self.metadata.labels:
             return f"is another proxy's by its label {PROXY_LABEL}"
         if "None" in self._cluster_ips:
             return "is headless"
         return "" if self._cluster_ips else "has no cluster IP yet"
+
+    @property
+    def without_endpoints(self) -> str:
+        """Why a Service can have no endpoints, to be said after its name; empty when it can."""
+        return "is an ExternalName" if self.spec.type == "ExternalName" else ""
 
     @property
     def _cluster_ips(self) -> tuple[str, ...]:
@@ -207,13 +224,15 @@ class EndpointPort(Value, frozen=True):
 
 
 class EndpointSlice(Object, frozen=True):
-    """Endpoints of the Service that the label `kubernetes.io/service-name` names."""
+    """Endpoints of the Service, or of the ServiceImport, that its labels name."""
 
     address_type: str = "IPv4"
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
 
     @property
-    def service_name(self) -> str:
-        """The Service in the same namespace, empty when the slice belongs to none."""
-        return self.metadata.labels.get("kubernetes.io/service-name", "")
+    def owners(self) -> tuple[Key, ...]:
+        """The Service and the ServiceImport, both in the slice's namespace, whose endpoints these are."""
+        meta = self.metadata
+        named = ((kind, meta.labels.get(label, "")) for kind, label in OWNER_LABELS.items())
+        return tuple(Key(kind, meta.namespace, name) for kind, name in named if name)

@@ -7,8 +7,9 @@ from msgspec import Meta
 
 from agent.model.core import Port
 from agent.model.filters import BackendObjectReference, Filter
-from agent.model.meta import Object, Value
+from agent.model.meta import Key, Object, Value
 
+UNREAD = "Unread"
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
@@ -208,6 +209,31 @@ class TLSRoute(Route, frozen=True):
     """TLS connections by server name."""
 
     spec: TLSRouteSpec = TLSRouteSpec()
+
+
+class UnreadRoute(Value, frozen=True):
+    """A Route whose newest generation could not be read but for these parents: a fact about it, told in its status."""
+
+    route: Key
+    generation: int
+    parent_refs: tuple[ParentReference, ...]
+    field: str
+    message: str
+
+    @property
+    def key(self) -> Key:
+        """The fact's identity; see `subject`."""
+        return unread(self.route)
+
+
+def unread(route: Key) -> Key:
+    """The fact that a Route could not be read."""
+    return route._replace(kind=f"{UNREAD}{route.kind}")
+
+
+def subject(key: Key) -> Key:
+    """The object that is spoken of: of that fact its Route, of everything else itself."""
+    return key._replace(kind=key.kind.removeprefix(UNREAD))
 
 
 class ReferenceGrantFrom(Value, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from agent.model.meta import Key
 from agent.observe.names import Names
 from agent.plan.plan import Workload
+from agent.plan.services import service_name
 from agent.plan.tables import REST, FlowKey, FlowSums, Reason
 from agent.plan.tables import Protocol as Ip
 
@@ -115,7 +116,7 @@ def _empty(flow: Flow) -> dict[str, Any]:
     return {
         "namespace": flow.client.namespace,
         "workload": flow.client.name,
-        "service": f"{flow.service.namespace}/{flow.service.name}",
+        "service": service_name(flow.service),
         "protocol": flow.protocol,
         **dict.fromkeys(("opened", "established", "refused", "failed", "closed", "sent", "received"), 0),
         "connectMicroseconds": 0,

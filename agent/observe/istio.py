@@ -25,6 +25,10 @@ _CONSTANT = {
 }
 
 
+def _domain(service: Key) -> str:
+    return "clusterset.local" if service.kind == "ServiceImport" else "cluster.local"
+
+
 def pair_labels(pair: Pair) -> dict[str, str]:
     """What Istio's labels say of who talks to whom."""
     client, service = pair
@@ -35,7 +39,7 @@ def pair_labels(pair: Pair) -> dict[str, str]:
         "source_version": client.revision,
         "source_canonical_service": client.service,
         "source_canonical_revision": client.revision,
-        "destination_service": f"{service.name}.{service.namespace}.svc.cluster.local",
+        "destination_service": f"{service.name}.{service.namespace}.svc.{_domain(service)}",
         "destination_service_name": service.name,
         "destination_service_namespace": service.namespace,
         "destination_canonical_service": service.name,

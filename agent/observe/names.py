@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from agent.model.meta import Key
 from agent.plan.plan import PodPlan, Workload
+from agent.plan.services import service_name
 from agent.plan.tables import name_id
 
 Known = tuple[Mapping[int, PodPlan], Iterable[Key]]
@@ -13,7 +14,7 @@ Known = tuple[Mapping[int, PodPlan], Iterable[Key]]
 @lru_cache(maxsize=65536)
 def service_id(service: Key) -> int:
     """A Service's number in the kernel, remembered: a node looks at each of its Services with every scrape."""
-    return name_id(f"{service.namespace}/{service.name}")
+    return name_id(service_name(service))
 
 
 class Names:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from agent.model.meta import Key
 from agent.observe.access_log import line
 from agent.observe.requests import Requests
 from agent.plan.exchanges import Exchange
 from agent.plan.plan import PodPlan
+from agent.plan.services import service_key
 
 MAX_ADDRESSES = 4096
 
@@ -73,13 +73,7 @@ class Served:
         for item in items:
             client, listener = self._addresses.pod(item.client), self._listeners.name(item.port)
             dialled = listener.partition("@")[0] if listener else None
-            service = _service(dialled) if dialled else None
+            service = service_key(dialled.rpartition(":")[0]) if dialled else None
             self._requests.add(item, client, service)
             if service is not None and self._is_logged(service.namespace):
                 self._write(line(item, client, dialled))
-
-
-def _service(dialled: str) -> Key:
-    """The Service of `namespace/name:port`."""
-    namespace, _, rest = dialled.partition("/")
-    return Key("Service", namespace, rest.rpartition(":")[0])

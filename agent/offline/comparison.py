@@ -16,6 +16,7 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
+from agent.plan.services import service_name
 from agent.plan.tables import Mode
 from agent.simulate.decision import Path, decide, frontend_of, rules_of
 from agent.simulate.wording import behaviour, compact, origin
@@ -141,8 +142,7 @@ def _group(pod: PodPlan, usual: Mode) -> str:
 def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:
     """Every Service port that has a frontend, by one of its addresses."""
     found = {
-        (f"{plan.service.namespace}/{plan.service.name}", name.port, name.protocol): name.address
-        for name, plan in mesh.frontends.items()
+        (service_name(plan.service), name.port, name.protocol): name.address for name, plan in mesh.frontends.items()
     }
     return [(where[0], FrontendName(address, where[1], where[2])) for where, address in sorted(found.items())]
 

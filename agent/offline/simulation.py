@@ -8,6 +8,7 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
+from agent.plan.services import service_key, service_name
 from agent.simulate.decision import Decision, Path, decide, rules_of
 from agent.simulate.document import treatment
 from agent.simulate.names import Host, resolve
@@ -59,7 +60,7 @@ def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Do
     """The Services that the kernel divides connections between: a TCPRoute's or UDPRoute's, else the one dialled."""
     route = view.route(plan.routes[0]) if plan.routes else None
     if not isinstance(route, TCPRoute | UDPRoute):
-        yield {"service": f"{plan.service.namespace}/{plan.service.name}:{name.port}", "share": 1.0}
+        yield {"service": f"{service_name(plan.service)}:{name.port}", "share": 1.0}
         return
     refs = route.spec.rules[0].backend_refs
     total = sum(ref.weight for ref in refs)
@@ -75,7 +76,7 @@ def _client(pod: PodPlan) -> Document:
 
 def _destination(asked: Question, host: Host) -> Document:
     return {
-        "service": f"{host.service.namespace}/{host.service.name}" if host.service else None,
+        "service": service_name(host.service) if host.service else None,
         "address": host.address or None,
         "port": asked.port,
         "protocol": asked.protocol.name,
@@ -94,10 +95,9 @@ def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, 
     view = mesh.view()
     asked_for = [item["service"] for item in document.get("services", ())]
     asked_for += [item["backend"] for item in document.get("waypoint", {}).get("shares", ())]
-    for namespace, _, rest in (item.partition("/") for item in dict.fromkeys(asked_for)):
-        name = rest.partition(":")[0]
-        if view.get(Service, namespace, name) is not None and not view.slices(namespace, name):
-            yield f"Service {namespace}/{name} has no EndpointSlice in the manifests: nothing is behind it here"
+    for key in dict.fromkeys(service_key(item.partition(":")[0]) for item in asked_for):
+        if view.service(key) is not None and not view.slices(key):
+            yield f"{key} has no EndpointSlice in the manifests: nothing is behind it here"
 
 
 def _warnings(mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.plan.plan import FrontendName, FrontendPlan, OnLoss
+from agent.plan.services import service_name
 from agent.plan.tables import (
     ANY_NAMESPACE,
     Action,
@@ -163,7 +164,7 @@ class Frontends:
         """The constant row. Without a listener a port that is there is left alone: nobody reads it."""
         unused = old.service.waypoint_port if old else 0
         port = unused if plan.listener is None else waypoint.ports.get(plan.listener, unused)
-        return ServiceRow(name_id(f"{plan.service.namespace}/{plan.service.name}"), port, plan.affinity_seconds)
+        return ServiceRow(name_id(service_name(plan.service)), port, plan.affinity_seconds)
 
     def _write(self, key: FrontendKey, new: Installed, old: Installed | None) -> None:
         """Write what differs, what is reached last first. What a failure leaves behind is found by the next audit."""

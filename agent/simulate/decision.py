@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.model.core import Service
+from agent.model.core import ServicePort
 from agent.model.meta import Key
+from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, TLSRoute
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode, PodFlag
@@ -69,14 +70,17 @@ def frontend_of(
 
 def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | TLSRouteSet | None:
     """The route set of a frontend's listener, None when it has none."""
-    service = view.get(Service, plan.service.namespace, plan.service.name)
-    ports = service.spec.ports if service is not None else ()
-    port = next((port for port in ports if (port.port, port.protocol) == (name.port, name.protocol.name)), None)
+    service = view.service(plan.service)
+    port = _port(service, name)
     if service is None or port is None or plan.listener is None:
         return None
-    bound = bindings(view, plan.service.namespace, plan.service.name)
-    applying = winners(bound, port, name.consumer, plan.service.namespace)
+    applying = winners(bindings(view, plan.service), port, name.consumer, plan.service.namespace)
     return port_rules(view, service, port, plan.listener, name.consumer, applying)
+
+
+def _port(service: AnyService | None, name: FrontendName) -> ServicePort | None:
+    ports = service.spec.ports if service is not None else ()
+    return next((port for port in ports if (port.port, port.protocol) == (name.port, name.protocol.name)), None)
 
 
 def _said(routes: tuple[Key, ...]) -> str:

@@ -3,11 +3,11 @@
 import ipaddress
 from dataclasses import dataclass
 
-from agent.model.core import Service
 from agent.model.meta import Key
 from agent.world import View
 
 DOMAIN = ("svc", "cluster", "local")
+CLUSTER_SET = ("svc", "clusterset", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,16 @@ def resolve(view: View, host: str, namespace: str) -> Host:
         address = str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
         return _service(view, host, namespace)
-    owner = min(view.services_at(address), key=lambda service: service.age, default=None)
+    owner = view.service_at(address)
     return Host(address, owner.key if owner else None)
 
 
 def _service(view: View, host: str, namespace: str) -> Host:
-    """`name`, `name.namespace`, `name.namespace.svc` and `name.namespace.svc.cluster.local`."""
+    """`name`, `name.namespace`, `name.namespace.svc`, the same with the cluster's domain or the cluster set's."""
     name, *rest = host.lower().rstrip(".").split(".")
     space, domain = (rest[0], tuple(rest[1:])) if rest else (namespace, ())
-    service = view.get(Service, space, name)
-    if service is None or domain not in ((), DOMAIN[:1], DOMAIN):
+    service = view.service(Key("ServiceImport" if domain == CLUSTER_SET else "Service", space, name))
+    if service is None or domain not in ((), DOMAIN[:1], DOMAIN, CLUSTER_SET):
         return Host(reason=f"{host} is no Service that is known here")
     if not service.cluster_ips:
         return Host(service=service.key, reason=f"{service.key} {service.without_frontend}: weft leaves it alone")

@@ -31,7 +31,7 @@ def origin(rule: Rule | TLSRule, grpc: bool = False) -> Origin:
     """Read a rule's name, which is made of these (`agent.translate.ir`); of a port without Routes it is the Service."""
     backend = rule.backends[0].backend if rule.name == UNROUTED else None
     if backend is not None:
-        return Origin(Key("Service", backend.namespace, backend.service), UNROUTED, 0)
+        return Origin(backend.key, UNROUTED, 0)
     namespace, route, rest = rule.name.split("/", 2)
     if isinstance(rule, TLSRule):
         return Origin(Key("TLSRoute", namespace, route), rest)

@@ -1,10 +1,12 @@
 """What is listed and watched: a kind's place in the API, and how its objects are read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.model.change import Keyed, Problem
-from agent.sources.decode import GATEWAY, KINDS, decode_json
+from agent.model.routes import Route
+from agent.sources.decode import DEFINED, KINDS, decode_json
+from agent.sources.unread import unread_route
 
 # An object's JSON and where it is, to what it says: one value or several, or why it cannot be used.
 Read = Callable[[bytes, str], Sequence[Keyed] | Problem]
@@ -55,14 +57,16 @@ def collection(kind: str, query: Mapping[str, str] | None = None, namespace: str
 
     def read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
         found = decode_json(raw, kind, where)
-        return found if isinstance(found, Problem) else (found,)
+        if not isinstance(found, Problem):
+            return (found,)
+        return replace(found, beside=unread_route(raw, kind, found)) if issubclass(KINDS[kind][0], Route) else found
 
     versions = KINDS[kind][1]
-    defined = versions[0].startswith(GATEWAY)
+    defined = versions[0].startswith(DEFINED)
     return Collection(kind, versions, read, query or {}, defined=defined, namespace=namespace)
 
 
 def node_collections(node: str) -> tuple[Collection, ...]:
-    """What an agent has to know: everything that routes, and the pods of its own node."""
-    own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}}
+    """What an agent has to know: everything that routes, its own node and the pods there."""
+    own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}, "Node": {"fieldSelector": f"metadata.name={node}"}}
     return tuple(collection(kind, own.get(kind)) for kind in KINDS)

@@ -6,19 +6,23 @@ from typing import Any
 
 import msgspec
 
-from agent.model import core, routes
+from agent.model import core, multicluster, routes
 from agent.model.change import Problem
 from agent.model.meta import Object
+from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.sources.schema import violation
 
 GATEWAY = "gateway.networking.k8s.io"
-# What apiVersions of a kind are read: those that a Gateway API v1.6 server can store and the ones before them.
+# What apiVersions of a kind are read: those that a Gateway API v1.6 server can store and the ones before them, those
+# of the Multi-Cluster Services API v0.5.
 KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "Namespace": (core.Namespace, ("v1",)),
+    "Node": (core.Node, ("v1",)),
     "Pod": (core.Pod, ("v1",)),
     "RuntimeClass": (core.RuntimeClass, ("node.k8s.io/v1",)),
     "Service": (core.Service, ("v1",)),
     "EndpointSlice": (core.EndpointSlice, ("discovery.k8s.io/v1",)),
+    "ServiceImport": (multicluster.ServiceImport, (f"{MULTICLUSTER}/v1beta1", f"{MULTICLUSTER}/v1alpha1")),
     "HTTPRoute": (routes.HTTPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
     "GRPCRoute": (routes.GRPCRoute, (f"{GATEWAY}/v1",)),
     "TCPRoute": (routes.TCPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha2")),
@@ -26,7 +30,9 @@ KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "TLSRoute": (routes.TLSRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha3", f"{GATEWAY}/v1alpha2")),
     "ReferenceGrant": (routes.ReferenceGrant, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
 }
-CLUSTER_SCOPED = ("Namespace", "RuntimeClass")
+# The groups whose kinds exist only where somebody installed their definitions.
+DEFINED = (GATEWAY, MULTICLUSTER)
+CLUSTER_SCOPED = ("Namespace", "Node", "RuntimeClass")
 _WHERE = re.compile(r"^(?P<message>.*) - at `(?P<path>.*)`$", re.DOTALL)
 
 
@@ -74,7 +80,7 @@ def decode_json(raw: bytes, kind: str, where: str) -> Object | Problem:
 
 def _decode_unusual(raw: bytes, kind: str, where: str) -> Object | Problem:
     try:
-        document = _without_nulls(msgspec.json.decode(raw))
+        document = without_nulls(msgspec.json.decode(raw))
     except (msgspec.DecodeError, RecursionError, OverflowError) as error:
         return Problem(where, kind, "$", str(error))
     if not isinstance(document, dict):
@@ -82,10 +88,11 @@ def _decode_unusual(raw: bytes, kind: str, where: str) -> Object | Problem:
     return _convert(document, kind, where, _subject({**document, "kind": kind}))
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """Parsed JSON without what is null in it."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _convert(document: dict[Any, Any], kind: str, where: str, subject: str) -> Object | Problem:

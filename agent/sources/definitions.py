@@ -8,7 +8,10 @@ import msgspec
 from agent.model.change import Keyed, Problem
 from agent.model.meta import Key, Object, Value
 from agent.sources.collection import Collection
+from agent.sources.decode import GATEWAY
 
+# The API's own group, and that of what is experimental in it.
+GATEWAY_GROUPS = (GATEWAY, "gateway.networking.x-k8s.io")
 CHANNEL = "gateway.networking.k8s.io/channel"
 BUNDLE = "gateway.networking.k8s.io/bundle-version"
 # Their metadata alone: the schemas of a big cluster's definitions are tens of megabytes.
@@ -82,7 +85,7 @@ def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
 
 
 def bundles(known: Mapping[Key, Definition], wanted: Iterable[Collection]) -> list[Bundle]:
-    """The channels and versions of the definitions that matter: one, where they were installed together."""
-    names = {f"{collection.plural}.{collection.group}" for collection in wanted if collection.defined}
+    """The Gateway API's channels and versions: one, where its definitions were installed together."""
+    names = {f"{collection.plural}.{collection.group}" for collection in wanted if collection.group in GATEWAY_GROUPS}
     notes = [value.metadata.annotations for key, value in known.items() if key.name in names]
     return sorted({Bundle(note.get(CHANNEL, "unknown"), note.get(BUNDLE, "unknown")) for note in notes})

@@ -18,6 +18,7 @@ from agent.api.errors import ApiError
 from agent.api.server import ApiServer
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.meta import Key
+from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.sources.collection import Collection
 from agent.sources.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
 from agent.sources.reflector import Reflector
@@ -113,8 +114,9 @@ class KubernetesSource:
 
     @property
     def missing(self) -> list[str]:
-        """Kinds that the cluster does not have."""
-        return [item.kind for item in self._collections if item.kind not in self._followers]
+        """Kinds that the cluster does not have and should: a cluster without imports lacks nothing."""
+        wanted = (item.kind for item in self._collections if item.group != MULTICLUSTER)
+        return [kind for kind in wanted if kind not in self._followers]
 
     def lists(self, kind: str) -> bool:
         """Whether all objects of a kind were told."""

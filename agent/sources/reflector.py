@@ -6,7 +6,7 @@ of which only the difference is told. Until then everything that was known stays
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
@@ -84,6 +84,8 @@ class Reflector:
         self._collection = collection
         self._known: dict[Name, tuple[Keyed, ...]] = {}
         self._problems: dict[Name, Problem] = {}
+        # What objects that are a problem now said before they were one.
+        self._good: dict[Name, tuple[Keyed, ...]] = {}
         self._seen: set[Name] = set()
         self._continue = ""
         self._version = ""
@@ -142,7 +144,7 @@ class Reflector:
         if event.type in ("ADDED", "MODIFIED"):
             changes = self._put(name, raw)
         elif event.type == "DELETED":
-            changes = self._drop(name)
+            changes = self._settle(name, ())
         self._version = meta.resource_version or self._version
         return changes
 
@@ -164,7 +166,7 @@ class Reflector:
     def forget(self) -> list[Change]:
         """The kind itself is gone, and with it every object."""
         self.restart()
-        return [change for name in self._known.keys() | self._problems.keys() for change in self._drop(name)]
+        return [change for name in self._known.keys() | self._problems.keys() for change in self._settle(name, ())]
 
     def _listed(self, raw: bytes) -> list[Change]:
         meta = _identity(raw)
@@ -176,22 +178,26 @@ class Reflector:
         """The list is at its end: what was not in it is gone."""
         gone = (self._known.keys() | self._problems.keys()) - self._seen
         self._version, self._seen, self._paged, self.synced = version, set(), True, True
-        return [change for name in sorted(gone) for change in self._drop(name)]
+        return [change for name in sorted(gone) for change in self._settle(name, ())]
 
     def _put(self, name: Name, raw: bytes) -> list[Change]:
         """An object is now so; one that cannot be used stays what it was."""
         found = self._collection.read(raw, self._where(name))
-        if isinstance(found, Problem):
-            news = self._problems.get(name) != found
-            self._problems[name] = found
-            return [found] if news else []
-        changes = self._replace(name, tuple(found))
-        if self._problems.pop(name, None):
-            changes.append(Resolved(self._where(name)))
-        return changes
+        return self._spoil(name, found) if isinstance(found, Problem) else self._settle(name, tuple(found))
 
-    def _drop(self, name: Name) -> list[Change]:
-        changes = self._replace(name, ())
+    def _spoil(self, name: Name, problem: Problem) -> list[Change]:
+        """An object cannot be used: its last good values stay, but for what is known to be otherwise now."""
+        good = self._good.setdefault(name, self._known.get(name, ()))
+        values: dict[Key, Keyed] = {value.key: value for value in (*good, *problem.beside)}
+        changes = self._replace(name, tuple(values.values()))
+        told, before = replace(problem, beside=()), self._problems.get(name)
+        self._problems[name] = told
+        return [*changes, told] if told != before else changes
+
+    def _settle(self, name: Name, values: tuple[Keyed, ...]) -> list[Change]:
+        """An object is as these values say, or gone when there are none."""
+        self._good.pop(name, None)
+        changes = self._replace(name, values)
         if self._problems.pop(name, None):
             changes.append(Resolved(self._where(name)))
         return changes

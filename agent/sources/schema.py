@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.model.core import EndpointSlice, Pod, Service
 from agent.model.meta import Object
+from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import (
     FilteredBackendRef,
     GRPCRoute,
@@ -51,7 +52,13 @@ def _violations(value: Object) -> Iterator[Violation]:
         yield "metadata.namespace", f"{meta.namespace[:80]!a} is not a DNS label"
     match value:
         case Service():
-            yield from _service(value)
+            yield from _addresses("spec.clusterIPs", value.cluster_ips)
+            yield from _service_ports(value)
+        case ServiceImport():
+            if value.spec.type not in ("ClusterSetIP", "Headless"):
+                yield "spec.type", f"{value.spec.type[:80]!a} is neither ClusterSetIP nor Headless"
+            yield from _addresses("spec.ips", value.spec.ips)
+            yield from _service_ports(value)
         case EndpointSlice():
             yield from _slice(value)
         case Pod():
@@ -85,8 +92,7 @@ def _addresses(field: str, addresses: Iterable[str], version: int | None = None)
             yield f"{field}[{position}]", f"{address} is not an IPv{version} address"
 
 
-def _service(value: Service) -> Iterator[Violation]:
-    yield from _addresses("spec.clusterIPs", value.cluster_ips)
+def _service_ports(value: AnyService) -> Iterator[Violation]:
     ports = value.spec.ports
     seen: set[tuple[int, str]] = set()
     names: set[str] = set()

@@ -10,7 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from agent.model.core import Endpoint, EndpointSlice, Service, ServicePort
+from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
+from agent.model.multicluster import AnyService
 from agent.translate.ir import BackendPort
 from agent.translate.options import Options
 from agent.world import View
@@ -26,68 +27,78 @@ class _Candidate(NamedTuple):
     target: int
 
 
-def endpoints(view: View, service: Service, port: ServicePort, version: int, options: Options) -> tuple[Address, ...]:
+def endpoints(
+    view: View, service: AnyService, port: ServicePort, version: int, options: Options
+) -> tuple[Address, ...]:
     """Addresses of one IP version, with target ports, that take new connections: sorted, each once."""
-    return _addresses(_selected(service, _candidates(view, service, port, (f"IPv{version}",)), options))
+    return _addresses(_selected(view, service, _candidates(view, service, port, (f"IPv{version}",)), options))
 
 
 def endpoints_of_either_family(
-    view: View, service: Service, port: ServicePort, options: Options
+    view: View, service: AnyService, port: ServicePort, options: Options
 ) -> tuple[Address, ...]:
     """The same for a proxy, to whom an address is as good as another: one choice among both families.
 
     An endpoint that terminates is not used while one of the other family is ready.
     """
-    return _addresses(_selected(service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
+    return _addresses(_selected(view, service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
 
 
 def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
     """The endpoints of either family of a backend's TCP port; none when its Service is not there."""
-    service = view.get(Service, backend.namespace, backend.service)
+    service = view.service(backend.key)
     if service is None:
         return ()
     ports = (port for port in service.spec.ports if (port.port, port.protocol) == (backend.port, "TCP"))
     return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
 
 
-def distribution_notice(view: View, service: Service, options: Options) -> str:
+def distribution_notice(view: View, service: AnyService, options: Options) -> str:
     """Why a Service's traffic is not kept near although somebody asked for it; empty when it is, or nobody did."""
-    spec, meta = service.spec, service.metadata
+    spec = service.spec
     field = f"{service.key}: spec.trafficDistribution"
     if spec.traffic_distribution and spec.traffic_distribution not in DISTRIBUTIONS:
         return f"{field}: {spec.traffic_distribution[:40]!a} is none of {', '.join(DISTRIBUTIONS)}"
-    slices = [found for found in view.slices(meta.namespace, meta.name) if found.address_type != "FQDN"]
+    slices = [found for found in view.slices(service.key) if found.address_type != "FQDN"]
     ready = [item for found in slices for item in found.endpoints if _is_ready(item)]
     if not ready or _is_local(service, options):
         return ""
     zoned, placed = (all(hints(item) for item in ready) for hints in (_zones, _nodes))
     if spec.traffic_distribution and not zoned and not placed:
         return f"{field}: is not in effect: not every ready endpoint has hints in its EndpointSlice"
-    if zoned and not placed and not options.zone:
-        return f"{service.key}: zone hints of its EndpointSlices are not used: this node's zone is not known (--zone)"
+    if zoned and not placed and not _zone(view, options):
+        return f"{service.key}: zone hints of its EndpointSlices are not used: this node's zone is not known"
     return ""
 
 
-def _selected(service: Service, candidates: Iterable[_Candidate], options: Options) -> list[_Candidate]:
+def _selected(view: View, service: AnyService, candidates: Iterable[_Candidate], options: Options) -> list[_Candidate]:
     local = _is_local(service, options)
     found = [item for item in candidates if not local or item.endpoint.node_name == options.node]
     ready = [item for item in found if _is_ready(item.endpoint)]
     if not ready:
         return [item for item in found if _serves_its_end(item.endpoint)]
-    return ready if local else _near(ready, options)
+    return ready if local else _near(view, ready, options)
 
 
-def _near(ready: list[_Candidate], options: Options) -> list[_Candidate]:
+def _near(view: View, ready: list[_Candidate], options: Options) -> list[_Candidate]:
     """Those whose hints name this node, else this zone, else all of them."""
-    for hints, here in ((_nodes, options.node), (_zones, options.zone)):
-        if all(hints(item.endpoint) for item in ready):
-            near = [item for item in ready if here in hints(item.endpoint)]
-            if near:
-                return near
+    if all(_nodes(item.endpoint) for item in ready):
+        near = [item for item in ready if options.node in _nodes(item.endpoint)]
+        if near:
+            return near
+    if all(_zones(item.endpoint) for item in ready):
+        zone = _zone(view, options)
+        return [item for item in ready if zone in _zones(item.endpoint)] or ready
     return ready
 
 
-def _is_local(service: Service, options: Options) -> bool:
+def _zone(view: View, options: Options) -> str:
+    """This node's zone: that of the settings, else what its Node says. Read only where a hint asks for it."""
+    found = None if options.zone else view.get(Node, "", options.node)
+    return found.zone if found is not None else options.zone
+
+
+def _is_local(service: AnyService, options: Options) -> bool:
     """Whether only this node's endpoints count; that takes the node's name."""
     return service.spec.internal_traffic_policy == "Local" and bool(options.node)
 
@@ -117,10 +128,10 @@ def _addresses(candidates: Iterable[_Candidate]) -> tuple[Address, ...]:
 
 
 def _candidates(
-    view: View, service: Service, port: ServicePort, address_types: tuple[str, ...]
+    view: View, service: AnyService, port: ServicePort, address_types: tuple[str, ...]
 ) -> Iterator[_Candidate]:
     """Endpoints of every slice of these types of the Service that has this port, with the target port there."""
-    for found in view.slices(service.metadata.namespace, service.metadata.name):
+    for found in view.slices(service.key):
         target = _target(found, port)
         if target is not None and found.address_type in address_types:
             for endpoint in found.endpoints:

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 
 from agent.model.core import Pod, RuntimeClass
+from agent.model.meta import Key
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.options import Options
@@ -90,9 +91,9 @@ def _unsupported_runtime(view: View, pod: Pod, options: Options) -> str:
     return f"RuntimeClass {name}, handler {handler}" if unsupported else ""
 
 
-def service_mode(view: View, namespace: str, name: str) -> tuple[Mode, tuple[str, ...]]:
+def service_mode(view: View, service: Key) -> tuple[Mode, tuple[str, ...]]:
     """A Service's mode: its own label, else its namespace's."""
-    own, own_notice = view.mode("Service", namespace, name)
-    spaces, _ = view.mode("Namespace", "", namespace)
+    own, own_notice = view.mode(*service)
+    spaces, _ = view.mode("Namespace", "", service.namespace)
     mode = own if own is not None else spaces if spaces is not None else Mode.NONE
     return mode, (own_notice,) if own_notice else ()

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, Service
 from agent.model.meta import Key, Object
-from agent.model.routes import Route
+from agent.model.multicluster import ServiceImport
+from agent.model.routes import Route, subject
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode
 from agent.translate.admission import translate_admission
@@ -34,7 +35,7 @@ class Unit(NamedTuple):
 
 PODS, SERVICES, STATUSES = "pod", "service", "status"
 ADMISSION = Unit("admission", Key("Admission", "", ""))
-KINDS = ((Pod, PODS), (Service, SERVICES), (Route, STATUSES))
+KINDS = ((Pod, PODS), (Service, SERVICES), (ServiceImport, SERVICES), (Route, STATUSES))
 # What a writer of statuses needs: it has no pods, and no tables to fill.
 STATUS_KINDS = ((Route, STATUSES),)
 Makers = Sequence[tuple[type[Object], str]]
@@ -69,7 +70,7 @@ class Translator:
         """Units of the objects that the batch is about: nobody has read those that are new."""
         keys = [change.key for change in batch if isinstance(change, Delete)]
         keys += [change.value.key for change in batch if isinstance(change, Upsert)]
-        return {Unit(self._kinds[key.kind], key) for key in keys if key.kind in self._kinds}
+        return {Unit(self._kinds[key.kind], key) for key in map(subject, keys) if key.kind in self._kinds}
 
     def _compute(self, units: Iterable[Unit], done: Update) -> None:
         for unit in sorted(units):
@@ -90,7 +91,7 @@ class Translator:
         _, namespace, name = unit.key
         makers: dict[str, Callable[[], Fragment]] = {
             PODS: lambda: translate_pod(view, namespace, name, self._options),
-            SERVICES: lambda: translate_service(view, namespace, name, self._options),
+            SERVICES: lambda: translate_service(view, unit.key, self._options),
             STATUSES: lambda: translate_status(view, unit.key),
             ADMISSION.makes: lambda: translate_admission(view),
         }

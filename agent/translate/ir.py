@@ -5,19 +5,32 @@ validated, merged and sorted by precedence. `routes/` makes it from Routes, `xds
 from dataclasses import dataclass
 
 from agent.model.filters import Filter
+from agent.model.meta import Key
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
+from agent.plan.services import local_name, service_key
 
 
 @dataclass(frozen=True, slots=True)
 class BackendPort:
-    """One port of a Service: an Envoy cluster. `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the one of these
-    that the client speaks, or `tcp` for bytes.
+    """One port of a Service, or of a ServiceImport (`service` is its `local_name`): an Envoy cluster.
+
+    `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the one of these that the client speaks, or `tcp` for bytes.
     """
 
     namespace: str
     service: str
     port: int
     protocol: str = "http"
+
+    @classmethod
+    def of(cls, service: Key, port: int, protocol: str) -> "BackendPort":
+        """The port of a Service or ServiceImport."""
+        return cls(service.namespace, local_name(service), port, protocol)
+
+    @property
+    def key(self) -> Key:
+        """The Service or ServiceImport."""
+        return service_key(f"{self.namespace}/{self.service}")
 
     @property
     def cluster(self) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from agent.model.core import Namespace, Service
+from agent.model.core import Namespace
+from agent.model.multicluster import AnyService
 from agent.world import View
 
 SCOPE, ACCESS_LOG = "weft.dev/l7-scope", "weft.dev/access-log"
@@ -10,7 +11,7 @@ ALL, YES = "all", "true"
 CHOICES = {SCOPE: (ALL, "routes"), ACCESS_LOG: (YES, "false")}
 
 
-def sees_all(view: View, service: Service) -> bool:
+def sees_all(view: View, service: AnyService) -> bool:
     """Whether the waypoint shall see HTTP ports without Routes too: the Service's label, else its Namespace's."""
     own = service.metadata.labels.get(SCOPE)
     return (own if own in CHOICES[SCOPE] else _of_namespace(view, service.metadata.namespace, SCOPE)) == ALL
@@ -26,7 +27,7 @@ def _of_namespace(view: View, namespace: str, label: str) -> str | None:
     return found.metadata.labels.get(label) if found is not None else None
 
 
-def label_notices(view: View, service: Service) -> Iterator[str]:
+def label_notices(view: View, service: AnyService) -> Iterator[str]:
     """Labels that say nothing known, of a Service and of its Namespace."""
     namespace = view.get(Namespace, "", service.metadata.namespace)
     for item in (service, namespace) if namespace is not None else (service,):

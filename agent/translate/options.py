@@ -17,9 +17,9 @@ class Collector:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """This node's name and zone, empty where not known, and whether labels may enrol pods of `kube-system`. Without a
-    `collector` there are no spans, and no request is changed for them. `unsupported_runtimes` are patterns of handlers
-    whose pods have sockets that the node's kernel does not see.
+    """This node's name, its zone where its Node shall not be asked, and whether labels may enrol pods of `kube-system`;
+    names are empty where not known. Without a `collector` there are no spans, and no request is changed for them.
+    `unsupported_runtimes` are patterns of handlers whose pods have sockets that the node's kernel does not see.
     """
 
     node: str = ""

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from agent.model.core import Service, ServicePort
+from agent.model.core import ServicePort
+from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, HTTPRouteMatch, TLSRoute
 from agent.plan.exchanges import UNROUTED
 from agent.translate.ir import BackendPort, RouteSet, Rule, TLSRouteSet, WeightedBackend
@@ -18,7 +19,7 @@ SAME = "same"
 
 
 def port_rules(
-    view: View, service: Service, port: ServicePort, name: str, consumer: str, applying: Sequence[Binding]
+    view: View, service: AnyService, port: ServicePort, name: str, consumer: str, applying: Sequence[Binding]
 ) -> RouteSet | TLSRouteSet | None:
     """The rules of a port's listener, which is called `name`; None where nobody asks the waypoint for anything.
 
@@ -34,14 +35,13 @@ def port_rules(
     return None
 
 
-def is_observed(view: View, service: Service, port: ServicePort) -> bool:
+def is_observed(view: View, service: AnyService, port: ServicePort) -> bool:
     """Whether the waypoint shall see a port that no Route speaks of (DESIGN.md §3). It could not keep ClientIP."""
     is_http = port.protocol == "TCP" and port_kind(port) is PortKind.HTTP
     return is_http and service.spec.session_affinity != "ClientIP" and sees_all(view, service)
 
 
-def _observing(service: Service, port: ServicePort, name: str, consumer: str) -> RouteSet:
+def _observing(service: AnyService, port: ServicePort, name: str, consumer: str) -> RouteSet:
     """Everything to the Service itself, in the client's own version of HTTP."""
-    meta = service.metadata
-    backend = WeightedBackend(BackendPort(meta.namespace, meta.name, port.port, SAME), 1)
+    backend = WeightedBackend(BackendPort.of(service.key, port.port, SAME), 1)
     return RouteSet(name, consumer, port.port, False, (Rule(UNROUTED, HTTPRouteMatch(), backends=(backend,)),))

@@ -1,4 +1,4 @@
-"""A Service: its frontends in the kernel, and where Routes ask for it, what the waypoint does on its ports."""
+"""A Service, or an import: its frontends in the kernel, and what the waypoint does on ports where Routes ask for it."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agent.model.core import PROXY_LABEL, Service, ServicePort
+from agent.model.meta import Key
+from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
+from agent.plan.services import service_name
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.endpoints import backend_endpoints, distribution_notice
 from agent.translate.enrolment import service_mode
@@ -43,22 +46,22 @@ class _Parts:
     notices: set[str] = field(default_factory=set)
 
 
-def translate_service(view: View, namespace: str, name: str, options: Options) -> Fragment:
+def translate_service(view: View, key: Key, options: Options) -> Fragment:
     """Every frontend of a Service, for everybody and for each namespace with routes of its own."""
-    service = view.get(Service, namespace, name)
+    service = view.service(key)
     if service is None:
         return Fragment()
     if not service.cluster_ips:
         return Fragment(notices=_left_alone(service))
-    mode, notices = service_mode(view, namespace, name)
-    bound = bindings(view, namespace, name)
+    mode, notices = service_mode(view, key)
+    bound = bindings(view, key)
     parts = _Parts()
     for port in service.spec.ports:
         if port.protocol not in Protocol.__members__:
             continue
-        for consumer in (EVERYBODY, *consumers(bound, namespace)):
-            applying = winners(bound, port, consumer, namespace)
-            if applying or consumer == EVERYBODY:
+        for consumer in (EVERYBODY, *consumers(bound, key.namespace)):
+            applying = winners(bound, port, consumer, key.namespace)
+            if applying or (consumer == EVERYBODY and _has_slices(view, service)):
                 _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
     notices = (*notices, *parts.notices, *_notices(view, service, options), *label_notices(view, service))
     return Fragment(
@@ -66,7 +69,14 @@ def translate_service(view: View, namespace: str, name: str, options: Options) -
     )
 
 
-def _left_alone(service: Service) -> tuple[str, ...]:
+def _has_slices(view: View, service: AnyService) -> bool:
+    """Whether a Service's own endpoints can be known. Of an import without any slice that is not certain: only Routes
+    make anything of it, the rest goes where its maker sends it.
+    """
+    return isinstance(service, Service) or bool(view.slices(service.key))
+
+
+def _left_alone(service: AnyService) -> tuple[str, ...]:
     """That a Service has no frontend goes without saying, but where a label is the cause."""
     named = PROXY_LABEL in service.metadata.labels
     return (f"{service.key}: metadata.labels: weft leaves it alone, it {service.without_frontend}",) if named else ()
@@ -76,7 +86,7 @@ def _left_alone(service: Service) -> tuple[str, ...]:
 class _Frontend:
     """A port of a Service as one group of clients sees it."""
 
-    service: Service
+    service: AnyService
     port: ServicePort
     consumer: str
     mode: Mode
@@ -84,8 +94,7 @@ class _Frontend:
     @property
     def name(self) -> str:
         """The route set's and listener's name."""
-        meta = self.service.metadata
-        name = f"{meta.namespace}/{meta.name}:{self.port.port}"
+        name = f"{service_name(self.service.key)}:{self.port.port}"
         return f"{name}@{self.consumer}" if self.consumer else name
 
 
@@ -123,14 +132,18 @@ def _rules(view: View, front: _Frontend, applying: list[Binding]) -> RouteSet | 
     return port_rules(view, front.service, front.port, front.name, front.consumer, applying)
 
 
-def _own_addresses(view: View, service: Service) -> list[str]:
-    """The Service's cluster IPs, without those that an older Service has."""
-    return [address for address in service.cluster_ips if _owner(view, address).key == service.key]
+def _own_addresses(view: View, service: AnyService) -> list[str]:
+    """The Service's virtual addresses that it may have."""
+    return [address for address in service.cluster_ips if not _unused(view, service, address)]
 
 
-def _owner(view: View, address: str) -> Service:
-    """Whose a cluster IP is. An API server never gives one twice; manifests can."""
-    return min(view.services_at(address), key=lambda service: service.age)
+def _unused(view: View, service: AnyService, address: str) -> str:
+    """Why an address is not the Service's, empty when it is. An API server sees to cluster IPs, to no import's."""
+    parsed = ipaddress.ip_address(address)
+    if parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified:
+        return "traffic there is never translated"
+    owner = view.service_at(address)
+    return f"{owner.key} has it" if owner is not None and owner.key != service.key else ""
 
 
 def _is_used(view: View, front: _Frontend) -> bool:
@@ -166,20 +179,33 @@ def _admission(consumer: str) -> ResourceName:
     return ResourceName(Xds.EXTENSION, admission_name(consumer))
 
 
-def _setting(service: Service, annotation: str, default: Setting) -> Setting:
+def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:
     """A choice that an annotation makes; what is none of the choices is told by `_notices`."""
     kind = type(default)
     text = service.metadata.annotations.get(annotation, "")
     return kind(text) if text in tuple(kind) else default
 
 
-def _affinity_seconds(service: Service) -> int:
+def _affinity_seconds(service: AnyService) -> int:
     """How long a client keeps a backend: a setting of the Service that is dialled, whatever Routes make of it."""
     spec = service.spec
     return spec.session_affinity_config.client_ip.timeout_seconds if spec.session_affinity == "ClientIP" else 0
 
 
-def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
+def _address_notices(view: View, service: AnyService) -> Iterator[str]:
+    """Addresses that a Service says and does not get.
+
+    Nothing is said of a Service that whoever makes imports derived from one, for its address: nobody refers to it.
+    """
+    field = "spec.ips" if isinstance(service, ServiceImport) else "spec.clusterIPs"
+    for address in service.cluster_ips:
+        why = _unused(view, service, address)
+        derived = isinstance(service, Service) and isinstance(view.service_at(address), ServiceImport)
+        if why and (view.routes(service.key) or not derived):
+            yield f"{service.key}: {field}: {address} is not used: {why}"
+
+
+def _notices(view: View, service: AnyService, options: Options) -> Iterator[str]:
     """What a user may expect of this Service and does not get."""
     key, meta = service.key, service.metadata
     if service.spec.internal_traffic_policy == "Local" and not options.node:
@@ -187,11 +213,7 @@ def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
     distribution = distribution_notice(view, service, options)
     if distribution:
         yield distribution
-    own = _own_addresses(view, service)
-    for address in service.cluster_ips:
-        if address not in own:
-            owner = _owner(view, address)
-            yield f"{key}: spec.clusterIPs: {address} is not used: {owner.key}, which is older, has it"
+    yield from _address_notices(view, service)
     for position, port in enumerate(service.spec.ports):
         if port.protocol not in Protocol.__members__:
             yield f"{key}: spec.ports[{position}].protocol: weft leaves {port.protocol[:20]!a} alone"
@@ -200,5 +222,5 @@ def _notices(view: View, service: Service, options: Options) -> Iterator[str]:
         if text is not None and text not in choices:
             said = f"{text[:40]!r} is neither {' nor '.join(choices)}; {default} is used"
             yield f"{key}: metadata.annotations[{annotation}]: {said}"
-    if any(found.address_type == "FQDN" for found in view.slices(meta.namespace, meta.name)):
+    if any(found.address_type == "FQDN" for found in view.slices(key)):
         yield f"{key}: EndpointSlices of addressType FQDN are not used"

@@ -1,4 +1,4 @@
-"""The Gateway API's own definitions, as its release has them: nothing is copied into this repository."""
+"""The Gateway API's own definitions, and those of imports, as releases have them: nothing is copied to here."""
 
 import time
 import urllib.error
@@ -28,7 +28,30 @@ def read_definitions(channel: str) -> Iterator[dict[str, Any]]:
 
 def install(cluster: Cluster, channel: str = "standard", only: str = "") -> None:
     """Install a channel's definitions, or the one whose name begins so; returns when they are served."""
-    chosen = [item for item in read_definitions(channel) if item["metadata"]["name"].startswith(only)]
+    _define(cluster, [item for item in read_definitions(channel) if item["metadata"]["name"].startswith(only)])
+
+
+def install_imports(cluster: Cluster, version: str = "") -> None:
+    """Install the definition of ServiceImports, in all versions or in one; returns when it is served."""
+    (document,) = yaml.load_all(
+        (find("multicluster-crds-v*") / "multicluster.x-k8s.io_serviceimports.yaml").read_text(), yaml.CSafeLoader
+    )
+    if version:
+        (kept,) = (item for item in document["spec"]["versions"] if item["name"] == version)
+        document["spec"]["versions"] = [kept | {"storage": True}]
+    _define(cluster, [document])
+
+
+def loosen(cluster: Cluster, plural: str) -> None:
+    """Have the server take anything as objects of a kind, as a definition of a fork or of the future might."""
+    path = f"{DEFINITIONS}/{plural}.gateway.networking.k8s.io"
+    versions = cluster.request("GET", path)["spec"]["versions"]
+    for version in versions:
+        version["schema"] = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    cluster.request("PATCH", path, {"spec": {"versions": versions}}, "application/merge-patch+json")
+
+
+def _define(cluster: Cluster, chosen: list[dict[str, Any]]) -> None:
     for document in chosen:
         path = f"{DEFINITIONS}/{document['metadata']['name']}?fieldManager=test&force=true"
         cluster.request("PATCH", path, document, "application/apply-patch+yaml")

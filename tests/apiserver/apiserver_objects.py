@@ -9,6 +9,7 @@ from agent.model.meta import Key
 from agent.sources.kubernetes import KubernetesSource
 
 GATEWAY = "/apis/gateway.networking.k8s.io/v1"
+IMPORTS = "/apis/multicluster.x-k8s.io/v1beta1"
 PATIENCE = 30.0
 
 
@@ -19,6 +20,12 @@ def namespace(name: str, **labels: str) -> dict[str, Any]:
 def service(name: str, *ports: int) -> dict[str, Any]:
     listed = [{"name": f"http-{port}", "port": port} for port in ports or (80,)]
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": listed}}
+
+
+def service_import(name: str, *ips: str, version: str = "v1beta1") -> dict[str, Any]:
+    spec = {"type": "ClusterSetIP", "ips": list(ips), "ports": [{"name": "http", "port": 80}]}
+    kind = {"apiVersion": f"multicluster.x-k8s.io/{version}", "kind": "ServiceImport"}
+    return kind | {"metadata": {"name": name}, "spec": spec}
 
 
 def pod(name: str, node: str, **labels: str) -> dict[str, Any]:

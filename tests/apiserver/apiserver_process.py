@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from apiserver_certificates import Authority
+from apiserver_certificates import Issued
 
 CACHE = Path(os.environ.get("WEFT_CACHE", "/var/cache/weft"))
 PATIENCE = 60.0
@@ -57,8 +57,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._authority = Authority(folder / "pki")
-        self._authority.issue("server", "kube-apiserver", hosts=("127.0.0.1", "localhost"))
+        self._issued = Issued(folder / "pki")
+        self._issued.issue("server", "kube-apiserver", hosts=("127.0.0.1", "localhost"))
         self._etcd_port, self._peer_port, self.port = free_ports(3)
         self._etcd: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -91,7 +91,7 @@ class Cluster:
         name = f"kubeconfig-{user}"
         credentials: dict[str, Any] = {"tokenFile": str(token)}
         if token is None:
-            key, certificate = self._authority.issue(user, user, organisation)
+            key, certificate = self._issued.issue(user, user, organisation)
             credentials = {"client-certificate": str(certificate), "client-key": str(key)}
         document = {
             "apiVersion": "v1",
@@ -107,7 +107,7 @@ class Cluster:
 
     @property
     def ca(self) -> Path:
-        return self._authority.certificate
+        return self._issued.certificate
 
     def allow_token(self, token: str, user: str) -> None:
         """Let only this token in; read at the next start."""
@@ -115,7 +115,7 @@ class Cluster:
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """Ask as an administrator; returns the decoded answer. Raises `urllib.error.HTTPError`."""
-        key, certificate = self._authority.issue("admin", "admin", "system:masters")
+        key, certificate = self._issued.issue("admin", "admin", "system:masters")
         context = ssl.create_default_context(cafile=str(self.ca))
         context.load_cert_chain(certificate, key)
         data = None if body is None else json.dumps(body).encode()
@@ -168,7 +168,7 @@ class Cluster:
         }
 
     def _server_arguments(self) -> dict[str, str]:
-        key, certificate = self._authority.issue("server", "kube-apiserver", hosts=("127.0.0.1", "localhost"))
+        key, certificate = self._issued.issue("server", "kube-apiserver", hosts=("127.0.0.1", "localhost"))
         return {
             "etcd-servers": f"http://127.0.0.1:{self._etcd_port}",
             "bind-address": "127.0.0.1",

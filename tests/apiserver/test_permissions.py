@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from apiserver_controller import running
-from apiserver_gateway import install
+from apiserver_gateway import install, install_imports
 from apiserver_manifests import account, apply
-from apiserver_objects import GATEWAY, Follower, http_route, service
+from apiserver_objects import GATEWAY, IMPORTS, Follower, http_route, service, service_import
 from apiserver_process import Cluster
 from kubernetes.aio.config import incluster_config
 
@@ -26,6 +26,7 @@ def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         made.start()
         install(made, "experimental")
+        install_imports(made)
         for file in ("namespace.yaml", "rbac.yaml", "controller.yaml", "agent.yaml", "waypoint.yaml"):
             apply(made, f"base/{file}")
         yield made
@@ -37,12 +38,15 @@ async def test_an_agent_can_read_what_it_needs_and_write_nothing(installed: Clus
     cluster = installed
     cluster.request("POST", "/api/v1/namespaces/default/services", service("read"))
     cluster.request("POST", f"{GATEWAY}/namespaces/default/httproutes", http_route("read"))
+    cluster.request("POST", f"{IMPORTS}/namespaces/default/serviceimports", service_import("read"))
+    cluster.request("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
     route = f"{GATEWAY}/namespaces/default/httproutes/read"
     async with ApiServer(account(cluster, "weft-agent", tmp_path), "weft-test") as api:
         follower = Follower(KubernetesSource(api, node_collections("n1")))
         task = asyncio.ensure_future(follower.run())
         await follower.until(lambda: follower.synced)
         assert "read" in follower.names("HTTPRoute")
+        assert (follower.names("ServiceImport"), follower.names("Node")) == (["read"], ["n1"])
         for method, path, body in (
             ("PATCH", f"{route}/status", {"status": {"parents": []}}),
             ("PATCH", route, {"metadata": {"labels": {"a": "b"}}}),

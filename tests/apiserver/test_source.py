@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from apiserver_gateway import DEFINITIONS, install
+from apiserver_gateway import DEFINITIONS, install, loosen
 from apiserver_objects import GATEWAY, Follower, http_route, namespace, pod, service
 from apiserver_process import Cluster
 
@@ -201,11 +201,7 @@ async def test_a_hostile_object_takes_no_other_down(make_cluster):
     """A definition that lets everything through, as one of a fork or of the future might."""
     cluster = make_cluster()
     install(cluster, only="httproutes")
-    path = f"{DEFINITIONS}/httproutes.gateway.networking.k8s.io"
-    definition = cluster.request("GET", path)
-    for version in definition["spec"]["versions"]:
-        version["schema"] = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    cluster.request("PATCH", path, {"spec": {"versions": definition["spec"]["versions"]}}, MERGE)
+    loosen(cluster, "httproutes")
     routes = f"{GATEWAY}/namespaces/default/httproutes"
     for name in ("good", "turns-bad"):
         cluster.request("POST", routes, http_route(name))

@@ -57,6 +57,7 @@ PAUSE = Tool("pause", "", (".",))
 H2SPEC = Tool("h2spec", "github.com/summerwind/h2spec", ("github.com/summerwind/h2spec/cmd/h2spec",))
 CONFORMANCE = Tool("conformance", "sigs.k8s.io/gateway-api/conformance", ("sigs.k8s.io/gateway-api/conformance",))
 HELM = Tool("helm", "helm.sh/helm/v4", ("helm.sh/helm/v4/cmd/helm",))
+MULTICLUSTER = Tool("multicluster", "sigs.k8s.io/mcs-api", ())
 
 CLUSTER_TOOLS = (KUBERNETES, COREDNS, ECHO, PAUSE, HELM)
 
@@ -73,7 +74,12 @@ def conformance() -> Path:
 
 def gateway_api() -> Path:
     """The Gateway API's custom resource definitions, of the suite's version: folders `standard` and `experimental`."""
-    return cache.kept(f"gateway-api-crds-{CONFORMANCE.version}", _copy_definitions)
+    return cache.kept(f"gateway-api-crds-{CONFORMANCE.version}", _copy_gateway_api)
+
+
+def multicluster_api() -> Path:
+    """The folder with the Multi-Cluster Services API's custom resource definitions."""
+    return cache.kept(f"multicluster-crds-{MULTICLUSTER.version}", _copy_multicluster_api)
 
 
 def _build_all(tool: Tool, folder: Path) -> None:
@@ -89,12 +95,20 @@ def _build_conformance(folder: Path) -> None:
     _tell(f"conformance suite {CONFORMANCE.version}", CONFORMANCE, build)
 
 
-def _copy_definitions(folder: Path) -> None:
-    # `go list` needs the module's files to be there.
-    _run_go(CONFORMANCE, ["mod", "download", "sigs.k8s.io/gateway-api"])
-    module = _run_go(CONFORMANCE, ["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api"]).strip()
+def _copy_gateway_api(folder: Path) -> None:
     for channel in ("standard", "experimental"):
-        shutil.copytree(Path(module) / "config/crd" / channel, folder / channel)
+        shutil.copytree(_module(CONFORMANCE, "sigs.k8s.io/gateway-api") / "config/crd" / channel, folder / channel)
+
+
+def _copy_multicluster_api(folder: Path) -> None:
+    shutil.copytree(_module(MULTICLUSTER, MULTICLUSTER.module) / "config/crd", folder, dirs_exist_ok=True)
+
+
+def _module(tool: Tool, module: str) -> Path:
+    """The files of a module that a tool requires."""
+    # `go list` needs them to be there.
+    _run_go(tool, ["mod", "download", module])
+    return Path(_run_go(tool, ["list", "-m", "-f", "{{.Dir}}", module]).strip())
 
 
 def _tell(what: str, tool: Tool, arguments: list[str]) -> None:

@@ -34,6 +34,7 @@ def build() -> None:
     for tool in builds.CLUSTER_TOOLS:
         builds.built(tool)
     builds.gateway_api()
+    builds.multicluster_api()
 
 
 def up(channel: str = "experimental") -> None:
@@ -115,6 +116,7 @@ def _fill(channel: str) -> None:
         # Only one channel's folder says which of its files belong together: the other has no more than those.
         way = "--kustomize" if (definitions / "kustomization.yaml").exists() else "--filename"
         kubectl("create", way, str(definitions))
+        kubectl("create", "--filename", str(builds.multicluster_api()))
         kubectl("create", "-f", str(MANIFESTS / "coredns.yaml"))
     with _told("both nodes ready"):
         kubectl("wait", "--for=condition=Ready", "--timeout=120s", "node", "--all")

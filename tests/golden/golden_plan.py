@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.model.change import Problem, Upsert
-from agent.model.core import Service
 from agent.model.facts import PodCgroup
 from agent.plan.plan import Fragment, FrontendPlan, Json, OnBackendLoss, ParentStatus, PodPlan, ResourceName
+from agent.plan.services import service_key
 from agent.plan.tables import PodFlag, address_text
 from agent.sources.decode import decode
 from agent.sources.documents import split
@@ -103,13 +103,12 @@ def frontend(value: FrontendPlan) -> dict[str, Any]:
 def rebuilt(world: World, listener: str) -> RouteSet | TLSRouteSet:
     """The route set behind a listener, made anew from the world."""
     name, _, consumer = listener.partition("@")
-    namespace, _, rest = name.partition("/")
-    view = View(world)
-    service_name, _, number = rest.partition(":")
-    service = view.get(Service, namespace, service_name)
+    called, _, number = name.partition(":")
+    key, view = service_key(called), View(world)
+    service = view.service(key)
     assert service is not None
     port = next(item for item in service.spec.ports if item.port == int(number) and item.protocol == "TCP")
-    applying = winners(bindings(view, namespace, service_name), port, consumer, namespace)
+    applying = winners(bindings(view, key), port, consumer, key.namespace)
     found = port_rules(view, service, port, listener, consumer, applying)
     assert found is not None
     return found

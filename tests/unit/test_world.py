@@ -3,9 +3,10 @@
 import pytest
 
 from agent.model.change import Delete, Problem, Synced, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod, Service
+from agent.model.core import EndpointSlice, Namespace, Pod, Service, ServiceSpec
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
+from agent.model.multicluster import AnyService, ServiceImport, ServiceImportSpec
 from agent.model.routes import HTTPRoute, HTTPRouteSpec, ParentReference
 from agent.plan.tables import Mode
 from agent.world import MODE_LABEL, View, World
@@ -50,30 +51,64 @@ def test_a_slice_that_moves_touches_both_services() -> None:
     world = World()
     world.apply([Upsert(slice_of("old"))])
     touched = world.apply([Upsert(slice_of("new"))])
-    assert {("slices", "app", "old"), ("slices", "app", "new")} <= touched
+    assert {("slices", "Service", "app", "old"), ("slices", "Service", "app", "new")} <= touched
     view = View(world)
-    assert view.slices("app", "old") == []
-    assert view.slices("app", "new") == [slice_of("new")]
+    assert view.slices(Key("Service", "app", "old")) == []
+    assert view.slices(Key("Service", "app", "new")) == [slice_of("new")]
 
 
 def test_a_deleted_slice_is_found_no_more() -> None:
     world = World()
     world.apply([Upsert(slice_of("web"))])
-    assert ("slices", "app", "web") in world.apply([Delete(slice_of("web").key)])
-    assert View(world).slices("app", "web") == []
+    assert ("slices", "Service", "app", "web") in world.apply([Delete(slice_of("web").key)])
+    assert View(world).slices(Key("Service", "app", "web")) == []
+
+
+def test_a_slice_can_be_a_service_s_and_an_import_s() -> None:
+    labels = {"kubernetes.io/service-name": "derived-1", "multicluster.kubernetes.io/service-name": "web"}
+    both = EndpointSlice(ObjectMeta("web-1", "app", labels=labels))
+    world = World()
+    world.apply([Upsert(both)])
+    view = View(world)
+    assert view.slices(Key("Service", "app", "derived-1")) == view.slices(Key("ServiceImport", "app", "web")) == [both]
+    assert view.slices(Key("Service", "app", "web")) == []
+
+
+def claiming(kind: type[AnyService], name: str, namespace: str = "app", born: str = "2026-01-01") -> AnyService:
+    meta = ObjectMeta(name, namespace, creation_timestamp=born)
+    if kind is Service:
+        return Service(meta, ServiceSpec(cluster_ip="10.96.0.1"))
+    return ServiceImport(meta, ServiceImportSpec(ips=("10.96.0.1",)))
+
+
+@pytest.mark.parametrize(
+    ("claims", "owner"),
+    [
+        ([claiming(Service, "new", born="2026-02-01"), claiming(Service, "old")], "old"),
+        ([claiming(ServiceImport, "new", born="2026-02-01"), claiming(ServiceImport, "old", "other")], "old"),
+        ([claiming(Service, "derived"), claiming(ServiceImport, "web", born="2026-02-01")], "web"),
+        ([claiming(Service, "web", born="2026-02-01"), claiming(ServiceImport, "thief", "other")], "web"),
+    ],
+)
+def test_an_address_is_the_oldest_service_s_or_its_own_import_s(claims: list[AnyService], owner: str) -> None:
+    world = World()
+    world.apply([Upsert(item) for item in claims])
+    found = View(world).service_at("10.96.0.1")
+    assert found is not None
+    assert found.metadata.name == owner
 
 
 @pytest.mark.parametrize("group", ["", "core"])
 def test_routes_are_found_by_their_parent_service(group: str) -> None:
     world = World()
     world.apply([Upsert(route(service_ref("web", group=group)))])
-    assert [found.metadata.name for found in View(world).routes("app", "web")] == ["r"]
+    assert [found.metadata.name for found in View(world).routes(Key("Service", "app", "web"))] == ["r"]
 
 
 def test_a_gateway_is_no_parent_of_ours() -> None:
     world = World()
     world.apply([Upsert(route(ParentReference("web"), ParentReference("web", "", "Gateway")))])
-    assert View(world).routes("app", "web") == []
+    assert View(world).routes(Key("Service", "app", "web")) == []
 
 
 def test_a_route_for_another_namespace_makes_its_own_a_consumer() -> None:
@@ -82,7 +117,7 @@ def test_a_route_for_another_namespace_makes_its_own_a_consumer() -> None:
     view = View(world)
     assert view.has_consumer_routes("shop")
     assert not view.has_consumer_routes("app")
-    assert [found.metadata.namespace for found in view.routes("app", "web")] == ["app", "shop"]
+    assert [found.metadata.namespace for found in view.routes(Key("Service", "app", "web"))] == ["app", "shop"]
 
 
 def test_a_pod_is_known_by_its_cgroup_in_any_order() -> None:
@@ -92,12 +127,39 @@ def test_a_pod_is_known_by_its_cgroup_in_any_order() -> None:
     assert View(world).cgroup("uid") == 7
 
 
+def test_what_units_share_is_made_once_until_what_it_read_changes() -> None:
+    world = World()
+    made: list[str] = []
+
+    def make(view: View) -> int:
+        made.append("")
+        return len(view.routes(Key("Service", "app", "web")))
+
+    views = [View(world) for _ in range(3)]
+    assert [view.shared(("count", "web"), make) for view in views] == [0, 0, 0]
+    assert all(view.reads == {("routes", "Service", "app", "web")} for view in views)
+    world.apply([Upsert(route(service_ref("other")))])
+    world.derive("depth", {"": Mode.L7})
+    assert View(world).shared(("count", "web"), make) == 0
+    assert len(made) == 1
+    world.apply([Upsert(route(service_ref("web")))])
+    assert View(world).shared(("count", "web"), make) == 1
+    assert len(made) == 2
+
+
+def test_what_is_shared_can_be_made_of_what_is_derived() -> None:
+    world = World()
+    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is None
+    world.derive("depth", {"": Mode.L7})
+    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is Mode.L7
+
+
 def test_every_way_of_reading_is_noted() -> None:
     view = View(World())
     view.get(Pod, "app", "p")
     view.route(Key("HTTPRoute", "app", "r"))
-    view.slices("app", "web")
-    view.routes("app", "web")
+    view.slices(Key("Service", "app", "web"))
+    view.routes(Key("Service", "app", "web"))
     view.cgroup("uid")
     view.has_consumer_routes("app")
     view.mode("Pod", "app", "p")
@@ -105,8 +167,8 @@ def test_every_way_of_reading_is_noted() -> None:
     assert view.reads == {
         ("object", "Pod", "app", "p"),
         ("object", "HTTPRoute", "app", "r"),
-        ("slices", "app", "web"),
-        ("routes", "app", "web"),
+        ("slices", "Service", "app", "web"),
+        ("routes", "Service", "app", "web"),
         ("cgroup", "uid"),
         ("consumers", "app"),
         ("mode", "Pod", "app", "p"),

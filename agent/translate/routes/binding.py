@@ -5,11 +5,14 @@ clients of that namespace only, where it replaces the producers' routes on the p
 these groups one kind wins each port.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from agent.model.core import Service, ServicePort
+from agent.model.core import ServicePort
 from agent.model.meta import Key
+from agent.model.multicluster import AnyService
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, TCPRoute, TLSRoute, UDPRoute
 from agent.translate.ports import PortKind, port_kind
 from agent.translate.routes.validate import Checked, check
@@ -18,6 +21,12 @@ from agent.world import View, parent_services
 # On one port the first of these wins (GEP-1294, "Route type specificity"). UDP is another world.
 RANK: tuple[type[AnyRoute], ...] = (GRPCRoute, HTTPRoute, TLSRoute, TCPRoute, UDPRoute)
 MERGED = (GRPCRoute, HTTPRoute)
+# Several of one of these kinds share a port.
+ALONGSIDE = (*MERGED, TLSRoute)
+
+
+Rivals = dict[tuple[str, ServicePort], dict[type[AnyRoute], list[AnyRoute]]]
+"""The Routes that cover a port for the same clients, by kind: by the Routes' namespace and the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +56,34 @@ class Binding:
         return () if self.reason else tuple(port for port in self.ports if port not in gone)
 
 
-def bindings(view: View, namespace: str, name: str) -> list[Binding]:
-    """Every parentRef of every Route that names this Service, after validation and conflicts."""
-    service = view.get(Service, namespace, name)
-    key = Key("Service", namespace, name)
+Bound = dict[tuple[Key, int], Binding]
+
+
+def bindings(view: View, key: Key) -> list[Binding]:
+    """Every parentRef of every Route that names this Service or ServiceImport, after validation and conflicts."""
+    return list(_bound(view, key).values())
+
+
+def binding_of(view: View, key: Key, route: Key, position: int) -> Binding:
+    """One of them: that of a Route's parentRef."""
+    return _bound(view, key)[route, position]
+
+
+def _bound(view: View, key: Key) -> Bound:
+    """By Route and position. What applies to a Service is asked for by each of its Routes, and found out once."""
+    return view.shared(("bindings", *key), lambda own: _bind_all(own, key)) if view.routes(key) else {}
+
+
+def _bind_all(view: View, key: Key) -> Bound:
+    service = view.service(key)
     found = [
         _bind(route, position, ref, service, key)
-        for route in view.routes(namespace, name)
+        for route in view.routes(key)
         for position, ref, parent in parent_services(route)
         if parent == key
     ]
-    return [_with_conflicts(binding, found) for binding in found]
+    rivals = _rivals(found)
+    return {(item.route.key, item.position): _with_conflicts(item, rivals) for item in found}
 
 
 def winners(bound: Iterable[Binding], port: ServicePort, consumer: str, owner: str) -> list[Binding]:
@@ -75,7 +101,7 @@ def consumers(bound: Iterable[Binding], owner: str) -> list[str]:
     return sorted({b.route.metadata.namespace for b in bound if b.won} - {owner})
 
 
-def _bind(route: AnyRoute, position: int, ref: ParentReference, service: Service | None, key: Key) -> Binding:
+def _bind(route: AnyRoute, position: int, ref: ParentReference, service: AnyService | None, key: Key) -> Binding:
     checked = check(route)
     binding = Binding(route, position, ref, checked)
     reason, message = _parent_fault(service, key)
@@ -102,7 +128,7 @@ def _refused(binding: Binding, reason: str, message: str) -> Binding:
     return replace(binding, reason=reason, message=message)
 
 
-def _parent_fault(service: Service | None, key: Key) -> tuple[str, str]:
+def _parent_fault(service: AnyService | None, key: Key) -> tuple[str, str]:
     if service is None:
         return "NoMatchingParent", f"{key} is not there"
     if service.without_frontend:
@@ -117,7 +143,7 @@ def _first_fault(checked: Checked) -> tuple[str, str]:
     return checked.faults[0][1].reason, "; ".join(str(fault) for _, fault in checked.faults)
 
 
-def _protocol_ports(route: AnyRoute, service: Service) -> Iterator[ServicePort]:
+def _protocol_ports(route: AnyRoute, service: AnyService) -> Iterator[ServicePort]:
     wanted = "UDP" if isinstance(route, UDPRoute) else "TCP"
     return (port for port in service.spec.ports if port.protocol == wanted)
 
@@ -151,7 +177,16 @@ def server_names(route: TLSRoute) -> tuple[str, ...]:
     return route.spec.hostnames or ("",)
 
 
-def _with_conflicts(binding: Binding, rivals: list[Binding]) -> Binding:
+def _rivals(found: Iterable[Binding]) -> Rivals:
+    """Every Route that can be done, where it would apply."""
+    rivals: Rivals = defaultdict(lambda: defaultdict(list))
+    for binding in found:
+        for port in () if binding.reason else binding.ports:
+            rivals[binding.route.metadata.namespace, port][type(binding.route)].append(binding.route)
+    return rivals
+
+
+def _with_conflicts(binding: Binding, rivals: Rivals) -> Binding:
     """The binding knowing what it loses to a more specific kind, or to an older Route of its kind."""
     lost = tuple((port, rival) for port in binding.ports if (rival := _stronger(binding, port, rivals)) is not None)
     changed = replace(binding, lost=lost)
@@ -162,26 +197,15 @@ def _with_conflicts(binding: Binding, rivals: list[Binding]) -> Binding:
     return replace(changed, reason="Conflicted", message=message)
 
 
-def _stronger(binding: Binding, port: ServicePort, rivals: list[Binding]) -> Key | None:
-    """The Route that takes this port from the binding, if one does."""
-    there = _others(binding, port, rivals)
-    beating = next((rival.key for rival in there if _beats(rival, binding.route)), None)
-    return beating or _outnamed(binding.route, there)
-
-
-def _others(binding: Binding, port: ServicePort, rivals: list[Binding]) -> list[AnyRoute]:
-    """Routes for the same clients on the same port."""
-    namespace = binding.route.metadata.namespace
-    alike = (rival for rival in rivals if rival.route.metadata.namespace == namespace and not rival.reason)
-    return [rival.route for rival in alike if port in rival.ports]
-
-
-def _beats(rival: AnyRoute, route: AnyRoute) -> bool:
-    """A more specific kind beats a lesser; of kinds that do not merge the oldest Route beats the others."""
-    ranks = RANK.index(type(rival)), RANK.index(type(route))
-    if ranks[0] != ranks[1]:
-        return ranks[0] < ranks[1]
-    return not isinstance(route, (*MERGED, TLSRoute)) and rival.age < route.age
+def _stronger(binding: Binding, port: ServicePort, rivals: Rivals) -> Key | None:
+    """The Route that takes this port from the binding, if one does: one of a more specific kind; of kinds that do not
+    merge an older one.
+    """
+    route, there = binding.route, rivals[binding.route.metadata.namespace, port]
+    kind = type(route)
+    better = (there[more][0].key for more in RANK[: RANK.index(kind)] if there.get(more))
+    older = (rival.key for rival in there[kind] if kind not in ALONGSIDE and rival.age < route.age)
+    return next(chain(better, older), None) or _outnamed(route, there[kind])
 
 
 def _outnamed(route: AnyRoute, rivals: list[AnyRoute]) -> Key | None:
@@ -192,12 +216,12 @@ def _outnamed(route: AnyRoute, rivals: list[AnyRoute]) -> Key | None:
     return min(owners.values(), key=lambda rival: rival.age).key
 
 
-def _taken(binding: Binding, rivals: list[Binding]) -> Iterator[tuple[str, Key]]:
+def _taken(binding: Binding, rivals: Rivals) -> Iterator[tuple[str, Key]]:
     """Server names that are older TLSRoutes' on a port where this one applies."""
     found = {
         (name, owner.key)
         for port in binding.won
-        for name, owner in _owners(binding.route, _others(binding, port, rivals)).items()
+        for name, owner in _owners(binding.route, rivals[binding.route.metadata.namespace, port][TLSRoute]).items()
     }
     yield from sorted(found)
 

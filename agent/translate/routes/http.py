@@ -33,11 +33,11 @@ def route_set(view: View, name: str, consumer: str, port: ServicePort, applying:
     """What the waypoint does on a port: the rules of every Route that applies there, most specific first."""
     found: list[tuple[SortKey, Rule]] = []
     grpc = False
-    for route in {binding.route.key: binding.route for binding in applying}.values():
+    for binding in {binding.route.key: binding for binding in applying}.values():
+        route = binding.route
         if isinstance(route, HTTPRoute | GRPCRoute):
             grpc = isinstance(route, GRPCRoute)
-            valid = next(binding.checked.valid for binding in applying if binding.route.key == route.key)
-            found += _rules(view, route, valid)
+            found += _rules(view, route, binding.checked.valid)
     found.sort(key=lambda item: item[0])
     return RouteSet(name, consumer, port.port, grpc, tuple(rule for _, rule in found))
 
@@ -161,5 +161,4 @@ def _backend(view: View, route: HTTPRoute | GRPCRoute, ref: BackendObjectReferen
     if found.service is None or found.port is None:
         return None
     protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"
-    meta = found.service.metadata
-    return BackendPort(meta.namespace, meta.name, found.port.port, protocol)
+    return BackendPort.of(found.service.key, found.port.port, protocol)

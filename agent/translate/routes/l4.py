@@ -2,7 +2,8 @@
 
 from fractions import Fraction
 
-from agent.model.core import Service, ServicePort
+from agent.model.core import ServicePort
+from agent.model.multicluster import AnyService
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.tables import Slot, address_bytes
 from agent.translate.endpoints import Address, endpoints
@@ -12,7 +13,9 @@ from agent.translate.slots import Target, alias_table
 from agent.world import View
 
 
-def service_slots(view: View, service: Service, port: ServicePort, version: int, options: Options) -> tuple[Slot, ...]:
+def service_slots(
+    view: View, service: AnyService, port: ServicePort, version: int, options: Options
+) -> tuple[Slot, ...]:
     """Every endpoint of one IP version with the same weight; no slots when there is none."""
     return alias_table({_target(item): 1 for item in endpoints(view, service, port, version, options)})
 

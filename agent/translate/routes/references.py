@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from agent.model.core import Service, ServicePort
+from agent.model.core import ServicePort
 from agent.model.filters import BackendObjectReference, Filter
+from agent.model.meta import Key
+from agent.model.multicluster import AnyService
 from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule, UDPRoute
 from agent.translate.ports import TLS
-from agent.world import SERVICE_GROUPS, View
+from agent.world import View, is_service
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """A backendRef that was looked up: the Service's port, or the reason and message of why there is none."""
 
-    service: Service | None = None
+    service: AnyService | None = None
     port: ServicePort | None = None
     reason: str = ""
     message: str = ""
@@ -40,21 +42,22 @@ def mirror_references(field: str, filters: Iterable[Filter]) -> Iterator[tuple[s
 
 def resolve(view: View, route: AnyRoute, ref: BackendObjectReference, field: str) -> Resolved:
     """Look a Route's backendRef up; `field` is its JSON path for messages."""
-    if ref.group not in SERVICE_GROUPS or ref.kind != "Service":
-        return Resolved(reason="InvalidKind", message=f"{field}: {ref.group or 'core'}/{ref.kind} is not a Service")
-    where = ref.namespace or route.metadata.namespace
-    name = f"Service {where}/{ref.name}"
-    service = view.get(Service, where, ref.name)
+    if not is_service(ref.group, ref.kind):
+        said = f"{field}: {ref.group or 'core'}/{ref.kind} is neither a Service nor a ServiceImport"
+        return Resolved(reason="InvalidKind", message=said)
+    key = Key(ref.kind, ref.namespace or route.metadata.namespace, ref.name)
+    service = view.service(key)
     if service is None:
-        return Resolved(reason="BackendNotFound", message=f"{field}: {name} is not there")
-    if service.spec.type == "ExternalName":
-        return Resolved(reason="BackendNotFound", message=f"{field}: {name} is an ExternalName, it has no endpoints")
+        return Resolved(reason="BackendNotFound", message=f"{field}: {key} is not there")
+    if service.without_endpoints:
+        said = f"{field}: {key} {service.without_endpoints}, it has no endpoints"
+        return Resolved(reason="BackendNotFound", message=said)
     if ref.port is None:
-        return Resolved(reason="BackendNotFound", message=f"{field}.port: is required for a Service")
-    return _resolve_port(service, route, ref.port, f"{field}.port: {name}")
+        return Resolved(reason="BackendNotFound", message=f"{field}.port: is required for a {ref.kind}")
+    return _resolve_port(service, route, ref.port, f"{field}.port: {key}")
 
 
-def _resolve_port(service: Service, route: AnyRoute, number: int, subject: str) -> Resolved:
+def _resolve_port(service: AnyService, route: AnyRoute, number: int, subject: str) -> Resolved:
     """The port of that number in the Route's protocol: TCP and UDP may share a number."""
     protocol = "UDP" if isinstance(route, UDPRoute) else "TCP"
     ports = [port for port in service.spec.ports if port.port == number]

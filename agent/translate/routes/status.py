@@ -1,30 +1,44 @@
-"""What a Route is told: one entry for each parentRef that names a Service, as the Gateway API prescribes."""
+"""What a Route is told, as the Gateway API prescribes: one entry for each parentRef that names a Service or import."""
 
 from collections.abc import Iterator
 
 from agent.model.core import ServicePort
 from agent.model.meta import Key
-from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute
+from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, UnreadRoute
 from agent.plan.plan import Condition, Fragment, ParentStatus
-from agent.translate.routes.binding import Binding, bindings, what_it_reads
+from agent.translate.routes.binding import Binding, binding_of, what_it_reads
+from agent.translate.routes.faults import UNSUPPORTED
 from agent.translate.routes.http import moving_sessions
 from agent.translate.routes.references import references, resolve
-from agent.world import View, parent_services
+from agent.world import View, parent_services, services_among
 
 
 def translate_status(view: View, key: Key) -> Fragment:
     """The status of one Route; none when no parentRef names a Service."""
-    route = view.route(key)
+    route, unread = view.route(key), view.unread(key)
+    if unread is not None:
+        told = tuple(_not_read(unread, route))
+        return Fragment(statuses={key: told} if told else {})
     parents = parent_services(route) if route is not None else []
     if route is None or not parents:
         return Fragment()
     refs, moving = _references(view, route), moving_sessions(view, route)
     entries = []
     for position, _, service in parents:
-        found = bindings(view, service.namespace, service.name)
-        binding = next(b for b in found if b.route.key == key and b.position == position)
+        binding = binding_of(view, service, key, position)
         entries.append(ParentStatus(binding.ref, tuple(_conditions(binding, refs, moving))))
     return Fragment(statuses={key: tuple(entries)})
+
+
+def _not_read(unread: UnreadRoute, kept: AnyRoute | None) -> Iterator[ParentStatus]:
+    """What a Route is told that the API server took and that could not be read here."""
+    told = f"{unread.field}: {unread.message}"
+    if kept is not None:
+        last = f"generation {kept.metadata.generation}, the last that could be read"
+        told += f"; {last}, stays in force where it was read"
+    condition = Condition("Accepted", False, UNSUPPORTED, told, unread.generation)
+    for _, ref, _ in services_among(unread.parent_refs, unread.route.namespace):
+        yield ParentStatus(ref, (condition,))
 
 
 def _conditions(binding: Binding, refs: tuple[str, str], moving: list[str]) -> Iterator[Condition]:

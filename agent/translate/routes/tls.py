@@ -33,6 +33,5 @@ def _backends(view: View, route: TLSRoute) -> Iterator[WeightedBackend]:
             found = resolve(view, route, ref, f"spec.rules[0].backendRefs[{position}]")
             backend = None
             if found.service is not None and found.port is not None:
-                meta = found.service.metadata
-                backend = BackendPort(meta.namespace, meta.name, found.port.port, "tcp")
+                backend = BackendPort.of(found.service.key, found.port.port, "tcp")
             yield WeightedBackend(backend, ref.weight)

@@ -127,13 +127,15 @@ def test_parameters_are_refused_with_the_reason():
     assert (accepted["status"], accepted["reason"]) == ("False", "InvalidParameters")
 
 
-def test_a_route_is_told_twice_or_not_at_all():
+def test_a_route_is_told_twice_and_what_is_stored_also_when_it_cannot_be_read():
     found = {item.kind: item for item in controller_collections()}
-    assert found.keys() == {"Service", *ROUTES, MESH}
+    assert found.keys() == {"Service", "ServiceImport", *ROUTES, MESH}
     meta = {"name": "web", "namespace": "app", "resourceVersion": "7"}
     body: dict[str, Any] = {"apiVersion": VERSION, "kind": "HTTPRoute", "metadata": meta}
     values = found["HTTPRoute"].read(json.dumps(body).encode(), "here")
     assert not isinstance(values, Problem)
     assert [value.key.kind for value in values] == ["HTTPRoute", "StoredHTTPRoute"]
-    assert isinstance(found["HTTPRoute"].read(json.dumps(body | {"spec": 1}).encode(), "here"), Problem)
+    bad = found["HTTPRoute"].read(json.dumps(body | {"spec": {"rules": 1}}).encode(), "here")
+    assert isinstance(bad, Problem)
+    assert [value.key.kind for value in bad.beside] == ["UnreadHTTPRoute", "StoredHTTPRoute"]
     assert isinstance(found["HTTPRoute"].read(json.dumps(body | {"status": 1}).encode(), "here"), Problem)

@@ -3,6 +3,7 @@
 import json
 
 from agent.model.meta import Key, ObjectMeta
+from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.sources.collection import collection, node_collections
 from agent.sources.decode import GATEWAY
 from agent.sources.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
@@ -19,13 +20,16 @@ def known(*values: Definition) -> dict[Key, Definition]:
 
 def test_the_best_version_that_is_served_is_read():
     contents = {f"{GATEWAY}/v1": frozenset({"httproutes"}), f"{GATEWAY}/v1alpha2": frozenset({"tcproutes"})}
+    contents[f"{MULTICLUSTER}/v1alpha1"] = frozenset({"serviceimports"})
     found = {item.kind: version for item, version in served(node_collections("n"), contents).items()}
     assert found == {
         "Namespace": "v1",
+        "Node": "v1",
         "Pod": "v1",
         "RuntimeClass": "node.k8s.io/v1",
         "Service": "v1",
         "EndpointSlice": "discovery.k8s.io/v1",
+        "ServiceImport": f"{MULTICLUSTER}/v1alpha1",
         "HTTPRoute": f"{GATEWAY}/v1",
         "TCPRoute": f"{GATEWAY}/v1alpha2",
     }
@@ -51,6 +55,7 @@ def test_bundles_are_those_of_the_kinds_that_matter():
         defined(f"httproutes.{GATEWAY}", **standard),
         defined(f"grpcroutes.{GATEWAY}", **standard),
         defined("gateways.example.org", channel="other"),
+        defined(f"serviceimports.{MULTICLUSTER}"),
     )
     assert bundles(found, node_collections("n")) == [Bundle("standard", "v1.6.1")]
     mixed = found | known(defined(f"tcproutes.{GATEWAY}", channel="experimental", bundle_version="v1.4.0"))

@@ -206,7 +206,8 @@ def test_a_kind_that_is_gone_takes_its_objects_with_it(namespaces):
     assert namespaces.objects == 0
 
 
-def test_pods_are_those_of_the_node():
+def test_of_nodes_and_pods_only_what_is_here_is_asked_for():
     queries = {item.kind: Reflector(item).request().query for item in node_collections("n1")}
+    assert queries.pop("Node") == {"limit": "500", "fieldSelector": "metadata.name=n1"}
     assert queries.pop("Pod") == {"limit": "500", "fieldSelector": "spec.nodeName=n1"}
     assert all(query == {"limit": "500"} for query in queries.values())

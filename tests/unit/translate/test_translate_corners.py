@@ -17,6 +17,7 @@ from agent.translate.routes.l4 import route_slots, service_slots
 from agent.translate.routes.regex import regex_fault
 from agent.translate.routes.validate import check
 
+WEB = Key("Service", "app", "web")
 BOTH = (ServicePort(53, "u", "UDP"), ServicePort(53, "t", "TCP"))
 
 
@@ -57,7 +58,7 @@ def rules_for(view_values: tuple[object, ...], *rules: HTTPRouteRule) -> list[ob
     web = service("web", "10.96.0.1")
     view = view_of(web, http_route(*rules), *view_values)
     port = web.spec.ports[0]
-    return list(route_set(view, "app/web:80", "", port, winners(bindings(view, "app", "web"), port, "", "app")).rules)
+    return list(route_set(view, "app/web:80", "", port, winners(bindings(view, WEB), port, "", "app")).rules)
 
 
 def test_a_backend_of_an_unsupported_protocol_is_invalid() -> None:

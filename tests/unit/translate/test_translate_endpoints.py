@@ -4,9 +4,11 @@ import pytest
 from translate_fixtures import endpoint, service, slice_of, view_of
 
 from agent.model.core import (
+    ZONE_LABEL,
     Endpoint,
     EndpointConditions,
     EndpointHints,
+    Node,
     Service,
     ServicePort,
     ServiceSpec,
@@ -44,6 +46,24 @@ def chosen(*found: Endpoint, policy: str = "Cluster", options: Options = HERE) -
     served = web(policy)
     view = view_of(served, slice_of("web", *found))
     return [int(host.rpartition(".")[2]) for host, _ in endpoints(view, served, served.spec.ports[0], 4, options)]
+
+
+def test_the_zone_is_the_node_s_where_no_setting_says_otherwise() -> None:
+    found = slice_of("web", at(1, zones="east"), at(2, zones="west"))
+    served, west = web(), Node(ObjectMeta("here", labels={ZONE_LABEL: "west"}))
+    used = [
+        [host for host, _ in endpoints(view_of(served, found, *nodes), served, served.spec.ports[0], 4, options)]
+        for nodes, options in (((west,), Options("here")), ((west,), HERE), ((), Options("here")))
+    ]
+    assert used == [["10.1.0.2"], ["10.1.0.1"], ["10.1.0.1", "10.1.0.2"]]
+
+
+@pytest.mark.parametrize("hinted", [True, False])
+def test_a_node_is_read_only_where_hints_ask_for_its_zone(hinted: bool) -> None:
+    served = web()
+    view = view_of(served, slice_of("web", at(1, zones="east" if hinted else "")))
+    endpoints(view, served, served.spec.ports[0], 4, Options("here"))
+    assert (("object", "Node", "", "here") in view.reads) == hinted
 
 
 @pytest.mark.parametrize(
@@ -116,8 +136,8 @@ def test_a_proxy_uses_no_endpoint_that_ends_while_one_of_the_other_family_is_rea
         ("PreferSameZone", [at(1, zones="east"), at(2)], HERE, "not every ready endpoint has hints"),
         ("PreferSameNode", [at(1, nodes="there")], HERE, ""),
         ("Nearby", [at(1)], HERE, "'Nearby' is none of"),
-        ("PreferClose", [at(1, zones="east")], Options("here"), "--zone"),
-        ("", [at(1, zones="east")], Options("here"), "--zone"),
+        ("PreferClose", [at(1, zones="east")], Options("here"), "zone is not known"),
+        ("", [at(1, zones="east")], Options("here"), "zone is not known"),
     ],
 )
 def test_what_is_asked_for_and_not_done_is_told(

@@ -28,6 +28,7 @@ from agent.translate.routes.binding import bindings
 from agent.translate.routes.http import route_set
 from agent.translate.routes.status import translate_status
 
+WEB = Key("Service", "app", "web")
 RULES = (L4RouteRule((BackendRef("x", port=80),)),)
 TCP = TCPRoute(ObjectMeta("r", "app"), L4RouteSpec(PARENT, RULES))
 UDP = UDPRoute(ObjectMeta("r", "app"), L4RouteSpec(PARENT, RULES))
@@ -68,7 +69,7 @@ def spoken(port: ServicePort, make: Callable[[], HTTPRoute | GRPCRoute] = lambda
     """What the waypoint speaks to a backend on this port."""
     route = make()
     view = view_of(service("web", "10.96.0.1"), service("x", "10.96.0.2", port), route)
-    applying = bindings(view, "app", "web")
+    applying = bindings(view, WEB)
     (backend,) = route_set(view, "app/web:80", "", ServicePort(80, "http"), applying).rules[0].backends
     assert backend.backend is not None
     return backend.backend.protocol
@@ -123,5 +124,5 @@ def test_sessions_that_may_move_are_told(mark: str, told: bool) -> None:
     (status,) = translate_status(view, route.key).statuses[route.key]
     accepted = next(condition for condition in status.conditions if condition.type == "Accepted")
     assert ("spec.rules[0].sessionPersistence: its backends speak" in accepted.message) == told
-    made = route_set(view, "app/web:80", "", ServicePort(80, "http"), bindings(view, "app", "web")).rules[0]
+    made = route_set(view, "app/web:80", "", ServicePort(80, "http"), bindings(view, WEB)).rules[0]
     assert (made.pool is None) == told

@@ -1,14 +1,18 @@
 """What a change makes the translator do, and where the ripple stops."""
 
+import pytest
+from msgspec.structs import replace
 from translate_fixtures import endpoint, http_route, mesh, namespace, pod, service, slice_of, translator
 
 from agent.model.change import Delete, Synced, Upsert
 from agent.model.facts import PodCgroup
-from agent.model.meta import Key
+from agent.model.meta import Key, ObjectMeta
+from agent.model.routes import AnyRoute
 from agent.plan.plan import Fragment, PodPlan, Workload
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.incremental import Translator, Unit, admitted, depths
 from agent.translate.options import Options
+from agent.translate.routes.validate import Checked, check
 from agent.world import World
 
 WORKLOAD = Workload("app", "p", "p", "latest")
@@ -51,6 +55,21 @@ def test_the_kernel_has_an_answer_while_there_is_a_listener() -> None:
     (plan,) = made.fragments[Unit("service", Key("Service", "app", "web"))].frontends.values()
     assert plan.listener == "app/web:80"
     assert len(plan.slots) == 2
+
+
+def test_a_service_s_routes_are_judged_once_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+
+    def count(route: AnyRoute) -> Checked:
+        judged.append(route.metadata.name)
+        return check(route)
+
+    monkeypatch.setattr("agent.translate.routes.binding.check", count)
+    routes = [replace(http_route(), metadata=ObjectMeta(f"r{number}", "app")) for number in range(20)]
+    made = translator(*routes)
+    assert sorted(judged) == sorted(item.metadata.name for item in routes)
+    made.update([Upsert(replace(routes[0], metadata=ObjectMeta("r0", "app", generation=2)))])
+    assert len(judged) == 2 * len(routes)
 
 
 def test_a_backend_that_comes_later_resolves_the_route() -> None:

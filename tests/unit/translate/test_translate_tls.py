@@ -4,7 +4,7 @@ import pytest
 from translate_fixtures import PARENT, service, slice_of, view_of
 
 from agent.model.core import ServicePort
-from agent.model.meta import ObjectMeta
+from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import (
     BackendRef,
     HTTPRoute,
@@ -19,6 +19,7 @@ from agent.model.routes import (
 from agent.translate.routes.binding import Binding, bindings, winners
 from agent.translate.routes.tls import tls_route_set
 
+WEB = Key("Service", "app", "web")
 HTTPS = ServicePort(443, "https")
 RULES = (L4RouteRule((BackendRef("web", port=443),)),)
 
@@ -30,13 +31,13 @@ def tls_route(name: str, *hostnames: str, year: int = 2020, parents: tuple[Paren
 
 def bound(*routes: object, ports: tuple[ServicePort, ...] = (HTTPS,)) -> dict[str, Binding]:
     view = view_of(service("web", "10.96.0.1", *ports), slice_of("web"), *routes)
-    return {item.route.metadata.name: item for item in bindings(view, "app", "web")}
+    return {item.route.metadata.name: item for item in bindings(view, WEB)}
 
 
 def names(*routes: TLSRoute) -> dict[str, tuple[str, ...]]:
     """Server names by the route that has them."""
     view = view_of(service("web", "10.96.0.1", HTTPS), *routes)
-    applying = winners(bindings(view, "app", "web"), HTTPS, "", "app")
+    applying = winners(bindings(view, WEB), HTTPS, "", "app")
     return {
         rule.name.split("/")[1]: rule.server_names for rule in tls_route_set(view, "app/web:443", "", applying).rules
     }

@@ -1,0 +1,42 @@
+"""A Route that cannot be read, as far as it can: enough of it to tell whoever wrote it.
+
+The API server took it, so its schema is another than ours: of a later version, or of a fork. It is told in its status
+what is wrong, at the parents that it names in a way we know.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from agent.model.change import Problem
+from agent.model.meta import Key
+from agent.model.routes import ParentReference, UnreadRoute
+from agent.sources.decode import without_nulls
+
+
+def unread_route(raw: bytes, kind: str, problem: Problem) -> tuple[UnreadRoute, ...]:
+    """What is to be told of a Route that has this problem; nothing where it does not even say which it is."""
+    try:
+        document = without_nulls(msgspec.json.decode(raw))
+    except (msgspec.DecodeError, RecursionError, OverflowError):
+        return ()
+    metadata = _object(_object(document).get("metadata"))
+    namespace, name, generation = metadata.get("namespace"), metadata.get("name"), metadata.get("generation", 0)
+    if not (isinstance(namespace, str) and isinstance(name, str) and isinstance(generation, int)):
+        return ()
+    parents = tuple(_parents(_object(_object(document).get("spec")).get("parentRefs")))
+    return (UnreadRoute(Key(kind, namespace, name), generation, parents, problem.field, problem.message),)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _parents(items: Any) -> Iterator[ParentReference]:
+    """Every parentRef that can be read by itself."""
+    for item in items if isinstance(items, list) else ():
+        try:
+            yield msgspec.convert(item, ParentReference)
+        except (msgspec.ValidationError, RecursionError, OverflowError):
+            continue

@@ -1,0 +1,115 @@
+"""ServiceImports in a real node: a cluster set IP, endpoints by manifests, Routes to and from them."""
+
+import collections
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import LabFactory, LabHandle
+from test_explain import explain
+from test_routes_http import CLIENT, get, settle
+from test_routes_l4 import TCP
+
+pytestmark = pytest.mark.node
+
+ADDRESS, LONE = "10.112.0.1", "10.112.0.2"
+NAME = "echo.app.svc.clusterset.local"
+ECHO = "{group: multicluster.x-k8s.io, kind: ServiceImport, name: echo, port: %d}"
+
+
+def service_import(name: str, address: str, endpoint: str) -> str:
+    """An import that one pod stands behind."""
+    return f"""
+apiVersion: multicluster.x-k8s.io/v1beta1
+kind: ServiceImport
+metadata: {{name: {name}, namespace: app}}
+spec:
+  type: ClusterSetIP
+  ips: [{address}]
+  ports: [{{name: http, port: 80}}, {{name: tcp, port: 9090}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: imported-{name}, namespace: app, labels: {{multicluster.kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080}}, {{name: tcp, port: 9090}}]
+endpoints: [{{addresses: [{endpoint}]}}]
+"""
+
+
+def split(kind: str, parent: str, port: int, local: int, imported: int) -> str:
+    """A Route that divides between the Service v1 and the import whose pod is of v2."""
+    backend = ECHO.replace("echo", "elsewhere") % port
+    return f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: {kind}
+metadata: {{name: r, namespace: app}}
+spec:
+  parentRefs: [{parent}]
+  rules:
+  - backendRefs: [{{name: v1, port: {port}, weight: {local}}}, {{{backend.strip("{}")}, weight: {imported}}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def mesh(make_lab: LabFactory) -> LabHandle:
+    """The pods of the HTTP tests, with the imports `echo`, of a pod of v1, and `elsewhere`, of one of v2."""
+    lab = make_lab("imports", [Path(__file__).with_name("routes.yaml")], agent=True)
+    pods = {pod["pod"].removeprefix("app/")[:2]: pod["addresses"][0] for pod in lab.status()["pods"]}
+    lab.apply(service_import("echo", ADDRESS, pods["v1"]) + "---" + service_import("elsewhere", LONE, pods["v2"]))
+    settle(lab, lambda status: sum("clusterset" in item["service"] for item in status["frontends"]) == 4)
+    return lab
+
+
+@pytest.fixture
+def routed(mesh: LabHandle, request: pytest.FixtureRequest) -> Iterator[LabHandle]:
+    """The mesh while a Route is there."""
+    mesh.apply(request.param)
+    settle(mesh, lambda status: bool(status["routes"]))
+    yield mesh
+    mesh.delete(request.param)
+    settle(mesh, lambda status: not status["routes"])
+
+
+def test_without_a_route_its_own_endpoints_answer_at_its_address_and_name(mesh):
+    assert {get(mesh, f"http://{host}/").pod for host in (ADDRESS, NAME)} == {"v1"}
+    assert get(mesh, f"http://{LONE}/").pod == "v2"
+
+
+@pytest.mark.parametrize("routed", [split("HTTPRoute", ECHO % 80, 80, 3, 1)], indirect=True)
+def test_an_httproute_of_an_import_divides_requests_between_a_service_and_an_import(routed):
+    found = collections.Counter(get(routed, f"http://{NAME}/").pod for _ in range(240))
+    assert set(found) == {"v1", "v2"}
+    assert 146 <= found["v1"] <= 211  # 240 at 75 %: two-sided bounds at 1e-6
+
+
+@pytest.mark.parametrize("routed", [split("TCPRoute", ECHO % 9090, 9090, 1, 3)], indirect=True)
+def test_a_tcproute_of_an_import_divides_connections(routed):
+    program = TCP.format(count=600, port=9090).replace("echo.app", NAME)
+    found = json.loads(routed.python(CLIENT, program))
+    told = explain(routed, CLIENT, f"{NAME}:9090")
+    assert (told["service"], told["madeBy"][0]["object"]) == ("app/echo.clusterset", "TCPRoute app/r")
+    assert {item["pod"].partition("-")[0]: item["share"] for item in told["outcomes"]} == {
+        "app/v1": 0.25,
+        "app/v2": 0.75,
+    }
+    assert set(found) == {"v1", "v2"}
+    assert 100 <= found["v1"] <= 204  # 600 at 25 %: two-sided bounds at 1e-6
+
+
+SERVICE_PARENT = '{group: "", kind: Service, name: echo, port: 9090}'
+
+
+@pytest.mark.parametrize("routed", [split("TCPRoute", SERVICE_PARENT, 9090, 0, 1)], indirect=True)
+def test_an_import_takes_all_of_a_service_s_connections(routed):
+    assert json.loads(routed.python(CLIENT, TCP.format(count=20, port=9090))) == {"v2": 20}
+
+
+@pytest.mark.parametrize("routed", [split("HTTPRoute", ECHO.replace("echo", "gone") % 80, 80, 1, 1)], indirect=True)
+def test_a_parent_that_is_not_there_is_told(routed):
+    (route,) = routed.status()["routes"]
+    (parent,) = route["parents"]
+    told = {item["type"]: (item["status"], item["reason"]) for item in parent["conditions"]}
+    assert parent["parent"] == "ServiceImport gone:80"
+    assert told == {"Accepted": ("False", "NoMatchingParent"), "ResolvedRefs": ("True", "ResolvedRefs")}

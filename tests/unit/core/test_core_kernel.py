@@ -1,0 +1,96 @@
+"""The loop and its kernel: refusals, audits, what does not fit."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from core_node import BLUE, POD, SECOND, TEXT, WEB, Node, upserts
+from fake_kernel import FakeKernel
+
+from agent.model.change import Synced, Upsert
+from agent.plan.tables import Action, Config
+
+
+async def test_an_audit_heals_what_somebody_changed():
+    node = Node(FakeKernel(), audit_seconds=0.1)
+    await node.synced()
+    await node.until(lambda: node.drifts)
+    assert set(node.drifts) == {0}
+    del node.kernel.frontends.rows[WEB], node.kernel.pods.rows[42]
+    await node.until(lambda: WEB in node.kernel.frontends.rows and 42 in node.kernel.pods.rows)
+    assert max(node.drifts) == 2
+    await node.until(lambda: node.drifts[-1] == 0)
+    await node.kill()
+
+
+async def test_the_programs_run_when_their_tables_are_full_and_again_when_somebody_took_them_away():
+    node = Node(FakeKernel(), audit_seconds=0.1)
+    await node.start()
+    node.manifests.say(*upserts(TEXT), Synced("manifests"))
+    await node.passes()
+    assert (node.attached, node.core.ready) == ([], False)
+    node.facts.say(Upsert(POD), Synced("node"))
+    await node.until(lambda: node.core.ready)
+    assert node.attached == [("weft_connect4", len(node.kernel.frontends.rows))]
+    assert len(node.kernel.frontends.rows) > 0
+    node.detached = ["weft_sendmsg4"]
+    await node.until(lambda: len(node.attached) == 2)
+    await node.until(lambda: 1 in node.drifts)
+    await node.kill()
+
+
+async def test_an_audit_heals_the_configuration():
+    node = Node(FakeKernel(), audit_seconds=0.1)
+    await node.synced()
+    node.kernel.configure(Config(first_level=7))
+    await node.until(lambda: node.kernel.configuration() == Config().with_waypoints(BLUE.address, ()))
+    assert max(node.drifts) == 1
+    await node.kill()
+
+
+@pytest.mark.parametrize("writes", range(6))
+async def test_a_kernel_that_refuses_is_asked_again(node: Node, writes: int):
+    node.kernel.fuse.left = writes
+    await node.start()
+    node.manifests.say(*upserts(TEXT), Synced("manifests"))
+    node.facts.say(Upsert(POD), Synced("node"))
+    await node.until(lambda: node.kernel.fuse.left == 0)
+    await asyncio.sleep(0.05)
+    node.kernel.fuse.left = None
+    await node.until(lambda: node.core.ready)
+    assert node.word().action is Action.FORWARD
+    assert 42 in node.kernel.pods.rows
+
+
+async def test_what_does_not_fit_is_said_and_hurts_nobody_else():
+    node = Node(FakeKernel(frontends=1))
+    await node.start()
+    node.manifests.say(*upserts(TEXT + "---" + SECOND), Synced("manifests"))
+    node.facts.say(Upsert(POD), Synced("node"))
+    await node.until(lambda: node.core.failures)
+    assert node.core.failures.keys() == {"10.96.0.2:80/TCP"}
+    assert node.kernel.frontends.rows.keys() == {WEB}
+    assert node.core.datapath.pending == 1
+    await node.kill()
+
+
+@pytest.fixture
+def unreadable(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The kernel's pods cannot be read at first; how often it was tried."""
+    tried: list[int] = []
+    load: Callable[[], dict[int, object]] = node.kernel.pods.load
+
+    def fail() -> dict[int, object]:
+        tried.append(1)
+        if len(tried) < 4:
+            raise OSError(4, "interrupted")
+        return load()
+
+    monkeypatch.setattr(node.kernel.pods, "load", fail)
+    return tried
+
+
+async def test_tables_that_cannot_be_read_are_read_again(node: Node, unreadable: list[int]):
+    await node.synced()
+    assert len(unreadable) >= 4
+    assert node.word().action is Action.FORWARD

@@ -1,0 +1,160 @@
+"""The loop and its Envoys: when clients are sent there, and what happens when one fails."""
+
+from core_node import BLUE, GREEN, LISTENER, LOST, ROUTE, SECOND, TEXT, WEB, Node
+from fake_kernel import FakeKernel
+
+from agent.model.change import Delete
+from agent.model.meta import Key
+from agent.plan.envoys import Envoy
+from agent.plan.plan import ResourceName, Xds
+from agent.plan.tables import Action, Mode, Word
+
+
+async def test_traffic_flips_only_when_envoy_has_acknowledged_and_accepts(node: Node):
+    await node.synced()
+    assert Xds.LISTENER in {name.kind for name in node.ads.resources}
+    node.listens = True
+    await node.passes()
+    assert (node.word().action, node.tried) == (Action.FORWARD, [])
+    node.listens, node.ads.acknowledges = False, True
+    await node.passes()
+    assert node.tried
+    assert node.word().action is Action.FORWARD
+    await node.serving()
+    assert set(node.tried) == {node.ads.ports[LISTENER]}
+    assert node.kernel.reach(WEB, Mode.L7)[1].waypoint_port == node.ads.ports[LISTENER]
+
+
+async def test_a_listener_that_does_not_answer_yet_is_tried_again_without_being_asked(node: Node):
+    node.ads.acknowledges = True
+    await node.synced()
+    await node.until(lambda: len(node.tried) > 1)
+    node.listens = True
+    await node.until(lambda: node.word() == Word(Action.WAYPOINT))
+
+
+async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(node: Node):
+    await node.synced()
+    await node.serving()
+    node.listens, node.ads.envoys = False, []
+    await node.passes()
+    assert (node.core.hop.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST)
+    node.ads.envoys = [BLUE]
+    await node.passes()
+    assert node.word() == LOST, "connected is not yet listening"
+    await node.serving()
+    assert not node.core.hop.lost
+
+
+async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
+    relaxed = TEXT.replace("{name: web, namespace: app}", "{name: web, namespace: app, annotations: {A}}", 1)
+    relaxed = relaxed.replace("{A}", "{weft.dev/on-waypoint-loss: kernel}")
+    await node.synced(relaxed)
+    await node.serving()
+    node.listens, node.ads.envoys = False, []
+    await node.passes()
+    assert node.core.hop.lost
+    assert node.word().action is Action.FORWARD
+
+
+async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
+    await node.synced()
+    await node.serving()
+    node.ads.envoys = []
+    await node.passes()
+    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+
+
+def waypoint(node: Node) -> tuple[str, list[str]]:
+    return node.kernel.configuration().waypoints()
+
+
+async def test_a_second_envoy_takes_over_when_it_serves_what_the_first_one_does(node: Node):
+    await node.synced()
+    await node.serving()
+    assert waypoint(node) == (BLUE.address, [])
+    node.silent = {GREEN.address}
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    assert waypoint(node) == (BLUE.address, [GREEN.address])
+    writes = node.kernel.writes
+    node.silent = set()
+    await node.until(lambda: waypoint(node) == (GREEN.address, [BLUE.address]))
+    assert node.core.hop.succession.retired == [BLUE]
+    assert node.kernel.writes == writes, "one store of the configuration moves everybody"
+    await node.passes()
+    assert (waypoint(node)[0], node.word()) == (GREEN.address, Word(Action.WAYPOINT))
+
+
+async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(node: Node):
+    await node.synced()
+    await node.serving()
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    await node.kill()
+    later = Node(node.kernel)
+    later.listens = later.ads.acknowledges = True
+    await later.synced()
+    await later.passes()
+    assert waypoint(later) == (GREEN.address, [BLUE.address])
+    later.ads.envoys.append(GREEN)
+    await later.passes()
+    assert later.core.hop.succession.retired == [BLUE]
+    await later.kill()
+
+
+async def test_a_waypoint_that_the_agent_may_not_try_yet_is_not_lost(node: Node):
+    await node.synced()
+    await node.serving()
+    node.refused, node.ads.envoys = True, []
+    await node.passes()
+    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    node.refused = node.listens = False
+    await node.passes()
+    assert (node.core.hop.lost, node.word()) == (True, LOST)
+
+
+async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: Node):
+    await node.synced()
+    await node.serving()
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    node.ads.envoys, node.silent = [BLUE], {GREEN.address}
+    node.core.wake()
+    await node.until(lambda: waypoint(node)[0] == BLUE.address)
+    await node.passes()
+    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+
+
+async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
+    await node.synced()
+    await node.serving()
+    node.listens, node.ads.envoys = False, []
+    await node.passes()
+    assert node.core.hop.lost
+    node.ads.envoys = [GREEN]
+    await node.serving()
+    assert (waypoint(node)[0], node.core.hop.lost) == (GREEN.address, False)
+
+
+async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
+    await node.synced()
+    await node.serving()
+    node.manifests.say(Delete(Key("HTTPRoute", "app", "web")))
+    await node.until(lambda: node.word().action is Action.FORWARD)
+    assert ResourceName(Xds.LISTENER, LISTENER) in node.ads.resources
+    assert LISTENER in node.ads.ports
+    assert node.core.hop.gate.state(LISTENER) == "leaving"
+
+
+async def test_a_listener_without_room_is_said_and_its_policy_applies():
+    node = Node(FakeKernel())
+    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=1)]
+    more = SECOND + "---" + ROUTE.replace("web", "other")
+    await node.synced(TEXT + "---" + more)
+    await node.passes()
+    assert set(node.core.hop.failures) == {LISTENER}, "the first by name has the place"
+    assert (node.word(), node.core.datapath.pending, node.core.ready) == (LOST, 0, True)
+    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=4)]
+    await node.serving()
+    assert node.core.hop.failures == {}
+    await node.kill()

@@ -1,0 +1,135 @@
+"""ServiceImports: whose endpoints, which ports, what a change of one reaches, and how they are called."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from translate_fixtures import endpoint, service, slice_of, translator, view_of
+
+from agent.model.change import Delete, Upsert
+from agent.model.core import EndpointSlice, Namespace, ServicePort
+from agent.model.meta import Key, ObjectMeta
+from agent.model.multicluster import GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus
+from agent.model.routes import BackendRef, HTTPRoute, HTTPRouteSpec, L4RouteRule, L4RouteSpec, ParentReference, TCPRoute
+from agent.plan.plan import FrontendPlan
+from agent.plan.services import service_key, service_name
+from agent.plan.tables import Mode, address_text
+from agent.simulate.names import resolve
+from agent.translate.incremental import Translator, Unit
+from agent.translate.ir import BackendPort
+from agent.translate.slots import shares
+from agent.world import MODE_LABEL
+
+IMPORT = Key("ServiceImport", "app", "web")
+UNIT = Unit("service", IMPORT)
+
+
+def imported(*ips: str, **fields: Any) -> ServiceImport:
+    ports = (ServicePort(80, "http"),)
+    return ServiceImport(ObjectMeta("web", "app"), ServiceImportSpec(ips=ips or ("10.112.0.1",), ports=ports, **fields))
+
+
+def slice_of_import(*addresses: str) -> EndpointSlice:
+    found = slice_of("web", *(endpoint(address) for address in addresses))
+    labels = {"multicluster.kubernetes.io/service-name": "web"}
+    return replace(found, metadata=ObjectMeta("imported-web", "app", labels=labels))
+
+
+def with_import(*more: object) -> Translator:
+    made = translator()
+    made.update([Upsert(value) for value in (imported(), slice_of_import("10.2.0.1"), *more)])  # type: ignore[arg-type]
+    return made
+
+
+def frontends(made: Translator) -> list[FrontendPlan]:
+    return list(made.fragments[UNIT].frontends.values())
+
+
+def backends(plan: FrontendPlan) -> set[str]:
+    return {address_text(found[0]) for found in shares(plan.slots) if found is not None}
+
+
+def test_an_import_has_the_endpoints_of_its_own_slices_and_a_service_of_that_name_keeps_its() -> None:
+    made = with_import()
+    (plan,) = frontends(made)
+    assert (plan.service, backends(plan)) == (IMPORT, {"10.2.0.1"})
+    (local,) = made.fragments[Unit("service", Key("Service", "app", "web"))].frontends.values()
+    assert backends(local) == {"10.1.0.1", "10.1.0.2"}
+
+
+def test_a_slice_that_comes_changes_its_import_alone() -> None:
+    made = with_import()
+    changed = made.update([Upsert(slice_of_import("10.2.0.1", "10.2.0.2"))])
+    assert changed.keys() == {UNIT}
+
+
+def test_an_import_that_goes_leaves_nothing() -> None:
+    made = with_import()
+    made.update([Delete(IMPORT)])
+    assert UNIT not in made.fragments
+
+
+def test_without_slices_and_routes_an_import_is_left_to_its_maker() -> None:
+    made = with_import()
+    made.update([Delete(slice_of_import().key)])
+    assert UNIT not in made.fragments
+    parent = ParentReference("web", GROUP, "ServiceImport")
+    route = TCPRoute(ObjectMeta("r", "app"), L4RouteSpec((parent,), (L4RouteRule((BackendRef("web", port=80),)),)))
+    made.update([Upsert(route)])
+    assert [backends(plan) for plan in frontends(made)] == [{"10.1.0.1", "10.1.0.2"}]
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        (imported(type="Headless"), "is headless"),
+        (replace(imported(), spec=ServiceImportSpec()), "has no cluster set IP yet"),
+        (replace(imported(), status=ServiceImportStatus("Absent")), "keeps its endpoints to itself"),
+        (replace(imported(), status=ServiceImportStatus("Present")), ""),
+    ],
+)
+def test_why_an_import_has_no_frontend(item: ServiceImport, why: str) -> None:
+    assert item.without_frontend.startswith(why)
+    assert bool(item.without_frontend) == bool(why)
+    assert bool(item.cluster_ips) != bool(why)
+
+
+def test_a_label_on_the_import_says_its_mode() -> None:
+    made = with_import(Namespace(ObjectMeta("app", labels={MODE_LABEL: "l4"})))
+    assert [plan.mode for plan in frontends(made)] == [Mode.L4]
+    made.update([Upsert(replace(imported(), metadata=ObjectMeta("web", "app", labels={MODE_LABEL: "l7"})))])
+    assert [plan.mode for plan in frontends(made)] == [Mode.L7]
+
+
+@pytest.mark.parametrize("group", ["", "core", "gateway.networking.k8s.io"])
+def test_the_group_is_part_of_the_name(group: str) -> None:
+    made = translator(
+        HTTPRoute(ObjectMeta("r", "app"), HTTPRouteSpec((ParentReference("web", group, "ServiceImport"),)))
+    )
+    assert not any(item.statuses for item in made.fragments.values())
+
+
+@pytest.mark.parametrize("kind", ["Service", "ServiceImport"])
+def test_a_name_says_what_it_names(kind: str) -> None:
+    key = Key(kind, "app", "web")
+    assert service_key(service_name(key)) == key
+    assert BackendPort.of(key, 80, "http").key == key
+
+
+def test_the_two_of_one_name_are_not_called_alike() -> None:
+    names = {service_name(Key(kind, "app", "web")) for kind in ("Service", "ServiceImport")}
+    assert names == {"app/web", "app/web.clusterset"}
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("web.app.svc.clusterset.local", "10.112.0.1"),
+        ("web.app.svc.cluster.local", "10.96.0.1"),
+        ("web.app", "10.96.0.1"),
+        ("web.other.svc.clusterset.local", ""),
+    ],
+)
+def test_a_simulated_pod_finds_it_in_the_cluster_set_s_domain(host: str, found: str) -> None:
+    view = view_of(imported(), service("web", "10.96.0.1"))
+    assert resolve(view, host, "app").address == found
