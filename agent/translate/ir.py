@@ -11,13 +11,14 @@ from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 @dataclass(frozen=True, slots=True)
 class BackendPort:
     """One port of a Service: an Envoy cluster. `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the one of these
-    that the client speaks, or `tcp` for bytes.
+    that the client speaks, or `tcp` for bytes. `sticky`: the Service has `sessionAffinity: ClientIP`.
     """
 
     namespace: str
     service: str
     port: int
     protocol: str = "http"
+    sticky: bool = False
 
     @property
     def cluster(self) -> str:
@@ -48,6 +49,11 @@ class Pool:
     def protocol(self) -> str:
         """What all of them speak."""
         return self.members[0].protocol
+
+    @property
+    def sticky(self) -> bool:
+        """Whether a client without a session keeps its endpoint: only where every member asks for it."""
+        return all(item.sticky for item in self.members)
 
     @property
     def cluster(self) -> str:

@@ -162,4 +162,4 @@ def _backend(view: View, route: HTTPRoute | GRPCRoute, ref: BackendObjectReferen
         return None
     protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"
     meta = found.service.metadata
-    return BackendPort(meta.namespace, meta.name, found.port.port, protocol)
+    return BackendPort(meta.namespace, meta.name, found.port.port, protocol, found.service.keeps_clients)

@@ -34,5 +34,5 @@ def _backends(view: View, route: TLSRoute) -> Iterator[WeightedBackend]:
             backend = None
             if found.service is not None and found.port is not None:
                 meta = found.service.metadata
-                backend = BackendPort(meta.namespace, meta.name, found.port.port, "tcp")
+                backend = BackendPort(meta.namespace, meta.name, found.port.port, "tcp", found.service.keeps_clients)
             yield WeightedBackend(backend, ref.weight)
