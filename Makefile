@@ -37,8 +37,9 @@ format: setup ## let the formatters have their way
 	$(BIN)/ruff format .
 	clang-format -i $(C_FILES)
 
-test-long: setup ## the random tests at their full length (root; 5 minutes)
-	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py
+test-long: setup ## the random tests, and those of the waypoint's life, at their full length (root; 12 minutes)
+	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py \
+		tests/node/test_life.py tests/node/test_replace_waypoint.py
 
 cluster-up: setup ## a real Kubernetes of two nodes on this machine (root; the first time builds it: 15 minutes)
 	@$(BIN)/python tests/cluster/cluster.py up
