@@ -67,9 +67,10 @@ def prepare(socket: Path, envoy: Envoy, limits: Limits) -> Path:
 
 def say_retired(state: Path, node_id: str, retired: bool) -> None:
     """Have an Envoy close its idle connections, or keep them again. It sees files that are moved. Raises `OSError`."""
-    draft = _retired_file(state, node_id).with_suffix(".new")
+    file = _retired_file(state, node_id)
+    draft = file.with_name(f"{file.name}.new")
     draft.write_text(str(float(retired)))
-    draft.replace(_retired_file(state, node_id))
+    draft.replace(file)
 
 
 def files(state: Path, node_id: str) -> list[Path]:

@@ -5,6 +5,7 @@ Connections are there from the beginning to the end: nobody asks them to go.
 
 import signal
 import time
+from collections.abc import Callable
 from os import kill
 
 import pytest
@@ -26,12 +27,12 @@ def mesh(make_lab: LabFactory, tmp_path_factory: pytest.TempPathFactory) -> LabH
 
 
 @pytest.fixture
-def show(capsys: pytest.CaptureFixture[str]):
-    """Print what happened to the long-lived connections."""
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[Seen, str], None]:
+    """Print what was done and what happened to the long-lived connections."""
 
-    def show(seen: Seen) -> None:
+    def show(seen: Seen, what: str) -> None:
         with capsys.disabled():
-            print(f"\n{seen.table()}")
+            print(f"\n{what}\n{seen.table()}")
 
     return show
 
@@ -60,7 +61,7 @@ def test_modes_change_and_no_request_is_lost(mesh, show):
             for mode in ("l4", "l7", "l4", "none"):
                 set_mode(mesh, mode)
                 time.sleep(0.7)
-    show(seen)
+    show(seen, f"modes changed {4 * ROUNDS} times")
     assert seen.failures == []
     assert seen.by_kernel("new") > 100
     assert sum(seen.counts[f"new by {address}"] for address in ("10.244.0.2", "10.244.0.3")) > 100
@@ -71,7 +72,7 @@ def test_routes_are_edited_and_no_request_is_lost(mesh, show):
     at_the_waypoint(mesh)
     with load(mesh) as seen:
         edits = paced(EDITS_PER_SECOND, EDITING_SECONDS, lambda number: mesh.apply(ROUTE.format(number=number)))
-    show(seen)
+    show(seen, f"{edits} edits of a Route")
     assert seen.failures == []
     assert edits > EDITING_SECONDS
     assert seen.exchanges > 1000
@@ -87,7 +88,7 @@ def test_the_agent_is_killed_and_no_request_is_lost(mesh, show):
             mesh.agent_stop(kill=True)
             time.sleep(0.5)
             mesh.agent_start()
-    show(seen)
+    show(seen, f"agent killed {ROUNDS} times")
     assert seen.failures == []
     assert seen.by_kernel("new") == seen.by_kernel("kept") == 0
     assert untouched(seen)
