@@ -81,7 +81,7 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench: setup ## the numbers of bench/README.md (root; a minute)
+bench: setup ## the numbers of bench/README.md (root; 4 minutes)
 	@$(BIN)/python bench/figures.py
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes
