@@ -8,6 +8,7 @@ their addresses stand for it.
 import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -69,8 +70,14 @@ def addresses(assignment: Json) -> str:
     sockets = (
         item["endpoint"]["address"]["socket_address"] for group in groups for item in group.get("lb_endpoints", ())
     )
-    found = {f"{ipaddress.ip_address(socket['address'])}!{socket['port_value']}" for socket in sockets}
+    found = {f"{_shortest(socket['address'])}!{socket['port_value']}" for socket in sockets}
     return " ".join(sorted(found))
+
+
+@lru_cache(maxsize=2**16)
+def _shortest(address: str) -> str:
+    """An address as Python writes it: Envoy may write it otherwise."""
+    return str(ipaddress.ip_address(address))
 
 
 def read(kind: Xds, dump: str) -> Iterator[tuple[ResourceName, str]]:

@@ -152,16 +152,16 @@ class AdsServer:
         """One look at an Envoy. What it is sent, or answers, meanwhile is not judged. Raises `AdminError`."""
         if client.envoy is None or not self._published:
             return Drift()
-        before, told = self._believed(client), client.stream.told
+        address = client.envoy.address
+        before, told = self._believed(client, address), client.stream.told
         served = await admin.served(admin_socket(self._socket.parent, client.envoy.id))
-        after = self._believed(client)
-        still = {name: shown for name, shown in before.items() if after.get(name) == shown}
-        return compare(still, told | client.stream.told, served)
+        still = [name for name, _ in before.items() & self._believed(client, address).items()]
+        return compare(self._catalogue.shown(still, address), told | client.stream.told, served)
 
-    def _believed(self, client: _Client) -> dict[ResourceName, str]:
-        """What an Envoy has acknowledged, as it should show it."""
-        address = client.envoy.address if client.envoy else ""
-        return self._catalogue.shown(client.stream.acknowledged, address)
+    def _believed(self, client: _Client, address: str) -> dict[ResourceName, str]:
+        """What an Envoy has acknowledged, by version."""
+        versions = self._catalogue.versions(address)
+        return {name: versions[name] for name in client.stream.acknowledged if name in versions}
 
     def _tell(self, client: _Client) -> None:
         """Everything that this Envoy shall have."""
