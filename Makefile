@@ -37,9 +37,10 @@ format: setup ## let the formatters have their way
 	$(BIN)/ruff format .
 	clang-format -i $(C_FILES)
 
-test-long: setup ## the random tests at their full length (root; 7 minutes)
-	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py \
-		tests/node/test_waypoint_precedence.py
+test-long: setup ## the random tests, and those of the waypoint's life, at their full length (root; 15 minutes)
+	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py
+	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/node/test_waypoint_precedence.py tests/node/test_life.py \
+		tests/node/test_replace_waypoint.py
 
 cluster-up: setup ## a real Kubernetes of two nodes on this machine (root; the first time builds it: 15 minutes)
 	@$(BIN)/python tests/cluster/cluster.py up
@@ -84,7 +85,7 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench: setup ## the numbers of bench/README.md (root; a minute)
+bench: setup ## the numbers of bench/README.md (root; 4 minutes)
 	@$(BIN)/python bench/figures.py
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes

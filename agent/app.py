@@ -33,6 +33,7 @@ from agent.sources.directory import DirectorySource, SourceError
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
 from agent.translate.options import Options
+from agent.waypoint.audit import Audit
 from agent.waypoint.dropped import Dropped
 from agent.waypoint.farewell import Farewell
 from agent.waypoint.probe import accepts
@@ -112,6 +113,7 @@ class Agent:
             settings.audit_seconds,
         )
         self._farewell = Farewell(settings.xds_socket.parent, self.core.hop.succession)
+        self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
         self._observation = Observation(
             self._kernel,
             self._known,
@@ -151,6 +153,9 @@ class Agent:
         )
         self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
         self._metrics.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: ads.nacks)
+        self._metrics.show(
+            "weft_xds_drift", "Resources that audits found not served as acknowledged.", lambda: self._audit.total
+        )
         self._metrics.show_counts(
             "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
         )
@@ -177,6 +182,7 @@ class Agent:
                 self._reaper.run(),
                 self._dropped.run(),
                 self._farewell.run(),
+                self._audit.run(),
                 self.core.run(),
                 self._observation.run(lambda: self.core.ready),
             )
@@ -246,7 +252,8 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """The document that `weft status` shows."""
         settings = self._settings
-        found = report.status(self.core, settings.node, self._ads.rejected, self._retired())
+        envoys = report.Envoys(self._ads.rejected, self._audit.found, self._retired())
+        found = report.status(self.core, settings.node, envoys)
         return found | {"source": self._source.report()}
 
 

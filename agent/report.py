@@ -1,7 +1,7 @@
 """What `weft status` shows: the agent's state as one JSON document, made from values and nothing else."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.core import Core
@@ -135,26 +135,36 @@ def _condition(condition: Condition) -> Document:
     }
 
 
-def waypoint(hop: Hop, rejected: Mapping[ResourceName, str], retired: list[Document]) -> Document:
-    """The node's Envoy, as far as the agent knows it; `heir` is one that is to take over, `retired` are those that it
-    took over from, with how many are still connected to them.
+@dataclass(frozen=True, slots=True)
+class Envoys:
+    """What Envoys refused, what they do not serve as they acknowledged, and those that others took over from, with how
+    many are still connected to them.
     """
+
+    rejected: Mapping[ResourceName, str]
+    drift: list[str]
+    retired: list[Document]
+
+
+def waypoint(hop: Hop, envoys: Envoys) -> Document:
+    """The node's Envoy, as far as the agent knows it; `heir` is one that is to take over."""
     heir = hop.succession.heir
     return {
         "address": hop.succession.serving or None,
         "connected": hop.connected,
         "lost": hop.lost,
         "heir": heir.address if heir else None,
-        "retired": retired,
+        "retired": envoys.retired,
+        "drift": envoys.drift,
         "listeners": [
             {"name": name, "port": hop.ports.by_listener.get(name), "state": hop.gate.state(name)}
             for name in hop.gate.listeners
         ],
-        "rejected": {f"{name.kind.rpartition('.')[2]} {name.name}": text for name, text in rejected.items()},
+        "rejected": {str(name): text for name, text in envoys.rejected.items()},
     }
 
 
-def status(core: Core, node: str, rejected: Mapping[ResourceName, str], retired: list[Document]) -> Document:
+def status(core: Core, node: str, envoys: Envoys) -> Document:
     """Everything that `weft status` shows."""
     fragments, datapath = list(core.fragments.values()), core.datapath
     return {
@@ -169,7 +179,7 @@ def status(core: Core, node: str, rejected: Mapping[ResourceName, str], retired:
             {"clients": clients, "routes": sorted(map(str, found))}
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()
         ],
-        "waypoint": waypoint(core.hop, rejected, retired),
+        "waypoint": waypoint(core.hop, envoys),
         "problems": sorted(str(problem) for problem in core.problems.values()),
         "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
         "failures": core.hop.failures | core.failures,

@@ -5,6 +5,7 @@ Run it as root with `make bench`. Prints JSON; medians over the rounds, with the
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from agent.settings import STATUS_SOCKET
 FACES = Path(__file__).parents[1] / "examples" / "faces"
 ROUNDS = 5
 EDITS = 20
+STEADY_SECONDS = 10.0
 MEMORY_V1 = Path("/sys/fs/cgroup/memory")
 REQUEST = """
 import http.client, json, sys, time
@@ -34,6 +36,24 @@ while time.monotonic() < deadline:
     if pod.startswith(sys.argv[1]):
         print(time.time())
         break
+"""
+# Whom the server sees says which way a request went: a gap is what is not the waypoint, or nothing.
+AGAIN = """
+import http.client, json, time
+gap = False
+while True:
+    try:
+        connection = http.client.HTTPConnection("smiley.faces", timeout=5)
+        connection.request("GET", "/")
+        peer = json.loads(connection.getresponse().read().splitlines()[0])["peer"]
+        served = peer.startswith("10.244.0.2:")
+    except (OSError, ValueError, http.client.HTTPException):
+        served = False
+    if gap and served:
+        break
+    gap = gap or not served
+    time.sleep(0.002)
+print(time.time())
 """
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -122,6 +142,33 @@ def edit_milliseconds(paths: LabPaths, backend: str) -> float:
     return (float(out) - began) * 1000
 
 
+def lost_milliseconds(paths: LabPaths, policy: str) -> float:
+    """From killing Envoy to the first request that it serves again; on loss the Service refuses, or goes on without."""
+    service = Store(paths).load()[Key("Service", "faces", "smiley")]
+    notes = {**service["metadata"].get("annotations", {}), "weft.dev/on-waypoint-loss": policy}
+    Store(paths).apply(json.dumps({**service, "metadata": {**service["metadata"], "annotations": notes}}))
+    while {x["onLoss"] for x in frontends(paths, "faces/smiley")} != {policy}:
+        time.sleep(0.05)
+    pod = next(x for x in ask(paths.state / STATUS_SOCKET, "/status")["pods"] if x["pod"].startswith("weft-system/"))
+    (cgroup,) = (found for found in paths.kubepods.rglob("pod*") if found.stat().st_ino == pod["cgroup"])
+    argv, environment = lifecycle.exec_command(paths, "faces/face", [sys.executable, "-c", AGAIN])
+    # A kubelet waits longer and longer with what ends soon after it began.
+    time.sleep(STEADY_SECONDS)
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as client:
+        time.sleep(1)
+        began = time.time()
+        for processes in cgroup.rglob("cgroup.procs"):
+            for process in processes.read_text().split():
+                os.kill(int(process), signal.SIGKILL)
+        out, _ = client.communicate(timeout=30)
+    return (float(out) - began) * 1000
+
+
+def frontends(paths: LabPaths, service: str) -> list[dict[str, Any]]:
+    """What the agent says of a Service."""
+    return [x for x in ask(paths.state / STATUS_SOCKET, "/status")["frontends"] if x["service"] == service]
+
+
 def main() -> None:
     """Measure, print, and remove the lab."""
     paths = LabPaths("bench")
@@ -137,6 +184,9 @@ def main() -> None:
         wait_listener(paths)
         edits = [edit_milliseconds(paths, ("smiley-v2", "smiley-v1")[number % 2]) for number in range(EDITS)]
         found["route edit to effect, ms"] = spread(edits, 0)
+        for policy in ("reject", "kernel"):
+            lost = [lost_milliseconds(paths, policy) for _ in range(ROUNDS)]
+            found[f"Envoy killed to served by it again, {policy} meanwhile, ms"] = spread(lost, 0)
         found["agent's cgroup, MB"] = peak_megabytes(paths)
     finally:
         lifecycle.down(paths)

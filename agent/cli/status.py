@@ -27,7 +27,8 @@ def status(
         print_json(report)
     else:
         _print(report)
-    if not report["ready"] or report["source"]["stale"] or report["drift"] or report["problems"] or report["failures"]:
+    found = (report["drift"], report["waypoint"]["drift"], report["problems"], report["failures"])
+    if not report["ready"] or report["source"]["stale"] or any(found):
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
 
@@ -51,6 +52,7 @@ def _print(report: dict[str, Any]) -> None:
     print_table(
         "listeners", ("LISTENER", "PORT", "STATE"), ((x["name"], x["port"], x["state"]) for x in waypoint["listeners"])
     )
+    print_table("served other than acknowledged", ("",), ((line,) for line in waypoint["drift"]))
     print_table("routes", ("ROUTE", "PARENT", "CONDITIONS"), _routes(report["routes"]))
     print_table(
         "routes without effect",

@@ -1,6 +1,5 @@
 """`weft waypoint`: become this node's Envoy."""
 
-import json
 import os
 import resource
 import socket
@@ -38,9 +37,7 @@ def waypoint(
     envoy = Envoy(time.monotonic_ns(), node_id or socket.gethostname(), address, limits.listeners)
     xds = state / XDS_SOCKET
     xds.parent.mkdir(parents=True, exist_ok=True)
-    bootstrap = xds.with_name(f"{envoy.id}.json")
-    bootstrap.write_text(json.dumps(process.bootstrap(xds, envoy, limits)))
-    argv = process.envoy_command(bootstrap, concurrency)
+    argv = process.envoy_command(process.prepare(xds, envoy, limits), concurrency)
     os.execv(argv[0], argv)
 
 

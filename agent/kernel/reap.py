@@ -8,6 +8,7 @@ import argparse
 import ctypes
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from agent.plan.tables import Kept, Place, Protocol, UdpTarget, address_bytes
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,16 @@ def reap(task: Task, storage: int, choices: Mapping[UdpTarget, Kept]) -> Counter
         return Counter(found.protocol for found in stale if destroy(diag, found))
 
 
+def _die_with_parent() -> None:
+    """What an agent asked for is nobody's wish any more when that agent is gone. Raises `OSError`."""
+    if _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
 def main() -> None:
     """The process's entry point."""
+    _die_with_parent()
     parser = argparse.ArgumentParser(description="end sockets of backends that are gone, as told on standard input")
     parser.add_argument("--pins", type=Path, required=True, help="weft's folder in bpffs")
     parser.add_argument("--kubepods", type=Path, required=True, help="the kubepods folder of cgroup v2")

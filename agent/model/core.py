@@ -155,6 +155,11 @@ class Service(Object, frozen=True):
     spec: ServiceSpec = ServiceSpec()
 
     @property
+    def keeps_clients(self) -> bool:
+        """Whether a client shall stay with its endpoint."""
+        return self.spec.session_affinity == "ClientIP"
+
+    @property
     def cluster_ips(self) -> tuple[str, ...]:
         """The virtual addresses that are served, as they are written shortest; see `without_frontend`."""
         return () if self.without_frontend else tuple(shortest(ip) for ip in self._cluster_ips)

@@ -33,6 +33,11 @@ class ServiceImport(Object, frozen=True):
     status: ServiceImportStatus = ServiceImportStatus()
 
     @property
+    def keeps_clients(self) -> bool:
+        """Whether a client shall stay with its endpoint."""
+        return self.spec.session_affinity == "ClientIP"
+
+    @property
     def cluster_ips(self) -> tuple[str, ...]:
         """The cluster set IPs that are served, as they are written shortest; see `without_frontend`."""
         return () if self.without_frontend else tuple(map(shortest, self.spec.ips))

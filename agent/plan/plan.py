@@ -107,6 +107,11 @@ class Xds(StrEnum):
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
+    @property
+    def label(self) -> str:
+        """The kind's name for people: the message's."""
+        return self.rpartition(".")[2]
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class ResourceName:
@@ -114,6 +119,9 @@ class ResourceName:
 
     kind: Xds
     name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.label} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,19 @@ class BackendPort:
     """One port of a Service, or of a ServiceImport (`service` is its `local_name`): an Envoy cluster.
 
     `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the one of these that the client speaks, or `tcp` for bytes.
+    `sticky`: the Service has `sessionAffinity: ClientIP`.
     """
 
     namespace: str
     service: str
     port: int
     protocol: str = "http"
+    sticky: bool = False
 
     @classmethod
-    def of(cls, service: Key, port: int, protocol: str) -> "BackendPort":
+    def of(cls, service: Key, port: int, protocol: str, sticky: bool = False) -> "BackendPort":
         """The port of a Service or ServiceImport."""
-        return cls(service.namespace, local_name(service), port, protocol)
+        return cls(service.namespace, local_name(service), port, protocol, sticky)
 
     @property
     def key(self) -> Key:
@@ -61,6 +63,11 @@ class Pool:
     def protocol(self) -> str:
         """What all of them speak."""
         return self.members[0].protocol
+
+    @property
+    def sticky(self) -> bool:
+        """Whether a client without a session keeps its endpoint: only where every member asks for it."""
+        return all(item.sticky for item in self.members)
 
     @property
     def cluster(self) -> str:

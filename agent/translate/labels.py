@@ -36,5 +36,5 @@ def label_notices(view: View, service: AnyService) -> Iterator[str]:
             if text not in choices:
                 said = f"{text!r} is neither {' nor '.join(choices)}; ignored"
                 yield f"{item.key}: metadata.labels[{label}]: {said}"
-    if service.spec.session_affinity == "ClientIP" and sees_all(view, service):
+    if service.keeps_clients and sees_all(view, service):
         yield f"{service.key}: {SCOPE}: its ports without Routes stay in the kernel, which keeps ClientIP"

@@ -36,9 +36,9 @@ def port_rules(
 
 
 def is_observed(view: View, service: AnyService, port: ServicePort) -> bool:
-    """Whether the waypoint shall see a port that no Route speaks of (DESIGN.md §3). It could not keep ClientIP."""
+    """Whether the waypoint shall see a port that no Route speaks of (DESIGN.md §3). ClientIP stays with the kernel."""
     is_http = port.protocol == "TCP" and port_kind(port) is PortKind.HTTP
-    return is_http and service.spec.session_affinity != "ClientIP" and sees_all(view, service)
+    return is_http and not service.keeps_clients and sees_all(view, service)
 
 
 def _observing(service: AnyService, port: ServicePort, name: str, consumer: str) -> RouteSet:

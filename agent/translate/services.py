@@ -12,6 +12,7 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.services import service_name
 from agent.plan.tables import Mode, Protocol, Slot
+from agent.translate.affinity import affinity_notices, affinity_seconds
 from agent.translate.endpoints import backend_endpoints, distribution_notice
 from agent.translate.enrolment import service_mode
 from agent.translate.ir import Pool, RouteSet, TLSRouteSet
@@ -109,8 +110,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
         if options.collector is not None:
             # Nobody waits for it: requests matter more than what is told of them.
             parts.resources[ResourceName(Xds.CLUSTER, COLLECTOR)] = collector_cluster(options.collector)
-        if _affinity_seconds(front.service):
-            parts.notices.add(f"{front.service.key}: spec.sessionAffinity: ClientIP is not kept at the waypoint")
+        parts.notices |= set(affinity_notices(front.service, rules))
     for address in _own_addresses(view, front.service):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
         parts.frontends[name] = FrontendPlan(
@@ -120,7 +120,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             listener=listener_name,
             on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT if applying else OnLoss.KERNEL),
             on_backend_loss=_setting(front.service, ON_BACKEND_LOSS, OnBackendLoss.KEEP),
-            affinity_seconds=_affinity_seconds(front.service),
+            affinity_seconds=affinity_seconds(front.service),
             routes=tuple(dict.fromkeys(binding.route.key for binding in applying)),
         )
 
@@ -184,12 +184,6 @@ def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:
     kind = type(default)
     text = service.metadata.annotations.get(annotation, "")
     return kind(text) if text in tuple(kind) else default
-
-
-def _affinity_seconds(service: AnyService) -> int:
-    """How long a client keeps a backend: a setting of the Service that is dialled, whatever Routes make of it."""
-    spec = service.spec
-    return spec.session_affinity_config.client_ip.timeout_seconds if spec.session_affinity == "ClientIP" else 0
 
 
 def _address_notices(view: View, service: AnyService) -> Iterator[str]:

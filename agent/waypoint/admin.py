@@ -3,9 +3,12 @@
 import asyncio
 import http.client
 import socket
+from collections import defaultdict
 from pathlib import Path
 
+from agent.plan.plan import ResourceName
 from agent.waypoint.process import READY_PORT
+from agent.waypoint.served import QUERIES, read
 
 SECONDS = 5.0
 # Of all listeners together; Envoy also counts by worker, and its own admin connections.
@@ -17,6 +20,10 @@ NOT_CLIENTS = (".worker_", ".admin.", f"_{READY_PORT}.")
 
 class AdminError(Exception):
     """An Envoy that does not answer, or does not do what it is asked."""
+
+
+class AbsentError(AdminError):
+    """There is nothing of what was asked for."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -53,6 +60,24 @@ async def entries_dropped(path: Path) -> int:
     return count(await _ask(path, "GET", DROPPED))
 
 
+async def served(path: Path) -> dict[ResourceName, set[str]]:
+    """What an Envoy has, in the versions that it shows. Raises `AdminError`."""
+    return await asyncio.to_thread(_served, path)
+
+
+def _served(path: Path) -> dict[ResourceName, set[str]]:
+    found: defaultdict[ResourceName, set[str]] = defaultdict(set)
+    for kind, query in QUERIES:
+        try:
+            for name, version in read(kind, _exchange(path, "GET", f"/config_dump?{query}")):
+                found[name].add(version)
+        except AbsentError:
+            continue
+        except (ValueError, LookupError, TypeError) as error:
+            raise AdminError(f"{kind.label} cannot be read from its dump: {error!r}") from error
+    return dict(found)
+
+
 def count(statistics: str) -> int:
     """The sum, without what is of a worker, which is counted in its listener's, and of what no client dials."""
     pairs = (line.rpartition(": ") for line in statistics.splitlines())
@@ -74,5 +99,6 @@ def _exchange(path: Path, method: str, url: str) -> str:
     finally:
         connection.close()
     if response.status != http.HTTPStatus.OK:
-        raise AdminError(f"{method} {url}: {response.status} {body.strip()}")
+        absent = response.status == http.HTTPStatus.NOT_FOUND
+        raise (AbsentError if absent else AdminError)(f"{method} {url}: {response.status} {body.strip()}")
     return body

@@ -1,10 +1,11 @@
 """What Envoys shall have, encoded: once for all of them, but for listeners, which are at each Envoy's own address."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.waypoint.encode import Encoded, EncodeError, encode
+from agent.waypoint.served import shown
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ class Catalogue:
         """The clusters that resources name."""
         found = ((name, self.get(name, address)) for name in self._sources)
         return {name: encoded.leads for name, encoded in found if encoded is not None and encoded.leads}
+
+    def shown(self, names: Iterable[ResourceName], address: str) -> dict[ResourceName, str]:
+        """How the Envoy at this address shows that it has these."""
+        found = ((name, self.get(name, address)) for name in names)
+        return {name: shown(name, self._sources[name][0], item.version) for name, item in found if item is not None}
 
     def _encode(self, name: ResourceName, address: str) -> Encoded | None:
         resource, port = self._sources[name]

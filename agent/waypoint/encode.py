@@ -90,7 +90,7 @@ def encode(name: ResourceName, resource: Json, address: str | None = None, port:
     try:
         message = json_format.ParseDict(dict(resource), _MESSAGES[name.kind]())
     except json_format.ParseError as error:
-        raise EncodeError(f"{name.kind.rpartition('.')[2]} {name.name}: {error}") from error
+        raise EncodeError(f"{name}: {error}") from error
     packed = any_pb2.Any()
     packed.Pack(message, deterministic=True)
     version = hashlib.blake2b(packed.value, digest_size=12).hexdigest()

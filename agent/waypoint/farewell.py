@@ -1,7 +1,8 @@
 """Retired Envoys: they are told to let their clients go, and watched until nobody is connected to them any more.
 
-A request is never cut: an HTTP connection ends with its next response, what streams goes on. Ending the process is the
-business of whoever started it.
+A request is never cut: an HTTP connection ends with its next response, what streams goes on. A connection that is idle
+has no next response: it is closed when it was idle for 5 s, as servers do; only a request that is sent at that very
+instant is lost, and clients send such a one again. Ending the process is the business of whoever started it.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from agent.plan.envoys import Envoy
 from agent.waypoint import admin
-from agent.waypoint.process import admin_socket
+from agent.waypoint.process import admin_socket, say_retired
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +78,11 @@ class Farewell:
         try:
             if envoy not in self._told:
                 await admin.leave(socket)
+                say_retired(self._folder, envoy.id, retired=True)
                 self._told.add(envoy)
                 log.info("waypoint drains", extra={"id": envoy.id, "address": envoy.address})
             return await admin.connections(socket)
-        except admin.AdminError as error:
+        except (admin.AdminError, OSError) as error:
             log.info("a retired waypoint does not answer", extra={"id": envoy.id, "error": str(error)})
             return None
 
@@ -89,6 +91,7 @@ class Farewell:
         self._told.discard(envoy)
         if envoy == self._order.present:
             try:
+                say_retired(self._folder, envoy.id, retired=False)
                 await admin.stay(admin_socket(self._folder, envoy.id))
-            except admin.AdminError as error:
+            except (admin.AdminError, OSError) as error:
                 log.warning("a waypoint that serves again drains", extra={"id": envoy.id, "error": str(error)})

@@ -1,5 +1,6 @@
 """How Envoy is started: its bootstrap and its command line."""
 
+import json
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}
 OTHER_DESCRIPTORS = 100
 MONITORS = "envoy.resource_monitors"
 HEAP, CONNECTIONS = f"{MONITORS}.fixed_heap", f"{MONITORS}.global_downstream_max_connections"
+# A file whose content says whether this Envoy is retired: then nobody waits for a client that says nothing.
+RETIRED = f"{MONITORS}.injected_resource"
+# As short as servers keep idle connections (Node.js), so that clients cope with it.
+RETIRED_IDLE = "5s"
 # How full the heap is when Envoy gives memory back, asks clients to leave, refuses requests, refuses connections.
 SHRINK, LEAVE, REFUSE, CLOSE = 0.85, 0.92, 0.95, 0.98
 
@@ -52,6 +57,35 @@ def admin_socket(state: Path, node_id: str) -> Path:
     return state / f"{node_id}-admin.sock"
 
 
+def prepare(socket: Path, envoy: Envoy, limits: Limits) -> Path:
+    """Write what an Envoy reads when it starts, beside the agent's socket. Returns the bootstrap. Raises `OSError`."""
+    say_retired(socket.parent, envoy.id, retired=False)
+    file = _bootstrap_file(socket.parent, envoy.id)
+    file.write_text(json.dumps(bootstrap(socket, envoy, limits)))
+    return file
+
+
+def say_retired(state: Path, node_id: str, retired: bool) -> None:
+    """Have an Envoy close its idle connections, or keep them again. It sees files that are moved. Raises `OSError`."""
+    file = _retired_file(state, node_id)
+    draft = file.with_name(f"{file.name}.new")
+    draft.write_text(str(float(retired)))
+    draft.replace(file)
+
+
+def files(state: Path, node_id: str) -> list[Path]:
+    """Everything that an Envoy has there."""
+    return [_bootstrap_file(state, node_id), _retired_file(state, node_id), admin_socket(state, node_id)]
+
+
+def _bootstrap_file(state: Path, node_id: str) -> Path:
+    return state / f"{node_id}.json"
+
+
+def _retired_file(state: Path, node_id: str) -> Path:
+    return state / f"{node_id}-retired"
+
+
 def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
     """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else."""
     agent = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
@@ -70,7 +104,7 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
             "address": {"pipe": {"path": str(admin_socket(socket.parent, envoy.id)), "mode": 0o600}},
             "ignore_global_conn_limit": True,
         },
-        "overload_manager": _overload(limits),
+        "overload_manager": _overload(limits, _retired_file(socket.parent, envoy.id)),
         "dynamic_resources": {
             "ads_config": ads,
             "cds_config": {"ads": {}, "resource_api_version": "V3"},
@@ -113,8 +147,11 @@ def _readiness() -> Json:
     }
 
 
-def _overload(limits: Limits) -> Json:
-    """Before it runs out of memory or descriptors, Envoy refuses: new clients last, and nobody's request halfway."""
+def _overload(limits: Limits, retired: Path) -> Json:
+    """Before it runs out of memory or descriptors, Envoy refuses: new clients last, and nobody's request halfway.
+
+    One that is retired ends connections that are idle.
+    """
     kinds = "type.googleapis.com/envoy.extensions.resource_monitors"
     heap = {"@type": f"{kinds}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": limits.heap}
     connections = {
@@ -127,16 +164,34 @@ def _overload(limits: Limits) -> Json:
         "resource_monitors": [
             {"name": HEAP, "typed_config": heap},
             {"name": CONNECTIONS, "typed_config": connections},
+            {
+                "name": RETIRED,
+                "typed_config": {
+                    "@type": f"{kinds}.injected_resource.v3.InjectedResourceConfig",
+                    "filename": str(retired),
+                },
+            },
         ],
         "actions": [
-            {"name": f"envoy.overload_actions.{name}", "triggers": [_above(full)]} for name, full in actions.items()
+            *(
+                {"name": f"envoy.overload_actions.{name}", "triggers": [_above(HEAP, full)]}
+                for name, full in actions.items()
+            ),
+            {
+                "name": "envoy.overload_actions.reduce_timeouts",
+                "triggers": [_above(RETIRED, 1.0)],
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+                    "timer_scale_factors": [{"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": RETIRED_IDLE}],
+                },
+            },
         ],
-        "loadshed_points": [{"name": "envoy.load_shed_points.tcp_listener_accept", "triggers": [_above(CLOSE)]}],
+        "loadshed_points": [{"name": "envoy.load_shed_points.tcp_listener_accept", "triggers": [_above(HEAP, CLOSE)]}],
     }
 
 
-def _above(full: float) -> Json:
-    return {"name": HEAP, "threshold": {"value": full}}
+def _above(monitor: str, full: float) -> Json:
+    return {"name": monitor, "threshold": {"value": full}}
 
 
 def envoy_command(bootstrap_file: Path, concurrency: int) -> list[str]:

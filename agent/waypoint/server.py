@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ from grpc import aio
 
 from agent.plan.envoys import Envoy
 from agent.plan.plan import Json, ResourceName, Xds
+from agent.waypoint import admin
 from agent.waypoint.access_log import AccessLog, Take
+from agent.waypoint.admin import AdminError
 from agent.waypoint.catalogue import Catalogue
+from agent.waypoint.process import admin_socket
+from agent.waypoint.served import Drift, compare
 from agent.waypoint.stream import Request, Response, Stream
 
 log = logging.getLogger(__name__)
@@ -25,6 +30,7 @@ STOP_SECONDS = 0.5
 # What Envoy says of a port that somebody has; it does not try again by itself.
 CANNOT_BIND = "cannot bind"
 RETRY_SECONDS = 2.0
+CONFIRM_SECONDS = 0.5
 MESSAGE_LIMIT = 64 * 2**20
 
 
@@ -125,6 +131,38 @@ class AdsServer:
             for client in self._clients:
                 self._tell(client)
 
+    async def audit(self) -> dict[Envoy, Drift]:
+        """Compare what each Envoy serves with what it acknowledged, and have it mend the difference. An Envoy that does
+        not answer is left out.
+        """
+        found: dict[Envoy, Drift] = {}
+        for client in list(self._clients):
+            with suppress(AdminError):
+                drift = await self._drift(client)
+                if drift:
+                    # What is on its way looks like drift for a moment.
+                    await asyncio.sleep(CONFIRM_SECONDS)
+                    drift &= await self._drift(client)
+                if client in self._clients and client.envoy is not None:
+                    found[client.envoy] = drift
+                    client.put(client.stream.mistrust(drift.lacks, drift.keeps) if drift else [])
+        return found
+
+    async def _drift(self, client: _Client) -> Drift:
+        """One look at an Envoy. What it is sent, or answers, meanwhile is not judged. Raises `AdminError`."""
+        if client.envoy is None or not self._published:
+            return Drift()
+        address = client.envoy.address
+        before, told = self._believed(client, address), client.stream.told
+        served = await admin.served(admin_socket(self._socket.parent, client.envoy.id))
+        still = [name for name, _ in before.items() & self._believed(client, address).items()]
+        return compare(self._catalogue.shown(still, address), told | client.stream.told, served)
+
+    def _believed(self, client: _Client, address: str) -> dict[ResourceName, str]:
+        """What an Envoy has acknowledged, by version."""
+        versions = self._catalogue.versions(address)
+        return {name: versions[name] for name in client.stream.acknowledged if name in versions}
+
     def _tell(self, client: _Client) -> None:
         """Everything that this Envoy shall have."""
         if self._published and client.envoy is not None:
@@ -190,7 +228,7 @@ class AdsServer:
     def _count(self, request: Request) -> None:
         if request.error:
             self.nacks += 1
-            log.error("waypoint refused", extra={"kind": request.kind.rpartition(".")[2], "error": request.error})
+            log.error("waypoint refused", extra={"kind": request.kind.label, "error": request.error})
         else:
             self.acks += 1
 

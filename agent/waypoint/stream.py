@@ -84,9 +84,7 @@ class Stream:
         for name, version in versions.items():
             self._wanted[name.kind][name.name] = version
         self.rejected = {name: text for name, text in self.rejected.items() if self._is_current(name)}
-        updates = [self._send(kind) for kind in SEND_ORDER]
-        removals = [self._remove(kind) for kind in reversed(SEND_ORDER)]
-        return [response for response in (*updates, *removals) if response is not None]
+        return self._difference()
 
     def on_request(self, request: Request) -> list[Response]:
         """A subscription, an acknowledgement or a refusal; returns what to send now."""
@@ -118,6 +116,32 @@ class Stream:
             for name, version in versions.items()
             if self._kinds[kind].acknowledged.get(name) == version
         }
+
+    @property
+    def told(self) -> set[ResourceName]:
+        """Resources that the client has, in whatever version, or may have: removals count once they are answered."""
+        leaving = (
+            ResourceName(kind, name)
+            for kind, state in self._kinds.items()
+            for response in state.waiting.values()
+            for name in response.removed
+        )
+        return {ResourceName(kind, name) for kind, state in self._kinds.items() for name in state.sent} | {*leaving}
+
+    def mistrust(self, lacks: Iterable[ResourceName], keeps: Iterable[ResourceName]) -> list[Response]:
+        """The client does not have what it acknowledged, or has what it should not: returns what mends it."""
+        for name in lacks:
+            for known in (self._kinds[name.kind].sent, self._kinds[name.kind].acknowledged):
+                known.pop(name.name, None)
+        for name in keeps:
+            self._kinds[name.kind].sent.setdefault(name.name, "")
+        return self._difference()
+
+    def _difference(self) -> list[Response]:
+        """What is wanted and not there, then what is there and not wanted."""
+        updates = [self._send(kind) for kind in SEND_ORDER]
+        removals = [self._remove(kind) for kind in reversed(SEND_ORDER)]
+        return [response for response in (*updates, *removals) if response is not None]
 
     def _is_done(self, kind: Xds, name: str) -> bool:
         """Whether the client has this, or has refused it, or nobody waits for it."""

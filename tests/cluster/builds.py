@@ -32,7 +32,8 @@ class Tool:
     def version(self) -> str:
         """As go.mod requires it; of our own source, a hash."""
         if not self.module:
-            return hashlib.sha256((SOURCES / self.name / "main.go").read_bytes()).hexdigest()[:12]
+            sources = sorted((SOURCES / self.name).glob("*.go"))
+            return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
         requirement = rf"^(?:require )?\s*{re.escape(self.module)} (v\S+)"
         found = re.search(requirement, (SOURCES / self.name / "go.mod").read_text(), re.MULTILINE)
         if not found:
@@ -53,6 +54,8 @@ ECHO = Tool(
     module="istio.io/istio",
     packages=("istio.io/istio/pkg/test/echo/cmd/server", "istio.io/istio/pkg/test/echo/cmd/client"),
 )
+# What makes and serves traffic in the lab's tests.
+LOAD = Tool("load", "", (".",))
 PAUSE = Tool("pause", "", (".",))
 H2SPEC = Tool("h2spec", "github.com/summerwind/h2spec", ("github.com/summerwind/h2spec/cmd/h2spec",))
 CONFORMANCE = Tool("conformance", "sigs.k8s.io/gateway-api/conformance", ("sigs.k8s.io/gateway-api/conformance",))

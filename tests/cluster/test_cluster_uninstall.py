@@ -29,7 +29,7 @@ ip -brief address | grep -v veth
 ip route show table all | grep -v veth
 ip -6 route show table all | grep -v veth
 ip rule
-nft list ruleset 2>/dev/null
+nft --stateless list ruleset 2>/dev/null
 find /proc/sys/net -type f | grep -v -e veth -e count -e hash | sort | xargs grep -s ''
 ss --listening --numeric --no-header --tcp --udp --unix | awk '{{print $1, $5}}' | grep -v containerd | sort
 true

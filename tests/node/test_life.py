@@ -1,56 +1,40 @@
-"""Nothing is lost: ten clients at 200 requests a second each, while modes change and agents are killed."""
+"""Nothing is lost: ten clients with requests of every kind, while routes and modes change and agents are killed.
 
-import collections
-import json
+Connections are there from the beginning to the end: nobody asks them to go.
+"""
+
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from os import kill
-from pathlib import Path
 
 import pytest
 from conftest import LabFactory, LabHandle
+from life_load import LONG, ROUNDS, WHOLE, Seen, load, manifest, paced
 from test_routes_http import settle
-
-from agent.lab import lifecycle
 
 pytestmark = pytest.mark.node
 
-HERE = Path(__file__).parent
-WAYPOINT = "10.244.0.2"
-RATE = 200
-ROUNDS = 10
+EDITS_PER_SECOND = 20
+EDITING_SECONDS = 60 if WHOLE else 10
+LONG_LIVED = (*LONG, "kept", "kept POST", "gRPC calls")
 
 
 @pytest.fixture(scope="module")
-def mesh(make_lab: LabFactory) -> LabHandle:
-    """Ten clients, two servers, a Service with an HTTPRoute; nothing enrolled."""
-    return make_lab("life", [HERE / "life.yaml"], agent=True)
+def mesh(make_lab: LabFactory, tmp_path_factory: pytest.TempPathFactory) -> LabHandle:
+    """Ten clients of an HTTP and a gRPC Service with Routes; nothing enrolled."""
+    return make_lab("life", [manifest(tmp_path_factory.mktemp("life"))], agent=True)
 
 
-def under_load(mesh: LabHandle, seconds: float, meanwhile: Callable[[], None]) -> collections.Counter[str]:
-    """What the clients counted while something else happened; fails when anything failed."""
-    clients = [key.name for key in mesh.store.load() if key.kind == "Pod" and key.name.startswith("client-")]
-    command = [sys.executable, str(HERE / "load.py"), "web.shop", str(seconds), str(RATE), WAYPOINT]
-    running = []
-    for name in clients:
-        argv, environment = lifecycle.exec_command(mesh.paths, f"shop/{name}", command)
-        running.append(subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True))
-    total: collections.Counter[str] = collections.Counter()
-    failures: list[str] = []
-    try:
-        time.sleep(2)
-        meanwhile()
-    finally:
-        for client in running:
-            found = json.loads(client.communicate(timeout=seconds + 90)[0])
-            total.update(found["counts"])
-            failures += found["failures"]
-    assert len(clients) == 10
-    assert total["failed"] == 0, failures[:10]
-    return total
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[Seen, str], None]:
+    """Print what was done and what happened to the long-lived connections."""
+
+    def show(seen: Seen, what: str) -> None:
+        with capsys.disabled():
+            print(f"\n{what}\n{seen.table()}")
+
+    return show
 
 
 def set_mode(mesh: LabHandle, mode: str) -> None:
@@ -59,53 +43,75 @@ def set_mode(mesh: LabHandle, mode: str) -> None:
     settle(mesh, lambda status: {p["mode"] for p in status["pods"] if p["pod"].startswith("shop/")} == {mode})
 
 
-def test_modes_change_and_no_request_is_lost(mesh):
-    def change() -> None:
+def at_the_waypoint(mesh: LabHandle) -> None:
+    """Have everything go there."""
+    set_mode(mesh, "l7")
+    settle(mesh, lambda status: {f["l7"] for f in status["frontends"] if f["listener"]} == {"waypoint"})
+
+
+def untouched(seen: Seen) -> bool:
+    """Whether every long-lived connection lasted as long as its client wanted."""
+    wanted = {(kind, "ended by the client" if kind in LONG else "still there") for kind in LONG_LIVED}
+    return set(seen.ends) == wanted and not any(life["goaway"] for life in seen.lives)
+
+
+def test_modes_change_and_no_request_is_lost(mesh, show):
+    with load(mesh) as seen:
         for _ in range(ROUNDS):
             for mode in ("l4", "l7", "l4", "none"):
                 set_mode(mesh, mode)
                 time.sleep(0.7)
+    show(seen, f"modes changed {4 * ROUNDS} times")
+    assert seen.failures == []
+    assert seen.by_kernel("new") > 100
+    assert sum(seen.counts[f"new by {address}"] for address in ("10.244.0.2", "10.244.0.3")) > 100
+    assert untouched(seen)
 
-    total = under_load(mesh, 45, change)
-    assert total["new by waypoint"] > 1000
-    assert total["new by kernel"] > 1000
+
+def test_routes_are_edited_and_no_request_is_lost(mesh, show):
+    at_the_waypoint(mesh)
+    with load(mesh) as seen:
+        edits = paced(EDITS_PER_SECOND, EDITING_SECONDS, lambda number: mesh.apply(ROUTE.format(number=number)))
+    show(seen, f"{edits} edits of a Route")
+    assert seen.failures == []
+    assert edits > EDITING_SECONDS
+    assert seen.exchanges > 1000
+    assert untouched(seen)
+    assert f"x-edit: {edits - 1}" in mesh.exec("shop/client", "curl", "-si", "http://web.shop/").stdout.lower()
 
 
-def test_the_agent_is_killed_and_no_request_is_lost(mesh):
-    set_mode(mesh, "l7")
-    frontends = len(mesh.status()["frontends"])
-
-    def restart() -> None:
+def test_the_agent_is_killed_and_no_request_is_lost(mesh, show):
+    at_the_waypoint(mesh)
+    frontends, before = len(mesh.status()["frontends"]), mesh.log("agent").count("msg=synced")
+    with load(mesh) as seen:
         for _ in range(ROUNDS):
             mesh.agent_stop(kill=True)
             time.sleep(0.5)
             mesh.agent_start()
-
-    total = under_load(mesh, 45, restart)
-    assert total["new by kernel"] == total["kept by kernel"] == 0
-    log = mesh.log("agent")
-    assert log.count(f"adopted={frontends}") == ROUNDS
-    assert "drift found" not in log
-    lines = [line for line in log.splitlines() if "msg=applied" in line]
-    restarts = log.split("msg=synced")[2:]
-    assert len(lines) > 0
+    show(seen, f"agent killed {ROUNDS} times")
+    assert seen.failures == []
+    assert seen.by_kernel("new") == seen.by_kernel("kept") == 0
+    assert untouched(seen)
+    restarts = mesh.log("agent").split("msg=synced")[1 + before :]
+    assert len(restarts) == ROUNDS
+    assert all(f"adopted={frontends}" in part for part in restarts)
     assert all("msg=applied" not in part for part in restarts), "an adopted table was written to"
+    assert all("drift found" not in part for part in restarts)
     assert mesh.status()["drift"] == 0
 
 
 def test_a_lost_waypoint_refuses_or_goes_on_in_the_kernel_and_comes_back(mesh):
-    set_mode(mesh, "l7")
+    at_the_waypoint(mesh)
     pod = next(p for p in mesh.status()["pods"] if p["pod"] == "weft-system/weft-waypoint")
     for policy in ("reject", "kernel"):
         mesh.apply(SERVICE.format(policy=policy))
-        settle(mesh, lambda status, policy=policy: status["frontends"][-1]["onLoss"] == policy)
+        settle(mesh, lambda status, policy=policy: web(status)["onLoss"] == policy)
         (cgroup,) = [p for p in mesh.paths.kubepods.rglob("pod*") if p.stat().st_ino == pod["cgroup"]]
         for process in "".join(p.read_text() for p in cgroup.rglob("cgroup.procs")).split():
             kill(int(process), signal.SIGKILL)
         wanted = "reject (waypoint lost)" if policy == "reject" else "kernel"
-        seen = {frontend["l7"] for frontend in watch(mesh)}
-        assert wanted in seen
-        mesh.wait_for("the waypoint is back", lambda: mesh.status()["frontends"][-1]["l7"] == "waypoint")
+        assert wanted in {frontend["l7"] for frontend in watch(mesh)}
+        mesh.wait_for("the waypoint is back", lambda: web(mesh.status())["l7"] == "waypoint")
 
 
 SERVICE = """
@@ -114,6 +120,22 @@ kind: Service
 metadata: {{name: web, namespace: shop, annotations: {{weft.dev/on-waypoint-loss: {policy}}}}}
 spec: {{selector: {{app: web}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
 """
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: web, namespace: shop}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: web, port: 80}}]
+  rules:
+  - backendRefs: [{{name: web, port: 80}}]
+    filters: [{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-edit, value: "{number}"}}]}}}}]
+"""
+
+
+def web(status: dict[str, list[dict[str, str]]]) -> dict[str, str]:
+    """The frontend of the Service with the policy."""
+    (found,) = [frontend for frontend in status["frontends"] if frontend["service"] == "shop/web"]
+    return found
 
 
 def watch(mesh: LabHandle) -> list[dict[str, str]]:
@@ -124,7 +146,7 @@ def watch(mesh: LabHandle) -> list[dict[str, str]]:
     while time.monotonic() < end:
         status = mesh.status()
         lost |= status["waypoint"]["lost"]
-        found.append(status["frontends"][-1])
+        found.append(web(status))
         if lost and not status["waypoint"]["lost"] and found[-1]["l7"] == "waypoint":
             break
         time.sleep(0.005)

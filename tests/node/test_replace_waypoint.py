@@ -1,18 +1,14 @@
-"""The waypoint's life under load: replaced while requests of every kind run, routes edited, and nothing is lost."""
+"""The waypoint's life under load: replaced while requests of every kind run, and nothing is lost."""
 
-import collections
-import json
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from conftest import LabFactory, LabHandle
-from test_routes_http import settle
+from life_load import CLIENTS, LONG, ROUNDS, Seen, load, manifest
+from test_life import at_the_waypoint
 
 from agent.cli.lab_waypoint import replace
 from agent.lab import lifecycle
@@ -20,133 +16,74 @@ from agent.lab.weft import WAYPOINTS, waypoints
 
 pytestmark = pytest.mark.node
 
-HERE = Path(__file__).parent
+# How long a stream lasts: a retired waypoint waits for that.
 LIFE = 4.0
-REPLACEMENTS = 4
-EDITS_PER_SECOND = 20
-EDITS = 200
-
-
-@dataclass
-class Seen:
-    """What all clients counted together."""
-
-    counts: collections.Counter[str] = field(default_factory=collections.Counter)
-    lives: collections.Counter[str] = field(default_factory=collections.Counter)
-    failures: list[str] = field(default_factory=list)
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
-def mesh(make_lab: LabFactory) -> LabHandle:
-    """Three clients of an HTTP and a gRPC Service, all of it at the waypoint."""
-    made = make_lab("replace", [HERE / "long_lived.yaml"], agent=True)
-    settle(made, lambda status: {f["l7"] for f in status["frontends"] if f["listener"]} == {"waypoint"})
+def mesh(make_lab: LabFactory, tmp_path_factory: pytest.TempPathFactory) -> LabHandle:
+    """Ten clients of an HTTP and a gRPC Service, all of it at the waypoint."""
+    made = make_lab("replace", [manifest(tmp_path_factory.mktemp("replace"))], agent=True)
+    at_the_waypoint(made)
     return made
 
 
-def under_load(mesh: LabHandle, seconds: float, meanwhile: Callable[[], None], life: float = LIFE) -> Seen:
-    """What the clients saw while something else happened."""
-    command = [sys.executable, str(HERE / "long_lived.py"), str(seconds), str(life)]
-    running = []
-    for name in [key.name for key in mesh.store.load() if key.kind == "Pod" and key.name.startswith("client-")]:
-        argv, environment = lifecycle.exec_command(mesh.paths, f"shop/{name}", command)
-        running.append(subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True))
-    seen = Seen()
-    try:
-        time.sleep(1)
-        meanwhile()
-    finally:
-        for client in running:
-            found = json.loads(client.communicate(timeout=seconds + 90)[0])
-            seen.counts.update(found["counts"])
-            seen.lives.update(found["lives"])
-            seen.failures += found["failures"]
-    assert len(running) == 3
-    return seen
+def lived(seen: Seen) -> bool:
+    """Whether streams ended by their clients' will, with all their messages, and what is kept was told to leave."""
+    ends = {(kind, end) for kind, end in seen.ends if kind in LONG}
+    others = {end for kind, end in seen.ends if kind not in LONG}
+    return ends == {(kind, "ended by the client") for kind in LONG} and others <= {"told to leave", "still there"}
 
 
 def test_an_envoy_is_replaced_and_nothing_is_lost(mesh, capsys):
-    cut = []
-
-    def several() -> None:
-        cut.extend(replace(mesh.paths, patience=60) for _ in range(REPLACEMENTS))
-
-    seen = under_load(mesh, 45, several)
+    with load(mesh, LIFE) as seen:
+        left = [replace(mesh.paths, PATIENCE) for _ in range(ROUNDS)]
     with capsys.disabled():
-        print(json.dumps({"counts": seen.counts, "lives": seen.lives}, indent=1, sort_keys=True))
+        print(f"\nEnvoy replaced {ROUNDS} times\n{seen.table()}")
     assert seen.failures == []
-    assert cut == [0] * REPLACEMENTS
-    for kind in ("new", "new POST", "slow POST", "kept", "kept POST", "gRPC"):
+    assert left == [0] * ROUNDS
+    assert lived(seen)
+    for kind in ("new", "new POST", "kept", "kept POST", "gRPC", *LONG):
         assert all(seen.counts[f"{kind} by {address}"] for address in WAYPOINTS.values()), kind
-    announced = seen.lives["kept: closed by an announcement"]
-    assert announced >= 3 * REPLACEMENTS, "each client's kept connection left each of the old ones"
-    for kind in ("WebSocket: ended by the client", "gRPC stream: answered", "slow POST: answered"):
-        assert seen.lives[kind] >= 3
-
-
-def test_routes_are_edited_and_nothing_is_lost(mesh):
-    def edit() -> None:
-        at = time.monotonic()
-        for number in range(EDITS):
-            mesh.apply(ROUTE.format(number=number))
-            at += 1 / EDITS_PER_SECOND
-            time.sleep(max(0.0, at - time.monotonic()))
-
-    seen = under_load(mesh, EDITS / EDITS_PER_SECOND + 3, edit)
-    assert seen.failures == []
-    assert seen.lives["kept: closed by an announcement"] == 0, "a route's change closed connections"
-    answer = mesh.exec("shop/client", "curl", "-si", "http://web.shop/").stdout.lower()
-    assert f"x-edit: {EDITS - 1}" in answer
-
-
-def test_modes_change_and_nothing_is_lost(mesh):
-    def change() -> None:
-        for _ in range(3):
-            for mode in ("l4", "none", "l7"):
-                mesh.label("Namespace", "", "shop", f"weft.dev/mode={mode}")
-                time.sleep(1.5)
-
-    seen = under_load(mesh, 15, change)
-    assert seen.failures == []
-    assert all(seen.lives[kind] for kind in ("WebSocket: ended by the client", "gRPC stream: answered"))
-    settle(mesh, lambda status: {f["l7"] for f in status["frontends"] if f["listener"]} == {"waypoint"})
+    for kind in ("kept", "kept POST", "gRPC calls"):
+        # Each client has at least two of them, and each of those left each of the old ones.
+        assert seen.ends[kind, "told to leave"] >= 2 * CLIENTS * ROUNDS
 
 
 def test_the_agent_is_killed_while_envoys_are_replaced(mesh):
-    def both() -> None:
+    with load(mesh, LIFE) as seen:
         for _ in range(3):
-            replacing = threading.Thread(target=replace, args=(mesh.paths, 60))
+            replacing = threading.Thread(target=replace, args=(mesh.paths, PATIENCE))
             replacing.start()
             time.sleep(0.3)
             mesh.agent_stop(kill=True)
             time.sleep(0.5)
             mesh.agent_start()
             replacing.join()
-
-    seen = under_load(mesh, 35, both)
     assert seen.failures == []
+    assert lived(seen)
     assert len(waypoints(mesh.store.load())) == 1
     assert mesh.status()["drift"] == 0
 
 
 def test_what_does_not_end_is_cut_in_the_end_and_nobody_dials_a_waypoint(mesh):
-    dialled: list[str] = []
-
-    def impatiently() -> None:
+    cut: list[int] = []
+    with load(mesh) as seen:
         replacing = threading.Thread(target=lambda: cut.append(replace(mesh.paths, patience=4)))
         replacing.start()
         before = mesh.status()["waypoint"]["address"]
         mesh.wait_for("the other took over", lambda: mesh.status()["waypoint"]["address"] != before)
         programs = (DIAL.format(address=address) for address in WAYPOINTS.values())
-        dialled.extend(mesh.python("shop/client", program).strip() for program in programs)
+        dialled = [mesh.python("shop/client", program).strip() for program in programs]
         replacing.join()
-
-    cut: list[int] = []
-    seen = under_load(mesh, 12, impatiently, life=30)
+        # Whoever was cut notices with the next message.
+        mesh.wait_for("it is gone", lambda: len(waypoints(mesh.store.load())) == 1)
+        time.sleep(1)
     assert dialled == ["PermissionError"] * 2
-    assert cut[0] >= 6, "each client's WebSocket, stream and slow body"
-    kinds = {text.split()[1] for text in seen.failures}
-    assert kinds <= {"WebSocket:", "gRPC", "slow"}, "only what outlives the patience"
+    assert cut[0] >= len(LONG) * CLIENTS
+    assert {kind for kind, end in seen.ends if end == "cut"} == set(LONG), "only what outlives the patience"
+    assert seen.counts["failed"] == len(LONG) * CLIENTS
 
 
 def test_who_is_connected_to_a_listener_that_goes_is_served_to_the_end(mesh):
@@ -160,6 +97,22 @@ def test_who_is_connected_to_a_listener_that_goes_is_served_to_the_end(mesh):
     assert said.split("\n")[:-1] == ["200 close", "hello", "hello"]
 
 
+def test_an_idle_connection_is_closed_before_its_waypoint_ends(mesh):
+    argv, environment = lifecycle.exec_command(mesh.paths, "shop/client", [sys.executable, "-c", IDLE])
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout.readline() == "idle\n"
+        assert replace(mesh.paths, PATIENCE) == 0
+        assert client.stdout.readline() == "b''\n"
+
+
+IDLE = """
+import http.client
+kept = http.client.HTTPConnection("web.shop", timeout=60)
+kept.request("GET", "/")
+kept.getresponse().read()
+print("idle", flush=True)
+print(kept.sock.recv(1))
+"""
 PATIENT = """
 import http.client, socket, sys, time
 kept = http.client.HTTPConnection("web.shop", timeout=10)
@@ -185,14 +138,4 @@ try:
     print("connected")
 except OSError as error:
     print(type(error).__name__)
-"""
-ROUTE = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: web, namespace: shop}}
-spec:
-  parentRefs: [{{group: "", kind: Service, name: web, port: 80}}]
-  rules:
-  - backendRefs: [{{name: web, port: 80}}]
-    filters: [{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-edit, value: "{number}"}}]}}}}]
 """

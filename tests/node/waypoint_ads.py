@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.plan.exchanges import Exchange
 from agent.plan.plan import Json, ResourceName
+from agent.waypoint.served import Drift
 from agent.waypoint.server import AdsServer
 
 PATIENCE = 20.0
@@ -42,6 +43,11 @@ class AdsThread:
             self.server.publish(resources, ports)
 
         asyncio.run_coroutine_threadsafe(publish(), self._loop).result(PATIENCE)
+
+    def audit(self) -> Drift:
+        """What the one Envoy does not serve as it acknowledged."""
+        (found,) = asyncio.run_coroutine_threadsafe(self.server.audit(), self._loop).result(PATIENCE).values()
+        return found
 
     def stop(self) -> None:
         """Hang up and end the thread."""

@@ -7,7 +7,6 @@ the namespace's loopback, so that a client can be any of them.
 import ctypes
 import http.client
 import itertools
-import json
 import os
 import re
 import shutil
@@ -35,7 +34,7 @@ from agent.translate.xds.admission import admission, admission_name
 from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
-from agent.waypoint.process import Limits, bootstrap, envoy_command
+from agent.waypoint.process import Limits, envoy_command, prepare
 
 PREFIX = "wefttest-wp-"
 NETNS = Path("/run/netns")
@@ -95,9 +94,8 @@ class WaypointNode:
 
     def start_envoy(self, node_id: str) -> subprocess.Popen[bytes]:
         """Start an Envoy; it asks for its configuration a moment later."""
-        config = self.folder / f"{node_id}.json"
         envoy = Envoy(time.monotonic_ns(), node_id, WAYPOINT)
-        config.write_text(json.dumps(bootstrap(self.folder / "xds.sock", envoy, self.limits)))
+        config = prepare(self.folder / "xds.sock", envoy, self.limits)
         return self.spawn(*envoy_command(config, 1))
 
     def kill_envoy(self) -> None:

@@ -161,4 +161,4 @@ def _backend(view: View, route: HTTPRoute | GRPCRoute, ref: BackendObjectReferen
     if found.service is None or found.port is None:
         return None
     protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"
-    return BackendPort.of(found.service.key, found.port.port, protocol)
+    return BackendPort.of(found.service.key, found.port.port, protocol, found.service.keeps_clients)

@@ -33,5 +33,5 @@ def _backends(view: View, route: TLSRoute) -> Iterator[WeightedBackend]:
             found = resolve(view, route, ref, f"spec.rules[0].backendRefs[{position}]")
             backend = None
             if found.service is not None and found.port is not None:
-                backend = BackendPort.of(found.service.key, found.port.port, "tcp")
+                backend = BackendPort.of(found.service.key, found.port.port, "tcp", found.service.keeps_clients)
             yield WeightedBackend(backend, ref.weight)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from agent.plan.plan import Json
 from agent.translate.endpoints import Address
 from agent.translate.ir import BackendPort, Pool
+from agent.translate.xds import affinity
 
 HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 PRESERVE_CASE = {
@@ -51,6 +52,7 @@ def cluster(backend: BackendPort | Pool) -> Json:
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": "10s",
+        **(affinity.CLUSTER if backend.sticky else {}),
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": NO_LIMIT}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         **(_SUBSETS if isinstance(backend, Pool) else {}),

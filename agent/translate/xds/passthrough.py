@@ -4,6 +4,7 @@ from typing import Any
 
 from agent.plan.plan import Json
 from agent.translate.ir import TLSRouteSet, TLSRule, WeightedBackend
+from agent.translate.xds import affinity
 from agent.translate.xds.listener import admission_filter
 
 INSPECTOR = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
@@ -37,7 +38,10 @@ def _proxy(rule: TLSRule, name: str) -> Json:
     config: dict[str, Any] = {"@type": TCP_PROXY, "stat_prefix": name, "idle_timeout": "0s"}
     if rule.backends:
         shares = [{"name": _cluster(item), "weight": item.weight} for item in rule.backends]
-        config["weighted_clusters"] = {"clusters": shares}
+        config |= {
+            "weighted_clusters": {"clusters": shares},
+            **(affinity.PROXY if affinity.is_asked(rule.backends) else {}),
+        }
     else:
         config["cluster"] = NOWHERE
     return {"name": "tcp", "typed_config": config}

@@ -7,6 +7,7 @@ from agent.model.filters import Filter
 from agent.plan.exchanges import NO_MATCH
 from agent.plan.plan import Json
 from agent.translate.ir import Pool, RouteSet, Rule, WeightedBackend
+from agent.translate.xds import affinity
 from agent.translate.xds.cluster import whose
 from agent.translate.xds.cors import cors_routes
 from agent.translate.xds.headers import header_changes
@@ -59,6 +60,7 @@ def _action(rule: Rule, refusal: int) -> Json:
         **_mirrors(rule),
         "timeout": duration(rule.request_timeout or 0),
         "retry_policy": retry_policy(rule),
+        **(affinity.ROUTE if affinity.is_asked(rule.backends) else {}),
     }
 
 

@@ -22,7 +22,15 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
     lists: dict[str, Any] = {
         name: [] for name in ("pods", "frontends", "routes", "withoutEffect", "problems", "notices")
     }
-    waypoint = {"address": None, "connected": False, "lost": False, "listeners": [], "heir": None, "retired": []}
+    waypoint = {
+        "address": None,
+        "connected": False,
+        "lost": False,
+        "listeners": [],
+        "heir": None,
+        "retired": [],
+        "drift": [],
+    }
     more = {"source": source, "waypoint": waypoint, "failures": {}}
     return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more
 
@@ -98,3 +106,13 @@ def test_pods_that_cannot_be_what_they_should(monkeypatch: pytest.MonkeyPatch, c
     assert ["app/web", "Unsupported", "10.1.0.1", "7"] in lines
     assert ["app/old", "none", "10.1.0.1", "7"] in lines
     assert ["app/host", "l4", "only", "10.1.0.1", "7"] in lines
+
+
+def test_what_a_waypoint_does_not_serve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    shown = report(KUBERNETES)
+    shown["waypoint"]["drift"] = ["blue: Listener a: not served as acknowledged"]
+    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    with pytest.raises(SystemExit) as end:
+        module.status(DEFAULT_STATE, Output.TEXT)
+    assert end.value.code == 3
+    assert "blue: Listener a: not served as acknowledged" in capsys.readouterr().out

@@ -69,6 +69,7 @@ async def test_it_is_told_once_and_has_drained_when_nobody_was_there_for_a_while
             await farewell.look()
         assert farewell.leaves[OLD].drained
     assert envoy.asked == ["/healthcheck/fail"]
+    assert (tmp_path / "old-retired").read_text() == "1.0"
 
 
 async def test_one_that_serves_again_is_called_back(tmp_path: Path):
@@ -79,6 +80,7 @@ async def test_one_that_serves_again_is_called_back(tmp_path: Path):
         order.present, order.retired = OLD, []
         await farewell.look()
     assert envoy.asked == ["/healthcheck/fail", "/healthcheck/ok"]
+    assert (tmp_path / "old-retired").read_text() == "0.0"
     assert farewell.leaves == {}
 
 
