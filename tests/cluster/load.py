@@ -11,9 +11,9 @@ import cluster
 import weft_image
 from weft_processes import until
 
-# The lab's server and the clients of the tests of one node, from the only image that has Python and gRPC.
+# The lab's server and these clients run in the only image that has Python and gRPC.
 PYTHON = "/opt/weft/bin/python"
-CLIENTS = Path(__file__).parents[1] / "node"
+STEADY, EVERY_KIND = (Path(__file__).with_name(name) for name in ("pod_steady.py", "pod_every_kind.py"))
 POD = """
 apiVersion: v1
 kind: Pod
@@ -51,16 +51,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Client:
-    """A pod that runs a client of tests/node until it is told to end."""
+    """A pod that runs one of the clients until it is told to end."""
 
     namespace: str
     name: str
     node: str
-    program: str
+    program: Path
     arguments: tuple[str, ...]
 
     def manifest(self) -> str:
-        command = json.dumps([PYTHON, f"/clients/{self.program}", *self.arguments])
+        command = json.dumps([PYTHON, f"/clients/{self.program.name}", *self.arguments])
         image = f"{weft_image.NAME}:{weft_image.tag()}"
         return POD.format(name=self.name, node=self.node, image=image, command=command)
 
@@ -77,14 +77,14 @@ class Client:
         return said
 
 
-def long_lived(namespace: str, node: str) -> Client:
+def every_kind(namespace: str, node: str) -> Client:
     """Requests of every kind to web.shop and rpc.shop."""
-    return Client(namespace, f"long-lived-{node}", node, "long_lived.py", (str(MORE_THAN_ENOUGH), "4"))
+    return Client(namespace, f"every-kind-{node}", node, EVERY_KIND, (str(MORE_THAN_ENOUGH), "4"))
 
 
 def provide(namespace: str) -> None:
     """The clients' programs, for the pods of a namespace."""
-    files = [f"--from-file={CLIENTS / name}" for name in ("load.py", "long_lived.py")]
+    files = [f"--from-file={program}" for program in (STEADY, EVERY_KIND)]
     cluster.kubectl(f"--namespace={namespace}", "create", "configmap", "clients", *files)
 
 

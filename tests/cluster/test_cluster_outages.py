@@ -17,7 +17,6 @@ import nodes
 import packages
 import pytest
 import weft_image
-import yaml
 from layout import NODES
 from load import Client, Seen
 from test_cluster import UP
@@ -25,37 +24,11 @@ from weft_processes import until
 
 pytestmark = pytest.mark.cluster
 
-SHOP = load.CLIENTS / "long_lived.yaml"
+SHOP = cluster.MANIFESTS / "shop.yaml"
 SPACE = "shop"
 FIRST, SECOND = (node.name for node in NODES)
 # How long the control plane is away, in seconds: three minutes in the long run.
 AWAY = max(20.0, 180.0 * float(os.environ.get("WEFT_TEST_SCALE", "0")))
-SERVICES = """
-apiVersion: v1
-kind: Service
-metadata: {name: l4, namespace: shop, labels: {weft.dev/mode: l4}}
-spec: {selector: {app: web}, ports: [{name: tcp, port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: soft, namespace: shop, annotations: {weft.dev/on-waypoint-loss: kernel}}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: soft, namespace: shop}
-spec:
-  parentRefs: [{group: "", kind: Service, name: soft, port: 80}]
-  rules: [{backendRefs: [{name: soft, port: 80}]}]
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: basic, labels: {weft.dev/mode: l4}}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: plain}
-"""
 
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
@@ -63,17 +36,8 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
 
 
 def manifests() -> str:
-    """The lab's manifests for a real cluster: a server on each node, and no clients."""
-    documents = [item for item in yaml.safe_load_all(SHOP.read_text()) if item["metadata"]["name"] != "client"]
-    (server,) = (item for item in documents if item["kind"] == "Deployment")
-    template = server["spec"]["template"]
-    (container,) = template["spec"]["containers"]
-    container["image"] = f"{weft_image.NAME}:{weft_image.tag()}"
-    container["command"] = [load.PYTHON, "-m", "agent.lab.echo", *container.pop("args")]
-    container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
-    template["spec"]["topologySpreadConstraints"] = [spread | {"labelSelector": {"matchLabels": {"app": "web"}}}]
-    return yaml.safe_dump_all(documents)
+    """The shop, served by the lab's server from weft's own image."""
+    return SHOP.read_text().replace("IMAGE", f"{weft_image.NAME}:{weft_image.tag()}").replace("PYTHON", load.PYTHON)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +46,7 @@ def shop() -> Iterator[None]:
     subprocess.run(UP, check=True)
     try:
         install.install()
-        cluster.kubectl("apply", "-f", "-", stdin=f"{manifests()}---{SERVICES}")
+        cluster.kubectl("apply", "-f", "-", stdin=manifests())
         kubectl("rollout", "status", "--timeout=120s", "deployment/web")
         for namespace in (SPACE, "basic", "plain"):
             load.provide(namespace)
@@ -103,7 +67,7 @@ def nothing_is_lost(seen: Seen) -> None:
 
 @pytest.mark.parametrize("workload", ["weft-agent", "weft-waypoint"])
 def test_weft_is_restarted(shop: None, workload: str) -> None:
-    with load.running(*(load.long_lived(SPACE, node.name) for node in NODES)) as seen:
+    with load.running(*(load.every_kind(SPACE, node.name) for node in NODES)) as seen:
         installed.kubectl("rollout", "restart", f"daemonset/{workload}")
         installed.kubectl("rollout", "status", "--timeout=180s", f"daemonset/{workload}")
     for clients in seen.values():
@@ -111,14 +75,14 @@ def test_weft_is_restarted(shop: None, workload: str) -> None:
 
 
 def test_an_agent_is_deleted(shop: None) -> None:
-    with load.running(load.long_lived(SPACE, FIRST)) as seen:
+    with load.running(load.every_kind(SPACE, FIRST)) as seen:
         installed.kubectl("delete", "--force", "pod", installed.pod("weft-agent", FIRST)["metadata"]["name"])
         until("another is ready", lambda: installed.status(FIRST)["ready"])
     nothing_is_lost(*seen.values())
 
 
 def test_the_control_plane_is_away(shop: None) -> None:
-    with load.running(*(load.long_lived(SPACE, node.name) for node in NODES)) as seen:
+    with load.running(*(load.every_kind(SPACE, node.name) for node in NODES)) as seen:
         cluster.crash("control-plane")
         time.sleep(AWAY)
         subprocess.run([sys.executable, cluster.__file__, "boot", "control-plane"], check=True)
@@ -177,7 +141,7 @@ def steady(namespace: str, service: str, waypoint: str) -> Client:
     """40 requests a second from the first node, half on connections of their own; the other might know the names."""
     address = kubectl("get", "service", service, "--output=jsonpath={.spec.clusterIP}")
     arguments = (address, str(load.MORE_THAN_ENOUGH), "40", waypoint)
-    return Client(namespace, f"steady-{service}-{namespace}", FIRST, "load.py", arguments)
+    return Client(namespace, f"steady-{service}-{namespace}", FIRST, load.STEADY, arguments)
 
 
 def container_of_waypoint(node: str) -> Any:
