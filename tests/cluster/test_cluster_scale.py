@@ -42,6 +42,8 @@ def enrolled() -> Iterator[None]:
         cluster.kubectl("label", "namespace", SPACE, "weft.dev/mode=l4")
         kubectl("apply", "-f", "-", stdin="".join(WAITING.format(node=node.name, image=images.PAUSE) for node in NODES))
         kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod", "--all")
+        for node in NODES:
+            until("the kubelet has measured", lambda name=node.name: memory(name))
         yield
     finally:
         cluster.down()

@@ -21,13 +21,13 @@ from weft_processes import until
 pytestmark = pytest.mark.cluster
 
 DAEMONSET = weft_image.ROOT / "daemonset"
-# Everything that could be left, as text. Interfaces of pods come and go.
+# Everything that could be left, as text. Interfaces of pods come and go, and link-local addresses come late.
 TRACES = """
 bpftool --json cgroup tree {kubepods} | tr , '\\n' | grep '"name"' | sort
 find /sys/fs/bpf /run/weft 2>/dev/null
 ip -brief address | grep -v veth
 ip route show table all | grep -v veth
-ip -6 route show table all | grep -v veth
+ip -6 route show table all | grep -v -e veth -e fe80
 ip rule
 nft --stateless list ruleset 2>/dev/null
 find /proc/sys/net -type f | grep -v -e veth -e count -e hash | sort | xargs grep -s ''
