@@ -26,7 +26,7 @@ TRACES = """
 bpftool --json cgroup tree {kubepods} | tr , '\\n' | grep '"name"' | sort
 find /sys/fs/bpf /run/weft 2>/dev/null
 ip -brief address | grep -v veth
-ip route show table all | grep -v veth
+ip -4 route show table all | grep -v veth
 ip -6 route show table all | grep -v -e veth -e fe80
 ip rule
 nft --stateless list ruleset 2>/dev/null
