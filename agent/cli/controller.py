@@ -8,7 +8,6 @@ import typer
 
 from agent.api.errors import ConfigurationError
 from agent.cli.output import fail
-from agent.controller.run import run
 from agent.observe import log
 from agent.settings import ControllerSettings, SettingsError, parse_endpoint
 
@@ -34,6 +33,9 @@ def controller(
     Run two replicas: one leads, the other is ready. Agents write nothing.
     """
     log.setup(log_level)
+    # Every command imports this module, and only this one needs the client: 40 MB and a third of a second.
+    from agent.controller.run import run  # noqa: PLC0415
+
     try:
         host, port = parse_endpoint(metrics)
         settings = ControllerSettings(
