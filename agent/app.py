@@ -14,7 +14,7 @@ from agent import report
 from agent.api.errors import ConfigurationError
 from agent.core import Core
 from agent.inquiry import Inquiry
-from agent.kernel import bpffs, cgroups, links, loader, maps
+from agent.kernel import cgroups, links, maps
 from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
 from agent.model.meta import Key
@@ -42,21 +42,8 @@ from agent.world import View, World
 
 log = logging.getLogger(__name__)
 
-START_ERRORS = (loader.LoadError, SourceError, ConfigurationError)
-
-
-async def run(settings: Settings) -> None:
-    """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises `START_ERRORS`."""
-    settings.state.mkdir(parents=True, exist_ok=True)
-    async with _open_source(settings) as source:
-        version = await asyncio.to_thread(_prepare, settings)
-        await Agent(settings, version, source).serve()
-
-
-def _prepare(settings: Settings) -> str:
-    """Programs and maps, by a child process that ends before the agent starts to work."""
-    bpffs.mount(settings.pins)
-    return loader.prepare(settings.pins, settings.kubepods)
+START_ERRORS = (SourceError, ConfigurationError)
+"""What `open_source` and `Agent.serve` raise when the source cannot be used."""
 
 
 class Source(Interface):
@@ -78,7 +65,7 @@ class Source(Interface):
 
 
 @asynccontextmanager
-async def _open_source(settings: Settings) -> AsyncIterator[Source]:
+async def open_source(settings: Settings) -> AsyncIterator[Source]:
     """The source that the settings name. Raises `ConfigurationError`."""
     if settings.manifests is not None:
         yield DirectorySource(settings.manifests)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from agent.app import START_ERRORS, run
 from agent.cli.output import Exit, fail
 from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
 from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_collector, parse_endpoint
+from agent.start import StartError, run
 from agent.translate.options import UNSUPPORTED_RUNTIMES
 
 
@@ -80,5 +80,5 @@ def agent(
             **({"node": node} if node else {}),
         )
         asyncio.run(run(settings))
-    except (SettingsError, *START_ERRORS) as error:
+    except (SettingsError, StartError) as error:
         fail(str(error))

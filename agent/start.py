@@ -1,0 +1,32 @@
+"""Start: the programs are compiled by a child process while this one imports the rest of the agent."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from agent.kernel import bpffs, loader
+from agent.settings import Settings
+
+
+class StartError(Exception):
+    """The agent cannot start; the text says why."""
+
+
+async def run(settings: Settings) -> None:
+    """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises StartError."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    preparing = ThreadPoolExecutor(max_workers=1).submit(_prepare, settings)
+    # Half a second of a start: the compiler, a second and more, has a core of its own meanwhile.
+    from agent.app import START_ERRORS, Agent, open_source  # noqa: PLC0415
+
+    try:
+        async with open_source(settings) as source:
+            version = await asyncio.wrap_future(preparing)
+            await Agent(settings, version, source).serve()
+    except (loader.LoadError, *START_ERRORS) as error:
+        raise StartError(str(error)) from error
+
+
+def _prepare(settings: Settings) -> str:
+    """Programs and maps, by a child process that ends before the agent starts to work."""
+    bpffs.mount(settings.pins)
+    return loader.prepare(settings.pins, settings.kubepods)
