@@ -18,11 +18,19 @@ def lines(found: dict[str, Any]) -> Iterator[Line]:
         yield "answer", f"{found['status']} from the waypoint{where}"
     if found["originAllowed"] is not None:
         yield "origin", "allowed" if found["originAllowed"] else "not allowed"
-    if found["request"] is not None:
-        sent = found["request"]
-        yield "request", f"{sent['method']} {sent['target']}, host {sent['authority']}"
-    for item in found["shares"]:
-        what = f"{item['status']} from the waypoint" if item["status"] else ", ".join(item["endpoints"])
+    yield from _shares(found["shares"])
+
+
+def _shares(shares: list[dict[str, Any]]) -> Iterator[Line]:
+    """Backends; a request that several of them get alike is said once."""
+    said = None
+    for item in shares:
+        sent = item["request"]
+        if sent is not None and sent != said:
+            yield "request", f"{sent['method']} {sent['target']}, host {sent['authority']}"
+            said = sent
+        where = f", location {item['location']}" if item["location"] else ""
+        what = f"{item['status']} from the waypoint{where}" if item["status"] else ", ".join(item["endpoints"])
         yield "backend", f"{item['share']:6.1%}  {item['backend']}: {what}"
         yield from (("header", f"        {text}") for text in item["headers"])
 

@@ -6,7 +6,7 @@ from agent.plan.tables import host_port
 from agent.simulate.answer import Answer, Share, answer
 from agent.simulate.passthrough import rule_for
 from agent.simulate.question import Question
-from agent.simulate.wording import behaviour, compact, origin
+from agent.simulate.wording import behaviour, compact, copies, origin
 from agent.translate.endpoints import backend_endpoints
 from agent.translate.ir import BackendPort, RouteSet, Rule, TLSRouteSet
 from agent.translate.options import Options
@@ -46,10 +46,7 @@ def _answered(view: View, rules: RouteSet, found: Answer, asked: Question, optio
         "status": found.status,
         "location": found.location or None,
         "originAllowed": found.allowed,
-        "request": {"method": asked.request.method, "authority": found.authority, "target": found.target}
-        if found.shares
-        else None,
-        "shares": [_share(view, item, options) for item in found.shares],
+        "shares": [_share(view, item, asked, options) for item in found.shares],
         "responseHeaders": [compact(item) for item in found.response],
     }
 
@@ -93,16 +90,22 @@ def _rule(rule: Rule, rules: RouteSet) -> Document:
     }
 
 
-def _share(view: View, share: Share, options: Options) -> Document:
-    addresses = _endpoints(view, share.backend, options) if share.backend else []
-    status = share.status if share.backend is None or addresses else NO_ENDPOINT
+def _share(view: View, share: Share, asked: Question, options: Options) -> Document:
+    """Of a share that the waypoint answers itself there is no request to a backend."""
+    asks = share.status is None
+    addresses = _endpoints(view, share.backend, options) if share.backend and asks else []
     return {
         "share": float(share.part),
         "backend": share.backend.cluster if share.backend else "invalid",
+        "request": {"method": asked.request.method, "authority": share.authority, "target": share.target}
+        if asks
+        else None,
         "endpoints": addresses,
-        "status": status,
+        "status": NO_ENDPOINT if asks and not addresses else share.status,
+        "location": share.location or None,
         "headers": [f"{name}: {value}" for name, value in share.headers],
         "responseHeaders": [compact(item) for item in share.response],
+        "mirrors": copies(share.mirrors),
     }
 
 

@@ -8,7 +8,7 @@ import msgspec
 from agent.model.meta import Key
 from agent.plan.exchanges import UNROUTED
 from agent.plan.tables import Slot, address_text, host_port
-from agent.translate.ir import Rule, TLSRule
+from agent.translate.ir import Mirror, Rule, TLSRule
 from agent.translate.slots import shares
 
 
@@ -52,11 +52,16 @@ def compact(value: msgspec.Struct) -> Any:
     return _without_nothing(msgspec.to_builtins(value))
 
 
+def copies(mirrors: tuple[Mirror, ...]) -> list[dict[str, Any]]:
+    """Who gets a copy of what part of the requests."""
+    return [{"backend": item.backend.cluster, "share": item.per_million / 1e6} for item in mirrors]
+
+
 def behaviour(rule: Rule) -> dict[str, Any]:
     """What a rule does beside answering: copies, further attempts, sessions. What it does not do is empty."""
     session = rule.session
     return {
-        "mirrors": [{"backend": item.backend.cluster, "share": item.per_million / 1e6} for item in rule.mirrors],
+        "mirrors": copies(rule.mirrors),
         "retry": asdict(rule.retry) if rule.retry else None,
         "session": {"by": "header" if session.header else "cookie", "name": session.name, "seconds": session.seconds}
         if session

@@ -2,6 +2,7 @@
 validated, merged and sorted by precedence. `routes/` makes it from Routes, `xds/` renders it.
 """
 
+import itertools
 from dataclasses import dataclass
 
 from agent.model.filters import Filter
@@ -41,14 +42,24 @@ class BackendPort:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """A backend that gets a copy of so many requests of a million."""
+
+    backend: BackendPort
+    per_million: int
+
+
+@dataclass(frozen=True, slots=True)
 class WeightedBackend:
     """A share of a rule's requests. `backend` is None where the reference is invalid: that share is answered 500
-    (gRPC: UNAVAILABLE). Weights are the Route's own; a backend of weight 0 is left out.
+    (gRPC: UNAVAILABLE). Weights are the Route's own; a backend of weight 0 is left out. `mirrors` get copies of what
+    this backend gets.
     """
 
     backend: BackendPort | None
     weight: int
     filters: tuple[Filter, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +101,6 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirror:
-    """A backend that gets a copy of so many requests of a million."""
-
-    backend: BackendPort
-    per_million: int
-
-
-@dataclass(frozen=True, slots=True)
 class Retry:
     """Besides what never reached a server, answers with these statuses are asked for again, at most so many times.
 
@@ -135,7 +138,8 @@ class Rule:
     @property
     def clusters(self) -> set[BackendPort | Pool]:
         """Everything that gets requests, or copies of them."""
-        copied: set[BackendPort | Pool] = {item.backend for item in self.mirrors}
+        mirrors = itertools.chain(self.mirrors, *(item.mirrors for item in self.backends))
+        copied: set[BackendPort | Pool] = {item.backend for item in mirrors}
         if self.pool is not None:
             return copied | {self.pool}
         return copied | {item.backend for item in self.backends if item.backend is not None}

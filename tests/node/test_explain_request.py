@@ -88,7 +88,7 @@ def test_a_request_goes_on_by_rule_match_filters_and_shares(mesh: LabHandle) -> 
     assert (rule["route"], rule["rule"], rule["matchIndex"]) == ("HTTPRoute app/web", "canary", 0)
     assert rule["match"]["path"] == {"type": "PathPrefix", "value": "/v2"}
     assert [item["type"] for item in rule["filters"]] == ["RequestHeaderModifier", "URLRewrite"]
-    assert waypoint["request"] == {"method": "POST", "authority": "echo", "target": "/x?q=1"}
+    assert waypoint["shares"][0]["request"] == {"method": "POST", "authority": "echo", "target": "/x?q=1"}
     assert [(item["share"], item["backend"]) for item in waypoint["shares"]] == [
         (0.75, "app/v1:80/http"),
         (0.25, "app/v2:80/http"),

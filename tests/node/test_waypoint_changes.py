@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import V1, V2, any_path, changes, exact, prefix, rule, to
+from waypoint_rules import V1, V2, any_path, changes, exact, filtered, prefix, redirects, rewrites, rule, to
 
-from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
-from agent.translate.ir import WeightedBackend
+from agent.model.filters import PathModifier
 
 pytestmark = pytest.mark.node
 
@@ -24,14 +23,6 @@ def full(path: str) -> PathModifier:
 
 def start(path: str) -> PathModifier:
     return PathModifier("ReplacePrefixMatch", replace_prefix_match=path)
-
-
-def redirect(**fields: object) -> Filter:
-    return Filter("RequestRedirect", request_redirect=RequestRedirect(**fields))
-
-
-def rewrite(**fields: object) -> Filter:
-    return Filter("URLRewrite", url_rewrite=URLRewrite(**fields))
 
 
 @pytest.mark.feature(
@@ -61,13 +52,13 @@ def rewrite(**fields: object) -> Filter:
     ],
 )
 def test_locations(node, fields, service_port, host, location):
-    port = node.serve(rule(any_path(), (), redirect(**fields)), port=service_port)
+    port = node.serve(rule(any_path(), (), redirects(**fields)), port=service_port)
     answer = node.ask(port, "/x?q=1", host=host)
     assert (answer.status, answer.values("location")) == (302, [location])
 
 
 def test_a_location_has_the_scheme_of_the_connection_and_not_of_a_header(node):
-    port = node.serve(rule(any_path(), (), redirect(hostname="b.example")))
+    port = node.serve(rule(any_path(), (), redirects(hostname="b.example")))
     answer = node.ask(port, headers=[("X-Forwarded-Proto", "https")])
     assert answer.values("location") == ["http://b.example/"]
 
@@ -75,7 +66,7 @@ def test_a_location_has_the_scheme_of_the_connection_and_not_of_a_header(node):
 @pytest.mark.feature("HTTPRoute: RequestRedirect, statusCode 301, 302, 303, 307, 308")
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_redirect_codes(node, code):
-    port = node.serve(rule(any_path(), (), redirect(hostname="b.example", status_code=code)))
+    port = node.serve(rule(any_path(), (), redirects(hostname="b.example", status_code=code)))
     assert node.ask(port, method="POST").status == code
 
 
@@ -103,14 +94,14 @@ PREFIXES = [
 @pytest.mark.parametrize(("matched", "replacement", "path", "expected"), PREFIXES)
 @pytest.mark.parametrize("query", ["", "?q=/foo"])
 def test_a_prefix_is_rewritten(node, matched, replacement, path, expected, query):
-    port = node.serve(rule(prefix(matched), to(V1), rewrite(path=start(replacement))))
+    port = node.serve(rule(prefix(matched), to(V1), rewrites(start(replacement))))
     assert node.ask(port, path + query).seen["path"] == expected + query
 
 
 @pytest.mark.feature("HTTPRoute: RequestRedirect, path prefix")
 @pytest.mark.parametrize(("matched", "replacement", "path", "expected"), PREFIXES)
 def test_a_prefix_is_redirected(node, matched, replacement, path, expected):
-    port = node.serve(rule(prefix(matched), (), redirect(path=start(replacement))))
+    port = node.serve(rule(prefix(matched), (), redirects(path=start(replacement))))
     assert node.ask(port, path + "?q=1").values("location") == [f"http://app{expected}?q=1"]
 
 
@@ -127,13 +118,13 @@ def test_a_prefix_is_redirected(node, matched, replacement, path, expected):
     ],
 )
 def test_the_whole_path_is_rewritten(node, path, sent, seen):
-    port = node.serve(rule(any_path(), to(V1), rewrite(path=full(path))))
+    port = node.serve(rule(any_path(), to(V1), rewrites(full(path))))
     assert node.ask(port, sent).seen["path"] == seen
 
 
 @pytest.mark.feature("HTTPRoute: URLRewrite, hostname")
 def test_the_host_is_rewritten(node):
-    port = node.serve(rule(any_path(), to(V1), rewrite(hostname="b.example", path=full("/new"))))
+    port = node.serve(rule(any_path(), to(V1), rewrites(full("/new"), "b.example")))
     seen = node.ask(port, "/old").seen
     assert (seen["host"], seen["path"]) == ("b.example", "/new")
     assert [name.lower() for name, _ in seen["headers"]] == ["host", "x-forwarded-proto"]
@@ -160,8 +151,8 @@ def test_response_headers(node):
 @pytest.mark.feature("HTTPRoute: backends, RequestHeaderModifier", "HTTPRoute: backends, ResponseHeaderModifier")
 def test_a_backend_s_own_headers_come_after_its_rule_s(node):
     backends = (
-        WeightedBackend(V1, 1, (changes("request", set={"X-To": "v1"}), changes("response", set={"X-From": "v1"}))),
-        WeightedBackend(V2, 1),
+        filtered(changes("request", set={"X-To": "v1"}), changes("response", set={"X-From": "v1"})),
+        *to(V2),
     )
     port = node.serve(
         rule(exact("/one"), backends[:1], changes("request", set={"X-To": "all"})),

@@ -1,14 +1,13 @@
 """What the simulation says of a request is what the real Envoy does with it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from waypoint_client import Answer as Seen
 from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, prefix, rule, to
+from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, filtered, prefix, redirects, rewrites, rule, to
 
-from agent.model.filters import CORS, Filter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.filters import CORS, Filter, PathModifier
 from agent.model.routes import (
     GRPCMethodMatch,
     GRPCRouteMatch,
@@ -17,22 +16,14 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.simulate.answer import Answer, answer
+from agent.simulate.answer import Answer, Share, answer
 from agent.simulate.request import Headers, changed, request
-from agent.translate.ir import RouteSet, Rule
+from agent.translate.ir import RouteSet
 
 pytestmark = pytest.mark.node
 
 FULL, BARE = PathModifier("ReplaceFullPath", "/full"), PathModifier("ReplacePrefixMatch", None, "/")
 NEW = PathModifier("ReplacePrefixMatch", None, "/new/")
-
-
-def rewrite(match: HTTPRouteMatch, path: PathModifier | None, host: str | None = None) -> Rule:
-    return rule(match, to(V1), Filter("URLRewrite", url_rewrite=URLRewrite(host, path)))
-
-
-def redirect(match: HTTPRouteMatch, **fields: object) -> Rule:
-    return rule(match, (), Filter("RequestRedirect", request_redirect=RequestRedirect(**fields)))
 
 
 def cors(*origins: str, **fields: object) -> Filter:
@@ -73,22 +64,22 @@ ROUTE_SETS = {
         rule(having(query=(QueryParamMatch("d", "x=y"),)), to(V1)),
     ),
     "rewrites": (
-        rewrite(prefix("/bare"), BARE),
-        rewrite(prefix("/new"), NEW, "other.example"),
-        rewrite(prefix("/full"), FULL),
-        rewrite(any_path(), NEW),
+        rule(prefix("/bare"), to(V1), rewrites(BARE)),
+        rule(prefix("/new"), to(V1), rewrites(NEW, "other.example")),
+        rule(prefix("/full"), to(V1), rewrites(FULL)),
+        rule(any_path(), to(V1), rewrites(NEW)),
     ),
     "redirects": (
-        redirect(prefix("/bare"), path=BARE),
-        redirect(prefix("/new"), path=NEW, hostname="other.example", scheme="https"),
-        redirect(prefix("/full"), path=FULL, port=8443, status_code=308),
-        redirect(prefix("/https"), scheme="https"),
-        redirect(any_path()),
+        rule(prefix("/bare"), (), redirects(path=BARE)),
+        rule(prefix("/new"), (), redirects(path=NEW, hostname="other.example", scheme="https")),
+        rule(prefix("/full"), (), redirects(path=FULL, port=8443, status_code=308)),
+        rule(prefix("/https"), (), redirects(scheme="https")),
+        rule(any_path(), (), redirects()),
     ),
     "modifiers": (
         rule(
             prefix("/v2"),
-            (replace(to(V1)[0], filters=(changes("request", set={"x-add": "backend"}, remove=["x-gone"]),)),),
+            (filtered(changes("request", set={"x-add": "backend"}, remove=["x-gone"])),),
             changes("request", set={"x-set": "100%"}, add={"x-add": "rule", "x-gone": "rule"}),
             changes("response", set={"x-answer": "yes"}),
         ),
@@ -97,6 +88,18 @@ ROUTE_SETS = {
             to(V1),
             changes("request", add={"X-Add": "b", "accept": "c"}, remove=["x-gone"], set={"x-set": "s"}),
         ),
+    ),
+    "backends": (
+        rule(prefix("/new"), (filtered(rewrites(NEW, "other.example"), by=V2),)),
+        rule(
+            prefix("/full"),
+            (filtered(rewrites(FULL)),),
+            rewrites(NEW, "all.example"),
+            changes("request", set={"x-set": "rule"}),
+        ),
+        rule(prefix("/https"), (filtered(redirects(scheme="https", status_code=307)),)),
+        rule(prefix("/invalid"), (filtered(redirects(), by=None),)),
+        rule(any_path(), (filtered(changes("request", add={"x-add": "b"})),), rewrites(NEW)),
     ),
     "grpc": (
         rule(grpc("a.B", "C"), to(V1)),
@@ -179,8 +182,9 @@ def node() -> Iterator[WaypointNode]:
 def expected(found: Answer) -> dict[str, object]:
     """What a client and a server see, by the simulation."""
     told = {"allowed": bool(found.allowed)}
-    if found.status is not None:
-        return {**told, "status": found.status, "location": [found.location] if found.location else []}
+    own: Answer | Share = found if found.status is not None else found.shares[0]
+    if own.status is not None:
+        return {**told, "status": own.status, "location": [own.location] if own.location else []}
     (share,) = found.shares
     assert share.backend is not None
     if share.backend == NOBODY:
@@ -189,8 +193,8 @@ def expected(found: Answer) -> dict[str, object]:
     return {
         **told,
         "server": share.backend.service,
-        "target": found.target,
-        "host": [found.authority],
+        "target": share.target,
+        "host": [share.authority],
         "headers": sorted((name.lower(), value) for name, value in share.headers),
         "answer": [value for name, value in answered if name == "x-answer"],
     }

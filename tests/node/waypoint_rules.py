@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from agent.model.filters import Filter, Header, HeaderFilter
+from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.translate.ir import BackendPort, Rule, WeightedBackend
 
@@ -32,6 +32,21 @@ def to(*backends: BackendPort | None, weights: Iterable[int] = ()) -> tuple[Weig
     return tuple(
         WeightedBackend(item, weight) for item, weight in zip(backends, weights or itertools.repeat(1), strict=False)
     )
+
+
+def filtered(*filters: Filter, by: BackendPort | None = V1, weight: int = 1) -> WeightedBackend:
+    """A backend with filters of its own."""
+    return WeightedBackend(by, weight, filters)
+
+
+def rewrites(path: PathModifier | None, host: str | None = None) -> Filter:
+    """A URLRewrite."""
+    return Filter("URLRewrite", url_rewrite=URLRewrite(host, path))
+
+
+def redirects(**fields: Any) -> Filter:
+    """A RequestRedirect."""
+    return Filter("RequestRedirect", request_redirect=RequestRedirect(**fields))
 
 
 def changes(kind: str, **change: Any) -> Filter:

@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import re2
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
@@ -170,8 +171,9 @@ def test_a_rewrite_is_what_envoy_is_told(
     if found.rule is None:
         assert told["direct_response"]["status"] == found.status == 404
         return
-    assert found.target == told_path(told["route"], told["match"], made.path) + made.target[len(made.path) :]
-    assert found.authority == told["route"].get("host_rewrite_literal", made.authority)
+    (share,) = found.shares
+    assert share.target == told_path(told["route"], told["match"], made.path) + made.target[len(made.path) :]
+    assert share.authority == told["route"].get("host_rewrite_literal", made.authority)
 
 
 @given(PREFIXES, REDIRECTS, REQUESTS)
@@ -184,6 +186,25 @@ def test_a_redirect_is_what_envoy_is_told(match: HTTPRouteMatch, redirect: Reque
         told["redirect"], told["match"], made
     ).partition("?")[0].replace(":80/", "/")
     assert {301: "MOVED_PERMANENTLY", 302: "FOUND"}[found.status or 0] == told["redirect"]["response_code"]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 1_000_000), st.booleans()), min_size=2, max_size=16), REQUESTS)
+def test_backends_with_filters_of_their_own_get_their_shares(
+    backends: list[tuple[bool, int, bool]], made: Request
+) -> None:
+    own = (Filter("URLRewrite", url_rewrite=URLRewrite("own")),)
+    weighted = tuple(WeightedBackend(BACKEND if is_valid else None, n, own * has) for is_valid, n, has in backends)
+    assume(any(item.filters for item in weighted) and any(item.backend for item in weighted))
+    rules = RouteSet("app/web:80", "", 80, False, (Rule("r", HTTPRouteMatch(), (), weighted),))
+    *parts, _ = route_configuration(rules)["virtual_hosts"][0]["routes"]
+    fractions = [part["match"].get("runtime_fraction") for part in parts]
+    assert fractions.pop() is None
+    bounds = [0, *(item["default_value"]["numerator"] for item in fractions), 1_000_000]
+    shares = answer(rules, made).shares
+    for part, (low, high), share in zip(parts, pairwise(bounds), shares, strict=True):
+        assert abs((high - low) / 1_000_000 - share.part) <= 1e-6
+        assert part.get("direct_response", {}).get("status") == share.status
+        assert part.get("route", {}).get("host_rewrite_literal", made.authority) == (share.authority or made.authority)
 
 
 @given(HTTP, st.lists(st.tuples(st.booleans(), st.integers(1, 9)), max_size=4), st.booleans(), REQUESTS)

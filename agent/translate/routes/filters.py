@@ -1,15 +1,15 @@
 """What of a filter can be done, and which filters do not go together."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from agent.model.filters import FILTER_FIELDS, Filter, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
 
 STATUS_CODES = (301, 302, 303, 307, 308)
-BACKEND_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier"})
-GRPC_FILTERS = BACKEND_FILTERS | {"RequestMirror"}
-HTTP_FILTERS = GRPC_FILTERS | {"RequestRedirect", "URLRewrite", "CORS"}
+GRPC_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"})
+HTTP_BACKEND_FILTERS = GRPC_FILTERS | {"RequestRedirect", "URLRewrite"}
+HTTP_FILTERS = HTTP_BACKEND_FILTERS | {"CORS"}
 REPEATABLE = frozenset({"RequestMirror"})
 # The API excludes URLRewrite; Envoy answers with a redirect before it thinks of CORS.
 EXCLUDED_BY_REDIRECT = ("URLRewrite", "CORS")
@@ -31,6 +31,11 @@ def filter_faults(field: str, filters: tuple[Filter, ...], known: frozenset[str]
             yield Fault(INCOMPATIBLE, where, f"{item.type} is there twice")
         else:
             yield from _contents(f"{where}.{name}", getattr(item, attribute))
+    yield from exclusions(field, types)
+
+
+def exclusions(field: str, types: Collection[str]) -> Iterator[Fault]:
+    """Types of filters that do not go together."""
     for other in EXCLUDED_BY_REDIRECT:
         if other in types and "RequestRedirect" in types:
             yield Fault(INCOMPATIBLE, field, f"{other} and RequestRedirect exclude each other")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from agent.model.core import ServicePort
-from agent.model.filters import BackendObjectReference
+from agent.model.filters import BackendObjectReference, Filter
 from agent.model.routes import (
     AnyRoute,
     GRPCRoute,
@@ -65,7 +65,7 @@ def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
         backends=tuple(_backends(view, route, index)),
         request_timeout=_timeout(timeouts.request),
         backend_timeout=_timeout(timeouts.backend_request),
-        mirrors=tuple(_mirrors(view, route, index)),
+        mirrors=tuple(_mirrors(view, route, rule.filters)),
         retry=_retry(rule.retry) if isinstance(rule, HTTPRouteRule) else None,
         session=_session(view, route, index),
     )
@@ -143,12 +143,12 @@ def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[
     for position, ref in enumerate(route.spec.rules[index].backend_refs):
         if ref.weight:
             backend = _backend(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]")
-            yield WeightedBackend(backend, ref.weight, ref.filters)
+            yield WeightedBackend(backend, ref.weight, ref.filters, tuple(_mirrors(view, route, ref.filters)))
 
 
-def _mirrors(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[Mirror]:
+def _mirrors(view: View, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter]) -> Iterator[Mirror]:
     """Who gets copies. A backend that is not there gets none, and the Route goes on (HTTPRequestMirrorFilter)."""
-    for item in route.spec.rules[index].filters:
+    for item in filters:
         mirror = item.request_mirror
         backend = _backend(view, route, mirror.backend_ref, "") if mirror else None
         if mirror and backend and (share := round(mirror.share * 1_000_000)):

@@ -7,7 +7,16 @@ from agent.model.core import ServicePort
 from agent.model.filters import BackendObjectReference, Filter
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService
-from agent.model.routes import AnyRoute, GRPCRoute, GRPCRouteRule, HTTPRoute, HTTPRouteRule, L4RouteRule, UDPRoute
+from agent.model.routes import (
+    AnyRoute,
+    FilteredBackendRef,
+    GRPCRoute,
+    GRPCRouteRule,
+    HTTPRoute,
+    HTTPRouteRule,
+    L4RouteRule,
+    UDPRoute,
+)
 from agent.translate.ports import TLS
 from agent.world import View, is_service
 
@@ -29,12 +38,14 @@ def references(route: AnyRoute) -> Iterator[tuple[str, BackendObjectReference]]:
         field = f"spec.rules[{index}]"
         for position, ref in enumerate(rule.backend_refs):
             yield f"{field}.backendRefs[{position}]", ref
+            if isinstance(ref, FilteredBackendRef):
+                yield from mirror_references(f"{field}.backendRefs[{position}]", ref.filters)
         if not isinstance(rule, L4RouteRule):
             yield from mirror_references(field, rule.filters)
 
 
 def mirror_references(field: str, filters: Iterable[Filter]) -> Iterator[tuple[str, BackendObjectReference]]:
-    """The backends of a rule's RequestMirror filters, by their JSON path; `field` is the rule's."""
+    """The backends of RequestMirror filters, by their JSON path; `field` is the rule's or the backendRef's."""
     for position, item in enumerate(filters):
         if item.request_mirror is not None:
             yield f"{field}.filters[{position}].requestMirror.backendRef", item.request_mirror.backend_ref

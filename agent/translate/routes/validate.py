@@ -1,12 +1,12 @@
 """What of a Route can be done: rule by rule, with the field and the reason of what cannot."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from agent.model.filters import Filter
 from agent.model.routes import (
     AnyRoute,
-    FilteredBackendRef,
     GRPCRouteMatch,
     GRPCRouteRule,
     HeaderMatch,
@@ -16,7 +16,13 @@ from agent.model.routes import (
 )
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
-from agent.translate.routes.filters import BACKEND_FILTERS, GRPC_FILTERS, HTTP_FILTERS, filter_faults
+from agent.translate.routes.filters import (
+    GRPC_FILTERS,
+    HTTP_BACKEND_FILTERS,
+    HTTP_FILTERS,
+    exclusions,
+    filter_faults,
+)
 from agent.translate.routes.regex import regex_fault
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -57,8 +63,8 @@ def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
         yield from _http_match(f"{field}.matches[{number}]", match)
     yield from filter_faults(f"{field}.filters", rule.filters, HTTP_FILTERS)
-    yield from _prefix_replacements(field, rule)
-    yield from _backend_filters(field, rule.backend_refs)
+    yield from _prefix_replacements(f"{field}.filters", rule.filters, rule.matches)
+    yield from _backend_filters(field, rule, HTTP_BACKEND_FILTERS)
     yield from _timeouts(f"{field}.timeouts", rule)
     yield from _retry(f"{field}.retry", rule.retry)
     yield from _session(f"{field}.sessionPersistence", rule)
@@ -70,7 +76,7 @@ def _grpc_rule(field: str, rule: GRPCRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
         yield from _grpc_match(f"{field}.matches[{number}]", match)
     yield from filter_faults(f"{field}.filters", rule.filters, GRPC_FILTERS)
-    yield from _backend_filters(field, rule.backend_refs)
+    yield from _backend_filters(field, rule, GRPC_FILTERS)
     yield from _session(f"{field}.sessionPersistence", rule)
 
 
@@ -114,20 +120,26 @@ def _regex(field: str, text: str) -> Iterator[Fault]:
         yield Fault(UNSUPPORTED, field, fault)
 
 
-def _prefix_replacements(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
+def _prefix_replacements(field: str, filters: Iterable[Filter], matches: Iterable[HTTPRouteMatch]) -> Iterator[Fault]:
     """ReplacePrefixMatch says what becomes of a matched prefix, so every match has to be one (HTTPPathModifier)."""
-    for position, item in enumerate(rule.filters):
+    prefixes = all(match.path.type == "PathPrefix" for match in matches)
+    for position, item in enumerate(filters):
         for name, holder in (("requestRedirect", item.request_redirect), ("urlRewrite", item.url_rewrite)):
             path = holder.path if holder else None
-            prefixes = all(match.path.type == "PathPrefix" for match in rule.matches)
             if path and path.type == "ReplacePrefixMatch" and not prefixes:
-                where = f"{field}.filters[{position}].{name}.path"
+                where = f"{field}[{position}].{name}.path"
                 yield Fault(INCOMPATIBLE, where, "ReplacePrefixMatch needs PathPrefix matches")
 
 
-def _backend_filters(field: str, backends: tuple[FilteredBackendRef, ...]) -> Iterator[Fault]:
-    for position, backend in enumerate(backends):
-        yield from filter_faults(f"{field}.backendRefs[{position}].filters", backend.filters, BACKEND_FILTERS)
+def _backend_filters(field: str, rule: HTTPRouteRule | GRPCRouteRule, known: frozenset[str]) -> Iterator[Fault]:
+    """A backend's filters come after the rule's, so they must go together with those too."""
+    of_rule = [item.type for item in rule.filters]
+    for position, backend in enumerate(rule.backend_refs):
+        where = f"{field}.backendRefs[{position}].filters"
+        yield from filter_faults(where, backend.filters, known)
+        yield from exclusions(where, [*of_rule, *(item.type for item in backend.filters)])
+        if isinstance(rule, HTTPRouteRule):
+            yield from _prefix_replacements(where, backend.filters, rule.matches)
 
 
 def _timeouts(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:

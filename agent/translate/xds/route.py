@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from agent.model.filters import Filter
 from agent.plan.exchanges import NO_MATCH
 from agent.plan.plan import Json
+from agent.translate.division import divided
 from agent.translate.ir import Pool, RouteSet, Rule, WeightedBackend
 from agent.translate.xds import affinity
 from agent.translate.xds.cluster import whose
 from agent.translate.xds.cors import cors_routes
+from agent.translate.xds.draw import Range, ranges
 from agent.translate.xds.headers import header_changes
 from agent.translate.xds.match import route_match
 from agent.translate.xds.redirect import redirects
@@ -36,28 +37,35 @@ def route_configuration(route_set: RouteSet) -> Json:
 
 def _routes(rule: Rule, route_set: RouteSet) -> Iterator[Json]:
     """One match of a rule; more than one route where Envoy needs to be told apart what the Route need not."""
-    base: dict[str, Any] = {"name": rule.name, "match": route_match(rule.match)}
-    redirect = next((item.request_redirect for item in rule.filters if item.request_redirect), None)
-    refusal = 503 if route_set.grpc else 500
-    if not any(item.filters for item in rule.backends):
-        base |= header_changes(rule.filters)
+    for part, numbers in ranges(divided(rule)):
+        yield from _part(part, numbers, route_set)
+
+
+def _part(rule: Rule, numbers: Range, route_set: RouteSet) -> Iterator[Json]:
+    base: dict[str, Any] = {
+        "name": rule.name,
+        "match": {**route_match(rule.match), **numbers.condition},
+        **header_changes(rule.filters),
+    }
     if sessions := session_config(rule):
         base["typed_per_filter_config"] = sessions
+    redirect = next((item.request_redirect for item in rule.filters if item.request_redirect), None)
+    refusal = 503 if route_set.grpc else 500
     for route in cors_routes(base, rule.filters, rule.match):
         if redirect is not None:
             yield from redirects(route, redirect, rule.match, route_set.port)
         elif all(item.backend is None for item in rule.backends):
             yield {**route, "direct_response": {"status": refusal}}
         else:
-            yield {**route, "route": _action(rule, refusal)}
+            yield {**route, "route": _action(rule, numbers, refusal)}
 
 
-def _action(rule: Rule, refusal: int) -> Json:
+def _action(rule: Rule, numbers: Range, refusal: int) -> Json:
     rewrite = next((item.url_rewrite for item in rule.filters if item.url_rewrite), None)
     return {
         **_clusters(rule, refusal),
         **(url_rewrite(rewrite, rule.match) if rewrite else {}),
-        **_mirrors(rule),
+        **_mirrors(rule, numbers),
         "timeout": duration(rule.request_timeout or 0),
         "retry_policy": retry_policy(rule),
         **(affinity.ROUTE if affinity.is_asked(rule.backends) else {}),
@@ -65,27 +73,19 @@ def _action(rule: Rule, refusal: int) -> Json:
 
 
 def _clusters(rule: Rule, refusal: int) -> Json:
-    """Weights as the Route gives them. One backend with filters of its own is a weighted cluster too."""
+    """Weights as the Route gives them."""
     if rule.pool is not None:
         shares = [_pool_share(rule.pool, item, refusal) for item in rule.backends]
         return {"weighted_clusters": {"clusters": shares}}
-    first, filtered = rule.backends[0].backend, any(item.filters for item in rule.backends)
-    if len(rule.backends) == 1 and first is not None and not filtered:
+    first = rule.backends[0].backend
+    if len(rule.backends) == 1 and first is not None:
         return {"cluster": first.cluster}
-    before = rule.filters if filtered else ()
-    return {"weighted_clusters": {"clusters": [_share(item, before, refusal) for item in rule.backends]}}
+    return {"weighted_clusters": {"clusters": [_share(item, refusal) for item in rule.backends]}}
 
 
-def _share(item: WeightedBackend, before: tuple[Filter, ...], refusal: int) -> Json:
-    """A share of the requests. `before` are the rule's filters, whose changes to headers come before the backend's:
-    Envoy would make those of a route after those of a weighted cluster.
-
-    An invalid reference's share is answered before a cluster is looked for. It is drawn together with the others: a
-    route of its own with a `runtime_fraction` would use the same random number as the weights behind it, and distort
-    them.
-    """
+def _share(item: WeightedBackend, refusal: int) -> Json:
     if item.backend is not None:
-        return {"name": item.backend.cluster, "weight": item.weight, **header_changes((*before, *item.filters))}
+        return {"name": item.backend.cluster, "weight": item.weight}
     return _invalid_share(item.weight, refusal)
 
 
@@ -98,19 +98,20 @@ def _pool_share(pool: Pool, item: WeightedBackend, refusal: int) -> Json:
 
 
 def _invalid_share(weight: int, refusal: int) -> Json:
+    """An invalid reference's share is answered before a cluster is looked for."""
     always = {"numerator": 100, "denominator": "HUNDRED"}
     fault = {"@type": FAULT, "abort": {"http_status": refusal, "percentage": always}}
     return {"name": INVALID, "weight": weight, "typed_per_filter_config": {REFUSAL: fault}}
 
 
-def _mirrors(rule: Rule) -> Json:
-    """Copies of requests. A share is drawn of a million: it is the random number that chose among the backends, and
-    of a hundred it would often copy the requests of one backend only.
+def _mirrors(rule: Rule, numbers: Range) -> Json:
+    """Copies of requests. A share is drawn of a million: weighted clusters compare the same number, modulo the sum of
+    their weights, and of a hundred it would often copy the requests of one backend only.
     """
     policies = [
         {
             "cluster": item.backend.cluster,
-            "runtime_fraction": {"default_value": {"numerator": item.per_million, "denominator": "MILLION"}},
+            **numbers.first(item.per_million),
             "disable_shadow_host_suffix_append": True,
         }
         for item in rule.mirrors

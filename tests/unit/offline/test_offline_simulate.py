@@ -176,8 +176,8 @@ def test_a_rule_with_everything(routed: Path) -> None:
         "headers": [{"name": "X-Who", "value": "me", "type": "Exact"}],
     }
     assert found["rule"]["timeouts"] == {"requestMs": 2000, "backendRequestMs": 1000}
-    assert found["request"] == {"method": "GET", "authority": "inner", "target": "/x?q=1"}
     valid, invalid = found["shares"]
+    assert valid["request"] == {"method": "GET", "authority": "inner", "target": "/x?q=1"}
     assert (valid["share"], valid["backend"], valid["status"]) == (0.9, "app/web:80/http", None)
     assert valid["endpoints"] == ["10.1.0.1:8080", "10.1.0.2:8080"]
     assert valid["headers"] == ["x-who: me", "x-forwarded-proto: http", "X-Via: weft"]

@@ -8,7 +8,7 @@ from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, Requ
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
 from agent.simulate.answer import Answer, answer
 from agent.simulate.request import changed, request
-from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, WeightedBackend
 
 V1, V2 = BackendPort("app", "v1", 80), BackendPort("app", "v2", 80)
 
@@ -23,7 +23,8 @@ def of(rule: Rule, target: str = "/", host: str = "web", port: int = 80, grpc: b
 
 def rewritten(matched: str, path: PathModifier, target: str) -> str:
     filters = (Filter("URLRewrite", url_rewrite=URLRewrite(None, path)),)
-    return of(Rule("r", prefix(matched), filters, (WeightedBackend(V1, 1),)), target).target
+    (share,) = of(Rule("r", prefix(matched), filters, (WeightedBackend(V1, 1),)), target).shares
+    return share.target
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,8 @@ def test_a_path_is_replaced_and_its_query_stays(new: str, expected: str) -> None
 
 def test_a_host_is_rewritten_and_the_path_stays() -> None:
     filters = (Filter("URLRewrite", url_rewrite=URLRewrite("there.example")),)
-    found = of(Rule("r", prefix("/"), filters, (WeightedBackend(V1, 1),)), "/a?b")
-    assert (found.authority, found.target, found.status) == ("there.example", "/a?b", None)
+    (share,) = of(Rule("r", prefix("/"), filters, (WeightedBackend(V1, 1),)), "/a?b").shares
+    assert (share.authority, share.target, share.status) == ("there.example", "/a?b", None)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,29 @@ def test_a_backend_s_filters_come_after_its_rule_s() -> None:
     assert [value for name, value in one.headers if name == "x"] == ["backend"]
     assert [value for name, value in two.headers if name == "x"] == ["old", "rule"]
     assert one.response == two.response == (HeaderFilter(remove=("date",)),)
+
+
+def test_backends_rewrite_and_redirect_each_for_itself() -> None:
+    rewrite = Filter("URLRewrite", url_rewrite=URLRewrite("all", PathModifier("ReplaceFullPath", "/all")))
+    own = Filter("URLRewrite", url_rewrite=URLRewrite(None, PathModifier("ReplaceFullPath", "/own")))
+    backends = (
+        WeightedBackend(V1, 1, (own,), (Mirror(V2, 5),)),
+        WeightedBackend(V2, 2),
+        WeightedBackend(None, 1, (own,)),
+    )
+    one, two, invalid = of(Rule("r", prefix("/"), (rewrite,), backends), "/x?q").shares
+    assert (one.part, one.authority, one.target) == (Fraction(1, 4), "all", "/own?q")
+    assert (two.part, two.authority, two.target) == (Fraction(1, 2), "all", "/all?q")
+    assert (one.mirrors, two.mirrors) == ((Mirror(V2, 5),), ())
+    assert (invalid.part, invalid.backend, invalid.status) == (Fraction(1, 4), None, 500)
+
+
+def test_a_backend_s_redirect_is_an_answer_of_the_waypoint() -> None:
+    away = Filter("RequestRedirect", request_redirect=RequestRedirect(hostname="b", status_code=301))
+    backends = (WeightedBackend(V1, 1, (away,)), WeightedBackend(V2, 1))
+    one, two = of(Rule("r", prefix("/"), (), backends), "/x?q").shares
+    assert (one.backend, one.status, one.location) == (V1, 301, "http://b/x?q")
+    assert (two.backend, two.status, two.authority) == (V2, None, "web")
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,22 @@ from translate_fixtures import http_route
 
 from agent.model.filters import (
     CORS,
-    FILTER_FIELDS,
     BackendObjectReference,
     Filter,
     HeaderFilter,
+    PathModifier,
     RequestMirror,
     RequestRedirect,
     URLRewrite,
 )
-from agent.model.routes import FilteredBackendRef, HTTPRouteRetry, HTTPRouteRule, SessionPersistence
+from agent.model.routes import (
+    FilteredBackendRef,
+    HTTPPathMatch,
+    HTTPRouteMatch,
+    HTTPRouteRetry,
+    HTTPRouteRule,
+    SessionPersistence,
+)
 from agent.translate.routes.validate import check
 
 INCOMPATIBLE, UNSUPPORTED = "IncompatibleFilters", "UnsupportedValue"
@@ -51,11 +58,30 @@ def test_filters(filters: tuple[Filter, ...], expected: tuple[str, str]) -> None
     assert fault(HTTPRouteRule(filters=filters)) == expected
 
 
-@pytest.mark.parametrize("item", [REDIRECT, REWRITE, SCRIPTS, COPY])
-def test_a_backend_s_filters_change_headers_only(item: Filter) -> None:
-    backend = FilteredBackendRef("web", port=80, filters=(HEADERS, item))
-    (_, expected) = FILTER_FIELDS[item.type]
-    assert fault(HTTPRouteRule(backend_refs=(backend,))) == (UNSUPPORTED, f"backendRefs[0].filters[1].{expected}")
+@pytest.mark.parametrize(
+    ("of_rule", "own", "expected"),
+    [
+        ((REWRITE, COPY), (HEADERS, REWRITE, COPY), ("", "")),
+        ((HEADERS,), (REDIRECT, COPY), ("", "")),
+        ((), (HEADERS, SCRIPTS), (UNSUPPORTED, "backendRefs[0].filters[1].cors")),
+        ((), (REDIRECT, REWRITE), (INCOMPATIBLE, "backendRefs[0].filters")),
+        ((REWRITE,), (REDIRECT,), (INCOMPATIBLE, "backendRefs[0].filters")),
+        ((SCRIPTS,), (REDIRECT,), (INCOMPATIBLE, "backendRefs[0].filters")),
+    ],
+)
+def test_a_backend_s_filters_go_together_with_its_rule_s(
+    of_rule: tuple[Filter, ...], own: tuple[Filter, ...], expected: tuple[str, str]
+) -> None:
+    backend = FilteredBackendRef("web", port=80, filters=own)
+    assert fault(HTTPRouteRule(filters=of_rule, backend_refs=(backend,))) == expected
+
+
+def test_a_backend_replaces_prefixes_of_prefixes_only() -> None:
+    own = Filter("URLRewrite", url_rewrite=URLRewrite(path=PathModifier("ReplacePrefixMatch", None, "/b")))
+    backend = FilteredBackendRef("web", port=80, filters=(own,))
+    exact = HTTPRouteMatch(HTTPPathMatch("Exact", "/a"))
+    field = "backendRefs[0].filters[0].urlRewrite.path"
+    assert fault(HTTPRouteRule(matches=(exact,), backend_refs=(backend,))) == (INCOMPATIBLE, field)
 
 
 def test_a_rule_that_redirects_has_no_backends() -> None:
