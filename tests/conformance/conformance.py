@@ -46,7 +46,8 @@ BESIDE = (
     "HTTPRouteParentRefPort",
     "HTTPRouteResponseHeaderModification",
 )
-
+# What the suite makes. It does not wait for the end of what it deletes, so the next run would find it on its way out.
+NAMESPACES = ("gateway-conformance-mesh", "gateway-conformance-mesh-consumer")
 
 # Without features named, the suite takes those of the mesh's own object; nor is there a class of Gateways.
 INFERRED = ("--mesh-name=weft", "--gateway-class=")
@@ -54,6 +55,7 @@ INFERRED = ("--mesh-name=weft", "--gateway-class=")
 
 def run(name: str, options: Sequence[str]) -> str:
     """Run the suite; its report is reports/NAME.yaml, its log is reports/NAME.log and what is returned."""
+    cluster.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--wait")
     cluster.kubectl("apply", "-f", str(HERE / "base.yaml"))
     REPORTS.mkdir(exist_ok=True)
     log = REPORTS / f"{name}.log"
