@@ -119,12 +119,15 @@ def _judge(log: str, expected: set[str] | None) -> list[str]:
     for test, verdict in found.items():
         print(f"{verdict} {test}")
     effects = [effect.total_seconds() for effect in suite_log.effects(log)]
-    print(
-        f"{len(found)} tests, at least {suite_log.fewest_answers(log)} answers in a row for each proof; "
-        f"of {len(effects)} Routes the effect was seen after {statistics.median(effects):.2f} s (median), "
-        f"{max(effects):.2f} s at most"
-    )
     passed = {test for test, verdict in found.items() if verdict == "PASS"}
+    print(
+        f"{len(passed)} of {len(found)} tests passed, at least {suite_log.fewest_answers(log)} answers for each proof"
+    )
+    if effects:
+        print(
+            f"of {len(effects)} Routes the effect was seen after {statistics.median(effects):.2f} s (median), "
+            f"{max(effects):.2f} s at most"
+        )
     return sorted(passed ^ (set(found) if expected is None else expected))
 
 

@@ -25,7 +25,7 @@ def verdicts(log: str) -> dict[str, str]:
 
 
 def fewest_answers(log: str) -> int:
-    """How many answers the least of the proofs took.
+    """How many answers the least of the proofs of what passed took.
 
     The suite ignores an override of its settings that it cannot read, and says nothing: this is how one knows.
     """
@@ -47,7 +47,11 @@ def effects(log: str) -> Iterator[timedelta]:
 
 
 def _proofs(log: str) -> list[tuple[datetime | None, list[datetime]]]:
-    """Of each subtest that asked: when the last Route before it was made, and when each answer came."""
+    """Of each subtest that asked: when the last Route before it was made, and when each answer came.
+
+    Those of tests that passed: what failed proves nothing, whatever it asked.
+    """
+    passed = {test for test, verdict in verdicts(log).items() if verdict == "PASS"}
     test, created = "", None
     proofs: dict[str, tuple[datetime | None, list[datetime]]] = {}
     for line in _LINE.finditer(log):
@@ -55,7 +59,7 @@ def _proofs(log: str) -> list[tuple[datetime | None, list[datetime]]]:
             test = line["test"]
         elif line["created"]:
             created = _time(line["created"])
-        else:
+        elif test.split("/")[1] in passed:
             proofs.setdefault(test, (created, []))[1].append(_time(line["answered"]))
     return list(proofs.values())
 

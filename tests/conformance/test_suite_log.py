@@ -45,10 +45,16 @@ STRICT = """\
     pod.go:70: 2026-11-21T11:25:11.300000000Z: Got resp RawContent:       [0] Url=http://echo/v2
 === CONT  TestConformance/MeshSplit/0_request
     pod.go:70: 2026-11-21T11:25:11.250000000Z: Got resp RawContent:       [0] Url=http://echo/v1
+=== RUN   TestConformance/MeshFailed/0_request
+    pod.go:70: 2026-11-21T11:25:12.250000000Z: Got resp RawContent:       [0] Url=http://echo/v1
+--- FAIL: TestConformance (201.50s)
+    --- PASS: TestConformance/MeshBasic (0.61s)
+    --- PASS: TestConformance/MeshSplit (0.61s)
+    --- FAIL: TestConformance/MeshFailed (15.70s)
 """
 
 
-def test_the_least_of_the_proofs_says_how_strict_the_run_was() -> None:
+def test_the_least_of_the_proofs_of_what_passed_says_how_strict_the_run_was() -> None:
     assert suite_log.fewest_answers(STRICT) == 2
 
 

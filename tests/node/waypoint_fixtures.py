@@ -256,9 +256,10 @@ class WaypointNode:
         with self.connection(port) as connection:
             return [exchange(connection, path).pod for _ in range(times)]
 
-    def raw(self, port: int, request: bytes, until: bytes = b"") -> bytes:
+    def raw(self, port: int, request: bytes, until: bytes = b"", patience: float = PATIENCE) -> bytes:
         """Bytes in, bytes out: up to a mark, or to the end."""
         with self.dial(WAYPOINT, port) as connection:
+            connection.settimeout(patience)
             connection.sendall(request)
             answer = b""
             while not (until and until in answer) and (piece := connection.recv(65536)):
