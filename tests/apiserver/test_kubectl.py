@@ -96,9 +96,10 @@ def test_one_node_is_asked_without_a_heading(kubectl: Kubectl) -> None:
         assert (done.stdout, done.stderr, done.returncode) == (would_run(("n2", "tables")), "", 0)
 
 
-def test_a_pod_s_node_is_asked(kubectl: Kubectl) -> None:
-    done = kubectl("weft", "explain", "--udp", "shop/web", "dns.shop:53")
-    assert (done.stdout, done.returncode) == (would_run(("n2", "explain --udp shop/web dns.shop:53")), 0), done.stderr
+@pytest.mark.parametrize("question", ["--udp shop/web dns.shop:53", "--method POST shop/web http://cart.shop/v2/items"])
+def test_a_pod_s_node_is_asked(question: str, kubectl: Kubectl) -> None:
+    done = kubectl("weft", "explain", *question.split())
+    assert (done.stdout, done.returncode) == (would_run(("n2", f"explain {question}")), 0), done.stderr
 
 
 def test_top_of_several_nodes_ends(kubectl: Kubectl) -> None:
@@ -123,7 +124,7 @@ def test_kubectl_s_own_options_are_kubectl_s(kubectl: Kubectl) -> None:
     ("arguments", "message"),
     [
         (("detach",), "detach: not one of status, explain, flows, top, tables"),
-        (("explain", "dns.shop:53"), "explain: NAMESPACE/POD HOST:PORT, or --node"),
+        (("explain", "dns.shop:53"), "explain: NAMESPACE/POD HOST:PORT|URL, or --node"),
         (("explain", "shop/unplaced", "dns.shop:53"), "pod shop/unplaced is on no node yet"),
         (("explain", "shop/none", "dns.shop:53"), 'pods "none" not found'),
         (("status", "--node=n3"), "no agent runs on n3"),
