@@ -24,7 +24,7 @@ def route_slots(view: View, route: TCPRoute | UDPRoute, version: int, options: O
     """A Route's backends by weight, each spread evenly over its endpoints.
 
     A backend that is not there, or has no endpoint, keeps its share: connections that fall on it are refused
-    (GEP-2645). Nothing but weights of 0 means that every connection is refused.
+    (GEP-2644, GEP-2645). Nothing but weights of 0 means that every connection is refused.
     """
     weights: dict[Target | None, Fraction] = {}
     for position, ref in enumerate(route.spec.rules[0].backend_refs):
