@@ -212,11 +212,14 @@ class TLSRoute(Route, frozen=True):
 
 
 class UnreadRoute(Value, frozen=True):
-    """A Route whose newest generation could not be read but for these parents: a fact about it, told in its status."""
+    """A Route whose newest generation could not be read but for these parents: a fact about it, told in its status.
+
+    `parent_refs` is None where not even they could be read.
+    """
 
     route: Key
     generation: int
-    parent_refs: tuple[ParentReference, ...]
+    parent_refs: tuple[ParentReference, ...] | None
     field: str
     message: str
 

@@ -25,7 +25,7 @@ def unread_route(raw: bytes, kind: str, problem: Problem) -> tuple[UnreadRoute, 
     namespace, name, generation = metadata.get("namespace"), metadata.get("name"), metadata.get("generation", 0)
     if not (isinstance(namespace, str) and isinstance(name, str) and isinstance(generation, int)):
         return ()
-    parents = tuple(_parents(_object(_object(document).get("spec")).get("parentRefs")))
+    parents = _parents(_object(document).get("spec"))
     return (UnreadRoute(Key(kind, namespace, name), generation, parents, problem.field, problem.message),)
 
 
@@ -33,9 +33,14 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _parents(items: Any) -> Iterator[ParentReference]:
-    """Every parentRef that can be read by itself."""
-    for item in items if isinstance(items, list) else ():
+def _parents(spec: Any) -> tuple[ParentReference, ...] | None:
+    """Every parentRef that can be read by itself, None where there is no list of them to read."""
+    items = spec.get("parentRefs", []) if isinstance(spec, dict) else None
+    return tuple(_each(items)) if isinstance(items, list) else None
+
+
+def _each(items: list[Any]) -> Iterator[ParentReference]:
+    for item in items:
         try:
             yield msgspec.convert(item, ParentReference)
         except (msgspec.ValidationError, RecursionError, OverflowError):

@@ -31,13 +31,19 @@ def translate_status(view: View, key: Key) -> Fragment:
 
 
 def _not_read(unread: UnreadRoute, kept: AnyRoute | None) -> Iterator[ParentStatus]:
-    """What a Route is told that the API server took and that could not be read here."""
+    """What a Route is told that the API server took and that could not be read here.
+
+    Status is by parent: where none can be read it is told at those of the version that stays in force, if there is one.
+    """
     told = f"{unread.field}: {unread.message}"
     if kept is not None:
         last = f"generation {kept.metadata.generation}, the last that could be read"
         told += f"; {last}, stays in force where it was read"
     condition = Condition("Accepted", False, UNSUPPORTED, told, unread.generation)
-    for _, ref, _ in services_among(unread.parent_refs, unread.route.namespace):
+    parents = unread.parent_refs
+    if parents is None:
+        parents = kept.spec.parent_refs if kept is not None else ()
+    for _, ref, _ in services_among(parents, unread.route.namespace):
         yield ParentStatus(ref, (condition,))
 
 

@@ -72,9 +72,31 @@ def test_nothing_is_told_of_what_does_not_say_which_it_is(body: bytes):
     assert read(body).beside == ()
 
 
-@pytest.mark.parametrize("spec", [b"[]", b"7", b'"x"', b'{"parentRefs": 7}', b'{"parentRefs": {}, "rules": 7}'])
-def test_a_spec_that_is_none_has_no_parents(spec: bytes):
-    assert unread(b'{"metadata": {"namespace": "app", "name": "r"}, "spec": %s}' % spec).parent_refs == ()
+NO_SPECS = [b"[]", b"7", b'"x"', b'{"parentRefs": 7}', b'{"parentRefs": {}, "rules": 7}']
+
+
+def without_spec(spec: bytes) -> bytes:
+    return b'{"metadata": {"namespace": "app", "name": "r", "generation": 9}, "spec": %s}' % spec
+
+
+@pytest.mark.parametrize("spec", NO_SPECS)
+def test_of_a_spec_that_is_none_no_parents_can_be_read(spec: bytes):
+    assert unread(without_spec(spec)).parent_refs is None
+
+
+def test_a_spec_without_parents_has_none():
+    assert unread(without_spec(b'{"rules": 7}')).parent_refs == ()
+
+
+@pytest.mark.parametrize("spec", NO_SPECS)
+def test_of_a_spec_that_is_none_the_parents_in_force_are_told(spec: bytes):
+    told = Told()
+    assert told.after("ADDED", without_spec(spec)) == [], "there is no parent to tell it at"
+    told.after("MODIFIED", raw(GOOD, version=2))
+    ((accepted, kept, generation),) = told.after("MODIFIED", without_spec(spec))
+    assert (accepted, generation) == (False, 9)
+    assert kept.startswith("spec")
+    assert kept.endswith("generation 2, the last that could be read, stays in force where it was read")
 
 
 def test_other_kinds_have_no_status_of_ours():
@@ -118,7 +140,7 @@ def test_what_stayed_is_what_was_last_good_not_what_was_told_beside(reflector):
     reflector.event(event("MODIFIED", raw(BAD, version=2)))
     changes = reflector.event(event("MODIFIED", b'{"metadata": {"namespace": "app", "name": "r"}, "spec": []}'))
     (told,) = (change.value for change in changes if isinstance(change, Upsert))
-    assert told == UnreadRoute(ROUTE, 0, (), "spec", "Expected `object`, got `array`")
+    assert told == UnreadRoute(ROUTE, 0, None, "spec", "Expected `object`, got `array`")
 
 
 class Told:
