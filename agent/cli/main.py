@@ -15,6 +15,7 @@ COMMANDS = {
     "agent": "agent.cli.agent",
     "controller": "agent.cli.controller",
     "waypoint": "agent.cli.waypoint",
+    "drain": "agent.cli.drain",
     "status": "agent.cli.status",
     "tables": "agent.cli.tables",
     "explain": "agent.cli.explain",

@@ -34,6 +34,11 @@ class Leave:
         """Whether ending it harms nobody."""
         return self.quiet >= QUIET_LOOKS
 
+    def see(self, connections: int | None) -> None:
+        """Note what one more look has shown."""
+        self.connections = connections
+        self.quiet = self.quiet + 1 if connections == 0 else 0
+
 
 class Order(Protocol):
     """Who serves, and who does not any more."""
@@ -68,9 +73,7 @@ class Farewell:
         for envoy in self._told - set(retired):
             await self._take_back(envoy)
         for envoy in retired:
-            leave = self.leaves.setdefault(envoy, Leave())
-            leave.connections = await self._see_off(envoy)
-            leave.quiet = leave.quiet + 1 if leave.connections == 0 else 0
+            self.leaves.setdefault(envoy, Leave()).see(await self._see_off(envoy))
         self.leaves = {envoy: leave for envoy, leave in self.leaves.items() if envoy in retired}
 
     async def _see_off(self, envoy: Envoy) -> int | None:

@@ -13,7 +13,7 @@ YOUNG_SECONDS = 60.0
 def sweep(folder: Path) -> list[str]:
     """Remove the files of Envoys whose admin interface nobody serves; returns their names. Raises `OSError`."""
     gone = [bootstrap.stem for bootstrap in folder.glob("*.json") if _is_old(bootstrap)]
-    gone = [node_id for node_id in gone if not _is_served(admin_socket(folder, node_id))]
+    gone = [node_id for node_id in gone if not is_served(admin_socket(folder, node_id))]
     for node_id in gone:
         for file in files(folder, node_id):
             file.unlink(missing_ok=True)
@@ -24,7 +24,7 @@ def _is_old(file: Path) -> bool:
     return time.time() - file.stat().st_mtime > YOUNG_SECONDS
 
 
-def _is_served(path: Path) -> bool:
+def is_served(path: Path) -> bool:
     """Whether anybody listens; who is only slow does."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.setblocking(False)

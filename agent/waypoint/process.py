@@ -73,6 +73,14 @@ def say_retired(state: Path, node_id: str, retired: bool) -> None:
     draft.replace(file)
 
 
+def is_retired(state: Path, node_id: str) -> bool:
+    """What `say_retired` said last; False where it said nothing. Raises `OSError`."""
+    try:
+        return _retired_file(state, node_id).read_text() == str(float(True))
+    except FileNotFoundError:
+        return False
+
+
 def files(state: Path, node_id: str) -> list[Path]:
     """Everything that an Envoy has there."""
     return [_bootstrap_file(state, node_id), _retired_file(state, node_id), admin_socket(state, node_id)]

@@ -33,7 +33,7 @@ EVERYTHING = {
         "arguments": ["--zone=a", "--audit-seconds=60"],
         "resources": {"limits": {"memory": "1Gi"}},
     },
-    "waypoint": {"concurrency": 4, "memory": 512, "resources": {"limits": {"cpu": "2"}}},
+    "waypoint": {"concurrency": 4, "memory": 512, "drainSeconds": 55, "resources": {"limits": {"cpu": "2"}}},
     "controller": {"replicas": 3, "resources": {"limits": {"memory": "256Mi"}}},
     "startupTaint": True,
     "podMonitor": True,
@@ -108,13 +108,24 @@ def test_every_value_arrives(tmp_path: Path) -> None:
         "Deployment weft-controller": {"memory": "256Mi"},
     }
     assert found["Deployment weft-controller"]["spec"]["replicas"] == 3
+    waypoint = pods["DaemonSet weft-waypoint"]
+    assert hook(waypoint)[-1] == "--seconds=55"
+    assert waypoint["terminationGracePeriodSeconds"] == 60
+
+
+def hook(waypoint: dict[str, Any]) -> list[str]:
+    """What a waypoint's pod runs before it ends."""
+    return waypoint["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
 def test_the_commands_understand_their_arguments(values: dict[str, Any], tmp_path: Path) -> None:
-    commands = arguments(templated(tmp_path, values))
+    found = templated(tmp_path, values)
+    commands = arguments(found)
     assert len(commands) == 3
-    for name, *options in commands.values():
+    program, *before_the_end = hook(found["DaemonSet weft-waypoint"]["spec"]["template"]["spec"])
+    assert f'ENTRYPOINT ["{program}"]' in (DAEMONSET / "Dockerfile").read_text()
+    for name, *options in [*commands.values(), before_the_end]:
         command = typer.main.get_command(application([name, "status"])).commands[name]  # type: ignore[attr-defined]
         command.make_context(name, [option.replace("$(POD_IP)", "10.0.0.1") for option in options])
 

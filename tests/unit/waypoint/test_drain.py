@@ -1,0 +1,49 @@
+"""An Envoy that is asked to end waits only where another can take over."""
+
+from pathlib import Path
+
+import pytest
+from test_leftovers import LIMITS, listen
+
+from agent.plan.envoys import Envoy
+from agent.waypoint.drain import NobodyTakesOverError, drain
+from agent.waypoint.process import admin_socket, is_retired, prepare, say_retired
+
+
+def never(line: str) -> None:
+    pytest.fail(line)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What two Envoys have; none of them listens yet."""
+    for name in ("old", "new"):
+        prepare(tmp_path / "xds.sock", Envoy(1, name, "10.1.1.1"), LIMITS)
+    return tmp_path
+
+
+async def test_nobody_waits_for_one_that_is_gone(folder: Path):
+    listen(admin_socket(folder, "new")).close()
+    with listen(admin_socket(folder, "old")), pytest.raises(NobodyTakesOverError):
+        await drain(folder, "old", never)
+
+
+async def test_nobody_waits_for_one_that_leaves_itself(folder: Path):
+    say_retired(folder, "old", retired=True)
+    sockets = [listen(admin_socket(folder, name)) for name in ("old", "new")]
+    with sockets[0], sockets[1], pytest.raises(NobodyTakesOverError):
+        await drain(folder, "new", never)
+
+
+async def test_one_that_is_gone_itself_has_drained(folder: Path):
+    with listen(admin_socket(folder, "new")):
+        await drain(folder, "old", never)
+
+
+def test_retired_is_what_was_said_last(folder: Path):
+    said = []
+    for retired in (True, False):
+        say_retired(folder, "old", retired=retired)
+        said.append(is_retired(folder, "old"))
+    assert said == [True, False]
+    assert not is_retired(folder, "nobody")
