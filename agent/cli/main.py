@@ -6,7 +6,8 @@ Only the command that is asked for is imported: an agent carries nothing of the 
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
+from typing import Annotated
 
 import typer
 
@@ -49,7 +50,17 @@ def application(names: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _weft() -> None:
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"weft {metadata.version('weft')}")
+        raise typer.Exit
+
+
+def _weft(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """A sidecarless service mesh: eBPF at L4, one Envoy per node at L7."""
 
 
