@@ -160,26 +160,11 @@ def _overload(limits: Limits, retired: Path) -> Json:
 
     One that is retired ends connections that are idle.
     """
-    kinds = "type.googleapis.com/envoy.extensions.resource_monitors"
-    heap = {"@type": f"{kinds}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": limits.heap}
-    connections = {
-        "@type": f"{kinds}.downstream_connections.v3.DownstreamConnectionsConfig",
-        "max_active_downstream_connections": limits.connections,
-    }
     actions = {"shrink_heap": SHRINK, "disable_http_keepalive": LEAVE, "stop_accepting_requests": REFUSE}
+    idle = {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": RETIRED_IDLE}
     return {
         "refresh_interval": "0.25s",
-        "resource_monitors": [
-            {"name": HEAP, "typed_config": heap},
-            {"name": CONNECTIONS, "typed_config": connections},
-            {
-                "name": RETIRED,
-                "typed_config": {
-                    "@type": f"{kinds}.injected_resource.v3.InjectedResourceConfig",
-                    "filename": str(retired),
-                },
-            },
-        ],
+        "resource_monitors": _monitors(limits, retired),
         "actions": [
             *(
                 {"name": f"envoy.overload_actions.{name}", "triggers": [_above(HEAP, full)]}
@@ -190,12 +175,28 @@ def _overload(limits: Limits, retired: Path) -> Json:
                 "triggers": [_above(RETIRED, 1.0)],
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
-                    "timer_scale_factors": [{"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": RETIRED_IDLE}],
+                    "timer_scale_factors": [idle],
                 },
             },
         ],
         "loadshed_points": [{"name": "envoy.load_shed_points.tcp_listener_accept", "triggers": [_above(HEAP, CLOSE)]}],
     }
+
+
+def _monitors(limits: Limits, retired: Path) -> list[Json]:
+    """What Envoy looks at: its heap, its clients, and whether it is retired."""
+    kinds = "type.googleapis.com/envoy.extensions.resource_monitors"
+    heap = {"@type": f"{kinds}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": limits.heap}
+    connections = {
+        "@type": f"{kinds}.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": limits.connections,
+    }
+    told = {
+        "@type": f"{kinds}.injected_resource.v3.InjectedResourceConfig",
+        "filename": str(retired),
+    }
+    configured = {HEAP: heap, CONNECTIONS: connections, RETIRED: told}
+    return [{"name": name, "typed_config": config} for name, config in configured.items()]
 
 
 def _above(monitor: str, full: float) -> Json:

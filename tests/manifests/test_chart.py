@@ -66,9 +66,8 @@ def test_the_chart_can_be_each_component(name: str, tmp_path: Path) -> None:
     assert wanted != kustomized(DAEMONSET / "base")
 
 
-def test_every_value_arrives(tmp_path: Path) -> None:
-    found = templated(tmp_path, EVERYTHING)
-    assert arguments(found) == {
+def test_every_value_of_a_command_arrives(tmp_path: Path) -> None:
+    assert arguments(templated(tmp_path, EVERYTHING)) == {
         "DaemonSet weft-agent": [
             "agent",
             "--kubernetes",
@@ -99,6 +98,10 @@ def test_every_value_arrives(tmp_path: Path) -> None:
             "--log-level=debug",
         ],
     }
+
+
+def test_every_value_of_a_pod_arrives(tmp_path: Path) -> None:
+    found = templated(tmp_path, EVERYTHING)
     pods = {name: found[name]["spec"]["template"]["spec"] for name in arguments(found)}
     assert {pod["containers"][0]["image"] for pod in pods.values()} == {"registry.example.org/weft:1.2.3"}
     assert all(pod["imagePullSecrets"] == [{"name": "registry"}] for pod in pods.values())
