@@ -6,7 +6,6 @@ the namespace's loopback, so that a client can be any of them.
 
 import ctypes
 import http.client
-import itertools
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,22 +24,15 @@ from typing import Any
 import pytest
 from waypoint_ads import PATIENCE, WAYPOINT, AdsThread
 from waypoint_client import Answer, exchange
+from waypoint_route_sets import CLIENT, PORTS, SERVERS, RouteSets
 
 from agent.plan.envoys import Envoy
-from agent.plan.plan import Json, ResourceName, Xds
-from agent.translate.ir import BackendPort, Pool, RouteSet, Rule
-from agent.translate.options import Collector
-from agent.translate.xds.admission import admission, admission_name
-from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
-from agent.translate.xds.listener import listener
-from agent.translate.xds.route import route_configuration
+from agent.translate.ir import BackendPort, Rule
 from agent.waypoint.process import Limits, envoy_command, prepare
 
 PREFIX = "wefttest-wp-"
 NETNS = Path("/run/netns")
-CLIENT, STRANGER = "127.0.0.1", "127.0.1.2"
-SERVERS = "127.0.2.1"
-PORTS = {"v1": 9001, "v2": 9002}
+STRANGER = "127.0.1.2"
 LIMITS = Limits(workers=1, descriptors=20_000, heap=2**30)
 CLONE_NEWNET = 0x40000000
 
@@ -53,22 +45,16 @@ def wait_for(what: str, is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-class WaypointNode:
+class WaypointNode(RouteSets):
     """One network namespace with an Envoy and two echo servers in it."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
+        super().__init__()
         self.name = f"{PREFIX}{os.getpid()}"
         self.folder = folder
         self.limits = limits
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.resources: dict[ResourceName, Json] = {}
-        self.ports: dict[str, int] = {}
-        self.servers = {name: [port] for name, port in PORTS.items()}
         self.ads: AdsThread | None = None
-        # Where spans go that listeners added from now on make.
-        self.collector: Collector | None = None
-        self._numbers = itertools.count(1)
-        self.admit(CLIENT)
 
     def start(self) -> None:
         """Make the namespace, start everything, and wait until it answers."""
@@ -194,35 +180,6 @@ class WaypointNode:
     def settled(self) -> bool:
         """Whether Envoy has everything."""
         return self.ads.server.acknowledged() >= set(self.resources)
-
-    def admit(self, *addresses: str, consumer: str = "") -> None:
-        """Set who may connect; not published yet."""
-        name = admission_name(consumer)
-        self.resources[ResourceName(Xds.EXTENSION, name)] = admission(name, addresses)
-
-    def add(
-        self, rules: Iterable[Rule], *, name: str = "", grpc: bool = False, consumer: str = "", port: int = 80
-    ) -> str:
-        """Render a route set into `resources`; not published yet. Returns the listener's name."""
-        number = next(self._numbers)
-        name = name or f"app/s{number}:{port}"
-        route_set = RouteSet(name, consumer, port, grpc, tuple(rules))
-        self.ports.setdefault(name, 20000 + number)
-        self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set, self.collector)
-        self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
-        self.add_clusters(route_set.clusters)
-        return name
-
-    def add_clusters(self, clusters: Iterable[BackendPort | Pool]) -> None:
-        """Clusters and their endpoints into `resources`."""
-        for item in clusters:
-            self.resources[ResourceName(Xds.CLUSTER, item.cluster)] = cluster(item)
-            self.resources[ResourceName(Xds.ENDPOINT, item.cluster)] = self._endpoints(item)
-
-    def _endpoints(self, item: BackendPort | Pool) -> Json:
-        members = item.members if isinstance(item, Pool) else (item,)
-        found = {member: [(SERVERS, port) for port in self.servers.get(member.service, ())] for member in members}
-        return pool_endpoints(item, found) if isinstance(item, Pool) else endpoints(item, found[item])
 
     def serve(self, *rules: Rule, **options: Any) -> int:
         """Publish a route set of its own and wait until it is served. Returns its port."""

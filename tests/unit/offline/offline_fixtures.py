@@ -1,6 +1,8 @@
 """Manifests as people write them: no uids, no cluster IPs, no status."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner, Result
 
@@ -39,6 +41,28 @@ spec:
   parentRefs: [{group: "", kind: Service, name: web, port: 80}]
   rules: [{backendRefs: [{name: web, port: 80}]}]
 """
+SPECIAL = """
+apiVersion: v1
+kind: Service
+metadata: {name: headless, namespace: app}
+spec: {clusterIP: None, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outside, namespace: app}
+spec: {type: ExternalName, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: own, namespace: plain, labels: {weft.dev/mode: l7}}
+spec: {nodeName: east-1}
+status: {phase: Running, podIP: 10.1.0.9}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: done, namespace: app}
+status: {phase: Succeeded}
+"""
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -52,3 +76,10 @@ def write(folder: Path, **files: str) -> Path:
 def weft(*arguments: object) -> Result:
     """Run a command in this process."""
     return CliRunner().invoke(application([str(arguments[0])]), [str(item) for item in arguments])
+
+
+def asked(folder: Path, pod: str, url: str, *options: str, method: str = "GET") -> dict[str, Any]:
+    """What `weft simulate` says of a request of a pod."""
+    done = weft("simulate", "-f", folder, "--from", pod, method, url, "-o", "json", *options)
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
