@@ -198,6 +198,10 @@ class View:
         """The Routes of any kind that name a Service or ServiceImport as a parent."""
         return [value for value in self._find("routes", *service) if isinstance(value, AnyRoute)]
 
+    def has_routes(self, service: Key) -> bool:
+        """Whether there are any."""
+        return self._any("routes", *service)
+
     def service_at(self, address: str) -> AnyService | None:
         """Whose a virtual address is.
 
@@ -221,7 +225,7 @@ class View:
 
     def has_consumer_routes(self, namespace: str) -> bool:
         """Whether the namespace has Routes for Services of others."""
-        return bool(self._find("consumers", namespace))
+        return self._any("consumers", namespace)
 
     def mode(self, kind: str, namespace: str, name: str) -> LabelledMode:
         """The mode that an object's label asks for, and what is wrong with the label."""
@@ -249,3 +253,7 @@ class View:
         self.reads.add(index)
         keys = self._world._by.get(index, set())
         return [self._world._values[key] for key in sorted(keys)]
+
+    def _any(self, *index: str) -> bool:
+        self.reads.add(index)
+        return bool(self._world._by.get(index))

@@ -62,10 +62,11 @@ class Gate:
 
     def due(self, acknowledged: Collection[ResourceName], proved: Collection[str]) -> list[str]:
         """Wanted listeners that may be tried at an Envoy: not proved there yet, everything they need acknowledged."""
+        known = set(acknowledged)
         return [
             listener
             for listener, needs in self._needs.items()
-            if listener not in proved and listener not in self._lingering and needs <= set(acknowledged)
+            if listener not in proved and listener not in self._lingering and needs <= known
         ]
 
     def lose(self) -> None:

@@ -8,7 +8,6 @@ these groups one kind wins each port.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from agent.model.core import ServicePort
 from agent.model.meta import Key
@@ -23,10 +22,6 @@ RANK: tuple[type[AnyRoute], ...] = (GRPCRoute, HTTPRoute, TLSRoute, TCPRoute, UD
 MERGED = (GRPCRoute, HTTPRoute)
 # Several of one of these kinds share a port.
 ALONGSIDE = (*MERGED, TLSRoute)
-
-
-Rivals = dict[tuple[str, ServicePort], dict[type[AnyRoute], list[AnyRoute]]]
-"""The Routes that cover a port for the same clients, by kind: by the Routes' namespace and the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,25 @@ class Binding:
         return () if self.reason else tuple(port for port in self.ports if port not in gone)
 
 
+class Rivals:
+    """The Routes that cover a port for the same clients, told from the oldest on: the oldest of each kind, and of each
+    server name. One look for each Route, since a port may have a thousand.
+    """
+
+    def __init__(self) -> None:
+        self.oldest: dict[type[AnyRoute], AnyRoute] = {}
+        self.owners: dict[str, TLSRoute] = {}
+
+    def add(self, route: AnyRoute) -> None:
+        """One that is younger than those before."""
+        self.oldest.setdefault(type(route), route)
+        if isinstance(route, TLSRoute):
+            for name in server_names(route):
+                self.owners.setdefault(name, route)
+
+
+Arena = dict[tuple[str, ServicePort], Rivals]
+"""By the Routes' namespace and the port."""
 Bound = dict[tuple[Key, int], Binding]
 
 
@@ -71,7 +85,7 @@ def binding_of(view: View, key: Key, route: Key, position: int) -> Binding:
 
 def _bound(view: View, key: Key) -> Bound:
     """By Route and position. What applies to a Service is asked for by each of its Routes, and found out once."""
-    return view.shared(("bindings", *key), lambda own: _bind_all(own, key)) if view.routes(key) else {}
+    return view.shared(("bindings", *key), lambda own: _bind_all(own, key)) if view.has_routes(key) else {}
 
 
 def _bind_all(view: View, key: Key) -> Bound:
@@ -82,8 +96,8 @@ def _bind_all(view: View, key: Key) -> Bound:
         for position, ref, parent in parent_services(route)
         if parent == key
     ]
-    rivals = _rivals(found)
-    return {(item.route.key, item.position): _with_conflicts(item, rivals) for item in found}
+    arena = _arena(found)
+    return {(item.route.key, item.position): _with_conflicts(item, arena) for item in found}
 
 
 def winners(bound: Iterable[Binding], port: ServicePort, consumer: str, owner: str) -> list[Binding]:
@@ -177,60 +191,58 @@ def server_names(route: TLSRoute) -> tuple[str, ...]:
     return route.spec.hostnames or ("",)
 
 
-def _rivals(found: Iterable[Binding]) -> Rivals:
+def _arena(found: Iterable[Binding]) -> Arena:
     """Every Route that can be done, where it would apply."""
-    rivals: Rivals = defaultdict(lambda: defaultdict(list))
-    for binding in found:
+    arena: Arena = defaultdict(Rivals)
+    for binding in sorted(found, key=lambda item: item.route.age):
         for port in () if binding.reason else binding.ports:
-            rivals[binding.route.metadata.namespace, port][type(binding.route)].append(binding.route)
-    return rivals
+            arena[binding.route.metadata.namespace, port].add(binding.route)
+    return arena
 
 
-def _with_conflicts(binding: Binding, rivals: Rivals) -> Binding:
+def _with_conflicts(binding: Binding, arena: Arena) -> Binding:
     """The binding knowing what it loses to a more specific kind, or to an older Route of its kind."""
-    lost = tuple((port, rival) for port in binding.ports if (rival := _stronger(binding, port, rivals)) is not None)
+    lost = tuple((port, rival) for port in binding.ports if (rival := _stronger(binding, port, arena)) is not None)
     changed = replace(binding, lost=lost)
     if not lost or changed.won:
-        return replace(changed, taken=tuple(_taken(changed, rivals)))
+        return replace(changed, taken=tuple(_taken(changed, arena)))
     winners_text = ", ".join(sorted({str(key) for _, key in lost}))
     message = f"on every port that it covers another Route applies: {winners_text}"
     return replace(changed, reason="Conflicted", message=message)
 
 
-def _stronger(binding: Binding, port: ServicePort, rivals: Rivals) -> Key | None:
+def _stronger(binding: Binding, port: ServicePort, arena: Arena) -> Key | None:
     """The Route that takes this port from the binding, if one does: one of a more specific kind; of kinds that do not
     merge an older one.
     """
-    route, there = binding.route, rivals[binding.route.metadata.namespace, port]
+    route, there = binding.route, arena[binding.route.metadata.namespace, port]
     kind = type(route)
-    better = (there[more][0].key for more in RANK[: RANK.index(kind)] if there.get(more))
-    older = (rival.key for rival in there[kind] if kind not in ALONGSIDE and rival.age < route.age)
-    return next(chain(better, older), None) or _outnamed(route, there[kind])
+    stronger = [there.oldest[more] for more in RANK[: RANK.index(kind)] if more in there.oldest]
+    if kind not in ALONGSIDE:
+        stronger += [rival for rival in (there.oldest.get(kind),) if rival is not None and rival.age < route.age]
+    return stronger[0].key if stronger else _outnamed(route, there)
 
 
-def _outnamed(route: AnyRoute, rivals: list[AnyRoute]) -> Key | None:
+def _outnamed(route: AnyRoute, there: Rivals) -> Key | None:
     """The oldest of the older TLSRoutes which together have every name of this one."""
-    owners = _owners(route, rivals)
+    owners = _owners(route, there)
     if not isinstance(route, TLSRoute) or owners.keys() < set(server_names(route)):
         return None
     return min(owners.values(), key=lambda rival: rival.age).key
 
 
-def _taken(binding: Binding, rivals: Rivals) -> Iterator[tuple[str, Key]]:
+def _taken(binding: Binding, arena: Arena) -> Iterator[tuple[str, Key]]:
     """Server names that are older TLSRoutes' on a port where this one applies."""
     found = {
         (name, owner.key)
         for port in binding.won
-        for name, owner in _owners(binding.route, rivals[binding.route.metadata.namespace, port][TLSRoute]).items()
+        for name, owner in _owners(binding.route, arena[binding.route.metadata.namespace, port]).items()
     }
     yield from sorted(found)
 
 
-def _owners(route: AnyRoute, rivals: list[AnyRoute]) -> dict[str, AnyRoute]:
+def _owners(route: AnyRoute, there: Rivals) -> dict[str, TLSRoute]:
     """Whose a TLSRoute's names are, where they are an older one's: the oldest's."""
-    if not isinstance(route, TLSRoute):
-        return {}
-    older = [rival for rival in rivals if isinstance(rival, TLSRoute) and rival.age < route.age]
-    older.sort(key=lambda rival: rival.age, reverse=True)
-    names = set(server_names(route))
-    return {name: rival for rival in older for name in server_names(rival) if name in names}
+    names = server_names(route) if isinstance(route, TLSRoute) else ()
+    found = {name: there.owners[name] for name in names if name in there.owners}
+    return {name: owner for name, owner in found.items() if owner.age < route.age}
