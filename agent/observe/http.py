@@ -55,7 +55,8 @@ class HttpServer:
     def __init__(self, routes: Mapping[str, Callable[[Query], Response]]) -> None:
         self._routes = routes
         self._servers: list[asyncio.Server] = []
-        self._connections = 0
+        # How many are open, of those that it answers.
+        self.connections = 0
 
     async def start_tcp(self, host: str, port: int) -> int:
         """Listen on an address; returns the port, which is chosen when 0 is given. Raises `OSError`."""
@@ -75,18 +76,19 @@ class HttpServer:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= MAX_CONNECTIONS:
+        if self.connections >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
-        self._connections += 1
+        self.connections += 1
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 await self._converse(reader, writer)
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            # Not `close`, which waits for ever for a client that does not read.
-            writer.transport.abort()
+            pass
         finally:
-            self._connections -= 1
+            # Not `close`, which waits for ever for a client that does not read. Also when the loop ends.
+            writer.transport.abort()
+            self.connections -= 1
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

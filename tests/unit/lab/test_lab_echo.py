@@ -13,7 +13,14 @@ from agent.lab.echo import GreetPort, HTTPPort
 
 @asynccontextmanager
 async def connected(protocol):
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    made = []
+
+    class Noted(protocol):
+        def connection_made(self, transport):
+            made.append(transport)
+            super().connection_made(transport)
+
+    server = await asyncio.get_running_loop().create_server(Noted, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
         yield reader, writer
@@ -21,6 +28,9 @@ async def connected(protocol):
         writer.close()
         await writer.wait_closed()
         server.close()
+        # What the client's end would tell it may still be on its way when the loop ends.
+        for transport in made:
+            transport.abort()
 
 
 async def read_answer(reader):

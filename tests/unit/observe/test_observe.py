@@ -1,8 +1,10 @@
 """Logs, metrics and the small HTTP server."""
 
 import asyncio
+import gc
 import json
 import logging
+import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -94,10 +96,11 @@ ROUTES = {
 
 async def talk(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 10)
-    writer.close()
-    return answer
+    try:
+        writer.write(request)
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,10 @@ async def test_a_client_that_does_not_read_is_hung_up_on(monkeypatch: pytest.Mon
     port = await server.start_tcp("127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
     writer.write(b"GET /big HTTP/1.1\r\n\r\n")
-    await asyncio.sleep(1)
+    while not server.connections:
+        await asyncio.sleep(0.01)
+    while server.connections:
+        await asyncio.sleep(0.01)
     assert len(await asyncio.wait_for(reader.read(), 10)) < 50_000_000
     writer.close()
     await server.stop()
@@ -166,9 +172,27 @@ async def test_no_peer_can_use_up_the_descriptors(monkeypatch: pytest.MonkeyPatc
     for _, writer in idle:
         writer.close()
         await writer.wait_closed()
-    await asyncio.sleep(0.1)
+    while server.connections:
+        await asyncio.sleep(0.01)
     assert (await talk(port, b"GET /a HTTP/1.1\r\n\r\n")).endswith(b"b")
     await server.stop()
+
+
+def test_who_waits_for_an_answer_when_the_loop_ends_is_hung_up_on():
+    with socket.socket() as client:
+
+        async def begin() -> None:
+            server = HttpServer(ROUTES)
+            client.connect(("127.0.0.1", await server.start_tcp("127.0.0.1", 0)))
+            client.sendall(b"GET /a HTT")
+            while not server.connections:
+                await asyncio.sleep(0)
+            await server.stop()
+
+        asyncio.run(begin())
+        gc.collect()  # finds what nobody closed
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
 
 
 async def test_a_unix_socket_is_its_owner_s_and_replaces_a_dead_one(tmp_path: Path):
