@@ -42,7 +42,6 @@ class Settings:
     enrol_kube_system: bool = False
     unsupported_runtimes: tuple[str, ...] = UNSUPPORTED_RUNTIMES
     audit_seconds: float = 30.0
-    log_level: str = "info"
 
     @property
     def pins(self) -> Path:

@@ -52,7 +52,7 @@ def agent(
         float, typer.Option(min=0, max=100, help="Of how many percent of the requests without a trace there are spans.")
     ] = 1,
     audit_seconds: Annotated[float, typer.Option(min=1, help="How often the kernel's tables are audited.")] = 30,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[log.Level, typer.Option(help="From which level on there are lines.")] = log.Level.INFO,
 ) -> None:
     """Run the agent: load the programs, keep tables and Envoy in step with the source, until told to stop.
 

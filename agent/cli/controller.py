@@ -26,7 +26,7 @@ def controller(
     startup_taint: Annotated[
         bool, typer.Option("--startup-taint", help="Take the taint weft.dev/agent-not-ready from nodes with an agent.")
     ] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[log.Level, typer.Option(help="From which level on there are lines.")] = log.Level.INFO,
 ) -> None:
     """Write what became of each Route into its status, and the XMesh where there is that kind, until told to stop.
 

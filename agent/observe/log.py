@@ -2,8 +2,18 @@
 
 import logging
 import sys
+from enum import StrEnum
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class Level(StrEnum):
+    """From which one on there are lines."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -31,8 +41,8 @@ def _quoted(value: object) -> str:
     return text if plain else '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
 
 
-def setup(level: str) -> None:
-    """Log from this level on. Raises `ValueError` for a level that there is not."""
+def setup(level: Level) -> None:
+    """Log from this level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

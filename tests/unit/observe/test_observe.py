@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from agent.observe import log
 from agent.observe.http import BadRequestError, HttpServer, Query, Response
 from agent.observe.log import KeyValueFormatter
 from agent.observe.metrics import Metrics
@@ -40,11 +39,6 @@ def test_an_exception_is_a_field():
         text = line("failed", exc_info=(ValueError, error, error.__traceback__))
     assert "ValueError: no" in text
     assert "\n" not in text
-
-
-def test_a_level_that_there_is_not_is_an_error():
-    with pytest.raises(ValueError, match="LOUD"):
-        log.setup("loud")
 
 
 def test_metrics_keep_their_names():
