@@ -122,7 +122,7 @@ class Agent:
             "weft_pods", "Pods of this node.", "mode", lambda: report.modes(core.datapath.desired_pods.values())
         )
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
-        self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.problems))
+        self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.intake.problems))
         self._metrics.show_counts(
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )

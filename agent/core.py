@@ -7,26 +7,23 @@ hears of a listener before the kernel sends anybody there, and the kernel stops 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from agent.hop import Ads, Hop
-from agent.model.change import Change, Problem, Resolved, Synced
-from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, PodPlan, ResourceName
-from agent.reconcile.datapath import Datapath
+from agent.intake import Changed, Intake, Translator
+from agent.model.change import Change, Synced
+from agent.plan.plan import FrontendName, Json, ResourceName
+from agent.reconcile.datapath import Applied, Datapath
 from agent.reconcile.driver import Shrunk
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.2
 COALESCE_SECONDS = 0.01
-
-
-class Translator(Protocol):
-    """Changes in; per unit that changed, its old and its new fragment out."""
-
-    def update(self, changes: Iterable[Change]) -> Mapping[Any, tuple[Fragment, Fragment]]:
-        """Take changes in and recompute what read them."""
+# So long one pass works before others have their turn, and new pods theirs: they connect at any moment.
+TURN_SECONDS = 0.01
+PAUSE_SECONDS = 0.001
 
 
 class Hands(Protocol):
@@ -64,20 +61,18 @@ class Core:
         observer: Observer,
         audit_seconds: float,
     ) -> None:
-        self._translator = translator
+        self.intake = Intake(translator)
         self.datapath = datapath
         self._hands = hands
         self._observer = observer
         self._audit_seconds = audit_seconds
-        self.problems: dict[str, Problem] = {}
-        self.fragments: dict[object, Fragment] = {}
         self.failures: dict[str, str] = {}
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
         self.hop = Hop(ads, hands, self._clock)
         # What Envoy is to have, until a fragment says otherwise: most passes change nothing there.
         self._configuration: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
-        self._inbox: list[Change] = []
+        self._turn_ends = 0.0
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
         self._adopted = False
@@ -102,7 +97,7 @@ class Core:
         """Take in what a source says. A source has to be followed before `run`, which waits for its `Synced`."""
         self._awaited.add(name)
         async for batch in batches:
-            self._inbox += batch
+            self.intake.put(batch)
             self._awaited -= {change.source for change in batch if isinstance(change, Synced)}
             self.wake()
 
@@ -117,10 +112,9 @@ class Core:
                 await self._step()
                 if self._clock() >= audit_at:
                     audit_at = self._clock() + self._audit_seconds
-                    self._audit()
+                    await self._audit()
             except OSError as error:
-                log.warning("kernel tables could not be used, trying again", extra={"error": str(error)})
-                self._unsure = True
+                self._doubt(error)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for a wake-up or the time; then a moment more, so that changes which come together go together."""
@@ -134,91 +128,110 @@ class Core:
 
     async def _step(self) -> None:
         """One pass: changes, plan, Envoy, kernel. The programs come last, when their tables are full."""
-        changed = self._translate()
+        self._turn_ends = self._clock() + TURN_SECONDS
+        self._enrol()
+        while self.intake.behind:
+            self.intake.advance()
+            await self._others_turn()
         if not self.synced:
             return
         if not self._adopted:
             self._start()
-        elif changed:
-            self._want(changed)
+        else:
+            await self._want(self.intake.take_changed())
         if self._unsure:
             self.datapath.adopt()
             self._unsure = False
         self._publish()
         self.datapath.revisit(await self.hop.prove(self.datapath.serving_ports()))
         self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
-        self._apply()
+        await self._apply()
         self._attach()
 
-    def _translate(self) -> dict[object, tuple[Fragment, Fragment]]:
-        """Bring the fragments up to date; returns what changed."""
-        inbox, self._inbox = self._inbox, []
-        for change in inbox:
-            if isinstance(change, Problem):
-                log.warning("not used", extra={"problem": str(change)})
-                self.problems[change.where] = change
-            elif isinstance(change, Resolved):
-                self.problems.pop(change.where, None)
-        changed = dict(self._translator.update(inbox)) if inbox else {}
-        for unit, (old, new) in changed.items():
-            if (old.resources, old.dependencies) != (new.resources, new.dependencies):
-                self._configuration = None
-            if new == Fragment():
-                self.fragments.pop(unit, None)
-            else:
-                self.fragments[unit] = new
-        return changed
+    async def _others_turn(self) -> None:
+        """When this pass has worked for long enough: let others work, and enrol the pods that came meanwhile."""
+        if self._clock() >= self._turn_ends:
+            await asyncio.sleep(PAUSE_SECONDS)
+            self._enrol()
+            self._turn_ends = self._clock() + TURN_SECONDS
+
+    def _enrol(self) -> None:
+        """Take in who is enrolled, and write rows of new pods: the frontends that there were before are in the kernel.
+
+        Of the rest of the pass nothing is lost by a kernel that refuses.
+        """
+        if not self.intake.enrol() or not self._adopted:
+            return
+        began = self._clock()
+        self.datapath.want_pods(self.intake.pods)
+        try:
+            self._tell(self.datapath.enrol(), began)
+        except OSError as error:
+            self._doubt(error)
+
+    def _doubt(self, error: OSError) -> None:
+        """What the kernel has is unknown: read it before the next pass."""
+        log.warning("kernel tables could not be used, trying again", extra={"error": str(error)})
+        self._unsure = True
 
     def _start(self) -> None:
         """Everything is known: take over what an earlier agent left in the kernel."""
         self.datapath.inherit()
         self.datapath.adopt()
-        frontends = {name: plan for item in self.fragments.values() for name, plan in item.frontends.items()}
+        self.intake.take_changed()
+        frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
         self.datapath.want_frontends(frontends, [])
-        self.datapath.want_pods(self._pods())
+        self.datapath.want_pods(self.intake.pods)
         known = self.datapath.listener_ports()
         self.hop.ports.adopt(known, self.datapath.waypoint_ports() - set(known.values()), self._clock())
         self.hop.succession.adopt(*self.datapath.waypoints(), self._clock())
         self._adopted = True
         log.info("synced", extra={"frontends": len(frontends), "adopted": len(self.datapath.installed)})
 
-    def _want(self, changed: Mapping[object, tuple[Fragment, Fragment]]) -> None:
+    async def _want(self, changed: Changed) -> None:
         """Tell the datapath what changed. A frontend can move from one unit to another: deletes look at all."""
-        upserts: dict[FrontendName, FrontendPlan] = {}
         deletes: set[FrontendName] = set()
         for old, new in changed.values():
-            upserts.update({name: plan for name, plan in new.frontends.items() if old.frontends.get(name) != plan})
+            if (old.resources, old.dependencies) != (new.resources, new.dependencies):
+                self._configuration = None
+            upserts = {name: plan for name, plan in new.frontends.items() if old.frontends.get(name) != plan}
+            self.datapath.want_frontends(upserts, ())
             deletes |= old.frontends.keys() - new.frontends.keys()
-        still = {name for item in self.fragments.values() for name in item.frontends} if deletes else set()
-        self.datapath.want_frontends(upserts, deletes - still)
-        if any(old.pods != new.pods for old, new in changed.values()):
-            self.datapath.want_pods(self._pods())
-
-    def _pods(self) -> dict[int, PodPlan]:
-        return {cgroup: pod for item in self.fragments.values() for cgroup, pod in item.pods.items()}
+            await self._others_turn()
+        fragments = self.intake.fragments.values()
+        still = {name for item in fragments for name in item.frontends} if deletes else set()
+        self.datapath.want_frontends({}, deletes - still)
+        self.datapath.want_pods(self.intake.pods)
 
     def _publish(self) -> None:
         """Give Envoy what is wanted."""
         if self._configuration is None:
-            resources = {name: value for item in self.fragments.values() for name, value in item.resources.items()}
-            needs = {name: value for item in self.fragments.values() for name, value in item.dependencies.items()}
+            fragments = self.intake.fragments.values()
+            resources = {name: value for item in fragments for name, value in item.resources.items()}
+            needs = {name: value for item in fragments for name, value in item.dependencies.items()}
             self._configuration = resources, needs
         self.datapath.revisit(self.hop.publish(*self._configuration))
 
-    def _apply(self) -> None:
+    async def _apply(self) -> None:
         """Write what is pending."""
         if not self.datapath.pending:
             return
         began = self._clock()
-        done = self.datapath.apply(self.hop.view)
+        done = Applied()
+        for _ in self.datapath.applying(self.hop.view, done):
+            await self._others_turn()
         self.failures = done.failures
-        seconds = self._clock() - began
-        self._observer.applied(done.writes, seconds)
         self._hands.shrunk(done.shrunk)
-        if done.writes:
-            log.info("applied", extra={"writes": done.writes, "ms": round(seconds * 1000, 1)})
+        self._tell(done.writes, began)
         for name, reason in done.failures.items():
             log.warning("does not fit", extra={"frontend": name, "reason": reason})
+
+    def _tell(self, writes: int, began: float) -> None:
+        """Say what was written since then."""
+        seconds = self._clock() - began
+        self._observer.applied(writes, seconds)
+        if writes:
+            log.info("applied", extra={"writes": writes, "ms": round(seconds * 1000, 1)})
 
     def _attach(self) -> None:
         """Have the programs run, now that their tables are full; later, where somebody else took them away."""
@@ -228,7 +241,7 @@ class Core:
             self._observer.drifted(len(names))
         self._attached = True
 
-    def _audit(self) -> None:
+    async def _audit(self) -> None:
         """Compare the kernel with what was written to it, and heal the difference."""
         found = self.datapath.drift()
         self.drift = len(found)
@@ -237,4 +250,4 @@ class Core:
             parts = {"pods": len(found.pods), "frontends": len(found.frontends), "config": int(found.configuration)}
             log.warning("drift found, healing it", extra=parts)
             self.datapath.adopt()
-            self._apply()
+            await self._apply()

@@ -166,7 +166,7 @@ def waypoint(hop: Hop, envoys: Envoys) -> Document:
 
 def status(core: Core, node: str, envoys: Envoys) -> Document:
     """Everything that `weft status` shows."""
-    fragments, datapath = list(core.fragments.values()), core.datapath
+    fragments, datapath = list(core.intake.fragments.values()), core.datapath
     return {
         "node": node,
         "synced": core.synced,
@@ -180,7 +180,7 @@ def status(core: Core, node: str, envoys: Envoys) -> Document:
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()
         ],
         "waypoint": waypoint(core.hop, envoys),
-        "problems": sorted(str(problem) for problem in core.problems.values()),
+        "problems": sorted(str(problem) for problem in core.intake.problems.values()),
         "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
         "failures": core.hop.failures | core.failures,
         "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in datapath.fill.items()},

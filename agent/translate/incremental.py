@@ -52,16 +52,41 @@ class Translator:
         self.fragments: dict[Unit, Fragment] = {}
         self._reads: dict[Unit, set[ReadKey]] = {}
         self._readers: dict[ReadKey, set[Unit]] = defaultdict(set)
+        self._pods: set[Unit] = set()
+        self._others: set[Unit] = set()
+
+    @property
+    def behind(self) -> bool:
+        """Whether something has to be computed again."""
+        return bool(self._pods or self._others)
 
     def update(self, changes: Iterable[Change]) -> Update:
         """Take changes in; returns the units whose fragment changed, with its old and its new value."""
+        self.take(changes)
+        return self.enrol() | self.advance(len(self._others))
+
+    def take(self, changes: Iterable[Change]) -> None:
+        """Take changes in, and compute nothing yet."""
         batch = list(changes)
-        dirty = self._touched(self._world.apply(batch)) | self._appeared(batch)
-        done: Update = {}
-        self._compute((unit for unit in dirty if unit.makes == PODS), done)
-        dirty |= self._touched(self._derive()) | ({ADMISSION} if ADMISSION not in self._reads else set())
-        self._compute((unit for unit in dirty if unit.makes != PODS), done)
+        self._mark(self._touched(self._world.apply(batch)) | self._appeared(batch))
+
+    def enrol(self) -> Update:
+        """Compute the pods that are behind; returns what changed, as `update` does."""
+        pods, self._pods = self._pods, set()
+        done = self._compute(pods)
+        first = ADMISSION not in self._reads and ADMISSION not in self._others
+        if pods or first:
+            self._mark(self._touched(self._derive()) | ({ADMISSION} if first else set()))
         return done
+
+    def advance(self, at_most: int) -> Update:
+        """Compute so many of the units that are behind and are no pods; returns what changed, as `update` does."""
+        return self._compute([self._others.pop() for _ in range(min(at_most, len(self._others)))])
+
+    def _mark(self, units: set[Unit]) -> None:
+        pods = {unit for unit in units if unit.makes == PODS}
+        self._pods |= pods
+        self._others |= units - pods
 
     def _touched(self, keys: Iterable[ReadKey]) -> set[Unit]:
         return {unit for key in keys for unit in self._readers.get(key, ())}
@@ -72,7 +97,8 @@ class Translator:
         keys += [change.value.key for change in batch if isinstance(change, Upsert)]
         return {Unit(self._kinds[key.kind], key) for key in map(subject, keys) if key.kind in self._kinds}
 
-    def _compute(self, units: Iterable[Unit], done: Update) -> None:
+    def _compute(self, units: Iterable[Unit]) -> Update:
+        done: Update = {}
         for unit in sorted(units):
             view = View(self._world)
             old, new = self.fragments.get(unit, Fragment()), self._translate(unit, view)
@@ -82,6 +108,7 @@ class Translator:
                 done[unit] = (old, new)
             if new == Fragment():
                 self.fragments.pop(unit, None)
+        return done
 
     def _exists(self, unit: Unit) -> bool:
         """Whether the unit's object is there; one that comes back appears anew."""

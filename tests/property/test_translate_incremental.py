@@ -160,6 +160,22 @@ def test_splitting_does_not_matter(edits: list[tuple[object, bool]], data: st.Da
     assert translated([batch[:cut], batch[cut:]]) == translated([batch])
 
 
+@settings(max_examples=120, deadline=None)
+@given(EDITS, st.data())
+def test_small_steps_do_not_matter(edits: list[tuple[object, bool]], data: st.DataObject) -> None:
+    batch = changes(edits)
+    translator = Translator(World(), OPTIONS)
+    for change in batch:
+        translator.take([change])
+        if data.draw(st.booleans()):
+            translator.enrol()
+            translator.advance(data.draw(st.integers(0, 2)))
+    translator.enrol()
+    while translator.behind:
+        translator.advance(1)
+    assert translator.fragments == translated([batch])
+
+
 @settings(max_examples=150, deadline=None)
 @given(EDITS)
 def test_incremental_is_as_from_scratch(edits: list[tuple[object, bool]]) -> None:

@@ -60,9 +60,9 @@ async def test_problems_are_kept_until_they_are_resolved(node: Node):
     await node.synced()
     problem = Problem("a.yaml:1", "Service app/x", "spec", "is wrong")
     node.manifests.say(problem)
-    await node.until(lambda: node.core.problems == {"a.yaml:1": problem})
+    await node.until(lambda: node.core.intake.problems == {"a.yaml:1": problem})
     node.manifests.say(Resolved("a.yaml:1"))
-    await node.until(lambda: not node.core.problems)
+    await node.until(lambda: not node.core.intake.problems)
 
 
 async def test_the_loop_ends_when_it_is_told_to_while_it_is_woken(node: Node):
