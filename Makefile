@@ -40,7 +40,8 @@ format: setup ## let the formatters have their way
 test-long: setup ## the random tests, and those of the waypoint's life, at their full length (root; 20 minutes)
 	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py
 	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/node/test_waypoint_precedence.py tests/node/test_life.py \
-		tests/node/test_replace_waypoint.py tests/node/test_waypoint_streams.py
+		tests/node/test_replace_waypoint.py tests/node/test_waypoint_streams.py \
+		tests/node/test_first_instruction.py
 
 cluster-up: setup ## a real Kubernetes of two nodes on this machine (root; the first time builds it: 15 minutes)
 	@$(BIN)/python tests/cluster/cluster.py up

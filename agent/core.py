@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.2
 COALESCE_SECONDS = 0.01
-# So long one pass works before others have their turn, and new pods theirs: they connect at any moment.
+# So long a pass works before others have their turn, new pods above all: they connect at any moment.
 TURN_SECONDS = 0.01
 PAUSE_SECONDS = 0.001
 
@@ -98,6 +98,7 @@ class Core:
         self._awaited.add(name)
         async for batch in batches:
             self.intake.put(batch)
+            self._enrol()
             self._awaited -= {change.source for change in batch if isinstance(change, Synced)}
             self.wake()
 
@@ -129,7 +130,6 @@ class Core:
     async def _step(self) -> None:
         """One pass: changes, plan, Envoy, kernel. The programs come last, when their tables are full."""
         self._turn_ends = self._clock() + TURN_SECONDS
-        self._enrol()
         while self.intake.behind:
             self.intake.advance()
             await self._others_turn()
@@ -149,17 +149,13 @@ class Core:
         self._attach()
 
     async def _others_turn(self) -> None:
-        """When this pass has worked for long enough: let others work, and enrol the pods that came meanwhile."""
+        """When this pass has worked for long enough, let others work: those too who enrol the pods that came."""
         if self._clock() >= self._turn_ends:
             await asyncio.sleep(PAUSE_SECONDS)
-            self._enrol()
             self._turn_ends = self._clock() + TURN_SECONDS
 
     def _enrol(self) -> None:
-        """Take in who is enrolled, and write rows of new pods: the frontends that there were before are in the kernel.
-
-        Of the rest of the pass nothing is lost by a kernel that refuses.
-        """
+        """Write the rows of new pods at once, whatever a pass is about. They need nothing of what it has yet to do."""
         if not self.intake.enrol() or not self._adopted:
             return
         began = self._clock()

@@ -130,7 +130,7 @@ class FirstNode:
         return self.paths.cgroup / self._layout.root
 
     def make(self) -> None:
-        """A network with the Service's two ways, the folders that a kubelet makes at its start, and what is enrolled."""
+        """A network with the Service's two ways, the folders that a kubelet makes first, and what is enrolled."""
         for folder in (self.paths.manifests, self.paths.logs):
             folder.mkdir(parents=True)
         for qos in QOS:
