@@ -107,6 +107,8 @@ class Node:
         self.listens = self.refused = False
         self.silent: set[str] = set()
         self.tried: list[int] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.drifts: list[int] = []
         self.manifests, self.facts = Source(), Source()
         clock = asyncio.get_running_loop().time
@@ -118,6 +120,7 @@ class Node:
 
     async def accepts(self, address: str, port: int) -> bool | None:
         self.tried.append(port)
+        await self.answers.wait()
         if self.refused:
             return None
         return self.listens and address not in self.silent

@@ -51,3 +51,15 @@ async def test_a_kernel_that_refuses_a_pod_in_the_midst_of_a_pass_loses_nothing(
     busy.kernel.fuse.left = None
     await busy.until(lambda: len(busy.kernel.frontends.rows) == SERVICES + 1 and busy.core.ready)
     assert busy.kernel.pods.rows.keys() == {POD.cgroup_id, 43}
+
+
+async def test_a_pod_does_not_wait_for_a_listener_that_is_tried(node: Node) -> None:
+    await node.synced()
+    node.manifests.say(*upserts(LATER))
+    node.answers.clear()
+    node.ads.acknowledges = True
+    node.core.wake()
+    await node.until(lambda: node.tried)
+    node.facts.say(Upsert(PodCgroup("u-2", 43)))
+    await node.until(lambda: 43 in node.kernel.pods.rows)
+    assert len(node.tried) == 1, "it is still tried"
