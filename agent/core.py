@@ -239,7 +239,8 @@ class Core:
 
     async def _audit(self) -> None:
         """Compare the kernel with what was written to it, and heal the difference."""
-        found = self.datapath.drift()
+        frontends = await asyncio.to_thread(self.datapath.frontend_drift)
+        found = self.datapath.drift(frontends)
         self.drift = len(found)
         self._observer.drifted(len(found))
         if found:

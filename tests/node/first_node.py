@@ -34,8 +34,8 @@ SANDBOX_SECONDS = 0.1
 IN_A_FILE = 1000
 QOS = ("guaranteed", "burstable", "besteffort")
 # What an unenrolled client reaches instead of the mesh's backend: somebody listens at the Service's own address.
-MESH, CLUSTER = [BACKEND, BACKEND_PORT], [SERVICE, PORT]
-DENIED = ["errno", errno.EPERM]
+MESH, CLUSTER = (BACKEND, BACKEND_PORT), (SERVICE, PORT)
+DENIED = ("errno", errno.EPERM)
 
 
 class Layout(NamedTuple):
@@ -210,7 +210,7 @@ class FirstNode:
         command = launch.command(launch.Place(cgroup, self.paths.node_netns), [str(self._program), SERVICE, str(PORT)])
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    def begin(self, found: Sequence[FirstPod]) -> list[Any]:
+    def begin(self, found: Sequence[FirstPod]) -> list[tuple[Any, ...]]:
         """Start pods at once, each as a kubelet does; returns what their first instructions came to."""
         due = []
         for pod in found:
@@ -244,7 +244,7 @@ class FirstNode:
         return int(float(count))
 
 
-def said(process: "subprocess.Popen[str]") -> Any:
+def said(process: "subprocess.Popen[str]") -> tuple[Any, ...]:
     """What a container printed, once it has ended."""
     text, _ = process.communicate(timeout=60)
-    return json.loads(text)
+    return tuple(json.loads(text))

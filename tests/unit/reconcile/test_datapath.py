@@ -153,7 +153,7 @@ def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock)
     before = kernel.writes
     again = Datapath(kernel, Config(), clock)
     again.adopt()
-    assert len(again.drift()) == 0
+    assert len(again.drift(again.frontend_drift())) == 0
     want(again, desired, Waypoint(PORTS))
     assert kernel.writes == before
     assert again.pending == 0
@@ -174,10 +174,10 @@ def test_drift_is_seen_and_healed(datapath, kernel):
     index = kernel.frontends.rows[frontend_key(SMILEY)]
     kernel.words.rows[2 * index] = Word(Action.PASS)
     del kernel.frontends.rows[frontend_key(COLOR)]
-    assert len(datapath.drift()) == 2
+    assert len(datapath.drift(datapath.frontend_drift())) == 2
     datapath.adopt()
     datapath.apply(Waypoint(PORTS))
-    assert len(datapath.drift()) == 0
+    assert len(datapath.drift(datapath.frontend_drift())) == 0
     assert hosts(kernel, SMILEY) == {address_bytes("10.244.0.1"), address_bytes("10.244.0.2")}
 
 
@@ -213,7 +213,7 @@ def test_rows_that_use_each_others_space_are_parted(datapath, kernel, clock, sha
     assert again.pending == 0
     assert [hosts(kernel, name) for name in names] == [{address_bytes(f"10.244.0.{10 + n}")} for n in range(4)]
     assert len({kernel.frontends.rows[frontend_key(name)] for name in names}) == 4
-    assert len(again.drift()) == 0
+    assert len(again.drift(again.frontend_drift())) == 0
 
 
 def test_what_has_to_wait_for_resting_space_is_no_failure(datapath, kernel, clock):
