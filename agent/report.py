@@ -1,6 +1,6 @@
 """What `weft status` shows: the agent's state as one JSON document, made from values and nothing else."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,18 +99,22 @@ def without_effect(pods: Mapping[int, PodPlan], frontends: Mapping[FrontendName,
 
     Neither end is in mode l7, or the clients are on the host's network (DESIGN.md §3).
     """
+    # Of thousands of frontends mostly few have any; this is asked by every scrape.
+    needy = {name: plan for name, plan in frontends.items() if any(route.kind in AT_WAYPOINT for route in plan.routes)}
     found: dict[str, set[Key]] = {}
     for pod in pods.values():
         clients = f"{pod.namespace}, pods on the host's network" if pod.l4_only else pod.namespace
         if pod.mode is Mode.L4 and clients not in found:
-            found[clients] = {route for plan in _kernel_s(frontends, pod) for route in plan.routes}
+            found[clients] = {route for plan in _kernel_s(needy, frontends, pod) for route in plan.routes}
     effects = {clients: {route for route in routes if route.kind in AT_WAYPOINT} for clients, routes in found.items()}
     return {clients: routes for clients, routes in sorted(effects.items()) if routes}
 
 
-def _kernel_s(frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan) -> Iterator[FrontendPlan]:
-    """The frontends, as a pod in mode l4 sees them, that it is not sent to the waypoint for."""
-    for name, plan in frontends.items():
+def _kernel_s(
+    needy: Mapping[FrontendName, FrontendPlan], frontends: Container[FrontendName], pod: PodPlan
+) -> Iterator[FrontendPlan]:
+    """Of the frontends that need the waypoint those that a pod in mode l4 sees and is not sent there for."""
+    for name, plan in needy.items():
         own = replace(name, consumer=pod.namespace)
         seen = name == own or (not name.consumer and own not in frontends)
         if seen and (pod.l4_only or plan.mode is not Mode.L7):
