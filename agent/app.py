@@ -19,7 +19,7 @@ from agent.kernel.reaper import Reaper
 from agent.model.change import Change, Synced
 from agent.model.meta import Key
 from agent.observation import Observation, allowance
-from agent.observe.http import HttpServer, Query, Response
+from agent.observe.http import HttpServer, Query, Response, Route
 from agent.observe.metrics import Metrics
 from agent.observe.names import Known
 from agent.plan.exchanges import Exchange
@@ -228,16 +228,24 @@ class Agent:
         stale = self._source.stale
         return Response.text(f"stale: {stale}\n", 503) if stale else Response.text("ready\n")
 
-    def _private(self) -> dict[str, Callable[[Query], Response]]:
+    def _private(self) -> dict[str, Route]:
         """What only root on this node may ask."""
         return {
-            "/status": lambda _: Response.json(self.status()),
+            "/status": lambda _: self._status(),
             "/request": self._inquiry.answer,
             **self._observation.routes(),
         }
 
-    def status(self) -> dict[str, Any]:
-        """The document that `weft status` shows."""
+    async def _status(self) -> Response:
+        """What `weft status` shows. To tell of thousands of frontends takes half a second: of copies, in a thread."""
+        datapath, document = self.core.datapath, self._document()
+        desired, installed = dict(datapath.desired), dict(datapath.installed)
+        return await asyncio.to_thread(
+            lambda: Response.json(document | {"frontends": report.frontends(desired, installed)})
+        )
+
+    def _document(self) -> dict[str, Any]:
+        """All of it but the frontends."""
         settings = self._settings
         envoys = report.Envoys(self._ads.rejected, self._audit.found, self._retired())
         found = report.status(self.core, settings.node, envoys)

@@ -169,7 +169,7 @@ def waypoint(hop: Hop, envoys: Envoys) -> Document:
 
 
 def status(core: Core, node: str, envoys: Envoys) -> Document:
-    """Everything that `weft status` shows."""
+    """Everything that `weft status` shows, but for the frontends."""
     fragments, datapath = list(core.intake.fragments.values()), core.datapath
     return {
         "node": node,
@@ -177,7 +177,6 @@ def status(core: Core, node: str, envoys: Envoys) -> Document:
         "ready": core.ready,
         "drift": core.drift,
         "pods": pods(fragments),
-        "frontends": frontends(datapath.desired, datapath.installed),
         "routes": routes(fragments),
         "withoutEffect": [
             {"clients": clients, "routes": sorted(map(str, found))}

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from agent.kernel import bpffs, loader
@@ -10,6 +11,8 @@ from agent.settings import Settings
 # What the agent knows is up to a million values without cycles. To look through all of them takes a fifth of a second,
 # in which no pod is enrolled: done once seven million came that did not go, not whenever they grew by a quarter.
 _GARBAGE = (700, 10, 1000)
+# The loop gives way with each call to the kernel. Those who work in threads shall give back sooner than after 5 ms.
+_SWITCH_SECONDS = 0.0005
 
 
 class StartError(Exception):
@@ -19,6 +22,7 @@ class StartError(Exception):
 async def run(settings: Settings) -> None:
     """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises StartError."""
     gc.set_threshold(*_GARBAGE)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     settings.state.mkdir(parents=True, exist_ok=True)
     preparing = ThreadPoolExecutor(max_workers=1).submit(_prepare, settings)
     # Half a second of a start: the compiler, a second and more, has a core of its own meanwhile.

@@ -1,14 +1,15 @@
 """A small HTTP server for GET: metrics and health on TCP, the agent's own answers on a Unix socket."""
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
+
+import msgspec
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Response:
     @classmethod
     def json(cls, value: Any) -> "Response":
         """A JSON document."""
-        return cls(json.dumps(value).encode(), "application/json")
+        return cls(msgspec.json.encode(value), "application/json")
 
     def encode(self) -> bytes:
         """The bytes of the answer; the connection ends behind it."""
@@ -45,6 +46,10 @@ class Response:
         return head.encode() + self.body
 
 
+# Those who have much to say take their time, and let others have theirs.
+Route = Callable[[Query], Response | Awaitable[Response]]
+
+
 class BadRequestError(Exception):
     """What was asked for makes no sense; the message says why."""
 
@@ -52,7 +57,7 @@ class BadRequestError(Exception):
 class HttpServer:
     """Answers GET by path and query, one answer a connection. A slow or broken client hurts nobody but itself."""
 
-    def __init__(self, routes: Mapping[str, Callable[[Query], Response]]) -> None:
+    def __init__(self, routes: Mapping[str, Route]) -> None:
         self._routes = routes
         self._servers: list[asyncio.Server] = []
         # How many are open, of those that it answers.
@@ -92,11 +97,11 @@ class HttpServer:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(self._answer(head).encode())
+        writer.write((await self._answer(head)).encode())
         writer.close()
         await writer.wait_closed()
 
-    def _answer(self, head: bytes) -> Response:
+    async def _answer(self, head: bytes) -> Response:
         method, _, rest = head.decode("latin-1").partition("\r\n")[0].partition(" ")
         path, _, query = rest.partition(" ")[0].partition("?")
         if method != "GET":
@@ -105,7 +110,8 @@ class HttpServer:
         if route is None:
             return Response.text("not found\n", 404)
         try:
-            return route(dict(parse_qsl(query)))
+            answer = route(dict(parse_qsl(query)))
+            return answer if isinstance(answer, Response) else await answer
         except BadRequestError as error:
             return Response.text(f"{error}\n", 400)
         except Exception:

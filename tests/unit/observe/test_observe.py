@@ -79,7 +79,13 @@ def refuse(_query: Query) -> Response:
     raise BadRequestError("x: not a number")
 
 
+async def later(query: Query) -> Response:
+    await asyncio.sleep(0)
+    return refuse(query) if query else Response.text("c")
+
+
 ROUTES = {
+    "/later": later,
     "/a": lambda _: Response.text("b"),
     "/j": lambda _: Response.json({"x": 1}),
     "/q": Response.json,
@@ -102,9 +108,11 @@ async def talk(port: int, request: bytes) -> bytes:
     [
         (b"GET /a HTTP/1.1", b"200 OK", b"b"),
         (b"GET /a?x=y HTTP/1.1", b"200 OK", b"b"),
-        (b"GET /j HTTP/1.1", b"200 OK", b'{"x": 1}'),
-        (b"GET /q?a=1&b=%20&a=2&c HTTP/1.1", b"200 OK", b'{"a": "2", "b": " "}'),
+        (b"GET /j HTTP/1.1", b"200 OK", b'{"x":1}'),
+        (b"GET /q?a=1&b=%20&a=2&c HTTP/1.1", b"200 OK", b'{"a":"2","b":" "}'),
         (b"GET /q HTTP/1.1", b"200 OK", b"{}"),
+        (b"GET /later HTTP/1.1", b"200 OK", b"c"),
+        (b"GET /later?refuse=it HTTP/1.1", b"400 Bad Request", b"x: not a number\n"),
         (b"GET /refuse HTTP/1.1", b"400 Bad Request", b"x: not a number\n"),
         (b"GET /none HTTP/1.1", b"404 Not Found", b"not found\n"),
         (b"POST /a HTTP/1.1", b"405 Method Not Allowed", b"only GET\n"),
