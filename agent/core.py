@@ -155,15 +155,18 @@ class Core:
             self._turn_ends = self._clock() + TURN_SECONDS
 
     def _enrol(self) -> None:
-        """Write the rows of new pods at once, whatever a pass is about. They need nothing of what it has yet to do."""
+        """Write the rows of new pods at once, whatever a pass is about: their frontends do not depend on them."""
         if not self.intake.enrol() or not self._adopted:
             return
         began = self._clock()
         self.datapath.want_pods(self.intake.pods)
         try:
-            self._tell(self.datapath.enrol(), began)
+            written = self.datapath.enrol()
         except OSError as error:
             self._doubt(error)
+        else:
+            if written:
+                self._tell(written, began)
 
     def _doubt(self, error: OSError) -> None:
         """What the kernel has is unknown: read it before the next pass."""

@@ -141,7 +141,7 @@ class Datapath:
     def apply(self, waypoint: Waypoint) -> Applied:
         """Write what is pending; what does not fit stays pending. Raises `OSError`: `adopt`, then try again.
 
-        Pods that leave go first and pods that come go last, so that nobody is enrolled before what it needs is there.
+        Pods that leave go first and pods that come go last, but for those that `enrol` wrote before.
         """
         done = Applied()
         for _ in self.applying(waypoint, done):
@@ -149,7 +149,7 @@ class Datapath:
         return done
 
     def applying(self, waypoint: Waypoint, done: Applied) -> Iterator[None]:
-        """The same by small steps, which `done` adds up. Between them pods may be wanted and enrolled."""
+        """The same by small steps, added up in `done`. Between them pods may be wanted and enrolled."""
         done.writes += self._remove_pods()
         for name in sorted(self._dirty, key=_ORDER):
             self._install(name, waypoint, done)
