@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
@@ -16,6 +15,7 @@ from agent.core import Core
 from agent.inquiry import Inquiry
 from agent.kernel import cgroups, links, maps
 from agent.kernel.reaper import Reaper
+from agent.kernel.sandboxes import Sandboxes
 from agent.model.change import Change, Synced
 from agent.model.meta import Key
 from agent.observation import Observation, allowance
@@ -90,6 +90,7 @@ class Agent:
         self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or "", self._take)
         self._dropped = Dropped(settings.xds_socket.parent)
         world = World()
+        self._sandboxes = Sandboxes(settings.kubepods)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self.core = Core(
             Translator(world, _options(settings)),
@@ -165,7 +166,8 @@ class Agent:
         try:
             await until_signalled(
                 self.core.follow(self._source.name, self._source.changes()),
-                self.core.follow("cgroups", _cgroups(settings.kubepods)),
+                self.core.follow("cgroups", self._cgroups()),
+                self.core.follow("sandboxes", self._sandboxes.changes()),
                 self._reaper.run(),
                 self._dropped.run(),
                 self._farewell.run(),
@@ -178,6 +180,14 @@ class Agent:
             await self._ads.stop()
             await public.stop()
             await private.stop()
+
+    async def _cgroups(self) -> AsyncIterator[list[Change]]:
+        """Pod cgroups; their first batch is all there is. Sandboxes are looked at of those that come after it."""
+        watch = cgroups.watch_pod_cgroups(self._settings.kubepods)
+        yield [*await anext(watch), Synced("cgroups")]
+        async for batch in watch:
+            yield [*batch]
+            self._sandboxes.expect(batch)
 
     def _take(self, served: list[Exchange]) -> None:
         """Requests that the waypoint tells of."""
@@ -257,14 +267,6 @@ def _options(settings: Settings) -> Options:
     return Options(
         settings.node, settings.enrol_kube_system, settings.zone, settings.collector, settings.unsupported_runtimes
     )
-
-
-async def _cgroups(kubepods: Path) -> AsyncIterator[list[Change]]:
-    """Pod cgroups; their first batch is all there is."""
-    synced: list[Change] = [Synced("cgroups")]
-    async for batch in cgroups.watch_pod_cgroups(kubepods):
-        yield [*batch, *synced]
-        synced = []
 
 
 def _config(settings: Settings, cpus: int) -> Config:

@@ -15,7 +15,7 @@ from agent.plan.plan import Fragment, PodPlan
 log = logging.getLogger(__name__)
 
 # Of what a pod's row is made, but for its flag of consumer routes: without that everybody's view is its view.
-ENROLLING = frozenset({"Namespace", "Pod", "PodCgroup", "RuntimeClass"})
+ENROLLING = frozenset({"Namespace", "Pod", "PodCgroup", "PodSandbox", "RuntimeClass"})
 # One step: a few milliseconds.
 CHANGES, UNITS = 100, 10
 

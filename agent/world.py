@@ -11,8 +11,8 @@ from itertools import chain
 from typing import TypeVar, cast
 
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod
-from agent.model.facts import PodCgroup
+from agent.model.core import EndpointSlice, Namespace, Pod, Service
+from agent.model.facts import PodCgroup, PodSandbox
 from agent.model.meta import Key, Object
 from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.model.multicluster import AnyService, ServiceImport
@@ -139,16 +139,21 @@ def is_service(group: str, kind: str) -> bool:
 
 def _indices(value: Keyed | None) -> set[ReadKey]:
     """Under what a value is looked for."""
-    if isinstance(value, EndpointSlice):
-        return {("slices", *owner) for owner in value.owners}
-    if isinstance(value, PodCgroup):
-        return {("cgroup", value.pod_uid)}
-    if isinstance(value, AnyService):
-        return {("address", address) for address in value.cluster_ips}
-    if isinstance(value, Pod):
-        return {("mirrors", value.static_hash)} if value.static_hash else set()
-    if not isinstance(value, Route):
-        return set()
+    match value:
+        case EndpointSlice():
+            return {("slices", *owner) for owner in value.owners}
+        case PodCgroup() | PodSandbox():
+            return {(value.kind, value.pod_uid)}
+        case Service() | ServiceImport():
+            return {("address", address) for address in value.cluster_ips}
+        case Pod(static_hash=str(named)) if named:
+            return {("mirrors", named)}
+        case Route():
+            return _route_indices(value)
+    return set()
+
+
+def _route_indices(value: Route) -> set[ReadKey]:
     services = {service for _, _, service in parent_services(value)}
     namespace = value.metadata.namespace
     found: set[ReadKey] = {("routes", *service) for service in services}
@@ -217,7 +222,11 @@ class View:
 
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""
-        return next((v.cgroup_id for v in self._find("cgroup", pod_uid) if isinstance(v, PodCgroup)), None)
+        return next((v.cgroup_id for v in self._find(PodCgroup.kind, pod_uid) if isinstance(v, PodCgroup)), None)
+
+    def sandbox(self, pod_uid: str) -> tuple[str, ...]:
+        """The addresses of the pod's network namespace, where it began while the agent was there."""
+        return next((v.addresses for v in self._find(PodSandbox.kind, pod_uid) if isinstance(v, PodSandbox)), ())
 
     def mirrors(self, static_hash: str) -> list[Pod]:
         """The pods that say they mirror a static pod of this node: one, but for what others can write."""

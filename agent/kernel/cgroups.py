@@ -59,15 +59,22 @@ def _parents(root: Path) -> list[Path]:
     return [root, *(Path(entry.path) for entry in _folders(root) if _QOS.fullmatch(entry.name))]
 
 
-def _pods_in(parent: Path) -> Iterator[PodCgroup]:
-    for entry in _folders(parent):
-        if found := _POD.fullmatch(entry.name):
-            yield PodCgroup(found[1].replace("_", "-"), entry.inode())
+def _pods(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every pod's folder below `root`, by the pod's uid (a static pod's folder bears its configuration's hash)."""
+    for parent in _parents(root):
+        for entry in _folders(parent):
+            if found := _POD.fullmatch(entry.name):
+                yield found[1].replace("_", "-"), entry
+
+
+def pod_folders(root: Path) -> dict[str, Path]:
+    """Where each pod's cgroup is, by the pod's uid."""
+    return {uid: Path(entry.path) for uid, entry in _pods(root)}
 
 
 def find_pod_cgroups(root: Path) -> dict[str, PodCgroup]:
-    """Every pod cgroup below `root`, by the pod's uid (a static pod's folder bears its configuration's hash)."""
-    return {pod.pod_uid: pod for parent in _parents(root) for pod in _pods_in(parent)}
+    """Every pod cgroup below `root`, by the pod's uid."""
+    return {uid: PodCgroup(uid, entry.inode()) for uid, entry in _pods(root)}
 
 
 def difference(before: dict[str, PodCgroup], after: dict[str, PodCgroup]) -> list[Upsert | Delete]:

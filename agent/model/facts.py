@@ -5,6 +5,19 @@ from typing import ClassVar
 from agent.model.meta import Key, Value
 
 
+class PodSandbox(Value, frozen=True):
+    """The addresses of a pod's network namespace, as it has them before any container begins."""
+
+    pod_uid: str
+    addresses: tuple[str, ...] = ()
+    kind: ClassVar[str] = "PodSandbox"
+
+    @property
+    def key(self) -> Key:
+        """As for a cgroup."""
+        return Key(self.kind, "", self.pod_uid)
+
+
 class PodCgroup(Value, frozen=True):
     """The cgroup directory of a pod: its inode number is what the kernel calls the cgroup id."""
 

@@ -20,7 +20,8 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     pod = view.get(Pod, namespace, name)
     if pod is None or pod.finished:
         return Fragment()
-    cgroup = _cgroup(view, pod)
+    folder = _folder(view, pod)
+    cgroup = view.cgroup(folder)
     if cgroup is None:
         return Fragment()
     mode, because, notices = _mode(view, pod, options)
@@ -33,7 +34,7 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
         flags |= PodFlag.AGENT
     if pod.spec.host_network:
         flags |= PodFlag.L4_ONLY
-    addresses = () if pod.spec.host_network else pod.addresses
+    addresses = () if pod.spec.host_network else pod.addresses or view.sandbox(folder)
     plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because, not runtime)
     return Fragment(pods={cgroup: plan}, notices=notices)
 
@@ -43,12 +44,15 @@ def own(pod: Pod, name: str) -> bool:
     return pod.metadata.namespace == OWN_NAMESPACE and pod.metadata.labels.get(NAME_LABEL) == name
 
 
-def _cgroup(view: View, pod: Pod) -> int | None:
-    """The pod's cgroup. Of several that say they mirror one static pod the oldest is right: the kubelet was there."""
+def _folder(view: View, pod: Pod) -> str:
+    """What names the pod's cgroup, empty where nothing does.
+
+    Of several that say they mirror one static pod the oldest is right: the kubelet was there.
+    """
     if not pod.static_hash:
-        return view.cgroup(pod.metadata.uid)
+        return pod.metadata.uid
     first = min(view.mirrors(pod.static_hash), key=lambda mirror: mirror.age)
-    return view.cgroup(pod.static_hash) if first.key == pod.key else None
+    return pod.static_hash if first.key == pod.key else ""
 
 
 def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, str, tuple[str, ...]]:

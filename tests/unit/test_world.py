@@ -123,7 +123,7 @@ def test_a_route_for_another_namespace_makes_its_own_a_consumer() -> None:
 def test_a_pod_is_known_by_its_cgroup_in_any_order() -> None:
     world = World()
     assert View(world).cgroup("uid") is None
-    assert ("cgroup", "uid") in world.apply([Upsert(PodCgroup("uid", 7))])
+    assert ("PodCgroup", "uid") in world.apply([Upsert(PodCgroup("uid", 7))])
     assert View(world).cgroup("uid") == 7
 
 

@@ -1,0 +1,102 @@
+"""The addresses of pods that have just begun, from their own network namespaces.
+
+A pod's status comes to name them a second after its first container has begun to connect; the waypoint, which knows
+pods by address, would refuse it until then. A sandbox has its addresses before a container is made.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from agent.kernel.cgroups import pod_folders
+from agent.model.change import Change, Delete, Synced, Upsert
+from agent.model.facts import PodCgroup, PodSandbox
+
+LOOK_SECONDS = 0.02
+# From a pod's cgroup to its sandbox's first process. A status says it later where this is too short.
+PATIENCE_SECONDS = 60.0
+_PROC = Path("/proc")
+_GLOBAL = "00"  # IPV6_ADDR_SCOPE of /proc/net/if_inet6
+
+
+class Sandboxes:
+    """Looks at the pods below the kubelet's cgroup `root` that it is told of, until their sandboxes have addresses."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._awaited: dict[str, float] = {}
+        self._gone: list[Change] = []
+        self._wake = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+
+    def expect(self, changes: Iterable[Change]) -> None:
+        """Take in which pod cgroups came and went."""
+        for change in changes:
+            match change:
+                case Upsert(PodCgroup() as made):
+                    self._awaited[made.pod_uid] = self._clock() + PATIENCE_SECONDS
+                case Delete(key):
+                    self._awaited.pop(key.name, None)
+                    self._gone.append(Delete(PodSandbox(key.name).key))
+        self._wake.set()
+
+    async def changes(self) -> AsyncIterator[list[Change]]:
+        """Each sandbox when its addresses are known, and its end."""
+        yield [Synced("sandboxes")]
+        while True:
+            if not (self._awaited or self._gone):
+                await self._wake.wait()
+            self._wake.clear()
+            gone, self._gone = self._gone, []
+            found = await asyncio.to_thread(_look, self._root, frozenset(self._awaited))
+            for sandbox in found:
+                self._awaited.pop(sandbox.pod_uid, None)
+            now = self._clock()
+            self._awaited = {uid: until for uid, until in self._awaited.items() if until > now}
+            if batch := [*gone, *map(Upsert, found)]:
+                yield batch
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _look(root: Path, uids: frozenset[str]) -> list[PodSandbox]:
+    folders = pod_folders(root) if uids else {}
+    found = (PodSandbox(uid, _addresses(folders[uid])) for uid in uids & folders.keys())
+    return [sandbox for sandbox in found if sandbox.addresses]
+
+
+def _addresses(folder: Path) -> tuple[str, ...]:
+    """Of the first process of a pod's cgroup that is in a network namespace of its own.
+
+    A container's runtime is there before it, in the node's namespace; and so is all of a pod on the host's network.
+    """
+    host = (_PROC / "1/ns/net").stat().st_ino
+    for process in _processes(folder):
+        try:
+            if (process / "ns/net").stat().st_ino != host:
+                return tuple(sorted(_local(process)))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return ()
+
+
+def _processes(folder: Path) -> Iterator[Path]:
+    for file in folder.rglob("cgroup.procs"):
+        try:
+            numbers = file.read_text().split()
+        except OSError:  # The cgroup is gone, or is a threaded one.
+            continue
+        yield from (_PROC / number for number in numbers)
+
+
+def _local(process: Path) -> Iterator[str]:
+    """What a network namespace has for an address, but for loopback and links."""
+    lines = (process / "net/fib_trie").read_text().splitlines()
+    # "|-- 10.244.1.7" and below it "/32 host LOCAL"; the main and the local table are one list, said twice.
+    hosts = {above.split()[-1] for above, line in pairwise(lines) if line.split()[1:] == ["host", "LOCAL"]}
+    yield from (address for address in hosts if not address.startswith("127."))
+    for line in (process / "net/if_inet6").read_text().splitlines():
+        digits, _, _, scope, *_ = line.split()
+        if scope == _GLOBAL:
+            yield str(ipaddress.IPv6Address(bytes.fromhex(digits)))
