@@ -6,13 +6,17 @@ pods by address, would refuse it until then. A sandbox has its addresses before 
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 from agent.kernel.cgroups import pod_folders
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, PodSandbox
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.02
 # From a pod's cgroup to its sandbox's first process. A status says it later where this is too short.
@@ -22,10 +26,17 @@ _GLOBAL = "00"  # IPV6_ADDR_SCOPE of /proc/net/if_inet6
 
 
 class Sandboxes:
-    """Looks at the pods below the kubelet's cgroup `root` that it is told of, until their sandboxes have addresses."""
+    """Looks at the pods below the kubelet's cgroup `root` that it is told of, until their sandboxes have addresses.
 
-    def __init__(self, root: Path) -> None:
+    `node` is a process on the node's network, by its folder's name in /proc. Where this process may not look at it,
+    nothing is told at all: the node's own addresses must not pass for a pod's.
+    """
+
+    def __init__(self, root: Path, node: str = "1") -> None:
         self._root = root
+        self._node = _network(_PROC / node)
+        if self._node is None:
+            log.warning("new pods' addresses are known by their status only: the node's network cannot be seen")
         self._awaited: dict[str, float] = {}
         self._gone: list[Change] = []
         self._wake = asyncio.Event()
@@ -35,7 +46,7 @@ class Sandboxes:
         """Take in which pod cgroups came and went."""
         for change in changes:
             match change:
-                case Upsert(PodCgroup() as made):
+                case Upsert(PodCgroup() as made) if self._node:
                     self._awaited[made.pod_uid] = self._clock() + PATIENCE_SECONDS
                 case Delete(key):
                     self._awaited.pop(key.name, None)
@@ -50,7 +61,7 @@ class Sandboxes:
                 await self._wake.wait()
             self._wake.clear()
             gone, self._gone = self._gone, []
-            found = await asyncio.to_thread(_look, self._root, frozenset(self._awaited))
+            found = await asyncio.to_thread(_look, self._root, frozenset(self._awaited), self._node)
             for sandbox in found:
                 self._awaited.pop(sandbox.pod_uid, None)
             now = self._clock()
@@ -60,25 +71,30 @@ class Sandboxes:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _look(root: Path, uids: frozenset[str]) -> list[PodSandbox]:
+def _look(root: Path, uids: frozenset[str], node: int | None) -> list[PodSandbox]:
     folders = pod_folders(root) if uids else {}
-    found = (PodSandbox(uid, _addresses(folders[uid])) for uid in uids & folders.keys())
+    found = (PodSandbox(uid, _addresses(folders[uid], node)) for uid in uids & folders.keys())
     return [sandbox for sandbox in found if sandbox.addresses]
 
 
-def _addresses(folder: Path) -> tuple[str, ...]:
+def _addresses(folder: Path, node: int | None) -> tuple[str, ...]:
     """Of the first process of a pod's cgroup that is in a network namespace of its own.
 
     A container's runtime is there before it, in the node's namespace; and so is all of a pod on the host's network.
     """
-    host = (_PROC / "1/ns/net").stat().st_ino
     for process in _processes(folder):
-        try:
-            if (process / "ns/net").stat().st_ino != host:
+        if _network(process) not in (None, node):
+            # It may end meanwhile.
+            with suppress(OSError):
                 return tuple(sorted(_local(process)))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
     return ()
+
+
+def _network(process: Path) -> int | None:
+    """The number of a process's network namespace; None where it is gone, or not for this process to see."""
+    with suppress(OSError):
+        return (process / "ns/net").stat().st_ino
+    return None
 
 
 def _processes(folder: Path) -> Iterator[Path]:

@@ -27,7 +27,7 @@ SPACE = "race"
 # 200 pods, fifty at a time, while 10 000 Services come: with WEFT_TEST_SCALE=1.
 SCALE = max(0.1, float(os.environ.get("WEFT_TEST_SCALE", "0")))
 PODS, AT_ONCE, SERVICES = int(200 * SCALE), max(10, int(50 * SCALE)), int(10_000 * SCALE)
-HANDS = 2
+HANDS, WAYPOINT_PODS = 2, 20
 AWAY = 10.0  # seconds
 STATIC = f"{nodes.STATIC_PODS}/static.yaml"
 VERSION = """
@@ -88,7 +88,7 @@ def address() -> Iterator[str]:
         cluster.down()
 
 
-def client(name: str, address: str, count: int = 1) -> str:
+def client(name: str, address: str, count: int = 1, **spec: str) -> str:
     """A pod whose first instruction is a connect; with `count` more it makes five a second."""
     command = [
         "client",
@@ -104,7 +104,7 @@ def client(name: str, address: str, count: int = 1) -> str:
         "kind": "Pod",
         "metadata": {"name": name, "namespace": SPACE, "labels": {"first": "connection"}},
         # What the node has no time to start is tried again, and so is what could not connect: neither has escaped.
-        "spec": {"restartPolicy": "OnFailure", "terminationGracePeriodSeconds": 0, "containers": [container]},
+        "spec": {"restartPolicy": "OnFailure", "terminationGracePeriodSeconds": 0, "containers": [container], **spec},
     }
     return f"---\n{yaml.safe_dump(pod)}"
 
@@ -154,6 +154,31 @@ def test_none_escapes_while_thousands_of_services_come(address: str) -> None:
     assert re.findall(r"Hostname=(\S+)", said) == ["v2"] * PODS
     assert busy[0], "the first pods were made while Services came"
     assert len(kubectl("get", "services", "--output=name").split()) == SERVICES + 3
+
+
+def test_the_waypoint_takes_a_pod_s_first_requests(address: str) -> None:
+    """It knows pods by their addresses, of which their statuses come to tell a second after they began to connect."""
+    cluster.kubectl("label", "namespace", SPACE, "weft.dev/mode=l7", "--overwrite")
+    try:
+        kubectl("apply", "-f", "-", stdin=ECHO_AND_ROUTE.replace("name: echo}", "name: web}").replace("TCPR", "HTTPR"))
+        found = kubectl("get", "service", "web", "--output=jsonpath={.spec.clusterIP}")
+        until("the Route applies", lambda: answers("v1", found) == {"v2"})
+        made = (client(f"web-{number}", found, 10, restartPolicy="Never") for number in range(WAYPOINT_PODS))
+        kubectl("create", "-f", "-", stdin="".join(made))
+        until("all have ended", lambda: phases("Pending", "Running") == [])
+        said = kubectl("logs", "--selector=first=connection", "--tail=-1", f"--max-log-requests={WAYPOINT_PODS}")
+        assert phases("Failed") == [], said
+        assert re.findall(r"Hostname=(\S+)", said) == ["v2"] * 10 * WAYPOINT_PODS
+    finally:
+        kubectl("delete", "pods", "--selector=first=connection", "--force")
+        cluster.kubectl("label", "namespace", SPACE, "weft.dev/mode=l4", "--overwrite")
+
+
+def phases(*wanted: str) -> list[str]:
+    """The clients that are in one of these."""
+    template = "jsonpath={range .items[*]}{.metadata.name}={.status.phase} {end}"
+    found = kubectl("get", "pods", "--selector=first=connection", f"--output={template}").split()
+    return [item for item in found if item.partition("=")[2] in wanted]
 
 
 def test_pods_that_no_agent_saw_start_pass_are_counted_and_join(address: str) -> None:
