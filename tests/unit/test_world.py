@@ -161,6 +161,7 @@ def test_every_way_of_reading_is_noted() -> None:
     view.slices(Key("Service", "app", "web"))
     view.routes(Key("Service", "app", "web"))
     view.cgroup("uid")
+    view.sandbox("uid")
     view.has_consumer_routes("app")
     view.mode("Pod", "app", "p")
     view.derived("depth", "app")
@@ -169,7 +170,8 @@ def test_every_way_of_reading_is_noted() -> None:
         ("object", "HTTPRoute", "app", "r"),
         ("slices", "Service", "app", "web"),
         ("routes", "Service", "app", "web"),
-        ("cgroup", "uid"),
+        ("PodCgroup", "uid"),
+        ("PodSandbox", "uid"),
         ("consumers", "app"),
         ("mode", "Pod", "app", "p"),
         ("depth", "app"),
