@@ -7,7 +7,7 @@ pods by address, would refuse it until then. A sandbox has its addresses before 
 import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -28,14 +28,15 @@ _GLOBAL = "00"  # IPV6_ADDR_SCOPE of /proc/net/if_inet6
 class Sandboxes:
     """Looks at the pods below the kubelet's cgroup `root` that it is told of, until their sandboxes have addresses.
 
-    `node` is a process on the node's network, by its folder's name in /proc. Where this process may not look at it,
-    nothing is told at all: the node's own addresses must not pass for a pod's.
+    `node` is a process on the node's network, by its folder's name in /proc; where nodes are made for trials this
+    process is on it too. Where it may not be looked at, nothing is told at all: the node's own addresses must not pass
+    for a pod's.
     """
 
     def __init__(self, root: Path, node: str = "1") -> None:
         self._root = root
-        self._node = _network(_PROC / node)
-        if self._node is None:
+        self._node = {_network(_PROC / process) for process in (node, "self")}
+        if None in self._node:
             log.warning("new pods' addresses are known by their status only: the node's network cannot be seen")
         self._awaited: dict[str, float] = {}
         self._gone: list[Change] = []
@@ -46,7 +47,7 @@ class Sandboxes:
         """Take in which pod cgroups came and went."""
         for change in changes:
             match change:
-                case Upsert(PodCgroup() as made) if self._node:
+                case Upsert(PodCgroup() as made) if None not in self._node:
                     self._awaited[made.pod_uid] = self._clock() + PATIENCE_SECONDS
                 case Delete(key):
                     self._awaited.pop(key.name, None)
@@ -71,19 +72,20 @@ class Sandboxes:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _look(root: Path, uids: frozenset[str], node: int | None) -> list[PodSandbox]:
+def _look(root: Path, uids: frozenset[str], node: Container[int | None]) -> list[PodSandbox]:
     folders = pod_folders(root) if uids else {}
     found = (PodSandbox(uid, _addresses(folders[uid], node)) for uid in uids & folders.keys())
     return [sandbox for sandbox in found if sandbox.addresses]
 
 
-def _addresses(folder: Path, node: int | None) -> tuple[str, ...]:
+def _addresses(folder: Path, node: Container[int | None]) -> tuple[str, ...]:
     """Of the first process of a pod's cgroup that is in a network namespace of its own.
 
     A container's runtime is there before it, in the node's namespace; and so is all of a pod on the host's network.
     """
     for process in _processes(folder):
-        if _network(process) not in (None, node):
+        network = _network(process)
+        if network is not None and network not in node:
             # It may end meanwhile.
             with suppress(OSError):
                 return tuple(sorted(_local(process)))

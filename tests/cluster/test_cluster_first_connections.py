@@ -160,7 +160,7 @@ def test_the_waypoint_takes_a_pod_s_first_requests(address: str) -> None:
     """It knows pods by their addresses, of which their statuses come to tell a second after they began to connect."""
     cluster.kubectl("label", "namespace", SPACE, "weft.dev/mode=l7", "--overwrite")
     try:
-        kubectl("apply", "-f", "-", stdin=ECHO_AND_ROUTE.replace("name: echo}", "name: web}").replace("TCPR", "HTTPR"))
+        kubectl("apply", "-f", "-", stdin=ECHO_AND_ROUTE.replace("name: echo", "name: web").replace("TCPR", "HTTPR"))
         found = kubectl("get", "service", "web", "--output=jsonpath={.spec.clusterIP}")
         until("the Route applies", lambda: answers("v1", found) == {"v2"})
         made = (client(f"web-{number}", found, 10, restartPolicy="Never") for number in range(WAYPOINT_PODS))
