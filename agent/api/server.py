@@ -6,11 +6,12 @@ The client's typed layer is left out: objects are decoded by weft, straight into
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
+from weakref import WeakSet
 
 import aiohttp
 import yaml
@@ -25,8 +26,8 @@ REQUEST_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 # A server sends bookmarks about once a minute: a watch that says nothing for longer may be dead.
 SILENCE_SECONDS = 100.0
-# Connections that were cut while they were made say goodbye in TLS first (aiohttp, "Graceful shutdown").
-FAREWELL_SECONDS = 0.1
+# For the loop to see that its connections have ended, which takes it no time but its own.
+FAREWELL_SECONDS = 5.0
 # A peer that answers nothing any more, not even TCP, is found out before that (tcp(7)).
 KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3, socket.TCP_USER_TIMEOUT: 30_000}
 
@@ -39,17 +40,38 @@ class ApiServer:
         self._kubeconfig = kubeconfig
         self._agent = agent
         self._client: client.ApiClient | None = None
+        self._sockets = WeakSet[socket.socket]()
 
     async def __aenter__(self) -> Self:
         """Read the configuration. Raises `ConfigurationError`."""
-        self._client = await _connect(self._kubeconfig)
+        self._client = await _connect(self._kubeconfig, self._socket)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close all connections."""
         if self._client is not None:
             await self._client.close()
-            await asyncio.sleep(FAREWELL_SECONDS)
+            await self._end()
+
+    async def _end(self) -> None:
+        """End what is left: connections that were cut while they were made would wait for a farewell in TLS."""
+        for item in self._sockets:
+            with suppress(OSError):
+                item.shutdown(socket.SHUT_RDWR)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                while any(item.fileno() >= 0 for item in self._sockets):
+                    await asyncio.sleep(0.001)
+
+    def _socket(self, address: Any) -> socket.socket:
+        """A socket that finds out when its peer is gone."""
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._sockets.add(made)
+        return made
 
     @property
     def host(self) -> str:
@@ -128,15 +150,15 @@ class ApiServer:
             raise ApiError(UNREACHABLE, f"credentials: {error}") from error
 
 
-async def _connect(kubeconfig: Path | None) -> client.ApiClient:
-    """The official client, configured, with sockets that find out when their peer is gone."""
+async def _connect(kubeconfig: Path | None, sockets: Callable[[Any], socket.socket]) -> client.ApiClient:
+    """The official client, configured, with sockets made by `sockets`."""
     loaded = client.Configuration()
     try:
         await _configure(loaded, kubeconfig)
         made = client.ApiClient(loaded)
     except (config.ConfigException, OSError, ValueError) as error:
         raise ConfigurationError(f"--kubeconfig: {error}") from error
-    connector = aiohttp.TCPConnector(ssl=made.rest_client.ssl_context, limit=0, socket_factory=_socket)
+    connector = aiohttp.TCPConnector(ssl=made.rest_client.ssl_context, limit=0, socket_factory=sockets)
     made.rest_client.pool_manager = aiohttp.ClientSession(connector=connector, trust_env=True)
     return made
 
@@ -165,15 +187,6 @@ def _hang_up(response: aiohttp.ClientResponse) -> None:
     """End an answer that has not ended: a TLS farewell would wait for a peer that may be gone."""
     if response.connection is not None and response.connection.transport is not None:
         response.connection.transport.abort()
-
-
-def _socket(address: Any) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in KEEPALIVE.items():
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
 
 
 async def _credentials(used: client.ApiClient) -> dict[str, str]:
