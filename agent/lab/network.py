@@ -29,11 +29,14 @@ _MADE_MARK = ROOT / "made-netns-folder"
 
 
 def make_node(paths: LabPaths) -> None:
-    """Make the node's namespace."""
+    """Make the node's namespace.
+
+    By a program: pyroute2 would fork this process, and a copy of one with gRPC's threads, as of tests, may crash.
+    """
     if not NETNS_DIR.exists():
         ROOT.mkdir(parents=True, exist_ok=True)
         _MADE_MARK.touch()
-    netns.create(paths.node_netns)
+    subprocess.run(["ip", "netns", "add", paths.node_netns], check=True)
 
 
 def furnish_node() -> None:
