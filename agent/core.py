@@ -200,7 +200,8 @@ class Core:
         fragments = self.intake.fragments.values()
         still = {name for item in fragments for name in item.frontends} if deletes else set()
         self.datapath.want_frontends({}, deletes - still)
-        self.datapath.want_pods(self.intake.pods)
+        if any(old.pods != new.pods for old, new in changed.values()):
+            self.datapath.want_pods(self.intake.pods)
 
     def _publish(self) -> None:
         """Give Envoy what is wanted."""

@@ -77,6 +77,16 @@ def find_pod_cgroups(root: Path) -> dict[str, PodCgroup]:
     return {uid: PodCgroup(uid, entry.inode()) for uid, entry in _pods(root)}
 
 
+def processes(folder: Path) -> Iterator[Path]:
+    """Where /proc tells of each process of a cgroup and of those below it."""
+    for file in folder.rglob("cgroup.procs"):
+        try:
+            numbers = file.read_text().split()
+        except OSError:  # it is gone, also while it was read (ENODEV)
+            continue
+        yield from (Path("/proc", number) for number in numbers)
+
+
 def difference(before: dict[str, PodCgroup], after: dict[str, PodCgroup]) -> list[Upsert | Delete]:
     """The changes that lead from one scan to the next. A folder made anew has another inode: that is an upsert."""
     gone = [Delete(pod.key) for uid, pod in before.items() if uid not in after]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.kernel import abi
+from agent.kernel.cgroups import processes
 from agent.kernel.links import opened
 from agent.kernel.maps import HashTable
 from agent.kernel.programs import Pins
@@ -60,24 +61,15 @@ def read(document: Mapping[str, Any]) -> Task:
 def namespaces(kubepods: Path) -> Iterator[Path]:
     """One path to each network namespace that a process below `kubepods` is in."""
     seen: set[int] = set()
-    for processes in kubepods.rglob("cgroup.procs"):
-        for number in _lines(processes):
-            path = Path("/proc", number, "ns/net")
-            try:
-                inode = os.stat(path).st_ino
-            except FileNotFoundError:  # the process has ended
-                continue
-            if inode not in seen:
-                yield path
-            seen.add(inode)
-
-
-def _lines(path: Path) -> list[str]:
-    """A cgroup's processes; none when it is gone (ENODEV where it went while it was read)."""
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []
+    for process in processes(kubepods):
+        path = process / "ns/net"
+        try:
+            inode = os.stat(path).st_ino
+        except FileNotFoundError:  # the process has ended
+            continue
+        if inode not in seen:
+            yield path
+        seen.add(inode)
 
 
 def _enter(namespace: Path) -> bool:

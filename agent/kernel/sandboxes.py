@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from agent.kernel.cgroups import pod_folders
+from agent.kernel.cgroups import pod_folders, processes
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, PodSandbox
 
@@ -83,7 +83,7 @@ def _addresses(folder: Path, node: Container[int | None]) -> tuple[str, ...]:
 
     A container's runtime is there before it, in the node's namespace; and so is all of a pod on the host's network.
     """
-    for process in _processes(folder):
+    for process in processes(folder):
         network = _network(process)
         if network is not None and network not in node:
             # It may end meanwhile.
@@ -97,15 +97,6 @@ def _network(process: Path) -> int | None:
     with suppress(OSError):
         return (process / "ns/net").stat().st_ino
     return None
-
-
-def _processes(folder: Path) -> Iterator[Path]:
-    for file in folder.rglob("cgroup.procs"):
-        try:
-            numbers = file.read_text().split()
-        except OSError:  # The cgroup is gone, or is a threaded one.
-            continue
-        yield from (_PROC / number for number in numbers)
 
 
 def _local(process: Path) -> Iterator[str]:

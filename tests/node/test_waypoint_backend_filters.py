@@ -9,9 +9,22 @@ from waypoint_chance import bound
 from waypoint_client import Answer, exchange
 from waypoint_fixtures import WaypointNode, wait_for, waypoint_node
 from waypoint_recorder import Recorder, recorder
-from waypoint_rules import V1, V1_H2C, V2, any_path, changes, filtered, prefix, redirects, rewrites, rule, to
+from waypoint_rules import (
+    V1,
+    V1_H2C,
+    V2,
+    any_path,
+    changes,
+    filtered,
+    full,
+    prefix,
+    redirects,
+    rewrites,
+    rule,
+    start,
+    to,
+)
 
-from agent.model.filters import PathModifier
 from agent.model.routes import GRPCRouteMatch
 from agent.translate.ir import BackendPort, Mirror, WeightedBackend
 
@@ -29,14 +42,6 @@ def node() -> Iterator[WaypointNode]:
 def copies(node: WaypointNode) -> Iterator[Recorder]:
     with recorder(node, "copies") as made:
         yield made
-
-
-def full(path: str) -> PathModifier:
-    return PathModifier("ReplaceFullPath", replace_full_path=path)
-
-
-def start(path: str) -> PathModifier:
-    return PathModifier("ReplacePrefixMatch", replace_prefix_match=path)
 
 
 def treated(answer: Answer) -> tuple[object, ...]:

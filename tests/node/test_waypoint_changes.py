@@ -4,9 +4,21 @@ from collections.abc import Iterator
 
 import pytest
 from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import V1, V2, any_path, changes, exact, filtered, prefix, redirects, rewrites, rule, to
-
-from agent.model.filters import PathModifier
+from waypoint_rules import (
+    V1,
+    V2,
+    any_path,
+    changes,
+    exact,
+    filtered,
+    full,
+    prefix,
+    redirects,
+    rewrites,
+    rule,
+    start,
+    to,
+)
 
 pytestmark = pytest.mark.node
 
@@ -15,14 +27,6 @@ pytestmark = pytest.mark.node
 def node() -> Iterator[WaypointNode]:
     with waypoint_node() as made:
         yield made
-
-
-def full(path: str) -> PathModifier:
-    return PathModifier("ReplaceFullPath", replace_full_path=path)
-
-
-def start(path: str) -> PathModifier:
-    return PathModifier("ReplacePrefixMatch", replace_prefix_match=path)
 
 
 @pytest.mark.feature(

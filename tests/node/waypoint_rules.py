@@ -34,6 +34,16 @@ def to(*backends: BackendPort | None, weights: Iterable[int] = ()) -> tuple[Weig
     )
 
 
+def full(path: str) -> PathModifier:
+    """A whole path instead."""
+    return PathModifier("ReplaceFullPath", replace_full_path=path)
+
+
+def start(path: str) -> PathModifier:
+    """Another start instead of the matched prefix."""
+    return PathModifier("ReplacePrefixMatch", replace_prefix_match=path)
+
+
 def filtered(*filters: Filter, by: BackendPort | None = V1, weight: int = 1) -> WeightedBackend:
     """A backend with filters of its own."""
     return WeightedBackend(by, weight, filters)
