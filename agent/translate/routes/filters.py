@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 
 from agent.model.filters import FILTER_FIELDS, Filter, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
+from agent.translate.routes.header_names import header_name_fault
 
 STATUS_CODES = (301, 302, 303, 307, 308)
 GRPC_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"})
@@ -13,7 +14,8 @@ HTTP_FILTERS = HTTP_BACKEND_FILTERS | {"CORS"}
 REPEATABLE = frozenset({"RequestMirror"})
 # The API excludes URLRewrite; Envoy answers with a redirect before it thinks of CORS.
 EXCLUDED_BY_REDIRECT = ("URLRewrite", "CORS")
-_CONTROL = re.compile(r"[\x00\r\n]")
+# What no field value may have (RFC 9110, 5.5).
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -53,14 +55,20 @@ def _contents(field: str, value: object) -> Iterator[Fault]:
 
 
 def _header_changes(field: str, change: HeaderFilter) -> Iterator[Fault]:
-    """What Envoy refuses: line breaks in values, and changes to `Host`, for which there is URLRewrite."""
+    """What Envoy refuses, control characters in values and changes to `Host`; and changes to a message's framing."""
     for kind, items in (("set", change.set), ("add", change.add)):
         for position, item in enumerate(items):
+            yield from _header_name(f"{field}.{kind}[{position}].name", item.name)
             if _CONTROL.search(item.value):
-                yield Fault(UNSUPPORTED, f"{field}.{kind}[{position}].value", "has a line break or a NUL")
-    names = [item.name for item in (*change.set, *change.add)] + list(change.remove)
-    if any(name.lower() == "host" or name.startswith(":") for name in names):
-        yield Fault(UNSUPPORTED, field, "Host is not a header to modify; URLRewrite.hostname is for that")
+                yield Fault(UNSUPPORTED, f"{field}.{kind}[{position}].value", "has a control character")
+    for position, name in enumerate(change.remove):
+        yield from _header_name(f"{field}.remove[{position}]", name)
+
+
+def _header_name(field: str, name: str) -> Iterator[Fault]:
+    fault = header_name_fault(name)
+    if fault:
+        yield Fault(UNSUPPORTED, field, fault)
 
 
 def _redirect(field: str, redirect: RequestRedirect) -> Iterator[Fault]:

@@ -23,6 +23,7 @@ from agent.translate.routes.filters import (
     exclusions,
     filter_faults,
 )
+from agent.translate.routes.header_names import header_name_fault
 from agent.translate.routes.regex import regex_fault
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -171,6 +172,8 @@ def _session(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Fault]
         return
     if asked.session_name is not None and not _TOKEN.fullmatch(asked.session_name):
         yield Fault(UNSUPPORTED, f"{field}.sessionName", f"{asked.session_name!r} is no name of a cookie or header")
+    if asked.type == "Header" and (fault := header_name_fault(asked.session_name or "")):
+        yield Fault(UNSUPPORTED, f"{field}.sessionName", fault)
     if asked.idle_timeout is not None:
         yield Fault(UNSUPPORTED, f"{field}.idleTimeout", "nobody notes when a session was last used")
     if asked.absolute_timeout is not None:
