@@ -144,9 +144,16 @@ class Core:
             self._unsure = False
         self._publish()
         self.datapath.revisit(await self.hop.prove(self.datapath.serving_ports()))
-        self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
+        self._move()
         await self._apply()
         self._attach()
+
+    def _move(self) -> None:
+        """Have the kernel send clients to the waypoint that serves, and let nobody dial the others."""
+        before = self.datapath.unprotected.keys()
+        self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
+        for name in self.datapath.unprotected.keys() - before:
+            log.warning("does not fit", extra={"waypoint": name, "reason": self.datapath.unprotected[name]})
 
     async def _others_turn(self) -> None:
         """When this pass has worked for long enough, let others work: those too who enrol the pods that came."""

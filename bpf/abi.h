@@ -19,6 +19,7 @@
 #define WEFT_FLOW_STEPS 16
 #define WEFT_EVENT_SIZE 262144 /* bytes of the ring: a power of two, whole pages */
 #define WEFT_MAX_LEVELS 8
+#define WEFT_BESIDE	8
 
 /* Values of struct weft_pod.mode; anything deeper than L4 reads the second word. */
 #define WEFT_MODE_NONE 0
@@ -76,7 +77,7 @@ struct weft_config {
 	u64 epoch;
 	struct weft_address waypoint4;
 	struct weft_address waypoint6;
-	struct weft_address beside[2];
+	struct weft_address beside[WEFT_BESIDE];
 	u32 first_level;
 	u32 last_level;
 	u32 unknown_pod;

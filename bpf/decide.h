@@ -33,10 +33,14 @@ static __always_inline bool is_waypoint(const struct weft_config *config,
 {
 	if (is_unspecified(address))
 		return false;
-	return same_address(address, &config->waypoint4) ||
-	       same_address(address, &config->waypoint6) ||
-	       same_address(address, &config->beside[0]) ||
-	       same_address(address, &config->beside[1]);
+	if (same_address(address, &config->waypoint4) || same_address(address, &config->waypoint6))
+		return true;
+#pragma unroll
+	for (int i = 0; i < WEFT_BESIDE; i++) {
+		if (same_address(address, &config->beside[i]))
+			return true;
+	}
+	return false;
 }
 
 static __always_inline enum outcome end(struct choice *choice, u32 reason, enum outcome outcome)
@@ -45,11 +49,14 @@ static __always_inline enum outcome end(struct choice *choice, u32 reason, enum 
 	return outcome;
 }
 
-static __always_inline enum outcome rewrite(const struct weft_backend *backend,
-					    struct choice *choice)
+/* No slot is a way around the refusal to dial a waypoint: slices are written by users. */
+static __always_inline enum outcome
+rewrite(const struct weft_config *config, const struct weft_backend *backend, struct choice *choice)
 {
 	choice->address = backend->address;
 	choice->port = backend->port;
+	if (is_waypoint(config, &backend->address))
+		return end(choice, WEFT_WAYPOINT_DIALLED, OUTCOME_DENY);
 	return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
 }
 
@@ -70,8 +77,8 @@ static __always_inline enum outcome draw(u32 base, u32 columns, bool ipv4,
 	return OUTCOME_REWRITE;
 }
 
-static __always_inline enum outcome forward(u64 word, struct sticky *sticky, bool ipv4,
-					    struct choice *choice)
+static __always_inline enum outcome forward(const struct weft_config *config, u64 word,
+					    struct sticky *sticky, bool ipv4, struct choice *choice)
 {
 	u32 base = word;
 	u32 columns = (word >> 32) & 0xffffff;
@@ -81,7 +88,7 @@ static __always_inline enum outcome forward(u64 word, struct sticky *sticky, boo
 	if (!columns)
 		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
 	if (kept_by_socket(sticky, base, columns, &backend))
-		return rewrite(&backend, choice);
+		return rewrite(config, &backend, choice);
 	if (!kept_by_pod(sticky, base, columns, &backend)) {
 		outcome = draw(base, columns, ipv4, &backend, choice);
 		if (outcome != OUTCOME_REWRITE)
@@ -89,7 +96,7 @@ static __always_inline enum outcome forward(u64 word, struct sticky *sticky, boo
 		keep_by_pod(sticky, &backend);
 	}
 	keep_by_socket(sticky, &backend);
-	return rewrite(&backend, choice);
+	return rewrite(config, &backend, choice);
 }
 
 static __always_inline enum outcome to_waypoint(const struct weft_config *config,
@@ -138,7 +145,7 @@ static __always_inline enum outcome follow_word(const struct weft_config *config
 	switch (word >> 56) {
 	case WEFT_ACTION_FORWARD:
 		stick(&sticky, client, key, service);
-		return forward(word, &sticky, ipv4, choice);
+		return forward(config, word, &sticky, ipv4, choice);
 	case WEFT_ACTION_WAYPOINT:
 		return to_waypoint(config, service, key->protocol == IPPROTO_TCP, ipv4, choice);
 	case WEFT_ACTION_REJECT:

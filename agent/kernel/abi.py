@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 from agent.plan.tables import (
     FLOW_NUMBERS,
     FLOW_STEPS,
+    UNSPECIFIED,
+    WAYPOINTS_BESIDE,
     Action,
     AffinityKey,
     Config,
@@ -39,7 +41,7 @@ V = TypeVar("V")
 NOTHING = struct.Struct("=")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
-CONFIG = struct.Struct("=Q16s16s16s16sIIII")
+CONFIG = struct.Struct(f"=Q16s16s{'16s' * WAYPOINTS_BESIDE}IIII")
 POD = struct.Struct("=QIIQQ")
 FRONTEND = struct.Struct("=Q16sHB5x")
 SERVICE = struct.Struct("=QIH2x")
@@ -55,6 +57,7 @@ FLOW = struct.Struct(f"=QQQQQQQQ{FLOW_STEPS}I{FLOW_STEPS}I")
 TURN = struct.Struct("=QQ")
 EVENT = struct.Struct("=QQQ16s16sHHHHB7x")
 
+BESIDE = WAYPOINTS_BESIDE
 PODS = 4096
 FRONTENDS = 65536
 WORDS = 2 * FRONTENDS
@@ -145,14 +148,16 @@ def unpack_word(value: int) -> Word:
 def encode_config(config: Config, epoch: int) -> bytes:
     """A row of `weft_config`; the row with the greater epoch is in force."""
     levels = config.first_level, config.last_level
-    waypoints = config.waypoint4, config.waypoint6, *config.beside
+    beside = (*config.beside, *[UNSPECIFIED] * (BESIDE - len(config.beside)))
+    waypoints = config.waypoint4, config.waypoint6, *beside
     return CONFIG.pack(epoch, *waypoints, *levels, config.unknown_pod, config.events)
 
 
 def decode_config(row: bytes) -> tuple[int, Config]:
     """The epoch and the configuration of a row."""
-    epoch, waypoint4, waypoint6, heir, retired, first, last, unknown, events = CONFIG.unpack(row)
-    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, (heir, retired))
+    epoch, waypoint4, waypoint6, *addresses, first, last, unknown, events = CONFIG.unpack(row)
+    beside = tuple(address for address in addresses if address != UNSPECIFIED)
+    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, beside)
 
 
 def encode_frontend_key(key: FrontendKey) -> bytes:

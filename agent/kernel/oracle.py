@@ -102,6 +102,10 @@ class _Question:
     def is_ipv4(self) -> bool:
         return self.address.startswith(_IPV4_PREFIX)
 
+    def is_waypoint(self, address: bytes) -> bool:
+        config = self.config
+        return address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6, *config.beside)
+
 
 def decide(
     tables: Tables, cgroup_ids: Sequence[int], address: bytes, port: int, protocol: int, asking: Asking = NOBODY
@@ -116,8 +120,7 @@ def decide(
     config = _config(tables)
     question = _Question(tables, config, address, port, Protocol(protocol), asking)
     client = _client(tables, cgroup_ids[config.first_level : config.last_level + 1][: abi.MAX_LEVELS])
-    waypoints = (config.waypoint4, config.waypoint6, *config.beside)
-    if address != UNSPECIFIED and address in waypoints and not _is_agent(client):
+    if question.is_waypoint(address) and not _is_agent(client):
         return _always(Reason.WAYPOINT_DIALLED)
     if client is None:
         rejects = config.unknown_pod == UnknownPodPolicy.REJECT
@@ -189,7 +192,7 @@ def _act(question: _Question, word: Word, service: ServiceRow, client: _Client) 
         return _always(Reason.PASSED)
     if word.action == Action.FORWARD:
         kept = _kept(question, service, client, range(word.base, word.base + word.count))
-        return _always(Reason.FORWARDED, kept) if kept else _forward(question, word.base, word.count)
+        return Verdict({_rewrite(question, kept): _ONE}) if kept else _forward(question, word.base, word.count)
     if word.action == Action.WAYPOINT:
         return _to_waypoint(question, service.waypoint_port)
     if word.action == Action.REJECT:
@@ -266,4 +269,9 @@ def _outcome(question: _Question, slot: Slot) -> Outcome:
         return Outcome(Reason.SHARE_REJECTED)
     if not slot.port or slot.address.startswith(_IPV4_PREFIX) != question.is_ipv4:
         return Outcome(Reason.NO_BACKEND)
-    return Outcome(Reason.FORWARDED, (slot.address, slot.port))
+    return _rewrite(question, (slot.address, slot.port))
+
+
+def _rewrite(question: _Question, backend: Place) -> Outcome:
+    """A waypoint is nobody's backend."""
+    return Outcome(Reason.WAYPOINT_DIALLED) if question.is_waypoint(backend[0]) else Outcome(Reason.FORWARDED, backend)

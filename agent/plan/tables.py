@@ -17,6 +17,8 @@ ANY_NAMESPACE = 0
 TURN_SECONDS = 2**27 / 1e9
 UNSPECIFIED = bytes(16)
 FLOW_STEPS = 16
+WAYPOINTS_BESIDE = 8
+"""How many waypoints `weft_config` has room for, beside the one that serves."""
 
 
 class Mode(IntEnum):
@@ -181,7 +183,7 @@ class Config:
 
     `first_level` and `last_level` are the cgroup levels (root is 0) between which pod directories can be. `events` is
     how many decisions of a kind each CPU may tell of in `TURN_SECONDS`; 0 is silence. `beside` are waypoints that no
-    new connection is sent to: one that comes, one that goes. Nobody dials them either.
+    new connection is sent to, at most `WAYPOINTS_BESIDE`: one that comes, those that go. Nobody dials them either.
     """
 
     waypoint4: bytes = UNSPECIFIED
@@ -190,24 +192,23 @@ class Config:
     last_level: int = 1
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     events: int = 0
-    beside: tuple[bytes, bytes] = (UNSPECIFIED, UNSPECIFIED)
+    beside: tuple[bytes, ...] = ()
 
     def with_waypoints(self, serving: str, beside: Sequence[str]) -> "Config":
-        """The same with other waypoints; of those beside only the first two have room. Empty: there is none."""
+        """The same with other waypoints; of those beside as many as there is room for. Empty: there is none."""
         packed = address_bytes(serving) if serving else UNSPECIFIED
         is6 = ":" in serving
-        others = [address_bytes(address) for address in beside[:2]] + 2 * [UNSPECIFIED]
         return replace(
             self,
             waypoint4=UNSPECIFIED if is6 else packed,
             waypoint6=packed if is6 else UNSPECIFIED,
-            beside=(others[0], others[1]),
+            beside=tuple(map(address_bytes, beside[:WAYPOINTS_BESIDE])),
         )
 
     def waypoints(self) -> tuple[str, list[str]]:
         """The inverse of `with_waypoints`."""
         serving = [address_text(item) for item in (self.waypoint4, self.waypoint6) if item != UNSPECIFIED]
-        return serving[0] if serving else "", [address_text(item) for item in self.beside if item != UNSPECIFIED]
+        return serving[0] if serving else "", [address_text(item) for item in self.beside]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import Config, FrontendKey, PodRow, name_id
+from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, PodRow, name_id
 from agent.reconcile.allocate import FullError, RestingError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
@@ -55,6 +55,8 @@ class Datapath:
         self._dirty: set[FrontendName] = set()
         self._stale: set[FrontendKey] = set()
         self._losses = Losses()
+        self.unprotected: dict[str, str] = {}
+        """Waypoints that pods can dial, as `weft_config` has no room for them; by name with the reason."""
 
     def inherit(self) -> None:
         """Go on with the waypoints that an earlier agent sent clients to. Raises `OSError`."""
@@ -79,6 +81,8 @@ class Datapath:
 
     def move(self, serving: str, beside: Sequence[str]) -> None:
         """Send new connections for the waypoint to this address, by one store. Raises `OSError`."""
+        reason = f"no room beside {WAYPOINTS_BESIDE} others in weft_config: pods can dial it"
+        self.unprotected = {f"waypoint {address}": reason for address in beside[WAYPOINTS_BESIDE:]}
         config = self._config.with_waypoints(serving, beside)
         if config != self._config:
             self._kernel.configure(config)

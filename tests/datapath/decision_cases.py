@@ -10,6 +10,7 @@ from agent.kernel import abi
 from agent.plan.tables import (
     ANY_NAMESPACE,
     UNSPECIFIED,
+    WAYPOINTS_BESIDE,
     Action,
     Config,
     FrontendKey,
@@ -35,6 +36,7 @@ TO_REJECTING, TO_OTHER_FAMILY, TO_NOTHING = (
     Word(Action.FORWARD),
 )
 TO_UNWRITTEN = Word(Action.FORWARD, 900, 1)
+BACK_TO_WAYPOINT, BACK_TO_BESIDE = Word(Action.FORWARD, 20, 1), Word(Action.FORWARD, 21, 1)
 VIA_WAYPOINT = Word(Action.WAYPOINT)
 REJECT_EMPTY, REJECT_LOST = Word(Action.REJECT, Reason.NO_BACKEND), Word(Action.REJECT, Reason.WAYPOINT_LOST)
 
@@ -59,6 +61,7 @@ class Case:
     flags: PodFlag = PodFlag.NONE
     unknown: UnknownPodPolicy = UnknownPodPolicy.PASS
     waypoint: bool = True
+    beside: bool = False
     dials: str = "vip"
     backend: int | None = None
     protocols: tuple[str, ...] = ("TCP", "UDP")
@@ -80,6 +83,7 @@ class Case:
             "vip": (VIP[self.ip], VIP_PORT),
             "waypoint": (WAYPOINT[self.ip], WAYPOINT_PORT),
             "pod": (BACKENDS[self.ip][0], BACKEND_PORT),
+            "beside": (BACKENDS[self.ip][2], BACKEND_PORT),
         }
         return places[self.dials]
 
@@ -100,6 +104,12 @@ ROWS = (
     Case("none-dials-waypoint", Reason.WAYPOINT_DIALLED, mode=Mode.NONE, dials="waypoint"),
     Case("l4-dials-waypoint", Reason.WAYPOINT_DIALLED, dials="waypoint"),
     Case("agent-dials-waypoint", Reason.NOT_ENROLLED, mode=Mode.NONE, flags=PodFlag.AGENT, dials="waypoint"),
+    Case("l4-dials-last-waypoint-beside", Reason.WAYPOINT_DIALLED, beside=True, dials="beside"),
+    Case("beside-unset", Reason.NO_FRONTEND, dials="beside"),
+    Case("backend-is-waypoint", Reason.WAYPOINT_DIALLED, words=(BACK_TO_WAYPOINT, PASS)),
+    Case("backend-is-waypoint-l7", Reason.WAYPOINT_DIALLED, mode=Mode.L7, words=(PASS, BACK_TO_WAYPOINT)),
+    Case("backend-is-waypoint-beside", Reason.WAYPOINT_DIALLED, beside=True, words=(BACK_TO_BESIDE, PASS)),
+    Case("backend-was-waypoint", Reason.FORWARDED, words=(BACK_TO_BESIDE, PASS), backend=2),
     Case("waypoint-unset", Reason.NO_FRONTEND, dials="waypoint", waypoint=False),
     Case("pod-ip-untouched", Reason.NO_FRONTEND, dials="pod"),
     Case("no-frontend", Reason.NO_FRONTEND, words=None),
@@ -182,17 +192,25 @@ def slot(address: str, *, reject: bool = False) -> Slot:
 
 def rows_for(case: Case, cgroup_id: int, levels: tuple[int, int]) -> Rows:
     """The tables of a case."""
-    first, second, _ = BACKENDS[case.ip]
+    first, second, third = BACKENDS[case.ip]
     other = BACKENDS["4" if case.ip == "6" else "6"][0]
     key = FrontendKey(ANY_NAMESPACE, address_bytes(VIP[case.ip]), VIP_PORT, Protocol[case.protocol])
     given = ((key, INDEX, case.words), (replace(key, namespace_id=OWN_NAMESPACE), OWN_INDEX, case.own_words))
     there = [(key, index, words) for key, index, words in given if words is not None]
     packed = {family: address_bytes(WAYPOINT[family]) if case.waypoint else UNSPECIFIED for family in "46"}
+    beside = [*(f"10.0.8.{last}" for last in range(1, WAYPOINTS_BESIDE)), third] if case.beside else []
     return Rows(
-        Config(packed["4"], packed["6"], *levels, case.unknown),
+        Config(packed["4"], packed["6"], *levels, case.unknown, beside=tuple(map(address_bytes, beside))),
         {} if case.mode is None else {cgroup_id: PodRow(OWN_NAMESPACE, case.mode, case.flags)},
         {key: index for key, index, _ in there},
         {2 * index + deep: words[deep] for _, index, words in there for deep in (0, 1) if words[deep] != PASS},
         {index: ServiceRow(1000 + index, WAYPOINT_PORT) for _, index, _ in there},
-        {16: slot(first), 17: slot(second), 18: slot(first, reject=True), 19: slot(other)},
+        {
+            16: slot(first),
+            17: slot(second),
+            18: slot(first, reject=True),
+            19: slot(other),
+            20: slot(WAYPOINT[case.ip]),
+            21: slot(third),
+        },
     )

@@ -17,6 +17,7 @@ from agent.kernel.oracle import Outcome, decide
 from agent.plan.tables import (
     ANY_NAMESPACE,
     UNSPECIFIED,
+    WAYPOINTS_BESIDE,
     Action,
     Config,
     FrontendKey,
@@ -77,7 +78,8 @@ def random_slot(choose: random.Random) -> Slot:
     alias, threshold = choose.randrange(LENGTH), choose.choice((0, 1 << 32, choose.randrange(1 << 32)))
     if kind == "unwritten":
         return Slot(UNSPECIFIED, 0, False, alias, threshold)
-    address = address_bytes(choose.choice(BACKENDS.get(kind, BACKENDS["4"])))
+    family = "6" if kind == "6" else "4"
+    address = address_bytes(choose.choice((*BACKENDS[family], WAYPOINT[family])))
     return Slot(address, choose.randrange(1, 65536), kind == "refused", alias, threshold)
 
 
@@ -107,13 +109,19 @@ def random_rows(choose: random.Random, cgroups: list[int], levels: tuple[int, in
     }
     waypoint = [address_bytes(WAYPOINT[family]) if choose.random() < 0.8 else UNSPECIFIED for family in "46"]
     return Rows(
-        Config(*waypoint, *levels, choose.choice(list(UnknownPodPolicy))),
+        Config(*waypoint, *levels, choose.choice(list(UnknownPodPolicy)), beside=random_beside(choose)),
         {cgroup: random_pod(choose) for cgroup in cgroups if choose.random() < 0.9},
         {key: choose.randrange(INDICES) for key in sorted(keys)},
         {number: word for number in range(2 * INDICES) if (word := random_word(choose)) != Word(Action.PASS)},
         {index: ServiceRow(1000 + index, choose.choice((0, 15001))) for index in range(INDICES)},
         {number: random_slot(choose) for number in range(SLOTS)},
     )
+
+
+def random_beside(choose: random.Random) -> tuple[bytes, ...]:
+    """Waypoints that no client is sent to: some of the addresses that slots name."""
+    places = [*BACKENDS["4"], *BACKENDS["6"]]
+    return tuple(address_bytes(choose.choice(places)) for _ in range(choose.randrange(WAYPOINTS_BESIDE + 1)))
 
 
 def random_question(choose: random.Random) -> Question:

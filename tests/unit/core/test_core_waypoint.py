@@ -7,7 +7,8 @@ from agent.model.change import Delete
 from agent.model.meta import Key
 from agent.plan.envoys import Envoy
 from agent.plan.plan import ResourceName, Xds
-from agent.plan.tables import Action, Mode, Word
+from agent.plan.tables import WAYPOINTS_BESIDE, Action, Mode, Word
+from agent.report import Envoys, status
 
 
 async def test_traffic_flips_only_when_envoy_has_acknowledged_and_accepts(node: Node):
@@ -158,3 +159,18 @@ async def test_a_listener_without_room_is_said_and_its_policy_applies():
     await node.serving()
     assert node.core.hop.failures == {}
     await node.kill()
+
+
+async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node: Node):
+    await node.synced()
+    await node.serving()
+    others = [Envoy(number, f"e{number}", f"10.1.2.{number + 8}") for number in range(2, WAYPOINTS_BESIDE + 3)]
+    node.silent = {envoy.address for envoy in others}
+    await node.passes(lambda: node.ads.envoys.extend(others[:-1]))
+    addresses = sorted(envoy.address for envoy in others)
+    assert (waypoint(node)[0], sorted(waypoint(node)[1])) == (BLUE.address, addresses[:-1])
+    assert node.core.datapath.unprotected == {}
+    await node.passes(lambda: node.ads.envoys.append(others[-1]))
+    (reported,) = status(node.core, "here", Envoys({}, [], []))["failures"].items()
+    (left,) = set(addresses) - set(waypoint(node)[1])
+    assert reported == (f"waypoint {left}", "no room beside 8 others in weft_config: pods can dial it")

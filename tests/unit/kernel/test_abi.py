@@ -33,7 +33,7 @@ def test_reasons_are_those_of_the_c_header() -> None:
     assert re.findall(r"WEFT_(\w+),", body[1]) == [*(reason.name for reason in Reason), "REASONS"]
 
 
-@pytest.mark.parametrize("name", ["PODS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS"])
+@pytest.mark.parametrize("name", ["PODS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS", "BESIDE"])
 def test_capacities_are_those_of_the_c_header(name: str) -> None:
     found = re.search(rf"#define WEFT_{name}\s+(\d+)", HEADER)
     assert int(found[1]) == getattr(abi, name)
@@ -79,7 +79,10 @@ def test_services_round_trip(row: ServiceRow) -> None:
     assert abi.decode_service(abi.encode_service(0, row)) == row
 
 
-@given(st.builds(Config, ADDRESS, ADDRESS, U32, U32, st.sampled_from(UnknownPodPolicy)), U64)
+BESIDE = st.lists(ADDRESS.filter(any), max_size=abi.BESIDE).map(tuple)
+
+
+@given(st.builds(Config, ADDRESS, ADDRESS, U32, U32, st.sampled_from(UnknownPodPolicy), beside=BESIDE), U64)
 def test_configuration_round_trips(config: Config, epoch: int) -> None:
     assert abi.decode_config(abi.encode_config(config, epoch)) == (epoch, config)
 
