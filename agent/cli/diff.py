@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.output import Exit, Output, console, fail, print_json, print_table
+from agent.cli.output import Exit, Output, fail, print_json, print_line, print_table
 from agent.offline.comparison import compare
 from agent.offline.manifests import read
 from agent.sources.directory import SourceError
@@ -36,7 +36,7 @@ def diff(
             (
                 (
                     f"{item.service}:{item.port}/{item.protocol}",
-                    "\n".join(item.clients),
+                    item.clients,
                     f"{item.what} {item.rule}".strip(),
                     item.old or "none",
                     item.new or "none",
@@ -45,6 +45,6 @@ def diff(
             ),
         )
         for folder, count in unused.items():
-            console.print(f"{folder}: {count} objects or documents cannot be used: see weft lint", markup=False)
+            print_line(f"{folder}: {count} objects or documents cannot be used: see weft lint")
     if found:
         raise SystemExit(int(Exit.FAILED))

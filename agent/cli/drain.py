@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.output import console
+from agent.cli.output import print_line
 from agent.settings import DEFAULT_STATE, XDS_SOCKET
 from agent.waypoint.drain import NobodyTakesOverError
 from agent.waypoint.drain import drain as wait
@@ -25,12 +25,12 @@ def drain(
     try:
         asyncio.run(_within(seconds, (state / XDS_SOCKET).parent, node_id or socket.gethostname()))
     except NobodyTakesOverError:
-        console.print("nobody takes over")
+        print_line("nobody takes over")
     except TimeoutError:
-        console.print("the time is over")
+        print_line("the time is over")
 
 
 async def _within(seconds: float, folder: Path, node_id: str) -> None:
     async with asyncio.timeout(seconds):
-        await wait(folder, node_id, console.print)
-    console.print("drained")
+        await wait(folder, node_id, print_line)
+    print_line("drained")

@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.live import Attempt, marked, new_mark, try_out
-from agent.cli.output import Exit, Output, fail, print_json
+from agent.cli.output import Exit, Output, fail, print_json, print_line
 from agent.cli.treatment import lines
 from agent.explain import ExplainError, parse
 from agent.explain import explain as answer
@@ -68,31 +68,31 @@ def _explained(state: Path, asked: Question, mark: str) -> list[dict[str, Any]]:
 
 def _print(found: dict[str, Any]) -> None:
     service = f"  (Service {found['service']})" if found["service"] else ""
-    print(f"{found['pod']} -> {found['destination']}{service}")
+    print_line(f"{found['pod']} -> {found['destination']}{service}")
     client = found["client"]
-    print(f"  pod        mode {client['mode'] or 'unknown to the kernel'}: {client['because']}")
+    print_line(f"  pod        mode {client['mode'] or 'unknown to the kernel'}: {client['because']}")
     if frontend := found["frontend"]:
         slots = f", {frontend['slots'][1]} slots from {frontend['slots'][0]}" if frontend["slots"] else ""
-        print(f"  frontend   {frontend['view']} view, index {frontend['index']}: {frontend['does']}{slots}")
+        print_line(f"  frontend   {frontend['view']} view, index {frontend['index']}: {frontend['does']}{slots}")
         if frontend["affinitySeconds"]:
-            print(f"  affinity   ClientIP, {frontend['affinitySeconds']} s")
+            print_line(f"  affinity   ClientIP, {frontend['affinitySeconds']} s")
     for maker in found["madeBy"]:
-        print(f"  made by    {maker['object']}")
+        print_line(f"  made by    {maker['object']}")
         for parent in maker["parents"]:
             for condition in parent["conditions"]:
                 said = f"{condition['type']} {condition['status']} ({condition['reason']}): {condition['message']}"
-                print(f"             {parent['parent']}: {said}")
+                print_line(f"             {parent['parent']}: {said}")
     for outcome in found["outcomes"]:
-        print(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['says']}")
+        print_line(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['says']}")
     waypoint = found["waypoint"]
     for name, text in lines(waypoint) if waypoint else ():
-        print(f"  {name:<10} {text}")
+        print_line(f"  {name:<10} {text}")
     if waypoint and waypoint["warning"]:
-        print(f"  note       {waypoint['warning']}")
+        print_line(f"  note       {waypoint['warning']}")
     _print_live(found)
     for event in found["seen"]:
         backend = f" {event['backend']}" if event["backend"] else ""
-        print(f"  seen       {event['time']} {event['reason']}{backend} {event['errno'] or ''}".rstrip())
+        print_line(f"  seen       {event['time']} {event['reason']}{backend} {event['errno'] or ''}".rstrip())
 
 
 def _print_live(found: dict[str, Any]) -> None:
@@ -102,9 +102,9 @@ def _print_live(found: dict[str, Any]) -> None:
     who = (
         f"{live['endpoint']} {live['pod'] or ''}".rstrip() if live["endpoint"] else f"the waypoint ({live['details']})"
     )
-    print(f"  live       {live['status']} from {who}, by rule {live['rule']}, in {live['milliseconds']} ms")
+    print_line(f"  live       {live['status']} from {who}, by rule {live['rule']}, in {live['milliseconds']} ms")
     for difference in live["differences"] or ["as predicted"]:
-        print(f"             {difference}")
+        print_line(f"             {difference}")
 
 
 def _target(outcome: dict[str, Any]) -> str:

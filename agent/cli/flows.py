@@ -1,7 +1,5 @@
 """`weft flows`: decisions as they are made."""
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -11,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.ask import NoAgentError, ask
-from agent.cli.output import Exit, Output, console, fail
+from agent.cli.output import Exit, Output, fail, print_error, print_json_line, print_line
 from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 
 POLL_SECONDS = 0.3
@@ -80,13 +78,11 @@ def matches(event: Event, wanted: dict[str, str | None], pod: str | None, servic
 
 def _show(event: Event, output: Output) -> None:
     if output is Output.JSON:
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
+        print_json_line(event)
     elif "missed" in event:
-        sys.stderr.write(f"weft: {event['missed']} more are not shown: too many at once\n")
+        print_error(f"weft: {event['missed']} more are not shown: too many at once")
     else:
-        style = _STYLES.get(event["verdict"])
-        console.print(line(event), style=style, markup=False, soft_wrap=True)
+        print_line(line(event), style=_STYLES.get(event["verdict"], ""))
 
 
 def line(event: Event) -> str:

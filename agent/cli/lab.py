@@ -10,7 +10,7 @@ import typer
 
 from agent.cli import lab_waypoint
 from agent.cli.ask import NoAgentError, ask
-from agent.cli.output import Output, console, fail, print_json, print_table
+from agent.cli.output import Output, fail, print_json, print_line, print_table
 from agent.lab import cgroups, lifecycle
 from agent.lab.controllers import is_ready, with_kind
 from agent.lab.paths import LabPaths
@@ -69,14 +69,14 @@ def exec_(
 def apply_(file: File, name: Name = "lab") -> None:
     """Create or change objects."""
     for line in lifecycle.apply(_paths(name), [file]):
-        console.print(line)
+        print_line(line)
 
 
 @app.command()
 def delete(file: File, name: Name = "lab") -> None:
     """Remove the objects that a manifest names."""
     for line in lifecycle.delete(_paths(name), [file]):
-        console.print(line)
+        print_line(line)
 
 
 @app.command()
@@ -143,7 +143,7 @@ def waypoint_replace(
     """Put another Envoy in the place of the one that runs: new connections move, old ones end by themselves."""
     with _explained():
         left = lab_waypoint.replace(_paths(name), patience)
-    console.print(f"replaced; connections cut: {left}")
+    print_line(f"replaced; connections cut: {left}")
 
 
 def wait_agent(paths: LabPaths, patience: float = 30.0) -> None:
@@ -212,7 +212,7 @@ def _show(paths: LabPaths, output: Output) -> None:
         print_json({"lab": paths.name, **runs, "services": services, "pods": found})
         return
     for what, on in runs.items():
-        console.print(f"[bold]{what}[/bold]: {'runs' if on else 'is not running'}")
+        print_line(f": {'runs' if on else 'is not running'}", heading=what)
     columns = ("NAMESPACE", "SERVICE", "ADDRESS", "PORTS")
     rows = ((s["namespace"], s["service"], s["address"], ", ".join(s["ports"])) for s in services)
     print_table("services", columns, rows)

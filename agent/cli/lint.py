@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.output import Exit, Output, console, fail, print_json
+from agent.cli.output import Exit, Output, fail, print_json, print_line
 from agent.offline.lint import findings
 from agent.offline.manifests import read
 from agent.sources.directory import SourceError
@@ -28,7 +28,7 @@ def lint(
         print_json({"findings": [asdict(item) for item in found]})
     else:
         for item in found:
-            console.print(str(item), markup=False, soft_wrap=True)
-        console.print(f"{len(found)} findings" if len(found) != 1 else "1 finding")
+            print_line(str(item))
+        print_line(f"{len(found)} findings" if len(found) != 1 else "1 finding")
     if found:
         raise SystemExit(int(Exit.FAILED))

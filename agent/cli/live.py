@@ -8,13 +8,13 @@ and what it did is waited for.
 import secrets
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.cli.ask import ask
+from agent.cli.output import print_error
 from agent.explain import ExplainError
 from agent.inquiry import Inquired
 from agent.settings import STATUS_SOCKET
@@ -101,7 +101,7 @@ def _have_sent(argv: list[str], pod: str) -> None:
     """Say who has to send it, and how."""
     namespace, _, name = pod.partition("/")
     kubectl = shlex.join(["kubectl", "exec", "-n", namespace, name, "--", *argv])
-    sys.stderr.write(f"weft may not enter pods; send it within {CLUSTER_SECONDS:.0f} s:\n{kubectl}\n")
+    print_error(f"weft may not enter pods; send it within {CLUSTER_SECONDS:.0f} s:\n{kubectl}")
 
 
 def _told(state: Path, asked: Inquired, patience: float) -> dict[str, Any]:

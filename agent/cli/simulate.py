@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.output import Exit, Output, console, fail, print_json
+from agent.cli.output import Exit, Output, fail, print_json, print_line
 from agent.cli.treatment import lines
 from agent.model.core import Pod
 from agent.offline.manifests import Manifests, read
@@ -41,8 +41,7 @@ def simulate(
         print_json(document)
         return
     for name, text in _lines(document):
-        console.print(f"[bold]{name:<10}[/bold]", end="")
-        console.print(text, markup=False, soft_wrap=True)
+        print_line(text, heading=f"{name:<10}")
 
 
 def _node_of(manifests: Manifests, asked: Question) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.ask import NoAgentError, ask
-from agent.cli.output import Exit, Output, console, fail, print_json, print_table
+from agent.cli.output import Exit, Output, fail, print_json, print_line, print_table
 from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 
 
@@ -34,11 +34,11 @@ def status(
 
 def _print(report: dict[str, Any]) -> None:
     state = "ready" if report["ready"] else "synced, not yet ready" if report["synced"] else "waiting for its sources"
-    console.print(f"[bold]agent[/bold] on {report['node']}: {state}; drift at the last audit: {report['drift']}")
-    console.print(f"[bold]source[/bold] {_source(report['source'])}")
+    print_line(f" on {report['node']}: {state}; drift at the last audit: {report['drift']}", heading="agent")
+    print_line(f" {_source(report['source'])}", heading="source")
     waypoint = report["waypoint"]
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
-    console.print(f"[bold]waypoint[/bold] {waypoint['address'] or 'none'}: {health}{_others(waypoint)}")
+    print_line(f" {waypoint['address'] or 'none'}: {health}{_others(waypoint)}", heading="waypoint")
     print_table(
         "pods",
         ("POD", "MODE", "ADDRESSES", "CGROUP"),
@@ -99,12 +99,12 @@ def _shares(backends: list[dict[str, Any]]) -> str:
     return ", ".join(f"{b['backend']} {b['share']:.1%}" for b in backends) or "none"
 
 
-def _routes(routes: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def _routes(routes: list[dict[str, Any]]) -> list[tuple[str, str, tuple[str, ...]]]:
     return [
         (
             f"{route['kind']} {route['namespace']}/{route['name']}",
             parent["parent"],
-            "\n".join(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in parent["conditions"]),
+            tuple(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in parent["conditions"]),
         )
         for route in routes
         for parent in route["parents"]

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from agent.cli.ask import NoAgentError, ask
-from agent.cli.output import Exit, Output, console, fail, print_json
+from agent.cli.output import Exit, Output, console, fail, grid, print_json
 from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 
 Row = dict[str, Any]
@@ -69,11 +69,9 @@ def _name(row: Row) -> tuple[str, ...]:
 
 def table(rows: list[Row], before: dict[tuple[str, ...], int], seconds: float) -> Table:
     """The rows, busiest first; rates are since `before`, `seconds` ago."""
-    found = Table(*_COLUMNS, box=None, pad_edge=False)
     rates = {_name(row): (row["opened"] - before.get(_name(row), 0)) / seconds if seconds else 0.0 for row in rows}
-    for row in sorted(rows, key=lambda row: (-rates[_name(row)], -row["opened"], _name(row))):
-        found.add_row(*_cells(row, f"{rates[_name(row)]:.1f}" if seconds else ""))
-    return found
+    ordered = sorted(rows, key=lambda row: (-rates[_name(row)], -row["opened"], _name(row)))
+    return grid(_COLUMNS, (_cells(row, f"{rates[_name(row)]:.1f}" if seconds else "") for row in ordered))
 
 
 def _cells(row: Row, rate: str) -> list[str]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from threading import Thread
 from typing import Any, BinaryIO
 
+from agent.observe.escape import escape
 from agent.observe.requests import backend_of, rule_of
 from agent.plan.exchanges import Exchange
 from agent.plan.plan import PodPlan
@@ -16,7 +17,7 @@ STOP_SECONDS = 1.0
 
 def line(item: Exchange, client: PodPlan | None, service: str | None) -> bytes:
     """One request. `service` is `namespace/name:port` as the client dialled it; what is not known is null."""
-    return json.dumps(_document(item, client, service), separators=(",", ":")).encode() + b"\n"
+    return escape(json.dumps(_document(item, client, service), separators=(",", ":"))).encode() + b"\n"
 
 
 def _document(item: Exchange, client: PodPlan | None, service: str | None) -> dict[str, Any]:

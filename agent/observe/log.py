@@ -4,6 +4,8 @@ import logging
 import sys
 from enum import StrEnum
 
+from agent.observe.escape import escape
+
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -38,7 +40,7 @@ def _quoted(value: object) -> str:
     """One word as it is, anything else quoted and on one line: names from manifests cannot forge a field."""
     text = str(value)
     plain = text.isascii() and text.isprintable() and text and not set(' ="\\') & set(text)
-    return text if plain else '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+    return text if plain else '"' + escape(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def setup(level: Level) -> None:

@@ -178,7 +178,7 @@ def test_top_shows_the_busiest_first() -> None:
     quiet, busy = {**row, "service": "faces/quiet", "opened": 100}, {**row, "service": "faces/busy", "opened": 30}
     before = {("faces", "face", "faces/quiet", "TCP"): 98, ("faces", "face", "faces/busy", "TCP"): 10}
     found = table([quiet, busy], before, 2.0)
-    columns = {str(column.header): list(column.cells) for column in found.columns}
+    columns = {str(column.header): list(map(str, column.cells)) for column in found.columns}
     assert columns["SERVICE"] == ["faces/busy", "faces/quiet"]
     assert columns["NEW/S"] == ["10.0", "1.0"]
     assert (columns["CONNECT"][0], columns["RTT"][0], columns["OPEN"][0]) == ("0.25 ms", "0.05 ms", "0")

@@ -1,0 +1,131 @@
+"""Names, annotations and messages that a terminal would obey, through every command that needs no kernel."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from terminal import HOSTILE, unsafe
+from typer.testing import CliRunner, Result
+
+from agent.cli.main import application
+from agent.observe.http import HttpServer, Response
+from agent.settings import STATUS_SOCKET
+
+H = HOSTILE
+EVENT = {"time": "2026-01-01T00:00:00.000+00:00", "verdict": "reject", "reason": H, "errno": None, "namespace": H}
+EVENT |= {"pod": H, "workload": H, "service": H, "protocol": "TCP", "destination": H, "backend": H}
+COUNTED = ("opened", "established", "refused", "failed", "closed", "sent", "received")
+FLOW = {"namespace": H, "workload": H, "service": H, "protocol": "TCP", **dict.fromkeys(COUNTED, 1)}
+FLOW |= {"connectMicroseconds": 1, "rttMicroseconds": 1}
+CONDITION = {"type": H, "status": "False", "reason": H, "message": H + "\nforged: yes"}
+RETIRED = {"id": H, "address": H, "connections": None, "drained": False}
+STATUS: dict[str, Any] = {
+    "node": H,
+    "synced": True,
+    "ready": True,
+    "drift": 0,
+    "source": {"kind": "manifests", "directory": H, "stale": ""},
+    "waypoint": {"address": H, "connected": True, "lost": False, "heir": H, "retired": [RETIRED], "drift": [H]}
+    | {"listeners": [{"name": H, "port": 1, "state": H}]},
+    "pods": [{"pod": H, "mode": H, "addresses": [H], "cgroup": 1, "supported": True, "l4Only": False}],
+    "frontends": [{"frontend": H, "service": H, "l4": H, "l7": H, "backends": [{"backend": H, "share": 1.0}]}],
+    "routes": [{"kind": H, "namespace": H, "name": H, "parents": [{"parent": H, "conditions": [CONDITION]}]}],
+    "withoutEffect": [{"clients": H, "routes": [H]}],
+    "problems": [H],
+    "notices": [H],
+    "failures": {H: H},
+}
+ANSWERS = {"/status": STATUS, "/flows": {"flows": [FLOW]}, "/events": {"events": [EVENT]}}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """The state folder of an agent whose every answer is hostile, on a real socket."""
+    with asyncio.Runner() as runner, ThreadPoolExecutor(1) as thread:
+        server = HttpServer({path: lambda _, it=answer: Response.json(it) for path, answer in ANSWERS.items()})
+        end = asyncio.Event()
+        thread.submit(runner.run, server.start_unix(tmp_path / STATUS_SOCKET)).result()
+        serving = thread.submit(runner.run, end.wait())
+        yield tmp_path
+        runner.get_loop().call_soon_threadsafe(end.set)
+        serving.result()
+        thread.submit(runner.run, server.stop()).result()
+
+
+def weft(*arguments: object) -> Result:
+    return CliRunner().invoke(application([str(arguments[0])]), [str(item) for item in arguments])
+
+
+@pytest.mark.parametrize(
+    ("command", "document"),
+    [(("status",), STATUS), (("flows", "--last"), EVENT), (("top", "--once"), [FLOW])],
+    ids=("status", "flows", "top"),
+)
+def test_an_agent_s_answers(state: Path, command: tuple[str, ...], document: object) -> None:
+    text = weft(*command, "--state", state)
+    assert (text.exit_code, unsafe(text.output)) == (3 if command == ("status",) else 0, [])
+    assert r"[/x][red][link=http://h]\u001b" in text.stdout
+    assert "\nforged" not in text.stdout
+    done = weft(*command, "--state", state, "-o", "json")
+    assert unsafe(done.output) == []
+    assert json.loads(done.stdout) == document
+
+
+HOSTILE_MANIFEST = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app", "labels": {"weft.dev/mode": "l7"}}},
+    {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.0.1"}}
+    | {"metadata": {"name": "web", "namespace": "app", "annotations": {"weft.dev/on-waypoint-loss": H}}},
+    {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    | {"metadata": {"name": "r", "namespace": "app"}}
+    | {
+        "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": "web", "port": 80}],
+            "rules": [
+                {
+                    "name": "x",
+                    "backendRefs": [{"name": "web", "port": 80}],
+                }
+            ],
+        }
+    },
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": H, "namespace": H}, "spec": {"ports": H}},
+]
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    """A folder whose objects can be read but for one, and say what a terminal would obey."""
+    made = tmp_path / "manifests"
+    made.mkdir()
+    for number, item in enumerate(HOSTILE_MANIFEST):
+        (made / f"{number}.json").write_text(json.dumps(item))
+    return made
+
+
+def test_lint(manifests: Path) -> None:
+    for output in ("text", "json"):
+        done = weft("lint", manifests, "-o", output)
+        assert (unsafe(done.output), done.exit_code) == ([], 1), output
+    text = weft("lint", manifests).stdout
+    assert "[weft.dev/on-waypoint-loss]: '[/x][red][link=http://h]" in text
+
+
+def test_diff(manifests: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for output in ("text", "json"):
+        done = weft("diff", other, manifests, "-o", output)
+        assert (unsafe(done.output), done.exit_code) == ([], 1), output
+    assert "cannot be used: see weft lint" in weft("diff", other, manifests).stdout
+
+
+def test_simulate(manifests: Path) -> None:
+    for output in ("text", "json"):
+        done = weft("simulate", "-f", manifests, "--from", "app/x", "GET", f"http://web{H}/", "-o", output)
+        assert unsafe(done.output) == [], output
+        done = weft("simulate", "-f", manifests, "--from", "app/x", "GET", f"http://web/{H}", "-o", output)
+        assert unsafe(done.output) == [], output
