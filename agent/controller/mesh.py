@@ -5,8 +5,8 @@ from agent.controller.stored import MESH, MESH_VERSION, Stored
 from agent.model.meta import CONTROLLER_NAME
 from agent.plan.plan import Condition
 
-# What conformance tests of the Gateway API v1.6 ask for by name, sorted as the API demands. The names without Mesh are
-# those that mesh tests ask for too.
+# What conformance tests of the Gateway API ask for by name, sorted as the API demands. The names without Mesh are those
+# that mesh tests ask for too, and those of retries, which only tests of gateways ask for (since v1.7 by these names).
 FEATURES = (
     "GRPCRoute",
     "HTTPRoute",
@@ -15,6 +15,8 @@ FEATURES = (
     "HTTPRoute308RedirectStatusCode",
     "HTTPRouteParentRefPort",
     "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetryCodes",
+    "HTTPRouteRetryConnectionError",
     "Mesh",
     "MeshClusterIPMatching",
     "MeshConsumerRoute",

@@ -82,7 +82,7 @@ class HTTPRouteTimeouts(Value, frozen=True):
 class HTTPRouteRetry(Value, frozen=True):
     """What is tried again, how often and after what pause (GEP-1731).
 
-    The schema of v1.6 wants at least one attempt; the one that comes takes 0 for no retries at all.
+    The schema of v1.6 wants at least one attempt; that of v1.7 takes 0 for no retries at all.
     """
 
     codes: tuple[Annotated[int, Meta(ge=400, le=599)], ...] = ()
@@ -91,19 +91,54 @@ class HTTPRouteRetry(Value, frozen=True):
 
 
 class CookieConfig(Value, frozen=True):
-    """Whether a session's cookie ends with the browser's session or at a stated time."""
+    """A session's cookie: when it ends (`Session`: with the browser's, `Permanent`), since v1.7 its name and path."""
 
     lifetime_type: str = "Session"
+    name: str | None = None
+    path: str | None = None
+
+
+class HeaderConfig(Value, frozen=True):
+    """A session's header, since v1.7."""
+
+    name: str
 
 
 class SessionPersistence(Value, frozen=True):
-    """Requests of one session go to one endpoint (GEP-1619). `idle_timeout` was in the API before v1.5."""
+    """Requests of one session go to one endpoint (GEP-1619).
+
+    It has two shapes: `cookie` and `header` since v1.7, `session_name` and `cookie_config` up to v1.6. `idle_timeout`
+    was in the API before v1.5.
+    """
 
     session_name: str | None = None
     absolute_timeout: str | None = None
     idle_timeout: str | None = None
     type: str = "Cookie"
     cookie_config: CookieConfig | None = None
+    cookie: CookieConfig | None = None
+    header: HeaderConfig | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The cookie's or header's name; None leaves it to the implementation."""
+        if self.header is not None:
+            return self.header.name
+        return self.cookie.name if self.cookie is not None else self.session_name
+
+    @property
+    def name_field(self) -> str:
+        """Which field says the name."""
+        if self.header is not None:
+            return "header.name"
+        return "cookie.name" if self.cookie is not None else "sessionName"
+
+    @property
+    def path(self) -> str | None:
+        """The cookie's path: `/` by default since v1.7. The older shape has none: it is for what the rule matches."""
+        if self.cookie is None:
+            return None
+        return "/" if self.cookie.path is None else self.cookie.path
 
 
 class HTTPRouteRule(Value, frozen=True):

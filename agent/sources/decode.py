@@ -13,7 +13,7 @@ from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.sources.schema import violation
 
 GATEWAY = "gateway.networking.k8s.io"
-# What apiVersions of a kind are read: those that a Gateway API v1.6 server can store and the ones before them, those
+# What apiVersions of a kind are read: those that a Gateway API v1.7 server can store and the ones before them, those
 # of the Multi-Cluster Services API v0.5.
 KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "Namespace": (core.Namespace, ("v1",)),

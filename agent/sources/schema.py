@@ -13,6 +13,7 @@ from agent.model.core import EndpointSlice, Pod, Service
 from agent.model.meta import Object
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import (
+    CookieConfig,
     FilteredBackendRef,
     GRPCRoute,
     GRPCRouteRule,
@@ -186,15 +187,26 @@ def _session(field: str, session: SessionPersistence | None) -> Iterator[Violati
         yield f"{field}.type", f"{session.type[:80]!a} is neither Cookie nor Header"
     if len(session.session_name or "") > 128:
         yield f"{field}.sessionName", f"{len(session.session_name or '')} characters are more than 128"
-    if session.cookie_config is None:
-        return
-    lifetime = session.cookie_config.lifetime_type
+    if session.header is not None and session.type != "Header":
+        yield f"{field}.header", "is for the type Header only"
+    for name, cookie in (("cookieConfig", session.cookie_config), ("cookie", session.cookie)):
+        if cookie is not None:
+            yield from _cookie(f"{field}.{name}", cookie, session)
+    if session.header is not None and not HEADER.fullmatch(session.header.name):
+        yield f"{field}.header.name", f"{session.header.name[:80]!a} is not a header name"
+
+
+def _cookie(field: str, cookie: CookieConfig, session: SessionPersistence) -> Iterator[Violation]:
     if session.type != "Cookie":
-        yield f"{field}.cookieConfig", "is for the type Cookie only"
-    if lifetime not in ("Session", "Permanent"):
-        yield f"{field}.cookieConfig.lifetimeType", f"{lifetime[:80]!a} is neither Session nor Permanent"
-    if lifetime == "Permanent" and session.absolute_timeout is None:
-        yield f"{field}.absoluteTimeout", "is missing: a permanent cookie has an end"
+        yield field, "is for the type Cookie only"
+    if cookie.lifetime_type not in ("Session", "Permanent"):
+        yield f"{field}.lifetimeType", f"{cookie.lifetime_type[:80]!a} is neither Session nor Permanent"
+    if cookie.lifetime_type == "Permanent" and session.absolute_timeout is None:
+        yield f"{field.rpartition('.')[0]}.absoluteTimeout", "is missing: a permanent cookie has an end"
+    if cookie.name is not None and not HEADER.fullmatch(cookie.name):
+        yield f"{field}.name", f"{cookie.name[:80]!a} is not a cookie name"
+    if len(cookie.path or "") > 1024:
+        yield f"{field}.path", f"{len(cookie.path or '')} characters are more than 1024"
 
 
 def _backend(field: str, backend: FilteredBackendRef) -> Iterator[Violation]:

@@ -90,12 +90,13 @@ class Pool:
 class Session:
     """Requests with the same cookie, or header, of this name go to the same endpoint; `seconds` ends it, if it ends.
 
-    `pool` is set where several backends share the requests: a session stays with its endpoint whatever the weights
-    become, 0 too (GEP-1619).
+    `path` is the cookie's, None for the paths that the rule matches. `pool` is set where several backends share the
+    requests: a session stays with its endpoint whatever the weights become, 0 too (GEP-1619).
     """
 
     name: str
     header: bool = False
+    path: str | None = None
     seconds: int | None = None
     pool: Pool | None = None
 

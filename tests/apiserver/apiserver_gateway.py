@@ -13,22 +13,31 @@ from apiserver_process import PATIENCE, Cluster, find
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def folder() -> Path:
-    """The release's definitions: folders `standard` and `experimental`. Raises `LookupError`."""
-    return find("gateway-api-crds-v*")
+NEWEST = "1.7"
 
 
-def read_definitions(channel: str) -> Iterator[dict[str, Any]]:
+def folder(version: str = NEWEST) -> Path:
+    """The definitions of a minor version: folders `standard` and `experimental`. Raises `LookupError`."""
+    return find(f"gateway-api-crds-v{version}.*")
+
+
+def bundle_version(version: str = NEWEST) -> str:
+    """The release that `folder` has, as its annotations name it: `v1.7.0`."""
+    return folder(version).name.rpartition("-")[2]
+
+
+def read_definitions(channel: str, version: str = NEWEST) -> Iterator[dict[str, Any]]:
     """Every CustomResourceDefinition of a release channel."""
-    for path in sorted((folder() / channel).glob("gateway.networking*.yaml")):
+    for path in sorted((folder(version) / channel).glob("gateway.networking*.yaml")):
         for document in yaml.load_all(path.read_text(), yaml.CSafeLoader):
             if document and document["kind"] == "CustomResourceDefinition":
                 yield document
 
 
-def install(cluster: Cluster, channel: str = "standard", only: str = "") -> None:
+def install(cluster: Cluster, channel: str = "standard", only: str = "", version: str = NEWEST) -> None:
     """Install a channel's definitions, or the one whose name begins so; returns when they are served."""
-    _define(cluster, [item for item in read_definitions(channel) if item["metadata"]["name"].startswith(only)])
+    chosen = read_definitions(channel, version)
+    _define(cluster, [item for item in chosen if item["metadata"]["name"].startswith(only)])
 
 
 def install_imports(cluster: Cluster, version: str = "") -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apiserver_gateway import install
+from apiserver_gateway import bundle_version, install
 from apiserver_objects import GATEWAY, http_route, namespace, pod, service
 from apiserver_process import Cluster, free_ports
 
@@ -160,7 +160,7 @@ def test_an_agent_follows_its_cluster(agent: Agent, place: str):
     assert agent.pods() == {"agent/mine": "l4"}
     (frontend,) = [found for found in report["frontends"] if found["service"] == "agent/web"]
     assert {found["backend"] for found in frontend["backends"]} == {"10.77.0.2:8080", "10.77.1.2:8080"}
-    assert report["source"]["gatewayApi"] == [{"channel": "standard", "version": "v1.6.1"}]
+    assert report["source"]["gatewayApi"] == [{"channel": "standard", "version": bundle_version()}]
     make_cgroup(place, run_pod(agent.cluster, "second", "n1", "10.77.0.3"))
     agent.until(lambda: agent.pods() == {"agent/mine": "l4", "agent/second": "l4"})
     agent.cluster.request("DELETE", "/api/v1/namespaces/agent/pods/second?gracePeriodSeconds=0")

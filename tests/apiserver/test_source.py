@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from apiserver_gateway import DEFINITIONS, install, loosen
+from apiserver_gateway import DEFINITIONS, bundle_version, install, loosen
 from apiserver_objects import GATEWAY, Follower, http_route, namespace, pod, service
 from apiserver_process import Cluster
 
@@ -60,7 +60,7 @@ async def test_everything_that_is_there_and_what_changes(cluster: Cluster):
         await follower.until(lambda: mode(follower, "follow") == "l7")
         report = follower.source.report()
         assert (report["stale"], report["missing"]) == ("", [])
-        assert report["gatewayApi"] == [{"channel": "standard", "version": "v1.6.1"}]
+        assert report["gatewayApi"] == [{"channel": "standard", "version": bundle_version()}]
         assert report["collections"]["HTTPRoute"]["state"] == "watching"
 
 
@@ -125,10 +125,10 @@ async def test_definitions_that_are_not_there_are_waited_for(make_cluster):
         await follower.until(lambda: follower.names("HTTPRoute") == ["web"])
         install(cluster)
         await follower.until(lambda: not follower.source.missing)
-        assert follower.source.bundles == [("standard", "v1.6.1")]
+        assert follower.source.bundles == [("standard", bundle_version())]
         # An upgrade to the experimental channel is nothing to the objects.
         install(cluster, "experimental")
-        await follower.until(lambda: follower.source.bundles == [("experimental", "v1.6.1")])
+        await follower.until(lambda: follower.source.bundles == [("experimental", bundle_version())])
         assert follower.names("HTTPRoute") == ["web"]
         cluster.request("DELETE", f"{DEFINITIONS}/httproutes.gateway.networking.k8s.io")
         await follower.until(lambda: follower.source.missing == ["HTTPRoute"])

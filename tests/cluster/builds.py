@@ -27,6 +27,7 @@ class Tool:
     module: str
     packages: tuple[str, ...]
     stamps: tuple[str, ...] = ()  # variables that take the version at link time
+    go: str = packages.GO_VERSION
 
     @property
     def version(self) -> str:
@@ -58,7 +59,13 @@ ECHO = Tool(
 LOAD = Tool("load", "", (".",))
 PAUSE = Tool("pause", "", (".",))
 H2SPEC = Tool("h2spec", "github.com/summerwind/h2spec", ("github.com/summerwind/h2spec/cmd/h2spec",))
-CONFORMANCE = Tool("conformance", "sigs.k8s.io/gateway-api/conformance", ("sigs.k8s.io/gateway-api/conformance",))
+_SUITE = "sigs.k8s.io/gateway-api/conformance"
+# The Gateway API's suite and definitions by minor version, newest first: the releases that upstream maintains.
+CONFORMANCE = {
+    "1.7": Tool("conformance-1.7", _SUITE, (_SUITE,), go=packages.NEWER_GO_VERSION),
+    "1.6": Tool("conformance-1.6", _SUITE, (_SUITE,)),
+}
+NEWEST = next(iter(CONFORMANCE))
 HELM = Tool("helm", "helm.sh/helm/v4", ("helm.sh/helm/v4/cmd/helm",))
 MULTICLUSTER = Tool("multicluster", "sigs.k8s.io/mcs-api", ())
 
@@ -70,14 +77,16 @@ def built(tool: Tool) -> Path:
     return cache.kept(f"{tool.name}-{tool.version}", lambda folder: _build_all(tool, folder))
 
 
-def conformance() -> Path:
-    """The folder with the conformance suite as one program, `conformance.test`."""
-    return cache.kept(f"conformance-{CONFORMANCE.version}", _build_conformance)
+def conformance(version: str = NEWEST) -> Path:
+    """The folder with the conformance suite of a minor version as one program, `conformance.test`."""
+    tool = CONFORMANCE[version]
+    return cache.kept(f"conformance-{tool.version}", lambda folder: _build_conformance(tool, folder))
 
 
-def gateway_api() -> Path:
-    """The Gateway API's custom resource definitions, of the suite's version: folders `standard` and `experimental`."""
-    return cache.kept(f"gateway-api-crds-{CONFORMANCE.version}", _copy_gateway_api)
+def gateway_api(version: str = NEWEST) -> Path:
+    """The Gateway API's custom resource definitions of a minor version: folders `standard` and `experimental`."""
+    tool = CONFORMANCE[version]
+    return cache.kept(f"gateway-api-crds-{tool.version}", lambda folder: _copy_gateway_api(tool, folder))
 
 
 def multicluster_api() -> Path:
@@ -92,15 +101,15 @@ def _build_all(tool: Tool, folder: Path) -> None:
         _tell(f"{tool.name} {tool.version}, {package}", tool, build)
 
 
-def _build_conformance(folder: Path) -> None:
+def _build_conformance(tool: Tool, folder: Path) -> None:
     program = folder / "conformance.test"
-    build = ["test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", str(program), CONFORMANCE.module]
-    _tell(f"conformance suite {CONFORMANCE.version}", CONFORMANCE, build)
+    build = ["test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", str(program), tool.module]
+    _tell(f"conformance suite {tool.version}", tool, build)
 
 
-def _copy_gateway_api(folder: Path) -> None:
+def _copy_gateway_api(tool: Tool, folder: Path) -> None:
     for channel in ("standard", "experimental"):
-        shutil.copytree(_module(CONFORMANCE, "sigs.k8s.io/gateway-api") / "config/crd" / channel, folder / channel)
+        shutil.copytree(_module(tool, "sigs.k8s.io/gateway-api") / "config/crd" / channel, folder / channel)
 
 
 def _copy_multicluster_api(folder: Path) -> None:
@@ -123,7 +132,7 @@ def _tell(what: str, tool: Tool, arguments: list[str]) -> None:
 
 def _run_go(tool: Tool, arguments: list[str]) -> str:
     environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
-    command = ["nice", "-n", "15", packages.go(), *arguments]
+    command = ["nice", "-n", "15", packages.go(tool.go), *arguments]
     return subprocess.run(
         command, cwd=SOURCES / tool.name, env=environment, stdout=subprocess.PIPE, text=True, check=True
     ).stdout

@@ -33,19 +33,20 @@ def build() -> None:
         packages.debian(package)
     for tool in builds.CLUSTER_TOOLS:
         builds.built(tool)
-    builds.gateway_api()
+    for version in builds.CONFORMANCE:
+        builds.gateway_api(version)
     builds.multicluster_api()
 
 
-def up(channel: str = "experimental") -> None:
-    """Make the cluster, in the place of one that is there; `channel` is that of the Gateway API's definitions."""
+def up(channel: str = "experimental", version: str = builds.NEWEST) -> None:
+    """Make the cluster, in the place of one that is there, with a channel and version of the Gateway API."""
     _require_machine()
     build()
     with cache.alone(layout.NAME):
         machines.remove_all()
         layout.STATE.mkdir(parents=True)
         _start(Authority("weft-cluster"))
-        _fill(channel)
+        _fill(builds.gateway_api(version) / channel)
     print(f"export KUBECONFIG={layout.KUBECONFIG} PATH={builds.built(builds.KUBERNETES)}:$PATH")
 
 
@@ -108,11 +109,10 @@ def _start(authority: Authority) -> None:
         _wait_for_api()
 
 
-def _fill(channel: str) -> None:
-    with _told(f"Gateway API {builds.CONFORMANCE.version} ({channel}) and DNS applied"):
+def _fill(definitions: Path) -> None:
+    with _told(f"{definitions.parent.name} ({definitions.name}) and DNS applied"):
         _create_nodes()
         layout.READY.touch()
-        definitions = builds.gateway_api() / channel
         # Only one channel's folder says which of its files belong together: the other has no more than those.
         way = "--kustomize" if (definitions / "kustomization.yaml").exists() else "--filename"
         kubectl("create", way, str(definitions))
@@ -190,6 +190,9 @@ def main() -> None:
     commands = {command.__name__: command for command in (build, up, down, enter, crash, boot, load)}
     parsers = {name: subparsers.add_parser(name, help=command.__doc__) for name, command in commands.items()}
     parsers["up"].add_argument("--channel", choices=("standard", "experimental"), default="experimental")
+    parsers["up"].add_argument(
+        "--gateway-api", dest="version", choices=tuple(builds.CONFORMANCE), default=builds.NEWEST
+    )
     for name in ("enter", "crash", "boot"):
         parsers[name].add_argument("name", choices=[machine.name for machine in MACHINES])
     parsers["enter"].add_argument("command_line", nargs="+")

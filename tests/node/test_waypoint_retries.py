@@ -113,14 +113,16 @@ def test_nobody_there_is_tried_again_and_then_told(node, server):
     wait_for("three retries", lambda: node.statistic(name) - before == 3)
 
 
-def test_what_does_not_answer_is_not_tried_twice(node, server):
+@pytest.mark.feature("HTTPRoute: retry, of connection errors")
+@pytest.mark.parametrize("retry", [None, Retry(100)], ids=["unasked", "asked"])
+def test_what_does_not_answer_is_not_tried_twice(node, server, retry):
     """Two of three endpoints are gone. Many clients at once, whose turns would otherwise meet the same one again."""
     (port,) = node.servers[server.backend.service]
     with node.own_socket() as one, node.own_socket() as other:
         for gone in (one, other):
             gone.bind((SERVERS, 0))  # bound and not listening: refused, and nobody else's
         node.servers[server.backend.service] = [one.getsockname()[1], port, other.getsockname()[1]]
-        listener = node.serve(rule(any_path(), to(server.backend)))
+        listener = node.serve(rule(any_path(), to(server.backend), retry=retry))
         with ThreadPoolExecutor(CLIENTS) as clients:
             statuses = list(clients.map(lambda _: node.ask(listener).status, range(20 * CLIENTS)))
     assert statuses == [200] * len(statuses)

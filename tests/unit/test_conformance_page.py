@@ -33,7 +33,7 @@ def test_each_test_of_the_page_is_there(file: str, name: str) -> None:
 
 def test_each_golden_case_of_the_page_is_there() -> None:
     rows = [line for line in PAGE.splitlines() if "golden case" in line and line.startswith("|")]
-    cases = [case for row in rows for case in re.findall(r"`([a-z0-9-]+)`", row.partition("golden case")[2])]
+    cases = [case for row in rows for case in re.findall(r"`([a-z0-9.-]+)`", row.partition("golden case")[2])]
     assert cases
     assert [case for case in cases if not (ROOT / "tests/golden" / case).is_dir()] == []
 

@@ -100,8 +100,9 @@ def _session(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Session | 
         return None
     lifetime = milliseconds(asked.absolute_timeout or "0s")
     return Session(
-        name=asked.session_name or session_name(f"{route.key.kind}/{meta.namespace}/{meta.name}/{rule.name or index}"),
+        name=asked.name or session_name(f"{route.key.kind}/{meta.namespace}/{meta.name}/{rule.name or index}"),
         header=asked.type == "Header",
+        path=asked.path,
         seconds=-(-lifetime // 1000) if lifetime else None,
         pool=_pool(view, route, index),
     )

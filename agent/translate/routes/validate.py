@@ -13,6 +13,7 @@ from agent.model.routes import (
     HTTPRouteMatch,
     HTTPRouteRetry,
     HTTPRouteRule,
+    SessionPersistence,
 )
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
@@ -29,6 +30,9 @@ from agent.translate.routes.regex import regex_fault
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 MAX_RULES = 16
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+# What Envoy writes into Set-Cookie as it is: no end of the attribute, no control characters. A path that does not begin
+# so would be the request's own folder instead (RFC 6265, 5.2.4).
+_COOKIE_PATH = re.compile(r"/[\x20-:<-~]*")
 # As far as Envoy counts.
 MAX_ATTEMPTS = 2**32 - 1
 
@@ -170,10 +174,7 @@ def _session(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Fault]
     asked = rule.session_persistence
     if asked is None:
         return
-    if asked.session_name is not None and not _TOKEN.fullmatch(asked.session_name):
-        yield Fault(UNSUPPORTED, f"{field}.sessionName", f"{asked.session_name!r} is no name of a cookie or header")
-    if asked.type == "Header" and (fault := header_name_fault(asked.session_name or "")):
-        yield Fault(UNSUPPORTED, f"{field}.sessionName", fault)
+    yield from _session_token(field, asked)
     if asked.idle_timeout is not None:
         yield Fault(UNSUPPORTED, f"{field}.idleTimeout", "nobody notes when a session was last used")
     if asked.absolute_timeout is not None:
@@ -184,3 +185,16 @@ def _session(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Fault]
             yield Fault(UNSUPPORTED, f"{field}.absoluteTimeout", "a session by header has no end")
     if len(rule.backend_refs) > 1 and any(backend.filters for backend in rule.backend_refs):
         yield Fault(UNSUPPORTED, field, "several backends with filters of their own cannot share sessions")
+
+
+def _session_token(field: str, asked: SessionPersistence) -> Iterator[Fault]:
+    """What is wrong with a session's cookie or header. No server stores both of the shapes that a session can have."""
+    for old, value in (("sessionName", asked.session_name), ("cookieConfig", asked.cookie_config)):
+        if value is not None and (asked.cookie or asked.header):
+            yield Fault(UNSUPPORTED, f"{field}.{old}", "is of Gateway API v1.6, beside fields of v1.7")
+    if asked.name is not None and not _TOKEN.fullmatch(asked.name):
+        yield Fault(UNSUPPORTED, f"{field}.{asked.name_field}", f"{asked.name!r} is no name of a cookie or header")
+    if asked.type == "Header" and (fault := header_name_fault(asked.name or "")):
+        yield Fault(UNSUPPORTED, f"{field}.{asked.name_field}", fault)
+    if asked.path is not None and not _COOKIE_PATH.fullmatch(asked.path):
+        yield Fault(UNSUPPORTED, f"{field}.cookie.path", f"{asked.path!r} is no absolute path for a cookie (RFC 6265)")

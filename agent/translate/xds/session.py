@@ -36,7 +36,7 @@ def _cookie(session: Session, match: HTTPRouteMatch | GRPCRouteMatch) -> Json:
     """Envoy notes the end in the cookie's value and does not heed it after. It tells the client of the end too."""
     cookie = {
         "name": session.name,
-        "path": cookie_path(match),
+        "path": session.path or cookie_path(match),
         "attributes": [{"name": "SameSite", "value": "Strict"}],
         **({"ttl": f"{session.seconds}s"} if session.seconds is not None else {}),
     }

@@ -14,7 +14,9 @@ from agent.model.filters import (
     URLRewrite,
 )
 from agent.model.routes import (
+    CookieConfig,
     FilteredBackendRef,
+    HeaderConfig,
     HTTPPathMatch,
     HTTPRouteMatch,
     HTTPRouteRetry,
@@ -104,6 +106,7 @@ def test_retries(retry: HTTPRouteRetry, expected: tuple[str, str]) -> None:
 
 
 HOUR = SessionPersistence(absolute_timeout="1h")
+OLD_COOKIE = "sessionPersistence.cookieConfig"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,17 @@ HOUR = SessionPersistence(absolute_timeout="1h")
         (SessionPersistence(idle_timeout="1h"), (UNSUPPORTED, "sessionPersistence.idleTimeout")),
         (SessionPersistence("a b"), (UNSUPPORTED, "sessionPersistence.sessionName")),
         (SessionPersistence(""), (UNSUPPORTED, "sessionPersistence.sessionName")),
+        (SessionPersistence(cookie=CookieConfig(name="a b")), (UNSUPPORTED, "sessionPersistence.cookie.name")),
+        (SessionPersistence(cookie=CookieConfig(path="")), (UNSUPPORTED, "sessionPersistence.cookie.path")),
+        (SessionPersistence(cookie=CookieConfig(path="a")), (UNSUPPORTED, "sessionPersistence.cookie.path")),
+        (SessionPersistence(cookie=CookieConfig(path="/a; Domain=b")), (UNSUPPORTED, "sessionPersistence.cookie.path")),
+        (SessionPersistence(cookie=CookieConfig(path="/a\r\nb: c")), (UNSUPPORTED, "sessionPersistence.cookie.path")),
+        (SessionPersistence(cookie=CookieConfig(name="seat", path="/a/b?c")), ("", "")),
+        (SessionPersistence("seat", cookie=CookieConfig()), (UNSUPPORTED, "sessionPersistence.sessionName")),
+        (SessionPersistence(cookie_config=CookieConfig(), cookie=CookieConfig()), (UNSUPPORTED, OLD_COOKIE)),
+        (SessionPersistence(type="Header", header=HeaderConfig("a:")), (UNSUPPORTED, "sessionPersistence.header.name")),
+        (SessionPersistence(type="Header", header=HeaderConfig("x-seat")), ("", "")),
+        (SessionPersistence(type="Header", header=HeaderConfig("TE")), (UNSUPPORTED, "sessionPersistence.header.name")),
     ],
 )
 def test_sessions(session: SessionPersistence, expected: tuple[str, str]) -> None:

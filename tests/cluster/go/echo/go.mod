@@ -1,5 +1,5 @@
 // The echo server and client of the conformance suite's image echo-advanced, which is Istio's test application. The
-// suite's version 1.6.1 takes it from Istio 1.21, later ones from 1.30: for every request of the suite they behave alike.
+// suite takes it from Istio 1.30 (that of v1.7.0 from 1.30.3).
 module weft.dev/tests/cluster/echo
 
 go 1.26.0
