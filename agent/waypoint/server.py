@@ -18,9 +18,10 @@ from agent.waypoint import admin
 from agent.waypoint.access_log import AccessLog, Take
 from agent.waypoint.admin import AdminError
 from agent.waypoint.catalogue import Catalogue
+from agent.waypoint.discovery import Request, Response
 from agent.waypoint.process import admin_socket
 from agent.waypoint.served import Drift, compare
-from agent.waypoint.stream import Request, Response, Stream
+from agent.waypoint.stream import Stream
 
 log = logging.getLogger(__name__)
 

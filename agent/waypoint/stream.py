@@ -5,47 +5,38 @@ client wants it and does not have this version; nothing is sent twice. An answer
 by its nonce, and Envoy's words for a refusal do not tell what of it was applied: it applies the good ones of refused
 clusters and listeners, none behind the first bad one of other kinds, none at all when it cannot read one (1.40). What
 was refused is sent again in halves until a refusal is of one resource, so that a bad one never hurts a good one.
+
+At most one response of each kind is unanswered. The next one is computed when the answer comes, from what shall be by
+then: a client that does not read costs five responses, not one per change. Envoy answers a response of clusters only
+after they are warm (1.40), that is after it has their endpoints; so no kind waits for the answer to clusters but by
+`leads`.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.plan.plan import ResourceName, Xds
+from agent.waypoint.discovery import Request, Response
 
 # Makes before breaks: what others refer to comes first and goes last.
 SEND_ORDER = (Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE)
 BACKENDS = (Xds.CLUSTER, Xds.ENDPOINT)
 # What waits for the backends that it names.
 HELD_BACK = (Xds.LISTENER, Xds.ROUTE)
+# What a kind refers to without saying so in `leads`: these are sent before it, also where they wait for an answer.
+FIRST = {Xds.LISTENER: (Xds.EXTENSION,), Xds.ROUTE: (Xds.EXTENSION, Xds.LISTENER)}
 WILDCARD_KINDS = (Xds.CLUSTER, Xds.LISTENER)
 WILDCARD = "*"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A DeltaDiscoveryRequest. `initial` are versions that the client has from an earlier stream."""
-
-    kind: Xds
-    subscribe: tuple[str, ...] = ()
-    unsubscribe: tuple[str, ...] = ()
-    initial: Mapping[str, str] = field(default_factory=dict)
-    nonce: str = ""
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A DeltaDiscoveryResponse: names and versions to send, names that are no more."""
-
-    kind: Xds
-    nonce: str
-    resources: Mapping[str, str]
-    removed: tuple[str, ...] = ()
+# The version of what the client may have, whatever it is: no resource's.
+UNKNOWN = ""
 
 
 @dataclass(slots=True)
 class _Kind:
-    """What the client wants of one kind, has, and was told and has not answered."""
+    """What the client wants of one kind and has, the response that it has not answered, and what of refused responses
+    is to be sent again, by itself.
+    """
 
     opened: bool = False
     greeted: bool = False
@@ -53,7 +44,8 @@ class _Kind:
     names: set[str] = field(default_factory=set)
     sent: dict[str, str] = field(default_factory=dict)
     acknowledged: dict[str, str] = field(default_factory=dict)
-    waiting: dict[str, Response] = field(default_factory=dict)
+    waiting: Response | None = None
+    again: deque[Mapping[str, str]] = field(default_factory=deque)
     absent: set[str] = field(default_factory=set)
 
     def wants(self, name: str) -> bool:
@@ -83,7 +75,9 @@ class Stream:
         self._wanted = {kind: {} for kind in Xds}
         for name, version in versions.items():
             self._wanted[name.kind][name.name] = version
-        self.rejected = {name: text for name, text in self.rejected.items() if self._is_current(name)}
+        for name in [name for name in self.rejected if not self._is_current(name)]:
+            del self.rejected[name]
+            self._doubt(name)
         return self._difference()
 
     def on_request(self, request: Request) -> list[Response]:
@@ -91,21 +85,25 @@ class Stream:
         state = self._kinds[request.kind]
         if not state.opened:
             self._open(request)
-        again = self._answered(request.kind, request.nonce, request.error) if request.nonce else []
+        if state.waiting is not None and request.nonce == state.waiting.nonce:
+            self._answered(state, state.waiting, request.error)
         self._subscribe(state, request)
         if self._wanted is None:
-            return again
+            return []
         # What was held back for this kind may go now.
         sent = [self._send(kind) for kind in SEND_ORDER if kind in (request.kind, Xds.ENDPOINT, *HELD_BACK)]
         removed = [self._remove(kind) for kind in reversed(SEND_ORDER)]
-        return [response for response in (*again, *sent, *removed) if response is not None]
+        return [response for response in (*sent, *removed) if response is not None]
 
     def retry(self, name: ResourceName) -> list[Response]:
         """Send again what was refused, if it is what shall be still: the reason may have passed."""
-        version = self._of(name.kind).get(name.name)
-        if name not in self.rejected or version is None:
+        state, version = self._kinds[name.kind], self._of(name.kind).get(name.name)
+        unanswered = state.waiting.resources if state.waiting else {}
+        if name not in self.rejected or version is None or any(name.name in it for it in (unanswered, *state.again)):
             return []
-        return [self._respond(name.kind, {name.name: version}, ())]
+        state.again.append({name.name: version})
+        response = self._send(name.kind)
+        return [response] if response is not None else []
 
     @property
     def acknowledged(self) -> set[ResourceName]:
@@ -123,8 +121,8 @@ class Stream:
         leaving = (
             ResourceName(kind, name)
             for kind, state in self._kinds.items()
-            for response in state.waiting.values()
-            for name in response.removed
+            if state.waiting
+            for name in state.waiting.removed
         )
         return {ResourceName(kind, name) for kind, state in self._kinds.items() for name in state.sent} | {*leaving}
 
@@ -134,7 +132,7 @@ class Stream:
             for known in (self._kinds[name.kind].sent, self._kinds[name.kind].acknowledged):
                 known.pop(name.name, None)
         for name in keeps:
-            self._kinds[name.kind].sent.setdefault(name.name, "")
+            self._kinds[name.kind].sent.setdefault(name.name, UNKNOWN)
         return self._difference()
 
     def _difference(self) -> list[Response]:
@@ -203,23 +201,32 @@ class Stream:
             for known in (state.sent, state.acknowledged):
                 known.pop(name, None)
 
-    def _answered(self, kind: Xds, nonce: str, error: str) -> list[Response]:
-        """An answer to a response; returns the halves of a refused one, to learn which resource is bad."""
-        state = self._kinds[kind]
-        response = state.waiting.pop(nonce, None)
-        sent = response.resources if response else {}
-        current = {name: version for name, version in sent.items() if state.sent.get(name) == version}
-        if error and len(sent) > 1:
+    def _answered(self, state: _Kind, response: Response, error: str) -> None:
+        """An answer to the response that was waiting. A refusal of several is sent again in halves, to learn which
+        resource is bad.
+        """
+        state.waiting = None
+        current = {name: version for name, version in response.resources.items() if state.sent.get(name) == version}
+        if error and len(response.resources) > 1:
             names = sorted(current)
             halves = (names[: len(names) // 2], names[len(names) // 2 :])
-            return [self._respond(kind, {name: current[name] for name in half}, ()) for half in halves if half]
+            state.again.extend({name: current[name] for name in half} for half in halves if half)
+            return
         for name, version in current.items():
-            if error:
-                self.rejected[ResourceName(kind, name)] = error
-            else:
+            resource = ResourceName(response.kind, name)
+            if not error:
                 state.acknowledged[name] = version
-                self.rejected.pop(ResourceName(kind, name), None)
-        return []
+                self.rejected.pop(resource, None)
+            elif self._is_current(resource):
+                self.rejected[resource] = error
+            else:
+                self._doubt(resource)
+
+    def _doubt(self, name: ResourceName) -> None:
+        """A version that was refused, and that shall not be now, may come back: then it is sent like any other."""
+        sent = self._kinds[name.kind].sent
+        if name.name in sent:
+            sent[name.name] = UNKNOWN
 
     def _of(self, kind: Xds) -> dict[str, str]:
         return (self._wanted or {}).get(kind, {})
@@ -227,10 +234,13 @@ class Stream:
     def _send(self, kind: Xds) -> Response | None:
         """Wanted resources that the client does not have. Each waits until what it leads to is there."""
         state = self._kinds[kind]
-        if not state.opened:
+        if (
+            not state.opened
+            or state.waiting is not None
+            or any(self._is_behind(first) for first in FIRST.get(kind, ()))
+        ):
             return None
-        missing = {n: v for n, v in self._of(kind).items() if state.wants(n) and state.sent.get(n) != v}
-        news = {name: v for name, v in missing.items() if self._leads_somewhere(ResourceName(kind, name))}
+        news = self._take_again(kind) or self._news(kind)
         state.absent -= news.keys()
         state.sent |= news
         if kind is Xds.CLUSTER:
@@ -240,13 +250,35 @@ class Stream:
         state.greeted = True
         return self._respond(kind, news, ()) if news or greet else None
 
+    def _news(self, kind: Xds) -> dict[str, str]:
+        """Wanted resources of a kind that the client does not have, and that need not wait for what they lead to."""
+        state = self._kinds[kind]
+        missing = {n: v for n, v in self._of(kind).items() if state.wants(n) and state.sent.get(n) != v}
+        return {name: v for name, v in missing.items() if self._leads_somewhere(ResourceName(kind, name))}
+
+    def _take_again(self, kind: Xds) -> dict[str, str]:
+        """The next part of a refused response, without what has changed or gone since."""
+        state, wanted = self._kinds[kind], self._of(kind)
+        found: dict[str, str] = {}
+        while state.again and not found:
+            part = {name: v for name, v in state.again.popleft().items() if state.sent.get(name) == v}
+            found = {name: v for name, v in part.items() if v == wanted.get(name)}
+            for name in part.keys() - found.keys():
+                self._doubt(ResourceName(kind, name))
+        return found
+
+    def _is_behind(self, kind: Xds) -> bool:
+        """Whether something of this kind is to be sent, and has to wait for an answer first."""
+        state = self._kinds[kind]
+        return state.waiting is not None and bool(state.again or self._news(kind))
+
     def _remove(self, kind: Xds) -> Response | None:
         """What the client has and shall not have any more, and names that it waits for in vain.
 
         Backends go when no route leads there any more.
         """
         state = self._kinds[kind]
-        if not state.opened:
+        if not state.opened or state.waiting is not None:
             return None
         if kind in BACKENDS and not all(self._is_done(user, name) for user in HELD_BACK for name in self._of(user)):
             return None
@@ -262,5 +294,5 @@ class Stream:
     def _respond(self, kind: Xds, resources: Mapping[str, str], removed: Iterable[str]) -> Response:
         self._count += 1
         response = Response(kind, str(self._count), resources, tuple(removed))
-        self._kinds[kind].waiting[response.nonce] = response
+        self._kinds[kind].waiting = response
         return response

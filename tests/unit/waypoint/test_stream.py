@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from agent.plan.plan import ResourceName, Xds
-from agent.waypoint.stream import Request, Response, Stream
+from agent.waypoint.discovery import Request, Response
+from agent.waypoint.stream import Stream
 
 C, E, X, L, R = Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE
 # Who names which clusters.
@@ -71,13 +72,15 @@ def test_named_resources_are_sent_when_they_are_asked_for():
 
 def test_a_name_that_there_is_not_is_said_to_be_gone_and_sent_when_it_appears():
     book = Playbook() >> {} >> Request(R, subscribe=("a",)) << (R, {}, ["a"])
-    book >> {(R, "a"): "1"} << (R, {"a": "1"})
+    book.ack(R) << None >> {(R, "a"): "1"} << (R, {"a": "1"})
 
 
 def test_makes_come_before_breaks():
-    book = Playbook() >> {} >> Request(C) << (C, {}) >> Request(L) << (L, {})
-    book >> {(L, "l"): "1", (C, "c"): "1"} << (C, {"c": "1"}) << (L, {"l": "1"})
-    book >> {(C, "d"): "1"} << (C, {"d": "1"}) << (L, {}, ["l"]) << (C, {}, ["c"])
+    book = Playbook() >> {(L, "l"): "1", (C, "c"): "1"}
+    (book >> Request(C) << (C, {"c": "1"}) >> Request(L) << (L, {"l": "1"})).ack(C) << None
+    book.ack(L) << None
+    book >> {(C, "d"): "1"} << (C, {"d": "1"}) << (L, {}, ["l"])
+    book.ack(C) << (C, {}, ["c"])
 
 
 def test_a_route_waits_for_its_cluster_and_endpoints_and_the_old_ones_for_the_route():
@@ -103,7 +106,9 @@ def test_a_refused_cluster_does_not_hold_routes_back():
 
 def test_a_new_stream_of_an_old_client_gets_only_what_differs():
     book = Playbook() >> {(C, "a"): "1", (C, "b"): "2"}
-    book >> Request(C, initial={"a": "1", "b": "1", "c": "1"}) << (C, {"b": "2"}) << (C, {}, ["c"])
+    book >> Request(C, initial={"a": "1", "b": "1", "c": "1"}) << (C, {"b": "2"})
+    assert book.stream.acknowledged == {ResourceName(C, "a")}
+    book.nack(C, "no") << (C, {}, ["c"])
     assert book.stream.acknowledged == {ResourceName(C, "a")}
 
 
@@ -111,12 +116,10 @@ def test_a_refusal_of_several_is_halved_until_the_bad_one_is_found():
     book = Playbook() >> {(L, "a"): "1", (L, "b"): "1", (L, "c"): "1"} >> Request(L)
     book << (L, {"a": "1", "b": "1", "c": "1"})
     book.nack(L, "b: cannot bind") << (L, {"a": "1"})
-    a = book.last[L]
-    book << (L, {"b": "1", "c": "1"})
+    book.ack(L) << (L, {"b": "1", "c": "1"})
     book.nack(L, "b: cannot bind") << (L, {"b": "1"})
-    b = book.last[L]
-    book << (L, {"c": "1"})
-    book.ack(L) << None >> Request(L, nonce=a) << None >> Request(L, nonce=b, error="b: cannot bind") << None
+    book.nack(L, "b: cannot bind") << (L, {"c": "1"})
+    book.ack(L) << None
     assert book.stream.acknowledged == {ResourceName(L, "a"), ResourceName(L, "c")}
     assert book.stream.rejected == {ResourceName(L, "b"): "b: cannot bind"}
 
@@ -131,9 +134,49 @@ def test_what_was_refused_is_not_sent_again_before_it_changes():
 
 def test_halves_leave_out_what_changed_meanwhile():
     book = Playbook() >> {(C, "a"): "1", (C, "b"): "1"} >> Request(C) << (C, {"a": "1", "b": "1"})
-    both = book.last[C]
-    book >> {(C, "a"): "1", (C, "b"): "2"} << (C, {"b": "2"})
-    book >> Request(C, nonce=both, error="no") << (C, {"a": "1"})
+    book >> {(C, "a"): "1", (C, "b"): "2"} << None
+    book.nack(C, "no") << (C, {"a": "1"})
+    book.ack(C) << (C, {"b": "2"})
+    book.ack(C) << None
+    assert book.stream.acknowledged == {ResourceName(C, "a"), ResourceName(C, "b")}
+
+
+def test_of_a_client_that_does_not_answer_one_response_of_each_kind_is_unanswered():
+    book = Playbook() >> {(E, "a"): "0"} >> Request(E, subscribe=("a",)) << (E, {"a": "0"})
+    for version in range(1, 10_000):
+        book >> {(E, "a"): str(version)} << None
+    book.ack(E) << (E, {"a": "9999"})
+    book.ack(E) << None
+    assert book.stream.acknowledged == {ResourceName(E, "a")}
+
+
+def test_what_came_and_went_before_an_answer_is_not_sent():
+    book = Playbook() >> {(C, "a"): "1"} >> Request(C) << (C, {"a": "1"})
+    book >> {(C, "a"): "1", (C, "b"): "1"} << None >> {(C, "a"): "2"} << None >> {(C, "a"): "1"} << None
+    book.ack(C) << None
+    assert book.stream.acknowledged == {ResourceName(C, "a")}
+
+
+def test_an_answer_lets_removals_go():
+    book = Playbook() >> {(L, "a"): "1"} >> Request(L) << (L, {"a": "1"})
+    book >> {} << None
+    book.ack(L) << (L, {}, ["a"])
+
+
+def test_a_listener_waits_for_its_turn_behind_the_extensions_and_a_route_behind_the_listeners():
+    book = Playbook() >> {(X, "x"): "1", (L, "l"): "1", (R, "elsewhere"): "1"}
+    book >> Request(X, subscribe=("x",)) << (X, {"x": "1"}) >> Request(L) << (L, {"l": "1"})
+    book >> Request(R, subscribe=("elsewhere",)) << (R, {"elsewhere": "1"})
+    listener, route = book.last[L], book.last[R]
+    book >> {(X, "x"): "2", (L, "l"): "2", (R, "elsewhere"): "2"} << None
+    book >> Request(L, nonce=listener) << None >> Request(R, nonce=route) << None
+    book.ack(X) << (X, {"x": "2"}) << (L, {"l": "2"}) << (R, {"elsewhere": "2"})
+
+
+def test_endpoints_do_not_wait_for_the_answer_to_their_cluster():
+    """Envoy answers when the cluster is warm, and it is warm when it has its endpoints."""
+    book = Playbook() >> {(C, "a"): "1", (E, "a"): "1"} >> Request(C) << (C, {"a": "1"})
+    book >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
 
 
 def test_a_refusal_of_one_is_of_that_one():
@@ -145,9 +188,8 @@ def test_a_refusal_of_one_is_of_that_one():
 
 def test_a_refusal_of_something_older_is_no_refusal_of_what_came_after():
     book = Playbook() >> {(R, "a"): "1"} >> Request(R, subscribe=("a",)) << (R, {"a": "1"})
-    first = book.last[R]
-    book >> {(R, "a"): "2"} << (R, {"a": "2"})
-    book >> Request(R, nonce=first, error="no") << None
+    book >> {(R, "a"): "2"} << None
+    book.nack(R, "no") << (R, {"a": "2"})
     assert book.stream.rejected == {}
 
 
@@ -164,9 +206,8 @@ def test_a_client_from_before_loses_nothing_until_there_is_a_snapshot():
 
 def test_an_answer_to_something_older_does_not_count_for_what_came_after():
     book = Playbook() >> {(C, "a"): "1"} >> Request(C) << (C, {"a": "1"})
-    first = book.last[C]
-    book >> {(C, "a"): "2"} << (C, {"a": "2"})
-    book >> Request(C, nonce=first) << None
+    book >> {(C, "a"): "2"} << None
+    book.ack(C) << (C, {"a": "2"})
     assert book.stream.acknowledged == set()
     book.ack(C) << None
     assert book.stream.acknowledged == {ResourceName(C, "a")}
@@ -216,14 +257,16 @@ def test_a_route_table_waits_for_its_own_clusters_only():
     book = Playbook() >> {(C, "a"): "1", (E, "a"): "1", (R, "r"): "1", (R, "elsewhere"): "1"}
     book >> Request(C) << (C, {"a": "1"}) >> Request(R, subscribe=("r", "elsewhere")) << (R, {"elsewhere": "1"})
     book.ack(C) << None >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
-    book.ack(E) << (R, {"r": "1"})
+    book.ack(E) << None
+    book.ack(R) << (R, {"r": "1"})
 
 
 def test_a_listener_that_names_a_cluster_waits_for_it():
     book = Playbook() >> {(C, "a"): "1", (E, "a"): "1", (L, "bytes"): "1", (L, "http"): "1"}
     book >> Request(C) << (C, {"a": "1"}) >> Request(L) << (L, {"http": "1"})
     book.ack(C) << None >> Request(E, subscribe=("a",)) << (E, {"a": "1"})
-    book.ack(E) << (L, {"bytes": "1"})
+    book.ack(E) << None
+    book.ack(L) << (L, {"bytes": "1"})
 
 
 def test_a_listener_that_waits_does_not_let_the_client_wait():
