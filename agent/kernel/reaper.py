@@ -6,27 +6,46 @@ Unconnected sockets need no such help: each datagram is decided anew.
 import asyncio
 import json
 import logging
+import random
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.api.backoff import Backoff
 from agent.plan.tables import Place, Protocol, address_text
 from agent.reconcile.driver import Shrunk
 
 log = logging.getLogger(__name__)
 
 REST_SECONDS = 0.3  # between two runs: what comes meanwhile goes together
+RUN_SECONDS = 60.0  # a run over 250 pods with thousands of sockets takes a few
+PROGRAM = ("-m", "agent.kernel.reap")
+
+
+class ReapError(Exception):
+    """A run of the process failed; says why."""
 
 
 class Reaper:
     """Starts that process when frontends lost backends; `run` it beside the control loop."""
 
-    def __init__(self, pins: Path, kubepods: Path, spared: Callable[[], list[str]]) -> None:
-        """`spared` are the waypoints' addresses: going there is no backend's loss."""
-        self._command = ["-m", "agent.kernel.reap", "--pins", str(pins), "--kubepods", str(kubepods)]
+    def __init__(
+        self,
+        pins: Path,
+        kubepods: Path,
+        spared: Callable[[], list[str]],
+        program: Sequence[str] = PROGRAM,
+        run_seconds: float = RUN_SECONDS,
+    ) -> None:
+        """`spared` are the waypoints' addresses: going there is no backend's loss. `program` are Python's arguments; a
+        run of it is killed after `run_seconds`.
+        """
+        self._command = [*program, "--pins", str(pins), "--kubepods", str(kubepods)]
+        self._run_seconds = run_seconds
+        self._backoff = Backoff(random.random)
         self._spared = spared
         self.waiting: dict[tuple[Protocol, Place], Shrunk] = {}
         self._wake = asyncio.Event()
@@ -44,36 +63,52 @@ class Reaper:
             self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled. A run that failed is tried again with all its frontends, later each time."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             waiting, self.waiting = self.waiting, {}
-            if not await self._reap(list(waiting.values())):
+            try:
+                self._count(await self._reap(list(waiting.values())))
+                self._backoff.succeeded()
+                rest = REST_SECONDS
+            except (OSError, ReapError) as error:
+                log.warning("sockets of gone backends could not be ended, trying again", extra={"error": str(error)})
                 self.waiting = waiting | self.waiting
+                self._wake.set()
+                rest = self._backoff.failed(REST_SECONDS)
             self.runs += 1
-            await asyncio.sleep(REST_SECONDS)
+            await asyncio.sleep(rest)
 
-    async def _reap(self, frontends: list[Shrunk]) -> bool:
-        """One run of the process; False when it failed. What it was told is then said again with what comes next."""
+    async def _reap(self, frontends: list[Shrunk]) -> Counter[Protocol]:
+        """One run of the process; returns how many sockets it ended. Raises `OSError` and `ReapError`."""
+        task = json.dumps(document(frontends, self._spared())).encode()
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
         try:
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE
-            )
-        except OSError as error:
-            log.warning("sockets of gone backends could not be ended", extra={"error": str(error)})
-            return False
-        said, complaint = await child.communicate(json.dumps(document(frontends, self._spared())).encode())
+            async with asyncio.timeout(self._run_seconds):
+                said, complaint = await child.communicate(task)
+        except TimeoutError as error:
+            raise ReapError(f"not done after {self._run_seconds:g} s") from error
+        finally:
+            await _kill(child)
         if child.returncode:
-            text = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-            log.warning("sockets of gone backends could not be ended", extra={"error": text})
-            return False
-        ended = Counter({Protocol(int(number)): count for number, count in json.loads(said).items()})
+            raise ReapError(complaint.decode(errors="replace").strip().rpartition("\n")[2])
+        return Counter({Protocol(int(number)): count for number, count in json.loads(said).items()})
+
+    def _count(self, ended: Counter[Protocol]) -> None:
         self.ended += ended
         if ended:
             counts = {protocol.name.lower(): count for protocol, count in ended.items()}
             log.info("ended sockets of gone backends", extra=counts)
-        return True
+
+
+async def _kill(child: Process) -> None:
+    """End a process that still runs: it took too long, or the agent stops."""
+    if child.returncode is None:
+        child.kill()
+        await child.wait()
 
 
 def document(frontends: Iterable[Shrunk], spared: list[str]) -> dict[str, Any]:

@@ -67,14 +67,12 @@ async def test_sockets_that_are_not_ours_stay(protocol: str, node: Node, pod: Po
     assert [front.remains(name) for name in names] == [True, False]
 
 
-async def test_what_cannot_be_done_is_said_and_tried_with_the_next(
-    node: Node, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_cannot_be_done_is_said_and_tried_again(node: Node, caplog: pytest.LogCaptureFixture) -> None:
     reaper = Reaper(node.pins / "nowhere", node.kubepods, list)
     running = asyncio.create_task(reaper.run())
     reaper.submit([Shrunk(Protocol.UDP, (packed("10.96.0.2"), VIP_PORT), frozenset())])
-    async with asyncio.timeout(30):
-        while not reaper.runs:
+    async with asyncio.timeout(60):
+        while reaper.runs < 2:
             await asyncio.sleep(0.01)
     assert "nowhere" in caplog.records[-1].__dict__["error"]
     assert len(reaper.waiting) == 1
