@@ -91,11 +91,11 @@ class Flows:
         ended = [key for key, since in self._orphans.items() if now - since >= LINGER_SECONDS]
         self._table.delete(ended)
         left = set(keys).difference(ended)
-        self._names.keep({key.workload_id for key in left} | {key.service_id for key in left})
+        self._names.keep({key.workload_id for key in left}, {key.service_id for key in left})
         return len(ended)
 
     def _is_current(self, key: FlowKey) -> bool:
-        return self._names.exists(key.workload_id) and self._names.exists(key.service_id)
+        return self._names.has_workload(key.workload_id) and self._names.has_service(key.service_id)
 
 
 def document(flows: Iterable[Flow]) -> list[dict[str, Any]]:

@@ -26,7 +26,8 @@ class Names:
         self._pods: dict[int, PodPlan] = {}
         self._workloads: dict[int, Workload] = {}
         self._services: dict[int, Key] = {}
-        self._current: frozenset[int] = frozenset()
+        self._current_workloads: frozenset[int] = frozenset()
+        self._current_services: frozenset[int] = frozenset()
 
     def refresh(self) -> None:
         """Look again at what there is."""
@@ -36,17 +37,21 @@ class Names:
         current = {service_id(service): service for service in services}
         self._workloads |= workloads
         self._services |= current
-        self._current = frozenset(workloads) | frozenset(current)
+        self._current_workloads, self._current_services = frozenset(workloads), frozenset(current)
 
-    def keep(self, numbers: Collection[int]) -> None:
+    def keep(self, workloads: Collection[int], services: Collection[int]) -> None:
         """Forget names that are neither there any more nor among these numbers."""
-        kept = self._current | frozenset(numbers)
-        self._workloads = {number: name for number, name in self._workloads.items() if number in kept}
-        self._services = {number: name for number, name in self._services.items() if number in kept}
+        kept = self._current_workloads.union(workloads), self._current_services.union(services)
+        self._workloads = {number: name for number, name in self._workloads.items() if number in kept[0]}
+        self._services = {number: name for number, name in self._services.items() if number in kept[1]}
 
-    def exists(self, number: int) -> bool:
-        """Whether a workload or Service of this number is there now."""
-        return number in self._current
+    def has_workload(self, number: int) -> bool:
+        """Whether a workload of this number is there now."""
+        return number in self._current_workloads
+
+    def has_service(self, number: int) -> bool:
+        """Whether a Service of this number is there now."""
+        return number in self._current_services
 
     def pod(self, cgroup_id: int) -> PodPlan | None:
         """The pod whose cgroup this is."""

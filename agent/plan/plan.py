@@ -23,8 +23,12 @@ class Workload:
 
     @property
     def id(self) -> int:
-        """Its number in the kernel. Workloads of one name in a namespace are one, as they are to Istio."""
-        return name_id(f"{self.namespace}/{self.name}")
+        """Its number in the kernel. Workloads of one name in a namespace are one, as they are to Istio.
+
+        The kind is hashed with the name, because a Service mostly has the name of its workload. Services' and
+        namespaces' numbers are hashes of their names alone: they are in maps that outlive an upgrade.
+        """
+        return name_id(f"workload {self.namespace}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)

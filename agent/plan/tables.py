@@ -289,7 +289,8 @@ def host_port(address: str, port: int) -> str:
 
 
 def name_id(name: str) -> int:
-    """A namespace's or Service's number: 64 bits of its name's hash, never 0.
+    """A namespace's, Service's or workload's number: 64 bits of its name's hash, never 0. No two kinds have names in
+    common: a namespace's has no slash, a workload's begins with its kind and a space.
 
     Being computed rather than allocated it is the same on every node and after every restart; with a million names
     the chance of any collision is 3e-8.

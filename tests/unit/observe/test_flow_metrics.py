@@ -12,7 +12,7 @@ from agent.observe.flows import LINGER_SECONDS, Flow, Flows, document
 from agent.observe.metrics import Metrics
 from agent.observe.names import service_id
 from agent.plan.plan import Workload
-from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Protocol, Reason
+from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Protocol, Reason, name_id
 
 
 def steps(**counts: int) -> tuple[int, ...]:
@@ -60,6 +60,47 @@ def test_rows_of_what_is_gone_stay_for_a_while_with_their_names() -> None:
     assert flows.sweep() == 1
     assert table.rows.keys() == {REST}
     assert world.names.workload(FACE.id) is None
+
+
+def test_rows_of_a_workload_go_while_a_service_of_its_name_stays() -> None:
+    """The usual case: Deployment and Service are both called shop/web."""
+    web = Workload("shop", "web", "web", "v1")
+    world, table, clock, flows = made({FlowKey(web.id, service_id(SMILEY), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
+    world.pods[43] = plan("web-1", web)
+    world.services.add(Key("Service", "shop", "web"))
+    assert flows.sweep() == 0
+    del world.pods[43]
+    flows.sweep()
+    clock.now = LINGER_SECONDS
+    assert flows.sweep() == 1
+    assert table.rows == {}
+    assert world.names.workload(web.id) is None
+
+
+def test_rows_of_a_service_go_while_a_workload_of_its_name_stays() -> None:
+    web = Key("Service", "faces", "face")
+    world, table, clock, flows = made({FlowKey(FACE.id, service_id(web), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
+    world.services.add(web)
+    assert flows.sweep() == 0
+    world.services.remove(web)
+    flows.sweep()
+    clock.now = LINGER_SECONDS
+    assert flows.sweep() == 1
+    assert table.rows == {}
+    assert world.names.service(service_id(web)) is None
+
+
+def test_rows_by_the_numbers_of_an_earlier_version_are_nobodys_and_go() -> None:
+    """A workload's number was once the hash of its name alone, as a Service's is: sockets of then still bear it."""
+    web = Workload("shop", "web", "web", "v1")
+    old = FlowKey(name_id("shop/web"), service_id(SMILEY), Reason.FORWARDED, 0, Protocol.TCP)
+    world, _, clock, flows = made({old: SUMS})
+    world.pods[43] = plan("web-1", web)
+    world.services.add(Key("Service", "shop", "web"))
+    assert flows.load() == []
+    flows.sweep()
+    clock.now = LINGER_SECONDS
+    assert flows.sweep() == 1
 
 
 def test_a_workload_that_comes_back_keeps_its_row() -> None:
