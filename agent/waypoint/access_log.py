@@ -15,6 +15,7 @@ from envoy.service.accesslog.v3 import als_pb2
 from agent.plan.exchanges import Exchange
 from agent.plan.tables import host_port
 from agent.translate.xds.access_log import CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
+from agent.translate.xds.received import AUTHORITY, MAX_TEXT, PATH
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 METHOD = "StreamAccessLogs"
@@ -49,8 +50,7 @@ FLAGS = {
     "dns_resolution_failure": "DF",
     "downstream_remote_reset": "DR",
 }
-# Clients write these texts; what is longer is cut.
-MAX_TEXT = 2048
+# Clients write texts; what is longer than `MAX_TEXT` is cut.
 _PROTOCOLS = {1: "HTTP/1.0", 2: "HTTP/1.1", 3: "HTTP/2", 4: "HTTP/3"}
 
 
@@ -118,8 +118,9 @@ def exchange(entry: Any) -> Exchange:
         upstream=_endpoint(common.upstream_remote_address.socket_address),
         protocol=_PROTOCOLS.get(entry.protocol_version, ""),
         method=headers.get(":method", "")[:MAX_TEXT],
-        authority=request.authority[:MAX_TEXT],
-        path=(request.original_path or request.path)[:MAX_TEXT],
+        authority=(_said(common.custom_tags, AUTHORITY) or request.authority)[:MAX_TEXT],
+        # Not `original_path`: that is a header, which any client can write.
+        path=(_said(common.custom_tags, PATH) or request.path)[:MAX_TEXT],
         user_agent=request.user_agent[:MAX_TEXT],
         request_id=request.request_id[:MAX_TEXT],
         traceparent=headers.get("traceparent", "")[:MAX_TEXT],

@@ -15,6 +15,7 @@ from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _access_log
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2 as _set_filter_state
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _tls_inspector
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
@@ -44,6 +45,7 @@ PACKED = (
     _session_header,
     _cors,
     _fault,
+    _set_filter_state,
     _previous_hosts,
     _router,
     _hcm,

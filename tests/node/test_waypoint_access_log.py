@@ -22,6 +22,11 @@ spec:
   rules:
   - {name: main, matches: [{path: {type: PathPrefix, value: /}}], backendRefs: [{name: v1, port: 80}]}
   - {matches: [{path: {type: Exact, value: /missing}}], backendRefs: [{name: nobody, port: 80}]}
+  - matches: [{path: {type: PathPrefix, value: /old}}]
+    filters:
+    - type: URLRewrite
+      urlRewrite: {hostname: rewritten.test, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}
+    backendRefs: [{name: v1, port: 80}]
 """
 
 
@@ -91,6 +96,19 @@ def test_a_client_s_traceparent_and_request_id_are_written(mesh: LabHandle) -> N
     mesh.wait_for("it is written", lambda: bool(written(mesh, "/traced")))
     (found,) = written(mesh, "/traced")
     assert (found["traceparent"], found["requestId"]) == (trace, "7")
+
+
+@pytest.mark.parametrize(("path", "server_gets"), [("/real?evil=1", "/real?evil=1"), ("/old/a?b=%20", "/new/a?b=%20")])
+def test_the_path_is_what_was_received_whatever_the_client_claims(mesh: LabHandle, path: str, server_gets: str) -> None:
+    enable(mesh)
+    until_written(mesh, "/on")
+    claim = ("-H", "X-Envoy-Original-Path: /forged", "-H", f"X-Request-Id: {path}")
+    answer = get(mesh, f"http://echo.app{path}", *claim)
+    assert (answer.seen["path"], answer.received("x-envoy-original-path")) == (server_gets, ["/forged"])
+    mesh.wait_for("it is written", lambda: f'"requestId":"{path}"' in mesh.log("agent"))
+    lines = [json.loads(line) for line in mesh.log("agent").splitlines() if line.startswith("{")]
+    found = [(line["path"], line["authority"]) for line in lines if line["requestId"] == path]
+    assert found == [(path, "echo.app")]
 
 
 def test_a_namespace_is_switched_without_touching_a_listener(mesh: LabHandle) -> None:

@@ -5,6 +5,7 @@ It is the same in each of them, so that Envoy makes one logger of it; the agent 
 
 from agent.plan.plan import Json
 from agent.translate.xds.cluster import LB, MEMBER
+from agent.translate.xds.received import received_tags
 
 TYPE = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
 # The cluster of Envoy's bootstrap that is the agent: in it since before there was a log, so also in an old Envoy's.
@@ -32,6 +33,7 @@ def access_log() -> Json:
             "custom_tags": [
                 {"tag": CLUSTER_TAG, "value": "%UPSTREAM_CLUSTER%"},
                 {"tag": MEMBERS_TAG, "metadata": {"kind": {"host": {}}, "metadata_key": path}},
+                *received_tags(),
             ],
         },
         "additional_request_headers_to_log": list(REQUEST_HEADERS),

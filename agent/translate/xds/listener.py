@@ -7,6 +7,7 @@ from agent.translate.xds import cors, session
 from agent.translate.xds.access_log import access_log
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
+from agent.translate.xds.received import received_filter
 from agent.translate.xds.route import FAULT, REFUSAL
 from agent.translate.xds.tracing import tracing
 
@@ -39,6 +40,7 @@ def _http(name: str, route_set: RouteSet, collector: Collector | None) -> Json:
             "codec_type": "AUTO",
             "rds": {"route_config_name": route_set.name, "config_source": ADS},
             "http_filters": [
+                received_filter(),
                 {"name": cors.NAME, "typed_config": {"@type": cors.TYPE}},
                 {"name": REFUSAL, "typed_config": {"@type": FAULT}},
                 {"name": session.NAME, "typed_config": {"@type": session.TYPE}},

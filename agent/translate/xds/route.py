@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from agent.model.filters import URLRewrite
 from agent.plan.exchanges import NO_MATCH
 from agent.plan.plan import Json
 from agent.translate.division import divided
@@ -13,6 +14,7 @@ from agent.translate.xds.cors import cors_routes
 from agent.translate.xds.draw import Range, ranges
 from agent.translate.xds.headers import header_changes
 from agent.translate.xds.match import route_match
+from agent.translate.xds.received import received_config
 from agent.translate.xds.redirect import redirects
 from agent.translate.xds.retry import duration, retry_policy
 from agent.translate.xds.rewrite import url_rewrite
@@ -47,8 +49,8 @@ def _part(rule: Rule, numbers: Range, route_set: RouteSet) -> Iterator[Json]:
         "match": {**route_match(rule.match), **numbers.condition},
         **header_changes(rule.filters),
     }
-    if sessions := session_config(rule):
-        base["typed_per_filter_config"] = sessions
+    if filters := {**session_config(rule), **received_config(_rewrite(rule))}:
+        base["typed_per_filter_config"] = filters
     redirect = next((item.request_redirect for item in rule.filters if item.request_redirect), None)
     refusal = 503 if route_set.grpc else 500
     for route in cors_routes(base, rule.filters, rule.match):
@@ -61,7 +63,7 @@ def _part(rule: Rule, numbers: Range, route_set: RouteSet) -> Iterator[Json]:
 
 
 def _action(rule: Rule, numbers: Range, refusal: int) -> Json:
-    rewrite = next((item.url_rewrite for item in rule.filters if item.url_rewrite), None)
+    rewrite = _rewrite(rule)
     return {
         **_clusters(rule, refusal),
         **(url_rewrite(rewrite, rule.match) if rewrite else {}),
@@ -70,6 +72,10 @@ def _action(rule: Rule, numbers: Range, refusal: int) -> Json:
         "retry_policy": retry_policy(rule),
         **(affinity.ROUTE if affinity.is_asked(rule.backends) else {}),
     }
+
+
+def _rewrite(rule: Rule) -> URLRewrite | None:
+    return next((item.url_rewrite for item in rule.filters if item.url_rewrite), None)
 
 
 def _clusters(rule: Rule, refusal: int) -> Json:

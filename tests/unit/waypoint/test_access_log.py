@@ -3,7 +3,8 @@
 import pytest
 from envoy.data.accesslog.v3 import accesslog_pb2
 
-from agent.waypoint.access_log import FLAGS, MAX_TEXT, exchange
+from agent.translate.xds.received import MAX_TEXT
+from agent.waypoint.access_log import FLAGS, exchange
 
 
 def entry(**common: object) -> accesslog_pb2.HTTPAccessLogEntry:
@@ -65,8 +66,13 @@ def test_what_a_client_writes_is_cut():
 
 def test_a_path_is_the_client_s_also_where_the_route_rewrites_it():
     made = entry()
-    made.request.path, made.request.original_path = "/new", "/old"
-    assert exchange(made).path == "/old"
+    made.request.path, made.request.original_path, made.request.authority = "/new", "/forged", "new"
+    assert (exchange(made).path, exchange(made).authority) == ("/new", "new")
+    made.common_properties.custom_tags["received-path"] = "/old"
+    made.common_properties.custom_tags["received-authority"] = "old"
+    assert (exchange(made).path, exchange(made).authority) == ("/old", "old")
+    made.common_properties.custom_tags["received-path"] = made.common_properties.custom_tags["received-authority"] = "-"
+    assert (exchange(made).path, exchange(made).authority) == ("/new", "new")
 
 
 def test_a_grpc_status_is_in_the_trailers_or_with_the_headers_alone():
