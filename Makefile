@@ -6,7 +6,7 @@ SHELL := /bin/bash
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh
 
 BIN := .venv/bin
-SHELL_SCRIPTS := .ci/run .ci/setup daemonset/kubectl-weft
+SHELL_SCRIPTS := .ci/run .ci/setup .ci/install-lock .ci/fresh daemonset/kubectl-weft
 C_FILES := $(wildcard bpf/*.c bpf/*.h)
 
 help: ## show this list
@@ -24,13 +24,14 @@ test: setup ## all tests (root; without root those that need it are skipped, wit
 unit: setup ## the tests that need no root
 	$(BIN)/pytest tests/unit tests/golden tests/property
 
-check: setup ## ruff, mypy, import-linter, clang-format, shellcheck
+check: setup ## ruff, mypy, import-linter, clang-format, shellcheck, reuse
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	clang-format --dry-run --Werror $(C_FILES)
 	shellcheck $(SHELL_SCRIPTS)
+	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
 
 format: setup ## let the formatters have their way
 	$(BIN)/ruff check --fix .
@@ -89,12 +90,15 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 bench: setup ## the numbers of bench/README.md (root; 4 minutes)
 	@$(BIN)/python bench/figures.py
 
-lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes
+lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes and is built with
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml \
 		--output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --constraint requirements.lock \
 		pyproject.toml --output-file daemonset/requirements.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --constraint requirements.lock \
+		- --output-file daemonset/build.lock
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The bytes that the kernel's programs and agent/kernel/abi.py agree on. Every padding byte has a
  * name and is zero. Addresses are 16 bytes in network order, IPv4 as v4-mapped; ports and all

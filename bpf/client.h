@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Who is connecting. Identity is the pod cgroup of the *current task*: with a passed descriptor it
  * is not the cgroup of the socket, by which the kernel chose to run us.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What BCC's -nostdinc environment lacks, and what its compiler must be told.
  * BCC brings linux/bpf.h, the helpers and the integer types; nothing else is there.

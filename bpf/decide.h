@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The one decision that connect and sendmsg share; agent/kernel/oracle.py says the same in Python.
  */
 #ifndef WEFT_DECIDE_H

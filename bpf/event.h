@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Single decisions, told to whoever watches. Each CPU has a small allowance a turn, one for what
  * goes on and one for what ends, so that a storm of the first hides nothing of the second.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What becomes of connections, summed per client workload and Service. Additions are atomic: the
  * same CPU can be interrupted by packets of another connection while it counts.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* From (namespace, address, port, protocol) to the index of a frontend. */
 #ifndef WEFT_LOOKUP_H
 #define WEFT_LOOKUP_H

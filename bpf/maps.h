@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The maps, and the only calls of BCC's map methods: BCC rewrites these to helper calls, but not
  * inside macros. Whoever compiles weft with another compiler replaces this file.

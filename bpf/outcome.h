@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * How a rewritten TCP connection goes on, from sock_ops: established, failed, closed. Nothing per
  * packet, never RTT_CB.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* From a slot array to one backend, with exact weights: Walker's alias method. */
 #ifndef WEFT_SELECT_H
 #define WEFT_SELECT_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What a rewritten socket remembers, so that its owner keeps seeing the frontend it asked for.
  * State can be stale (connect(AF_UNSPEC) runs no program): it is used only where the address at

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Backends that are kept: a UDP socket keeps its backend per frontend (QUIC, DTLS), and with
  * sessionAffinity ClientIP so does a pod. Only while the backend is in the frontend's array: that

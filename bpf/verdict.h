@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * From an outcome to what a program does: it writes the destination and returns 1 to go on, or 0
  * to fail with EPERM or with what bpf_set_retval said (kernel 5.18). Where that is missing, who is

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * weft's programs: entry points only. All are attached to the kubelet's kubepods cgroup; all let
  * the connection pass untouched where a lookup misses (DESIGN.md beside this file lists each).

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Connects UDP sockets to frontends in turn, and reads from its own address which backend each
  * got: to a local address the kernel goes from that same address. Compiled and run by
