@@ -46,8 +46,9 @@ def node() -> Iterator[Node]:
         clean(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pod(node: Node) -> Iterator[Pod]:
+    """Sockets that a test keeps open end with its module: another module's test counts its own only."""
     pod = node.new_pod()
     yield pod
     pod.close()

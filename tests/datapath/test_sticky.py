@@ -62,17 +62,19 @@ def test_a_pod_with_affinity_keeps_its_backend(family: str, protocol: str, node:
 
 
 def test_affinity_ends_when_it_was_not_used_for_its_time(node: Node, pod: Pod) -> None:
-    front = Frontend(node, pod, "4", "TCP", SECONDS)
-    first, second, _ = front.backends
-    front.has(slot(first), never(second))
-    key = AffinityKey(SERVICE, pod.cgroup_id, VIP_PORT, Protocol.TCP, 4)
-    for age, reached in ((SECONDS - 60, second), (SECONDS + 60, first)):
-        then = time.monotonic_ns() - age * 10**9
-        node.kernel.affinity.upsert({key: Kept(packed(second), BACKEND_PORT, then)})
+    """The row is as old as the machine, whose uptime is compared with the Service's timeout: any uptime will do."""
+    used_at_boot, uptime = 1, time.monotonic_ns() // 10**9
+    for timeout, expected in ((uptime + SECONDS, "kept"), (1, "expired")):
+        front = Frontend(node, pod, "4", "TCP", timeout)
+        first, second, _ = front.backends
+        front.has(slot(first), never(second))
+        key = AffinityKey(SERVICE, pod.cgroup_id, VIP_PORT, Protocol.TCP, 4)
+        node.kernel.affinity.upsert({key: Kept(packed(second), BACKEND_PORT, used_at_boot)})
+        reached = second if expected == "kept" else first
         assert front.reached("connect") == reached
         row = node.kernel.affinity.load()[key]
         assert row.address == packed(reached)
-        assert row.used > then + (age - 60) * 10**9
+        assert row.used > uptime * 10**9
 
 
 def test_affinity_is_one_pods_one_ports_and_one_protocols(node: Node, pod: Pod) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import builds
-from conftest import LabHandle
+from lab_handle import LabHandle
 
 from agent.lab import lifecycle
 from agent.lab.weft import WAYPOINTS

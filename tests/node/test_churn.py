@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import LabFactory, LabHandle
 from l4_mesh import addresses, all_in_l4, endpoints, frontends, load, serve
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import settle
 
 from agent.kernel.links import detach

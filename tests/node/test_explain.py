@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, OUTSIDER, settle
 from test_routes_l4 import TCP, l4_route
 

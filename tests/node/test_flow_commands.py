@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import FACES, LabFactory, LabHandle
+from lab_handle import FACES, LabFactory, LabHandle
 from test_routes_http import settle
 
 pytestmark = pytest.mark.node

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-from conftest import LabFactory, LabHandle
 from hostile import Hostile, hostile_documents
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import settle
 
 pytestmark = pytest.mark.node

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from terminal import HOSTILE, unsafe
 from test_routes_http import settle
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from os import kill
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from life_load import LONG, ROUNDS, WHOLE, Seen, load, manifest, paced
 from test_routes_http import settle
 

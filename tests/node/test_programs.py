@@ -10,7 +10,7 @@ from pathlib import Path
 
 import packages
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, settle
 
 from agent.lab import lifecycle

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from life_load import CLIENTS, LONG, ROUNDS, Seen, load, manifest
 from test_life import at_the_waypoint
 

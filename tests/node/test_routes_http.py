@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 
 pytestmark = pytest.mark.node
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from test_explain import explain
 from test_routes_http import CLIENT, get, settle
 from test_routes_l4 import TCP

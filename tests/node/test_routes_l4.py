@@ -7,8 +7,8 @@ from errno import ECONNREFUSED, EPERM
 from typing import Any
 
 import pytest
-from conftest import LabFactory, LabHandle
 from l4_mesh import all_in_l4
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, OUTSIDER, settle
 
 from agent.lab import lifecycle

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import LabFactory, LabHandle
 from l4_mesh import all_in_l4, load, serve
+from lab_handle import LabFactory, LabHandle
 
 from agent.kernel.links import list_links
 from agent.kernel.programs import PROGRAMS, SOURCES

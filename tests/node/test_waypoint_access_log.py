@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from prometheus_client.parser import text_string_to_metric_families
 from test_routes_http import CLIENT, STRANGER, get, settle
 

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 from builds import H2SPEC, built
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from packages import source_of
 from test_routes_http import settle
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, OUTSIDER, get, settle
 from test_waypoint_access_log import counted
 from waypoint_caller import CALLER

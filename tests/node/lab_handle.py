@@ -1,0 +1,103 @@
+"""A lab as tests use it: its pods, objects, agent and logs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent.cli.ask import NoAgentError, ask
+from agent.cli.lab import wait_agent
+from agent.lab import lifecycle
+from agent.lab.paths import LabPaths
+from agent.lab.store import Object, Store
+from agent.model.meta import Key
+from agent.settings import STATUS_SOCKET
+
+FACES = Path(__file__).parents[2] / "examples" / "faces"
+
+
+class LabHandle:
+    """One lab, as tests use it."""
+
+    def __init__(self, name: str) -> None:
+        self.paths = LabPaths(name)
+        self.store = Store(self.paths)
+
+    def exec(self, pod: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in NAMESPACE/POD; POD can be a Deployment's name."""
+        command, environment = lifecycle.exec_command(self.paths, pod, argv)
+        return _run(command, check, environment)
+
+    def node(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command on the lab's node."""
+        return _run(lifecycle.node_command(self.paths, argv), check)
+
+    def python(self, pod: str, program: str) -> str:
+        """What a Python program prints in a pod."""
+        return self.exec(pod, sys.executable, "-c", program).stdout
+
+    def curl(self, pod: str, url: str, *options: str) -> Any:
+        """The echo server's answer to a request."""
+        return json.loads(self.exec(pod, "curl", "-sS", "-m", "5", *options, url).stdout.splitlines()[0])
+
+    def apply(self, manifest: str) -> list[str]:
+        """Apply YAML."""
+        return self.store.apply(manifest)
+
+    def delete(self, manifest: str) -> list[str]:
+        """Delete what YAML names."""
+        return self.store.delete(manifest)
+
+    def label(self, kind: str, namespace: str, name: str, *changes: str) -> None:
+        """Set (`key=value`) or remove (`key-`) labels; `namespace` is empty for a Namespace."""
+        self.store.label(Key(kind, namespace, name), changes)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """An object as it is now."""
+        return self.store.load().get(Key(kind, namespace, name))
+
+    def wait_ready(self) -> None:
+        """Wait until every pod that should be is there and ready."""
+        lifecycle.wait_ready(self.paths)
+
+    def wait_for(self, what: str, true: Callable[[], bool], patience: float = 20.0) -> None:
+        """Wait until something is so."""
+        lifecycle.wait_for(what, true, patience)
+
+    def agent_start(self, project: Path | None = None) -> None:
+        """Start the agent, perhaps of another version, and wait until it is ready."""
+        lifecycle.start_agent(self.paths, project)
+        wait_agent(self.paths)
+
+    def status(self) -> Any:
+        """The agent's report; raises NoAgentError, with the last that the agent said."""
+        try:
+            return ask(self.paths.state / STATUS_SOCKET, "/status")
+        except NoAgentError as error:
+            raise NoAgentError(f"{error}; its log ends: {self.log('agent')[-2000:]}") from error
+
+    def agent_stop(self, kill: bool = False) -> None:
+        """End the agent by SIGTERM, or SIGKILL."""
+        lifecycle.stop_agent(self.paths, kill=kill)
+
+    def agent_runs(self) -> bool:
+        """Whether the agent lives."""
+        return lifecycle.agent_runs(self.paths)
+
+    def log(self, what: str) -> str:
+        """A process's log."""
+        return self.paths.log(what).read_text()
+
+
+def _run(
+    command: list[str], check: bool, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False, timeout=60)
+    if check and done.returncode:
+        raise AssertionError(f"exit code {done.returncode}: {done.stderr}{done.stdout}")
+    return done
+
+
+LabFactory = Callable[..., LabHandle]
