@@ -15,7 +15,8 @@ import packages
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "daemonset/Dockerfile"
 NAME = "weft.dev/weft"
-_SOURCES = ("daemonset/Dockerfile", "daemonset/requirements.lock", "pyproject.toml", "agent", "bpf")
+_LOCKS = ("daemonset/requirements.lock", "daemonset/build.lock", ".ci/install-lock")
+_SOURCES = ("daemonset/Dockerfile", *_LOCKS, "pyproject.toml", "agent", "bpf")
 _BASE = "localhost/weft-base"
 # Behind a proxy that signs for others the machine's authorities are not Debian's.
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -51,7 +52,7 @@ def _build(folder: Path) -> None:
             "bud",
             "--quiet",
             *options,
-            f"--build-arg=BASE={_BASE}",
+            f"--build-arg=BASE={_BASE}@{_digest(_BASE)}",
             f"--file={DOCKERFILE}",
             f"--tag={NAME}:{tag()}",
             ROOT,
@@ -68,6 +69,11 @@ def _make_base() -> None:
         container = _buildah("from", "scratch")
         _buildah("add", "--quiet", container, base / "root.tar", "/")
         _buildah("commit", "--quiet", "--rm", container, _BASE)
+
+
+def _digest(image: str) -> str:
+    """By what an image is known whose content cannot change."""
+    return _buildah("inspect", "--type=image", "--format={{.FromImageDigest}}", image)
 
 
 def _buildah(*arguments: str | Path) -> str:
