@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format golden features coverage mutation bench lock clean \
+.PHONY: help setup demo test test-programs fresh unit check format golden features coverage mutation bench lock clean \
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh
 
 BIN := .venv/bin
@@ -18,8 +18,17 @@ setup: ## install what weft needs: Debian packages, and .venv from requirements.
 demo: setup ## show the faces story: no mesh, L4, L7, and back (root)
 	@$(BIN)/python examples/faces/demo.py
 
-test: setup ## all tests (root; without root those that need it are skipped, with the reason)
-	$(BIN)/pytest
+# Most tests wait more than they compute. A file's tests stay together, since they share a lab.
+PYTEST_PARALLEL := --numprocesses 4 --dist loadfile
+
+test: setup ## all tests (root; its last lines say what was skipped, why, and what brings it)
+	$(BIN)/pytest $(PYTEST_PARALLEL) $(PYTEST_OPTIONS)
+
+test-programs: setup ## build what tests need beyond set-up: kube-apiserver, kubectl, Helm (the first time 10 minutes)
+	@$(BIN)/python tests/cluster/prepare.py tests
+
+fresh: ## README's commands on a Debian 12 with nothing but git, make and Python, in namespaces of its own (root)
+	@.ci/fresh
 
 unit: setup ## the tests that need no root
 	$(BIN)/pytest tests/unit tests/golden tests/property

@@ -7,26 +7,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import builds
+import cache
 import yaml
-from apiserver_process import PATIENCE, Cluster, find
+from apiserver_process import PATIENCE, Cluster
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-NEWEST = "1.7"
-
-
-def folder(version: str = NEWEST) -> Path:
+def folder(version: str = builds.NEWEST) -> Path:
     """The definitions of a minor version: folders `standard` and `experimental`. Raises `LookupError`."""
-    return find(f"gateway-api-crds-v{version}.*")
+    return cache.found(builds.gateway_api_folder(version))
 
 
-def bundle_version(version: str = NEWEST) -> str:
+def bundle_version(version: str = builds.NEWEST) -> str:
     """The release that `folder` has, as its annotations name it: `v1.7.0`."""
     return folder(version).name.rpartition("-")[2]
 
 
-def read_definitions(channel: str, version: str = NEWEST) -> Iterator[dict[str, Any]]:
+def read_definitions(channel: str, version: str = builds.NEWEST) -> Iterator[dict[str, Any]]:
     """Every CustomResourceDefinition of a release channel."""
     for path in sorted((folder(version) / channel).glob("gateway.networking*.yaml")):
         for document in yaml.load_all(path.read_text(), yaml.CSafeLoader):
@@ -34,7 +33,7 @@ def read_definitions(channel: str, version: str = NEWEST) -> Iterator[dict[str, 
                 yield document
 
 
-def install(cluster: Cluster, channel: str = "standard", only: str = "", version: str = NEWEST) -> None:
+def install(cluster: Cluster, channel: str = "standard", only: str = "", version: str = builds.NEWEST) -> None:
     """Install a channel's definitions, or the one whose name begins so; returns when they are served."""
     chosen = read_definitions(channel, version)
     _define(cluster, [item for item in chosen if item["metadata"]["name"].startswith(only)])
@@ -42,9 +41,8 @@ def install(cluster: Cluster, channel: str = "standard", only: str = "", version
 
 def install_imports(cluster: Cluster, version: str = "") -> None:
     """Install the definition of ServiceImports, in all versions or in one; returns when it is served."""
-    (document,) = yaml.load_all(
-        (find("multicluster-crds-v*") / "multicluster.x-k8s.io_serviceimports.yaml").read_text(), yaml.CSafeLoader
-    )
+    file = cache.found(builds.multicluster_folder()) / "multicluster.x-k8s.io_serviceimports.yaml"
+    (document,) = yaml.load_all(file.read_text(), yaml.CSafeLoader)
     if version:
         (kept,) = (item for item in document["spec"]["versions"] if item["name"] == version)
         document["spec"]["versions"] = [kept | {"storage": True}]

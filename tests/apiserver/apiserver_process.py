@@ -4,8 +4,6 @@ Both die with the process that started them, also when that is killed (prctl(2),
 """
 
 import json
-import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -15,30 +13,23 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import builds
+import cache
+import packages
 from apiserver_certificates import Issued
 
-CACHE = Path(os.environ.get("WEFT_CACHE", "/var/cache/weft"))
 PATIENCE = 60.0
 SERVICE_RANGE = "10.96.0.0/16"
 
 
-def find(pattern: str) -> Path:
-    """The newest file or folder in the cache that fits. Raises `LookupError` with what to do."""
-    found = sorted(CACHE.glob(pattern))
-    if not found:
-        raise LookupError(f"needs {CACHE}/{pattern}, which `make cluster-up` builds")
-    return found[-1]
-
-
 def etcd() -> Path:
-    """The etcd of the cache, or else the machine's own. Raises `LookupError`."""
-    own = shutil.which("etcd")
-    return Path(own) if own else find("debian-*-etcd-server/usr/bin/etcd")
+    """Debian's. Raises `LookupError` when the cache does not have it."""
+    return cache.found(packages.debian_folder("etcd-server")) / "usr/bin/etcd"
 
 
 def server() -> Path:
-    """The kube-apiserver. Raises `LookupError`."""
-    return find("kubernetes-v*/kube-apiserver")
+    """The kube-apiserver. Raises `LookupError` when the cache does not have it."""
+    return builds.built(builds.KUBERNETES, "kube-apiserver")
 
 
 def free_ports(count: int) -> list[int]:

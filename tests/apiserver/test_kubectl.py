@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import builds
 import pytest
 from apiserver_manifests import FOLDER, apply
 from apiserver_objects import namespace, pod
-from apiserver_process import Cluster, find
+from apiserver_process import Cluster
 
 from agent.api.server import MERGE_PATCH
 
@@ -74,7 +75,7 @@ def place(cluster: Cluster, space: str, body: dict[str, Any], phase: str) -> Non
 def kubectl(installed: Cluster, tmp_path: Path) -> Kubectl:
     """One that prints what it would run; on n1 it ends with 3, as when something is not as desired."""
     wrapper = tmp_path / "kubectl"
-    wrapper.write_text(EXEC_PRINTS.format(kubectl=find("kubernetes-v*/kubectl"), broken="n1"))
+    wrapper.write_text(EXEC_PRINTS.format(kubectl=builds.built(builds.KUBERNETES, "kubectl"), broken="n1"))
     wrapper.chmod(0o755)
     shutil.copy(FOLDER / "kubectl-weft", tmp_path)
     return Kubectl(tmp_path, installed.kubeconfig())

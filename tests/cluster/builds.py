@@ -1,31 +1,31 @@
 """Programs built here from their Go modules, one module of ours for each, so that their dependencies stay apart.
 
-A version is said once: in go/TOOL/go.mod. A cold build of everything takes a quarter of an hour on two idle cores, a
-third of it for kube-apiserver; later calls find everything in the cache.
+A version is said once: in go/TOOL/go.mod. Each program has a folder of the cache to itself, so that a target builds
+only what it needs (prepare.py). Of a cold build of everything kube-apiserver takes a third.
 """
 
 import hashlib
 import os
 import re
 import shutil
-import subprocess
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import cache
 import packages
+import progress
 
 SOURCES = Path(__file__).parent / "go"
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A folder of go/: the module that says its version (none: our own source), and what is built of it."""
+    """A folder of go/: the module with its version (none: our own source), and the package of each program."""
 
     name: str
     module: str
-    packages: tuple[str, ...]
+    packages: Mapping[str, str]
     stamps: tuple[str, ...] = ()  # variables that take the version at link time
     go: str = packages.GO_VERSION
 
@@ -43,68 +43,75 @@ class Tool:
 
 
 _COMMANDS = ("kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+_ECHO = "istio.io/istio/pkg/test/echo/cmd"
 KUBERNETES = Tool(
     name="kubernetes",
     module="k8s.io/kubernetes",
-    packages=tuple(f"k8s.io/kubernetes/cmd/{command}" for command in _COMMANDS),
+    packages={command: f"k8s.io/kubernetes/cmd/{command}" for command in _COMMANDS},
     stamps=("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
 )
-COREDNS = Tool("coredns", "github.com/coredns/coredns", ("github.com/coredns/coredns",))
-ECHO = Tool(
-    name="echo",
-    module="istio.io/istio",
-    packages=("istio.io/istio/pkg/test/echo/cmd/server", "istio.io/istio/pkg/test/echo/cmd/client"),
-)
+COREDNS = Tool("coredns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"})
+ECHO = Tool("echo", "istio.io/istio", {name: f"{_ECHO}/{name}" for name in ("server", "client")})
 # What makes and serves traffic in the lab's tests.
-LOAD = Tool("load", "", (".",))
-PAUSE = Tool("pause", "", (".",))
-H2SPEC = Tool("h2spec", "github.com/summerwind/h2spec", ("github.com/summerwind/h2spec/cmd/h2spec",))
+LOAD = Tool("load", "", {"load": "."})
+PAUSE = Tool("pause", "", {"pause": "."})
+H2SPEC = Tool("h2spec", "github.com/summerwind/h2spec", {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"})
 _SUITE = "sigs.k8s.io/gateway-api/conformance"
 # The Gateway API's suite and definitions by minor version, newest first: the releases that upstream maintains.
 CONFORMANCE = {
-    "1.7": Tool("conformance-1.7", _SUITE, (_SUITE,), go=packages.NEWER_GO_VERSION),
-    "1.6": Tool("conformance-1.6", _SUITE, (_SUITE,)),
+    "1.7": Tool("conformance-1.7", _SUITE, {"conformance.test": _SUITE}, go=packages.NEWER_GO_VERSION),
+    "1.6": Tool("conformance-1.6", _SUITE, {"conformance.test": _SUITE}),
 }
 NEWEST = next(iter(CONFORMANCE))
-HELM = Tool("helm", "helm.sh/helm/v4", ("helm.sh/helm/v4/cmd/helm",))
-MULTICLUSTER = Tool("multicluster", "sigs.k8s.io/mcs-api", ())
-
-CLUSTER_TOOLS = (KUBERNETES, COREDNS, ECHO, PAUSE, HELM)
+HELM = Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"})
+MULTICLUSTER = Tool("multicluster", "sigs.k8s.io/mcs-api", {})
 
 
-def built(tool: Tool) -> Path:
-    """The folder with the tool's programs."""
-    return cache.kept(f"{tool.name}-{tool.version}", lambda folder: _build_all(tool, folder))
+def program(tool: Tool, name: str) -> Path:
+    """A program of a tool, built when the cache does not have it. Raises `CalledProcessError`."""
+    return cache.kept(_folder(tool, name), lambda folder: _build(tool, name, folder)) / name
+
+
+def built(tool: Tool, name: str) -> Path:
+    """A program that is in the cache. Raises `LookupError` with the command that builds it."""
+    return cache.found(_folder(tool, name)) / name
 
 
 def conformance(version: str = NEWEST) -> Path:
     """The folder with the conformance suite of a minor version as one program, `conformance.test`."""
-    tool = CONFORMANCE[version]
-    return cache.kept(f"conformance-{tool.version}", lambda folder: _build_conformance(tool, folder))
+    return program(CONFORMANCE[version], "conformance.test").parent
 
 
 def gateway_api(version: str = NEWEST) -> Path:
     """The Gateway API's custom resource definitions of a minor version: folders `standard` and `experimental`."""
-    tool = CONFORMANCE[version]
-    return cache.kept(f"gateway-api-crds-{tool.version}", lambda folder: _copy_gateway_api(tool, folder))
+    return cache.kept(gateway_api_folder(version), lambda folder: _copy_gateway_api(CONFORMANCE[version], folder))
+
+
+def gateway_api_folder(version: str = NEWEST) -> str:
+    """What the cache calls it."""
+    return f"gateway-api-crds-{CONFORMANCE[version].version}"
 
 
 def multicluster_api() -> Path:
     """The folder with the Multi-Cluster Services API's custom resource definitions."""
-    return cache.kept(f"multicluster-crds-{MULTICLUSTER.version}", _copy_multicluster_api)
+    return cache.kept(multicluster_folder(), _copy_multicluster_api)
 
 
-def _build_all(tool: Tool, folder: Path) -> None:
+def multicluster_folder() -> str:
+    """What the cache calls it."""
+    return f"multicluster-crds-{MULTICLUSTER.version}"
+
+
+def _folder(tool: Tool, name: str) -> str:
+    return f"{tool.name}-{tool.version}-{name}"
+
+
+def _build(tool: Tool, name: str, folder: Path) -> None:
     stamps = " ".join(f"-X {variable}={tool.version}" for variable in tool.stamps)
-    for package in tool.packages:
-        build = ["build", "-trimpath", "-ldflags", f"-s -w {stamps}", "-o", f"{folder}/", package]
-        _tell(f"{tool.name} {tool.version}, {package}", tool, build)
-
-
-def _build_conformance(tool: Tool, folder: Path) -> None:
-    program = folder / "conformance.test"
-    build = ["test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", str(program), tool.module]
-    _tell(f"conformance suite {tool.version}", tool, build)
+    command = ["test", "-c"] if name.endswith(".test") else ["build"]
+    options = ["-trimpath", "-ldflags", f"-s -w {stamps}", "-o", str(folder / name)]
+    with progress.step(f"build {name} {tool.version}"):
+        _run_go(tool, [*command, *options, tool.packages[name]])
 
 
 def _copy_gateway_api(tool: Tool, folder: Path) -> None:
@@ -123,16 +130,7 @@ def _module(tool: Tool, module: str) -> Path:
     return Path(_run_go(tool, ["list", "-m", "-f", "{{.Dir}}", module]).strip())
 
 
-def _tell(what: str, tool: Tool, arguments: list[str]) -> None:
-    begin = time.monotonic()
-    print(f"build: {what} …", flush=True)
-    _run_go(tool, arguments)
-    print(f"build: {what}: {time.monotonic() - begin:.0f} s", flush=True)
-
-
 def _run_go(tool: Tool, arguments: list[str]) -> str:
     environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
     command = ["nice", "-n", "15", packages.go(tool.go), *arguments]
-    return subprocess.run(
-        command, cwd=SOURCES / tool.name, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
+    return progress.output(command, cwd=SOURCES / tool.name, env=environment)

@@ -28,6 +28,14 @@ def kept(name: str, fill: Callable[[Path], None]) -> Path:
     return folder
 
 
+def found(name: str) -> Path:
+    """The cache's folder `name`. Raises `LookupError` with the command that makes it."""
+    folder = ROOT / name
+    if not folder.is_dir():
+        raise LookupError(f"needs {name}, which `make test-programs` brings")
+    return folder
+
+
 @contextmanager
 def alone(name: str) -> Iterator[None]:
     """Hold the lock `name`; it ends with its process, however that ends."""

@@ -19,7 +19,7 @@ import layout
 import machines
 import network
 import nodes
-import packages
+import prepare
 from certificates import Authority, Credential, kubeconfig
 from layout import CONTROL_PLANE, MACHINES, NODES, Machine
 
@@ -29,13 +29,7 @@ RELAY = Path(__file__).with_name("relay.py")
 
 def build() -> None:
     """Fetch and build everything that the cluster needs, unless the cache has it."""
-    for package in ("etcd-server", "containerd", "runc", "containernetworking-plugins"):
-        packages.debian(package)
-    for tool in builds.CLUSTER_TOOLS:
-        builds.built(tool)
-    for version in builds.CONFORMANCE:
-        builds.gateway_api(version)
-    builds.multicluster_api()
+    prepare.prepare("cluster")
 
 
 def up(channel: str = "experimental", version: str = builds.NEWEST) -> None:
@@ -47,7 +41,7 @@ def up(channel: str = "experimental", version: str = builds.NEWEST) -> None:
         layout.STATE.mkdir(parents=True)
         _start(Authority("weft-cluster"))
         _fill(builds.gateway_api(version) / channel)
-    print(f"export KUBECONFIG={layout.KUBECONFIG} PATH={builds.built(builds.KUBERNETES)}:$PATH")
+    print(f"export KUBECONFIG={layout.KUBECONFIG} PATH={builds.program(builds.KUBERNETES, 'kubectl').parent}:$PATH")
 
 
 def down() -> None:
@@ -58,7 +52,7 @@ def down() -> None:
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
     """What kubectl prints; raises CalledProcessError, with its complaint on stderr."""
-    command = [builds.built(builds.KUBERNETES) / "kubectl", f"--kubeconfig={layout.KUBECONFIG}", *arguments]
+    command = [builds.program(builds.KUBERNETES, "kubectl"), f"--kubeconfig={layout.KUBECONFIG}", *arguments]
     return subprocess.run(command, input=stdin, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
@@ -164,7 +158,8 @@ def _relay_port() -> int:
 
 def _wait_for_api(patience: float = 60.0) -> None:
     """`patience` is in seconds; raises TimeoutError."""
-    command = [builds.built(builds.KUBERNETES) / "kubectl", f"--kubeconfig={layout.KUBECONFIG}", "get", "--raw=/readyz"]
+    program = builds.program(builds.KUBERNETES, "kubectl")
+    command = [program, f"--kubeconfig={layout.KUBECONFIG}", "get", "--raw=/readyz"]
     end = time.monotonic() + patience
     while subprocess.run(command, capture_output=True, check=False).returncode != 0:
         if time.monotonic() > end:

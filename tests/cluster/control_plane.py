@@ -32,24 +32,27 @@ rules:
 def start(authority: Authority, credentials: Path) -> None:
     """Start the machine; `credentials` is the folder for its keys and kubeconfig files."""
     _write_credentials(authority, credentials)
-    kubernetes = builds.built(builds.KUBERNETES)
     clients = {name: str(credentials / f"{name}.kubeconfig") for name in _CLIENTS}
     daemons = (
         Daemon("etcd", _etcd()),
-        Daemon("kube-apiserver", (str(kubernetes / "kube-apiserver"), *_apiserver(credentials))),
+        Daemon("kube-apiserver", (_program("kube-apiserver"), *_apiserver(credentials))),
         Daemon(
             "kube-controller-manager",
-            (str(kubernetes / "kube-controller-manager"), *_controllers(credentials, clients["controller-manager"])),
+            (_program("kube-controller-manager"), *_controllers(credentials, clients["controller-manager"])),
             after=str(layout.READY),
         ),
         Daemon(
             "kube-scheduler",
-            (str(kubernetes / "kube-scheduler"), *_alone(clients["scheduler"])),
+            (_program("kube-scheduler"), *_alone(clients["scheduler"])),
             after=str(layout.READY),
         ),
     )
     (credentials / "audit-policy.yaml").write_text(_AUDIT_POLICY)
     machines.start(CONTROL_PLANE, Description(daemons, disks=("/var/lib/etcd",)))
+
+
+def _program(name: str) -> str:
+    return str(builds.program(builds.KUBERNETES, name))
 
 
 def _write_credentials(authority: Authority, folder: Path) -> None:

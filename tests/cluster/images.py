@@ -48,22 +48,21 @@ def make(
 
 
 def _pause(target: Path) -> Path:
-    program = (builds.built(builds.PAUSE) / "pause").read_bytes()
+    program = builds.program(builds.PAUSE, "pause").read_bytes()
     return make(target, PAUSE, {"pause": program}, ["/pause"])
 
 
 def _coredns(target: Path) -> Path:
-    program = (builds.built(builds.COREDNS) / "coredns").read_bytes()
+    program = builds.program(builds.COREDNS, "coredns").read_bytes()
     return make(target, COREDNS, {"coredns": program}, ["/coredns"])
 
 
 def _echo(target: Path) -> Path:
     """As Istio's Dockerfile.app has it: the server runs, the suite executes `client` in its pod."""
-    folder = builds.built(builds.ECHO)
     credential = Authority("echo").issue("echo", addresses=("echo",))
     files = {
-        "usr/local/bin/server": (folder / "server").read_bytes(),
-        "usr/local/bin/client": (folder / "client").read_bytes(),
+        "usr/local/bin/server": builds.program(builds.ECHO, "server").read_bytes(),
+        "usr/local/bin/client": builds.program(builds.ECHO, "client").read_bytes(),
         "cert.crt": credential.certificate,
         "cert.key": credential.key,
     }

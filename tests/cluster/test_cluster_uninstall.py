@@ -70,7 +70,7 @@ def before() -> Iterator[dict[str, str]]:
 
 def kubectl_weft(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The plugin, as kubectl runs it."""
-    path = f"{builds.built(builds.KUBERNETES)}:{DAEMONSET}:{os.environ['PATH']}"
+    path = f"{builds.program(builds.KUBERNETES, 'kubectl').parent}:{DAEMONSET}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "KUBECONFIG": str(layout.KUBECONFIG)}
     command = ["kubectl", "weft", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

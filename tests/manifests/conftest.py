@@ -2,12 +2,11 @@
 
 import builds
 import pytest
-from rendering import program
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _programs() -> None:
     try:
-        program(builds.KUBERNETES, "kubectl"), program(builds.HELM, "helm")
+        builds.built(builds.KUBERNETES, "kubectl"), builds.built(builds.HELM, "helm")
     except LookupError as error:
         pytest.skip(str(error))

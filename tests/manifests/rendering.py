@@ -7,24 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import builds
-import cache
 import yaml
 
 DAEMONSET = Path(__file__).parents[2] / "daemonset"
 Objects = dict[str, Any]
 
 
-def program(tool: builds.Tool, name: str) -> Path:
-    """A program of the cache. Raises `LookupError` with what to do."""
-    path = cache.ROOT / f"{tool.name}-{tool.version}" / name
-    if not path.exists():
-        raise LookupError(f"needs {path}, which `make cluster-up` builds")
-    return path
-
-
 def kustomized(folder: Path) -> Objects:
     """What `kubectl apply --kustomize` would apply."""
-    return _objects(_run(program(builds.KUBERNETES, "kubectl"), "kustomize", folder))
+    return _objects(_run(builds.built(builds.KUBERNETES, "kubectl"), "kustomize", folder))
 
 
 def overlay(folder: Path, **fields: Any) -> Path:
@@ -39,7 +30,7 @@ def templated(folder: Path, values: dict[str, Any], namespace: str = "weft-syste
     (folder / "values.json").write_text(json.dumps(values))
     command = ["template", "weft", DAEMONSET / "chart", f"--namespace={namespace}", f"--values={folder}/values.json"]
     places = {f"HELM_{name}_HOME": str(folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
-    return _objects(_run(program(builds.HELM, "helm"), *command, **places))
+    return _objects(_run(builds.built(builds.HELM, "helm"), *command, **places))
 
 
 def _run(*command: str | Path, **environment: str) -> str:

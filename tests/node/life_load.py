@@ -30,7 +30,7 @@ LONG = ("WebSocket", "gRPC stream", "slow POST")
 
 def program() -> Path:
     """What makes and serves the load."""
-    return builds.built(builds.LOAD) / "load"
+    return builds.program(builds.LOAD, "load")
 
 
 def manifest(folder: Path) -> Path:

@@ -15,9 +15,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from builds import H2SPEC, built
+from builds import H2SPEC, program
 from lab_handle import LabFactory, LabHandle
 from packages import source_of
+from prepare import RAW_REQUESTS
 from test_routes_http import settle
 
 from agent.lab import lifecycle
@@ -72,7 +73,7 @@ def h2spec(mesh: LabHandle, folder: Path) -> dict[str, dict[str, bool]]:
     running, reports = [], {side: [folder / f"{side}{part}.xml" for part in range(len(H2SPEC_PARTS))] for side in HOSTS}
     for side, host in HOSTS.items():
         for report, sections in zip(reports[side], H2SPEC_PARTS, strict=True):
-            argv = [str(built(H2SPEC) / "h2spec"), "-h", host, "-p", "80", "-P", LATE, "-j", str(report), *sections]
+            argv = [str(program(H2SPEC, "h2spec")), "-h", host, "-p", "80", "-P", LATE, "-j", str(report), *sections]
             command, environment = lifecycle.exec_command(mesh.paths, CLIENT, argv)
             running.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
     assert {process.wait(300) for process in running} <= {0, 1}, "passed, or not all passed"
@@ -90,7 +91,7 @@ def cases(report: Path) -> Iterator[tuple[str, bool]]:
 
 def raw(mesh: LabHandle) -> dict[str, dict[str, Any]]:
     """What becomes of each of gunicorn's requests at each side, without what is known to differ for all."""
-    requests = source_of("gunicorn", "27.0.1") / "tests/requests"
+    requests = source_of(*RAW_REQUESTS) / "tests/requests"
     out = mesh.exec(CLIENT, sys.executable, str(HERE / "raw_http1.py"), str(requests), *HOSTS.values()).stdout
     found = json.loads(out)
     for outcomes in found.values():
