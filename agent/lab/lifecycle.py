@@ -31,10 +31,10 @@ def is_up(paths: LabPaths) -> bool:
 
 
 def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, patience: float = 60.0) -> None:
-    """Start a lab with these files and wait, at most `patience` seconds, until its pods are ready.
+    """Start a lab with these files and wait until its pods are ready.
 
-    What an earlier lab of this name left is removed first. Raises LabError when one is up, or when pods do not get
-    ready or the agent ends; then the lab stays, to be looked at.
+    What an earlier lab of this name left is removed first. Raises LabError when one is up, when none of the pods got
+    ready for `patience` seconds (the machine may be slow), or when the agent ends; then the lab stays, to be looked at.
     """
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces: run it as root")
@@ -99,18 +99,29 @@ def wait_for(what: str, true: Callable[[], bool], patience: float) -> None:
 
 
 def wait_ready(paths: LabPaths, patience: float = 60.0) -> None:
-    """Wait until every pod that should be is there and ready."""
-    wait_for(f"every pod of lab {paths.name} is ready (see {paths.logs})", lambda: _all_ready(paths), patience)
+    """Wait until every pod that should be is there and ready; raises LabError when none got ready for `patience` s."""
+    seen, end = -1, 0.0
+    while True:
+        ready, all_ready = _readiness(paths)
+        if all_ready:
+            return
+        if ready > seen:
+            seen, end = ready, time.monotonic() + patience
+        if time.monotonic() > end:
+            raise LabError(f"no pod of lab {paths.name} got ready for {patience:.0f} s: see {paths.logs}")
+        time.sleep(0.05)
 
 
-def _all_ready(paths: LabPaths) -> bool:
+def _readiness(paths: LabPaths) -> tuple[int, bool]:
+    """How many pods are ready, and whether all that should be are."""
     if not is_up(paths):
         raise LabError(f"the lab's daemon has ended: see {paths.log('daemon')}")
     objects = Store(paths).load()
     wanted = sum(item["spec"].get("replicas", 1) for _, item in with_kind(objects, "Deployment"))
     pods = [pod for _, pod in with_kind(objects, "Pod")]
     owned = [pod for pod in pods if pod["metadata"].get("ownerReferences")]
-    return len(owned) == wanted and all(is_ready(pod) for pod in pods)
+    ready = sum(is_ready(pod) for pod in pods)
+    return ready, len(owned) == wanted and ready == len(pods)
 
 
 def agent_runs(paths: LabPaths) -> bool:
