@@ -1,9 +1,11 @@
 """What of a directory of manifests would not be accepted, and why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agent.model.routes import Route
+from agent.offline.fields import Definitions, flattened, subject, unread
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import translated
 from agent.plan.plan import Condition, Fragment
@@ -20,8 +22,9 @@ ABNORMAL = ("PartiallyInvalid",)
 class Finding:
     """One thing that is wrong: at which file and line, about which object, in which field as far as one is known.
 
-    `kind` is `problem` for what cannot be used at all, `condition` for what a Route's status would say, and `notice`
-    for what its user may expect and does not get. `reason` is the condition's type and reason, empty for the others.
+    `kind` is `problem` for what cannot be used at all, `condition` for what a Route's status would say, `field` for
+    what nobody reads, and `notice` for what its user may expect and does not get. `reason` is the condition's type and
+    reason, empty for the others.
     """
 
     place: str
@@ -36,8 +39,14 @@ class Finding:
         return ": ".join(part for part in (self.place, self.subject, self.field, self.reason, self.message) if part)
 
 
-def findings(manifests: Manifests) -> list[Finding]:
-    """Everything that is wrong, by file, line and object."""
+def findings(
+    manifests: Manifests, documents: Iterable[tuple[str, Any]] = (), installed: Iterable[Any] = ()
+) -> list[Finding]:
+    """Everything that is wrong, by file, line and object.
+
+    `documents` are the same manifests as they were parsed, each with its place. Their fields are looked for in the
+    CustomResourceDefinitions among them and among `installed`.
+    """
     names = {str(key): place for key, place in manifests.places.items()}
     found = {
         Finding(problem.where, problem.subject, problem.field, "problem", "", problem.message)
@@ -46,7 +55,17 @@ def findings(manifests: Manifests) -> list[Finding]:
     for item in translated(manifests, NODE).fragments:
         found.update(_conditions(item, manifests))
         found.update(_notice(text, names) for text in item.notices)
+    found.update(_fields(list(documents), installed))
     return sorted(found, key=_order)
+
+
+def _fields(documents: list[tuple[str, Any]], installed: Iterable[Any]) -> Iterator[Finding]:
+    """Fields that nobody reads."""
+    objects = [(place, item) for place, document in documents for item in flattened(document)]
+    definitions = Definitions.of([*(item for _, item in objects), *installed])
+    for place, item in objects:
+        for field, message in unread(item, definitions):
+            yield Finding(place, subject(item), field, "field", "", message)
 
 
 def _order(finding: Finding) -> tuple[object, ...]:

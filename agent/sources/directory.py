@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,18 @@ class DirectorySource:
         batch += [problem for where, problem in problems.items() if self._problems.get(where) != problem]
         self._said, self._problems = objects, problems
         return batch
+
+
+def parsed(directory: Path) -> Iterator[tuple[str, Any]]:
+    """Every document that can be parsed of a directory, or of one file, with its place: the file and line."""
+    for path in _manifests(directory) if directory.is_dir() else [directory]:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        for document in split(text, path.suffix == ".json"):
+            if not document.error:
+                yield f"{path}:{document.line}", document.value
 
 
 def _manifests(directory: Path) -> list[Path]:
