@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 # How long connections of a listener that is gone may go on.
 DRAIN_SECONDS = 300
+# How many instructions the RE2 program of a regular expression may have. Envoy's default is 100, which a UUID's
+# expression exceeds. A match by gRPC method, of at most 1024 characters, becomes an expression too and has to fit.
+MAX_PROGRAM_SIZE = 2048
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,10 +1,9 @@
 """Requests of scripts from other origins, as far as the waypoint answers them (HTTPCORSFilter)."""
 
-import re2
-
 from agent.model.filters import CORS
 from agent.simulate.request import Request
 from agent.translate.ir import Rule
+from agent.translate.routes.regex import full_match
 from agent.translate.xds.cors import origin_regex
 
 ORIGIN, ASKED_METHOD = "origin", "access-control-request-method"
@@ -30,4 +29,4 @@ def allows(policy: CORS, request: Request) -> bool:
     """Whether scripts of the request's origin may ask."""
     expressions = [origin_regex(item) for item in policy.allow_origins]
     origins = request.values(ORIGIN)
-    return any(re2.fullmatch(expression, origin) is not None for expression in expressions for origin in origins)
+    return any(full_match(expression, origin) for expression in expressions for origin in origins)

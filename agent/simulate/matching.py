@@ -1,6 +1,5 @@
 """Which rule a request meets: the matches of HTTPRoutes and GRPCRoutes as Envoy does them."""
 
-import re2
 from msgspec.structs import replace
 
 from agent.model.routes import (
@@ -13,7 +12,9 @@ from agent.model.routes import (
 )
 from agent.simulate.cors import asks_about, policy_of
 from agent.simulate.request import Request
+from agent.translate.grpc_method import path_expression
 from agent.translate.ir import RouteSet, Rule
+from agent.translate.routes.regex import full_match
 
 
 def first_match(route_set: RouteSet, request: Request) -> Rule | None:
@@ -49,7 +50,7 @@ def _path(wanted: HTTPPathMatch, path: str) -> bool:
     if wanted.type == "Exact":
         return path == wanted.value
     if wanted.type == "RegularExpression":
-        return _whole(wanted.value, path)
+        return full_match(wanted.value, path)
     prefix = wanted.value.rstrip("/")
     return path.startswith(f"{prefix}/") or (path == prefix and prefix != "")
 
@@ -66,7 +67,7 @@ def _grpc_method(wanted: GRPCMethodMatch | None, path: str) -> bool:
     if wanted.type == "Exact":
         service, slash, method = rest.partition("/")
         return not root and bool(service and slash) and method == wanted.method
-    return _whole(f"/(?:{wanted.service or '[^/]+'})/(?:{wanted.method or '[^/]+'})", path)
+    return full_match(path_expression(wanted), path)
 
 
 def _header(wanted: HeaderMatch, request: Request) -> bool:
@@ -85,9 +86,4 @@ def _query(wanted: QueryParamMatch, query: str) -> bool:
 
 
 def _value(kind: str, wanted: str, value: str) -> bool:
-    return _whole(wanted, value) if kind == "RegularExpression" else value == wanted
-
-
-def _whole(expression: str, text: str) -> bool:
-    """RE2, and the whole text."""
-    return re2.fullmatch(expression, text) is not None
+    return full_match(wanted, value) if kind == "RegularExpression" else value == wanted

@@ -5,7 +5,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.plan.envoys import DRAIN_SECONDS, Envoy
+from agent.plan.envoys import DRAIN_SECONDS, MAX_PROGRAM_SIZE, Envoy
 from agent.plan.plan import Json
 
 READY_PORT = 9466
@@ -20,6 +20,8 @@ HTTP2 = {
 # An agent that comes back is found soon; by default Envoy would wait up to 30 s.
 RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}}
 
+# The bound that Routes are checked with: Envoy refuses a whole route table for one expression above it.
+RUNTIME = {"re2.max_program_size.error_level": MAX_PROGRAM_SIZE}
 
 # What Envoy needs besides listeners and connections: its log, threads, admin interface, the stream to the agent.
 OTHER_DESCRIPTORS = 100
@@ -112,6 +114,7 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
             "address": {"pipe": {"path": str(admin_socket(socket.parent, envoy.id)), "mode": 0o600}},
             "ignore_global_conn_limit": True,
         },
+        "layered_runtime": {"layers": [{"name": "bounds", "static_layer": RUNTIME}]},
         "overload_manager": _overload(limits, _retired_file(socket.parent, envoy.id)),
         "dynamic_resources": {
             "ads_config": ads,

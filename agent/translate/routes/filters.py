@@ -16,6 +16,8 @@ REPEATABLE = frozenset({"RequestMirror"})
 EXCLUDED_BY_REDIRECT = ("URLRewrite", "CORS")
 # What no field value may have (RFC 9110, 5.5).
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# What would end the path in a request's first line, or may not be there (RFC 9112, 3; RFC 3986, 3.3).
+_NO_PATH = re.compile(r"[^!-~]|[?#]")
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -93,5 +95,5 @@ def _path(field: str, path: PathModifier | None) -> Iterator[Fault]:
         yield Fault(UNSUPPORTED, f"{field}.type", f"{path.type!r} is not known")
     elif values[path.type] is None:
         yield Fault(UNSUPPORTED, field, f"has the type {path.type} but not its field")
-    elif any(character in (values[path.type] or "") for character in "?#\r\n"):
-        yield Fault(UNSUPPORTED, field, "a path has neither query nor fragment")
+    elif _NO_PATH.search(values[path.type] or ""):
+        yield Fault(UNSUPPORTED, field, "a path has no query, fragment, space, control or non-ASCII character")

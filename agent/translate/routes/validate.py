@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from agent.model.filters import Filter
 from agent.model.routes import (
     AnyRoute,
-    GRPCRouteMatch,
     GRPCRouteRule,
-    HeaderMatch,
     HTTPRouteMatch,
     HTTPRouteRetry,
     HTTPRouteRule,
@@ -25,9 +23,8 @@ from agent.translate.routes.filters import (
     filter_faults,
 )
 from agent.translate.routes.header_names import header_name_fault
-from agent.translate.routes.regex import regex_fault
+from agent.translate.routes.matches import grpc_match_faults, http_match_faults, too_many_expressions
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 MAX_RULES = 16
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 # What Envoy writes into Set-Cookie as it is: no end of the attribute, no control characters. A path that does not begin
@@ -48,9 +45,9 @@ class Checked:
 def check(route: AnyRoute) -> Checked:
     """Check every rule of a Route by itself."""
     faults: list[tuple[int, Fault]] = []
-    if len(route.spec.rules) > MAX_RULES:
-        count = len(route.spec.rules)
-        return Checked((), ((0, Fault(UNSUPPORTED, "spec.rules", f"{count} are more than {MAX_RULES}")),))
+    whole = next(_of_the_whole(route), None)
+    if whole is not None:
+        return Checked((), ((0, whole),))
     for index, rule in enumerate(route.spec.rules):
         found: Iterator[Fault] = iter(())
         if isinstance(rule, HTTPRouteRule):
@@ -64,9 +61,17 @@ def check(route: AnyRoute) -> Checked:
     return Checked(tuple(index for index in range(len(route.spec.rules)) if index not in bad), tuple(faults))
 
 
+def _of_the_whole(route: AnyRoute) -> Iterator[Fault]:
+    """What no rule by itself is guilty of."""
+    count = len(route.spec.rules)
+    if count > MAX_RULES:
+        yield Fault(UNSUPPORTED, "spec.rules", f"{count} are more than {MAX_RULES}")
+    yield from too_many_expressions(route)
+
+
 def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
-        yield from _http_match(f"{field}.matches[{number}]", match)
+        yield from http_match_faults(f"{field}.matches[{number}]", match)
     yield from filter_faults(f"{field}.filters", rule.filters, HTTP_FILTERS)
     yield from _prefix_replacements(f"{field}.filters", rule.filters, rule.matches)
     yield from _backend_filters(field, rule, HTTP_BACKEND_FILTERS)
@@ -79,50 +84,10 @@ def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
 
 def _grpc_rule(field: str, rule: GRPCRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
-        yield from _grpc_match(f"{field}.matches[{number}]", match)
+        yield from grpc_match_faults(f"{field}.matches[{number}]", match)
     yield from filter_faults(f"{field}.filters", rule.filters, GRPC_FILTERS)
     yield from _backend_filters(field, rule, GRPC_FILTERS)
     yield from _session(f"{field}.sessionPersistence", rule)
-
-
-def _http_match(field: str, match: HTTPRouteMatch) -> Iterator[Fault]:
-    if match.path.type not in ("Exact", "PathPrefix", "RegularExpression"):
-        yield Fault(UNSUPPORTED, f"{field}.path.type", f"{match.path.type!r} is not known")
-    if match.path.type == "RegularExpression":
-        yield from _regex(f"{field}.path.value", match.path.value)
-    if match.method is not None and match.method not in METHODS:
-        yield Fault(UNSUPPORTED, f"{field}.method", f"{match.method!r} is not known")
-    yield from _header_matches(f"{field}.headers", match.headers)
-    for position, item in enumerate(match.query_params):
-        yield from _value_match(f"{field}.queryParams[{position}]", item.type, item.value)
-
-
-def _grpc_match(field: str, match: GRPCRouteMatch) -> Iterator[Fault]:
-    method = match.method
-    if method is not None:
-        if method.service is None and method.method is None:
-            yield Fault(UNSUPPORTED, f"{field}.method", "names neither a service nor a method")
-        for name, value in (("service", method.service), ("method", method.method)):
-            yield from _value_match(f"{field}.method.{name}", method.type, value or "")
-    yield from _header_matches(f"{field}.headers", match.headers)
-
-
-def _header_matches(field: str, headers: tuple[HeaderMatch, ...]) -> Iterator[Fault]:
-    for position, item in enumerate(headers):
-        yield from _value_match(f"{field}[{position}]", item.type, item.value)
-
-
-def _value_match(field: str, kind: str, value: str) -> Iterator[Fault]:
-    if kind == "RegularExpression":
-        yield from _regex(f"{field}.value", value)
-    elif kind != "Exact":
-        yield Fault(UNSUPPORTED, f"{field}.type", f"{kind!r} is not known")
-
-
-def _regex(field: str, text: str) -> Iterator[Fault]:
-    fault = regex_fault(text)
-    if fault:
-        yield Fault(UNSUPPORTED, field, fault)
 
 
 def _prefix_replacements(field: str, filters: Iterable[Filter], matches: Iterable[HTTPRouteMatch]) -> Iterator[Fault]:

@@ -11,8 +11,7 @@ from agent.model.routes import (
     QueryParamMatch,
 )
 from agent.plan.plan import Json
-
-ANY_SEGMENT = "[^/]+"
+from agent.translate.grpc_method import path_expression
 
 
 def route_match(match: HTTPRouteMatch | GRPCRouteMatch) -> dict[str, Any]:
@@ -51,14 +50,7 @@ def _method(method: GRPCMethodMatch | None) -> Json:
         return {"path": f"/{method.service}/{method.method}"}
     if method.type == "Exact" and method.service:
         return {"prefix": f"/{method.service}/"}
-    if method.type == "Exact":
-        return {"safe_regex": {"regex": f"/{ANY_SEGMENT}/{_escaped(method.method or '')}"}}
-    return {"safe_regex": {"regex": f"/(?:{method.service or ANY_SEGMENT})/(?:{method.method or ANY_SEGMENT})"}}
-
-
-def _escaped(text: str) -> str:
-    """A name for RE2; method names consist of letters, digits, `_` and `.`."""
-    return text.replace(".", r"\.")
+    return {"safe_regex": {"regex": path_expression(method)}}
 
 
 def _header(item: HeaderMatch) -> Json:

@@ -1,16 +1,13 @@
 """Names of headers that belong to a message's framing or to one connection are not for Routes to change."""
 
 import pytest
-from translate_fixtures import PARENT, http_route
+from translate_fixtures import grpc_route, http_route
 
 from agent.model.filters import Filter, Header, HeaderFilter
-from agent.model.meta import ObjectMeta
 from agent.model.routes import (
     AnyRoute,
     FilteredBackendRef,
-    GRPCRoute,
     GRPCRouteRule,
-    GRPCRouteSpec,
     HTTPRouteRule,
     SessionPersistence,
 )
@@ -81,7 +78,3 @@ def test_a_header_s_value_has_no_control_characters(value: str) -> None:
 def test_a_header_s_value_may_have_a_tab_and_other_letters() -> None:
     item = Filter("RequestHeaderModifier", request_header_modifier=HeaderFilter(set=(Header("x", "a\tb é"),)))
     assert only_fault(http_route(HTTPRouteRule(filters=(item,)))) is None
-
-
-def grpc_route(rule: GRPCRouteRule) -> GRPCRoute:
-    return GRPCRoute(ObjectMeta("g", "app", generation=1), GRPCRouteSpec(PARENT, (), (rule,)))

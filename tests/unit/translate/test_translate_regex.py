@@ -1,12 +1,40 @@
 """Which regular expressions are taken, and what is said of the others."""
 
 import pytest
+from translate_fixtures import grpc_route, http_route
 
-from agent.translate.routes.regex import MAX_LENGTH, regex_fault
+from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
+from agent.model.routes import (
+    AnyRoute,
+    GRPCMethodMatch,
+    GRPCRouteMatch,
+    GRPCRouteRule,
+    HeaderMatch,
+    HTTPPathMatch,
+    HTTPRouteMatch,
+    HTTPRouteRule,
+    QueryParamMatch,
+)
+from agent.translate.routes.regex import MAX_EXPRESSIONS, MAX_LENGTH, full_match, regex_fault
+from agent.translate.routes.validate import check
+
+REGEX = "RegularExpression"
+TOO_LARGE = "its RE2 program is larger than 2048 instructions"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/a.*", r"/\d+(\.\w+)?", "(?P<name>a|b)", "(?i)abc", "(?:a){2,5}", r"\\1", "a" * MAX_LENGTH]
+    "text",
+    [
+        "/a.*",
+        r"/\d+(\.\w+)?",
+        "(?P<name>a|b)",
+        "(?i)abc",
+        "[[:alpha:]é]",
+        r"\\pL",
+        "(?:a){2,5}",
+        r"\\1",
+        "a" * MAX_LENGTH,
+    ],
 )
 def test_what_envoy_takes_is_taken(text: str) -> None:
     assert regex_fault(text) == ""
@@ -24,7 +52,83 @@ def test_what_envoy_takes_is_taken(text: str) -> None:
         ("(", "missing ): ("),
         ("a" * (MAX_LENGTH + 1), "1025 characters are more than 1024"),
         ("a{1001}", "invalid repetition size: {1001}"),
+        ("", "is empty"),
+        (r"\x{100}", r"invalid escape sequence: \x{100"),
+        (r"[\p{Greek}]", "Unicode classes"),
+        (r"(?i)" + r"\PL" * 300, "Unicode classes"),
+        ("a" * 45 + "b{1000}c{1000}", TOO_LARGE),
+        (".{1,1000}" * 113, TOO_LARGE),
+        ("((([a-c]{9}){9}){9}){1}" * 40, TOO_LARGE),
+        ("(?:(?:a{10}){10}){10}" * 40, TOO_LARGE),
     ],
 )
 def test_what_envoy_does_not_take_is_explained(text: str, fault: str) -> None:
     assert fault in regex_fault(text)
+
+
+def test_a_program_may_have_as_many_instructions_as_envoy_lets_it() -> None:
+    assert regex_fault("a" * 44 + "b{1000}c{1000}") == ""
+
+
+def test_bytes_are_compared_as_envoy_does() -> None:
+    assert full_match("..", "é")
+    assert not full_match(".", "é")
+    assert full_match("é+", "é")
+    assert not full_match("é+", "éé"), "what is repeated is the last byte"
+
+
+def faults(route: AnyRoute) -> list[tuple[str, str]]:
+    return [(fault.field, fault.message) for _, fault in check(route).faults]
+
+
+@pytest.mark.parametrize(("count", "refused"), [(MAX_EXPRESSIONS, False), (MAX_EXPRESSIONS + 1, True)])
+def test_a_route_s_expressions_are_counted_wherever_they_are(count: int, refused: bool) -> None:
+    header, query = (HeaderMatch("a", "b", REGEX),), (QueryParamMatch("a", "b", REGEX),)
+    rest = tuple(HTTPRouteMatch(HTTPPathMatch(REGEX, "a")) for _ in range(count - 2))
+    rules = (
+        HTTPRouteRule(matches=(HTTPRouteMatch(headers=header), HTTPRouteMatch(query_params=query))),
+        HTTPRouteRule(matches=rest),
+    )
+    expected = [("spec.rules", f"{count} regular expressions are more than {MAX_EXPRESSIONS}")] if refused else []
+    assert faults(http_route(*rules)) == expected
+
+
+def test_an_expression_s_fault_has_its_field() -> None:
+    match = HTTPRouteMatch(headers=(HeaderMatch("a", "b"), HeaderMatch("c", "a{999}" * 3, REGEX)))
+    assert faults(http_route(HTTPRouteRule(matches=(HTTPRouteMatch(), match)))) == [
+        ("spec.rules[0].matches[1].headers[1].value", TOO_LARGE)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [
+        (GRPCMethodMatch("Exact", "a.B", "C_1"), None),
+        (GRPCMethodMatch("Exact", "a/b", None), "method.service"),
+        (GRPCMethodMatch("Exact", None, "a(b"), "method.method"),
+        (GRPCMethodMatch("Exact", None, "é"), "method.method"),
+        (GRPCMethodMatch(REGEX, "a.*", "(b|c)"), None),
+        (GRPCMethodMatch(REGEX, "a{999}" * 2, "b{999}"), "method"),
+        (GRPCMethodMatch(REGEX, r"\Qa", "b"), "method"),
+        (GRPCMethodMatch(REGEX, "a", "("), "method.method"),
+        (GRPCMethodMatch("Glob", "a", "b"), "method.type"),
+    ],
+)
+def test_grpc_methods(method: GRPCMethodMatch, field: str | None) -> None:
+    rule = GRPCRouteRule(matches=(GRPCRouteMatch(method),))
+    found = [name for name, _ in faults(grpc_route(rule))]
+    assert found == ([f"spec.rules[0].matches[0].{field}"] if field else [])
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\0", "/a\tb", "/a\x7f", "/é", "/a?b", "/a#b", "/a\r\nb"])
+@pytest.mark.parametrize("kind", ["ReplaceFullPath", "ReplacePrefixMatch"])
+def test_new_paths_have_only_what_a_request_s_first_line_may_have(path: str, kind: str) -> None:
+    modifier = PathModifier(
+        kind, **{"replace_full_path" if kind == "ReplaceFullPath" else "replace_prefix_match": path}
+    )
+    rewrite = Filter("URLRewrite", url_rewrite=URLRewrite(path=modifier))
+    redirect = Filter("RequestRedirect", request_redirect=RequestRedirect(path=modifier))
+    for item, name in ((rewrite, "urlRewrite"), (redirect, "requestRedirect")):
+        assert [field for field, _ in faults(http_route(HTTPRouteRule(filters=(item,))))] == [
+            f"spec.rules[0].filters[0].{name}.path"
+        ]

@@ -19,6 +19,9 @@ from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.model.routes import (
     FilteredBackendRef,
+    GRPCRoute,
+    GRPCRouteRule,
+    GRPCRouteSpec,
     HTTPRoute,
     HTTPRouteRule,
     HTTPRouteSpec,
@@ -59,6 +62,10 @@ def slice_of(name: str, *endpoints: Endpoint, port: EndpointPort | None = None, 
 def http_route(*rules: HTTPRouteRule, backend: str = "web") -> HTTPRoute:
     plain = HTTPRouteRule(backend_refs=(FilteredBackendRef(backend, port=80),))
     return HTTPRoute(ObjectMeta("r", "app", generation=1), HTTPRouteSpec(PARENT, rules=rules or (plain,)))
+
+
+def grpc_route(*rules: GRPCRouteRule) -> GRPCRoute:
+    return GRPCRoute(ObjectMeta("g", "app", generation=1), GRPCRouteSpec(PARENT, (), rules))
 
 
 def mesh() -> list[Change]:

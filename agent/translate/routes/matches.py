@@ -1,0 +1,85 @@
+"""What of a rule's matches can be done: Envoy has to be able to take every condition, or it refuses the whole table."""
+
+import re
+from collections.abc import Iterator
+
+from agent.model.routes import AnyRoute, GRPCMethodMatch, GRPCRouteMatch, HeaderMatch, HTTPRouteMatch
+from agent.translate.grpc_method import path_expression
+from agent.translate.routes.faults import UNSUPPORTED, Fault
+from agent.translate.routes.regex import MAX_EXPRESSIONS, regex_fault
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+REGEX = "RegularExpression"
+_GRPC_NAME = re.compile(r"[A-Za-z0-9_.]*")
+
+
+def too_many_expressions(route: AnyRoute) -> Iterator[Fault]:
+    """A Route's regular expressions are compiled on every node, so their number has a bound."""
+    matches = [match for rule in route.spec.rules for match in getattr(rule, "matches", ())]
+    count = sum(kind == REGEX for match in matches for kind in _types(match))
+    if count > MAX_EXPRESSIONS:
+        yield Fault(UNSUPPORTED, "spec.rules", f"{count} regular expressions are more than {MAX_EXPRESSIONS}")
+
+
+def _types(match: HTTPRouteMatch | GRPCRouteMatch) -> Iterator[str]:
+    """The types of all conditions of a match."""
+    yield from (item.type for item in match.headers)
+    if isinstance(match, HTTPRouteMatch):
+        yield match.path.type
+        yield from (item.type for item in match.query_params)
+    elif match.method is not None:
+        yield match.method.type
+
+
+def http_match_faults(field: str, match: HTTPRouteMatch) -> Iterator[Fault]:
+    """What is wrong with a match of an HTTPRoute."""
+    if match.path.type not in ("Exact", "PathPrefix", REGEX):
+        yield Fault(UNSUPPORTED, f"{field}.path.type", f"{match.path.type!r} is not known")
+    if match.path.type == REGEX:
+        yield from _regex(f"{field}.path.value", match.path.value)
+    if match.method is not None and match.method not in METHODS:
+        yield Fault(UNSUPPORTED, f"{field}.method", f"{match.method!r} is not known")
+    yield from _headers(f"{field}.headers", match.headers)
+    for position, item in enumerate(match.query_params):
+        yield from _value(f"{field}.queryParams[{position}]", item.type, item.value)
+
+
+def grpc_match_faults(field: str, match: GRPCRouteMatch) -> Iterator[Fault]:
+    """What is wrong with a match of a GRPCRoute."""
+    if match.method is not None:
+        yield from _method(f"{field}.method", match.method)
+    yield from _headers(f"{field}.headers", match.headers)
+
+
+def _method(field: str, method: GRPCMethodMatch) -> Iterator[Fault]:
+    named = {"service": method.service, "method": method.method}
+    if method.service is None and method.method is None:
+        yield Fault(UNSUPPORTED, field, "names neither a service nor a method")
+    if method.type not in ("Exact", REGEX):
+        yield Fault(UNSUPPORTED, f"{field}.type", f"{method.type!r} is not known")
+    for name, value in named.items():
+        if value and method.type == REGEX:
+            yield from _regex(f"{field}.{name}", value)
+        elif not _GRPC_NAME.fullmatch(value or ""):
+            yield Fault(UNSUPPORTED, f"{field}.{name}", "has other characters than letters, digits, `_` and `.`")
+    if method.type == REGEX:
+        # The two parts may be good and not go together: an open `\Q`, or both together are too large.
+        yield from _regex(field, path_expression(method))
+
+
+def _headers(field: str, headers: tuple[HeaderMatch, ...]) -> Iterator[Fault]:
+    for position, item in enumerate(headers):
+        yield from _value(f"{field}[{position}]", item.type, item.value)
+
+
+def _value(field: str, kind: str, value: str) -> Iterator[Fault]:
+    if kind == REGEX:
+        yield from _regex(f"{field}.value", value)
+    elif kind != "Exact":
+        yield Fault(UNSUPPORTED, f"{field}.type", f"{kind!r} is not known")
+
+
+def _regex(field: str, text: str) -> Iterator[Fault]:
+    fault = regex_fault(text)
+    if fault:
+        yield Fault(UNSUPPORTED, field, fault)
