@@ -14,8 +14,9 @@ from agent.api.errors import ConfigurationError
 from agent.core import Core
 from agent.inquiry import Inquiry
 from agent.kernel import cgroups, links, maps
+from agent.kernel.guards import Guards
 from agent.kernel.reaper import Reaper
-from agent.kernel.sandboxes import Sandboxes
+from agent.kernel.sandboxes import Sandboxes, own_addresses
 from agent.model.change import Change, Synced
 from agent.model.meta import Key
 from agent.observation import Observation, allowance
@@ -30,6 +31,7 @@ from agent.settings import Settings
 from agent.signals import until_signalled
 from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource, SourceError
+from agent.translate.enrolment import is_own
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
 from agent.translate.options import Options
@@ -92,9 +94,15 @@ class Agent:
         world = World()
         self._sandboxes = Sandboxes(settings.kubepods)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
+        self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = Core(
             Translator(world, _options(settings)),
-            Datapath(self._kernel, _config(settings, self._kernel.cpus), asyncio.get_running_loop().time),
+            Datapath(
+                self._kernel,
+                _config(settings, self._kernel.cpus),
+                asyncio.get_running_loop().time,
+                own_addresses(),
+            ),
             self._ads,
             self,
             self._metrics,
@@ -169,6 +177,7 @@ class Agent:
                 self.core.follow("cgroups", self._cgroups()),
                 self.core.follow("sandboxes", self._sandboxes.changes()),
                 self._reaper.run(),
+                self._guards.run(),
                 self._dropped.run(),
                 self._farewell.run(),
                 self._audit.run(),
@@ -211,8 +220,15 @@ class Agent:
         serving, beside = self.core.datapath.waypoints()
         return [serving, *beside] if serving else beside
 
+    def _places(self) -> dict[str, frozenset[int]]:
+        """The addresses of the node's Envoys, each with the cgroups of weft's own pods that have it."""
+        addresses = {*self._waypoints(), *(envoy.address for envoy in self._ads.envoys if envoy.address)}
+        own = [(cgroup, pod) for cgroup, pod in self.core.datapath.desired_pods.items() if is_own(pod)]
+        return {address: frozenset(cgroup for cgroup, pod in own if address in pod.addresses) for address in addresses}
+
     def attach(self) -> list[str]:
-        """Have the programs run; the names of those that did not."""
+        """Have the programs run; the names of those that did not. Waypoints are guarded from then on."""
+        self._guards.permit(self._version)
         return links.ensure(self._settings.pins, self._settings.kubepods, self._version)
 
     def shrunk(self, frontends: list[Shrunk]) -> None:
@@ -257,7 +273,7 @@ class Agent:
     def _document(self) -> dict[str, Any]:
         """All of it but the frontends."""
         settings = self._settings
-        envoys = report.Envoys(self._ads.rejected, self._audit.found, self._retired())
+        envoys = report.Envoys(self._ads.rejected, self._audit.found, self._retired(), self._guards.states)
         found = report.status(self.core, settings.node, envoys)
         return found | {"source": self._source.report()}
 

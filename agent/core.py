@@ -66,7 +66,8 @@ class Core:
         self._hands = hands
         self._observer = observer
         self._audit_seconds = audit_seconds
-        self.failures: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
+        self._excluded: dict[str, str] = {}
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
         self.hop = Hop(ads, hands, self._clock)
@@ -88,6 +89,11 @@ class Core:
     def ready(self) -> bool:
         """Whether the kernel is as it should be."""
         return self._attached and self.datapath.pending == 0
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """What does not fit into the kernel's tables, by name with the reason."""
+        return self._failures | self._excluded
 
     def wake(self) -> None:
         """Something outside changed: look at everything again, soon."""
@@ -142,6 +148,7 @@ class Core:
         if self._unsure:
             self.datapath.adopt()
             self._unsure = False
+        self._admit()
         self._publish()
         self.datapath.revisit(await self.hop.prove(self.datapath.serving_ports()))
         self._move()
@@ -188,6 +195,7 @@ class Core:
         frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
         self.datapath.want_frontends(frontends, [])
         self.datapath.want_pods(self.intake.pods)
+        self._excluded = self.datapath.want_clients(self.intake.clients)
         known = self.datapath.listener_ports()
         self.hop.ports.adopt(known, self.datapath.waypoint_ports() - set(known.values()), self._clock())
         self.hop.succession.adopt(*self.datapath.waypoints(), self._clock())
@@ -209,6 +217,14 @@ class Core:
         self.datapath.want_frontends({}, deletes - still)
         if any(old.pods != new.pods for old, new in changed.values()):
             self.datapath.want_pods(self.intake.pods)
+        if any(old.clients != new.clients for old, new in changed.values()):
+            self._excluded = self.datapath.want_clients(self.intake.clients)
+
+    def _admit(self) -> None:
+        """Write who may connect to waypoints. Before Envoy hears of it: a client needs the word of both."""
+        began = self._clock()
+        if written := self.datapath.admit():
+            self._tell(written, began)
 
     def _publish(self) -> None:
         """Give Envoy what is wanted."""
@@ -227,7 +243,7 @@ class Core:
         done = Applied()
         for _ in self.datapath.applying(self.hop.view, done):
             await self._others_turn()
-        self.failures = done.failures
+        self._failures = done.failures
         self._hands.shrunk(done.shrunk)
         self._tell(done.writes, began)
         for name, reason in done.failures.items():
@@ -255,7 +271,9 @@ class Core:
         self.drift = len(found)
         self._observer.drifted(len(found))
         if found:
-            parts = {"pods": len(found.pods), "frontends": len(found.frontends), "config": int(found.configuration)}
+            parts = {"pods": len(found.pods), "frontends": len(found.frontends), "clients": len(found.clients)}
+            parts["config"] = int(found.configuration)
             log.warning("drift found, healing it", extra=parts)
             self.datapath.adopt()
+            self._admit()
             await self._apply()

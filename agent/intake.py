@@ -93,6 +93,11 @@ class Intake:
         """The pods that there shall be, by cgroup."""
         return {cgroup: pod for item in self.fragments.values() for cgroup, pod in item.pods.items()}
 
+    @property
+    def clients(self) -> frozenset[str]:
+        """The source addresses that may connect to waypoints."""
+        return frozenset().union(*(item.clients for item in self.fragments.values()))
+
     def _keep(self, changed: Changed) -> None:
         for unit, (old, new) in changed.items():
             first, _ = self._changed.get(unit, (old, new))

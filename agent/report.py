@@ -141,13 +141,14 @@ def _condition(condition: Condition) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class Envoys:
-    """What Envoys refused, what they do not serve as they acknowledged, and those that others took over from, with how
-    many are still connected to them.
+    """What Envoys refused, what they do not serve as they acknowledged, those that others took over from, with how many
+    are still connected to them, and how the kernel's guard stands at each address.
     """
 
     rejected: Mapping[ResourceName, str]
     drift: list[str]
     retired: list[Document]
+    guards: Mapping[str, str]
 
 
 def waypoint(hop: Hop, envoys: Envoys) -> Document:
@@ -159,6 +160,7 @@ def waypoint(hop: Hop, envoys: Envoys) -> Document:
         "lost": hop.lost,
         "heir": heir.address if heir else None,
         "retired": envoys.retired,
+        "guards": dict(envoys.guards),
         "drift": envoys.drift,
         "listeners": [
             {"name": name, "port": hop.ports.by_listener.get(name), "state": hop.gate.state(name)}

@@ -15,6 +15,7 @@
 #define WEFT_SLOTS	262144
 #define WEFT_UDP_PEERS	65536
 #define WEFT_AFFINITY	65536
+#define WEFT_CLIENTS	8192
 #define WEFT_FLOWS	4096
 #define WEFT_FLOW_STEPS 16
 #define WEFT_EVENT_SIZE 262144 /* bytes of the ring: a power of two, whole pages */
@@ -62,6 +63,7 @@ enum weft_reason {
 	WEFT_FAILED,
 	WEFT_FLOW_LOST,
 	WEFT_EVENT_LOST,
+	WEFT_CLIENT_REFUSED,
 	WEFT_REASONS,
 };
 

@@ -21,6 +21,7 @@ WEFT_TABLE("hash", struct weft_frontend, u64, weft_frontends, WEFT_FRONTENDS, BP
 WEFT_TABLE("array", u32, u64, weft_words, WEFT_WORDS, BPF_F_MMAPABLE);
 WEFT_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
 WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
+WEFT_TABLE("hash", struct weft_address, u64, weft_clients, WEFT_CLIENTS, BPF_F_NO_PREALLOC);
 WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASONS, 0);
 WEFT_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
@@ -77,6 +78,11 @@ static __always_inline struct weft_service *service_row(u32 index)
 static __always_inline struct weft_slot *slot_row(u32 slot)
 {
 	return weft_slots.lookup(&slot);
+}
+
+static __always_inline u64 *client_row(struct weft_address *source)
+{
+	return weft_clients.lookup(source);
 }
 
 static __always_inline void count(u32 reason)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * weft's programs: entry points only. All are attached to the kubelet's kubepods cgroup; all let
- * the connection pass untouched where a lookup misses (DESIGN.md beside this file lists each).
+ * weft's programs: entry points only. All but weft_guard are attached to the kubelet's kubepods
+ * cgroup, and let the connection pass untouched where a lookup misses (DESIGN.md beside this file
+ * lists each).
  */
 #include "abi.h"
 #include "compat.h"
@@ -17,6 +18,7 @@
 #include "event.h"
 #include "outcome.h"
 #include "verdict.h"
+#include "guard.h"
 
 static __always_inline void read_ip4(struct bpf_sock_addr *ctx, struct weft_frontend *key)
 {
@@ -213,4 +215,15 @@ int weft_sock_ops(struct bpf_sock_ops *ctx)
 		on_established(socket);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return 1;
+}
+
+/* In a waypoint's network namespace. Who is not on the list is refused. */
+int weft_guard(struct bpf_sk_lookup *ctx)
+{
+	struct weft_address source = source_address(ctx);
+
+	if (client_row(&source))
+		return SK_PASS;
+	count(WEFT_CLIENT_REFUSED);
+	return SK_DROP;
 }

@@ -52,6 +52,7 @@ def _print(report: dict[str, Any]) -> None:
     print_table(
         "listeners", ("LISTENER", "PORT", "STATE"), ((x["name"], x["port"], x["state"]) for x in waypoint["listeners"])
     )
+    print_table("guards", ("WAYPOINT", "STATE"), waypoint["guards"].items())
     print_table("served other than acknowledged", ("",), ((line,) for line in waypoint["drift"]))
     print_table("routes", ("ROUTE", "PARENT", "CONDITIONS"), _routes(report["routes"]))
     print_table(

@@ -41,6 +41,7 @@ V = TypeVar("V")
 NOTHING = struct.Struct("=")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
+ADDRESS = struct.Struct("=16s")
 CONFIG = struct.Struct(f"=Q16s16s{'16s' * WAYPOINTS_BESIDE}IIII")
 POD = struct.Struct("=QIIQQ")
 FRONTEND = struct.Struct("=Q16sHB5x")
@@ -65,6 +66,7 @@ SERVICES = 65536
 SLOTS = 262144
 UDP_PEERS = 65536
 AFFINITIES = 65536
+CLIENTS = 8192
 FLOWS = 4096
 EVENT_BYTES = 262144
 MAX_LEVELS = 8
@@ -95,6 +97,7 @@ TABLES = (
     Layout("weft_words", U32, U64, WORDS),
     Layout("weft_services", U32, SERVICE, SERVICES),
     Layout("weft_slots", U32, SLOT, SLOTS),
+    Layout("weft_clients", ADDRESS, U64, CLIENTS),
     Layout("weft_counters", U32, U64, len(Reason)),
     Layout("weft_flows", FLOW_KEY, FLOW, FLOWS),
     Layout("weft_no_flow", U32, FLOW, 1),
@@ -292,4 +295,8 @@ UDP_CHOICE_CODEC: Codec[UdpTarget, Kept] = Codec(
 )
 AFFINITY_CODEC: Codec[AffinityKey, Kept] = Codec(
     LAYOUTS["weft_affinity"], encode_affinity_key, decode_affinity_key, encode_kept, decode_kept
+)
+# A row is all that its reader asks for.
+CLIENT_CODEC: Codec[bytes, bool] = Codec(
+    LAYOUTS["weft_clients"], ADDRESS.pack, lambda row: row, lambda _, __: U64.pack(1), lambda _: True
 )

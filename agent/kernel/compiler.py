@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -56,8 +56,11 @@ def _stub_tree() -> Iterator[None]:
         yield
 
 
-def compile_and_load(source: str, defines: Mapping[str, str | int], programs: Sequence[Program]) -> dict[str, int]:
-    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError.
+def compile_and_load(
+    source: str, defines: Mapping[str, str | int], programs: Sequence[Program], optional: Sequence[Program] = ()
+) -> dict[str, int]:
+    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError,
+    but not for those that are `optional`: they are left out where the kernel refuses them.
 
     What the compiler or the verifier had to say is on standard error.
     """
@@ -73,7 +76,11 @@ def compile_and_load(source: str, defines: Mapping[str, str | int], programs: Se
             )
         except Exception as error:  # BCC raises no narrower type
             raise LoadError("the BPF programs do not compile") from error
-    return {program.name: _load(module, program) for program in programs}
+    loaded = {program.name: _load(module, program) for program in programs}
+    for program in optional:
+        with suppress(LoadError):
+            loaded[program.name] = _load(module, program)
+    return loaded
 
 
 def _load(module: Any, program: Program) -> int:

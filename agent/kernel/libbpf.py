@@ -27,8 +27,10 @@ _CALLS = (
     "bpf_map_update_batch",
     "ring_buffer__consume",
 )
-# struct bpf_link_info for a cgroup link, struct bpf_prog_info up to its id (linux/bpf.h).
+# struct bpf_link_info for a cgroup link and for one of a network namespace, struct bpf_prog_info up to its id
+# (linux/bpf.h).
 _LINK_INFO = struct.Struct("=III4xQI12x")
+_NETNS_LINK_INFO = struct.Struct("=III4xII16x")
 _PROG_INFO = struct.Struct("=II")
 
 
@@ -43,6 +45,14 @@ class LinkInfo:
     program_id: int
     cgroup_id: int
     attach_type: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsLinkInfo:
+    """A link in a network namespace: what it runs, and the namespace's inode number, 0 once that is gone."""
+
+    program_id: int
+    netns: int
 
 
 @cache
@@ -73,7 +83,9 @@ def get(path: Path) -> int:
 
 
 def link_create(program: int, target: int, attach_type: int) -> int:
-    """Attach a program to a cgroup. A link allows other programs beside and below it (BPF_F_ALLOW_MULTI)."""
+    """Attach a program to a cgroup or a network namespace, given by a descriptor. A link allows other programs beside
+    it, and below it (BPF_F_ALLOW_MULTI).
+    """
     return _call("bpf_link_create", program, target, attach_type, None)
 
 
@@ -93,6 +105,12 @@ def link_info(link: int) -> LinkInfo:
     """What a cgroup link runs, and at which cgroup."""
     _, link_id, program_id, cgroup_id, attach_type = _info(link, _LINK_INFO)
     return LinkInfo(link_id, program_id, cgroup_id, attach_type)
+
+
+def netns_link_info(link: int) -> NetnsLinkInfo:
+    """What a link runs, and in which network namespace."""
+    _, _, program, netns, _ = _info(link, _NETNS_LINK_INFO)
+    return NetnsLinkInfo(program, netns)
 
 
 def program_id(program: int) -> int:

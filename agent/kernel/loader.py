@@ -18,7 +18,7 @@ from agent.kernel import abi, libbpf
 from agent.kernel.bpffs import filesystem
 from agent.kernel.btf import socket_offsets
 from agent.kernel.compiler import LoadError, compile_and_load
-from agent.kernel.programs import PROGRAMS, SOURCES, Pins, read_source, source_hash
+from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, Pins, read_source, source_hash
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +93,11 @@ def _make(folders: Pins, version: str, source: str, macros: list[str]) -> None:
     for folder in (folders.tables, folders.sockets, folders.links, folders.programs / version):
         folder.mkdir(parents=True, exist_ok=True)
     places = {"WEFT_TABLES": str(folders.tables), "WEFT_SOCKETS": str(folders.sockets)}
-    loaded = compile_and_load(source, {**places, **socket_offsets(), **dict.fromkeys(macros, 1)}, PROGRAMS)
-    for program in PROGRAMS:
-        path = folders.programs / version / program.name
+    loaded = compile_and_load(source, {**places, **socket_offsets(), **dict.fromkeys(macros, 1)}, PROGRAMS, [GUARD])
+    for name, program in loaded.items():
+        path = folders.programs / version / name
         path.unlink(missing_ok=True)
-        libbpf.pin(loaded[program.name], path)
+        libbpf.pin(program, path)
 
 
 def _prepare_here(pins: Path, cgroup: Path, sources: Path, macros: list[str]) -> str:

@@ -168,6 +168,7 @@ class PinnedKernel:
         with ExitStack() as opened:
             fds = {name: _open(pins, layout, opened) for name, layout in abi.LAYOUTS.items()}
             self.pods: HashTable[int, PodRow] = HashTable(fds["weft_pods"], abi.POD_CODEC)
+            self.clients: HashTable[bytes, bool] = HashTable(fds["weft_clients"], abi.CLIENT_CODEC)
             self.frontends: HashTable[FrontendKey, int] = HashTable(fds["weft_frontends"], abi.FRONTEND_CODEC)
             self.words = WordTable(fds["weft_words"])
             self.services: ArrayTable[ServiceRow] = ArrayTable(fds["weft_services"], abi.SERVICE_CODEC)

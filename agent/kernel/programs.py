@@ -10,7 +10,7 @@ from agent.kernel import abi
 _INSTALLED = Path(__file__).parents[1] / "bpf"
 SOURCES = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "bpf"
 _INCLUDE = re.compile(r'^#include "([a-z_]+\.h)"\n', re.MULTILINE)
-_SOCKET_ADDRESS, _SOCK_OPS = 18, 13  # enum bpf_prog_type
+_SOCKET_ADDRESS, _SOCK_OPS, _SK_LOOKUP = 18, 13, 30  # enum bpf_prog_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ PROGRAMS = (
     Program("weft_sendmsg4", _SOCKET_ADDRESS, 14, "4.18"),
     Program("weft_sendmsg6", _SOCKET_ADDRESS, 15, "4.18"),
 )
+# Runs in network namespaces and not at the kubepods cgroup. Where the kernel has no such hook weft does without it.
+GUARD = Program("weft_guard", _SK_LOOKUP, 36, "5.9")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,12 @@ class Pins:
     def programs(self) -> Path:
         """One folder a version of the programs, named by the hash of its source."""
         return self.root / "programs"
+
+    @property
+    def guards(self) -> Path:
+        """Links of the guard, by network namespace. They go with the tables that the guard reads: an agent of another
+        version, which may know nothing of it, would leave it with an allow-list that nobody keeps."""
+        return self.root / abi.LAYOUT_HASH / "guards"
 
     def map_path(self, name: str) -> Path:
         """Where the map of this name is pinned."""

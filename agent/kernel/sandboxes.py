@@ -35,7 +35,7 @@ class Sandboxes:
 
     def __init__(self, root: Path, node: str = "1") -> None:
         self._root = root
-        self._node = {_network(_PROC / process) for process in (node, "self")}
+        self._node = node_networks(node)
         if None in self._node:
             log.warning("new pods' addresses are known by their status only: the node's network cannot be seen")
         self._awaited: dict[str, float] = {}
@@ -84,28 +84,39 @@ def _addresses(folder: Path, node: Container[int | None]) -> tuple[str, ...]:
     A container's runtime is there before it, in the node's namespace; and so is all of a pod on the host's network.
     """
     for process in processes(folder):
-        network = _network(process)
-        if network is not None and network not in node:
+        own = network(process)
+        if own is not None and own not in node:
             # It may end meanwhile.
             with suppress(OSError):
-                return tuple(sorted(_local(process)))
+                return tuple(sorted(local_addresses(process)))
     return ()
 
 
-def _network(process: Path) -> int | None:
+def node_networks(node: str) -> frozenset[int | None]:
+    """Inode numbers of the network namespaces of the node and of this process; None is one that cannot be seen."""
+    return frozenset(network(_PROC / process) for process in (node, "self"))
+
+
+def network(process: Path) -> int | None:
     """The number of a process's network namespace; None where it is gone, or not for this process to see."""
     with suppress(OSError):
         return (process / "ns/net").stat().st_ino
     return None
 
 
-def _local(process: Path) -> Iterator[str]:
+def own_addresses() -> tuple[str, ...]:
+    """The addresses of this process's network namespace."""
+    return tuple(sorted(local_addresses(_PROC / "self")))
+
+
+def local_addresses(process: Path) -> Iterator[str]:
     """What a network namespace has for an address, but for loopback and links."""
     lines = (process / "net/fib_trie").read_text().splitlines()
     # "|-- 10.244.1.7" and below it "/32 host LOCAL"; the main and the local table are one list, said twice.
     hosts = {above.split()[-1] for above, line in pairwise(lines) if line.split()[1:] == ["host", "LOCAL"]}
     yield from (address for address in hosts if not address.startswith("127."))
-    for line in (process / "net/if_inet6").read_text().splitlines():
+    six = process / "net/if_inet6"  # not there where IPv6 is turned off
+    for line in six.read_text().splitlines() if six.exists() else ():
         digits, _, _, scope, *_ = line.split()
         if scope == _GLOBAL:
             yield str(ipaddress.IPv6Address(bytes.fromhex(digits)))

@@ -152,9 +152,10 @@ class Fragment:
     """What one unit of translation wants. A plan is the union of all: no two units speak of the same key, but for
     resources that several need (a cluster and its endpoints), which have equal values in each.
 
-    `pods` is keyed by cgroup id. `resources` are xDS resources in protobuf's JSON form; a listener's lacks `address`,
-    because its port is allocated later. `dependencies` of a listener are the resources that must be acknowledged
-    before traffic may be sent to it. `notices` are things that users should know and that no condition can say.
+    `pods` is keyed by cgroup id. `clients` are the source addresses that may connect to waypoints. `resources` are xDS
+    resources in protobuf's JSON form; a listener's lacks `address`, because its port is allocated later. `dependencies`
+    of a listener are the resources that must be acknowledged before traffic may be sent to it. `notices` are things
+    that users should know and that no condition can say.
     """
 
     pods: Mapping[int, PodPlan] = field(default_factory=dict)
@@ -163,3 +164,4 @@ class Fragment:
     dependencies: Mapping[str, frozenset[ResourceName]] = field(default_factory=dict)
     statuses: Mapping[Key, tuple[ParentStatus, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    clients: frozenset[str] = frozenset()

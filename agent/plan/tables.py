@@ -72,6 +72,7 @@ class Reason(IntEnum):
     FAILED = 16
     FLOW_LOST = 17
     EVENT_LOST = 18
+    CLIENT_REFUSED = 19
 
 
 class PodFlag(IntFlag):

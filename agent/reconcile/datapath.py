@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, PodRow, name_id
+from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, PodRow, address_bytes, address_text, name_id
 from agent.reconcile.allocate import FullError, RestingError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
@@ -22,10 +22,11 @@ class Drift:
 
     pods: Diff[int, PodRow]
     frontends: Diff[FrontendKey, Installed]
+    clients: Diff[bytes, bool]
     configuration: bool
 
     def __len__(self) -> int:
-        return len(self.pods) + len(self.frontends) + self.configuration
+        return len(self.pods) + len(self.frontends) + len(self.clients) + self.configuration
 
 
 @dataclass(slots=True)
@@ -45,11 +46,15 @@ def pod_row(plan: PodPlan) -> PodRow:
 class Datapath:
     """Desired pods and frontends, and how to make the kernel agree."""
 
-    def __init__(self, kernel: Kernel, config: Config, clock: Callable[[], float]) -> None:
+    def __init__(self, kernel: Kernel, config: Config, clock: Callable[[], float], own: Iterable[str] = ()) -> None:
+        """`own` are this agent's addresses, from which it tries the listeners of waypoints."""
         self._kernel = kernel
         self._config = config
         self._frontends = Frontends(kernel, clock)
         self._pods: dict[int, PodRow] = {}
+        self._own = frozenset(map(address_bytes, own))
+        self._clients: dict[bytes, bool] = {}
+        self._desired_clients: frozenset[bytes] = frozenset()
         self.desired_pods: dict[int, PodPlan] = {}
         self.desired: dict[FrontendName, FrontendPlan] = {}
         self._dirty: set[FrontendName] = set()
@@ -70,6 +75,7 @@ class Datapath:
             self._kernel.configure(self._config)
         self._frontends.adopt()
         self._pods = self._kernel.pods.load()
+        self._clients = self._kernel.clients.load()
         self._dirty = set(self.desired)
         self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
         for key in self._frontends.installed:
@@ -113,11 +119,29 @@ class Datapath:
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
         """Per table: rows in use and capacity."""
-        return {"pods": (len(self._pods), self._kernel.pods.capacity), **self._frontends.fill}
+        clients = len(self._clients), self._kernel.clients.capacity
+        return {"pods": (len(self._pods), self._kernel.pods.capacity), "clients": clients, **self._frontends.fill}
 
     def want_pods(self, pods: Mapping[int, PodPlan]) -> None:
         """Replace the pods that there shall be."""
         self.desired_pods = dict(pods)
+
+    def want_clients(self, addresses: Iterable[str]) -> dict[str, str]:
+        """Replace who may connect to waypoints. Returns what does not fit, by name with the reason."""
+        wanted = sorted(set(map(address_bytes, addresses)) - self._own)
+        room = self._kernel.clients.capacity - len(self._own)
+        self._desired_clients = self._own | set(wanted[:room])
+        return {f"client {address_text(address)}": f"no room for 1 in {room}" for address in wanted[room:]}
+
+    def admit(self) -> int:
+        """Write who may connect to waypoints; returns how many rows that were. Raises `OSError` as `apply` does."""
+        change = diff(dict.fromkeys(self._desired_clients, True), self._clients)
+        if change.deletes:
+            self._kernel.clients.delete(change.deletes)
+        if change.upserts:
+            self._kernel.clients.upsert(change.upserts)
+        self._clients = dict.fromkeys(self._desired_clients, True)
+        return len(change)
 
     def want_frontends(self, upserts: Mapping[FrontendName, FrontendPlan], deletes: Iterable[FrontendName]) -> None:
         """Change the frontends that there shall be."""
@@ -185,7 +209,8 @@ class Datapath:
     def drift(self, frontends: Diff[FrontendKey, Installed]) -> Drift:
         """The same of everything, with what was found of the frontends. Does not change anything. Raises `OSError`."""
         pods = diff(self._pods, self._kernel.pods.load())
-        return Drift(pods, frontends, self._kernel.configuration() != self._config)
+        clients = diff(self._clients, self._kernel.clients.load())
+        return Drift(pods, frontends, clients, self._kernel.configuration() != self._config)
 
     def _install(self, name: FrontendName, waypoint: Waypoint, done: Applied) -> None:
         plan = self.desired[name]

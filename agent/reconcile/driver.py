@@ -36,6 +36,10 @@ class Kernel(Protocol):
         """`weft_pods`, by cgroup id."""
 
     @property
+    def clients(self) -> Table[bytes, bool]:
+        """`weft_clients`, by source address; a row is always True."""
+
+    @property
     def frontends(self) -> Table[FrontendKey, int]:
         """`weft_frontends`."""
 

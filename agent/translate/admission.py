@@ -8,7 +8,9 @@ from agent.world import View
 
 
 def translate_admission(view: View) -> Fragment:
-    """One filter for everybody's listeners, and one for each namespace with routes of its own."""
+    """One filter for everybody's listeners, and one for each namespace with routes of its own; the kernel's allow-list
+    has everybody.
+    """
     found = view.derived("admitted", "")
     by_namespace: Mapping[str, tuple[str, ...]] = found if isinstance(found, Mapping) else {}
     everybody = sorted({address for addresses in by_namespace.values() for address in addresses})
@@ -21,5 +23,6 @@ def translate_admission(view: View) -> Fragment:
         resources={
             ResourceName(Xds.EXTENSION, admission_name(consumer)): admission(admission_name(consumer), addresses)
             for consumer, addresses in groups.items()
-        }
+        },
+        clients=frozenset(everybody),
     )

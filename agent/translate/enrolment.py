@@ -44,6 +44,11 @@ def own(pod: Pod, name: str) -> bool:
     return pod.metadata.namespace == OWN_NAMESPACE and pod.metadata.labels.get(NAME_LABEL) == name
 
 
+def is_own(plan: PodPlan) -> bool:
+    """Whether a pod of this node is in weft's own namespace."""
+    return plan.namespace == OWN_NAMESPACE
+
+
 def _folder(view: View, pod: Pod) -> str:
     """What names the pod's cgroup, empty where nothing does.
 

@@ -29,6 +29,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         "listeners": [],
         "heir": None,
         "retired": [],
+        "guards": {},
         "drift": [],
     }
     more = {"source": source, "waypoint": waypoint, "failures": {}}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.kernel import abi
-from agent.kernel.programs import PROGRAMS, SOURCES, read_source, source_hash
+from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, read_source, source_hash
 from agent.plan.tables import (
     Action,
     Config,
@@ -33,7 +33,9 @@ def test_reasons_are_those_of_the_c_header() -> None:
     assert re.findall(r"WEFT_(\w+),", body[1]) == [*(reason.name for reason in Reason), "REASONS"]
 
 
-@pytest.mark.parametrize("name", ["PODS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS", "BESIDE"])
+@pytest.mark.parametrize(
+    "name", ["PODS", "CLIENTS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS", "BESIDE"]
+)
 def test_capacities_are_those_of_the_c_header(name: str) -> None:
     found = re.search(rf"#define WEFT_{name}\s+(\d+)", HEADER)
     assert int(found[1]) == getattr(abi, name)
@@ -89,6 +91,8 @@ def test_configuration_round_trips(config: Config, epoch: int) -> None:
 
 def test_the_source_names_every_program_and_each_header_once() -> None:
     source = read_source()
-    assert set(re.findall(r"^int (weft_\w+)\(", source, re.MULTILINE)) == {program.name for program in PROGRAMS}
+    assert set(re.findall(r"^int (weft_\w+)\(", source, re.MULTILINE)) == {
+        program.name for program in (*PROGRAMS, GUARD)
+    }
     assert source.count("#define WEFT_ABI_H") == 1
     assert source_hash(source) != source_hash(source + "\n")

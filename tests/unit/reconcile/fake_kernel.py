@@ -58,6 +58,7 @@ class FakeKernel:
     def __init__(self, frontends: int = 64, slots: int = 256) -> None:
         self.fuse = Fuse()
         self.pods: FakeTable[int, PodRow] = FakeTable("pods", 64, self.fuse)
+        self.clients: FakeTable[bytes, bool] = FakeTable("clients", 64, self.fuse)
         self.frontends: FakeTable[FrontendKey, int] = FakeTable("frontends", frontends, self.fuse)
         self.words: FakeTable[int, Word] = FakeTable("words", 2 * frontends, self.fuse)
         self.services: FakeTable[int, ServiceRow] = FakeTable("services", frontends, self.fuse)
@@ -75,7 +76,7 @@ class FakeKernel:
 
     @property
     def writes(self) -> int:
-        return sum(t.writes for t in (self.pods, self.frontends, self.words, self.services, self.slots))
+        return sum(t.writes for t in (self.pods, self.clients, self.frontends, self.words, self.services, self.slots))
 
     def reach(
         self, key: FrontendKey, client: Mode

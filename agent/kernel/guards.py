@@ -1,0 +1,173 @@
+"""The guard in the network namespaces of waypoints: an sk_lookup program that refuses who is not on the allow-list.
+
+Its links are pinned, so that it stays while no agent runs. A link holds no namespace: it ends with its namespace, and
+only its pin is left to remove. sk_lookup came with Linux 5.9; the link takes a descriptor of the namespace.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.kernel import libbpf
+from agent.kernel.cgroups import pod_folders, processes
+from agent.kernel.links import opened
+from agent.kernel.programs import GUARD, Pins
+from agent.kernel.sandboxes import local_addresses, network, node_networks
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+ATTACHED = "attached"
+UNSUPPORTED = f"unsupported: this kernel has no sk_lookup, which came with Linux {GUARD.since}"
+NOT_FOUND = "no pod of weft-system on this node has a network namespace with this address"
+UNSEEN = "unsupported: the node's own network namespace cannot be told from a pod's"
+
+Places = Mapping[str, frozenset[int]]
+"""Addresses of waypoints, each with the cgroups of the pods that have it by their status."""
+
+
+def update(pins: Path, version: str) -> frozenset[int]:
+    """Have every link run this version's program, and remove the pins of those whose namespace is gone. Returns the
+    inode numbers of the namespaces that are guarded. Raises `OSError`.
+    """
+    folders = Pins(pins)
+    program = folders.programs / version / GUARD.name
+    if not program.exists() or not folders.guards.is_dir():
+        return frozenset()
+    with opened(program) as fd:
+        return frozenset(inode for path in folders.guards.iterdir() if (inode := _updated(path, fd)))
+
+
+def _updated(path: Path, program: int) -> int:
+    """The namespace of a pinned link, 0 where it is gone."""
+    with opened(path) as link:
+        info = libbpf.netns_link_info(link)
+        if info.netns and info.program_id != libbpf.program_id(program):
+            libbpf.link_update(link, program)
+    if not info.netns:
+        path.unlink()
+    return info.netns
+
+
+def attach(pins: Path, version: str, namespace: int) -> None:
+    """Guard a network namespace, given by a descriptor. Raises `OSError`."""
+    folders = Pins(pins)
+    folders.guards.mkdir(parents=True, exist_ok=True)
+    with opened(folders.programs / version / GUARD.name) as program:
+        link = libbpf.link_create(program, namespace, GUARD.attach_type)
+    try:
+        libbpf.pin(link, folders.guards / str(os.fstat(namespace).st_ino))
+    finally:
+        os.close(link)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where a waypoint was found: its pods' cgroups then, and the inode number of its network namespace."""
+
+    cgroups: frozenset[int]
+    namespace: int
+
+
+class Guards:
+    """Has each waypoint of the node guarded; `run` it beside the control loop."""
+
+    def __init__(
+        self, pins: Path, kubepods: Path, places: Callable[[], Places], drifted: Callable[[int], None], node: str = "1"
+    ) -> None:
+        """`places` says where waypoints are, `drifted` takes how many links somebody else removed. `node` is a process
+        on the node's network, by its folder's name in /proc.
+        """
+        self._pins = pins
+        self._kubepods = kubepods
+        self._places = places
+        self._drifted = drifted
+        self._node = node
+        self._version = ""
+        self._found: dict[str, _Found] = {}
+        self.states: dict[str, str] = {}
+
+    def permit(self, version: str) -> None:
+        """The allow-list is complete: guard waypoints from now on by this version's program. Raises `OSError`."""
+        if version != self._version:
+            update(self._pins, version)
+            self._version = version
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._version:
+                try:
+                    await asyncio.to_thread(self.look, self._places())
+                except OSError as error:
+                    log.warning("waypoints could not be guarded, trying again", extra={"error": str(error)})
+
+    def look(self, places: Places) -> None:
+        """Guard what is not, and note of each waypoint how it stands. Raises `OSError`."""
+        there = update(self._pins, self._version)
+        before = self._found
+        self._found = {
+            address: found
+            for address, found in before.items()
+            if found.namespace in there and places.get(address) == found.cgroups
+        }
+        states = {address: self._guard(address, cgroups, there) for address, cgroups in places.items()}
+        again = sum(found.namespace not in there and self._found.get(at) == found for at, found in before.items())
+        if again:
+            log.warning("guards of waypoints were gone, attached them again", extra={"guards": again})
+            self._drifted(again)
+        for address, state in states.items():
+            if state != self.states.get(address):
+                log.info("guard of a waypoint", extra={"address": address, "state": state})
+        self.states = states
+
+    def _guard(self, address: str, cgroups: frozenset[int], there: frozenset[int]) -> str:
+        if address in self._found:
+            return ATTACHED
+        if not (Pins(self._pins).programs / self._version / GUARD.name).exists():
+            return UNSUPPORTED
+        node = node_networks(self._node)
+        if None in node:
+            return UNSEEN
+        for process in self._processes(cgroups):
+            namespace = network(process)
+            if namespace is None or namespace in node:
+                continue
+            if self._attached(process, namespace, address, there):
+                self._found[address] = _Found(cgroups, namespace)
+                return ATTACHED
+        return NOT_FOUND
+
+    def _processes(self, cgroups: frozenset[int]) -> Iterator[Path]:
+        for folder in pod_folders(self._kubepods).values() if cgroups else ():
+            with suppress(FileNotFoundError):
+                if folder.stat().st_ino in cgroups:
+                    yield from processes(folder)
+
+    def _attached(self, process: Path, namespace: int, address: str, there: frozenset[int]) -> bool:
+        """Guard the network namespace of a process, where it has this address; False where not, or where it ended."""
+        try:
+            fd = os.open(process / "ns/net", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            # The process may have ended, and its number be another's, who is on the node's network perhaps.
+            if os.fstat(fd).st_ino != namespace or address not in _addresses(process) or network(process) != namespace:
+                return False
+            if namespace not in there:
+                attach(self._pins, self._version, fd)
+            return True
+        finally:
+            os.close(fd)
+
+
+def _addresses(process: Path) -> frozenset[str]:
+    """What a process's network namespace has for an address; nothing where it has ended."""
+    with suppress(OSError):
+        return frozenset(local_addresses(process))
+    return frozenset()

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Who may connect to a socket that listens, judged by the source address before the kernel makes
+ * anything of the connection. A refused client holds neither a place in the accept queue nor a
+ * descriptor: TCP is answered by RST, a datagram is lost. Runs once for each connection, in the
+ * network namespace of the server.
+ */
+#ifndef WEFT_GUARD_H
+#define WEFT_GUARD_H
+
+#include "maps.h"
+
+static __always_inline struct weft_address source_address(struct bpf_sk_lookup *ctx)
+{
+	struct weft_address source = {};
+
+	if (ctx->family == AF_INET6) {
+		source.part[0] = ctx->remote_ip6[0];
+		source.part[1] = ctx->remote_ip6[1];
+		source.part[2] = ctx->remote_ip6[2];
+		source.part[3] = ctx->remote_ip6[3];
+	} else {
+		source.part[2] = bpf_htonl(0xffff);
+		source.part[3] = ctx->remote_ip4;
+	}
+	return source;
+}
+
+#endif

@@ -1,0 +1,279 @@
+"""The guard of waypoints, in a real network namespace that it finds through a real cgroup."""
+
+import ctypes
+import errno
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from datapath_node import CGROUPS, Node, load
+
+from agent.kernel import guards
+from agent.kernel.guards import ATTACHED, NOT_FOUND, Guards
+from agent.kernel.links import detach
+from agent.kernel.loader import prepare
+from agent.kernel.maps import open_kernel
+from agent.kernel.programs import GUARD, SOURCES, Pins
+from agent.lab import cgroups
+from agent.plan.tables import Reason, address_bytes
+
+pytestmark = pytest.mark.bpf
+
+WAYPOINT = {"4": "10.9.0.7", "6": "fd00:9::7"}
+CLIENT = {"4": "10.9.0.8", "6": "fd00:9::8"}
+STRANGER = {"4": "10.9.0.9", "6": "fd00:9::9"}
+PORT = 20001
+CLONE_NEWNET = 0x40000000
+SANDBOX = """
+echo $$ > "$1/cgroup.procs"; shift
+exec unshare --net sh -c '
+    ip link set lo up
+    for address; do ip address add "$address" dev lo $(case "$address" in *:*) echo nodad; esac); done
+    echo ready; exec sleep 600' sh "$@"
+"""
+
+
+@dataclass
+class Waypoint:
+    """A pod whose network namespace has the addresses of a waypoint and of its clients."""
+
+    folder: Path
+    process: subprocess.Popen[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        addresses = (a for both in (WAYPOINT, CLIENT, STRANGER) for a in both.values())
+        command = ["sh", "-c", SANDBOX, "sh", str(self.folder), *addresses]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    @property
+    def cgroup(self) -> frozenset[int]:
+        return frozenset([self.folder.stat().st_ino])
+
+    def socket(self, family: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+        """A socket of the namespace: it stays in the one that it was made in."""
+
+        def make() -> socket.socket:
+            with Path(f"/proc/{self.process.pid}/ns/net").open() as handle:
+                assert not ctypes.CDLL(None).setns(handle.fileno(), CLONE_NEWNET)
+            return socket.socket(socket.AF_INET if family == "4" else socket.AF_INET6, kind)
+
+        with ThreadPoolExecutor(1) as thread:
+            made = thread.submit(make).result()
+        made.settimeout(10)
+        return made
+
+    def dial(self, source: dict[str, str], family: str = "4") -> str:
+        """What a client at this address comes to."""
+        with self.socket(family) as client:
+            client.bind((source[family], 0))
+            return errno.errorcode.get(client.connect_ex((WAYPOINT[family], PORT)), "connected")
+
+    def end(self) -> None:
+        cgroups.kill(self.folder)
+        self.process.communicate()
+        cgroups.remove(self.folder)
+
+
+@dataclass
+class Place:
+    """Pins and a kubepods cgroup of its own, with a waypoint that listens."""
+
+    pins: Path
+    kubepods: Path
+    version: str
+    waypoint: Waypoint
+    drifts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.kernel = open_kernel(self.pins)
+        self.guards = Guards(self.pins, self.kubepods, dict, self.drifts.append, "self")
+        self.guards.permit(self.version)
+
+    def look(self, address: str = WAYPOINT["4"]) -> str:
+        self.guards.look({address: self.waypoint.cgroup})
+        return self.guards.states[address]
+
+    def until_gone(self, pin: str, address: str = WAYPOINT["4"]) -> None:
+        """Look until a pin is gone: the kernel takes a moment for a namespace that nobody is in."""
+        deadline = time.monotonic() + 20
+        while self.look(address) and pin in self.pinned():
+            assert time.monotonic() < deadline
+
+    def pinned(self) -> list[str]:
+        return [path.name for path in Pins(self.pins).guards.glob("*")]
+
+    def admit(self, *addresses: str) -> None:
+        self.kernel.clients.delete(self.kernel.clients.load())
+        self.kernel.clients.upsert(dict.fromkeys(map(address_bytes, addresses), True))
+
+    def refusals(self) -> int:
+        return self.kernel.counters()[Reason.CLIENT_REFUSED]
+
+
+@pytest.fixture(scope="module")
+def loaded(node: Node) -> Iterator[tuple[Path, Path]]:
+    """Pins and the cgroup where the programs run."""
+    pins, kubepods = node.pins / "guard", CGROUPS / node.name / "guard"
+    pins.mkdir()
+    kubepods.mkdir()
+    load(pins, kubepods)
+    yield pins, kubepods
+    detach(pins)
+    pins.rmdir()
+    cgroups.remove(kubepods)
+
+
+@pytest.fixture
+def place(loaded: tuple[Path, Path]) -> Iterator[Place]:
+    pins, kubepods = loaded
+    made = Place(pins, kubepods, prepare(pins, kubepods), Waypoint(kubepods / "pod1"))
+    try:
+        yield made
+    finally:
+        made.admit()
+        made.kernel.close()
+        made.waypoint.end()
+        for link in Pins(pins).guards.glob("*"):
+            link.unlink()
+
+
+@pytest.fixture(params=["4", "6"])
+def listening(place: Place, request: pytest.FixtureRequest) -> Iterator[tuple[str, socket.socket]]:
+    """A server at the waypoint, in one family."""
+    with place.waypoint.socket(request.param) as server:
+        server.bind((WAYPOINT[request.param], PORT))
+        server.listen()
+        yield request.param, server
+
+
+def test_only_who_is_on_the_list_connects(place: Place, listening: tuple[str, socket.socket]) -> None:
+    family, server = listening
+    assert place.waypoint.dial(STRANGER, family) == "connected"
+    server.accept()[0].close()
+    place.admit(CLIENT[family])
+    assert place.look() == ATTACHED
+    assert place.waypoint.dial(CLIENT, family) == "connected"
+    server.accept()[0].close()
+    before = place.refusals()
+    assert [place.waypoint.dial(STRANGER, family) for _ in range(3)] == ["ECONNREFUSED"] * 3
+    assert place.refusals() == before + 3
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        server.accept()
+
+
+def test_who_leaves_the_list_keeps_what_is_established(place: Place, listening: tuple[str, socket.socket]) -> None:
+    family, server = listening
+    place.admit(CLIENT[family])
+    place.look()
+    with place.waypoint.socket(family) as client:
+        client.bind((CLIENT[family], 0))
+        client.connect((WAYPOINT[family], PORT))
+        accepted, _ = server.accept()
+        place.admit()
+        client.sendall(b"still here")
+        assert accepted.recv(64) == b"still here"
+        accepted.close()
+    assert place.waypoint.dial(CLIENT, family) == "ECONNREFUSED"
+
+
+@pytest.mark.parametrize("listening", ["4"], indirect=True)
+def test_a_datagram_of_a_stranger_is_lost(place: Place, listening: tuple[str, socket.socket]) -> None:
+    place.admit(CLIENT["4"])
+    place.look()
+    with place.waypoint.socket("4", socket.SOCK_DGRAM) as server:
+        server.bind((WAYPOINT["4"], PORT))
+        for source in (STRANGER, CLIENT):
+            with place.waypoint.socket("4", socket.SOCK_DGRAM) as client:
+                client.bind((source["4"], 0))
+                client.sendto(source["4"].encode(), (WAYPOINT["4"], PORT))
+        assert server.recv(64) == CLIENT["4"].encode()
+
+
+@pytest.mark.parametrize("listening", ["4"], indirect=True)
+def test_it_outlives_the_agent_and_one_that_was_removed_is_attached_again(
+    place: Place, listening: tuple[str, socket.socket]
+) -> None:
+    place.look()
+    (pin,) = place.pinned()
+    later = Guards(place.pins, place.kubepods, dict, place.drifts.append, "self")
+    assert place.waypoint.dial(CLIENT) == "ECONNREFUSED", "while no agent looks"
+    later.permit(place.version)
+    later.look({WAYPOINT["4"]: place.waypoint.cgroup})
+    assert (place.pinned(), place.drifts) == ([pin], [])
+    (Pins(place.pins).guards / pin).unlink()
+    assert place.waypoint.dial(CLIENT) == "connected"
+    assert place.look() == ATTACHED
+    assert (place.pinned(), place.drifts) == ([pin], [1])
+    assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
+
+
+@pytest.mark.parametrize("listening", ["4"], indirect=True)
+def test_another_version_takes_its_place(place: Place, listening: tuple[str, socket.socket], tmp_path: Path) -> None:
+    place.look()
+    shutil.copytree(SOURCES, tmp_path / "bpf")
+    text = (tmp_path / "bpf/weft.c").read_text()
+    (tmp_path / "bpf/weft.c").write_text(text.replace("return SK_DROP;", "return SK_PASS;"))
+    place.guards.permit(prepare(place.pins, place.kubepods, tmp_path / "bpf"))
+    assert place.waypoint.dial(CLIENT) == "connected"
+    place.guards.permit(place.version)
+    assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
+
+
+@pytest.mark.parametrize("listening", ["4"], indirect=True)
+def test_nothing_of_it_is_left_by_detach(place: Place, listening: tuple[str, socket.socket]) -> None:
+    place.look()
+    detach(place.pins)
+    assert place.waypoint.dial(STRANGER) == "connected"
+    load(place.pins, place.kubepods)
+
+
+def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(place: Place) -> None:
+    assert place.look() == ATTACHED
+    (pin,) = place.pinned()
+    place.waypoint.end()
+    place.waypoint = Waypoint(place.kubepods / "pod1")
+    place.until_gone(pin)
+    assert (place.look(), len(place.pinned()), place.drifts) == (ATTACHED, 1, [])
+    (pin,) = place.pinned()
+    place.waypoint.end()
+    place.waypoint = Waypoint(place.kubepods / "pod2")
+    place.until_gone(pin, "10.9.0.99")
+    assert (place.look("10.9.0.99"), place.pinned()) == (NOT_FOUND, [])
+
+
+def test_neither_the_node_nor_whoever_has_not_the_address_is_guarded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.guards.look({WAYPOINT["4"]: frozenset()})
+    assert place.guards.states == {WAYPOINT["4"]: NOT_FOUND}
+    on_the_node = Guards(place.pins, place.kubepods, dict, place.drifts.append, str(place.waypoint.process.pid))
+    on_the_node.permit(place.version)
+    on_the_node.look({WAYPOINT["4"]: place.waypoint.cgroup})
+    assert on_the_node.states == {WAYPOINT["4"]: NOT_FOUND}
+    unseen = Guards(place.pins, place.kubepods, dict, place.drifts.append, "nobody")
+    unseen.permit(place.version)
+    unseen.look({WAYPOINT["4"]: place.waypoint.cgroup})
+    assert unseen.states == {WAYPOINT["4"]: guards.UNSEEN}
+    assert place.pinned() == []
+
+
+def test_a_kernel_without_the_hook_does_without(place: Place, tmp_path: Path) -> None:
+    """The verifier refuses the guard alone; made by a return value that it may not have."""
+    shutil.copytree(SOURCES, tmp_path / "bpf")
+    text = (tmp_path / "bpf/weft.c").read_text()
+    (tmp_path / "bpf/weft.c").write_text(text.replace("return SK_DROP;", "return 7;"))
+    version = prepare(place.pins, place.kubepods, tmp_path / "bpf")
+    assert not (Pins(place.pins).programs / version / GUARD.name).exists()
+    load(place.pins, place.kubepods, tmp_path / "bpf")
+    place.guards.permit(version)
+    assert place.look() == guards.UNSUPPORTED
