@@ -281,7 +281,12 @@ class Agent:
 def _options(settings: Settings) -> Options:
     """What translation is told of the settings."""
     return Options(
-        settings.node, settings.enrol_kube_system, settings.zone, settings.collector, settings.unsupported_runtimes
+        settings.node,
+        settings.enrol_kube_system,
+        settings.zone,
+        settings.collector,
+        settings.unsupported_runtimes,
+        settings.first_byte_seconds,
     )
 
 

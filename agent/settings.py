@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.plan.tables import UnknownPodPolicy
-from agent.translate.options import UNSUPPORTED_RUNTIMES, Collector
+from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES, Collector
 
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
@@ -41,6 +41,7 @@ class Settings:
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     enrol_kube_system: bool = False
     unsupported_runtimes: tuple[str, ...] = UNSUPPORTED_RUNTIMES
+    first_byte_seconds: float = FIRST_BYTE_SECONDS
     audit_seconds: float = 30.0
 
     @property

@@ -12,7 +12,7 @@ from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
 from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_collector, parse_endpoint
 from agent.start import StartError, run
-from agent.translate.options import UNSUPPORTED_RUNTIMES
+from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES
 
 
 class UnknownPods(StrEnum):
@@ -51,6 +51,9 @@ def agent(
     trace_percent: Annotated[
         float, typer.Option(min=0, max=100, help="Of how many percent of the requests without a trace there are spans.")
     ] = 1,
+    first_byte_seconds: Annotated[
+        float, typer.Option(min=1, help="How long the waypoint waits for a client's first byte, or a request's head.")
+    ] = FIRST_BYTE_SECONDS,
     audit_seconds: Annotated[float, typer.Option(min=1, help="How often the kernel's tables are audited.")] = 30,
     log_level: Annotated[log.Level, typer.Option(help="From which level on there are lines.")] = log.Level.INFO,
 ) -> None:
@@ -76,6 +79,7 @@ def agent(
             enrol_kube_system=enrol_kube_system,
             unsupported_runtimes=tuple(filter(None, unsupported_runtimes.split(","))),
             unknown_pod=UnknownPodPolicy[unknown_pods.name],
+            first_byte_seconds=first_byte_seconds,
             audit_seconds=audit_seconds,
             **({"node": node} if node else {}),
         )

@@ -161,10 +161,10 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
 
 def _resources(view: View, rules: RouteSet | TLSRouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
     if isinstance(rules, RouteSet):
-        yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules, options.collector)
+        yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules, options)
         yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
     else:
-        yield ResourceName(Xds.LISTENER, rules.name), passthrough_listener(rules)
+        yield ResourceName(Xds.LISTENER, rules.name), passthrough_listener(rules, options)
     for item in rules.clusters:
         yield ResourceName(Xds.CLUSTER, item.cluster), cluster(item)
         name = ResourceName(Xds.ENDPOINT, item.cluster)

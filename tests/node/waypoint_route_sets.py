@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.translate.ir import BackendPort, Pool, RouteSet, Rule
-from agent.translate.options import Collector
+from agent.translate.options import FIRST_BYTE_SECONDS, Collector, Options
 from agent.translate.xds.admission import admission, admission_name
 from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.translate.xds.listener import listener
@@ -24,6 +24,7 @@ class RouteSets:
         self.servers = {name: [port] for name, port in PORTS.items()}
         # Where spans go that listeners added from now on make.
         self.collector: Collector | None = None
+        self.first_byte = FIRST_BYTE_SECONDS
         self._numbers = itertools.count(1)
         self.admit(CLIENT)
 
@@ -40,7 +41,8 @@ class RouteSets:
         name = name or f"app/s{number}:{port}"
         route_set = RouteSet(name, consumer, port, grpc, tuple(rules))
         self.ports.setdefault(name, 20000 + number)
-        self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set, self.collector)
+        options = Options(collector=self.collector, first_byte_seconds=self.first_byte)
+        self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set, options)
         self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
         self.add_clusters(route_set.clusters)
         return name

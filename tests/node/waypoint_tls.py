@@ -15,6 +15,7 @@ from waypoint_fixtures import CLIENT, PATIENCE, SERVERS, WaypointNode
 
 from agent.plan.plan import ResourceName, Xds
 from agent.translate.ir import BackendPort, TLSRouteSet, TLSRule
+from agent.translate.options import Options
 from agent.translate.xds.passthrough import passthrough_listener
 
 # What a client that got no answer at all is told here.
@@ -61,7 +62,7 @@ class TLSNode:
         number = next(self.numbers)
         route_set = TLSRouteSet(name or f"app/tls{number}:443", consumer, tuple(rules))
         self.node.ports.setdefault(route_set.name, 25000 + number)
-        self.node.resources[ResourceName(Xds.LISTENER, route_set.name)] = passthrough_listener(route_set)
+        self.node.resources[ResourceName(Xds.LISTENER, route_set.name)] = passthrough_listener(route_set, Options())
         self.node.add_clusters(route_set.clusters)
         return self.node.serving(route_set.name)
 

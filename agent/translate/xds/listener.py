@@ -2,24 +2,28 @@
 
 from agent.plan.plan import Json
 from agent.translate.ir import RouteSet
-from agent.translate.options import Collector
+from agent.translate.options import Options
 from agent.translate.xds import cors, session
 from agent.translate.xds.access_log import access_log
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
+from agent.translate.xds.first_byte import duration, first_byte
 from agent.translate.xds.received import received_filter
 from agent.translate.xds.route import FAULT, REFUSAL
 from agent.translate.xds.tracing import tracing
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+# A client that is not sent more at once opens another connection; each stream can be a connection to a server.
+MAX_STREAMS = 100
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 
-def listener(name: str, route_set: RouteSet, collector: Collector | None = None) -> Json:
+def listener(name: str, route_set: RouteSet, options: Options) -> Json:
     """The listener without its address, which is allocated later."""
     return {
         "name": name,
-        "filter_chains": [{"filters": [admission_filter(route_set.consumer), _http(name, route_set, collector)]}],
+        **first_byte(options.first_byte_seconds),
+        "filter_chains": [{"filters": [admission_filter(route_set.consumer), _http(name, route_set, options)]}],
     }
 
 
@@ -31,7 +35,7 @@ def admission_filter(consumer: str) -> Json:
     }
 
 
-def _http(name: str, route_set: RouteSet, collector: Collector | None) -> Json:
+def _http(name: str, route_set: RouteSet, options: Options) -> Json:
     return {
         "name": "http",
         "typed_config": {
@@ -48,7 +52,9 @@ def _http(name: str, route_set: RouteSet, collector: Collector | None) -> Json:
             ],
             "access_log": [access_log()],
             **_transparent(route_set),
-            **(tracing(route_set, collector) if collector else {}),
+            "request_headers_timeout": duration(options.first_byte_seconds),
+            "http2_protocol_options": {"max_concurrent_streams": MAX_STREAMS},
+            **(tracing(route_set, options.collector) if options.collector else {}),
         },
     }
 

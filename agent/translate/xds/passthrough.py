@@ -4,22 +4,23 @@ from typing import Any
 
 from agent.plan.plan import Json
 from agent.translate.ir import TLSRouteSet, TLSRule, WeightedBackend
+from agent.translate.options import Options
 from agent.translate.xds import affinity
+from agent.translate.xds.first_byte import first_byte
 from agent.translate.xds.listener import admission_filter
 
-INSPECTOR = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 # A cluster that there is not: its share of the connections is closed.
 NOWHERE = "invalid"
 
 
-def passthrough_listener(route_set: TLSRouteSet) -> Json:
+def passthrough_listener(route_set: TLSRouteSet, options: Options) -> Json:
     """The listener without its address. Envoy looks for the exact name, then for the longest `*.` that fits; where
     none does, and where somebody speaks no TLS, it closes the connection.
     """
     return {
         "name": route_set.name,
-        "listener_filters": [{"name": "tls", "typed_config": {"@type": INSPECTOR}}],
+        **first_byte(options.first_byte_seconds),
         "filter_chains": [_chain(rule, route_set) for rule in route_set.rules],
     }
 

@@ -21,7 +21,7 @@ from agent.translate.ir import (
     TLSRule,
     WeightedBackend,
 )
-from agent.translate.options import Collector
+from agent.translate.options import Collector, Options
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
@@ -60,7 +60,7 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     route_set = RouteSet("app/a:80", "", 80, False, everything())
     collector = Collector("collector.monitoring", 4317, 0.5)
     made = {
-        **listener("app/a:80", route_set, collector),
+        **listener("app/a:80", route_set, Options(collector=collector)),
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
     }
     shares = (WeightedBackend(BackendPort("app", "a", 443, "tcp"), 9), WeightedBackend(None, 1))
@@ -70,7 +70,7 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     static = {**settings, "route_config": {**route_configuration(route_set), "validate_clusters": False}}
     filters = [admission(gate["name"], ["10.1.0.1", "fd00::1"]), {**http, "typed_config": static}]
     more = passthrough_listener(
-        TLSRouteSet("app/a:443", "", (TLSRule("names", ("a.b", "*.b"), shares), TLSRule("any", (), ())))
+        TLSRouteSet("app/a:443", "", (TLSRule("names", ("a.b", "*.b"), shares), TLSRule("any", (), ()))), Options()
     )
     more = {**more, "address": {"socket_address": {"address": "127.0.0.1", "port_value": 2}}}
     for chain in more["filter_chains"]:
@@ -110,7 +110,9 @@ def test_nobody_is_admitted_unless_named():
 
 @pytest.mark.parametrize(("consumer", "name"), [("", "admit"), ("shop", "admit@shop")])
 def test_a_listener_waits_for_its_admission(consumer: str, name: str):
-    found = listener("app/a:80", RouteSet("app/a:80", consumer, 80, False, ()))["filter_chains"][0]["filters"][0]
+    found = listener("app/a:80", RouteSet("app/a:80", consumer, 80, False, ()), Options())["filter_chains"][0][
+        "filters"
+    ][0]
     assert found["name"] == name
     assert "default_config" not in found["config_discovery"]
 

@@ -6,6 +6,7 @@ from envoy.config.listener.v3 import listener_pb2
 from agent.model.routes import HTTPRouteMatch
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
+from agent.translate.options import Options
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
 from agent.translate.xds.listener import listener
@@ -19,7 +20,7 @@ RESOURCES: dict[Xds, Json] = {
     Xds.CLUSTER: cluster(BACKEND),
     Xds.ENDPOINT: endpoints(BACKEND, [("10.1.0.7", 8080), ("fd00::7", 8080)]),
     Xds.EXTENSION: admission("admit@shop", ["10.1.0.1"]),
-    Xds.LISTENER: listener("app/a:80", SET),
+    Xds.LISTENER: listener("app/a:80", SET, Options()),
     Xds.ROUTE: route_configuration(SET),
 }
 
@@ -56,7 +57,7 @@ def test_what_a_resource_leads_to():
     found = encode(ResourceName(Xds.ROUTE, "x"), table).leads
     assert found == {"app/a:80/http", "app/b:80/http", "app/c:80/http", "invalid"}
     tls = TLSRouteSet("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))
-    found = encode(ResourceName(Xds.LISTENER, "x"), passthrough_listener(tls), "10.0.0.1", 1).leads
+    found = encode(ResourceName(Xds.LISTENER, "x"), passthrough_listener(tls, Options()), "10.0.0.1", 1).leads
     assert found == {"app/d:80/http", "invalid"}
 
 
