@@ -220,11 +220,14 @@ class Agent:
         serving, beside = self.core.datapath.waypoints()
         return [serving, *beside] if serving else beside
 
-    def _places(self) -> dict[str, frozenset[int]]:
-        """The addresses of the node's Envoys, each with the cgroups of weft's own pods that have it."""
+    def _places(self) -> dict[str, dict[int, frozenset[str]]]:
+        """The addresses of the node's Envoys, each with those of weft's own pods that have it."""
         addresses = {*self._waypoints(), *(envoy.address for envoy in self._ads.envoys if envoy.address)}
         own = [(cgroup, pod) for cgroup, pod in self.core.datapath.desired_pods.items() if is_own(pod)]
-        return {address: frozenset(cgroup for cgroup, pod in own if address in pod.addresses) for address in addresses}
+        return {
+            address: {cgroup: frozenset(pod.addresses) for cgroup, pod in own if address in pod.addresses}
+            for address in addresses
+        }
 
     def attach(self) -> list[str]:
         """Have the programs run; the names of those that did not. Waypoints are guarded from then on."""

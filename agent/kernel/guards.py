@@ -24,10 +24,13 @@ LOOK_SECONDS = 0.5
 ATTACHED = "attached"
 UNSUPPORTED = f"unsupported: this kernel has no sk_lookup, which came with Linux {GUARD.since}"
 NOT_FOUND = "no pod of weft-system on this node has a network namespace with this address"
-UNSEEN = "unsupported: the node's own network namespace cannot be told from a pod's"
+UNSEEN = (
+    "unsupported: the node's network namespace may not be looked at, and no pod of weft-system has this address alone"
+)
 
-Places = Mapping[str, frozenset[int]]
-"""Addresses of waypoints, each with the cgroups of the pods that have it by their status."""
+Pods = Mapping[int, frozenset[str]]
+Places = Mapping[str, Pods]
+"""Addresses of waypoints, each with the pods that have it by their status: their cgroups, and all their addresses."""
 
 
 def update(pins: Path, version: str) -> frozenset[int]:
@@ -67,9 +70,9 @@ def attach(pins: Path, version: str, namespace: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where a waypoint was found: its pods' cgroups then, and the inode number of its network namespace."""
+    """Where a waypoint was found: the pods that had its address, and the inode number of its network namespace."""
 
-    cgroups: frozenset[int]
+    pods: Pods
     namespace: int
 
 
@@ -114,9 +117,9 @@ class Guards:
         self._found = {
             address: found
             for address, found in before.items()
-            if found.namespace in there and places.get(address) == found.cgroups
+            if found.namespace in there and places.get(address) == found.pods
         }
-        states = {address: self._guard(address, cgroups, there) for address, cgroups in places.items()}
+        states = {address: self._guard(address, pods, there) for address, pods in places.items()}
         again = sum(found.namespace not in there and self._found.get(at) == found for at, found in before.items())
         if again:
             log.warning("guards of waypoints were gone, attached them again", extra={"guards": again})
@@ -126,38 +129,45 @@ class Guards:
                 log.info("guard of a waypoint", extra={"address": address, "state": state})
         self.states = states
 
-    def _guard(self, address: str, cgroups: frozenset[int], there: frozenset[int]) -> str:
+    def _guard(self, address: str, pods: Pods, there: frozenset[int]) -> str:
         if address in self._found:
             return ATTACHED
         if not (Pins(self._pins).programs / self._version / GUARD.name).exists():
             return UNSUPPORTED
         node = node_networks(self._node)
-        if None in node:
-            return UNSEEN
-        for process in self._processes(cgroups):
+        for cgroup, process in self._processes(pods):
             namespace = network(process)
             if namespace is None or namespace in node:
                 continue
-            if self._attached(process, namespace, address, there):
-                self._found[address] = _Found(cgroups, namespace)
+            # To guard the node itself would cut it off. Its network has addresses that no pod has.
+            only = pods[cgroup] if None in node else None
+            if self._attached(process, namespace, address, only, there):
+                self._found[address] = _Found(pods, namespace)
                 return ATTACHED
-        return NOT_FOUND
+        return UNSEEN if None in node else NOT_FOUND
 
-    def _processes(self, cgroups: frozenset[int]) -> Iterator[Path]:
-        for folder in pod_folders(self._kubepods).values() if cgroups else ():
+    def _processes(self, pods: Pods) -> Iterator[tuple[int, Path]]:
+        for folder in pod_folders(self._kubepods).values() if pods else ():
             with suppress(FileNotFoundError):
-                if folder.stat().st_ino in cgroups:
-                    yield from processes(folder)
+                if (cgroup := folder.stat().st_ino) in pods:
+                    yield from ((cgroup, process) for process in processes(folder))
 
-    def _attached(self, process: Path, namespace: int, address: str, there: frozenset[int]) -> bool:
-        """Guard the network namespace of a process, where it has this address; False where not, or where it ended."""
+    def _attached(
+        self, process: Path, namespace: int, address: str, only: frozenset[str] | None, there: frozenset[int]
+    ) -> bool:
+        """Guard the network namespace of a process, where it has this address, and no other than `only` these; False
+        where not, or where the process ended.
+        """
         try:
             fd = os.open(process / "ns/net", os.O_RDONLY)
         except OSError:
             return False
         try:
+            found = _addresses(process)
             # The process may have ended, and its number be another's, who is on the node's network perhaps.
-            if os.fstat(fd).st_ino != namespace or address not in _addresses(process) or network(process) != namespace:
+            if os.fstat(fd).st_ino != namespace or network(process) != namespace:
+                return False
+            if address not in found or (only is not None and not found <= only):
                 return False
             if namespace not in there:
                 attach(self._pins, self._version, fd)

@@ -54,9 +54,9 @@ class Waypoint:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
-    @property
-    def cgroup(self) -> frozenset[int]:
-        return frozenset([self.folder.stat().st_ino])
+    def pods(self, *more: str) -> dict[int, frozenset[str]]:
+        """As the agent knows its pod."""
+        return {self.folder.stat().st_ino: frozenset([WAYPOINT["4"], *more])}
 
     def socket(self, family: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         """A socket of the namespace: it stays in the one that it was made in."""
@@ -99,13 +99,19 @@ class Place:
         self.guards.permit(self.version)
 
     def look(self, address: str = WAYPOINT["4"]) -> str:
-        self.guards.look({address: self.waypoint.cgroup})
+        self.guards.look({address: self.waypoint.pods()})
         return self.guards.states[address]
 
     def until_gone(self, pin: str, address: str = WAYPOINT["4"]) -> None:
         """Look until a pin is gone: the kernel takes a moment for a namespace that nobody is in."""
         deadline = time.monotonic() + 20
         while self.look(address) and pin in self.pinned():
+            assert time.monotonic() < deadline
+
+    def until_open(self, source: dict[str, str]) -> None:
+        """The kernel ends a link some time after its pin."""
+        deadline = time.monotonic() + 20
+        while self.waypoint.dial(source) != "connected":
             assert time.monotonic() < deadline
 
     def pinned(self) -> list[str]:
@@ -208,10 +214,10 @@ def test_it_outlives_the_agent_and_one_that_was_removed_is_attached_again(
     later = Guards(place.pins, place.kubepods, dict, place.drifts.append, "self")
     assert place.waypoint.dial(CLIENT) == "ECONNREFUSED", "while no agent looks"
     later.permit(place.version)
-    later.look({WAYPOINT["4"]: place.waypoint.cgroup})
+    later.look({WAYPOINT["4"]: place.waypoint.pods()})
     assert (place.pinned(), place.drifts) == ([pin], [])
     (Pins(place.pins).guards / pin).unlink()
-    assert place.waypoint.dial(CLIENT) == "connected"
+    place.until_open(CLIENT)
     assert place.look() == ATTACHED
     assert (place.pinned(), place.drifts) == ([pin], [1])
     assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
@@ -233,7 +239,7 @@ def test_another_version_takes_its_place(place: Place, listening: tuple[str, soc
 def test_nothing_of_it_is_left_by_detach(place: Place, listening: tuple[str, socket.socket]) -> None:
     place.look()
     detach(place.pins)
-    assert place.waypoint.dial(STRANGER) == "connected"
+    place.until_open(STRANGER)
     load(place.pins, place.kubepods)
 
 
@@ -251,20 +257,21 @@ def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(pla
     assert (place.look("10.9.0.99"), place.pinned()) == (NOT_FOUND, [])
 
 
-def test_neither_the_node_nor_whoever_has_not_the_address_is_guarded(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place.guards.look({WAYPOINT["4"]: frozenset()})
+def test_neither_the_node_nor_whoever_has_not_the_address_is_guarded(place: Place) -> None:
+    place.guards.look({WAYPOINT["4"]: {}})
     assert place.guards.states == {WAYPOINT["4"]: NOT_FOUND}
     on_the_node = Guards(place.pins, place.kubepods, dict, place.drifts.append, str(place.waypoint.process.pid))
     on_the_node.permit(place.version)
-    on_the_node.look({WAYPOINT["4"]: place.waypoint.cgroup})
+    on_the_node.look({WAYPOINT["4"]: place.waypoint.pods()})
     assert on_the_node.states == {WAYPOINT["4"]: NOT_FOUND}
     unseen = Guards(place.pins, place.kubepods, dict, place.drifts.append, "nobody")
     unseen.permit(place.version)
-    unseen.look({WAYPOINT["4"]: place.waypoint.cgroup})
+    unseen.look({WAYPOINT["4"]: place.waypoint.pods()})
     assert unseen.states == {WAYPOINT["4"]: guards.UNSEEN}
     assert place.pinned() == []
+    everything = [address for both in (WAYPOINT, CLIENT, STRANGER) for address in both.values()]
+    unseen.look({WAYPOINT["4"]: place.waypoint.pods(*everything)})
+    assert unseen.states == {WAYPOINT["4"]: ATTACHED}
 
 
 def test_a_kernel_without_the_hook_does_without(place: Place, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ how many of the established ones the other side has closed since.
 """
 
 import collections
+import contextlib
 import errno
 import json
 import selectors
@@ -69,10 +70,8 @@ def main():
                 pending.append(made)
         settle(pending, held, errors)
     for made in held:
-        try:
+        with contextlib.suppress(OSError):
             made.sendall(text.encode())
-        except OSError:
-            pass
     print(json.dumps({"held": len(held), **errors}), flush=True)
     for _ in sys.stdin:
         print(json.dumps({"ended": sum(map(ended, held))}), flush=True)
