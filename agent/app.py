@@ -168,9 +168,10 @@ class Agent:
         settings = self._settings
         self._ads.on_change(self.core.wake)
         await self._ads.start()
-        public, private = HttpServer(self._public()), HttpServer(self._private())
+        public, private, health = (HttpServer(routes) for routes in (self._public(), self._private(), self._health()))
         await public.start_tcp(settings.metrics_host, settings.metrics_port)
         await private.start_unix(settings.status_socket)
+        await health.start_unix(settings.health_socket)
         try:
             await until_signalled(
                 self.core.follow(self._source.name, self._source.changes()),
@@ -187,8 +188,8 @@ class Agent:
             log.info("stopped; the datapath stays as it is", extra={"pid": os.getpid()})
         finally:
             await self._ads.stop()
-            await public.stop()
-            await private.stop()
+            for server in (public, private, health):
+                await server.stop()
 
     async def _cgroups(self) -> AsyncIterator[list[Change]]:
         """Pod cgroups; their first batch is all there is. Sandboxes are looked at of those that come after it."""
@@ -244,11 +245,11 @@ class Agent:
 
     def _public(self) -> dict[str, Callable[[Query], Response]]:
         """What anybody who can reach the port may ask."""
-        return {
-            "/metrics": lambda _: Response.text(self._metrics.render()),
-            "/healthz": lambda _: Response.text("ok\n"),
-            "/readyz": lambda _: self._readiness(),
-        }
+        return {"/metrics": lambda _: Response.text(self._metrics.render()), **self._health()}
+
+    def _health(self) -> dict[str, Callable[[Query], Response]]:
+        """What the kubelet's probes ask."""
+        return {"/healthz": lambda _: Response.text("ok\n"), "/readyz": lambda _: self._readiness()}
 
     def _readiness(self) -> Response:
         """Ready: the kernel is as it should be by what is known, and what is known is not old."""

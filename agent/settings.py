@@ -10,6 +10,7 @@ from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES, Co
 
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
+HEALTH_SOCKET = "health.sock"
 PINS = "bpf"
 # In a folder of its own: all of the state that a waypoint in a pod gets to see.
 XDS_SOCKET = "waypoint/xds.sock"
@@ -59,6 +60,11 @@ class Settings:
         """Where `weft status` and `weft tables` ask."""
         return self.state / STATUS_SOCKET
 
+    @property
+    def health_socket(self) -> Path:
+        """Where the kubelet's probes ask: a server of its own, which no connections of others can fill."""
+        return self.state / HEALTH_SOCKET
+
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
@@ -71,6 +77,7 @@ class ControllerSettings:
     mesh: str = "weft"
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9465
+    health_socket: Path | None = None
     startup_taint: bool = False
 
 

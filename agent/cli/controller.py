@@ -23,6 +23,7 @@ def controller(
     identity: Annotated[str | None, typer.Option(help="This replica's name; by default the host's.")] = None,
     mesh: Annotated[str, typer.Option(help="The name of this installation's XMesh.")] = "weft",
     metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9465",
+    health_socket: Annotated[Path | None, typer.Option(help="A Unix socket with /healthz and /readyz.")] = None,
     startup_taint: Annotated[
         bool, typer.Option("--startup-taint", help="Take the taint weft.dev/agent-not-ready from nodes with an agent.")
     ] = False,
@@ -45,6 +46,7 @@ def controller(
             mesh=mesh,
             metrics_host=host,
             metrics_port=port,
+            health_socket=health_socket,
             startup_taint=startup_taint,
             **({"identity": identity} if identity else {}),
         )

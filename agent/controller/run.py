@@ -55,12 +55,15 @@ class Controller:
 
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
-        server = HttpServer(self._public())
+        server, health = HttpServer(self._public()), HttpServer(self._health())
         await server.start_tcp(self._settings.metrics_host, self._settings.metrics_port)
+        if self._settings.health_socket is not None:
+            await health.start_unix(self._settings.health_socket)
         try:
             await until_signalled(*self.parts())
         finally:
             await server.stop()
+            await health.stop()
 
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What has to run."""
@@ -113,11 +116,10 @@ class Controller:
         self.metrics.problems(len(self._problems))
 
     def _public(self) -> dict[str, Callable[[Query], Response]]:
-        return {
-            "/metrics": lambda _: Response.text(self.metrics.render()),
-            "/healthz": lambda _: Response.text("ok\n"),
-            "/readyz": lambda _: self._readiness(),
-        }
+        return {"/metrics": lambda _: Response.text(self.metrics.render()), **self._health()}
+
+    def _health(self) -> dict[str, Callable[[Query], Response]]:
+        return {"/healthz": lambda _: Response.text("ok\n"), "/readyz": lambda _: self._readiness()}
 
     def _readiness(self) -> Response:
         stale = self.source.stale

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 REQUEST_LIMIT = 8192
 REQUEST_SECONDS = 5.0
 Query = Mapping[str, str]
-MAX_CONNECTIONS = 64  # at once, so that no peer can use up the agent's descriptors
+# At once, so that no peer can use up the agent's descriptors; and of one address, so that none takes it from others.
+MAX_CONNECTIONS, MAX_OF_ADDRESS = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,29 @@ class BadRequestError(Exception):
     """What was asked for makes no sense; the message says why."""
 
 
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """One that is open. `host` is empty on a Unix socket; `silent` says that its request has not come."""
+
+    host: str
+    transport: asyncio.WriteTransport
+    silent: bool = True
+
+
 class HttpServer:
-    """Answers GET by path and query, one answer a connection. A slow or broken client hurts nobody but itself."""
+    """Answers GET by path and query, one answer a connection. A slow or broken client hurts nobody but itself: where
+    there is no room for another connection, the oldest of the address that has the most of them is closed.
+    """
 
     def __init__(self, routes: Mapping[str, Route]) -> None:
         self._routes = routes
         self._servers: list[asyncio.Server] = []
-        # How many are open, of those that it answers.
-        self.connections = 0
+        self._open: list[_Connection] = []
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
 
     async def start_tcp(self, host: str, port: int) -> int:
         """Listen on an address; returns the port, which is chosen when 0 is given. Raises `OSError`."""
@@ -81,22 +98,45 @@ class HttpServer:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.connections >= MAX_CONNECTIONS:
+        connection = _Connection(_host(writer), writer.transport)
+        if not self._make_room(connection.host):
             writer.transport.abort()
             return
-        self.connections += 1
+        self._open.append(connection)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                await self._converse(reader, writer)
+                await self._converse(reader, writer, connection)
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             pass
         finally:
             # Not `close`, which waits for ever for a client that does not read. Also when the loop ends.
             writer.transport.abort()
-            self.connections -= 1
+            if connection in self._open:
+                self._open.remove(connection)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _make_room(self, host: str) -> bool:
+        """Whether there is room for a connection from this address. The oldest that somebody can be asked to give goes:
+        of who has the most of them, first those that are silent.
+        """
+        counts = Counter(connection.host for connection in self._open)
+        if host and counts[host] >= MAX_OF_ADDRESS:
+            candidates = [connection for connection in self._open if connection.host == host]
+        elif len(self._open) >= MAX_CONNECTIONS:
+            candidates = self._open
+        else:
+            return True
+        oldest = max(candidates, key=lambda connection: (counts[connection.host], connection.silent))
+        if not oldest.silent and counts[oldest.host] <= counts[host]:
+            return False
+        oldest.transport.abort()
+        self._open.remove(oldest)
+        return True
+
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection
+    ) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
+        connection.silent = False
         writer.write((await self._answer(head)).encode())
         writer.close()
         await writer.wait_closed()
@@ -117,3 +157,9 @@ class HttpServer:
         except Exception:
             log.exception("request failed", extra={"path": path})
             return Response.text("failed\n", 500)
+
+
+def _host(writer: asyncio.StreamWriter) -> str:
+    """The other side's address; empty on a Unix socket, and where it has left already."""
+    peer = writer.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""

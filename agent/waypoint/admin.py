@@ -7,15 +7,15 @@ from collections import defaultdict
 from pathlib import Path
 
 from agent.plan.plan import ResourceName
-from agent.waypoint.process import READY_PORT
 from agent.waypoint.served import QUERIES, read
 
 SECONDS = 5.0
-# Of all listeners together; Envoy also counts by worker, and its own admin connections.
-CONNECTIONS = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_cx_active$"
+# Of all listeners together, those too whose first byte has not come; Envoy also counts by worker, and its own admin
+# connections.
+CONNECTIONS = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_%28pre_%29%3Fcx_active$"
 DROPPED = "/stats?filter=%5Eaccess_logs%5C.grpc_access_log%5C.logs_dropped$"
 
-NOT_CLIENTS = (".worker_", ".admin.", f"_{READY_PORT}.")
+NOT_CLIENTS = (".worker_", ".admin.")
 
 
 class AdminError(Exception):
@@ -79,7 +79,7 @@ def _served(path: Path) -> dict[ResourceName, set[str]]:
 
 
 def count(statistics: str) -> int:
-    """The sum, without what is of a worker, which is counted in its listener's, and of what no client dials."""
+    """The sum, without what is of a worker, which is counted in its listener's, and of the admin interface."""
     pairs = (line.rpartition(": ") for line in statistics.splitlines())
     return sum(int(value) for name, _, value in pairs if name and not any(part in name for part in NOT_CLIENTS))
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from agent.plan.envoys import DRAIN_SECONDS, MAX_PROGRAM_SIZE, Envoy
 from agent.plan.plan import Json
 
-READY_PORT = 9466
-FILTERS = "type.googleapis.com/envoy.extensions.filters"
 HTTP2 = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -122,7 +120,6 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
             "lds_config": {"ads": {}, "resource_api_version": "V3"},
         },
         "static_resources": {
-            "listeners": [_readiness()],
             "clusters": [
                 {
                     "name": "agent",
@@ -133,28 +130,6 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
                 }
             ],
         },
-    }
-
-
-def _readiness() -> Json:
-    """A listener that answers 200, for the kubelet: Envoy listens once it has heard from the agent."""
-    answer = {"match": {"path": "/readyz"}, "direct_response": {"status": 200}}
-    manager = {
-        "@type": f"{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "readiness",
-        "route_config": {"virtual_hosts": [{"name": "any", "domains": ["*"], "routes": [answer]}]},
-        "http_filters": [
-            {
-                "name": "router",
-                "typed_config": {"@type": f"{FILTERS}.http.router.v3.Router"},
-            }
-        ],
-    }
-    return {
-        "name": "readiness",
-        "ignore_global_conn_limit": True,
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": READY_PORT}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 
 

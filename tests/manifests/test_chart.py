@@ -35,6 +35,7 @@ EVERYTHING = {
     },
     "waypoint": {"concurrency": 4, "memory": 512, "drainSeconds": 55, "resources": {"limits": {"cpu": "2"}}},
     "controller": {"replicas": 3, "resources": {"limits": {"memory": "256Mi"}}},
+    "networkPolicy": {"enabled": True, "monitoring": ["metrics", "dashboards"]},
     "startupTaint": True,
     "podMonitor": True,
 }
@@ -94,6 +95,7 @@ def test_every_value_of_a_command_arrives(tmp_path: Path) -> None:
             "--identity=$(POD_NAME)",
             "--namespace=$(POD_NAMESPACE)",
             "--metrics=0.0.0.0:9465",
+            "--health-socket=/run/weft/health.sock",
             "--startup-taint",
             "--log-level=debug",
         ],
@@ -114,6 +116,21 @@ def test_every_value_of_a_pod_arrives(tmp_path: Path) -> None:
     waypoint = pods["DaemonSet weft-waypoint"]
     assert hook(waypoint)[-1] == "--seconds=55"
     assert waypoint["terminationGracePeriodSeconds"] == 60
+
+
+def test_the_metrics_are_for_the_namespaces_that_are_named(tmp_path: Path) -> None:
+    found = templated(tmp_path, EVERYTHING)
+    for name in ("weft-agent", "weft-controller"):
+        (rule,) = found[f"NetworkPolicy {name}"]["spec"]["ingress"]
+        (expression,) = rule["from"][0]["namespaceSelector"]["matchExpressions"]
+        assert expression["values"] == ["metrics", "dashboards"]
+
+
+def test_a_cluster_may_have_policies_of_its_own(tmp_path: Path) -> None:
+    found, everything = templated(tmp_path, {"networkPolicy": {"enabled": False}}), templated(tmp_path, {})
+    assert everything.keys() - found.keys() == {
+        f"NetworkPolicy weft-{part}" for part in ("agent", "controller", "waypoint")
+    }
 
 
 def hook(waypoint: dict[str, Any]) -> list[str]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rendering import DAEMONSET, arguments, kustomized
 
+from agent.reconcile.ports import FIRST_PORT, LAST_PORT
+
 
 def test_the_overlay_of_the_documentation(tmp_path: Path) -> None:
     text = (DAEMONSET.parent / "docs/install.md").read_text()
@@ -25,3 +27,40 @@ def test_the_controller_outlives_a_drained_node() -> None:
     controller, budget = made["Deployment weft-controller"]["spec"], made["PodDisruptionBudget weft-controller"]["spec"]
     assert budget["selector"] == controller["selector"]
     assert budget["maxUnavailable"] < controller["replicas"]
+
+
+def test_no_probe_asks_a_port() -> None:
+    """A port that others can keep busy would have the kubelet end what serves."""
+    made = kustomized(DAEMONSET / "base")
+    probes = {
+        f"{name} {kind}": container[kind]
+        for name in arguments(made)
+        for container in made[name]["spec"]["template"]["spec"]["containers"]
+        for kind in ("readinessProbe", "livenessProbe", "startupProbe")
+        if kind in container
+    }
+    assert len(probes) == 5
+    assert [name for name, probe in probes.items() if not {"httpGet", "tcpSocket", "grpc"}.isdisjoint(probe)] == []
+    assert {tuple(probe["exec"]["command"][:3]) for probe in probes.values()} == {
+        ("/opt/weft/bin/python", "-BIm", "agent.probe")
+    }
+
+
+def test_every_port_has_a_policy() -> None:
+    made = kustomized(DAEMONSET / "base")
+    ports = {
+        name.removeprefix("NetworkPolicy "): item["spec"]["ingress"][0]["ports"]
+        for name, item in made.items()
+        if item["kind"] == "NetworkPolicy"
+    }
+    assert ports == {
+        "weft-agent": [{"protocol": "TCP", "port": 9464}],
+        "weft-controller": [{"protocol": "TCP", "port": 9465}],
+        "weft-waypoint": [{"protocol": "TCP", "port": FIRST_PORT, "endPort": LAST_PORT}],
+    }
+    for name in ports:
+        labels = made[f"NetworkPolicy {name}"]["spec"]["podSelector"]["matchLabels"]
+        (workload,) = (
+            item for key, item in made.items() if key.endswith(f" {name}") and "template" in item.get("spec", ())
+        )
+        assert labels.items() <= workload["spec"]["template"]["metadata"]["labels"].items()

@@ -5,6 +5,7 @@ on it and says nothing is closed. There is no NetworkPolicy here.
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -94,14 +95,39 @@ def held_from(mesh: LabHandle, netns: str, port: int, count: int, stack: ExitSta
     return found
 
 
+@contextmanager
+def probed(mesh: LabHandle) -> Iterator[list[str]]:
+    """What the kubelet's probes of the waypoint and of the agent complain of while the body runs."""
+    sockets = {"/ready": "waypoint/weft-waypoint-admin.sock", "/healthz": "health.sock", "/readyz": "health.sock"}
+    failed: list[str] = []
+    rounds, stop = [0], threading.Event()
+
+    def probe() -> None:
+        while not stop.wait(0.2):
+            for url, path in sockets.items():
+                command = [sys.executable, "-BIm", "agent.probe", str(mesh.paths.state / path), url]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                failed.extend([f"{url}: {done.stdout}{done.stderr}"] if done.returncode else [])
+            rounds[0] += 1
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    try:
+        yield failed
+    finally:
+        stop.set()
+        thread.join()
+    assert rounds[0] > 0
+
+
 def test_who_is_not_allowed_takes_nothing_from_others(mesh: LabHandle) -> None:
     outside, elsewhere = neighbour(mesh, "red", LAN), neighbour(mesh, "far", OTHER_NODE_S_POD)
     port = listener(mesh)
-    with asked(mesh) as seen, ExitStack() as stack:
+    with asked(mesh) as seen, probed(mesh) as failed, ExitStack() as stack:
         storm = held_from(mesh, outside, port, OUTSIDE, stack) + held_from(mesh, elsewhere, port, NOT_ALLOWED, stack)
         came_to = [line(process) for process in storm]
     print(came_to, seen["asked"], seen["failed"][:5])
-    assert seen["failed"] == []
+    assert (seen["failed"], failed) == ([], [])
     assert seen["asked"] > 0
     assert came_to == [{"held": 0, "ECONNREFUSED": PART}] * 2 + [{"held": 0, "ECONNREFUSED": NOT_ALLOWED}]
 
@@ -119,3 +145,14 @@ def test_who_is_allowed_and_does_not_ask_is_closed(mesh: LabHandle, said: str) -
             return asking.returncode == 0
 
         mesh.wait_for("others are served again", others_are_served, patience=40)
+
+
+def test_the_metrics_port_stops_no_probe_and_nobody_else(mesh: LabHandle) -> None:
+    """Prometheus has another address than who keeps the port busy."""
+    hold = [sys.executable, str(PROGRAMS / "hold.py"), "127.0.0.1", "9464", str(ALLOWED)]
+    with probed(mesh) as failed, running(lifecycle.node_command(mesh.paths, hold)) as storm:
+        assert line(storm)["held"] > 0
+        for _ in range(5):
+            scraped = mesh.node("curl", "-sS", "-m", "5", "--interface", "127.0.0.9", "http://127.0.0.1:9464/metrics")
+            assert "weft_decisions_total" in scraped.stdout
+    assert failed == []

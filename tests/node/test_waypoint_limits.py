@@ -1,6 +1,8 @@
 """What Envoy refuses before it runs out of something."""
 
+import http.client
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from waypoint_fixtures import WAYPOINT, WaypointNode, wait_for, waypoint_node
@@ -39,7 +41,13 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_served(node):
     finally:
         for connection in held:
             connection.close()
-    wait_for("there is room again", lambda: node.ask(port).status == 200)
+
+    def is_served() -> bool:
+        with suppress(ConnectionError, http.client.HTTPException):
+            return node.ask(port).status == 200
+        return False
+
+    wait_for("there is room again", is_served)
 
 
 def test_a_node_s_descriptors_are_shared_by_listeners_and_connections():

@@ -164,22 +164,6 @@ async def test_a_client_that_does_not_read_is_hung_up_on(monkeypatch: pytest.Mon
     await server.stop()
 
 
-async def test_no_peer_can_use_up_the_descriptors(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("agent.observe.http.MAX_CONNECTIONS", 3)
-    server = HttpServer(ROUTES)
-    port = await server.start_tcp("127.0.0.1", 0)
-    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
-    with suppress(ConnectionResetError):
-        assert await talk(port, b"GET /a HTTP/1.1\r\n\r\n") == b""
-    for _, writer in idle:
-        writer.close()
-        await writer.wait_closed()
-    while server.connections:
-        await asyncio.sleep(0.01)
-    assert (await talk(port, b"GET /a HTTP/1.1\r\n\r\n")).endswith(b"b")
-    await server.stop()
-
-
 def test_who_waits_for_an_answer_when_the_loop_ends_is_hung_up_on():
     with socket.socket() as client:
 

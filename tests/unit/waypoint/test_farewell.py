@@ -15,7 +15,6 @@ STATISTICS = """\
 listener.10.1.1.1_20000.downstream_cx_active: {count}
 listener.10.1.1.1_20000.worker_0.downstream_cx_active: {count}
 listener.admin.downstream_cx_active: 1
-listener.0.0.0.0_9466.downstream_cx_active: 1
 """
 
 
