@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Who may connect to a socket that listens, judged by the source address before the kernel makes
  * anything of the connection. A refused client holds neither a place in the accept queue nor a

@@ -103,8 +103,8 @@ class Place:
         return self.guards.states[address]
 
     def until_gone(self, pin: str, address: str = WAYPOINT["4"]) -> None:
-        """Look until a pin is gone: the kernel takes a moment for a namespace that nobody is in."""
-        deadline = time.monotonic() + 20
+        """Look until a pin is gone: the kernel removes namespaces one after the other, those of other tests too."""
+        deadline = time.monotonic() + 180
         while self.look(address) and pin in self.pinned():
             assert time.monotonic() < deadline
 

@@ -29,7 +29,15 @@ STATUS: dict[str, Any] = {
     "ready": True,
     "drift": 0,
     "source": {"kind": "manifests", "directory": H, "stale": ""},
-    "waypoint": {"address": H, "connected": True, "lost": False, "heir": H, "retired": [RETIRED], "drift": [H]}
+    "waypoint": {
+        "address": H,
+        "connected": True,
+        "lost": False,
+        "heir": H,
+        "retired": [RETIRED],
+        "drift": [H],
+        "guards": {H: H},
+    }
     | {"listeners": [{"name": H, "port": 1, "state": H}]},
     "pods": [{"pod": H, "mode": H, "addresses": [H], "cgroup": 1, "supported": True, "l4Only": False}],
     "frontends": [{"frontend": H, "service": H, "l4": H, "l7": H, "backends": [{"backend": H, "share": 1.0}]}],
