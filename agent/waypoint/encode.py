@@ -14,6 +14,7 @@ from envoy.config.trace.v3 import opentelemetry_pb2 as _tracer
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _access_log
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2 as _set_filter_state
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
@@ -45,6 +46,7 @@ PACKED = (
     _session_header,
     _cors,
     _fault,
+    _header_mutation,
     _set_filter_state,
     _previous_hosts,
     _router,

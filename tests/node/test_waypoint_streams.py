@@ -142,6 +142,42 @@ def test_a_websocket_s_handshake_frames_and_end_pass(node: WaypointNode, first: 
         wait_for("the server sees the end", lambda: ended == [b""])
 
 
+OFFER = b"GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def answered_without_upgrade(node: WaypointNode, status: int) -> tuple[bytes, bytes]:
+    """Head, in lower case, and body of what a client gets that offers WebSocket to a server that does not take it."""
+
+    def play(server: Wire) -> None:
+        server.until(HEAD)
+        server.say(b"HTTP/1.1 %d Why\r\nX-Own: 1\r\nContent-Length: 4\r\n\r\nbody" % status)
+
+    with script(node, play) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
+        asking.say(OFFER)
+        head, _, body = asking.rest().partition(HEAD)
+    return head.lower() + b"\r\n", body
+
+
+@pytest.mark.parametrize("status", [200, 206, 302])
+def test_an_answer_to_an_offer_of_websocket_that_is_neither_101_nor_an_error_has_no_body(
+    node: WaypointNode, status: int
+) -> None:
+    head, body = answered_without_upgrade(node, status)
+    assert head.startswith(b"http/1.1 %d " % status)
+    assert (body, b"x-own: 1\r\n" in head, b"content-length: 0\r\n" in head) == (b"", True, True)
+    assert b"connection: close\r\n" in head
+
+
+@pytest.mark.parametrize("status", [400, 401, 426, 500])
+def test_an_error_in_answer_to_an_offer_of_websocket_passes_and_ends_the_connection(
+    node: WaypointNode, status: int
+) -> None:
+    head, body = answered_without_upgrade(node, status)
+    assert head.startswith(b"http/1.1 %d why\r\n" % status)
+    assert (body, b"x-own: 1\r\n" in head, b"content-length: 4\r\n" in head) == (b"body", True, True)
+    assert b"connection: close\r\n" in head
+
+
 def test_grpc_streams_of_all_kinds_with_metadata_and_status(node: WaypointNode) -> None:
     backend = BackendPort("app", "streams", 80, "h2c")
     node.servers[backend.service] = [GRPC_PORT]

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterator
 
 from agent.model.filters import FILTER_FIELDS, Filter, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
+from agent.translate.header_names import header_name_fault
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
-from agent.translate.routes.header_names import header_name_fault
 
 STATUS_CODES = (301, 302, 303, 307, 308)
 GRPC_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"})

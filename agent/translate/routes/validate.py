@@ -13,6 +13,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     SessionPersistence,
 )
+from agent.translate.header_names import header_name_fault
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
 from agent.translate.routes.filters import (
@@ -22,7 +23,6 @@ from agent.translate.routes.filters import (
     exclusions,
     filter_faults,
 )
-from agent.translate.routes.header_names import header_name_fault
 from agent.translate.routes.matches import grpc_match_faults, http_match_faults, too_many_expressions
 
 MAX_RULES = 16

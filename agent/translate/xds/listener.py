@@ -11,6 +11,7 @@ from agent.translate.xds.first_byte import duration, first_byte
 from agent.translate.xds.received import received_filter
 from agent.translate.xds.route import FAULT, REFUSAL
 from agent.translate.xds.tracing import tracing
+from agent.translate.xds.trailers import trailer_filter
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 # A client that is not sent more at once opens another connection; each stream can be a connection to a server.
@@ -45,6 +46,7 @@ def _http(name: str, route_set: RouteSet, options: Options) -> Json:
             "rds": {"route_config_name": route_set.name, "config_source": ADS},
             "http_filters": [
                 received_filter(),
+                trailer_filter(),
                 {"name": cors.NAME, "typed_config": {"@type": cors.TYPE}},
                 {"name": REFUSAL, "typed_config": {"@type": FAULT}},
                 {"name": session.NAME, "typed_config": {"@type": session.TYPE}},

@@ -19,6 +19,7 @@ from agent.translate.xds.redirect import redirects
 from agent.translate.xds.retry import duration, retry_policy
 from agent.translate.xds.rewrite import url_rewrite
 from agent.translate.xds.session import session_config
+from agent.translate.xds.trailers import trailer_config
 
 FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 # The name of the listener's filter that answers an invalid backendRef's share, and of the cluster that is never asked.
@@ -49,7 +50,7 @@ def _part(rule: Rule, numbers: Range, route_set: RouteSet) -> Iterator[Json]:
         "match": {**route_match(rule.match), **numbers.condition},
         **header_changes(rule.filters),
     }
-    if filters := {**session_config(rule), **received_config(_rewrite(rule))}:
+    if filters := {**session_config(rule), **received_config(_rewrite(rule)), **trailer_config(rule.filters)}:
         base["typed_per_filter_config"] = filters
     redirect = next((item.request_redirect for item in rule.filters if item.request_redirect), None)
     refusal = 503 if route_set.grpc else 500
