@@ -132,6 +132,12 @@ class Agent:
         )
         self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.intake.problems))
+        self._metrics.show_numbers(
+            "weft_source_unread",
+            "Documents of kinds that weft does not read.",
+            "kind",
+            lambda: self._source.report().get("unread", {}),
+        )
         self._metrics.show_counts(
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )

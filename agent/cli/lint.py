@@ -29,6 +29,8 @@ def lint(
 ) -> None:
     """Say what weft would not accept, and why: broken documents, Routes' conditions, and what has no effect.
 
+    Kinds that weft does not read are named in one line, which is no finding.
+
     Needs no root, no kernel and no cluster. Exits with 1 when there is anything to say.
     """
     try:
@@ -37,10 +39,13 @@ def lint(
     except (SourceError, OSError, UnicodeDecodeError) as error:
         fail(str(error), Exit.USAGE)
     if output is Output.JSON:
-        print_json({"findings": [asdict(item) for item in found]})
+        print_json({"findings": [asdict(item) for item in found], "unread": manifests.unread})
     else:
         for item in found:
             print_line(str(item))
+        if manifests.unread:
+            kinds = ", ".join(f"{kind} ({count})" for kind, count in manifests.unread.items())
+            print_line(f"of kinds that weft does not read: {kinds}")
         print_line(f"{len(found)} findings" if len(found) != 1 else "1 finding")
     if found:
         raise SystemExit(int(Exit.FAILED))

@@ -60,6 +60,8 @@ def _print(report: dict[str, Any]) -> None:
         ("CLIENTS", "ROUTES"),
         ((one["clients"], ", ".join(one["routes"])) for one in report["withoutEffect"]),
     )
+    unread = report["source"].get("unread", {})
+    print_table("kinds that are not read", ("KIND", "DOCUMENTS"), unread.items())
     for title in ("problems", "notices"):
         print_table(title, ("",), ((line,) for line in report[title]))
     print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())

@@ -5,6 +5,7 @@ What cannot be read, or is of a kind nobody here knows, is stored as it is, so t
 
 import fcntl
 import hashlib
+import json
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,9 @@ import yaml
 
 from agent.lab.paths import LabPaths
 from agent.model import core, multicluster
+from agent.model.change import Problem
 from agent.model.meta import Key
+from agent.sources.lists import flattened
 
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = dict[Key, Object]
@@ -37,7 +40,7 @@ def key_of(item: Object) -> Key:
 
 
 def parse(text: str) -> Iterator[Object | str]:
-    """The documents of a YAML (or JSON) stream: an object, or the text of what is none that the lab knows."""
+    """The objects of a YAML (or JSON) stream, also those in lists; of what is none that the lab knows, the text."""
     for document in _split(text):
         try:
             found = yaml.load(document, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -46,8 +49,11 @@ def parse(text: str) -> Iterator[Object | str]:
             continue
         if found is None:
             continue
-        items = found["items"] if isinstance(found, dict) and found.get("kind") == "List" else [found]
-        yield from (item if _is_known(item) else document for item in items)
+        for _, item in flattened(found, ""):
+            if item is found or isinstance(item, Problem):
+                yield found if _is_known(found) else document
+            else:
+                yield item if _is_known(item) else json.dumps(item, default=str)
 
 
 def _split(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from agent.model import core, multicluster, routes
 from agent.model.change import Problem
 from agent.model.meta import Object
 from agent.model.multicluster import GROUP as MULTICLUSTER
+from agent.sources.lists import flattened
 from agent.sources.schema import violation
 
 GATEWAY = "gateway.networking.k8s.io"
@@ -36,30 +38,35 @@ CLUSTER_SCOPED = ("Namespace", "Node", "RuntimeClass")
 _WHERE = re.compile(r"^(?P<message>.*) - at `(?P<path>.*)`$", re.DOTALL)
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A document of a kind that weft does not read: `apps/v1 Deployment`, on one line."""
+
+    kind: str
+
+
 def decode(document: Any, where: str) -> Iterator[Object | Problem]:
-    """Every object in a parsed document, or what is wrong with it; nothing for kinds that weft does not read.
+    """Every object in a parsed document, or what is wrong with it; nothing for kinds that weft does not read."""
+    return (found for _, found in decode_all(document, where) if not isinstance(found, Unread))
 
-    `where` is the file and document, for the problem's text. A `List` is read item by item.
+
+def decode_all(document: Any, where: str) -> Iterator[tuple[str, Object | Problem | Unread]]:
+    """Every object in a parsed document, or what is wrong with it, with its place; a list is read item by item.
+
+    `where` is the file and line of the document.
     """
+    for place, item in flattened(document, where):
+        yield place, item if isinstance(item, Problem) else _decode_one(item, place)
+
+
+def _decode_one(document: Any, where: str) -> Object | Problem | Unread:
     if not isinstance(document, dict):
-        yield Problem(where, "document", "$", f"expected an object, got {type(document).__name__}")
-        return
-    if document.get("kind") == "List" and document.get("apiVersion") == "v1":
-        items = document.get("items")
-        for position, item in enumerate(items if isinstance(items, list) else ()):
-            yield from decode(item, f"{where} item {position}")
-        return
-    found = _decode_one(document, where)
-    if found is not None:
-        yield found
-
-
-def _decode_one(document: dict[Any, Any], where: str) -> Object | Problem | None:
+        return Problem(where, "document", "$", f"expected an object, got {type(document).__name__}")
     kind, version = document.get("kind"), document.get("apiVersion")
     if not isinstance(kind, str) or not isinstance(version, str):
         return Problem(where, _subject(document), "kind" if not isinstance(kind, str) else "apiVersion", "is missing")
     if kind not in KINDS or not _ours(version, KINDS[kind][1]):
-        return None
+        return Unread(ascii(f"{version} {kind}")[1:-1][:200])
     _, versions = KINDS[kind]
     if version not in versions:
         return Problem(where, _subject(document), "apiVersion", f"{version!r} is none of {', '.join(versions)}")

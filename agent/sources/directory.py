@@ -1,8 +1,10 @@
 """The embedded default source: a directory of manifests, watched."""
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from watchfiles import awatch
 
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
 from agent.model.meta import Key, Object
-from agent.sources.decode import decode
+from agent.sources.decode import Unread, decode_all
 from agent.sources.documents import split
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".yaml", ".yml", ".json")
 UNREAD = (0, 0, 0)
@@ -30,13 +34,14 @@ class SourceError(Exception):
 class _File:
     """What one file gave: its good objects, those kept because a document of it is broken, and its problems.
 
-    `lines` says at which line an object's document begins.
+    `lines` says at which line an object's document begins, `unread` how many documents are of kinds that are not read.
     """
 
     stamp: tuple[int, int, int]
     objects: dict[Key, Object] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     lines: dict[Key, int] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
 
 
 class DirectorySource:
@@ -53,6 +58,12 @@ class DirectorySource:
         self._files: dict[Path, _File] = {}
         self._said: dict[Key, Object] = {}
         self._problems: dict[str, Problem] = {}
+        self._logged: set[str] = set()
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """How many documents there are of each kind that weft does not read, by `apps/v1 Deployment`."""
+        return dict(sorted(sum((file.unread for file in self._files.values()), Counter[str]()).items()))
 
     @property
     def stale(self) -> str:
@@ -61,7 +72,7 @@ class DirectorySource:
 
     def report(self) -> dict[str, Any]:
         """What `weft status` shows of the source."""
-        return {"kind": self.name, "directory": str(self._directory), "stale": self.stale}
+        return {"kind": self.name, "directory": str(self._directory), "stale": self.stale, "unread": self.unread}
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """Everything that there is, then `Synced`, then what changes. Raises `SourceError` when it cannot be read."""
@@ -103,7 +114,15 @@ class DirectorySource:
                     continue
                 owner[key] = path
                 objects[key] = value
+        self._log_unread()
         return self._say(objects, problems)
+
+    def _log_unread(self) -> None:
+        """Name each kind that is not read, once."""
+        for kind, count in self.unread.items():
+            if kind not in self._logged:
+                self._logged.add(kind)
+                log.info("kind is not read", extra={"kind": kind, "documents": count})
 
     def place(self, key: Key) -> str:
         """The file and line that an object came from, empty when it came from none."""
@@ -155,11 +174,11 @@ def _read(path: Path, before: _File | None) -> _File:
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem(str(path), "file", "$", str(error))
         kept = before or _File(UNREAD)
-        return _File(UNREAD, kept.objects, {problem.where: problem}, kept.lines)
+        return _File(UNREAD, kept.objects, {problem.where: problem}, kept.lines, kept.unread)
     made = _parse(path, text, stamp)
     if before is None or not made.problems:
         return made
-    return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines)
+    return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines, made.unread)
 
 
 def _parse(path: Path, text: str, stamp: tuple[int, int, int]) -> _File:
@@ -167,17 +186,20 @@ def _parse(path: Path, text: str, stamp: tuple[int, int, int]) -> _File:
     objects: dict[Key, Object] = {}
     problems: dict[str, Problem] = {}
     lines: dict[Key, int] = {}
+    unread: Counter[str] = Counter()
     for document in split(text, path.suffix == ".json"):
         where = f"{path}:{document.line}"
         if document.error:
             problems[where] = Problem(where, f"document {document.number}", "$", document.error)
             continue
-        for found in decode(document.value, where):
+        for place, found in decode_all(document.value, where):
             if isinstance(found, Problem):
-                problems[found.where] = found
+                problems[place] = found
+            elif isinstance(found, Unread):
+                unread[found.kind] += 1
             elif found.key in objects:
-                problems[where] = Problem(where, str(found.key), "$", "is in this file twice; the first is used")
+                problems[place] = Problem(place, str(found.key), "$", "is in this file twice; the first is used")
             else:
                 objects[found.key] = found
                 lines[found.key] = document.line
-    return _File(stamp, objects, problems, lines)
+    return _File(stamp, objects, problems, lines, unread)

@@ -117,3 +117,10 @@ def test_what_a_waypoint_does_not_serve(monkeypatch: pytest.MonkeyPatch, capsys:
         module.status(DEFAULT_STATE, Output.TEXT)
     assert end.value.code == 3
     assert "blue: Listener a: not served as acknowledged" in capsys.readouterr().out
+
+
+def test_kinds_that_are_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    source = {"kind": "manifests", "directory": "/m", "stale": "", "unread": {"apps/v1 Deployment": 2}}
+    monkeypatch.setattr(module, "ask", lambda *_: report(source))
+    module.status(DEFAULT_STATE, Output.TEXT)
+    assert ["apps/v1", "Deployment", "2"] in [line.split() for line in capsys.readouterr().out.splitlines()]

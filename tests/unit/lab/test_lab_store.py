@@ -72,3 +72,31 @@ def test_writers_take_turns(store):
     for writer in writers:
         writer.join()
     assert len(store.load()[WEB]["metadata"]["labels"]) == 80
+
+
+def test_a_list_is_its_items(store, tmp_path):
+    text = "apiVersion: v1\nkind: List\nitems:\n- {}- {{kind: List, apiVersion: v1, items: [{{kind: Odd, n: 1}}]}}\n"
+    said = store.apply(text.format(SERVICE))
+    assert said[0] == "Service default/web created"
+    assert said[1].endswith("not an object of a kind that the lab knows")
+    assert files(tmp_path)[1].startswith("broken-")
+    broken = tmp_path / "s" / "manifests" / files(tmp_path)[1]
+    assert broken.read_text() == '{"kind": "Odd", "n": 1}'
+    store.delete(text.format(SERVICE))
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["{apiVersion: v1, kind: List}\n", "{apiVersion: v1, kind: List, items: []}\n"])
+def test_an_empty_list_is_nothing(store, tmp_path, text):
+    assert (store.apply(text), files(tmp_path)) == ([], [])
+
+
+@pytest.mark.parametrize("text", ["{apiVersion: v1, kind: List, items: 7}\n", "{kind: List, items: []}\n"])
+def test_a_list_that_cannot_be_read_is_kept_for_the_agent_to_report(store, tmp_path, text):
+    assert store.apply(text)[0].endswith("not an object of a kind that the lab knows")
+    assert files(tmp_path)[0].startswith("broken-")
+
+
+def test_a_server_s_list_gives_its_items_their_kind(store):
+    text = "{apiVersion: v1, kind: ServiceList, items: [{metadata: {name: web}, spec: {ports: [{port: 80}]}}]}\n"
+    assert store.apply(text) == ["Service default/web created"]

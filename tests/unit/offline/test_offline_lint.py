@@ -97,3 +97,24 @@ def test_the_command_speaks_json(tmp_path: Path) -> None:
 def test_the_command_exits_with_2_without_a_directory(tmp_path: Path) -> None:
     done = weft("lint", tmp_path / "none")
     assert done.exit_code == 2
+
+
+def test_a_list_s_items_are_judged_each(tmp_path: Path) -> None:
+    items = "".join(
+        f"- {{apiVersion: v1, kind: Service, metadata: {{name: s{n}}}, spec: {{ports: x}}}}\n" for n in (0, 1)
+    )
+    folder = write(tmp_path / "m", list=f"apiVersion: v1\nkind: List\nitems:\n{items}")
+    found = json.loads(weft("lint", folder, "-o", "json").stdout)
+    assert [(item["place"], item["field"]) for item in found["findings"]] == [
+        (f"{folder}/list.yaml:1 item {number}", "spec.ports") for number in (0, 1)
+    ]
+
+
+def test_kinds_that_are_not_read_are_named_and_no_finding(tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", other="{apiVersion: apps/v1, kind: DeploymentList, items: [{}, {}]}\n")
+    done = weft("lint", folder)
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "of kinds that weft does not read: apps/v1 Deployment (2)\n0 findings\n",
+    )
+    assert json.loads(weft("lint", folder, "-o", "json").stdout)["unread"] == {"apps/v1 Deployment": 2}
