@@ -4,10 +4,8 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from importlib import metadata
 from typing import Any
-from typing import Protocol as Interface
 
 from agent import report
 from agent.api.errors import ConfigurationError
@@ -20,17 +18,17 @@ from agent.kernel.sandboxes import Sandboxes, own_addresses
 from agent.model.change import Change, Synced
 from agent.model.meta import Key
 from agent.observation import Observation, allowance
-from agent.observe.http import HttpServer, Query, Response, Route
+from agent.observe.http import HttpServer, ListenError, Query, Response, Route, listening_at
 from agent.observe.metrics import Metrics
 from agent.observe.names import Known
 from agent.plan.exchanges import Exchange
-from agent.plan.tables import Config
+from agent.plan.tables import Config, host_port
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
-from agent.signals import until_signalled
-from agent.sources.collection import node_collections
-from agent.sources.directory import DirectorySource, SourceError
+from agent.signals import EndedError, until_signalled
+from agent.sources.directory import SourceError
+from agent.sources.source import Source
 from agent.translate.enrolment import is_own
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
@@ -44,40 +42,9 @@ from agent.world import View, World
 
 log = logging.getLogger(__name__)
 
-START_ERRORS = (SourceError, ConfigurationError)
-"""What `open_source` and `Agent.serve` raise when the source cannot be used."""
 
-
-class Source(Interface):
-    """Where an agent learns what exists. Its `Synced` bears its name."""
-
-    @property
-    def name(self) -> str:
-        """What kind of source it is."""
-
-    @property
-    def stale(self) -> str:
-        """Why what is known may be old, empty when it is not."""
-
-    def report(self) -> dict[str, Any]:
-        """What `weft status` shows of it."""
-
-    def changes(self) -> AsyncIterator[list[Change]]:
-        """Everything that there is, then `Synced`, then what changes."""
-
-
-@asynccontextmanager
-async def open_source(settings: Settings) -> AsyncIterator[Source]:
-    """The source that the settings name. Raises `ConfigurationError`."""
-    if settings.manifests is not None:
-        yield DirectorySource(settings.manifests)
-        return
-    # An agent of manifests need not spend 40 MB and a third of a second on the client.
-    from agent.sources.kubernetes import open_kubernetes  # noqa: PLC0415
-
-    agent = f"weft-agent/{metadata.version('weft')}"
-    async with open_kubernetes(settings.kubeconfig, agent, node_collections(settings.node)) as source:
-        yield source
+START_ERRORS = (SourceError, ConfigurationError, ListenError, EndedError)
+"""What `open_source` and `Agent.serve` raise when the agent cannot work, in a sentence."""
 
 
 class Agent:
@@ -171,14 +138,10 @@ class Agent:
 
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
-        settings = self._settings
         self._ads.on_change(self.core.wake)
-        await self._ads.start()
         public, private, health = (HttpServer(routes) for routes in (self._public(), self._private(), self._health()))
-        await public.start_tcp(settings.metrics_host, settings.metrics_port)
-        await private.start_unix(settings.status_socket)
-        await health.start_unix(settings.health_socket)
         try:
+            await self._listen(public, private, health)
             await until_signalled(
                 self.core.follow(self._source.name, self._source.changes()),
                 self.core.follow("cgroups", self._cgroups()),
@@ -196,6 +159,18 @@ class Agent:
             await self._ads.stop()
             for server in (public, private, health):
                 await server.stop()
+
+    async def _listen(self, public: HttpServer, private: HttpServer, health: HttpServer) -> None:
+        """Take every address that the agent answers at. Raises `ListenError` with the one that it cannot have."""
+        settings = self._settings
+        place = f"--metrics {host_port(settings.metrics_host, settings.metrics_port)}"
+        with listening_at(str(settings.xds_socket)):
+            await self._ads.start()
+        with listening_at(place):
+            await public.start_tcp(settings.metrics_host, settings.metrics_port)
+        for server, socket in ((private, settings.status_socket), (health, settings.health_socket)):
+            with listening_at(str(socket)):
+                await server.start_unix(socket)
 
     async def _cgroups(self) -> AsyncIterator[list[Change]]:
         """Pod cgroups; their first batch is all there is. Sandboxes are looked at of those that come after it."""
@@ -236,8 +211,11 @@ class Agent:
             for address in addresses
         }
 
-    def attach(self) -> list[str]:
-        """Have the programs run; the names of those that did not. Waypoints are guarded from then on."""
+    def attach(self) -> list[str] | None:
+        """Have the programs run; the names of those that did not, None while there is no kubepods cgroup.
+
+        Waypoints are guarded from then on.
+        """
         self._guards.permit(self._version)
         return links.ensure(self._settings.pins, self._settings.kubepods, self._version)
 

@@ -32,8 +32,10 @@ class Hands(Protocol):
     async def accepts(self, address: str, port: int) -> bool | None:
         """Whether a waypoint takes connections on a port."""
 
-    def attach(self) -> list[str]:
-        """Have the programs run; the names of those that did not. Raises `OSError`."""
+    def attach(self) -> list[str] | None:
+        """Have the programs run; the names of those that did not. None while there are no pods' cgroups to attach to.
+        Raises `OSError`.
+        """
 
     def shrunk(self, frontends: list[Shrunk]) -> None:
         """Look after the sockets of frontends that lost backends."""
@@ -112,7 +114,8 @@ class Core:
         """Work until cancelled."""
         audit_at = self._clock() + self._audit_seconds
         while True:
-            busy = self._unsure or (self._adopted and (self.datapath.pending or self.hop.waiting))
+            unfinished = self.datapath.pending or self.hop.waiting or not self._attached
+            busy = self._unsure or (self._adopted and unfinished)
             until = min(audit_at, self.hop.gate.next_end or audit_at)
             await self._sleep(RETRY_SECONDS if busy else max(0.0, until - self._clock()))
             try:
@@ -262,7 +265,7 @@ class Core:
         if names and self._attached:
             log.warning("programs did not run, attached them again", extra={"programs": len(names)})
             self._observer.drifted(len(names))
-        self._attached = True
+        self._attached = names is not None
 
     async def _audit(self) -> None:
         """Compare the kernel with what was written to it, and heal the difference."""

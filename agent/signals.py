@@ -2,23 +2,41 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 
+class EndedError(Exception):
+    """A part that has to run all the time has ended without an error of its own."""
+
+
 async def until_signalled(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run the parts until SIGTERM or SIGINT; the first part that fails takes the others with it."""
+    """Run the parts until SIGTERM or SIGINT; the first part that ends takes the others with it.
+
+    Raises what that part raised, or `EndedError` with its name where it returned: the process would go on without it,
+    and look healthy.
+    """
     loop = asyncio.get_running_loop()
     tasks = [asyncio.ensure_future(part) for part in parts]
+    signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
+        loop.add_signal_handler(number, signalled.set)
+    stop = asyncio.ensure_future(signalled.wait())
     try:
-        await asyncio.gather(*tasks)
+        await asyncio.wait((stop, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        if not signalled.is_set():
+            _explain_end(tasks)
     except asyncio.CancelledError:
         return
     finally:
-        for task in tasks:
-            # Once is enough: a second time would interrupt what a part does to end well.
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in (stop, *tasks):
+            task.cancel()
+        await asyncio.gather(stop, *tasks, return_exceptions=True)
+
+
+def _explain_end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Raise why the first part ended that did."""
+    for task in tasks:
+        if task.done():
+            task.result()
+            raise EndedError(f"{getattr(task.get_coro(), '__qualname__', task.get_name())} has ended")

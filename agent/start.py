@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from agent.kernel import bpffs, loader
 from agent.settings import Settings
@@ -23,20 +25,32 @@ async def run(settings: Settings) -> None:
     """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises StartError."""
     gc.set_threshold(*_GARBAGE)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    settings.state.mkdir(parents=True, exist_ok=True)
+    with _explained():
+        settings.state.mkdir(parents=True, exist_ok=True)
     preparing = ThreadPoolExecutor(max_workers=1).submit(_prepare, settings)
     # Half a second of a start: the compiler, a second and more, has a core of its own meanwhile.
-    from agent.app import START_ERRORS, Agent, open_source  # noqa: PLC0415
+    from agent.app import START_ERRORS, Agent  # noqa: PLC0415
+    from agent.sources.source import open_source  # noqa: PLC0415
 
     try:
-        async with open_source(settings) as source:
+        async with open_source(settings.manifests, settings.kubeconfig, settings.node) as source:
             version = await asyncio.wrap_future(preparing)
             await Agent(settings, version, source).serve()
     except (loader.LoadError, *START_ERRORS) as error:
         raise StartError(str(error)) from error
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the machine refuses is said in a sentence, not as a traceback."""
+    try:
+        yield
+    except OSError as error:
+        raise StartError(str(error)) from error
+
+
 def _prepare(settings: Settings) -> str:
     """Programs and maps, by a child process that ends before the agent starts to work."""
-    bpffs.mount(settings.pins)
+    with _explained():
+        bpffs.mount(settings.pins)
     return loader.prepare(settings.pins, settings.kubepods)

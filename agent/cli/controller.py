@@ -9,7 +9,9 @@ import typer
 from agent.api.errors import ConfigurationError
 from agent.cli.output import fail
 from agent.observe import log
+from agent.observe.http import ListenError
 from agent.settings import ControllerSettings, SettingsError, parse_endpoint
+from agent.signals import EndedError
 
 
 def controller(
@@ -51,5 +53,5 @@ def controller(
             **({"identity": identity} if identity else {}),
         )
         asyncio.run(run(settings))
-    except (SettingsError, ConfigurationError) as error:
+    except (SettingsError, ConfigurationError, ListenError, EndedError) as error:
         fail(str(error))

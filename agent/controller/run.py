@@ -14,7 +14,8 @@ from agent.controller.taint import KINDS, TaintLedger, taint_collections
 from agent.controller.writer import Writer
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
 from agent.observe.controller import ControllerMetrics
-from agent.observe.http import HttpServer, Query, Response
+from agent.observe.http import HttpServer, Query, Response, listening_at
+from agent.plan.tables import host_port
 from agent.settings import ControllerSettings
 from agent.signals import until_signalled
 from agent.sources.kubernetes import KubernetesSource
@@ -29,7 +30,7 @@ MESH_SECONDS = 5.0
 
 
 async def run(settings: ControllerSettings) -> None:
-    """Run the controller until SIGTERM or SIGINT. Raises `ConfigurationError`, and `OSError` for a port in use."""
+    """Run the controller until SIGTERM or SIGINT. Raises `ConfigurationError`, `ListenError`, `EndedError`."""
     async with ApiServer(settings.kubeconfig, f"weft-controller/{version('weft')}") as api:
         await Controller(api, settings).serve()
     log.info("stopped")
@@ -56,7 +57,9 @@ class Controller:
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
         server, health = HttpServer(self._public()), HttpServer(self._health())
-        await server.start_tcp(self._settings.metrics_host, self._settings.metrics_port)
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        with listening_at(f"--metrics {host_port(host, port)}"):
+            await server.start_tcp(host, port)
         if self._settings.health_socket is not None:
             await health.start_unix(self._settings.health_socket)
         try:

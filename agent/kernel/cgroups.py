@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import errno
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,8 @@ from agent.model.facts import PodCgroup
 _CREATE, _DELETE, _MOVED_FROM, _MOVED_TO, _DELETE_SELF, _ONLYDIR = 0x100, 0x200, 0x40, 0x80, 0x400, 0x01000000
 _EVENTS = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO | _DELETE_SELF | _ONLYDIR
 _READ_SIZE = 65536
+# What the kernel answers about a cgroup or a process that is gone, depending on how far its removal is.
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESRCH})
 # cgroupfs: pod<uid>; systemd: kubepods-burstable-pod<uid with _ for ->.slice. A slice's name repeats those of the
 # slices above it, which are more than these where the kubelet has a --cgroup-root (kind: kubelet-kubepods-...).
 _POD = re.compile(r"(?:.+-)?pod([0-9a-f_-]+)(?:\.slice)?")
@@ -46,12 +49,14 @@ def _mounted(folder: Path, mounts: str) -> tuple[Path, Path]:
 
 
 def _folders(parent: Path) -> list[os.DirEntry[str]]:
-    """The folders below `parent`; none when it is gone."""
+    """The folders below `parent`; none when it is gone, also while it is read. Raises other `OSError`s."""
     try:
         with os.scandir(parent) as entries:
             return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError as error:
+        if error.errno in GONE:
+            return []
+        raise
 
 
 def _parents(root: Path) -> list[Path]:
@@ -78,11 +83,15 @@ def find_pod_cgroups(root: Path) -> dict[str, PodCgroup]:
 
 
 def processes(folder: Path) -> Iterator[Path]:
-    """Where /proc tells of each process of a cgroup and of those below it."""
-    for file in folder.rglob("cgroup.procs"):
+    """Where /proc tells of each process of a cgroup and of those below it.
+
+    Pods make and remove cgroups meanwhile: what is gone is left out.
+    """
+    # Not `Path.rglob`, which raises `FileNotFoundError` for a folder that goes while it is walked through.
+    for parent, _, _ in os.walk(folder):
         try:
-            numbers = file.read_text().split()
-        except OSError:  # it is gone, also while it was read (ENODEV)
+            numbers = Path(parent, "cgroup.procs").read_text().split()
+        except OSError:  # it is gone, also while it was read (ENODEV), or its processes are threads of another's
             continue
         yield from (Path("/proc", number) for number in numbers)
 

@@ -48,17 +48,18 @@ def list_links(pins: Path) -> list[Link]:
     return [link for program in PROGRAMS if (link := read_link(pins, program))]
 
 
-def ensure(pins: Path, cgroup: Path, version: str) -> list[str]:
-    """Have this version's programs run at a cgroup; the names of those that did not. Raises `OSError`.
+def ensure(pins: Path, cgroup: Path, version: str) -> list[str] | None:
+    """Have this version's programs run at a cgroup; the names of those that did not. None while there is no such
+    cgroup. Raises `OSError`.
 
     In the order of `PROGRAMS`, so that answers are translated before there are any. What former versions left is then
-    removed. Without the cgroup there is nobody whom programs could run for.
+    removed.
     """
     folders = Pins(pins)
     try:
         cgroup_id = cgroup.stat().st_ino
     except FileNotFoundError:
-        return []
+        return None
     attached = [program.name for program in PROGRAMS if _attach(folders, program, version, cgroup, cgroup_id)]
     if attached:
         _sweep(folders, version)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.kernel import abi
-from agent.kernel.cgroups import processes
+from agent.kernel.cgroups import GONE, processes
 from agent.kernel.links import opened
 from agent.kernel.maps import HashTable
 from agent.kernel.programs import Pins
@@ -59,17 +59,28 @@ def read(document: Mapping[str, Any]) -> Task:
 
 
 def namespaces(kubepods: Path) -> Iterator[Path]:
-    """One path to each network namespace that a process below `kubepods` is in."""
+    """One path to each network namespace that a process below `kubepods` is in.
+
+    Raises `PermissionError` at the end where there were processes and none may be looked at.
+    """
     seen: set[int] = set()
+    refused: PermissionError | None = None
     for process in processes(kubepods):
         path = process / "ns/net"
         try:
             inode = os.stat(path).st_ino
-        except FileNotFoundError:  # the process has ended
+        except PermissionError as found:  # of one process: a security module protects it
+            refused = found
+            continue
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
             continue
         if inode not in seen:
             yield path
         seen.add(inode)
+    if refused and not seen:
+        raise refused
 
 
 def _enter(namespace: Path) -> bool:
@@ -77,8 +88,10 @@ def _enter(namespace: Path) -> bool:
     # Opened here and not by pyroute2, which lists the folder first: that takes CAP_DAC_READ_SEARCH.
     try:
         descriptor = os.open(namespace, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
+    except OSError as gone:
+        if gone.errno in GONE:
+            return False
+        raise
     try:
         if _LIBC.setns(descriptor, _CLONE_NEWNET):
             error = ctypes.get_errno()

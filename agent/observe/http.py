@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import os
+import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -52,6 +55,19 @@ class Response:
 Route = Callable[[Query], Response | Awaitable[Response]]
 
 
+class ListenError(Exception):
+    """An address that cannot be listened at; the message names it."""
+
+
+@contextmanager
+def listening_at(place: str) -> Iterator[None]:
+    """Turn what listening raises into a `ListenError` that names the place."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise ListenError(f"cannot listen at {place}: {error}") from error
+
+
 class BadRequestError(Exception):
     """What was asked for makes no sense; the message says why."""
 
@@ -89,8 +105,17 @@ class HttpServer:
     async def start_unix(self, path: Path) -> None:
         """Listen on a Unix socket that only its owner can use; one that a dead agent left is replaced."""
         path.unlink(missing_ok=True)
-        self._servers.append(await asyncio.start_unix_server(self._serve, path, limit=REQUEST_LIMIT))
-        path.chmod(0o600)
+        listening = socket.socket(socket.AF_UNIX)
+        # Nobody else may connect at any moment, not even before the mode could be changed.
+        mask = os.umask(0o177)
+        try:
+            listening.bind(str(path))
+        except OSError:
+            listening.close()
+            raise
+        finally:
+            os.umask(mask)
+        self._servers.append(await asyncio.start_unix_server(self._serve, sock=listening, limit=REQUEST_LIMIT))
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -100,7 +125,7 @@ class HttpServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(_host(writer), writer.transport)
         if not self._make_room(connection.host):
-            writer.transport.abort()
+            _abort(writer.transport)
             return
         self._open.append(connection)
         try:
@@ -110,7 +135,7 @@ class HttpServer:
             pass
         finally:
             # Not `close`, which waits for ever for a client that does not read. Also when the loop ends.
-            writer.transport.abort()
+            _abort(writer.transport)
             if connection in self._open:
                 self._open.remove(connection)
 
@@ -128,7 +153,7 @@ class HttpServer:
         oldest = max(candidates, key=lambda connection: (counts[connection.host], connection.silent))
         if not oldest.silent and counts[oldest.host] <= counts[host]:
             return False
-        oldest.transport.abort()
+        _abort(oldest.transport)
         self._open.remove(oldest)
         return True
 
@@ -163,3 +188,10 @@ def _host(writer: asyncio.StreamWriter) -> str:
     """The other side's address; empty on a Unix socket, and where it has left already."""
     peer = writer.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _abort(transport: asyncio.WriteTransport) -> None:
+    """End a connection at once, in whatever state it is."""
+    # A transport that was closed while it had something to send, and has sent it, has no loop any more (CPython 3.11).
+    with suppress(AttributeError):
+        transport.abort()

@@ -114,6 +114,7 @@ class Node:
         clock = asyncio.get_running_loop().time
         translator = Translator(World(), Options("here"))
         self.detached = ["weft_connect4"]
+        self.attachable, self.attempts = True, 0
         self.attached: list[tuple[str, int]] = []
         self.core = Core(translator, Datapath(kernel, Config(), clock), self.ads, self, self, audit_seconds)
         self._tasks: list[asyncio.Task[None]] = []
@@ -125,7 +126,10 @@ class Node:
             return None
         return self.listens and address not in self.silent
 
-    def attach(self) -> list[str]:
+    def attach(self) -> list[str] | None:
+        self.attempts += 1
+        if not self.attachable:
+            return None
         names, self.detached = self.detached, []
         self.attached += [(name, len(self.kernel.frontends.rows)) for name in names]
         return names

@@ -94,3 +94,17 @@ async def test_tables_that_cannot_be_read_are_read_again(node: Node, unreadable:
     await node.synced()
     assert len(unreadable) >= 4
     assert node.word().action is Action.FORWARD
+
+
+async def test_without_pods_cgroups_it_is_not_ready_and_tries_again():
+    node = Node(FakeKernel())
+    node.attachable = False
+    await node.start()
+    node.manifests.say(*upserts(TEXT), Synced("manifests"))
+    node.facts.say(Upsert(POD), Synced("node"))
+    await node.until(lambda: node.attempts > 2)
+    assert not node.core.ready
+    node.attachable = True
+    await node.until(lambda: node.core.ready)
+    assert [name for name, _ in node.attached] == ["weft_connect4"]
+    await node.kill()

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +166,23 @@ async def test_a_client_that_does_not_read_is_hung_up_on(monkeypatch: pytest.Mon
     await server.stop()
 
 
+async def test_an_answer_that_fits_no_buffer_leaves_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agent.observe.http.REQUEST_SECONDS", 60)
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: errors.append(found))
+    server = HttpServer({"/big": lambda _: Response.text("x" * 2_000_000)})
+    await server.start_unix(tmp_path / "s")
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+    writer.write(b"GET /big HTTP/1.1\r\n\r\n")
+    assert len(await reader.read()) > 2_000_000
+    while server.connections:
+        await asyncio.sleep(0.01)
+    writer.close()
+    await server.stop()
+    gc.collect()
+    assert errors == []
+
+
 def test_who_waits_for_an_answer_when_the_loop_ends_is_hung_up_on():
     with socket.socket() as client:
 
@@ -179,6 +198,22 @@ def test_who_waits_for_an_answer_when_the_loop_ends_is_hung_up_on():
         gc.collect()  # finds what nobody closed
         with suppress(ConnectionResetError):
             assert client.recv(1) == b""
+
+
+async def test_a_unix_socket_is_its_owner_s_from_the_first_moment_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    modes: list[int] = []
+    monkeypatch.setattr(Path, "chmod", lambda path, mode: modes.append(path.stat().st_mode & 0o777))
+    mask = os.umask(0)
+    try:
+        server = HttpServer(ROUTES)
+        await server.start_unix(tmp_path / "s")
+        modes.append((tmp_path / "s").stat().st_mode & 0o777)
+        (tmp_path / "other").touch()
+        assert (tmp_path / "other").stat().st_mode & 0o777 == 0o666
+    finally:
+        os.umask(mask)
+        await server.stop()
+    assert modes == [0o600]
 
 
 async def test_a_unix_socket_is_its_owner_s_and_replaces_a_dead_one(tmp_path: Path):
