@@ -1,8 +1,11 @@
 """The manifests that ship: a real API server takes them, and what they allow is enough and not more."""
 
 import asyncio
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apiserver_controller import running
@@ -61,6 +64,66 @@ async def test_an_agent_can_read_what_it_needs_and_write_nothing(installed: Clus
         assert caught.value.status == 403
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+# What every authenticated user may create: questions about their own permissions, which are stored nowhere.
+QUESTIONS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
+DOCS = Path(__file__).parents[2] / "docs" / "install.md"
+STOLEN = "## What a stolen agent token can do"
+
+
+async def rules(api: ApiServer, namespace: str) -> list[dict[str, Any]]:
+    """Everything that this account may do to objects there, as the API server's authorizer says it."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    answer = await api.send("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", review)
+    status = json.loads(answer)["status"]
+    assert status["incomplete"] is False
+    return list(status["resourceRules"])
+
+
+@pytest.mark.parametrize("namespace", ["default", "weft-system", "kube-system"])
+async def test_a_stolen_agent_token_reads_what_is_documented_and_writes_nothing(
+    installed: Cluster, tmp_path: Path, namespace: str
+):
+    async with ApiServer(account(installed, "weft-agent", tmp_path), "weft-test") as api:
+        found = await rules(api, namespace)
+    verbs = {resource: set(rule["verbs"]) for rule in found for resource in rule["resources"]}
+    assert {name for name, allowed in verbs.items() if allowed - {"get", "list", "watch"}} == QUESTIONS
+    assert verbs.keys() - QUESTIONS == documented()
+
+
+def documented() -> set[str]:
+    """The resources that the page lists."""
+    section = DOCS.read_text().partition(f"{STOLEN}\n")[2].partition("\n## ")[0]
+    listed = "\n".join(line for line in section.splitlines() if line.startswith(("- ", "  ")))
+    return set(re.findall(r"`([a-z]+)`", listed)) - {"env"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "x"}}),
+        ("POST", "/api/v1/namespaces/weft-system/serviceaccounts/weft-controller/token", {"spec": {}}),
+        ("POST", "/api/v1/namespaces/default/pods/x/exec?command=sh", {}),
+        ("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {"metadata": {"name": "x"}}),
+        ("PATCH", "/api/v1/nodes/n1/status", {"status": {}}),
+        ("PUT", f"{GATEWAY}/namespaces/default/httproutes/read", {}),
+        ("DELETE", "/api/v1/namespaces/default/services", {}),
+        ("GET", "/api/v1/secrets", None),
+        ("GET", "/api/v1/namespaces/kube-system/configmaps", None),
+    ],
+)
+async def test_a_stolen_agent_token_is_refused(
+    installed: Cluster, tmp_path: Path, method: str, path: str, body: dict[str, Any] | None
+):
+    async with ApiServer(account(installed, "weft-agent", tmp_path), "weft-test") as api:
+        with pytest.raises(ApiError) as caught:
+            await (api.get(path) if body is None else api.send(method, path, body))
+    assert caught.value.status == 403
 
 
 async def test_a_controller_can_write_statuses_and_no_specs(installed: Cluster, tmp_path: Path):
