@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from msgspec import inspect
 
+from agent.model.change import Problem
 from agent.model.meta import Key
+from agent.sources import lists
 from agent.sources.decode import GATEWAY, KINDS
 from agent.sources.definitions import BUNDLE, CHANNEL
 
@@ -47,11 +49,7 @@ class Definitions:
 
 def flattened(document: Any) -> Iterator[Any]:
     """A document, or the items of the list that it is."""
-    if isinstance(document, dict) and document.get("kind") == "List":
-        for item in _list(document.get("items")):
-            yield from flattened(item)
-    else:
-        yield document
+    return (item for _, item in lists.flattened(document, "") if not isinstance(item, Problem))
 
 
 def subject(document: dict[str, Any]) -> str:
