@@ -19,7 +19,7 @@ demo: setup ## show the faces story: no mesh, L4, L7, and back (root)
 	@$(BIN)/python examples/faces/demo.py
 
 # Most tests wait more than they compute. A file's tests stay together, since they share a lab.
-PYTEST_PARALLEL := --numprocesses 4 --dist loadfile
+PYTEST_PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup ## all tests (root; its last lines say what was skipped, why, and what brings it)
 	$(BIN)/pytest $(PYTEST_PARALLEL) $(PYTEST_OPTIONS)
