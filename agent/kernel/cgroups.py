@@ -31,21 +31,24 @@ def levels(root: Path, mounts: str | None = None) -> tuple[int, int]:
     Guaranteed pods are one level below it, the others are in the folder of their quality of service. From within a
     cgroup namespace nobody can see how deep the mounted part of the tree is (a node that is a container itself): then
     every level that programs look at counts. `mounts` is /proc/self/mountinfo, or what a test says instead.
+
+    Such a mount has a part that begins with `..` when it was made outside of the namespace. Made inside, it looks like
+    the whole tree; but only cgroups that are not the root have a type (cgroups(7), cgroup.type).
     """
-    part, below = _mounted(root, Path("/proc/self/mountinfo").read_text() if mounts is None else mounts)
-    own = len(below.parts)
-    if part.parts[1:2] == ("..",):
+    part, point = _mounted(root, Path("/proc/self/mountinfo").read_text() if mounts is None else mounts)
+    own = len(root.relative_to(point).parts)
+    if part.parts[1:2] == ("..",) or (part == Path("/") and (point / "cgroup.type").exists()):
         return own + 1, own + abi.MAX_LEVELS
     return own + len(part.parts), own + len(part.parts) + 1
 
 
 def _mounted(folder: Path, mounts: str) -> tuple[Path, Path]:
-    """Which part of its file system is mounted where `folder` is, and where in it the folder is."""
+    """Which part of its file system is mounted where `folder` is, and where that is."""
     fields = [line.split() for line in mounts.splitlines()]
     found = [(Path(point), Path(part)) for _, _, _, part, point, *_ in fields if folder.is_relative_to(point)]
     # Of mounts on top of each other the last one counts.
     point, part = max(reversed(found), key=lambda mount: len(mount[0].parts))
-    return part, folder.relative_to(point)
+    return part, point
 
 
 def _folders(parent: Path) -> list[os.DirEntry[str]]:

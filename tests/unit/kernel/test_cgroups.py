@@ -44,6 +44,14 @@ def test_no_root_is_no_pods(tmp_path: Path) -> None:
     assert find_pod_cgroups(tmp_path / "kubepods") == {}
 
 
+def test_a_mount_made_in_a_cgroup_namespace_is_not_the_root_of_all_cgroups(tmp_path: Path) -> None:
+    mounts = f"1 0 0:3 / {tmp_path} rw - cgroup2 cgroup rw\n"
+    kubepods = tmp_path / "kubelet/kubepods"
+    assert levels(kubepods, mounts) == (3, 4)
+    (tmp_path / "cgroup.type").write_text("domain\n")
+    assert levels(kubepods, mounts) == (3, 10)
+
+
 def test_levels_count_from_the_mount() -> None:
     assert levels(Path("/proc/a/kubepods")) == (3, 4)
 
