@@ -29,7 +29,7 @@ from agent.settings import Settings
 from agent.signals import EndedError, until_signalled
 from agent.sources.directory import SourceError
 from agent.sources.source import Source
-from agent.translate.enrolment import is_own
+from agent.translate.enrolment import WAYPOINT, addresses_of_own, is_own
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
 from agent.translate.options import Options
@@ -56,9 +56,9 @@ class Agent:
         self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
-        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or "", self._take)
+        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or "", self._take, self._waypoint_pods)
         self._dropped = Dropped(settings.xds_socket.parent)
-        world = World()
+        self._world = world = World()
         self._sandboxes = Sandboxes(settings.kubepods)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
@@ -196,6 +196,10 @@ class Agent:
             {"id": envoy.id, "address": envoy.address, "connections": leave.connections, "drained": leave.drained}
             for envoy, leave in self._farewell.leaves.items()
         ]
+
+    def _waypoint_pods(self) -> list[str]:
+        """Where the pods of this node's waypoints are, as far as they are known."""
+        return addresses_of_own(View(self._world), WAYPOINT, self._settings.node)
 
     def _waypoints(self) -> list[str]:
         """Where the node's Envoys are, those on their way in or out too."""

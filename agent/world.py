@@ -176,6 +176,11 @@ class View:
         found = self._world._values.get(key)
         return found if isinstance(found, kind) else None
 
+    def pods(self, namespace: str) -> list[Pod]:
+        """The pods of a namespace; not for units, which are not computed again when one comes."""
+        keys = [key for key in self._world.keys(Pod) if key.namespace == namespace]
+        return [pod for key in keys if (pod := self.get(Pod, key.namespace, key.name)) is not None]
+
     def route(self, key: Key) -> AnyRoute | None:
         """One route of any kind."""
         self.reads.add(("object", *key))

@@ -9,7 +9,7 @@ from agent.lab.store import Object, Objects
 WAYPOINT_NAMESPACE = "weft-system"
 # Two, of which mostly one is there: the other replaces it.
 WAYPOINTS = {"weft-waypoint": "10.244.0.2", "weft-waypoint-2": "10.244.0.3"}
-_LABELS = {"app": "weft-waypoint"}
+_LABELS = {"app.kubernetes.io/name": "weft-waypoint"}
 _WORKERS = 2
 
 

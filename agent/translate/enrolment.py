@@ -12,7 +12,7 @@ from agent.world import View
 
 OWN_NAMESPACE = "weft-system"
 NAME_LABEL = "app.kubernetes.io/name"
-AGENT = "weft-agent"
+AGENT, WAYPOINT = "weft-agent", "weft-waypoint"
 
 
 def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fragment:
@@ -47,6 +47,13 @@ def own(pod: Pod, name: str) -> bool:
 def is_own(plan: PodPlan) -> bool:
     """Whether a pod of this node is in weft's own namespace."""
     return plan.namespace == OWN_NAMESPACE
+
+
+def addresses_of_own(view: View, name: str, node: str) -> list[str]:
+    """The addresses of weft's own pods of this name on a node; of a pod that names no node too."""
+    pods = [pod for pod in view.pods(OWN_NAMESPACE) if own(pod, name) and not pod.finished]
+    here = [pod for pod in pods if pod.spec.node_name in ("", node)]
+    return [address for pod in here for address in pod.addresses or view.sandbox(_folder(view, pod))]
 
 
 def _folder(view: View, pod: Pod) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import http.client
+import os
 import socket
+import stat
 from collections import defaultdict
 from pathlib import Path
 
@@ -26,6 +28,21 @@ class AbsentError(AdminError):
     """There is nothing of what was asked for."""
 
 
+class NotASocketError(OSError):
+    """Something else has the name of a socket."""
+
+
+def connect(connection: socket.socket, path: Path) -> None:
+    """Connect to the very socket of this name, never through a link that an Envoy put there. Raises `OSError`."""
+    found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(found).st_mode):
+            raise NotASocketError(f"{path} is no socket")
+        connection.connect(f"/proc/self/fd/{found}")
+    finally:
+        os.close(found)
+
+
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -37,7 +54,7 @@ class _Connection(http.client.HTTPConnection):
         """Called by `request`."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(SECONDS)
-        self.sock.connect(str(self._path))
+        connect(self.sock, self._path)
 
 
 async def leave(path: Path) -> None:

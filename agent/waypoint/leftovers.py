@@ -4,6 +4,8 @@ import socket
 import time
 from pathlib import Path
 
+from agent.waypoint.admin import NotASocketError, connect
+from agent.waypoint.node import is_id
 from agent.waypoint.process import admin_socket, files
 
 # An Envoy that starts has its files a moment before it listens.
@@ -12,7 +14,7 @@ YOUNG_SECONDS = 60.0
 
 def sweep(folder: Path) -> list[str]:
     """Remove the files of Envoys whose admin interface nobody serves; returns their names. Raises `OSError`."""
-    gone = [bootstrap.stem for bootstrap in folder.glob("*.json") if _is_old(bootstrap)]
+    gone = [file.stem for file in folder.glob("*.json") if is_id(file.stem) and _is_old(file)]
     gone = [node_id for node_id in gone if not is_served(admin_socket(folder, node_id))]
     for node_id in gone:
         for file in files(folder, node_id):
@@ -21,7 +23,7 @@ def sweep(folder: Path) -> list[str]:
 
 
 def _is_old(file: Path) -> bool:
-    return time.time() - file.stat().st_mtime > YOUNG_SECONDS
+    return time.time() - file.lstat().st_mtime > YOUNG_SECONDS
 
 
 def is_served(path: Path) -> bool:
@@ -29,8 +31,8 @@ def is_served(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.setblocking(False)
         try:
-            connection.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
+            connect(connection, path)
+        except (FileNotFoundError, ConnectionRefusedError, NotASocketError):
             return False
         except BlockingIOError:
             pass

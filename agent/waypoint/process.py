@@ -1,6 +1,8 @@
 """How Envoy is started: its bootstrap and its command line."""
 
 import json
+import os
+import secrets
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +63,31 @@ def prepare(socket: Path, envoy: Envoy, limits: Limits) -> Path:
     """Write what an Envoy reads when it starts, beside the agent's socket. Returns the bootstrap. Raises `OSError`."""
     say_retired(socket.parent, envoy.id, retired=False)
     file = _bootstrap_file(socket.parent, envoy.id)
-    file.write_text(json.dumps(bootstrap(socket, envoy, limits)))
+    _replace(file, json.dumps(bootstrap(socket, envoy, limits)))
     return file
 
 
 def say_retired(state: Path, node_id: str, retired: bool) -> None:
     """Have an Envoy close its idle connections, or keep them again. It sees files that are moved. Raises `OSError`."""
-    file = _retired_file(state, node_id)
-    draft = file.with_name(f"{file.name}.new")
-    draft.write_text(str(float(retired)))
-    draft.replace(file)
+    _replace(_retired_file(state, node_id), str(float(retired)))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole, or not at all. Raises `OSError`.
+
+    Envoys can write to the folder too, and the agent has more rights than they: what is there is replaced, a link is
+    never followed, neither of the file nor of the draft.
+    """
+    draft = file.with_name(f".{secrets.token_hex(8)}.new")
+    # With O_EXCL a link is not followed, dangling or not (open(2)).
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        with open(descriptor, "w") as opened:
+            opened.write(text)
+        draft.replace(file)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def is_retired(state: Path, node_id: str) -> bool:

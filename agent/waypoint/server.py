@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from agent.waypoint.access_log import AccessLog, Take
 from agent.waypoint.admin import AdminError
 from agent.waypoint.catalogue import Catalogue
 from agent.waypoint.discovery import Request, Response
+from agent.waypoint.node import NodeError, identify
 from agent.waypoint.process import admin_socket
 from agent.waypoint.served import Drift, compare
 from agent.waypoint.stream import Stream
@@ -53,13 +54,21 @@ class _Client:
 class AdsServer:
     """Configures every Envoy that connects to the socket."""
 
-    def __init__(self, socket: Path, address: str, take: Take = lambda _: None) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        address: str,
+        take: Take = lambda _: None,
+        allowed: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         """`address` is where the listeners are of an Envoy that does not say it itself; empty: not known.
 
-        `take` gets the requests that Envoys serve.
+        `take` gets the requests that Envoys serve. `allowed` says where Envoys can be: the addresses of the waypoints'
+        pods on this node, nothing where none is known.
         """
         self._socket = socket
         self._address = address
+        self._allowed = allowed
         self._access_log = AccessLog(take)
         self._server: aio.Server | None = None
         self._clients: set[_Client] = set()
@@ -170,7 +179,7 @@ class AdsServer:
             address = client.envoy.address
             client.put(client.stream.on_snapshot(self._catalogue.versions(address), self._catalogue.leads(address)))
 
-    async def _serve(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
+    async def _serve(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """One Envoy's stream, until it ends."""
         client = _Client()
         self._clients.add(client)
@@ -181,6 +190,9 @@ class AdsServer:
                 yield self._message(response, client)
             if reading.done():
                 reading.result()
+        except NodeError as error:
+            log.warning("waypoint refused: it cannot be who it says", extra={"error": str(error)})
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
             reading.cancel()
             self._part(client)
@@ -212,7 +224,7 @@ class AdsServer:
 
     def _meet(self, client: _Client, node: Any) -> None:
         """An Envoy has said who it is."""
-        client.envoy = _envoy(node, self._address)
+        client.envoy = identify(node, self._address, self._allowed())
         log.info("waypoint connected", extra={"id": client.envoy.id, "address": client.envoy.address})
         self._tell(client)
         self._changed()
@@ -223,7 +235,8 @@ class AdsServer:
         envoy = client.envoy
         if envoy is not None and all(other.address != envoy.address for other in self.envoys):
             self._catalogue.forget(envoy.address)
-        log.info("waypoint disconnected", extra={"id": envoy.id if envoy else "unknown"})
+        if envoy is not None:
+            log.info("waypoint disconnected", extra={"id": envoy.id})
         self._changed()
 
     def _count(self, request: Request) -> None:
@@ -244,13 +257,6 @@ class AdsServer:
             if encoded is not None:
                 message.resources.add(name=name, version=encoded.version, resource=encoded.packed)
         return message
-
-
-def _envoy(node: Any, address: str) -> Envoy:
-    """Who an Envoy is, by its bootstrap. One of an earlier version says neither where it is nor since when."""
-    fields = {name: value.string_value for name, value in node.metadata.fields.items()}
-    started, room = (int(fields.get(name) or 0) for name in ("started", "room"))
-    return Envoy(started, node.id, fields.get("address") or address, room)
 
 
 def _request(message: Any) -> Request:
