@@ -21,7 +21,7 @@ from agent.model.meta import Key
 from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.sources.collection import Collection
 from agent.sources.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
-from agent.sources.reflector import Reflector
+from agent.sources.follower import Follower
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ WATCH_SECONDS = 300
 SHORT_SECONDS = 1.0
 # Watches break and come back all the time; what lasts longer is worth a word.
 STALE_SECONDS = 10.0
+# A definition's new schema is in force this long after it was told, or up to twice that: not all nodes ask at once.
+SETTLE_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -40,39 +42,6 @@ async def open_kubernetes(
     """The source with a connection of its own; `agent` is sent as User-Agent. Raises `ConfigurationError`."""
     async with ApiServer(kubeconfig, agent) as api:
         yield KubernetesSource(api, collections)
-
-
-class _Follower:
-    """One collection: its state machine, and how talking to the server about it goes."""
-
-    def __init__(self, collection: Collection, version: str) -> None:
-        self.collection = collection
-        self.version = version
-        self.reflector = Reflector(collection)
-        self.backoff = Backoff(random.random)
-        self.failing_since: float | None = None
-        self.error = ""
-
-    @property
-    def state(self) -> str:
-        """For people."""
-        return self.error or ("watching" if self.reflector.watching else "listing")
-
-    def failed(self, error: ApiError, now: float) -> float:
-        """Note a failure; returns the seconds to wait."""
-        if not self.error:
-            log.info("request failed", extra={"kind": self.collection.kind, "error": str(error)})
-        self.failing_since = now if self.failing_since is None else self.failing_since
-        self.error = str(error)
-        self.reflector.failed(error)
-        if error.gone:
-            # The server is well, and says what to do.
-            self.backoff.succeeded()
-        return self.backoff.failed(error.retry_after)
-
-    def answered(self) -> None:
-        """The server said yes."""
-        self.failing_since, self.error = None, ""
 
 
 class KubernetesSource:
@@ -88,11 +57,11 @@ class KubernetesSource:
         self._api = api
         self._collections = tuple(collections)
         self._clock = asyncio.get_running_loop().time
-        self._definitions = _Follower(definitions(), definitions().versions[0])
+        self._definitions = Follower(definitions(), definitions().versions[0])
         self._defined: dict[Key, Definition] = {}
         self._redefined = asyncio.Event()
         self._discovered = False
-        self._followers: dict[str, _Follower] = {}
+        self._followers: dict[str, Follower] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._said: asyncio.Queue[list[Change] | BaseException] = asyncio.Queue()
         self._synced = False
@@ -165,6 +134,9 @@ class KubernetesSource:
         return self._discovered and all(it.reflector.synced for it in self._followers.values())
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a task, in the place of one of its name."""
+        if (before := self._tasks.get(name)) is not None:
+            before.cancel()
         task = asyncio.ensure_future(work)
         task.add_done_callback(self._ended)
         self._tasks[name] = task
@@ -173,7 +145,7 @@ class KubernetesSource:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._said.put_nowait(error)
 
-    async def _follow(self, follower: _Follower) -> None:
+    async def _follow(self, follower: Follower) -> None:
         """List and watch one collection for ever."""
         while True:
             async with aclosing(self._answers(follower)) as answers:
@@ -190,13 +162,28 @@ class KubernetesSource:
     def _define(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if isinstance(change, Upsert) and isinstance(change.value, Definition):
+                before = self._defined.get(change.value.key)
                 self._defined[change.value.key] = change.value
+                if before is not None and before.metadata.generation != change.value.metadata.generation:
+                    self._start(f"list {change.value.key.name}", self._list_anew(change.value.key.name))
             elif isinstance(change, Delete):
                 self._defined.pop(change.key, None)
         if self._definitions.reflector.synced:
             self._redefined.set()
 
-    async def _answers(self, follower: _Follower) -> AsyncGenerator[list[Change], None]:
+    async def _list_anew(self, definition: str) -> None:
+        """A schema changed: the server may show more or less of every object now, which is no event of a watch.
+
+        A watch that goes on meanwhile may never hear of it, where objects of the kind are written at the same time
+        (seen on 1.36). All servers of the cluster know the new schema a moment after the definition says it.
+        """
+        await asyncio.sleep(SETTLE_SECONDS * (1 + random.random()))
+        for kind, follower in self._followers.items():
+            if f"{follower.collection.plural}.{follower.collection.group}" == definition:
+                follower.reflector.restart()
+                self._start(kind, self._follow(follower))
+
+    async def _answers(self, follower: Follower) -> AsyncGenerator[list[Change], None]:
         """The changes of the next request; then a pause, when it failed or was over before it told anything."""
         enough = self._clock() + SHORT_SECONDS
         try:
@@ -211,7 +198,7 @@ class KubernetesSource:
             if self._clock() < enough:
                 await asyncio.sleep(follower.backoff.failed())
 
-    async def _ask(self, follower: _Follower) -> AsyncGenerator[list[Change], None]:
+    async def _ask(self, follower: Follower) -> AsyncGenerator[list[Change], None]:
         """One request of a collection. Raises `ApiError`."""
         reflector, accept = follower.reflector, follower.collection.accept
         request, path = reflector.request(), follower.collection.path(follower.version)
@@ -276,10 +263,9 @@ class KubernetesSource:
         if before is not None and before.version == version:
             return
         if before is not None:
-            self._tasks[collection.kind].cancel()
             before.version = version
             before.reflector.restart()
-        follower = before or _Follower(collection, version)
+        follower = before or Follower(collection, version)
         self._followers[collection.kind] = follower
         self._start(collection.kind, self._follow(follower))
 
