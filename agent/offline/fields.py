@@ -2,7 +2,7 @@
 
 A server drops what its definition of the kind does not know, and weft does not see it: what they say is lost without a
 word. Both are asked here: the definitions that are given, as CustomResourceDefinitions, and weft's own model, which has
-every field of the Gateway API's Routes in all versions that it reads.
+every field of the definitions that it reads objects of, the Gateway API's and those of imports.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,12 +14,12 @@ from msgspec import inspect
 from agent.model.change import Problem
 from agent.model.meta import Key
 from agent.sources import lists
-from agent.sources.decode import GATEWAY, KINDS
+from agent.sources.decode import DEFINED, KINDS
 from agent.sources.definitions import BUNDLE, CHANNEL
 
-# What is about Gateways alone (GEP-3793).
-OF_GATEWAYS = frozenset({"spec.useDefaultGateways"})
-CHECKED = tuple(kind for kind, (_, versions) in KINDS.items() if versions[0].startswith(f"{GATEWAY}/"))
+# What weft needs not read: the first is about Gateways alone (GEP-3793), the second is said by an import's addresses.
+NOT_NEEDED = frozenset({"spec.useDefaultGateways", "spec.ipFamilies"})
+CHECKED = tuple(kind for kind, (_, versions) in KINDS.items() if versions[0].startswith(DEFINED))
 # What every object has. Metadata and status are the server's own to check.
 ENVELOPE = ("apiVersion", "kind", "metadata", "spec", "status")
 
@@ -70,7 +70,7 @@ def unread(document: Any, definitions: Definitions) -> Iterator[Unread]:
             dropped.add(path)
             yield Unread(path, f"is not in the installed definition ({release}): the API server drops it")
     for path in _outside_model(document, inspect.type_info(KINDS[kind][0]), ""):
-        if path not in OF_GATEWAYS and path not in dropped:
+        if path not in NOT_NEEDED and path not in dropped:
             yield Unread(path, "is not known: it has no effect")
 
 
@@ -90,9 +90,9 @@ def _outside_schema(value: Any, schema: dict[str, Any], path: str) -> Iterator[s
     """The paths in a value that a structural schema does not have."""
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         return
-    if isinstance(value, list):
+    if isinstance(value, list) and (items := _object(schema.get("items"))):
         for position, item in enumerate(value):
-            yield from _outside_schema(item, _object(schema.get("items")), f"{path}[{position}]")
+            yield from _outside_schema(item, items, f"{path}[{position}]")
     properties = _object(schema.get("properties"))
     if not isinstance(value, dict) or not properties:
         return  # a map of any names, or nothing that is looked into

@@ -8,7 +8,7 @@ import msgspec
 from agent.model.meta import Key
 from agent.plan.exchanges import UNROUTED
 from agent.plan.tables import Slot, address_text, host_port
-from agent.translate.ir import Mirror, Rule, TLSRule
+from agent.translate.ir import Mirror, Rule, Session, TLSRule
 from agent.translate.slots import shares
 
 
@@ -59,14 +59,17 @@ def copies(mirrors: tuple[Mirror, ...]) -> list[dict[str, Any]]:
 
 def behaviour(rule: Rule) -> dict[str, Any]:
     """What a rule does beside answering: copies, further attempts, sessions. What it does not do is empty."""
-    session = rule.session
     return {
         "mirrors": copies(rule.mirrors),
         "retry": asdict(rule.retry) if rule.retry else None,
-        "session": {"by": "header" if session.header else "cookie", "name": session.name, "seconds": session.seconds}
-        if session
-        else None,
+        "session": _session(rule.session) if rule.session else None,
     }
+
+
+def _session(session: Session) -> dict[str, Any]:
+    """How requests of one client stay together. Without a path a cookie is for what its rule matches."""
+    by = "header" if session.header else "cookie"
+    return {"by": by, "name": session.name, "path": session.path, "seconds": session.seconds}
 
 
 def _without_nothing(value: Any) -> Any:

@@ -39,10 +39,17 @@ def install(cluster: Cluster, channel: str = "standard", only: str = "", version
     _define(cluster, [item for item in chosen if item["metadata"]["name"].startswith(only)])
 
 
-def install_imports(cluster: Cluster, version: str = "") -> None:
-    """Install the definition of ServiceImports, in all versions or in one; returns when it is served."""
+def read_imports() -> dict[str, Any]:
+    """The CustomResourceDefinition of ServiceImports."""
     file = cache.found(builds.multicluster_folder()) / "multicluster.x-k8s.io_serviceimports.yaml"
     (document,) = yaml.load_all(file.read_text(), yaml.CSafeLoader)
+    assert isinstance(document, dict)
+    return document
+
+
+def install_imports(cluster: Cluster, version: str = "") -> None:
+    """Install the definition of ServiceImports, in all versions or in one; returns when it is served."""
+    document = read_imports()
     if version:
         (kept,) = (item for item in document["spec"]["versions"] if item["name"] == version)
         document["spec"]["versions"] = [kept | {"storage": True}]

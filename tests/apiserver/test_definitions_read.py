@@ -1,11 +1,11 @@
-"""Every field that a release's definitions give to Routes is one that weft's model has."""
+"""Every field that a release's definitions give to Routes and imports is one that weft's model has."""
 
 from typing import Any
 
 import pytest
-from apiserver_gateway import read_definitions
+from apiserver_gateway import read_definitions, read_imports
 
-from agent.offline.fields import CHECKED, OF_GATEWAYS, Definitions, unread
+from agent.offline.fields import CHECKED, NOT_NEEDED, Definitions, unread
 
 
 def filled(schema: dict[str, Any]) -> Any:
@@ -17,8 +17,9 @@ def filled(schema: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("channel", ["standard", "experimental"])
 @pytest.mark.parametrize("version", ["1.6", "1.7"])
-def test_every_field_of_a_route_is_known(reason: None, version: str, channel: str) -> None:
-    documents = [item for item in read_definitions(channel, version) if item["spec"]["names"]["kind"] in CHECKED]
+def test_every_field_is_known(reason: None, version: str, channel: str) -> None:
+    known = (item for item in read_definitions(channel, version) if item["spec"]["names"]["kind"] in CHECKED)
+    documents = [*known, read_imports()]
     assert {item["spec"]["names"]["kind"] for item in documents} == set(CHECKED)
     schemas = Definitions.of(documents).schemas
     for (api_version, kind), (schema, release) in schemas.items():
@@ -29,10 +30,8 @@ def test_every_field_of_a_route_is_known(reason: None, version: str, channel: st
         assert list(unread(route, Definitions({(api_version, kind): (schema, release)}))) == []
 
 
-def test_the_exception_is_a_field_of_the_definitions(reason: None) -> None:
-    (route,) = (item for item in read_definitions("experimental") if item["spec"]["names"]["kind"] == "HTTPRoute")
-    fields = {
-        f"spec.{name}"
-        for name in route["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-    }
-    assert fields >= OF_GATEWAYS
+def test_the_exceptions_are_fields_of_the_definitions(reason: None) -> None:
+    documents = [*read_definitions("experimental"), read_imports()]
+    schemas = Definitions.of(documents).schemas.values()
+    fields = {f"spec.{name}" for schema, _ in schemas for name in schema["properties"]["spec"]["properties"]}
+    assert fields >= NOT_NEEDED

@@ -207,6 +207,15 @@ def test_attempts_and_sessions_are_what_a_rule_says(tmp_path: Path, more: str) -
     assert more.partition(":")[0][:5] in change.new
 
 
+def test_the_path_of_a_session_s_cookie_is_a_difference(tmp_path: Path) -> None:
+    old, new = (
+        SPLIT.replace("name: all", f"name: all\n    sessionPersistence: {{cookie: {{path: {at}}}}}")
+        for at in ("/a", "/b")
+    )
+    (change,) = between(tmp_path, {"mesh": MESH, "r": old}, {"mesh": MESH, "r": new})
+    assert ('"path": "/a"' in change.old, '"path": "/b"' in change.new) == (True, True)
+
+
 def dated(name: str, day: int) -> str:
     stamp = f"creationTimestamp: '2026-01-0{day}T00:00:00Z'"
     return ROUTE.replace("{name: r, namespace: app}", f"{{name: {name}, namespace: app, {stamp}}}")

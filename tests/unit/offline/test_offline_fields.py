@@ -94,6 +94,14 @@ def test_a_misspelt_field_has_its_place_and_path(tmp_path: Path) -> None:
         ({**rule(), "spec": {"useDefaultGateways": "All", "hostname": "a"}}, ["spec.hostname"]),
         ({**rule(), "kind": "TCPRoute", "spec": {"rules": [{"matches": []}]}}, ["spec.rules[0].matches"]),
         ({**rule(x=1), "apiVersion": "example.com/v1"}, []),
+        (
+            {
+                "apiVersion": "multicluster.x-k8s.io/v1beta1",
+                "kind": "ServiceImport",
+                "spec": {"ipFamilies": [], "ip": 1},
+            },
+            ["spec.ip"],
+        ),
         ({"apiVersion": "v1", "kind": "Service", "spec": {"any": "thing"}}, []),
         ({**rule(), "spec": "nothing"}, []),
         ({**rule(), "spec": {"rules": {"a": 1}, "parentRefs": [None, 1]}}, []),
@@ -152,3 +160,19 @@ def test_definitions_that_cannot_be_read_are_an_error(tmp_path: Path, text: str 
 def test_a_definition_that_is_none_says_nothing(spec: Any) -> None:
     document = {"kind": "CustomResourceDefinition", "spec": spec}
     assert Definitions.of([document, None, "a"]).schemas == {}
+
+
+def nested(depth: int, inner: Any) -> Any:
+    """A value below so many lists."""
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
+def test_what_is_nested_without_end_is_walked_no_deeper_than_the_schema() -> None:
+    document = rule(retry=nested(5_000, 1), filters=nested(5_000, {"x": 1}))
+    assert fields(document) == []
+    assert fields(document, Definitions.of([yaml.safe_load(DEFINITION)])) == [
+        "spec.rules[0].retry",
+        "spec.rules[0].filters",
+    ]

@@ -143,7 +143,7 @@ def test_copies_attempts_sessions_and_origins(folder: Path) -> None:
     found = asked(folder, "app/a", "http://web/", "-H", "Origin: http://here")["waypoint"]
     assert found["rule"]["mirrors"] == [{"backend": "app/web:80/http", "share": 0.1}]
     assert found["rule"]["retry"] == {"attempts": 3, "codes": [503], "backoff": None}
-    assert found["rule"]["session"] == {"by": "cookie", "name": "s", "seconds": None}
+    assert found["rule"]["session"] == {"by": "cookie", "name": "s", "path": None, "seconds": None}
     assert found["originAllowed"] is True
     text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "http://web/", "-H", "Origin: http://x").stdout
     assert "origin    not allowed\n" in text
