@@ -7,22 +7,27 @@ must come from the defaults.
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
 import builds
 import cluster
+import implementation
 import layout
 import suite_log
 
 HERE = Path(__file__).parent
 REPORTS = HERE / "reports"
+# Logs, and reports of runs that are not for others; not kept in the repository.
+RUNS = REPORTS / "runs"
+# How many mesh tests a version's suite has: a run that leaves one out is no success.
+TESTS = {"1.7": 23, "1.6": 22}
 CONSECUTIVE = 20
 STRICT = f"RequiredConsecutiveSuccesses:{CONSECUTIVE};MaxTimeToConsistency:15"
 # The two mesh profiles' core tests, then all of their extended ones.
@@ -53,15 +58,13 @@ NAMESPACES = ("gateway-conformance-mesh", "gateway-conformance-mesh-consumer")
 INFERRED = ("--mesh-name=weft", "--gateway-class=")
 
 
-def run(name: str, options: Sequence[str]) -> str:
-    """Run the suite; its report is reports/NAME.yaml, its log is reports/NAME.log and what is returned."""
+def run(version: str, report: Path, log: Path, options: Sequence[str]) -> str:
+    """Run the suite of a minor version; returns its log."""
     cluster.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--wait")
-    cluster.kubectl("apply", "-f", str(HERE / "base.yaml"))
-    REPORTS.mkdir(exist_ok=True)
-    log = REPORTS / f"{name}.log"
+    RUNS.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         subprocess.run(
-            [builds.conformance() / "conformance.test", *_constant(REPORTS / f"{name}.yaml"), *options],
+            [builds.conformance(version) / "conformance.test", *_constant(report), *options],
             env=os.environ | {"KUBECONFIG": str(layout.KUBECONFIG)},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -76,11 +79,7 @@ def _constant(report: Path) -> list[str]:
         "-test.run=^TestConformance$",
         "-test.timeout=60m",
         "--conformance-profiles=MESH-HTTP,MESH-GRPC",
-        "--organization=weft",
-        "--project=weft",
-        "--url=https://weft.dev",
-        "--contact=https://weft.dev",
-        f"--version=v{version('weft')}",
+        *implementation.flags(),
         f"--report-output={report}",
     ]
 
@@ -97,7 +96,10 @@ def _options(arguments: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", required=True, help="of the report")
+    parser.add_argument("--gateway-api", choices=tuple(TESTS), default=builds.NEWEST, help="the suite's minor version")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--report", metavar="CHANNEL", help="write the report of a channel, in upstream's layout")
+    target.add_argument("--name", help="of a run whose report is not for others")
     parser.add_argument("--namespace-labels", default="", help="k=v,…: labels that enrol the suite's namespaces")
     claims = parser.add_mutually_exclusive_group()
     claims.add_argument("--core-only", action="store_true", help="claim the core features alone")
@@ -105,12 +107,26 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true", help="20 answers in a row instead of 3")
     parser.add_argument("--expect", help="NAME,…: the tests that must pass, and no other may; default: all")
     arguments = parser.parse_args()
-    log = run(arguments.name, _options(arguments))
+    run_name = f"v{arguments.gateway_api}-{arguments.name or arguments.report}"
+    log_file, report = RUNS / f"{run_name}.log", RUNS / f"{run_name}.yaml"
+    log = run(arguments.gateway_api, report, log_file, _options(arguments))
     wrong = _judge(log, set(arguments.expect.split(",")) if arguments.expect else None)
+    if not arguments.core_only and (count := len(suite_log.verdicts(log))) != TESTS[arguments.gateway_api]:
+        wrong.append(f"{count} tests ran instead of {TESTS[arguments.gateway_api]}")
     if arguments.strict and suite_log.fewest_answers(log) < CONSECUTIVE:
         wrong.append("the suite was not strict")
     if wrong:
-        sys.exit(f"wrong: {', '.join(wrong)}; see {REPORTS / arguments.name}.log")
+        sys.exit(f"wrong: {', '.join(wrong)}; see {log_file}")
+    if arguments.report:
+        _publish(report, implementation.report(REPORTS, arguments.gateway_api, arguments.report))
+
+
+def _publish(report: Path, place: Path) -> None:
+    """Put a report of a success, as it is, where upstream looks for it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(report, place)
+    if empty := implementation.missing():
+        print(f"not ready to be submitted: {implementation.FILE.name} says no {', '.join(empty)}")
 
 
 def _judge(log: str, expected: set[str] | None) -> list[str]:
