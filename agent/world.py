@@ -83,7 +83,8 @@ class World:
         if old == value:
             return set()
         touched = {("object", *key)}
-        before, after = _indices(old), _indices(value)
+        # Whatever can fail comes first: a value that trips a bug leaves the former one whole.
+        before, after, mode = _indices(old), _indices(value), _labelled_mode(value)
         for index in before - after:
             self._by[index].discard(key)
             if not self._by[index]:
@@ -94,27 +95,33 @@ class World:
             del self._values[key]
         else:
             self._values[key] = value
-        return touched | before | after | self._remember_mode(key, value)
+        return touched | before | after | self._remember_mode(key, mode)
 
-    def _remember_mode(self, key: Key, value: Keyed | None) -> set[ReadKey]:
-        """Keep the last valid mode of an object's label; what is wrong with the label is kept beside it."""
-        old = self._modes.get(key)
-        if isinstance(value, Namespace | Pod | AnyService):
-            self._modes[key] = read_mode(value, old[0] if old else None)
-        else:
-            self._modes.pop(key, None)
-        return {("mode", *key)} if self._modes.get(key) != old else set()
+    def _remember_mode(self, key: Key, mode: LabelledMode | None) -> set[ReadKey]:
+        """Keep the mode of an object's label; what is wrong with the label is kept beside it."""
+        old = self._modes.pop(key, None)
+        if mode is not None:
+            self._modes[key] = mode
+        return {("mode", *key)} if mode != old else set()
 
 
-def read_mode(value: Namespace | Pod | AnyService, before: Mode | None) -> LabelledMode:
-    """The mode that a label asks for (None: no label) and, when it asks for nothing known, what to tell the user."""
+def _labelled_mode(value: Keyed | None) -> LabelledMode | None:
+    """What an object's label says, None for what has no mode."""
+    return read_mode(value) if isinstance(value, Namespace | Pod | AnyService) else None
+
+
+def read_mode(value: Namespace | Pod | AnyService) -> LabelledMode:
+    """The mode that a label asks for (None: no label) and, when it asks for nothing known, what to tell the user.
+
+    A value that is no mode is as no label. What the label was before does not count: an agent that was not there then
+    would have another mode than the others.
+    """
     text = value.metadata.labels.get(MODE_LABEL)
     if text is None:
         return None, ""
     if text in ("none", "l4", "l7"):
         return Mode[text.upper()], ""
-    stays = f"the last valid one, {before.label}, stays" if before is not None else "ignored"
-    return before, f"{value.key}: metadata.labels[{MODE_LABEL}]: {text!r} is none of none, l4, l7; {stays}"
+    return None, f"{value.key}: metadata.labels[{MODE_LABEL}]: {text!r} is none of none, l4, l7; ignored"
 
 
 def parent_services(route: Route) -> list[ParentService]:
@@ -256,7 +263,12 @@ class View:
         """An answer that many units need and that is made once, until what it read changes. `name` says which."""
         if name not in self._world._shared:
             view = View(self._world)
-            self._world._shared[name] = make(view), frozenset(view.reads)
+            try:
+                made = make(view)
+            finally:
+                # What was read before a failure decides whether it happens again.
+                self.reads |= view.reads
+            self._world._shared[name] = made, frozenset(view.reads)
             for key in view.reads:
                 self._world._sharers[key].add(name)
         found, reads = self._world._shared[name]

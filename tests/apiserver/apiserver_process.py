@@ -105,7 +105,9 @@ class Cluster:
         (self.folder / "tokens.csv").write_text(f'{token},{user},{user},"system:masters"\n')
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
-        """Ask as an administrator; returns the decoded answer. Raises `urllib.error.HTTPError`."""
+        """Ask as an administrator; returns the decoded answer. Raises `urllib.error.HTTPError`, with what was answered
+        as a note.
+        """
         key, certificate = self._issued.issue("admin", "admin", "system:masters")
         context = ssl.create_default_context(cafile=str(self.ca))
         context.load_cert_chain(certificate, key)
@@ -115,6 +117,7 @@ class Cluster:
             with urllib.request.urlopen(asked, context=context, timeout=10) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
+            error.add_note(error.read().decode(errors="replace"))
             error.close()  # it holds the connection
             raise
         return json.loads(text) if text[:1] in (b"{", b"[") else text.decode()

@@ -30,7 +30,7 @@ def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         made.start()
         install(made, "experimental")
         install_imports(made)
-        for file in ("namespace.yaml", "rbac.yaml", "controller.yaml", "agent.yaml", "waypoint.yaml"):
+        for file in ("namespace.yaml", "rbac.yaml", "admission.yaml", "controller.yaml", "agent.yaml", "waypoint.yaml"):
             apply(made, f"base/{file}")
         yield made
     finally:

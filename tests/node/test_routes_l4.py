@@ -123,12 +123,15 @@ def test_an_enrolled_pod_s_syn_carries_the_pod_address_and_another_s_the_cluster
     assert syn_destination(mesh, OUTSIDER) == service["spec"]["clusterIP"]
 
 
-def test_a_mode_that_is_none_is_reported_and_the_last_valid_one_stays(mesh):
+def test_a_label_that_is_no_mode_is_reported_and_is_as_no_label(mesh):
+    def modes(status):
+        return {pod["mode"] for pod in status["pods"] if pod["pod"].startswith("app/")}
+
     mesh.label("Namespace", "", "app", "weft.dev/mode=l5")
-    settle(mesh, lambda status: any("'l5' is none of none, l4, l7" in notice for notice in status["notices"]))
-    assert {pod["mode"] for pod in mesh.status()["pods"] if pod["pod"].startswith("app/")} == {"l4"}
+    settle(mesh, lambda status: any("'l5' is none of none, l4, l7" in it for it in status["notices"]))
+    assert modes(mesh.status()) == {"none"}
     mesh.label("Namespace", "", "app", "weft.dev/mode=l4")
-    settle(mesh, lambda status: not status["notices"])
+    settle(mesh, lambda status: not status["notices"] and modes(status) == {"l4"})
 
 
 def test_metrics_health_and_readiness_answer_on_the_node_s_loopback(mesh):

@@ -31,8 +31,7 @@ from agent.world import MODE_LABEL, World
 SPACES = st.sampled_from(["app", "shop"])
 NAMES = st.sampled_from(["a", "b"])
 PORTS = st.sampled_from([80, 81])
-# A label that is no mode keeps the last valid one: that is history, so it is not drawn here.
-LABELS = st.sampled_from([{}, {MODE_LABEL: "none"}, {MODE_LABEL: "l4"}, {MODE_LABEL: "l7"}])
+LABELS = st.sampled_from([{}, *({MODE_LABEL: value} for value in ("none", "l4", "l7", "L7", ""))])
 OPTIONS = Options("here")
 
 

@@ -185,22 +185,16 @@ def test_a_mode_is_read_from_its_label(text: str) -> None:
     assert View(world).mode("Namespace", "", "app") == (Mode[text.upper()], "")
 
 
-def test_the_last_valid_mode_stays_while_the_label_is_wrong() -> None:
+@pytest.mark.parametrize("before", [[], [labelled("l4")], [labelled("l7"), labelled("none")]])
+@pytest.mark.parametrize("text", ["L7", "l5", ""])
+def test_a_wrong_label_is_as_none_whatever_was_before(text: str, before: list[Namespace]) -> None:
+    """An agent that saw the label before has the same mode as one that starts now."""
     world = World()
-    world.apply([Upsert(labelled("l4"))])
-    world.apply([Upsert(labelled("l5"))])
-    mode, notice = View(world).mode("Namespace", "", "app")
-    assert mode is Mode.L4
-    assert "'l5'" in notice
-    assert "l4, stays" in notice
-
-
-def test_a_wrong_label_alone_is_as_none() -> None:
-    world = World()
-    world.apply([Upsert(labelled("L7"))])
+    for value in [*before, labelled(text)]:
+        world.apply([Upsert(value)])
     mode, notice = View(world).mode("Namespace", "", "app")
     assert mode is None
-    assert notice.endswith("ignored")
+    assert notice == f"Namespace app: metadata.labels[weft.dev/mode]: {text!r} is none of none, l4, l7; ignored"
 
 
 @pytest.mark.parametrize("change", [Upsert(labelled(None)), Delete(Key("Namespace", "", "app"))])
