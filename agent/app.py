@@ -22,6 +22,7 @@ from agent.observe.http import HttpServer, ListenError, Query, Response, Route, 
 from agent.observe.metrics import Metrics
 from agent.observe.names import Known
 from agent.plan.exchanges import Exchange
+from agent.plan.faults import Faults
 from agent.plan.tables import Config, host_port
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
@@ -42,7 +43,6 @@ from agent.world import View, World
 
 log = logging.getLogger(__name__)
 
-
 START_ERRORS = (SourceError, ConfigurationError, ListenError, EndedError)
 """What `open_source` and `Agent.serve` raise when the agent cannot work, in a sentence."""
 
@@ -50,20 +50,22 @@ START_ERRORS = (SourceError, ConfigurationError, ListenError, EndedError)
 class Agent:
     """One agent's parts, wired together. `version` is that of the programs that the loader prepared."""
 
-    def __init__(self, settings: Settings, version: str, source: Source) -> None:
+    def __init__(self, settings: Settings, version: str, source: Source, faults: Faults) -> None:
+        self._faults = faults
         self._settings = settings
         self._version = version
         self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
-        self._ads = AdsServer(settings.xds_socket, settings.waypoint_address or "", self._take, self._waypoint_pods)
+        address = settings.waypoint_address or ""
+        self._ads = AdsServer(settings.xds_socket, address, self._take, self._waypoint_pods, faults)
         self._dropped = Dropped(settings.xds_socket.parent)
         self._world = world = World()
         self._sandboxes = Sandboxes(settings.kubepods)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = Core(
-            Translator(world, _options(settings)),
+            Translator(world, _options(settings), faults=self._faults),
             Datapath(
                 self._kernel,
                 _config(settings, self._kernel.cpus),
@@ -105,6 +107,7 @@ class Agent:
             "kind",
             lambda: self._source.report().get("unread", {}),
         )
+        self._metrics.show_faults(self._faults.counts)
         self._metrics.show_counts(
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )
@@ -259,14 +262,14 @@ class Agent:
         datapath, document = self.core.datapath, self._document()
         desired, installed = dict(datapath.desired), dict(datapath.installed)
         return await asyncio.to_thread(
-            lambda: Response.json(document | {"frontends": report.frontends(desired, installed)})
+            lambda: Response.json(report.completed(document, desired, installed, self._faults))
         )
 
     def _document(self) -> dict[str, Any]:
         """All of it but the frontends."""
         settings = self._settings
         envoys = report.Envoys(self._ads.rejected, self._audit.found, self._retired(), self._guards.states)
-        found = report.status(self.core, settings.node, envoys)
+        found = report.status(self.core, settings.node, envoys, self._faults)
         return found | {"source": self._source.report()}
 
 

@@ -1,13 +1,14 @@
 """What `weft status` shows: the agent's state as one JSON document, made from values and nothing else."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.core import Core
 from agent.hop import Hop
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
+from agent.plan.faults import Faults
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName
 from agent.plan.services import service_name
 from agent.plan.tables import Action, Mode, Reason, Word
@@ -15,26 +16,41 @@ from agent.reconcile.frontends import Installed, frontend_key
 from agent.simulate.wording import backends
 
 Document = dict[str, Any]
+N = TypeVar("N")
+T = TypeVar("T")
 # Routes that say something about requests or server names.
 AT_WAYPOINT = {"HTTPRoute", "GRPCRoute", "TLSRoute"}
 
 
-def pods(fragments: Iterable[Fragment]) -> list[Document]:
+def entries(
+    part: str, faults: Faults, items: Collection[tuple[N, T]], make: Callable[[N, T], Document]
+) -> list[Document]:
+    """An entry for each item, but for those with which that fails: these are among the internal errors."""
+    found: list[Document] = []
+    for name, item in items:
+        with faults.guard(part, name):
+            found.append(make(name, item))
+    faults.keep(part, [name for name, _ in items])
+    return found
+
+
+def pods(fragments: Iterable[Fragment], faults: Faults) -> list[Document]:
     """Pods of this node with their modes, by name."""
-    found = (
-        {
-            "pod": f"{plan.pod.namespace}/{plan.pod.name}",
-            "mode": plan.mode.label,
-            "supported": plan.supported,
-            "l4Only": plan.l4_only,
-            "because": plan.because,
-            "addresses": list(plan.addresses),
-            "cgroup": cgroup,
-        }
-        for fragment in fragments
-        for cgroup, plan in fragment.pods.items()
-    )
+    plans = [(plan.pod, (cgroup, plan)) for fragment in fragments for cgroup, plan in fragment.pods.items()]
+    found = entries("pod report", faults, plans, lambda _, item: _pod(*item))
     return sorted(found, key=lambda pod: (str(pod["pod"]), pod["cgroup"]))
+
+
+def _pod(cgroup: int, plan: PodPlan) -> Document:
+    return {
+        "pod": f"{plan.pod.namespace}/{plan.pod.name}",
+        "mode": plan.mode.label,
+        "supported": plan.supported,
+        "l4Only": plan.l4_only,
+        "because": plan.because,
+        "addresses": list(plan.addresses),
+        "cgroup": cgroup,
+    }
 
 
 def modes(plans: Iterable[PodPlan]) -> dict[str, int]:
@@ -46,9 +62,25 @@ def modes(plans: Iterable[PodPlan]) -> dict[str, int]:
     return counts
 
 
-def frontends(desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[Any, Installed]) -> list[Document]:
+def frontends(
+    desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[Any, Installed], faults: Faults
+) -> list[Document]:
     """Frontends as wanted, with what the kernel now does for clients of either mode."""
-    return [_frontend(name, plan, installed.get(frontend_key(name))) for name, plan in sorted(desired.items())]
+    plans = sorted(desired.items(), key=lambda item: item[0])
+    return entries(
+        "frontend report", faults, plans, lambda name, plan: _frontend(name, plan, installed.get(frontend_key(name)))
+    )
+
+
+def completed(
+    document: Document,
+    desired: Mapping[FrontendName, FrontendPlan],
+    installed: Mapping[Any, Installed],
+    faults: Faults,
+) -> Document:
+    """A `status` with its frontends, and with the internal errors, those of this report too."""
+    shown = frontends(desired, installed, faults)
+    return document | {"frontends": shown, "errors": [fault.document() for fault in faults.listed()]}
 
 
 def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | None) -> Document:
@@ -73,18 +105,19 @@ def verdict(word: Word) -> str:
     return "kernel" if word.action is Action.FORWARD else word.action.name.lower()
 
 
-def routes(fragments: Iterable[Fragment]) -> list[Document]:
+def routes(fragments: Iterable[Fragment], faults: Faults) -> list[Document]:
     """Routes with what each of their parents' entries says."""
     found = {key: parents for fragment in fragments for key, parents in fragment.statuses.items()}
-    return [
-        {
-            "kind": key.kind,
-            "namespace": key.namespace,
-            "name": key.name,
-            "parents": [_parent(status) for status in found[key]],
-        }
-        for key in sorted(found)
-    ]
+    return entries("route report", faults, sorted(found.items(), key=lambda item: item[0]), _route)
+
+
+def _route(key: Key, parents: Iterable[ParentStatus]) -> Document:
+    return {
+        "kind": key.kind,
+        "namespace": key.namespace,
+        "name": key.name,
+        "parents": [_parent(status) for status in parents],
+    }
 
 
 def _parent(status: ParentStatus) -> Document:
@@ -170,16 +203,16 @@ def waypoint(hop: Hop, envoys: Envoys) -> Document:
     }
 
 
-def status(core: Core, node: str, envoys: Envoys) -> Document:
-    """Everything that `weft status` shows, but for the frontends."""
+def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
+    """Everything that `weft status` shows, but for the frontends and the internal errors."""
     fragments, datapath = list(core.intake.fragments.values()), core.datapath
     return {
         "node": node,
         "synced": core.synced,
         "ready": core.ready,
         "drift": core.drift,
-        "pods": pods(fragments),
-        "routes": routes(fragments),
+        "pods": pods(fragments, faults),
+        "routes": routes(fragments, faults),
         "withoutEffect": [
             {"clients": clients, "routes": sorted(map(str, found))}
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()

@@ -30,12 +30,14 @@ async def run(settings: Settings) -> None:
     preparing = ThreadPoolExecutor(max_workers=1).submit(_prepare, settings)
     # Half a second of a start: the compiler, a second and more, has a core of its own meanwhile.
     from agent.app import START_ERRORS, Agent  # noqa: PLC0415
+    from agent.observe.faults import logged_faults  # noqa: PLC0415
     from agent.sources.source import open_source  # noqa: PLC0415
 
+    faults = logged_faults()
     try:
-        async with open_source(settings.manifests, settings.kubeconfig, settings.node) as source:
+        async with open_source(settings.manifests, settings.kubeconfig, settings.node, faults) as source:
             version = await asyncio.wrap_future(preparing)
-            await Agent(settings, version, source).serve()
+            await Agent(settings, version, source, faults).serve()
     except (loader.LoadError, *START_ERRORS) as error:
         raise StartError(str(error)) from error
 

@@ -6,6 +6,9 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Agents and controllers that tests start end with the first internal error, so that none is overlooked.
+os.environ.setdefault("WEFT_STRICT", "1")
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

@@ -16,8 +16,8 @@ def status(
 ) -> None:
     """Show enrolled pods, frontends, routes with their conditions, the waypoint, and drift.
 
-    Exits with 0 when everything is as desired, 3 when something is pending, stale, drifted or could not be used, 4 when
-    no agent answers.
+    Exits with 0 when everything is as desired, 3 when something is pending, stale, drifted, could not be used or met an
+    internal error, 4 when no agent answers.
     """
     try:
         report = ask(state / STATUS_SOCKET, "/status")
@@ -27,7 +27,7 @@ def status(
         print_json(report)
     else:
         _print(report)
-    found = (report["drift"], report["waypoint"]["drift"], report["problems"], report["failures"])
+    found = (report["drift"], report["waypoint"]["drift"], report["problems"], report["failures"], report["errors"])
     if not report["ready"] or report["source"]["stale"] or any(found):
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
@@ -64,6 +64,11 @@ def _print(report: dict[str, Any]) -> None:
     print_table("kinds that are not read", ("KIND", "DOCUMENTS"), unread.items())
     for title in ("problems", "notices"):
         print_table(title, ("",), ((line,) for line in report[title]))
+    print_table(
+        "internal errors",
+        ("PART", "OBJECT", "ERROR"),
+        ((error["part"], error["object"], error["error"]) for error in report["errors"]),
+    )
     print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())
 
 

@@ -12,8 +12,10 @@ from agent.controller.ledger import Ledger
 from agent.controller.stored import MESH, controller_collections
 from agent.controller.taint import KINDS, TaintLedger, taint_collections
 from agent.controller.writer import Writer
-from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
+from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, subject_of
+from agent.model.meta import Key
 from agent.observe.controller import ControllerMetrics
+from agent.observe.faults import logged_faults
 from agent.observe.http import HttpServer, Query, Response, listening_at
 from agent.plan.tables import host_port
 from agent.settings import ControllerSettings
@@ -42,14 +44,16 @@ class Controller:
     def __init__(self, api: ApiServer, settings: ControllerSettings) -> None:
         self._settings = settings
         nodes = taint_collections() if settings.startup_taint else ()
-        self.source = KubernetesSource(api, (*controller_collections(), *nodes))
+        self._faults = logged_faults()
+        self.source = KubernetesSource(api, (*controller_collections(), *nodes), self._faults)
         self.ledger = Ledger(settings.mesh)
         self.taints = TaintLedger()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._elected)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
-        self.writer = Writer(api, self.ledger, self._may_write, self.metrics.wrote)
-        self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote)
-        self._translator = Translator(World(), Options(), STATUS_KINDS)
+        self.metrics.show_faults(self._faults.counts)
+        self.writer = Writer(api, self.ledger, self._may_write, self.metrics.wrote, self._faults)
+        self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._faults)
+        self._translator = Translator(World(), Options(), STATUS_KINDS, self._faults)
         self._problems: set[str] = set()
         self._stranger = ""
         self.synced = False
@@ -77,8 +81,8 @@ class Controller:
         """Take in what the source says, and have written what follows from it."""
         async for batch in self.source.changes():
             self._note(batch)
-            touched = {target for change in batch if (target := self.ledger.take(change)) is not None}
-            nodes = {node for change in batch if (node := self.taints.take(change)) is not None}
+            touched = self._taken(self.ledger, batch)
+            nodes = self._taken(self.taints, batch)
             plain = [change for change in batch if _is_of_the_world(change)]
             touched |= self.ledger.want(list(self._translator.update(plain).values()))
             if not self.synced and any(isinstance(change, Synced) for change in batch):
@@ -88,6 +92,16 @@ class Controller:
                 nodes |= self.taints.targets
             self.writer.touch(touched)
             self.taint_writer.touch(nodes)
+
+    def _taken(self, ledger: Ledger | TaintLedger, batch: list[Change]) -> set[Key]:
+        """Have a ledger take in a batch; returns the objects that may have to be written."""
+        touched: set[Key] = set()
+        for change in batch:
+            with self._faults.guard("ledger", subject_of(change)):
+                target = ledger.take(change)
+                if target is not None:
+                    touched.add(target)
+        return touched
 
     async def look_after_mesh(self) -> None:
         """See to it that there is an XMesh, where the cluster knows the kind."""

@@ -14,6 +14,7 @@ from agent.api.errors import ApiError
 from agent.api.server import JSON, MERGE_PATCH, ApiServer
 from agent.controller.ledger import Write
 from agent.model.meta import Key
+from agent.plan.faults import Faults
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,15 @@ class Writer:
     """Brings objects up to date. `counted` hears of each request: the object's kind, and how it ended."""
 
     def __init__(
-        self, api: ApiServer, ledger: Ledger, leads: Callable[[], bool], counted: Callable[[str, str], None]
+        self,
+        api: ApiServer,
+        ledger: Ledger,
+        leads: Callable[[], bool],
+        counted: Callable[[str, str], None],
+        faults: Faults | None = None,
     ) -> None:
+        """Without `faults` they are raised."""
+        self._faults = faults or Faults()
         self._api = api
         self._ledger = ledger
         self._leads = leads
@@ -71,9 +79,10 @@ class Writer:
                     group.create_task(self._turn(target))
 
     async def _turn(self, target: Key) -> None:
-        """One object's turn; no two at a time for the same."""
+        """One object's turn; no two at a time for the same. After a fault it comes up again when something changed."""
         async with self._room:
-            await self._bring(target)
+            with self._faults.guard("write", target):
+                await self._bring(target)
         self._busy.discard(target)
         self.touch(())
 

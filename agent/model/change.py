@@ -47,6 +47,11 @@ class Problem:
         return f"{self.where}: {self.subject}: {self.field}: {self.message}"
 
 
+def internal_error(where: str, subject: str) -> Problem:
+    """That an object could not be read because of a bug in weft."""
+    return Problem(where, subject, "$", "cannot be read because of an internal error, which the log shows")
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What was a problem at this place is none any more."""
@@ -62,3 +67,13 @@ class Synced:
 
 
 Change = Upsert | Delete | Problem | Resolved | Synced
+
+
+def subject_of(change: Change) -> Key | Change:
+    """The object that a change is about; the change itself where it is about none."""
+    match change:
+        case Upsert(value):
+            return value.key
+        case Delete(key):
+            return key
+    return change

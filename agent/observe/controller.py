@@ -1,8 +1,10 @@
 """The controller's metrics. Names are for ever: dashboards are built on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
+
+from agent.observe.faults import FaultMetrics
 
 
 class ControllerMetrics:
@@ -20,6 +22,10 @@ class ControllerMetrics:
         old = Gauge("weft_source_stale", "Whether what is known may be old.", registry=self._registry)
         old.set_function(lambda: bool(stale()))
         self._problems = Gauge("weft_source_problems", "Objects that cannot be used.", registry=self._registry)
+
+    def show_faults(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many internal errors there have been, by part."""
+        self._registry.register(FaultMetrics(counts))
 
     def wrote(self, kind: str, outcome: str) -> None:
         """One write of an object of this kind ended so: ok, conflict, gone or failed."""

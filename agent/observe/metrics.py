@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agent.observe.faults import FaultMetrics
 from agent.observe.flow_metrics import FlowMetrics
 from agent.observe.flows import Flow
 from agent.observe.requests import Requests
@@ -117,6 +118,10 @@ class Metrics:
     def show_numbers(self, name: str, text: str, label: str, numbers: Callable[[], Mapping[str, int]]) -> None:
         """Show numbers that are read, by their label's values, when somebody asks."""
         self._registry.register(_Numbers(lambda: GaugeMetricFamily(name, text, labels=[label]), numbers))
+
+    def show_faults(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many internal errors there have been, by part."""
+        self._registry.register(FaultMetrics(counts))
 
     def show_flows(self, load: Callable[[], Iterable[Flow]]) -> None:
         """Show what became of connections, by client workload and Service."""

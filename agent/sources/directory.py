@@ -4,15 +4,16 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from watchfiles import awatch
 
-from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert
+from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, internal_error
 from agent.model.meta import Key, Object
+from agent.plan.faults import Faults
 from agent.sources.decode import Unread, decode_all
 from agent.sources.documents import split
 
@@ -53,8 +54,10 @@ class DirectorySource:
 
     name = "manifests"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, faults: Faults | None = None) -> None:
+        """Without `faults` they are raised."""
         self._directory = directory
+        self._faults = faults or Faults()
         self._files: dict[Path, _File] = {}
         self._said: dict[Key, Object] = {}
         self._problems: dict[str, Problem] = {}
@@ -101,7 +104,7 @@ class DirectorySource:
         if vanished:
             where = str(self._directory)
             return self._say(self._said, {where: Problem(where, "directory", "$", "is gone; its last state stays")})
-        self._files = {path: _read(path, self._files.get(path)) for path in _manifests(self._directory)}
+        self._files = {path: _read(path, self._files.get(path), self._faults) for path in _manifests(self._directory)}
         objects: dict[Key, Object] = {}
         owner: dict[Key, Path] = {}
         problems: dict[str, Problem] = {}
@@ -115,6 +118,7 @@ class DirectorySource:
                 owner[key] = path
                 objects[key] = value
         self._log_unread()
+        self._faults.keep("decode", problems)
         return self._say(objects, problems)
 
     def _log_unread(self) -> None:
@@ -162,7 +166,7 @@ def _manifests(directory: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix in SUFFIXES)
 
 
-def _read(path: Path, before: _File | None) -> _File:
+def _read(path: Path, before: _File | None, faults: Faults) -> _File:
     """One file's objects and problems; as before when the file is the same."""
     stamp = UNREAD
     try:
@@ -175,13 +179,13 @@ def _read(path: Path, before: _File | None) -> _File:
         problem = Problem(str(path), "file", "$", str(error))
         kept = before or _File(UNREAD)
         return _File(UNREAD, kept.objects, {problem.where: problem}, kept.lines, kept.unread)
-    made = _parse(path, text, stamp)
+    made = _parse(path, text, stamp, faults)
     if before is None or not made.problems:
         return made
     return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines, made.unread)
 
 
-def _parse(path: Path, text: str, stamp: tuple[int, int, int]) -> _File:
+def _parse(path: Path, text: str, stamp: tuple[int, int, int], faults: Faults) -> _File:
     """The objects of a file's text, and the problems with its documents."""
     objects: dict[Key, Object] = {}
     problems: dict[str, Problem] = {}
@@ -192,7 +196,11 @@ def _parse(path: Path, text: str, stamp: tuple[int, int, int]) -> _File:
         if document.error:
             problems[where] = Problem(where, f"document {document.number}", "$", document.error)
             continue
-        for place, found in decode_all(document.value, where):
+        read: Iterable[tuple[str, Object | Problem | Unread]]
+        read = ((where, internal_error(where, f"document {document.number}")),)
+        with faults.guard("decode", where):
+            read = list(decode_all(document.value, where))
+        for place, found in read:
             if isinstance(found, Problem):
                 problems[place] = found
             elif isinstance(found, Unread):

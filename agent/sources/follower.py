@@ -5,6 +5,7 @@ import random
 
 from agent.api.backoff import Backoff
 from agent.api.errors import ApiError
+from agent.plan.faults import Faults
 from agent.sources.collection import Collection
 from agent.sources.reflector import Reflector
 
@@ -14,10 +15,11 @@ log = logging.getLogger(__name__)
 class Follower:
     """One collection: its state machine, and how talking to the server about it goes."""
 
-    def __init__(self, collection: Collection, version: str) -> None:
+    def __init__(self, collection: Collection, version: str, faults: Faults | None = None) -> None:
+        """Without `faults` they are raised."""
         self.collection = collection
         self.version = version
-        self.reflector = Reflector(collection)
+        self.reflector = Reflector(collection, faults)
         self.backoff = Backoff(random.random)
         self.failing_since: float | None = None
         self.error = ""

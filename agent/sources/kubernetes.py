@@ -19,6 +19,7 @@ from agent.api.server import ApiServer
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.meta import Key
 from agent.model.multicluster import GROUP as MULTICLUSTER
+from agent.plan.faults import Faults
 from agent.sources.collection import Collection
 from agent.sources.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
 from agent.sources.follower import Follower
@@ -37,11 +38,11 @@ SETTLE_SECONDS = 2.0
 
 @asynccontextmanager
 async def open_kubernetes(
-    kubeconfig: Path | None, agent: str, collections: Sequence[Collection]
+    kubeconfig: Path | None, agent: str, collections: Sequence[Collection], faults: Faults | None = None
 ) -> AsyncIterator["KubernetesSource"]:
     """The source with a connection of its own; `agent` is sent as User-Agent. Raises `ConfigurationError`."""
     async with ApiServer(kubeconfig, agent) as api:
-        yield KubernetesSource(api, collections)
+        yield KubernetesSource(api, collections, faults)
 
 
 class KubernetesSource:
@@ -53,11 +54,13 @@ class KubernetesSource:
 
     name = "kubernetes"
 
-    def __init__(self, api: ApiServer, collections: Sequence[Collection]) -> None:
+    def __init__(self, api: ApiServer, collections: Sequence[Collection], faults: Faults | None = None) -> None:
+        """Without `faults` they are raised."""
         self._api = api
+        self._faults = faults
         self._collections = tuple(collections)
         self._clock = asyncio.get_running_loop().time
-        self._definitions = Follower(definitions(), definitions().versions[0])
+        self._definitions = Follower(definitions(), definitions().versions[0], faults)
         self._defined: dict[Key, Definition] = {}
         self._redefined = asyncio.Event()
         self._discovered = False
@@ -265,7 +268,7 @@ class KubernetesSource:
         if before is not None:
             before.version = version
             before.reflector.restart()
-        follower = before or Follower(collection, version)
+        follower = before or Follower(collection, version, self._faults)
         self._followers[collection.kind] = follower
         self._start(collection.kind, self._follow(follower))
 

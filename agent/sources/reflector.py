@@ -5,15 +5,16 @@ from the list's resourceVersion, which bookmarks and events carry on; when that 
 of which only the difference is told. Until then everything that was known stays.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
 
 from agent.api.errors import UNREACHABLE, ApiError, explain
-from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Upsert
+from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Upsert, internal_error
 from agent.model.meta import Key, Value
+from agent.plan.faults import Faults
 from agent.sources.collection import Collection
 
 PAGE = 500
@@ -80,8 +81,10 @@ def _identity(raw: bytes) -> _Metadata:
 class Reflector:
     """What is known of one collection, and what to ask next."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, faults: Faults | None = None) -> None:
+        """Without `faults` they are raised."""
         self._collection = collection
+        self._faults = faults or Faults()
         self._known: dict[Name, tuple[Keyed, ...]] = {}
         self._problems: dict[Name, Problem] = {}
         # What objects that are a problem now said before they were one.
@@ -182,7 +185,10 @@ class Reflector:
 
     def _put(self, name: Name, raw: bytes) -> list[Change]:
         """An object is now so; one that cannot be used stays what it was."""
-        found = self._collection.read(raw, self._where(name))
+        where = self._where(name)
+        found: Sequence[Keyed] | Problem = internal_error(where, where)
+        with self._faults.guard("decode", where):
+            found = self._collection.read(raw, where)
         return self._spoil(name, found) if isinstance(found, Problem) else self._settle(name, tuple(found))
 
     def _spoil(self, name: Name, problem: Problem) -> list[Change]:
@@ -197,6 +203,7 @@ class Reflector:
     def _settle(self, name: Name, values: tuple[Keyed, ...]) -> list[Change]:
         """An object is as these values say, or gone when there are none."""
         self._good.pop(name, None)
+        self._faults.forget("decode", self._where(name))
         changes = self._replace(name, values)
         if self._problems.pop(name, None):
             changes.append(Resolved(self._where(name)))

@@ -8,6 +8,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from agent.model.change import Change
+from agent.plan.faults import Faults
 from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource
 
@@ -31,17 +32,19 @@ class Source(Interface):
 
 
 @asynccontextmanager
-async def open_source(manifests: Path | None, kubeconfig: Path | None, node: str) -> AsyncIterator[Source]:
+async def open_source(
+    manifests: Path | None, kubeconfig: Path | None, node: str, faults: Faults | None = None
+) -> AsyncIterator[Source]:
     """The directory `manifests`, or the API server that `kubeconfig` (None: the pod's account) names, for this node.
 
-    Raises `ConfigurationError`.
+    Without `faults` they are raised. Raises `ConfigurationError`.
     """
     if manifests is not None:
-        yield DirectorySource(manifests)
+        yield DirectorySource(manifests, faults)
         return
     # An agent of manifests need not spend 40 MB and a third of a second on the client.
     from agent.sources.kubernetes import open_kubernetes  # noqa: PLC0415
 
     agent = f"weft-agent/{metadata.version('weft')}"
-    async with open_kubernetes(kubeconfig, agent, node_collections(node)) as source:
+    async with open_kubernetes(kubeconfig, agent, node_collections(node), faults) as source:
         yield source

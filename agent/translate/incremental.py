@@ -3,17 +3,20 @@
 The plan is made of units: a pod, a Service, a Route's status, the admission of clients. Each is computed by a pure
 function from a view of the world, which notes what was read. A change touches read keys; the units that read one of
 them are computed again, pods first, because how deep this node's pods are decides what Services need.
+
+A unit that trips a bug keeps its last fragment, and is computed again when something changes that it read before.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from agent.model.change import Change, Delete, Upsert
+from agent.model.change import Change, Delete, Upsert, subject_of
 from agent.model.core import Pod, Service
 from agent.model.meta import Key, Object
 from agent.model.multicluster import ServiceImport
 from agent.model.routes import Route, subject
+from agent.plan.faults import Faults
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode
 from agent.translate.admission import translate_admission
@@ -44,9 +47,10 @@ Makers = Sequence[tuple[type[Object], str]]
 class Translator:
     """The fragments of all units, and who read what."""
 
-    def __init__(self, world: World, options: Options, kinds: Makers = KINDS) -> None:
-        """`kinds` says of which objects what is made."""
+    def __init__(self, world: World, options: Options, kinds: Makers = KINDS, faults: Faults | None = None) -> None:
+        """`kinds` says of which objects what is made. Without `faults` they are raised."""
         self._world = world
+        self._faults = faults or Faults()
         self._options = options
         self._kinds = {name.__name__: makes for base, makes in kinds for name in (base, *base.__subclasses__())}
         self.fragments: dict[Unit, Fragment] = {}
@@ -67,8 +71,9 @@ class Translator:
 
     def take(self, changes: Iterable[Change]) -> None:
         """Take changes in, and compute nothing yet."""
-        batch = list(changes)
-        self._mark(self._touched(self._world.apply(batch)) | self._appeared(batch))
+        for change in changes:
+            with self._faults.guard("intake", subject_of(change)):
+                self._mark(self._touched(self._world.apply([change])) | self._appeared([change]))
 
     def enrol(self) -> Update:
         """Compute the pods that are behind; returns what changed, as `update` does."""
@@ -100,15 +105,28 @@ class Translator:
     def _compute(self, units: Iterable[Unit]) -> Update:
         done: Update = {}
         for unit in sorted(units):
-            view = View(self._world)
-            old, new = self.fragments.get(unit, Fragment()), self._translate(unit, view)
-            self._note(unit, view.reads if self._exists(unit) else set())
+            old, new = self.fragments.get(unit, Fragment()), self._made(unit)
             if new != old:
                 self.fragments[unit] = new
                 done[unit] = (old, new)
             if new == Fragment():
                 self.fragments.pop(unit, None)
         return done
+
+    def _made(self, unit: Unit) -> Fragment:
+        """A unit's fragment as it is now. What trips a bug stays as it was while its object is there."""
+        view, exists, made = View(self._world), self._exists(unit), None
+        with self._faults.guard(unit.makes, unit.key):
+            made = self._translate(unit, view)
+        reads = view.reads
+        if made is None:
+            made = self.fragments.get(unit, Fragment()) if exists else Fragment()
+            # It may have failed before it read anything.
+            reads = reads | self._reads.get(unit, set()) | {("object", *unit.key)}
+        if not exists:
+            self._faults.forget(unit.makes, unit.key)
+        self._note(unit, reads if exists else set())
+        return made
 
     def _exists(self, unit: Unit) -> bool:
         """Whether the unit's object is there; one that comes back appears anew."""

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
+from agent.plan.faults import Faults
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.waypoint.encode import Encoded, EncodeError, encode
 from agent.waypoint.served import shown
@@ -10,12 +12,26 @@ from agent.waypoint.served import shown
 log = logging.getLogger(__name__)
 
 
-class Catalogue:
-    """Resources by name, and their bytes by name and address."""
+class _Item(NamedTuple):
+    """A resource as an Envoy gets it, and what it was made of; a listener's has a port."""
 
-    def __init__(self) -> None:
+    encoded: Encoded
+    source: Json
+    port: int | None
+
+
+class Catalogue:
+    """Resources by name, and their bytes by name and address.
+
+    What cannot be encoded any more stays as it last could be: it is a bug, and the traffic that it carries goes on.
+    """
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        """Without `faults` they are raised."""
+        self._faults = faults or Faults()
         self._sources: dict[ResourceName, tuple[Json, int | None]] = {}
-        self._encoded: dict[tuple[ResourceName, str], Encoded | None] = {}
+        self._items: dict[tuple[ResourceName, str], _Item | None] = {}
+        self._former: dict[tuple[ResourceName, str], _Item] = {}
         self.unencodable: dict[ResourceName, str] = {}
 
     def replace(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> bool:
@@ -24,23 +40,26 @@ class Catalogue:
             name: (resource, ports.get(name.name) if name.kind is Xds.LISTENER else None)
             for name, resource in resources.items()
         }
-        changed = {name for name, source in wanted.items() if self._sources.get(name) != source}
-        changed |= self._sources.keys() - wanted.keys()
+        gone = self._sources.keys() - wanted.keys()
+        changed = {name for name, source in wanted.items() if self._sources.get(name) != source} | gone
         self._sources = wanted
         self.unencodable = {name: text for name, text in self.unencodable.items() if name not in changed}
-        self._encoded = {key: found for key, found in self._encoded.items() if key[0] not in changed}
+        self._former |= {key: item for key, item in self._items.items() if item is not None and key[0] in changed}
+        self._former = {key: item for key, item in self._former.items() if key[0] not in gone}
+        self._items = {key: item for key, item in self._items.items() if key[0] not in changed}
+        for name in gone:
+            self._faults.forget("encode", name)
         return bool(changed)
 
     def forget(self, address: str) -> None:
         """No Envoy is at this address any more."""
-        self._encoded = {key: found for key, found in self._encoded.items() if key[1] != address}
+        self._items = {key: item for key, item in self._items.items() if key[1] != address}
+        self._former = {key: item for key, item in self._former.items() if key[1] != address}
 
     def get(self, name: ResourceName, address: str) -> Encoded | None:
-        """A resource as the Envoy at this address gets it; None when there is none, or it cannot be encoded."""
-        key = name, address if name.kind is Xds.LISTENER else ""
-        if key not in self._encoded and name in self._sources:
-            self._encoded[key] = self._encode(name, address)
-        return self._encoded.get(key)
+        """A resource as the Envoy at this address gets it; None when there is none, or it never could be encoded."""
+        item = self._item(name, address)
+        return item.encoded if item is not None else None
 
     def versions(self, address: str) -> dict[ResourceName, str]:
         """Every resource of the Envoy at this address, with its version."""
@@ -54,13 +73,25 @@ class Catalogue:
 
     def shown(self, names: Iterable[ResourceName], address: str) -> dict[ResourceName, str]:
         """How the Envoy at this address shows that it has these."""
-        found = ((name, self.get(name, address)) for name in names)
-        return {name: shown(name, self._sources[name][0], item.version) for name, item in found if item is not None}
+        found = ((name, self._item(name, address)) for name in names)
+        return {name: shown(name, item.source, item.encoded.version) for name, item in found if item is not None}
 
-    def _encode(self, name: ResourceName, address: str) -> Encoded | None:
-        resource, port = self._sources[name]
+    def _item(self, name: ResourceName, address: str) -> _Item | None:
+        key = name, address if name.kind is Xds.LISTENER else ""
+        if key not in self._items and name in self._sources:
+            former = self._former.pop(key, None)
+            # At another port it would be another listener's.
+            stays = former is not None and former.port == self._sources[name][1]
+            self._items[key] = former if stays else None
+            with self._faults.guard("encode", name):
+                self._items[key] = self._encode(name, address) or self._items[key]
+        return self._items.get(key)
+
+    def _encode(self, name: ResourceName, address: str) -> _Item | None:
+        """A resource as it is now, None when its message cannot hold it."""
+        source, port = self._sources[name]
         try:
-            return encode(name, resource, address, port)
+            return _Item(encode(name, source, address, port), source, port)
         except EncodeError as error:
             self.unencodable[name] = str(error)
             log.error("resource cannot be encoded", extra={"error": str(error)})

@@ -13,6 +13,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
 from agent.plan.envoys import Envoy
+from agent.plan.faults import Faults
 from agent.plan.plan import Json, ResourceName, Xds
 from agent.waypoint import admin
 from agent.waypoint.access_log import AccessLog, Take
@@ -60,11 +61,12 @@ class AdsServer:
         address: str,
         take: Take = lambda _: None,
         allowed: Callable[[], Collection[str]] = tuple,
+        faults: Faults | None = None,
     ) -> None:
         """`address` is where the listeners are of an Envoy that does not say it itself; empty: not known.
 
         `take` gets the requests that Envoys serve. `allowed` says where Envoys can be: the addresses of the waypoints'
-        pods on this node, nothing where none is known.
+        pods on this node, nothing where none is known. Without `faults` they are raised.
         """
         self._socket = socket
         self._address = address
@@ -73,7 +75,7 @@ class AdsServer:
         self._server: aio.Server | None = None
         self._clients: set[_Client] = set()
         self._changed: Callable[[], None] = lambda: None
-        self._catalogue = Catalogue()
+        self._catalogue = Catalogue(faults)
         self._published = False
         self.acks = 0
         self.nacks = 0
@@ -135,7 +137,9 @@ class AdsServer:
         return set.intersection(*sets) if sets else set()
 
     def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
-        """Replace what every Envoy shall have. What cannot be encoded is left out and listed in `rejected`."""
+        """Replace what every Envoy shall have. What cannot be encoded stays as it was, and is listed in
+        `rejected`.
+        """
         if self._catalogue.replace(resources, ports) or not self._published:
             self._published = True
             for client in self._clients:

@@ -46,6 +46,7 @@ STATUS: dict[str, Any] = {
     "problems": [H],
     "notices": [H],
     "failures": {H: H},
+    "errors": [{"part": H, "object": H, "error": H}],
 }
 ANSWERS = {"/status": STATUS, "/flows": {"flows": [FLOW]}, "/events": {"events": [EVENT]}}
 

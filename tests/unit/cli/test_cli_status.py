@@ -32,7 +32,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         "guards": {},
         "drift": [],
     }
-    more = {"source": source, "waypoint": waypoint, "failures": {}}
+    more = {"source": source, "waypoint": waypoint, "failures": {}, "errors": []}
     return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more
 
 

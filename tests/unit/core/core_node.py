@@ -10,6 +10,7 @@ from agent.model.change import Change, Synced, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
 from agent.plan.envoys import Envoy
+from agent.plan.faults import Faults
 from agent.plan.plan import FrontendName, Json, ResourceName
 from agent.plan.tables import Action, Config, Mode, Protocol, Reason, Word
 from agent.reconcile.datapath import Datapath
@@ -101,7 +102,7 @@ class FakeAds:
 class Node:
     """A core with everything around it. Envoy's listeners accept connections where `listens`."""
 
-    def __init__(self, kernel: FakeKernel, audit_seconds: float = 60.0) -> None:
+    def __init__(self, kernel: FakeKernel, audit_seconds: float = 60.0, faults: Faults | None = None) -> None:
         self.kernel = kernel
         self.ads = FakeAds()
         self.listens = self.refused = False
@@ -112,7 +113,7 @@ class Node:
         self.drifts: list[int] = []
         self.manifests, self.facts = Source(), Source()
         clock = asyncio.get_running_loop().time
-        translator = Translator(World(), Options("here"))
+        translator = Translator(World(), Options("here"), faults=faults)
         self.detached = ["weft_connect4"]
         self.attachable, self.attempts = True, 0
         self.attached: list[tuple[str, int]] = []

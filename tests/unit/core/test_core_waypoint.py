@@ -6,6 +6,7 @@ from fake_kernel import FakeKernel
 from agent.model.change import Delete
 from agent.model.meta import Key
 from agent.plan.envoys import Envoy
+from agent.plan.faults import Faults
 from agent.plan.plan import ResourceName, Xds
 from agent.plan.tables import WAYPOINTS_BESIDE, Action, Mode, Word
 from agent.report import Envoys, status
@@ -171,6 +172,6 @@ async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node
     assert (waypoint(node)[0], sorted(waypoint(node)[1])) == (BLUE.address, addresses[:-1])
     assert node.core.datapath.unprotected == {}
     await node.passes(lambda: node.ads.envoys.append(others[-1]))
-    (reported,) = status(node.core, "here", Envoys({}, [], [], {}))["failures"].items()
+    (reported,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["failures"].items()
     (left,) = set(addresses) - set(waypoint(node)[1])
     assert reported == (f"waypoint {left}", "no room beside 8 others in weft_config: pods can dial it")

@@ -7,6 +7,7 @@ from agent.model.change import Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus, RuntimeClass
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
+from agent.plan.faults import Faults
 from agent.plan.plan import PodPlan
 from agent.plan.tables import Mode
 from agent.report import modes, pods
@@ -61,5 +62,5 @@ def test_the_handler_tells_and_its_pods_follow_it():
 def test_who_is_not_supported_is_counted_apart():
     plans = [plan(translator(name)) for name in ("gvisor", "kata", "")]
     assert modes(plans) == {"none": 0, "l4": 1, "l4 only": 0, "l7": 0, "unsupported": 2}
-    (shown,) = pods(translator("gvisor").fragments.values())
+    (shown,) = pods(translator("gvisor").fragments.values(), Faults())
     assert (shown["mode"], shown["supported"]) == ("none", False)

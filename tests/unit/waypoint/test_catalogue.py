@@ -1,6 +1,12 @@
 """The catalogue: one encoding for all Envoys, but for listeners, which are at each one's own address."""
 
+from typing import Any
+
+import pytest
+
+from agent.plan.faults import Faults
 from agent.plan.plan import ResourceName, Xds
+from agent.waypoint import catalogue as module
 from agent.waypoint.catalogue import Catalogue
 
 LISTENER, CLUSTER = ResourceName(Xds.LISTENER, "l"), ResourceName(Xds.CLUSTER, "c")
@@ -52,3 +58,90 @@ def test_an_address_can_be_forgotten():
     before = catalogue.versions(GREEN)
     catalogue.forget(GREEN)
     assert catalogue.versions(GREEN) == before
+
+
+def assigned(address: str) -> dict[str, Any]:
+    """Endpoints with one address."""
+    socket = {"address": {"socket_address": {"address": address, "port_value": 80}}}
+    return {"cluster_name": "c", "endpoints": [{"lb_endpoints": [{"endpoint": socket}]}]}
+
+
+ENDPOINTS = ResourceName(Xds.ENDPOINT, "c")
+
+
+class Bug:
+    """An `encode` that fails for one resource while there is a bug, as no code expects."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: ResourceName) -> None:
+        self.there = False
+        real = module.encode
+
+        def broken(resource: ResourceName, *rest: Any) -> Any:
+            if self.there and resource == name:
+                raise RecursionError("a bug")
+            return real(resource, *rest)
+
+        monkeypatch.setattr(module, "encode", broken)
+
+
+def test_what_trips_a_bug_stays_as_it_was_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, faults = Bug(monkeypatch, ENDPOINTS), Faults(strict=False)
+    catalogue = Catalogue(faults)
+    catalogue.replace({ENDPOINTS: assigned("10.1.0.1"), CLUSTER: {"name": "c"}}, {})
+    before = catalogue.versions(BLUE)
+    bug.there = True
+    news = {ENDPOINTS: assigned("10.1.0.2"), CLUSTER: {"name": "c", "connect_timeout": "2s"}}
+    assert catalogue.replace(news, {})
+    after = catalogue.versions(BLUE)
+    assert after[ENDPOINTS] == before[ENDPOINTS]
+    assert after[CLUSTER] != before[CLUSTER]
+    assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.1!80"}
+    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("encode", str(ENDPOINTS))]
+    catalogue.versions(BLUE)
+    assert faults.counts() == {"encode": 1}
+    bug.there = False
+    catalogue.replace(news | {ENDPOINTS: assigned("10.1.0.3")}, {})
+    assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.3!80"}
+    assert faults.listed() == []
+
+
+def test_what_trips_a_bug_from_the_start_is_not_there_and_is_forgotten_when_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bug, faults = Bug(monkeypatch, CLUSTER), Faults(strict=False)
+    catalogue = Catalogue(faults)
+    bug.there = True
+    catalogue.replace(RESOURCES, {"l": 20000})
+    assert catalogue.versions(BLUE).keys() == catalogue.versions(GREEN).keys() == {LISTENER}
+    assert len(faults.listed()) == 1
+    catalogue.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
+    assert faults.listed() == []
+
+
+def test_what_cannot_be_encoded_any_more_stays_as_it_was_and_goes_when_it_is_not_wanted():
+    catalogue = made()
+    before = catalogue.versions(BLUE)
+    for nonsense in (1, 2):
+        catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": nonsense}}, {"l": 20000})
+        assert catalogue.versions(BLUE) == before
+        assert "nonsense" in catalogue.unencodable[CLUSTER]
+    catalogue.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
+    assert catalogue.versions(BLUE).keys() == {LISTENER}
+    catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": 1}}, {"l": 20000})
+    assert catalogue.versions(BLUE).keys() == {LISTENER}
+
+
+def test_a_listener_that_cannot_be_encoded_does_not_stay_at_a_port_that_is_not_its_own_now():
+    catalogue = made()
+    catalogue.versions(BLUE)
+    catalogue.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20000})
+    assert LISTENER in catalogue.versions(BLUE)
+    catalogue.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20001})
+    assert LISTENER not in catalogue.versions(BLUE)
+
+
+def test_tests_are_stopped_by_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, catalogue = Bug(monkeypatch, CLUSTER), made()
+    bug.there = True
+    with pytest.raises(RecursionError):
+        catalogue.versions(BLUE)

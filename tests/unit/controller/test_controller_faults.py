@@ -1,0 +1,97 @@
+"""A bug that one Route trips stops neither the controller nor what it writes of others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from agent.api.server import ApiServer
+from agent.controller.run import Controller
+from agent.controller.stored import ROUTES, decode_stored
+from agent.controller.writer import Writer
+from agent.model.change import Change, Synced, Upsert
+from agent.model.meta import Key
+from agent.observe.faults import STRICT
+from agent.plan.faults import Faults
+from agent.settings import ControllerSettings
+
+GOOD, BAD = Key("HTTPRoute", "app", "good"), Key("HTTPRoute", "app", "bad")
+
+
+class Books:
+    """A ledger that fails for one object while there is a bug, and has nothing to write for the others."""
+
+    def __init__(self) -> None:
+        self.bug = True
+        self.asked: list[Key] = []
+
+    def write(self, target: Key, _now: str) -> None:
+        self.asked.append(target)
+        if self.bug and target == BAD:
+            raise KeyError("a bug")
+
+    def path(self, target: Key) -> None: ...
+    def absorb(self, raw: bytes) -> None: ...
+    def forget(self, target: Key) -> None: ...
+
+
+async def test_a_writer_goes_on_with_the_others_and_tries_again_when_something_changed() -> None:
+    books, faults = Books(), Faults(strict=False)
+    writer = Writer(cast(ApiServer, None), books, lambda: True, lambda *_: None, faults)
+    running = asyncio.create_task(writer.run())
+    async with asyncio.timeout(30):
+        writer.touch([BAD, GOOD])
+        while len(books.asked) < 2 or not faults.listed():
+            await asyncio.sleep(0.01)
+        assert [(fault.part, fault.subject) for fault in faults.listed()] == [("write", str(BAD))]
+        writer.touch([GOOD])
+        while len(books.asked) < 3:
+            await asyncio.sleep(0.01)
+        assert sorted(books.asked) == [BAD, GOOD, GOOD]
+        books.bug = False
+        writer.touch([BAD])
+        while faults.listed():
+            await asyncio.sleep(0.01)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+
+
+async def test_a_writer_in_tests_is_stopped_by_a_bug() -> None:
+    writer = Writer(cast(ApiServer, None), Books(), lambda: True, lambda *_: None)
+    writer.touch([BAD])
+    with pytest.raises(ExceptionGroup):
+        await asyncio.wait_for(writer.run(), 30)
+
+
+def stored(name: str) -> Upsert:
+    meta = f'{{"name": "{name}", "namespace": "app", "resourceVersion": "1"}}'
+    return Upsert(decode_stored(f'{{"apiVersion": "v1", "kind": "HTTPRoute", "metadata": {meta}}}'.encode()))
+
+
+async def test_a_controller_follows_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "HTTPRoute" in ROUTES
+    monkeypatch.setenv(STRICT, "0")
+    controller = Controller(cast(ApiServer, None), ControllerSettings(mesh="weft"))
+    real = controller.ledger.take
+
+    def broken(change: Change) -> Key | None:
+        if change == stored("bad"):
+            raise KeyError("a bug")
+        return real(change)
+
+    class Source:
+        stale = ""
+
+        async def changes(self) -> AsyncIterator[list[Any]]:
+            yield [stored("bad"), stored("good"), Synced("kubernetes")]
+
+    monkeypatch.setattr(controller.ledger, "take", broken)
+    monkeypatch.setattr(controller, "source", Source())
+    await controller.follow()
+    assert controller.synced
+    assert GOOD in controller.ledger.targets
+    assert BAD not in controller.ledger.targets
+    assert 'weft_internal_errors_total{part="ledger"} 1.0' in controller.metrics.render()
