@@ -99,7 +99,15 @@ class Agent:
         self._metrics.show_numbers(
             "weft_pods", "Pods of this node.", "mode", lambda: report.modes(core.datapath.desired_pods.values())
         )
-        self._metrics.show("weft_pending", "What is not yet as it should be.", lambda: core.datapath.pending)
+        self._metrics.show(
+            "weft_pending", "Pods and frontends not yet written; not those without room.", lambda: core.datapath.pending
+        )
+        self._metrics.show_numbers(
+            "weft_rows_without_room",
+            "What kernel tables are too full for.",
+            "table",
+            lambda: core.datapath.without_room,
+        )
         self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.intake.problems))
         self._metrics.show_numbers(
             "weft_source_unread",

@@ -24,6 +24,8 @@ COALESCE_SECONDS = 0.01
 # So long a pass works before others have their turn, new pods above all: they connect at any moment.
 TURN_SECONDS = 0.01
 PAUSE_SECONDS = 0.001
+# So many of the objects that do not fit are named in one line of the log; `weft status` names all.
+NAMED = 10
 
 
 class Hands(Protocol):
@@ -68,11 +70,10 @@ class Core:
         self._hands = hands
         self._observer = observer
         self._audit_seconds = audit_seconds
-        self._failures: dict[str, str] = {}
-        self._excluded: dict[str, str] = {}
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
         self.hop = Hop(ads, hands, self._clock)
+        self._logged: frozenset[str] = frozenset()
         # What Envoy is to have, until a fragment says otherwise: most passes change nothing there.
         self._configuration: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
         self._turn_ends = 0.0
@@ -89,13 +90,13 @@ class Core:
 
     @property
     def ready(self) -> bool:
-        """Whether the kernel is as it should be."""
+        """Whether the kernel is as it should be, but for what does not fit."""
         return self._attached and self.datapath.pending == 0
 
     @property
     def failures(self) -> dict[str, str]:
-        """What does not fit into the kernel's tables, by name with the reason."""
-        return self._failures | self._excluded
+        """What does not fit into the kernel's tables or the waypoint, by name with the reason."""
+        return self.hop.failures | self.datapath.failures
 
     def wake(self) -> None:
         """Something outside changed: look at everything again, soon."""
@@ -116,7 +117,7 @@ class Core:
         while True:
             unfinished = self.datapath.pending or self.hop.waiting or not self._attached
             busy = self._unsure or (self._adopted and unfinished)
-            until = min(audit_at, self.hop.gate.next_end or audit_at)
+            until = min(audit_at, self.hop.gate.next_end or audit_at, self.datapath.retry_at or audit_at)
             await self._sleep(RETRY_SECONDS if busy else max(0.0, until - self._clock()))
             try:
                 await self._step()
@@ -154,16 +155,10 @@ class Core:
         self._admit()
         self._publish()
         self.datapath.revisit(await self.hop.prove(self.datapath.serving_ports()))
-        self._move()
+        self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
         await self._apply()
         self._attach()
-
-    def _move(self) -> None:
-        """Have the kernel send clients to the waypoint that serves, and let nobody dial the others."""
-        before = self.datapath.unprotected.keys()
-        self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
-        for name in self.datapath.unprotected.keys() - before:
-            log.warning("does not fit", extra={"waypoint": name, "reason": self.datapath.unprotected[name]})
+        self._log_failures()
 
     async def _others_turn(self) -> None:
         """When this pass has worked for long enough, let others work: those too who enrol the pods that came."""
@@ -198,7 +193,7 @@ class Core:
         frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
         self.datapath.want_frontends(frontends, [])
         self.datapath.want_pods(self.intake.pods)
-        self._excluded = self.datapath.want_clients(self.intake.clients)
+        self.datapath.want_clients(self.intake.clients)
         known = self.datapath.listener_ports()
         self.hop.ports.adopt(known, self.datapath.waypoint_ports() - set(known.values()), self._clock())
         self.hop.succession.adopt(*self.datapath.waypoints(), self._clock())
@@ -221,7 +216,7 @@ class Core:
         if any(old.pods != new.pods for old, new in changed.values()):
             self.datapath.want_pods(self.intake.pods)
         if any(old.clients != new.clients for old, new in changed.values()):
-            self._excluded = self.datapath.want_clients(self.intake.clients)
+            self.datapath.want_clients(self.intake.clients)
 
     def _admit(self) -> None:
         """Write who may connect to waypoints. Before Envoy hears of it: a client needs the word of both."""
@@ -240,17 +235,26 @@ class Core:
 
     async def _apply(self) -> None:
         """Write what is pending."""
-        if not self.datapath.pending:
+        if not self.datapath.pending and not self.datapath.retry_due:
             return
         began = self._clock()
         done = Applied()
         for _ in self.datapath.applying(self.hop.view, done):
             await self._others_turn()
-        self._failures = done.failures
         self._hands.shrunk(done.shrunk)
         self._tell(done.writes, began)
-        for name, reason in done.failures.items():
-            log.warning("does not fit", extra={"frontend": name, "reason": reason})
+
+    def _log_failures(self) -> None:
+        """Log what does not fit when that changes: some by name, since a full table can concern thousands."""
+        failures = self.failures
+        new, gone = sorted(failures.keys() - self._logged), self._logged - failures.keys()
+        self._logged = frozenset(failures)
+        if new:
+            names = ", ".join(new[:NAMED]) + (", …" if len(new) > NAMED else "")
+            parts = {"new": len(new), "all": len(failures), "objects": names, "reason": failures[new[0]]}
+            log.warning("does not fit", extra=parts)
+        if gone:
+            log.info("fits now, or is not wanted any more", extra={"objects": len(gone), "left": len(failures)})
 
     def _tell(self, writes: int, began: float) -> None:
         """Say what was written since then."""

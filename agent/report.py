@@ -220,6 +220,6 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
         "waypoint": waypoint(core.hop, envoys),
         "problems": sorted(str(problem) for problem in core.intake.problems.values()),
         "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
-        "failures": core.hop.failures | core.failures | datapath.unprotected,
+        "failures": core.failures,
         "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in datapath.fill.items()},
     }

@@ -1,4 +1,8 @@
-"""The kernel's side of the plan: what has changed is written, what fails is kept and tried again, all is audited."""
+"""The kernel's side of the plan: what has changed is written, what fails is kept and tried again, all is audited.
+
+What a table has no room for is not pending but a steady state: it is named in `failures`, and tried again when it is
+changed, or when space was given back and has rested.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +10,7 @@ from operator import attrgetter
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, PodRow, address_bytes, address_text, name_id
-from agent.reconcile.allocate import FullError, RestingError
+from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
 from agent.reconcile.frontends import TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
@@ -31,10 +35,9 @@ class Drift:
 
 @dataclass(slots=True)
 class Applied:
-    """What one pass did: rows written, what could not be (by name with the reason), and who lost backends."""
+    """What one pass did: rows written, and which frontends lost backends."""
 
     writes: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
     shrunk: list[Shrunk] = field(default_factory=list)
 
 
@@ -50,15 +53,23 @@ class Datapath:
         """`own` are this agent's addresses, from which it tries the listeners of waypoints."""
         self._kernel = kernel
         self._config = config
+        self._clock = clock
         self._frontends = Frontends(kernel, clock)
         self._pods: dict[int, PodRow] = {}
         self._own = frozenset(map(address_bytes, own))
         self._clients: dict[bytes, bool] = {}
         self._desired_clients: frozenset[bytes] = frozenset()
+        self._clients_without_row: list[str] = []
         self.desired_pods: dict[int, PodPlan] = {}
         self.desired: dict[FrontendName, FrontendPlan] = {}
         self._dirty: set[FrontendName] = set()
         self._stale: set[FrontendKey] = set()
+        # Frontends that did not fit with the reason, how much had been given back when that was last looked at, and
+        # when they are tried again.
+        self._full: dict[FrontendName, str] = {}
+        self._frees = 0
+        self.retry_at: float | None = None
+        self._pods_without_row: set[int] = set()
         self._losses = Losses()
         self.unprotected: dict[str, str] = {}
         """Waypoints that pods can dial, as `weft_config` has no room for them; by name with the reason."""
@@ -76,6 +87,7 @@ class Datapath:
         self._frontends.adopt()
         self._pods = self._kernel.pods.load()
         self._clients = self._kernel.clients.load()
+        self._pods_without_row = set()
         self._dirty = set(self.desired)
         self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
         for key in self._frontends.installed:
@@ -126,12 +138,12 @@ class Datapath:
         """Replace the pods that there shall be."""
         self.desired_pods = dict(pods)
 
-    def want_clients(self, addresses: Iterable[str]) -> dict[str, str]:
-        """Replace who may connect to waypoints. Returns what does not fit, by name with the reason."""
+    def want_clients(self, addresses: Iterable[str]) -> None:
+        """Replace who may connect to waypoints, as many as there is room for."""
         wanted = sorted(set(map(address_bytes, addresses)) - self._own)
         room = self._kernel.clients.capacity - len(self._own)
         self._desired_clients = self._own | set(wanted[:room])
-        return {f"client {address_text(address)}": f"no room for 1 in {room}" for address in wanted[room:]}
+        self._clients_without_row = [address_text(address) for address in wanted[room:]]
 
     def admit(self) -> int:
         """Write who may connect to waypoints; returns how many rows that were. Raises `OSError` as `apply` does."""
@@ -148,6 +160,7 @@ class Datapath:
         for name in deletes:
             if self.desired.pop(name, None) is not None:
                 self._dirty.discard(name)
+                self._full.pop(name, None)
                 self._stale.add(frontend_key(name))
                 self._losses.change(name, None)
         for name, plan in upserts.items():
@@ -163,11 +176,31 @@ class Datapath:
 
     @property
     def pending(self) -> int:
-        """Frontends and pods that are not yet as they should be."""
-        return len(self._dirty) + len(self._stale) + len(self._pod_change())
+        """Frontends and pods that are not yet as they should be; without those that do not fit."""
+        pods = self._pod_change()
+        return len(self._dirty) + len(self._stale) + len(pods) - len(pods.upserts.keys() & self._pods_without_row)
+
+    @property
+    def without_room(self) -> dict[str, int]:
+        """How many objects do not fit, by table."""
+        pods = len(self._pods_without_row & self.desired_pods.keys())
+        clients = len(self._clients_without_row)
+        return {"frontends": len(self._full), "pods": pods, "clients": clients, "config": len(self.unprotected)}
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """What does not fit, by name with the reason."""
+        pods = (str(self.desired_pods[cgroup].pod) for cgroup in self._pods_without_row & self.desired_pods.keys())
+        clients = (f"client {address}" for address in self._clients_without_row)
+        return {
+            **{str(name): text for name, text in self._full.items()},
+            **dict.fromkeys(pods, f"no room for more than {self._kernel.pods.capacity} pods"),
+            **dict.fromkeys(clients, f"no room for more than {self._kernel.clients.capacity} clients of waypoints"),
+            **self.unprotected,
+        }
 
     def apply(self, waypoint: Waypoint) -> Applied:
-        """Write what is pending; what does not fit stays pending. Raises `OSError`: `adopt`, then try again.
+        """Write what is pending. Raises `OSError`: `adopt`, then try again.
 
         Pods that leave go first and pods that come go last, but for those that `enrol` wrote before.
         """
@@ -179,7 +212,7 @@ class Datapath:
     def applying(self, waypoint: Waypoint, done: Applied) -> Iterator[None]:
         """The same by small steps, added up in `done`. Between them pods may be wanted and enrolled."""
         done.writes += self._remove_pods()
-        for name in sorted(self._dirty, key=_ORDER):
+        for name in sorted(self._dirty | self._take_retry(), key=_ORDER):
             self._install(name, waypoint, done)
             yield
         for key in sorted(self._stale):
@@ -188,12 +221,18 @@ class Datapath:
                 done.writes += 1
             self._stale.discard(key)
             yield
+        self._plan_retry()
         done.writes += self.enrol()
-        done.shrunk = self._losses.take(self._dirty)
+        done.shrunk = self._losses.take(self._dirty | self._full.keys())
 
     def enrol(self) -> int:
-        """Write the pods that are wanted; returns how many rows that were. Raises `OSError` as `apply` does."""
+        """Write the pods that are wanted, as many as there is room for; returns how many rows that were. Raises
+        `OSError` as `apply` does.
+        """
         rows = self._pod_change().upserts
+        new = [cgroup for cgroup in rows if cgroup not in self._pods]
+        self._pods_without_row = set(new[max(0, self._kernel.pods.capacity - len(self._pods)) :])
+        rows = {cgroup: row for cgroup, row in rows.items() if cgroup not in self._pods_without_row}
         if rows:
             self._kernel.pods.upsert(rows)
             self._pods = {**self._pods, **rows}
@@ -219,9 +258,27 @@ class Datapath:
         except RestingError:
             return
         except FullError as error:
-            done.failures[str(name)] = str(error)
-            return
+            self._full[name] = str(error)
+        else:
+            self._full.pop(name, None)
         self._dirty.discard(name)
+
+    @property
+    def retry_due(self) -> bool:
+        """Whether what did not fit is to be tried again now."""
+        return self.retry_at is not None and self._clock() >= self.retry_at
+
+    def _take_retry(self) -> set[FrontendName]:
+        """The frontends that did not fit, when it is time to try them again."""
+        if not self.retry_due:
+            return set()
+        self.retry_at = None
+        return set(self._full)
+
+    def _plan_retry(self) -> None:
+        """Where space was given back, try again once it has rested: at most once in that time, however much changes."""
+        if self._full and self.retry_at is None and self._frees != self._frontends.frees:
+            self._frees, self.retry_at = self._frontends.frees, self._clock() + REST_SECONDS
 
     def _pod_change(self) -> Diff[int, PodRow]:
         return diff({cgroup: pod_row(plan) for cgroup, plan in self.desired_pods.items()}, self._pods)

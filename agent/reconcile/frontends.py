@@ -90,6 +90,8 @@ class Frontends:
         self.installed: dict[FrontendKey, Installed] = {}
         self._indices = Ranges(0)
         self._ranges = Ranges(0)
+        # How often space was given back since the start.
+        self.frees = 0
 
     def adopt(self) -> None:
         """Read back what the kernel has, and forget everything else. Raises `OSError`."""
@@ -124,6 +126,9 @@ class Frontends:
         fixed = [waypoint_word(plan, mode, waypoint, word) for mode, word in zip(CLIENT_MODES, current, strict=True)]
         slots = plan.slots if None in fixed else ()
         service = self._service_row(plan, old, waypoint)
+        if (old is None or old.service != service) and self._indices.used == self._indices.capacity:
+            # Asked before slots are taken: those given back would rest, and be missed by others meanwhile.
+            raise FullError(f"no room for more than {self._indices.capacity} frontends")
         base = self._place(slots, old)
         index = self._index(service, old, base, len(slots))
         kernel = REJECT_NO_BACKEND if base is None else Word(Action.FORWARD, base, len(slots))
@@ -184,10 +189,12 @@ class Frontends:
             self._free_slots(old)
 
     def _free_index(self, old: Installed) -> None:
+        self.frees += 1
         self._indices.free(old.index, 1, self._clock())
 
     def _free_slots(self, old: Installed) -> None:
         if old.base is not None:
+            self.frees += 1
             self._ranges.free(old.base, len(old.slots), self._clock())
 
 

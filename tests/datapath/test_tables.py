@@ -1,5 +1,6 @@
 """Tables through their pins: what is written is read back, a full table says so, what is gone may be deleted again."""
 
+import time
 from errno import E2BIG
 
 import pytest
@@ -7,7 +8,12 @@ from datapath_node import VIP, Node
 from decision_cases import TO_FIRST, TO_SECOND
 
 from agent.kernel.maps import open_kernel
-from agent.plan.tables import Config, FrontendKey, Mode, PodRow, Protocol, ServiceRow, Slot, address_bytes
+from agent.model.meta import Key
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan, Workload
+from agent.plan.tables import Config, FrontendKey, Mode, PodFlag, PodRow, Protocol, ServiceRow, Slot, address_bytes
+from agent.reconcile.datapath import Datapath
+from agent.reconcile.frontends import Waypoint, frontend_key
+from agent.translate.slots import alias_table
 
 pytestmark = pytest.mark.bpf
 
@@ -40,6 +46,35 @@ def test_a_full_table_keeps_what_fits(node: Node) -> None:
     assert caught.value.errno == E2BIG
     assert len(pods.load()) == pods.capacity
     pods.delete(rows)
+
+
+def test_pods_that_do_not_fit_keep_nothing_else_from_the_kernel(node: Node) -> None:
+    """Through the agent's own code: the rest is written, and who has no row gets one when another pod leaves."""
+    kernel = node.kernel
+    kernel.pods.delete(kernel.pods.load())
+    datapath = Datapath(kernel, Config(first_level=node.levels[0], last_level=node.levels[1]), time.monotonic)
+    datapath.adopt()
+    workload = Workload("full", "web", "web", "latest")
+    pods = {
+        number: PodPlan(Key("Pod", "full", f"p{number}"), "full", Mode.L4, PodFlag.NONE, (), workload)
+        for number in range(1, kernel.pods.capacity + 3)
+    }
+    name = FrontendName("10.96.200.1", 80, Protocol.TCP)
+    slots = alias_table({(address_bytes("10.1.200.1"), 80): 1})
+    datapath.want_frontends({name: FrontendPlan(Key("Service", "full", "web"), Mode.L4, slots)}, [])
+    datapath.want_pods(pods)
+    while datapath.pending:
+        datapath.apply(Waypoint({}))
+    without = {f"Pod full/p{number}" for number in (kernel.pods.capacity + 1, kernel.pods.capacity + 2)}
+    assert (datapath.failures.keys(), len(kernel.pods.load())) == (without, kernel.pods.capacity)
+    assert frontend_key(name) in kernel.frontends.load()
+    del pods[1], pods[2]
+    datapath.want_pods(pods)
+    datapath.apply(Waypoint({}))
+    assert (datapath.failures, kernel.pods.load().keys()) == ({}, pods.keys())
+    datapath.want_frontends({}, [name])
+    datapath.want_pods({})
+    datapath.apply(Waypoint({}))
 
 
 def test_arrays_show_only_what_was_written(node: Node) -> None:

@@ -24,6 +24,7 @@ from agent.world import World
 
 NAME = FrontendName("10.96.0.1", 80, Protocol.TCP)
 WEB = frontend_key(NAME)
+OTHER = frontend_key(FrontendName("10.96.0.2", 80, Protocol.TCP))
 LISTENER = "app/web:80"
 SERVICE = Key("Service", "app", "web")
 LOST = Word(Action.REJECT, Reason.WAYPOINT_LOST)
@@ -107,7 +108,9 @@ class Node:
         self.ads = FakeAds()
         self.listens = self.refused = False
         self.silent: set[str] = set()
+        self.deaf: set[tuple[str, int]] = set()
         self.tried: list[int] = []
+        self.accepted: set[tuple[str, int]] = set()
         self.answers = asyncio.Event()
         self.answers.set()
         self.drifts: list[int] = []
@@ -125,7 +128,10 @@ class Node:
         await self.answers.wait()
         if self.refused:
             return None
-        return self.listens and address not in self.silent
+        accepted = self.listens and address not in self.silent and (address, port) not in self.deaf
+        if accepted:
+            self.accepted.add((address, port))
+        return accepted
 
     def attach(self) -> list[str] | None:
         self.attempts += 1

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from core_node import BLUE, POD, SECOND, TEXT, WEB, Node, upserts
+from core_node import BLUE, OTHER, POD, SECOND, SERVICE, TEXT, WEB, Node, upserts
 from fake_kernel import FakeKernel
 
-from agent.model.change import Synced, Upsert
+from agent.model.change import Delete, Synced, Upsert
+from agent.model.facts import PodCgroup
 from agent.plan.tables import Action, Config
 
 
@@ -62,15 +63,38 @@ async def test_a_kernel_that_refuses_is_asked_again(node: Node, writes: int):
     assert 42 in node.kernel.pods.rows
 
 
-async def test_what_does_not_fit_is_said_and_hurts_nobody_else():
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.objects for record in caplog.records if record.message == "does not fit"]
+
+
+async def test_what_does_not_fit_is_logged_once_and_the_agent_is_ready(caplog: pytest.LogCaptureFixture):
     node = Node(FakeKernel(frontends=1))
-    await node.start()
-    node.manifests.say(*upserts(TEXT + "---" + SECOND), Synced("manifests"))
-    node.facts.say(Upsert(POD), Synced("node"))
-    await node.until(lambda: node.core.failures)
-    assert node.core.failures.keys() == {"10.96.0.2:80/TCP"}
+    await node.synced(TEXT + "---" + SECOND)
+    for _ in range(3):
+        await node.passes()
+    assert (node.core.ready, node.core.failures.keys()) == (True, {"10.96.0.2:80/TCP"})
     assert node.kernel.frontends.rows.keys() == {WEB}
-    assert node.core.datapath.pending == 1
+    assert complaints(caplog) == ["10.96.0.2:80/TCP"]
+    node.manifests.say(Delete(SERVICE))
+    await node.until(lambda: not node.core.failures)
+    assert node.kernel.frontends.rows.keys() == {OTHER}
+    node.manifests.say(*upserts(TEXT))
+    await node.until(lambda: complaints(caplog) == ["10.96.0.2:80/TCP", "10.96.0.1:80/TCP"])
+    assert (node.core.ready, node.core.failures.keys()) == (True, {"10.96.0.1:80/TCP"})
+    await node.kill()
+
+
+async def test_programs_run_although_a_pod_has_no_row():
+    node = Node(FakeKernel(pods=1))
+    second = Upsert(PodCgroup("u-2", 43))
+    other_pod = TEXT.replace("name: client", "name: other").replace("u-1", "u-2").replace("10.1.0.1}", "10.1.0.2}")
+    await node.start()
+    node.manifests.say(*upserts(TEXT), *upserts(other_pod), Synced("manifests"))
+    node.facts.say(Upsert(POD), second, Synced("node"))
+    await node.until(lambda: node.core.ready)
+    assert node.attached
+    assert (len(node.kernel.pods.rows), len(node.core.failures)) == (1, 1)
+    assert node.kernel.frontends.rows.keys() == {WEB}
     await node.kill()
 
 

@@ -55,9 +55,9 @@ class FakeTable(Generic[K, V]):
 
 
 class FakeKernel:
-    def __init__(self, frontends: int = 64, slots: int = 256) -> None:
+    def __init__(self, frontends: int = 64, slots: int = 256, pods: int = 64) -> None:
         self.fuse = Fuse()
-        self.pods: FakeTable[int, PodRow] = FakeTable("pods", 64, self.fuse)
+        self.pods: FakeTable[int, PodRow] = FakeTable("pods", pods, self.fuse)
         self.clients: FakeTable[bytes, bool] = FakeTable("clients", 64, self.fuse)
         self.frontends: FakeTable[FrontendKey, int] = FakeTable("frontends", frontends, self.fuse)
         self.words: FakeTable[int, Word] = FakeTable("words", 2 * frontends, self.fuse)

@@ -85,7 +85,8 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     datapath.adopt()
     datapath.want_frontends(frontends, ())
     ports = {name: number for number, name in enumerate(sorted(listeners), start=20000)}
-    assert not datapath.apply(Waypoint(ports, frozenset(listeners))).failures
+    datapath.apply(Waypoint(ports, frozenset(listeners)))
+    assert not datapath.failures
     dialled = {FrontendName(name.address, name.port, name.protocol) for name in frontends} | {UNKNOWN}
     for pod in (pod for item in fragments for pod in item.pods.values()):
         for name in dialled:
