@@ -14,6 +14,7 @@ from agent.hop import Ads, Hop
 from agent.intake import Changed, Intake, Translator
 from agent.model.change import Change, Synced
 from agent.plan.plan import FrontendName, Json, ResourceName
+from agent.probing import Probe, Prober, Probing
 from agent.reconcile.datapath import Applied, Datapath
 from agent.reconcile.driver import Shrunk
 
@@ -28,11 +29,8 @@ PAUSE_SECONDS = 0.001
 NAMED = 10
 
 
-class Hands(Protocol):
+class Hands(Prober, Protocol):
     """What the loop has done by others."""
-
-    async def accepts(self, address: str, port: int) -> bool | None:
-        """Whether a waypoint takes connections on a port."""
 
     def attach(self) -> list[str] | None:
         """Have the programs run; the names of those that did not. None while there are no pods' cgroups to attach to.
@@ -72,7 +70,8 @@ class Core:
         self._audit_seconds = audit_seconds
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
-        self.hop = Hop(ads, hands, self._clock)
+        self.hop = Hop(ads, self._clock)
+        self._probing = Probing(hands, self._probed)
         self._logged: frozenset[str] = frozenset()
         # What Envoy is to have, until a fragment says otherwise: most passes change nothing there.
         self._configuration: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
@@ -113,12 +112,13 @@ class Core:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        async with self._probing.running():
+            await self._run()
+
+    async def _run(self) -> None:
         audit_at = self._clock() + self._audit_seconds
         while True:
-            unfinished = self.datapath.pending or self.hop.waiting or not self._attached
-            busy = self._unsure or (self._adopted and unfinished)
-            until = min(audit_at, self.hop.gate.next_end or audit_at, self.datapath.retry_at or audit_at)
-            await self._sleep(RETRY_SECONDS if busy else max(0.0, until - self._clock()))
+            await self._sleep(max(0.0, self._next_pass(audit_at) - self._clock()))
             try:
                 await self._step()
                 if self._clock() >= audit_at:
@@ -126,6 +126,17 @@ class Core:
                     await self._audit()
             except OSError as error:
                 self._doubt(error)
+
+    def _next_pass(self, audit_at: float) -> float:
+        """When the next pass is due although nothing happens."""
+        if self._unsure or (self._adopted and (self.datapath.pending or not self._attached)):
+            return self._clock() + RETRY_SECONDS
+        return min(audit_at, self.hop.next_end or audit_at, self.datapath.retry_at or audit_at)
+
+    def _probed(self, probe: Probe, accepted: bool | None) -> None:
+        """A probe has an answer; many that come together are one pass."""
+        if self.hop.took(probe, accepted):
+            self.wake()
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for a wake-up or the time; then a moment more, so that changes which come together go together."""
@@ -154,9 +165,13 @@ class Core:
             self._unsure = False
         self._admit()
         self._publish()
-        self.datapath.revisit(await self.hop.prove(self.datapath.serving_ports()))
+        serving = self.datapath.serving_ports()
+        self.datapath.revisit(self.hop.decide(serving))
+        self._probing.want(self.hop.probes)
         self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
-        await self._apply()
+        if await self._apply() and self.datapath.serving_ports() != serving:
+            # What an Envoy has to prove before it takes over is another now.
+            self.wake()
         self._attach()
         self._log_failures()
 
@@ -194,9 +209,7 @@ class Core:
         self.datapath.want_frontends(frontends, [])
         self.datapath.want_pods(self.intake.pods)
         self.datapath.want_clients(self.intake.clients)
-        known = self.datapath.listener_ports()
-        self.hop.ports.adopt(known, self.datapath.waypoint_ports() - set(known.values()), self._clock())
-        self.hop.succession.adopt(*self.datapath.waypoints(), self._clock())
+        self.hop.adopt(self.datapath)
         self._adopted = True
         log.info("synced", extra={"frontends": len(frontends), "adopted": len(self.datapath.installed)})
 
@@ -233,16 +246,17 @@ class Core:
             self._configuration = resources, needs
         self.datapath.revisit(self.hop.publish(*self._configuration))
 
-    async def _apply(self) -> None:
-        """Write what is pending."""
+    async def _apply(self) -> bool:
+        """Write what is pending; whether anything was written."""
         if not self.datapath.pending and not self.datapath.retry_due:
-            return
+            return False
         began = self._clock()
         done = Applied()
         for _ in self.datapath.applying(self.hop.view, done):
             await self._others_turn()
         self._hands.shrunk(done.shrunk)
         self._tell(done.writes, began)
+        return done.writes > 0
 
     def _log_failures(self) -> None:
         """Log what does not fit when that changes: some by name, since a full table can concern thousands."""

@@ -13,7 +13,7 @@ from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, PodRow, add
 from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
-from agent.reconcile.frontends import TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
+from agent.reconcile.frontends import REJECT_LOST, TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
 from agent.reconcile.losses import Losses
 
 # As frontends compare; thousands of them are sorted ten times faster by it.
@@ -127,6 +127,14 @@ class Datapath:
     def serving_ports(self) -> set[int]:
         """Ports of the waypoint that clients are sent to now."""
         return {item.service.waypoint_port for item in self.installed.values() if TO_WAYPOINT in item.words}
+
+    def waypoint_lost(self) -> bool:
+        """Whether clients are refused since the waypoint was lost, and none is sent to it: by what the kernel has.
+
+        A frontend that names no port is refused for want of room.
+        """
+        refused = any(REJECT_LOST in item.words and item.service.waypoint_port for item in self.installed.values())
+        return refused and not self.serving_ports()
 
     @property
     def fill(self) -> dict[str, tuple[int, int]]:

@@ -45,14 +45,14 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Waypoint:
-    """What is known about the node's waypoint: listeners with their ports, those that work, and whether it is lost.
-
-    A listener without a port has no room there.
+    """What is known about the node's waypoint: listeners with their ports, those that work, whether it is lost, and
+    listeners that it has no room for. One that is in none of them waits for a port.
     """
 
     ports: Mapping[str, int]
     ready: frozenset[str] = frozenset()
     lost: bool = False
+    refused: frozenset[str] = frozenset()
 
 
 def frontend_key(name: FrontendName) -> FrontendKey:
@@ -70,11 +70,13 @@ def waypoint_word(plan: FrontendPlan, client: Mode, waypoint: Waypoint, current:
     """The word that takes clients of a mode out of the kernel's hands; None where the kernel itself answers them.
 
     Until a listener has proved itself traffic stays where it is: at the waypoint (or refused, after a loss) when it
-    was there before this agent started, in the kernel otherwise.
+    was there before this agent started, in the kernel otherwise. The port that it was sent to there may be another
+    listener's by now: nobody is sent on to it while the listener has none.
     """
     if not goes_to_waypoint(plan, client):
         return None
-    if waypoint.lost or plan.listener not in waypoint.ports:
+    astray = current == TO_WAYPOINT and plan.listener not in waypoint.ports
+    if waypoint.lost or plan.listener in waypoint.refused or astray:
         return None if plan.on_loss is OnLoss.KERNEL else REJECT_LOST
     if plan.listener in waypoint.ready:
         return TO_WAYPOINT

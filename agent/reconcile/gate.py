@@ -69,6 +69,11 @@ class Gate:
             if listener not in proved and listener not in self._lingering and needs <= known
         ]
 
+    @property
+    def wanted(self) -> set[str]:
+        """Names of the listeners that clients shall be sent to."""
+        return self._needs.keys() - self._lingering.keys()
+
     def lose(self) -> None:
         """The waypoint is gone: every listener has to prove itself again."""
         self.ready.clear()

@@ -2,10 +2,10 @@
 
 A newer one is the heir as soon as it is connected, and takes over when it serves whatever clients are sent to now. The
 old one is then retired: it keeps its connections until they end. Nobody goes back to an older one, unless the one that
-serves is lost.
+serves is lost, or is not connected for REMEMBER_SECONDS while no client is sent to it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from agent.plan.envoys import Envoy
 
@@ -28,7 +28,7 @@ class Succession:
     def adopt(self, serving: str, beside: Iterable[str], now: float) -> None:
         """Start from what an earlier agent left in the kernel."""
         self.serving = serving
-        self._seen = dict.fromkeys(beside, now)
+        self._seen = dict.fromkeys([serving, *beside] if serving else beside, now)
 
     def see(self, connected: Iterable[Envoy], now: float) -> None:
         """Who is connected. Where nobody serves yet, the newest does at once: no client is sent there."""
@@ -41,6 +41,26 @@ class Succession:
                 self._since = envoy.started
         self._seen = {address: at for address, at in self._seen.items() if now - at < REMEMBER_SECONDS}
         self.proved = {envoy: self.proved.get(envoy, set()) for envoy in self._connected}
+
+    def retract(self, wanted: Collection[str]) -> None:
+        """Forget the proofs of listeners that are not wanted any more: one that comes back has to prove itself anew,
+        since its port may be another one and the Envoy may have removed it meanwhile.
+        """
+        for proved in self.proved.values():
+            proved.intersection_update(wanted)
+
+    @property
+    def absent(self) -> bool:
+        """Whether the address that serves has had no connected Envoy for REMEMBER_SECONDS."""
+        return self.serving not in self._seen
+
+    @property
+    def next_end(self) -> float | None:
+        """When `see` will forget an address whose Envoy is not connected."""
+        connected = {envoy.address for envoy in self._connected}
+        return min(
+            (at + REMEMBER_SECONDS for address, at in self._seen.items() if address not in connected), default=None
+        )
 
     @property
     def present(self) -> Envoy | None:

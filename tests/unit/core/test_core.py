@@ -67,7 +67,7 @@ async def test_problems_are_kept_until_they_are_resolved(node: Node):
 
 async def test_the_loop_ends_when_it_is_told_to_while_it_is_woken(node: Node):
     await node.synced()
-    await asyncio.sleep(0.1)
+    await node.kill()
     loop = asyncio.create_task(node.core.run())
     await asyncio.sleep(0.05)
     node.core.wake()

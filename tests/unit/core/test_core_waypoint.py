@@ -1,6 +1,7 @@
 """The loop and its Envoys: when clients are sent there, and what happens when one fails."""
 
-from core_node import BLUE, GREEN, LISTENER, LOST, ROUTE, SECOND, TEXT, WEB, Node
+import pytest
+from core_node import BLUE, GREEN, LISTENER, LOST, OTHER, ROUTE, SECOND, TEXT, WEB, Node, upserts
 from fake_kernel import FakeKernel
 
 from agent.model.change import Delete
@@ -8,7 +9,8 @@ from agent.model.meta import Key
 from agent.plan.envoys import Envoy
 from agent.plan.faults import Faults
 from agent.plan.plan import ResourceName, Xds
-from agent.plan.tables import WAYPOINTS_BESIDE, Action, Mode, Word
+from agent.plan.tables import WAYPOINTS_BESIDE, Action, Mode, Word, address_bytes
+from agent.reconcile import gate
 from agent.report import Envoys, status
 
 
@@ -39,8 +41,8 @@ async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(nod
     await node.synced()
     await node.serving()
     node.listens, node.ads.envoys = False, []
-    await node.passes()
-    assert (node.core.hop.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST)
+    node.core.wake()
+    await node.until(lambda: (node.core.hop.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST))
     node.ads.envoys = [BLUE]
     await node.passes()
     assert node.word() == LOST, "connected is not yet listening"
@@ -54,9 +56,8 @@ async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
     await node.synced(relaxed)
     await node.serving()
     node.listens, node.ads.envoys = False, []
-    await node.passes()
-    assert node.core.hop.lost
-    assert node.word().action is Action.FORWARD
+    node.core.wake()
+    await node.until(lambda: node.core.hop.lost and node.word().action is Action.FORWARD)
 
 
 async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
@@ -87,6 +88,20 @@ async def test_a_second_envoy_takes_over_when_it_serves_what_the_first_one_does(
     assert (waypoint(node)[0], node.word()) == (GREEN.address, Word(Action.WAYPOINT))
 
 
+async def test_a_standby_takes_over_once_what_it_does_not_serve_is_not_wanted_any_more(node: Node):
+    await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
+    await node.serving()
+    await node.until(lambda: node.kernel.reach(OTHER, Mode.L7)[0] == Word(Action.WAYPOINT))
+    node.deaf = {(GREEN.address, node.ads.ports["app/other:80"])}
+    node.ads.envoys.append(GREEN)
+    node.core.wake()
+    await node.until(lambda: (GREEN.address, node.ads.ports[LISTENER]) in node.accepted)
+    await node.passes()
+    assert waypoint(node)[0] == BLUE.address
+    node.manifests.say(Delete(Key("HTTPRoute", "app", "other")))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+
+
 async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(node: Node):
     await node.synced()
     await node.serving()
@@ -111,8 +126,7 @@ async def test_a_waypoint_that_the_agent_may_not_try_yet_is_not_lost(node: Node)
     await node.passes()
     assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
     node.refused = node.listens = False
-    await node.passes()
-    assert (node.core.hop.lost, node.word()) == (True, LOST)
+    await node.until(lambda: (node.core.hop.lost, node.word()) == (True, LOST))
 
 
 async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: Node):
@@ -131,8 +145,8 @@ async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
     await node.synced()
     await node.serving()
     node.listens, node.ads.envoys = False, []
-    await node.passes()
-    assert node.core.hop.lost
+    node.core.wake()
+    await node.until(lambda: node.core.hop.lost)
     node.ads.envoys = [GREEN]
     await node.serving()
     assert (waypoint(node)[0], node.core.hop.lost) == (GREEN.address, False)
@@ -175,3 +189,46 @@ async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node
     (reported,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["failures"].items()
     (left,) = set(addresses) - set(waypoint(node)[1])
     assert reported == (f"waypoint {left}", "no room beside 8 others in weft_config: pods can dial it")
+
+
+MOVED = SECOND.replace("10.1.0.7", "10.1.0.8")
+
+
+async def test_endpoints_of_another_service_do_not_wait_for_a_probe_without_an_answer(node: Node):
+    """By the order of events: the probe is let go only after the kernel has the change."""
+    await node.synced(TEXT + "---" + SECOND)
+    node.answers.clear()
+    node.ads.acknowledges = True
+    node.core.wake()
+    await node.until(lambda: node.tried)
+    node.manifests.say(*upserts(MOVED))
+    backend = (address_bytes("10.1.0.8"), 8080, False)
+    await node.until(lambda: node.kernel.reach(OTHER, Mode.L4)[2] == {backend})
+    node.listens = True
+    node.answers.set()
+    await node.until(lambda: node.word() == Word(Action.WAYPOINT))
+
+
+async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: Node, monkeypatch: pytest.MonkeyPatch):
+    """The listener comes back at another port, where the standby has not been tried yet."""
+    monkeypatch.setattr(gate, "LINGER_SECONDS", 0.1)
+    other = upserts(ROUTE.replace("web", "other"))
+    await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
+    await node.serving()
+    await node.until(lambda: set(node.core.hop.gate.ready) == {LISTENER, "app/other:80"})
+    left, kept = node.ads.ports["app/other:80"], node.ads.ports[LISTENER]
+    node.deaf = {(GREEN.address, port) for port in range(20_000, 20_010)} - {(GREEN.address, left)}
+    node.ads.envoys = [BLUE, GREEN]
+    node.core.wake()
+    await node.until(lambda: (GREEN.address, left) in node.accepted)
+    node.manifests.say(Delete(Key("HTTPRoute", "app", "other")))
+    await node.until(lambda: "app/other:80" not in node.ads.ports)
+    node.manifests.say(*other)
+    await node.until(lambda: node.ads.ports.get("app/other:80", left) != left)
+    node.deaf -= {(GREEN.address, kept)}
+    node.ads.envoys = [GREEN]
+    node.silent = {BLUE.address}
+    node.core.wake()
+    await node.until(lambda: waypoint(node)[0] == GREEN.address and LISTENER in node.core.hop.gate.ready)
+    assert node.core.hop.gate.ready == {LISTENER}
+    assert node.kernel.reach(OTHER, Mode.L7)[0].action is not Action.WAYPOINT

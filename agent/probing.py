@@ -1,0 +1,72 @@
+"""Connection attempts to waypoint listeners, beside the loop: nothing that the loop writes waits for the network."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.plan.envoys import Envoy
+
+# How many attempts run at once at one address. One address that drops packets does not delay those at another.
+AT_ONCE = 32
+# The pause after an attempt; it doubles while the listener is refused or silent.
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An attempt to connect to a listener of an Envoy. Without an Envoy it asks whether the address, whose Envoy is not
+    connected to the agent, still accepts clients.
+    """
+
+    address: str
+    port: int
+    listener: str = ""
+    envoy: Envoy | None = None
+
+
+class Prober(Protocol):
+    """What makes one connection attempt."""
+
+    async def accepts(self, address: str, port: int) -> bool | None:
+        """Whether a waypoint takes connections on a port; None when that cannot be told yet."""
+
+
+class Probing:
+    """One task for each wanted probe; it repeats the attempt until the probe is not wanted any more."""
+
+    def __init__(self, prober: Prober, report: Callable[[Probe, bool | None], None]) -> None:
+        self._prober = prober
+        self._report = report
+        self._group = asyncio.TaskGroup()
+        self._tasks: dict[Probe, asyncio.Task[None]] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Probes run inside of this, and none is left behind. A programming error in one ends the block."""
+        async with asyncio.TaskGroup() as self._group:
+            try:
+                yield
+            finally:
+                self.want(())
+
+    def want(self, probes: Collection[Probe]) -> None:
+        """Start the probes that are new, and stop those that are not wanted any more."""
+        for probe in self._tasks.keys() - set(probes):
+            self._tasks.pop(probe).cancel()
+        self._slots = {probe.address: self._slots.get(probe.address, asyncio.Semaphore(AT_ONCE)) for probe in probes}
+        for probe in probes:
+            if probe not in self._tasks:
+                self._tasks[probe] = self._group.create_task(self._repeat(probe, self._slots[probe.address]))
+
+    async def _repeat(self, probe: Probe, slots: asyncio.Semaphore) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            async with slots:
+                accepted = await self._prober.accepts(probe.address, probe.port)
+            self._report(probe, accepted)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if accepted is False else FIRST_PAUSE_SECONDS
