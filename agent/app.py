@@ -61,7 +61,7 @@ class Agent:
         self._ads = AdsServer(settings.xds_socket, address, self._take, self._waypoint_pods, faults)
         self._dropped = Dropped(settings.xds_socket.parent)
         self._world = world = World()
-        self._sandboxes = Sandboxes(settings.kubepods)
+        self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = Core(

@@ -48,6 +48,8 @@ class Intake:
         self._others: deque[Change] = deque()
         self._changed: dict[object, tuple[Fragment, Fragment]] = {}
         self.fragments: dict[object, Fragment] = {}
+        # Those of them that have pods: few of thousands, and asked for whenever a pod comes.
+        self._with_pods: dict[object, Fragment] = {}
         self.problems: dict[str, Problem] = {}
 
     def put(self, batch: Iterable[Change]) -> None:
@@ -91,7 +93,7 @@ class Intake:
     @property
     def pods(self) -> dict[int, PodPlan]:
         """The pods that there shall be, by cgroup."""
-        return {cgroup: pod for item in self.fragments.values() for cgroup, pod in item.pods.items()}
+        return {cgroup: pod for item in self._with_pods.values() for cgroup, pod in item.pods.items()}
 
     @property
     def clients(self) -> frozenset[str]:
@@ -106,3 +108,7 @@ class Intake:
                 self.fragments.pop(unit, None)
             else:
                 self.fragments[unit] = new
+            if new.pods:
+                self._with_pods[unit] = new
+            else:
+                self._with_pods.pop(unit, None)

@@ -89,8 +89,9 @@ static __always_inline void count(u32 reason)
 {
 	u64 *counter = weft_counters.lookup(&reason);
 
+	/* Atomic: a program that interrupts this one may count the same on this CPU. */
 	if (counter)
-		*counter += 1;
+		__sync_fetch_and_add(counter, 1);
 }
 
 static __always_inline struct weft_flow *flow_row(struct weft_flow_key *key)

@@ -36,6 +36,7 @@ class PodPlan:
     """A pod of this node whose cgroup is known. Pods in mode none have a row too: unknown is another state.
 
     `because` says, for people, what gave it its mode. One that is to be in the mesh and cannot is not `supported`.
+    `provisional` addresses are those that its sandbox has, before its status names any.
     """
 
     pod: Key
@@ -46,6 +47,7 @@ class PodPlan:
     workload: Workload
     because: str = ""
     supported: bool = True
+    provisional: bool = False
 
     @property
     def l4_only(self) -> bool:

@@ -180,6 +180,8 @@ class Datapath:
     def revisit(self, listeners: Iterable[str]) -> None:
         """Look again at the frontends of these listeners: they became ready, or the waypoint was lost."""
         wanted = set(listeners)
+        if not wanted:
+            return
         self._dirty.update(name for name, plan in self.desired.items() if plan.listener in wanted)
 
     @property

@@ -93,6 +93,8 @@ class Reflector:
         self._continue = ""
         self._version = ""
         self._paged = True
+        # Few of many objects: the server's cache picks them, where etcd would have to read them all, for each node.
+        self._from_cache = "fieldSelector" in collection.query
         self._refusals = 0
         self.synced = False
 
@@ -116,6 +118,8 @@ class Reflector:
             query["limit"] = str(PAGE)
         if self._continue:
             query["continue"] = self._continue
+        elif self._from_cache:
+            query["resourceVersion"] = "0"
         return Request(query, watch=False)
 
     def page(self, body: bytes) -> list[Change]:
@@ -157,6 +161,7 @@ class Reflector:
             self._paged = False  # pages that expire while they are read: a whole list cannot
         if error.status not in (UNREACHABLE, 429):
             self._refusals += 1
+            self._from_cache = False
         if error.status in (410, NONSENSE) or self._refusals >= PATIENCE:
             self.restart()
 
@@ -181,6 +186,8 @@ class Reflector:
         """The list is at its end: what was not in it is gone."""
         gone = (self._known.keys() | self._problems.keys()) - self._seen
         self._version, self._seen, self._paged, self.synced = version, set(), True, True
+        # A cache may be behind what is known by now: a later list is read from etcd.
+        self._from_cache = False
         return [change for name in sorted(gone) for change in self._settle(name, ())]
 
     def _put(self, name: Name, raw: bytes) -> list[Change]:

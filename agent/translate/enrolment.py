@@ -34,8 +34,9 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
         flags |= PodFlag.AGENT
     if pod.spec.host_network:
         flags |= PodFlag.L4_ONLY
-    addresses = () if pod.spec.host_network else pod.addresses or view.sandbox(folder)
-    plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because, not runtime)
+    sandbox = () if pod.spec.host_network or pod.addresses else view.sandbox(folder)
+    addresses = () if pod.spec.host_network else pod.addresses or sandbox
+    plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because, not runtime, bool(sandbox))
     return Fragment(pods={cgroup: plan}, notices=notices)
 
 

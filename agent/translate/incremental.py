@@ -54,6 +54,8 @@ class Translator:
         self._options = options
         self._kinds = {name.__name__: makes for base, makes in kinds for name in (base, *base.__subclasses__())}
         self.fragments: dict[Unit, Fragment] = {}
+        # Those of them that have pods: few of thousands, and asked for whenever a pod comes.
+        self._with_pods: dict[Unit, Fragment] = {}
         self._reads: dict[Unit, set[ReadKey]] = {}
         self._readers: dict[ReadKey, set[Unit]] = defaultdict(set)
         self._pods: set[Unit] = set()
@@ -109,6 +111,10 @@ class Translator:
             if new != old:
                 self.fragments[unit] = new
                 done[unit] = (old, new)
+                if new.pods:
+                    self._with_pods[unit] = new
+                else:
+                    self._with_pods.pop(unit, None)
             if new == Fragment():
                 self.fragments.pop(unit, None)
         return done
@@ -157,7 +163,7 @@ class Translator:
 
     def _derive(self) -> set[ReadKey]:
         """What this node's pods, taken together, mean for others."""
-        pods = [pod for fragment in self.fragments.values() for pod in fragment.pods.values()]
+        pods = [pod for fragment in self._with_pods.values() for pod in fragment.pods.values()]
         enrolled = [pod for pod in pods if pod.mode is not Mode.NONE]
         touched = self._world.derive("depth", depths(enrolled))
         return touched | self._world.derive("admitted", {"": admitted(pods)})

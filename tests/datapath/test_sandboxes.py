@@ -13,6 +13,9 @@ from agent.kernel.sandboxes import Sandboxes
 from agent.lab import cgroups
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, PodSandbox
+from agent.model.meta import Key
+from agent.plan.plan import PodPlan, Workload
+from agent.plan.tables import Mode, PodFlag
 
 pytestmark = pytest.mark.bpf
 
@@ -54,6 +57,23 @@ async def soon(changes: AsyncIterator[list[Change]]) -> list[Change]:
     return await asyncio.wait_for(anext(changes), PATIENCE)
 
 
+async def until_told(
+    changes: AsyncIterator[list[Change]], uid: str, addresses: tuple[str, ...], first: list[Change] | None = None
+) -> None:
+    """Until the sandbox is told with these addresses; it may be seen while it has but some of them."""
+    batch = first or await soon(changes)
+    while batch != [Upsert(PodSandbox(uid, addresses))]:
+        batch = await soon(changes)
+
+
+def plan(
+    name: str, flags: PodFlag = PodFlag.NONE, addresses: tuple[str, ...] = (), provisional: bool = False
+) -> PodPlan:
+    """A pod's plan as it is made of its status."""
+    workload = Workload("app", name, name, "")
+    return PodPlan(Key("Pod", "app", name), "app", Mode.L7, flags, addresses, workload, provisional=provisional)
+
+
 async def test_addresses_are_told_when_the_sandbox_has_its_own(node: Node) -> None:
     sandboxes = Sandboxes(node.kubepods, "self")
     changes = sandboxes.changes()
@@ -67,7 +87,7 @@ async def test_addresses_are_told_when_the_sandbox_has_its_own(node: Node) -> No
         done, _ = await asyncio.wait([told], timeout=0.2)
         assert not done
         assert await asyncio.to_thread(line, process, "go\n") == "ready\n"
-        assert await asyncio.wait_for(told, PATIENCE) == [Upsert(PodSandbox("beef", ADDRESSES))]
+        await until_told(changes, "beef", ADDRESSES, await asyncio.wait_for(told, PATIENCE))
     sandboxes.expect([Delete(PodCgroup("beef", 1).key)])
     assert await soon(changes) == [Delete(PodSandbox("beef").key)]
     await changes.aclose()
@@ -84,3 +104,61 @@ async def test_a_pod_that_goes_before_it_has_any_hurts_nobody(node: Node) -> Non
     sandboxes.expect([Delete(PodCgroup("fade", 1).key)])
     assert await soon(changes) == [Delete(PodSandbox("fade").key)]
     await changes.aclose()
+
+
+async def test_a_pod_on_the_host_s_network_is_not_looked_at(node: Node) -> None:
+    plans: dict[int, PodPlan] = {}
+    sandboxes = Sandboxes(node.kubepods, "self", lambda: plans)
+    changes = sandboxes.changes()
+    await soon(changes)
+    folder = node.kubepods / "podcafe"
+    folder.mkdir()
+    told = asyncio.ensure_future(anext(changes))
+    try:
+        sandboxes.expect([Upsert(PodCgroup("cafe", folder.stat().st_ino))])
+        await asyncio.sleep(0.1)
+        assert sandboxes.awaited == {"cafe"}
+        plans[folder.stat().st_ino] = plan("cafe", PodFlag.L4_ONLY)
+        async with asyncio.timeout(PATIENCE):
+            while sandboxes.awaited:
+                await asyncio.sleep(0.01)
+        assert not told.done()
+    finally:
+        told.cancel()
+        folder.rmdir()
+
+
+async def test_a_sandbox_is_taken_back_when_the_status_names_addresses(node: Node) -> None:
+    plans: dict[int, PodPlan] = {}
+    sandboxes = Sandboxes(node.kubepods, "self", lambda: plans)
+    changes = sandboxes.changes()
+    await soon(changes)
+    folder = node.kubepods / "podface"
+    with sandbox(folder) as process:
+        line(process)
+        line(process, "go\n")
+        cgroup = folder.stat().st_ino
+        sandboxes.expect([Upsert(PodCgroup("face", cgroup))])
+        await until_told(changes, "face", ADDRESSES)
+        plans[cgroup] = plan("face", addresses=ADDRESSES, provisional=True)
+        told = asyncio.ensure_future(anext(changes))
+        done, _ = await asyncio.wait([told], timeout=0.3)
+        assert not done
+        plans[cgroup] = plan("face", addresses=ADDRESSES)
+        assert await asyncio.wait_for(told, PATIENCE) == [Delete(PodSandbox("face").key)]
+    assert sandboxes.awaited == set()
+
+
+async def test_the_addresses_of_a_sandbox_that_is_gone_are_taken_back(node: Node) -> None:
+    sandboxes = Sandboxes(node.kubepods, "self")
+    changes = sandboxes.changes()
+    await soon(changes)
+    folder = node.kubepods / "podbabe"
+    with sandbox(folder) as process:
+        line(process)
+        line(process, "go\n")
+        sandboxes.expect([Upsert(PodCgroup("babe", folder.stat().st_ino))])
+        await until_told(changes, "babe", ADDRESSES)
+        cgroups.kill(folder / "container")
+        assert await soon(changes) == [Delete(PodSandbox("babe").key)]
+        assert sandboxes.awaited == {"babe"}

@@ -208,6 +208,27 @@ def test_a_kind_that_is_gone_takes_its_objects_with_it(namespaces):
 
 def test_of_nodes_and_pods_only_what_is_here_is_asked_for():
     queries = {item.kind: Reflector(item).request().query for item in node_collections("n1")}
-    assert queries.pop("Node") == {"limit": "500", "fieldSelector": "metadata.name=n1"}
-    assert queries.pop("Pod") == {"limit": "500", "fieldSelector": "spec.nodeName=n1"}
+    cached = {"limit": "500", "resourceVersion": "0"}
+    assert queries.pop("Node") == cached | {"fieldSelector": "metadata.name=n1"}
+    assert queries.pop("Pod") == cached | {"fieldSelector": "spec.nodeName=n1"}
     assert all(query == {"limit": "500"} for query in queries.values())
+
+
+def test_the_pods_of_a_node_come_from_the_server_s_cache_once():
+    (pods,) = (one for one in node_collections("n1") if one.plural == "pods")
+    reflector = Reflector(pods)
+    assert reflector.request().query == {"fieldSelector": "spec.nodeName=n1", "limit": "500", "resourceVersion": "0"}
+    reflector.page(page(version=10, more="next"))
+    assert "resourceVersion" not in reflector.request().query
+    reflector.page(page(version=10))
+    reflector.failed(ApiError(410, "too old"))
+    assert reflector.request().query == {"fieldSelector": "spec.nodeName=n1", "limit": "500"}
+
+
+def test_a_server_that_refuses_its_cache_is_asked_for_a_quorum():
+    (pods,) = (one for one in node_collections("n1") if one.plural == "pods")
+    reflector = Reflector(pods)
+    reflector.failed(ApiError(UNREACHABLE, "away"))
+    assert reflector.request().query["resourceVersion"] == "0"
+    reflector.failed(ApiError(400, "no"))
+    assert "resourceVersion" not in reflector.request().query

@@ -58,3 +58,15 @@ def test_a_static_pod_s_sandbox_bears_its_hash() -> None:
 
 def test_a_pod_on_the_host_s_network_has_none() -> None:
     assert known(Upsert(PodCgroup("u-1", 7)), Upsert(SANDBOX), host=True) == ((), ())
+
+
+def test_addresses_of_the_status_alone_are_not_provisional() -> None:
+    found = []
+    for address, sandbox in (("", SANDBOX), ("10.1.0.9", SANDBOX), ("10.1.0.9", None), ("", None)):
+        world = World()
+        made = Translator(world, Options("here"))
+        pod = Pod(ObjectMeta("web", "app", "u-1"), PodSpec("here"), PodStatus("Pending", address))
+        facts = [Upsert(PodCgroup("u-1", 7)), *([Upsert(sandbox)] if sandbox else [])]
+        made.update([Upsert(namespace("app", "l7")), Upsert(pod), *facts])
+        found += [plan.provisional for fragment in made.fragments.values() for plan in fragment.pods.values()]
+    assert found == [True, False, False, False]
