@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,25 +43,43 @@ def lock(*files: Path) -> str:
     return "".join(f"{name}=={version} --hash=sha256:{digest}\n" for name, version, digest in pins)
 
 
-def install(index: Path, pins: str) -> subprocess.CompletedProcess[str]:
-    """Install a lock into an environment of its own."""
-    file, environment = index.parent / "lock", index.parent / "venv"
-    file.write_text(pins)
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment, which takes seconds to make."""
+    folder = tmp_path_factory.mktemp("venv")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder / "bin/python"
+
+
+Install = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def install(index: Path, python: Path) -> Iterator[Install]:
+    """Installs a lock from the index alone; what it installed is gone after the test."""
     offline = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull}
-    command = [INSTALL, environment / "bin/python", file]
-    return subprocess.run(command, env=offline, text=True, capture_output=True, check=False)
+
+    def run(pins: str) -> subprocess.CompletedProcess[str]:
+        (index.parent / "lock").write_text(pins)
+        command = [INSTALL, python, index.parent / "lock"]
+        return subprocess.run(command, env=offline, text=True, capture_output=True, check=False)
+
+    yield run
+    remove = [python, "-m", "pip", "uninstall", "--quiet", "--yes", "client", "library"]
+    subprocess.run(remove, capture_output=True, check=True)
 
 
 def release(index: Path, name: str) -> Path:
     return index / f"{name}-py3-none-any.whl"
 
 
-def test_a_lock_older_than_the_newest_releases_is_installed_as_it_is(index: Path) -> None:
-    done = install(index, lock(release(index, "client-1.0"), release(index, "library-1.0")))
+def test_a_lock_older_than_the_newest_releases_is_installed_as_it_is(
+    index: Path, python: Path, install: Install
+) -> None:
+    done = install(lock(release(index, "client-1.0"), release(index, "library-1.0")))
     assert done.returncode == 0, done.stderr
     assert "No broken requirements" in done.stdout
-    (version,) = (index.parent / "venv").glob("lib/python3*/site-packages/library-*.dist-info")
+    (version,) = python.parent.parent.glob("lib/python3*/site-packages/library-*.dist-info")
     assert version.name == "library-1.0.dist-info"
 
 
@@ -68,17 +87,19 @@ def test_a_lock_older_than_the_newest_releases_is_installed_as_it_is(index: Path
     ("names", "complaint"),
     [(("client-1.0",), "requires library, which is not installed"), (("client-1.0", "library-0.9"), "library 0.9")],
 )
-def test_a_lock_that_does_not_fit_together_is_refused(names: tuple[str, ...], complaint: str, index: Path) -> None:
-    done = install(index, lock(*(release(index, name) for name in names)))
+def test_a_lock_that_does_not_fit_together_is_refused(
+    names: tuple[str, ...], complaint: str, index: Path, install: Install
+) -> None:
+    done = install(lock(*(release(index, name) for name in names)))
     assert done.returncode != 0
     assert complaint in done.stdout
 
 
-def test_a_file_with_another_hash_is_refused(index: Path) -> None:
+def test_a_file_with_another_hash_is_refused(index: Path, install: Install) -> None:
     file = release(index, "library-1.0")
     pins = lock(file)
     wheel(index, "library", "1.0", "Summary: another file of that version")
     assert lock(file) != pins
-    done = install(index, pins)
+    done = install(pins)
     assert done.returncode != 0
     assert "DO NOT MATCH THE HASHES" in done.stderr
