@@ -48,7 +48,8 @@ format: setup ## let the formatters have their way
 	clang-format -i $(C_FILES)
 
 test-long: setup ## the random tests, and those of the waypoint's life, at their full length (root; 20 minutes)
-	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py
+	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/datapath/test_storm.py tests/datapath/test_differential.py \
+		tests/property/test_hostile_mutations.py
 	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/node/test_waypoint_precedence.py tests/node/test_life.py \
 		tests/node/test_replace_waypoint.py tests/node/test_waypoint_streams.py \
 		tests/node/test_first_instruction.py

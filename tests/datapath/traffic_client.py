@@ -8,6 +8,7 @@ import struct
 import sys
 
 import calls
+import dials
 
 FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6, "mapped": socket.AF_INET6}
 TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
@@ -106,6 +107,11 @@ def way(sock, call):
     """One of the ways in `calls`."""
     places = {name: tuple(place) for name, place in call["places"].items()}
     return getattr(calls, call["name"])(**places)
+
+
+def dial_by(sock, call):
+    """One of the ways in `dials`."""
+    return getattr(dials, call["way"])(call["address"], call["port"])
 
 
 def probe(sock, call):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, STRANGER, settle
 from test_waypoint_neighbours import LAN, OTHER_NODE_S_POD, WAYPOINT, neighbour
 

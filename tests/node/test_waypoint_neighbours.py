@@ -65,7 +65,7 @@ def mesh(make_lab: LabFactory) -> LabHandle:
 
 def ports(mesh: LabHandle) -> dict[str, int]:
     """The producer's listener's port, and the consumer's."""
-    listeners = mesh.status()["waypoint"]["listeners"]
+    listeners = [item for item in mesh.status()["waypoint"]["listeners"] if item["name"].startswith("app/echo:80")]
     return {"consumer" if "other" in item["name"] else "producer": item["port"] for item in listeners}
 
 

@@ -60,6 +60,8 @@ def test_what_envoy_takes_is_taken(text: str) -> None:
         (".{1,1000}" * 113, TOO_LARGE),
         ("((([a-c]{9}){9}){9}){1}" * 40, TOO_LARGE),
         ("(?:(?:a{10}){10}){10}" * 40, TOO_LARGE),
+        ("(?:[a-z0-9]{1,40}){1,24}" * 2, TOO_LARGE),
+        (r"(?:[\p{L}\p{N}]{1,40}){1,24}", "Unicode classes"),
     ],
 )
 def test_what_envoy_does_not_take_is_explained(text: str, fault: str) -> None:
