@@ -131,11 +131,7 @@ class Agent:
         self._metrics.show(
             "weft_waypoint_listeners_without_room", "Listeners that do not fit.", lambda: len(core.hop.failures)
         )
-        self._metrics.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: ads.acks)
-        self._metrics.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: ads.nacks)
-        self._metrics.show(
-            "weft_xds_drift", "Resources that audits found not served as acknowledged.", lambda: self._audit.total
-        )
+        self._metrics.show_discovery(ads, lambda: report.rejected_kinds(ads.rejected), lambda: self._audit.total)
         self._metrics.show_counts(
             "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
         )

@@ -9,7 +9,7 @@ from agent.hop import Hop
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.plan.faults import Faults
-from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName
+from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName, Xds
 from agent.plan.services import service_name
 from agent.plan.tables import Action, Mode, Reason, Word
 from agent.reconcile.frontends import Installed, frontend_key
@@ -105,26 +105,47 @@ def verdict(word: Word) -> str:
     return "kernel" if word.action is Action.FORWARD else word.action.name.lower()
 
 
-def routes(fragments: Iterable[Fragment], faults: Faults) -> list[Document]:
-    """Routes with what each of their parents' entries says."""
+def routes(fragments: Iterable[Fragment], refused: Mapping[Key, str], faults: Faults) -> list[Document]:
+    """Routes with what each of their parents' entries says, and which of them an Envoy refuses, with the reason."""
     found = {key: parents for fragment in fragments for key, parents in fragment.statuses.items()}
-    return entries("route report", faults, sorted(found.items(), key=lambda item: item[0]), _route)
+
+    def route(key: Key, parents: Iterable[ParentStatus]) -> Document:
+        return {
+            "kind": key.kind,
+            "namespace": key.namespace,
+            "name": key.name,
+            "parents": [_parent(status, refused.get(key, "")) for status in parents],
+        }
+
+    return entries("route report", faults, sorted(found.items(), key=lambda item: item[0]), route)
 
 
-def _route(key: Key, parents: Iterable[ParentStatus]) -> Document:
-    return {
-        "kind": key.kind,
-        "namespace": key.namespace,
-        "name": key.name,
-        "parents": [_parent(status) for status in parents],
-    }
-
-
-def _parent(status: ParentStatus) -> Document:
+def _parent(status: ParentStatus, refused: str) -> Document:
+    """A condition more where this node's Envoy refuses what was made of the Route: it is no other node's."""
+    generation = max((condition.observed_generation for condition in status.conditions), default=0)
+    here = (Condition("Programmed", False, "RefusedByEnvoy", refused, generation),) if refused else ()
     return {
         "parent": parent_text(status.parent_ref),
-        "conditions": [_condition(condition) for condition in status.conditions],
+        "conditions": [_condition(condition) for condition in (*status.conditions, *here)],
     }
+
+
+def refused_routes(frontends: Iterable[FrontendPlan], rejected: Mapping[ResourceName, str]) -> dict[Key, str]:
+    """Routes of ports whose listener or route table an Envoy refuses: it still has the version before, or nothing."""
+    reasons = {
+        name.name: f"{name}: {text}" for name, text in rejected.items() if name.kind in (Xds.LISTENER, Xds.ROUTE)
+    }
+    # Mostly there are none, and thousands of frontends.
+    plans = frontends if reasons else ()
+    return {route: reasons[plan.listener] for plan in plans if plan.listener in reasons for route in plan.routes}
+
+
+def rejected_kinds(rejected: Iterable[ResourceName]) -> dict[str, int]:
+    """How many resources of each kind an Envoy refuses, or cannot be encoded."""
+    counts = {kind.label: 0 for kind in Xds}
+    for name in rejected:
+        counts[name.kind.label] += 1
+    return counts
 
 
 def without_effect(pods: Mapping[int, PodPlan], frontends: Mapping[FrontendName, FrontendPlan]) -> dict[str, set[Key]]:
@@ -212,7 +233,7 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
         "ready": core.ready,
         "drift": core.drift,
         "pods": pods(fragments, faults),
-        "routes": routes(fragments, faults),
+        "routes": routes(fragments, refused_routes(datapath.desired.values(), envoys.rejected), faults),
         "withoutEffect": [
             {"clients": clients, "routes": sorted(map(str, found))}
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()

@@ -27,7 +27,9 @@ def status(
         print_json(report)
     else:
         _print(report)
-    found = (report["drift"], report["waypoint"]["drift"], report["problems"], report["failures"], report["errors"])
+    waypoint = report["waypoint"]
+    wrong = (report["drift"], waypoint["drift"], waypoint["rejected"])
+    found = (*wrong, report["problems"], report["failures"], report["errors"])
     if not report["ready"] or report["source"]["stale"] or any(found):
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
@@ -53,6 +55,7 @@ def _print(report: dict[str, Any]) -> None:
         "listeners", ("LISTENER", "PORT", "STATE"), ((x["name"], x["port"], x["state"]) for x in waypoint["listeners"])
     )
     print_table("guards", ("WAYPOINT", "STATE"), waypoint["guards"].items())
+    print_table("refused by Envoy", ("RESOURCE", "REASON"), waypoint["rejected"].items())
     print_table("served other than acknowledged", ("",), ((line,) for line in waypoint["drift"]))
     print_table("routes", ("ROUTE", "PARENT", "CONDITIONS"), _routes(report["routes"]))
     print_table(

@@ -1,6 +1,7 @@
 """Prometheus metrics. Names are for ever: dashboards are built on them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -82,6 +83,13 @@ class _Numbers(Collector):
         yield family
 
 
+class Answers(Protocol):
+    """How often Envoys acknowledged and refused a response."""
+
+    acks: int
+    nacks: int
+
+
 class Metrics:
     """Everything that `/metrics` shows."""
 
@@ -130,6 +138,20 @@ class Metrics:
     def show_requests(self, requests: Requests) -> None:
         """Show what became of requests at the waypoint."""
         self._registry.register(requests)
+
+    def show_discovery(
+        self, answers: Answers, rejected: Callable[[], Mapping[str, int]], drift: Callable[[], float]
+    ) -> None:
+        """Show what Envoys did with their resources; `rejected` counts by kind what they lack of it."""
+        self.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: answers.acks)
+        self.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: answers.nacks)
+        self.show_numbers(
+            "weft_xds_rejected",
+            "Resources that an Envoy refuses, or that cannot be encoded; the version before stays.",
+            "kind",
+            rejected,
+        )
+        self.show("weft_xds_drift", "Resources that audits found not served as acknowledged.", drift)
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show a number that is read when somebody asks."""

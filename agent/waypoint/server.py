@@ -35,6 +35,8 @@ CANNOT_BIND = "cannot bind"
 RETRY_SECONDS = 2.0
 CONFIRM_SECONDS = 0.5
 MESSAGE_LIMIT = 64 * 2**20
+# Characters of what Envoy says, which may quote what a Route's author wrote.
+MAX_REASON = 1000
 
 
 class _Client:
@@ -278,4 +280,4 @@ def _request(message: Any) -> Request:
 
 def _reason(text: str) -> str:
     """What Envoy says is wrong, without the resource that it may quote in full before, over many lines."""
-    return text.rstrip().rpartition("\n")[2].removeprefix(": ")
+    return text.rstrip().rpartition("\n")[2].removeprefix(": ")[:MAX_REASON]

@@ -95,7 +95,7 @@ def all_is_acknowledged(table: Table, drawn: tuple[str, list[HTTPRouteRule | GRP
 def test_envoy_takes_whatever_is_accepted(table: Table) -> None:
     all_is_acknowledged(table)
     print(f"{table.accepted.total()} matches of rules accepted")
-    assert table.accepted.total() > SETS / 2
+    assert table.accepted.total() > SETS / 4
 
 
 def path(text: str) -> HTTPRouteMatch:
@@ -134,8 +134,13 @@ def test_no_rule_stops_those_of_other_routes(table: Table, route: HTTPRoute | GR
 def test_the_bound_is_envoy_s(table: Table) -> None:
     """What is one instruction too large here is so there."""
     assert (regex_fault(LARGEST), bool(regex_fault(LARGER))) == ("", True)
-    name = table.node.add([rule(path(LARGER), to(V1)), rule(any_path(), to(V1))])
-    table.node.publish()
-    refused = ResourceName(Xds.ROUTE, name)
-    wait_for("Envoy refuses it", lambda: refused in table.node.ads.server.rejected)
-    assert f"> max program size of {MAX_PROGRAM_SIZE}" in table.node.ads.server.rejected[refused]
+    before = dict(table.node.resources)
+    try:
+        name = table.node.add([rule(path(LARGER), to(V1)), rule(any_path(), to(V1))])
+        table.node.publish()
+        refused = ResourceName(Xds.ROUTE, name)
+        wait_for("Envoy refuses it", lambda: refused in table.node.ads.server.rejected)
+        assert f"> max program size of {MAX_PROGRAM_SIZE}" in table.node.ads.server.rejected[refused]
+    finally:
+        table.node.resources = before
+        table.node.publish()

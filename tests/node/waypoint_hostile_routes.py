@@ -17,10 +17,12 @@ from agent.model.filters import (
     URLRewrite,
 )
 from agent.model.routes import (
+    CookieConfig,
     FilteredBackendRef,
     GRPCMethodMatch,
     GRPCRouteMatch,
     GRPCRouteRule,
+    HeaderConfig,
     HeaderMatch,
     HTTPPathMatch,
     HTTPRouteMatch,
@@ -208,11 +210,22 @@ BACKEND_REFS = st.lists(
     ),
     max_size=3,
 ).map(tuple)
-SESSIONS = st.none() | st.builds(
-    lambda name, timeout, kind: SessionPersistence(name, timeout, type=kind),
-    st.none() | NAMES,
-    st.none() | DURATIONS,
-    st.sampled_from(["Cookie", "Header"]),
+COOKIES = st.builds(CookieConfig, st.just("Session"), st.none() | NAMES, st.none() | TEXTS.map("/{}".format))
+# In the shape of v1.6, or in that of v1.7.
+SESSIONS = (
+    st.none()
+    | st.builds(
+        lambda name, timeout, kind: SessionPersistence(name, timeout, type=kind),
+        st.none() | NAMES,
+        st.none() | DURATIONS,
+        st.sampled_from(["Cookie", "Header"]),
+    )
+    | st.builds(
+        lambda timeout, cookie: SessionPersistence(absolute_timeout=timeout, cookie=cookie),
+        st.none() | DURATIONS,
+        COOKIES,
+    )
+    | st.builds(lambda name: SessionPersistence(type="Header", header=HeaderConfig(name)), NAMES)
 )
 RETRIES = st.none() | st.builds(
     HTTPRouteRetry,

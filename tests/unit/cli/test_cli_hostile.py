@@ -37,6 +37,7 @@ STATUS: dict[str, Any] = {
         "retired": [RETIRED],
         "drift": [H],
         "guards": {H: H},
+        "rejected": {H: H},
     }
     | {"listeners": [{"name": H, "port": 1, "state": H}]},
     "pods": [{"pod": H, "mode": H, "addresses": [H], "cgroup": 1, "supported": True, "l4Only": False}],

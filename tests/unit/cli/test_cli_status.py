@@ -31,6 +31,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         "retired": [],
         "guards": {},
         "drift": [],
+        "rejected": {},
     }
     more = {"source": source, "waypoint": waypoint, "failures": {}, "errors": []}
     return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more
@@ -124,3 +125,14 @@ def test_kinds_that_are_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(module, "ask", lambda *_: report(source))
     module.status(DEFAULT_STATE, Output.TEXT)
     assert ["apps/v1", "Deployment", "2"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_what_an_envoy_refuses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    shown = report(KUBERNETES)
+    shown["waypoint"]["rejected"] = {"RouteConfiguration app/web:80": "missing )"}
+    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    with pytest.raises(SystemExit) as end:
+        module.status(DEFAULT_STATE, Output.TEXT)
+    assert end.value.code == 3
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["RouteConfiguration", "app/web:80", "missing", ")"] in lines

@@ -11,7 +11,7 @@ from agent.plan.faults import Faults
 from agent.plan.plan import ResourceName, Xds
 from agent.plan.tables import WAYPOINTS_BESIDE, Action, Mode, Word, address_bytes
 from agent.reconcile import gate
-from agent.report import Envoys, status
+from agent.report import Envoys, rejected_kinds, status
 
 
 async def test_traffic_flips_only_when_envoy_has_acknowledged_and_accepts(node: Node):
@@ -232,3 +232,33 @@ async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: 
     await node.until(lambda: waypoint(node)[0] == GREEN.address and LISTENER in node.core.hop.gate.ready)
     assert node.core.hop.gate.ready == {LISTENER}
     assert node.kernel.reach(OTHER, Mode.L7)[0].action is not Action.WAYPOINT
+
+
+async def test_routes_whose_table_envoy_refuses_are_shown_so_and_others_are_not(node: Node):
+    await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
+    await node.serving()
+    assert set(shown_conditions(node, {})) == {"web", "other"}
+    refused = {ResourceName(Xds.ROUTE, LISTENER): "missing )", ResourceName(Xds.CLUSTER, "app/other:80/http"): "bad"}
+    found = shown_conditions(node, refused)
+    assert found["web"]["Programmed"] == ("False", "RefusedByEnvoy", f"RouteConfiguration {LISTENER}: missing )")
+    assert "Programmed" not in found["other"]
+    assert found["web"]["Accepted"][0] == "True", "what the API's status says is left as it is"
+    assert rejected_kinds(refused) == {
+        "Cluster": 1,
+        "ClusterLoadAssignment": 0,
+        "TypedExtensionConfig": 0,
+        "Listener": 0,
+        "RouteConfiguration": 1,
+    }
+
+
+def shown_conditions(node: Node, rejected: dict[ResourceName, str]) -> dict[str, dict[str, tuple[str, str, str]]]:
+    """By Route and type: the conditions that `weft status` shows."""
+    document = status(node.core, "here", Envoys(rejected, [], [], {}), Faults())
+    return {
+        route["name"]: {
+            item["type"]: (item["status"], item["reason"], item["message"]) for item in parent["conditions"]
+        }
+        for route in document["routes"]
+        for parent in route["parents"]
+    }

@@ -9,6 +9,7 @@ import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ def test_metrics_keep_their_names():
     metrics.show_fill(lambda: {"slots": (7, 100)})
     metrics.show("weft_waypoint_connected", "text", lambda: 1)
     metrics.show_numbers("weft_pods", "text", "mode", lambda: {"l4": 2, "unsupported": 0})
+    metrics.show_discovery(SimpleNamespace(acks=3, nacks=2), lambda: {"Cluster": 0, "Listener": 1}, lambda: 4)
     lines = metrics.render().splitlines()
     for wanted in (
         'weft_build_info{version="1.2.3"} 1.0',
@@ -63,6 +65,8 @@ def test_metrics_keep_their_names():
         "weft_waypoint_connected 1.0",
         'weft_pods{mode="l4"} 2.0',
         'weft_pods{mode="unsupported"} 0.0',
+        *("weft_xds_acks 3.0", "weft_xds_nacks 2.0", "weft_xds_drift 4.0"),
+        *('weft_xds_rejected{kind="Cluster"} 0.0', 'weft_xds_rejected{kind="Listener"} 1.0'),
     ):
         assert wanted in lines
 
