@@ -18,7 +18,7 @@ MAX_EXPRESSIONS = 256
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.encoding = re2.Options.Encoding.LATIN1
-# RE2 gives up on what is far too large at once: it compiles up to about 5 000 instructions in so many bytes.
+# Bytes: RE2 stops early where a program is far too large, at about 5 000 instructions.
 _OPTIONS.max_mem = 2**18
 _TOO_LARGE = f"its RE2 program is larger than {MAX_PROGRAM_SIZE} instructions"
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)

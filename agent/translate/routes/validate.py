@@ -62,7 +62,7 @@ def check(route: AnyRoute) -> Checked:
 
 
 def _of_the_whole(route: AnyRoute) -> Iterator[Fault]:
-    """What no rule by itself is guilty of."""
+    """Faults of the Route as a whole."""
     count = len(route.spec.rules)
     if count > MAX_RULES:
         yield Fault(UNSUPPORTED, "spec.rules", f"{count} are more than {MAX_RULES}")
