@@ -108,16 +108,18 @@ def verdict(word: Word) -> str:
 def routes(fragments: Iterable[Fragment], refused: Mapping[Key, str], faults: Faults) -> list[Document]:
     """Routes with what each of their parents' entries says, and which of them an Envoy refuses, with the reason."""
     found = {key: parents for fragment in fragments for key, parents in fragment.statuses.items()}
+    items = [(key, (parents, refused.get(key, ""))) for key, parents in sorted(found.items(), key=lambda item: item[0])]
+    return entries("route report", faults, items, _route)
 
-    def route(key: Key, parents: Iterable[ParentStatus]) -> Document:
-        return {
-            "kind": key.kind,
-            "namespace": key.namespace,
-            "name": key.name,
-            "parents": [_parent(status, refused.get(key, "")) for status in parents],
-        }
 
-    return entries("route report", faults, sorted(found.items(), key=lambda item: item[0]), route)
+def _route(key: Key, told: tuple[Iterable[ParentStatus], str]) -> Document:
+    parents, refused = told
+    return {
+        "kind": key.kind,
+        "namespace": key.namespace,
+        "name": key.name,
+        "parents": [_parent(status, refused) for status in parents],
+    }
 
 
 def _parent(status: ParentStatus, refused: str) -> Document:
