@@ -23,8 +23,9 @@ RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}
 # The bound that Routes are checked with: Envoy refuses a whole route table for one expression above it.
 RUNTIME = {"re2.max_program_size.error_level": MAX_PROGRAM_SIZE}
 
-# What Envoy needs besides listeners and connections: its log, threads, admin interface, the stream to the agent.
-OTHER_DESCRIPTORS = 100
+# What Envoy needs besides listeners and connections: its log, threads, the streams to the agent, and connections to the
+# admin interface, of audits and probes, which no limit of connections is for (only root of this node reaches it).
+OTHER_DESCRIPTORS = 200
 MONITORS = "envoy.resource_monitors"
 HEAP, CONNECTIONS = f"{MONITORS}.fixed_heap", f"{MONITORS}.global_downstream_max_connections"
 # A file whose content says whether this Envoy is retired: then nobody waits for a client that says nothing.
@@ -50,7 +51,9 @@ class Limits:
 
     @property
     def connections(self) -> int:
-        """Half are for connections, each of them with one to a server behind it."""
+        """Half are for connections, each of them with one to a server behind it. Mirrored requests and the streams of
+        one HTTP/2 connection can have more: where descriptors run out for these, they are answered 503.
+        """
         return max(1, (self.descriptors // 2 - OTHER_DESCRIPTORS) // 2)
 
 

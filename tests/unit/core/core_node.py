@@ -1,7 +1,7 @@
 """A core with everything around it made up, but for translation, which is the real one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from fake_kernel import FakeKernel
 
@@ -103,7 +103,13 @@ class FakeAds:
 class Node:
     """A core with everything around it. Envoy's listeners accept connections where `listens`."""
 
-    def __init__(self, kernel: FakeKernel, audit_seconds: float = 60.0, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        kernel: FakeKernel,
+        audit_seconds: float = 60.0,
+        faults: Faults | None = None,
+        own: Sequence[str] = (),
+    ) -> None:
         self.kernel = kernel
         self.ads = FakeAds()
         self.listens = self.refused = False
@@ -120,7 +126,7 @@ class Node:
         self.detached = ["weft_connect4"]
         self.attachable, self.attempts = True, 0
         self.attached: list[tuple[str, int]] = []
-        self.core = Core(translator, Datapath(kernel, Config(), clock), self.ads, self, self, audit_seconds)
+        self.core = Core(translator, Datapath(kernel, Config(), clock, own), self.ads, self, self, audit_seconds)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def accepts(self, address: str, port: int) -> bool | None:
