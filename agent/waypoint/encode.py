@@ -18,6 +18,7 @@ from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2 as _set_filter_state
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as _http_inspector
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _tls_inspector
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as _rbac
@@ -52,6 +53,7 @@ PACKED = (
     _router,
     _hcm,
     _tcp_proxy,
+    _http_inspector,
     _tls_inspector,
     _rbac,
     _preserve_case,

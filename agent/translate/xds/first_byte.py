@@ -6,7 +6,11 @@ connections for later, would begin at accept as well.
 
 from agent.plan.plan import Json
 
-INSPECTOR = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+_FILTERS = "type.googleapis.com/envoy.extensions.filters.listener"
+# What looks at the first bytes without taking them. For HTTP it waits for the request's first line or HTTP/2's preface,
+# and lets pass what is neither; it costs a new connection less than half of what the other does.
+HTTP: Json = {"name": "http", "typed_config": {"@type": f"{_FILTERS}.http_inspector.v3.HttpInspector"}}
+TLS: Json = {"name": "tls", "typed_config": {"@type": f"{_FILTERS}.tls_inspector.v3.TlsInspector"}}
 
 
 def duration(seconds: float) -> str:
@@ -14,12 +18,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def first_byte(seconds: float) -> Json:
-    """What makes a listener close connections without a first byte after so long: of Envoy's listener filters the one
-    that looks at the least. It finds out whether it is TLS, by one look at what came.
-    """
+def first_byte(inspector: Json, seconds: float) -> Json:
+    """What makes a listener close connections whose first bytes `inspector` has not seen after so long."""
     return {
-        "listener_filters": [{"name": "tls", "typed_config": {"@type": INSPECTOR}}],
+        "listener_filters": [inspector],
         "listener_filters_timeout": duration(seconds),
         "continue_on_listener_filters_timeout": False,
     }

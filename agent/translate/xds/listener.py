@@ -7,7 +7,7 @@ from agent.translate.xds import cors, session
 from agent.translate.xds.access_log import access_log
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
-from agent.translate.xds.first_byte import duration, first_byte
+from agent.translate.xds.first_byte import HTTP, duration, first_byte
 from agent.translate.xds.received import received_filter
 from agent.translate.xds.route import FAULT, REFUSAL
 from agent.translate.xds.tracing import tracing
@@ -23,7 +23,7 @@ def listener(name: str, route_set: RouteSet, options: Options) -> Json:
     """The listener without its address, which is allocated later."""
     return {
         "name": name,
-        **first_byte(options.first_byte_seconds),
+        **first_byte(HTTP, options.first_byte_seconds),
         "filter_chains": [{"filters": [admission_filter(route_set.consumer), _http(name, route_set, options)]}],
     }
 

@@ -6,7 +6,7 @@ from agent.plan.plan import Json
 from agent.translate.ir import TLSRouteSet, TLSRule, WeightedBackend
 from agent.translate.options import Options
 from agent.translate.xds import affinity
-from agent.translate.xds.first_byte import first_byte
+from agent.translate.xds.first_byte import TLS, first_byte
 from agent.translate.xds.listener import admission_filter
 
 TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -20,7 +20,7 @@ def passthrough_listener(route_set: TLSRouteSet, options: Options) -> Json:
     """
     return {
         "name": route_set.name,
-        **first_byte(options.first_byte_seconds),
+        **first_byte(TLS, options.first_byte_seconds),
         "filter_chains": [_chain(rule, route_set) for rule in route_set.rules],
     }
 
