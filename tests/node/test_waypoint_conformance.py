@@ -44,9 +44,6 @@ WANTED = {
     "a thousand headers are served, not only a hundred: how many are too many is for the server to say": [
         "invalid/009",
     ],
-    "trailers reach the server, forbidden ones too, and it judges them; Envoy drops them unless it is told otherwise": [
-        *(f"invalid/rfc9110_trailer_forbidden_{name}_01" for name in ("cl", "host", "te")),
-    ],
 }
 PLAIN = """
 apiVersion: v1
