@@ -6,6 +6,7 @@
 
 import socket
 import sys
+from collections.abc import Iterator
 
 SECONDS = 5.0
 _ANSWER_LIMIT = 65536
@@ -20,15 +21,25 @@ def ask(path: str, url: str) -> tuple[int, str]:
         answer = b""
         while len(answer) < _ANSWER_LIMIT and (piece := connection.recv(_ANSWER_LIMIT)):
             answer += piece
-    head, _, body = answer.decode(errors="replace").partition("\r\n\r\n")
-    return int(head.partition(" ")[2].partition(" ")[0]), body.strip()
+    head, _, body = answer.decode("latin-1").partition("\r\n\r\n")
+    text = "".join(_chunks(body)) if "transfer-encoding: chunked" in head.lower() else body
+    return int(head.partition(" ")[2].partition(" ")[0]), text.strip()
+
+
+def _chunks(body: str) -> Iterator[str]:
+    """Envoy's admin interface knows no other form. Raises `ValueError`."""
+    while body:
+        size, _, rest = body.partition("\r\n")
+        length = int(size, 16)
+        yield rest[:length]
+        body = rest[length + 2 :]
 
 
 def main(arguments: list[str]) -> int:
     """The exit code; what is wrong goes to standard output, where the kubelet looks for it."""
-    path, url, *accepted = arguments
+    path, url, *accepted = (argument.replace("{host}", socket.gethostname()) for argument in arguments)
     try:
-        status, body = ask(path.replace("{host}", socket.gethostname()), url)
+        status, body = ask(path, url)
     except (OSError, ValueError) as error:
         return _fail(f"{path}: {error}")
     if status == 200 or body in accepted:
