@@ -78,7 +78,7 @@ async def test_what_has_no_room_is_reported_and_takes_nobody_s_place(node: Node)
     await node.until(lambda: node.core.failures)
     assert {OWN, FIRST} <= node.kernel.clients.rows.keys()
     assert len(node.kernel.clients.rows) == node.kernel.clients.capacity
-    assert set(node.core.failures.values()) == {"no room for 1 in 63"}
+    assert set(node.core.failures.values()) == {"no room for more than 64 clients of waypoints"}
     assert len(node.core.failures) == 2
     node.manifests.say(*upserts(LATER))
     await node.until(lambda: not node.core.failures)
