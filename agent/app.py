@@ -286,6 +286,7 @@ def _options(settings: Settings) -> Options:
         settings.collector,
         settings.unsupported_runtimes,
         settings.first_byte_seconds,
+        settings.clusterset_cidrs,
     )
 
 

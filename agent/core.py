@@ -131,7 +131,8 @@ class Core:
         """When the next pass is due although nothing happens."""
         if self._unsure or (self._adopted and (self.datapath.pending or not self._attached)):
             return self._clock() + RETRY_SECONDS
-        return min(audit_at, self.hop.next_end or audit_at, self.datapath.retry_at or audit_at)
+        ends = self.hop.next_end, self.datapath.retry_at, self.intake.departures.next_end
+        return min([audit_at, *filter(None, ends)])
 
     def _probed(self, probe: Probe, accepted: bool | None) -> None:
         """A probe has an answer; many that come together are one pass."""
@@ -151,6 +152,7 @@ class Core:
     async def _step(self) -> None:
         """One pass: changes, plan, Envoy, kernel. The programs come last, when their tables are full."""
         self._turn_ends = self._clock() + TURN_SECONDS
+        self._enrol()
         while self.intake.behind:
             self.intake.advance()
             await self._others_turn()
@@ -169,8 +171,9 @@ class Core:
         self.datapath.revisit(self.hop.decide(serving))
         self._probing.want(self.hop.probes)
         self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
-        if await self._apply() and self.datapath.serving_ports() != serving:
-            # What an Envoy has to prove before it takes over is another now.
+        moved = self.intake.know_waypoints([self.hop.succession.serving, *self.hop.succession.beside()])
+        if (await self._apply() and self.datapath.serving_ports() != serving) or moved:
+            # What an Envoy has to prove before it takes over is another now, or what addresses are endpoints.
             self.wake()
         self._attach()
         self._log_failures()
@@ -183,9 +186,9 @@ class Core:
 
     def _enrol(self) -> None:
         """Write the rows of new pods at once, whatever a pass is about: their frontends do not depend on them."""
-        if not self.intake.enrol() or not self._adopted:
-            return
         began = self._clock()
+        if not self.intake.enrol(began) or not self._adopted:
+            return
         self.datapath.want_pods(self.intake.pods)
         try:
             written = self.datapath.enrol()
@@ -204,6 +207,7 @@ class Core:
         """Everything is known: take over what an earlier agent left in the kernel."""
         self.datapath.inherit()
         self.datapath.adopt()
+        self.intake.adopt(self.datapath.enrolled_pods, self._clock())
         self.intake.take_changed()
         frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
         self.datapath.want_frontends(frontends, [])

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from agent.model.change import Change, Delete, Problem, Resolved, Upsert
+from agent.model.facts import NodeWaypoints
 from agent.plan.plan import Fragment, PodPlan
+from agent.reconcile.departures import Departures
 
 log = logging.getLogger(__name__)
 
 # Of what a pod's row is made, but for its flag of consumer routes: without that everybody's view is its view.
-ENROLLING = frozenset({"Namespace", "Pod", "PodCgroup", "PodSandbox", "RuntimeClass"})
+ENROLLING = frozenset({"Namespace", "Pod", "PodCgroup", "PodSandbox", "RecentClient", "RuntimeClass"})
 # One step: a few milliseconds.
 CHANGES, UNITS = 100, 10
 
@@ -51,6 +53,8 @@ class Intake:
         # Those of them that have pods: few of thousands, and asked for whenever a pod comes.
         self._with_pods: dict[object, Fragment] = {}
         self.problems: dict[str, Problem] = {}
+        self.departures = Departures()
+        self._waypoints = NodeWaypoints()
 
     def put(self, batch: Iterable[Change]) -> None:
         """Take changes for later. The order among those of one object stays."""
@@ -69,13 +73,29 @@ class Intake:
         """Whether there is a step to do."""
         return bool(self._others or self._translator.behind)
 
-    def enrol(self) -> bool:
+    def enrol(self, now: float) -> bool:
         """Take in who is enrolled, and compute these pods; whether there was anything."""
+        self.put(self.departures.expire(now))
         batch, self._enrolling = self._enrolling, []
         if batch:
             self._translator.take(batch)
             self._keep(self._translator.enrol())
+            self.put(self.departures.see(self.pods, now))
         return bool(batch)
+
+    def adopt(self, enrolled: Iterable[int], now: float) -> None:
+        """Pods that an earlier agent had in the mesh and that are in it no more may have left a moment ago."""
+        self.put(self.departures.adopt(enrolled, now))
+        self.enrol(now)
+        while self.behind:
+            self.advance()
+
+    def know_waypoints(self, addresses: Iterable[str]) -> bool:
+        """Where the node's waypoints are; whether that is news."""
+        before, self._waypoints = self._waypoints, NodeWaypoints(tuple(sorted(filter(None, addresses))))
+        if self._waypoints != before:
+            self.put([Upsert(self._waypoints)])
+        return self._waypoints != before
 
     def advance(self) -> None:
         """One step: some of the changes, or when all are in, some of the units that they touch."""

@@ -1,8 +1,9 @@
 """What the agent is told at start: validated once, then constant."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from agent.plan.tables import UnknownPodPolicy
@@ -43,6 +44,7 @@ class Settings:
     enrol_kube_system: bool = False
     unsupported_runtimes: tuple[str, ...] = UNSUPPORTED_RUNTIMES
     first_byte_seconds: float = FIRST_BYTE_SECONDS
+    clusterset_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
     audit_seconds: float = 30.0
 
     @property
@@ -103,6 +105,17 @@ def _kubepods_below(folder: Path, depth: int) -> Iterator[Path]:
             yield below
         elif depth > 1:
             yield from _kubepods_below(below, depth - 1)
+
+
+def parse_cidrs(texts: Iterable[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Each --clusterset-cidr as a range of addresses. Raises `SettingsError`."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ip_network(text))
+        except ValueError as error:
+            raise SettingsError(f"--clusterset-cidr: {error}") from error
+    return tuple(found)
 
 
 def parse_endpoint(text: str, option: str = "--metrics") -> tuple[str, int]:

@@ -10,25 +10,21 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import TypeVar, cast
 
+from agent.endpoint_index import EndpointIndex
+from agent.indices import ReadKey, indices
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod, Service
-from agent.model.facts import PodCgroup, PodSandbox
+from agent.model.core import EndpointSlice, Namespace, Pod, ServiceCIDR, shortest
+from agent.model.facts import NodeWaypoints, PodCgroup, PodSandbox
 from agent.model.meta import Key, Object
-from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.model.multicluster import AnyService, ServiceImport
-from agent.model.routes import AnyRoute, ParentReference, Route, UnreadRoute, unread
+from agent.model.routes import AnyRoute, UnreadRoute, unread
 from agent.plan.tables import Mode
 
 MODE_LABEL = "weft.dev/mode"
-# The groups by which each kind of Service is referred to.
-SERVICE_GROUPS = {"Service": ("", "core"), "ServiceImport": (MULTICLUSTER,)}
 
-ReadKey = tuple[str, ...]
 T = TypeVar("T", bound=Keyed)
 S = TypeVar("S")
 LabelledMode = tuple[Mode | None, str]
-# A parentRef by its position, and what it names.
-ParentService = tuple[int, ParentReference, Key]
 
 
 class World:
@@ -37,6 +33,7 @@ class World:
     def __init__(self) -> None:
         self._values: dict[Key, Keyed] = {}
         self._by: dict[ReadKey, set[Key]] = defaultdict(set)
+        self._endpoints = EndpointIndex()
         self._modes: dict[Key, LabelledMode] = {}
         self._derived: dict[ReadKey, object] = {}
         self._shared: dict[ReadKey, tuple[object, frozenset[ReadKey]]] = {}
@@ -82,9 +79,10 @@ class World:
         old = self._values.get(key)
         if old == value:
             return set()
-        touched = {("object", *key)}
+        touched: set[ReadKey] = {("object", *key)}
         # Whatever can fail comes first: a value that trips a bug leaves the former one whole.
-        before, after, mode = _indices(old), _indices(value), _labelled_mode(value)
+        before, after, mode = indices(old), indices(value), _labelled_mode(value)
+        touched |= {("endpoint", address) for address in self._endpoints.replace(key, old, value)}
         for index in before - after:
             self._by[index].discard(key)
             if not self._by[index]:
@@ -95,7 +93,13 @@ class World:
             del self._values[key]
         else:
             self._values[key] = value
+        touched |= self._slices_at(_waypoints(old) ^ _waypoints(value))
         return touched | before | after | self._remember_mode(key, mode)
+
+    def _slices_at(self, addresses: Iterable[str]) -> set[ReadKey]:
+        """The slices of every Service that has one of these addresses among its endpoints."""
+        slices = (self._values[key] for address in addresses for key in self._endpoints.slices(address))
+        return {("slices", *owner) for item in slices if isinstance(item, EndpointSlice) for owner in item.owners}
 
     def _remember_mode(self, key: Key, mode: LabelledMode | None) -> set[ReadKey]:
         """Keep the mode of an object's label; what is wrong with the label is kept beside it."""
@@ -124,49 +128,8 @@ def read_mode(value: Namespace | Pod | AnyService) -> LabelledMode:
     return None, f"{value.key}: metadata.labels[{MODE_LABEL}]: {text!r} is none of none, l4, l7; ignored"
 
 
-def parent_services(route: Route) -> list[ParentService]:
-    """The parentRefs of a route that name a Service or a ServiceImport."""
-    spec: object = getattr(route, "spec", None)
-    return services_among(getattr(spec, "parent_refs", ()), route.metadata.namespace)
-
-
-def services_among(refs: Iterable[ParentReference], namespace: str) -> list[ParentService]:
-    """The same, of the parentRefs of a route in this namespace."""
-    return [
-        (position, ref, Key(ref.kind, ref.namespace or namespace, ref.name))
-        for position, ref in enumerate(refs)
-        if is_service(ref.group, ref.kind)
-    ]
-
-
-def is_service(group: str, kind: str) -> bool:
-    """Whether a reference means a Service or a ServiceImport."""
-    return group in SERVICE_GROUPS.get(kind, ())
-
-
-def _indices(value: Keyed | None) -> set[ReadKey]:
-    """Under what a value is looked for."""
-    match value:
-        case EndpointSlice():
-            return {("slices", *owner) for owner in value.owners}
-        case PodCgroup() | PodSandbox():
-            return {(value.kind, value.pod_uid)}
-        case Service() | ServiceImport():
-            return {("address", address) for address in value.cluster_ips}
-        case Pod(static_hash=str(named)) if named:
-            return {("mirrors", named)}
-        case Route():
-            return _route_indices(value)
-    return set()
-
-
-def _route_indices(value: Route) -> set[ReadKey]:
-    services = {service for _, _, service in parent_services(value)}
-    namespace = value.metadata.namespace
-    found: set[ReadKey] = {("routes", *service) for service in services}
-    if any(service.namespace != namespace for service in services):
-        found.add(("consumers", namespace))
-    return found
+def _waypoints(value: Keyed | None) -> frozenset[str]:
+    return frozenset(value.addresses if isinstance(value, NodeWaypoints) else ())
 
 
 class View:
@@ -207,6 +170,14 @@ class View:
         found = self._world._values.get(key)
         return found if isinstance(found, UnreadRoute) else None
 
+    def is_waypoint(self, endpoint: str) -> bool:
+        """Whether an endpoint's address is that of a waypoint of this node.
+
+        Noted as read by `slices`: when waypoints come or go, only those who have such an endpoint are computed again.
+        """
+        found = self._world._values.get(NodeWaypoints().key)
+        return isinstance(found, NodeWaypoints) and shortest(endpoint) in found.addresses
+
     def slices(self, service: Key) -> list[EndpointSlice]:
         """The EndpointSlices of a Service or ServiceImport."""
         return [value for value in self._find("slices", *service) if isinstance(value, EndpointSlice)]
@@ -226,11 +197,26 @@ class View:
         Among Services, and among imports, it is the oldest one's. An import takes it from no Service of another
         namespace; from one of its own it does: that is where its maker had the address from.
         """
-        found = [value for value in self._find("address", address) if isinstance(value, AnyService)]
+        found = self.services_at(address)
         found.sort(key=lambda value: (isinstance(value, ServiceImport), value.age))
         home = {value.metadata.namespace for value in found[:1]}
         imports = (item for item in found if isinstance(item, ServiceImport) and item.metadata.namespace in home)
         return next(chain(imports, found), None)
+
+    def services_at(self, address: str) -> list[AnyService]:
+        """Every Service and ServiceImport that names a virtual address as its own."""
+        return [value for value in self._find("address", address) if isinstance(value, AnyService)]
+
+    def holders(self, address: str) -> list[Object]:
+        """The pods and nodes that have an address, as far as they are known here, and the slices that name it."""
+        self.reads.add(("endpoint", address))
+        found = [value for value in self._find("holders", address) if isinstance(value, Object)]
+        slices = (self.get(EndpointSlice, *key[1:]) for key in self._world._endpoints.slices(address))
+        return found + [value for value in slices if value is not None]
+
+    def service_cidrs(self) -> list[ServiceCIDR]:
+        """Where Services' cluster IPs are from; none where the cluster does not say."""
+        return [value for value in self._find("service-cidrs") if isinstance(value, ServiceCIDR)]
 
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""

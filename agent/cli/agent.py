@@ -10,7 +10,15 @@ import typer
 from agent.cli.output import Exit, fail
 from agent.observe import log
 from agent.plan.tables import UnknownPodPolicy
-from agent.settings import DEFAULT_STATE, Settings, SettingsError, find_kubepods, parse_collector, parse_endpoint
+from agent.settings import (
+    DEFAULT_STATE,
+    Settings,
+    SettingsError,
+    find_kubepods,
+    parse_cidrs,
+    parse_collector,
+    parse_endpoint,
+)
 from agent.start import StartError, run
 from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES
 
@@ -45,6 +53,10 @@ def agent(
     unsupported_runtimes: Annotated[
         str, typer.Option(help="Handlers of RuntimeClasses whose pods cannot be enrolled, as patterns.")
     ] = ",".join(UNSUPPORTED_RUNTIMES),
+    clusterset_cidr: Annotated[
+        list[str] | None,
+        typer.Option(help="A range of ServiceImports' addresses, repeatable; by default those of ServiceCIDR objects."),
+    ] = None,
     otlp_endpoint: Annotated[
         str | None, typer.Option(help="HOST:PORT of an OpenTelemetry collector, for spans of requests at the waypoint.")
     ] = None,
@@ -77,6 +89,7 @@ def agent(
             zone=zone,
             collector=parse_collector(otlp_endpoint, trace_percent),
             enrol_kube_system=enrol_kube_system,
+            clusterset_cidrs=parse_cidrs(clusterset_cidr or ()),
             unsupported_runtimes=tuple(filter(None, unsupported_runtimes.split(","))),
             unknown_pod=UnknownPodPolicy[unknown_pods.name],
             first_byte_seconds=first_byte_seconds,

@@ -25,7 +25,7 @@ from agent.sources.lists import flattened
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = dict[Key, Object]
 
-CLUSTER_SCOPED = frozenset({"Namespace", "GatewayClass", "Node", "XMesh"})
+CLUSTER_SCOPED = frozenset({"Namespace", "GatewayClass", "Node", "ServiceCIDR", "XMesh"})
 KINDS = CLUSTER_SCOPED | {
     *("Deployment", "EndpointSlice", "Pod", "Service", "ServiceAccount", "ConfigMap", "Secret"),
     *("HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant", "ServiceImport"),

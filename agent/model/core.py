@@ -18,6 +18,10 @@ HASH = re.compile(r"[0-9a-f]{32}")
 # Whose endpoints a slice has (discovery/v1, KEP-1645). A slice can be both a Service's and its import's.
 OWNER_LABELS = {"Service": "kubernetes.io/service-name", "ServiceImport": "multicluster.kubernetes.io/service-name"}
 
+# What kube-controller-manager says of slices that it makes of pods (discovery/v1 LabelManagedBy). One that others write
+# for a Service with a selector it deletes at once.
+MANAGED_BY, OF_PODS = "endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io"
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
@@ -25,8 +29,23 @@ class Namespace(Object, frozen=True):
     """A namespace; weft reads its labels."""
 
 
+class NodeAddress(Value, frozen=True):
+    """One address of a node, or a name: `type` is InternalIP, ExternalIP, Hostname, …"""
+
+    address: str
+    type: str = ""
+
+
+class NodeStatus(Value, frozen=True):
+    """Where the node is reached."""
+
+    addresses: tuple[NodeAddress, ...] = ()
+
+
 class Node(Object, frozen=True):
-    """A node; weft reads the labels of its own."""
+    """A node; weft reads the labels and addresses of its own."""
+
+    status: NodeStatus = NodeStatus()
 
     @property
     def zone(self) -> str:
@@ -106,11 +125,16 @@ class Pod(Object, frozen=True):
 
 
 def shortest(address: str) -> str:
-    """An address as others would write it too; what is none stays, for its schema to refuse."""
+    """An address as others would write it too, IPv4 also where it is v4-mapped; what is none stays, for its schema to
+    refuse.
+    """
+    if ":" not in address:  # there is one way to write IPv4
+        return address
     try:
-        return str(ipaddress.ip_address(address))
+        parsed = ipaddress.IPv6Address(address)
     except ValueError:
         return address
+    return str(parsed.ipv4_mapped or parsed)
 
 
 class ServicePort(Value, frozen=True):
@@ -120,6 +144,18 @@ class ServicePort(Value, frozen=True):
     name: str = ""
     protocol: str = "TCP"
     app_protocol: str = ""
+
+
+class ServiceCIDRSpec(Value, frozen=True):
+    """One range of addresses, or one of each IP version."""
+
+    cidrs: tuple[str, ...] = ()
+
+
+class ServiceCIDR(Object, frozen=True):
+    """Where the API server takes Services' cluster IPs from (networking.k8s.io/v1, Kubernetes 1.33)."""
+
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()
 
 
 class ClientIPConfig(Value, frozen=True):
@@ -163,6 +199,11 @@ class Service(Object, frozen=True):
     def cluster_ips(self) -> tuple[str, ...]:
         """The virtual addresses that are served, as they are written shortest; see `without_frontend`."""
         return () if self.without_frontend else tuple(shortest(ip) for ip in self._cluster_ips)
+
+    @property
+    def allocated_ips(self) -> tuple[str, ...]:
+        """The virtual addresses that are this Service's and nobody else's, served by weft or not."""
+        return tuple(shortest(ip) for ip in self._cluster_ips if ip != "None")
 
     @property
     def without_frontend(self) -> str:

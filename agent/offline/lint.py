@@ -8,9 +8,9 @@ from agent.model.routes import Route
 from agent.offline.fields import Definitions, flattened, subject, unread
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import translated
+from agent.parents import parent_services
 from agent.plan.plan import Condition, Fragment
 from agent.translate.options import Options
-from agent.world import parent_services
 
 # A node that knows its name and zone, so that nobody is told that they are not known.
 NODE = Options(node="lint", zone="lint")

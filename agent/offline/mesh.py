@@ -4,6 +4,7 @@ Manifests as people write them lack what a cluster adds: uids, cluster IPs, pods
 that a Service has a frontend and a pod a row, and said wherever it can matter.
 """
 
+import dataclasses
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from agent.model.change import Change, Keyed, Upsert
-from agent.model.core import Pod, PodStatus, Service
+from agent.model.core import Pod, PodStatus, Service, ServiceCIDR
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
 from agent.offline.manifests import Manifests
@@ -21,6 +22,7 @@ from agent.translate.options import Options
 from agent.world import View, World
 
 # Nobody's: for benchmarks (RFC 2544), so that it is no cluster's own range.
+ANY_RANGE = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
 ASSUMED_RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 
 
@@ -58,9 +60,15 @@ def translated(manifests: Manifests, options: Options, clients: Iterable[Key] = 
     facts = [PodCgroup(pod.metadata.uid, number) for number, pod in enumerate(pods, start=1)]
     changes: list[Change] = [Upsert(value) for value in (*objects.values(), *facts)]
     world = World()
-    translator = Translator(world, options)
+    translator = Translator(world, _with_ranges(options, objects.values()))
     translator.update(changes)
     return Mesh(world, tuple(translator.fragments.values()))
+
+
+def _with_ranges(options: Options, objects: Iterable[Keyed]) -> Options:
+    """The options; of imports every address is assumed to be in range where no manifest says the cluster's ranges."""
+    known = options.clusterset_cidrs or any(isinstance(value, ServiceCIDR) for value in objects)
+    return options if known else dataclasses.replace(options, clusterset_cidrs=ANY_RANGE)
 
 
 def has_assumed_address(service: Service) -> bool:

@@ -37,6 +37,7 @@ class PodPlan:
 
     `because` says, for people, what gave it its mode. One that is to be in the mesh and cannot is not `supported`.
     `provisional` addresses are those that its sandbox has, before its status names any.
+    `admitted`: its addresses are on the waypoint's client allow-list.
     """
 
     pod: Key
@@ -48,6 +49,7 @@ class PodPlan:
     because: str = ""
     supported: bool = True
     provisional: bool = False
+    admitted: bool = True
 
     @property
     def l4_only(self) -> bool:

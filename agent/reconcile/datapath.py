@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, PodRow, address_bytes, address_text, name_id
+from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow, address_bytes, address_text, name_id
 from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
@@ -105,6 +105,11 @@ class Datapath:
         if config != self._config:
             self._kernel.configure(config)
             self._config = config
+
+    @property
+    def enrolled_pods(self) -> list[int]:
+        """Pods in the mesh, by cgroup, as last written to, or read from, the kernel."""
+        return [cgroup for cgroup, row in self._pods.items() if row.mode is not Mode.NONE]
 
     @property
     def installed(self) -> Mapping[FrontendKey, Installed]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.model.change import Keyed, Problem
 from agent.model.routes import Route
-from agent.sources.decode import DEFINED, KINDS, decode_json
+from agent.sources.decode import DEFINED, KINDS, OPTIONAL, decode_json
 from agent.sources.unread import unread_route
 
 # An object's JSON and where it is, to what it says: one value or several, or why it cannot be used.
@@ -25,7 +25,8 @@ class Collection:
     """All objects of a kind in the cluster or in one `namespace`, or those of them that `query` selects.
 
     `versions` are the apiVersions that can be read, best first. A kind with `defined` exists only where somebody
-    installed its CustomResourceDefinition. `accept` is the content type of lists and of watches.
+    installed its CustomResourceDefinition; an `optional` one is built in, but not into every server. `accept` is the
+    content type of lists and of watches.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Collection:
     read: Read
     query: Mapping[str, str] = field(default_factory=dict)
     defined: bool = False
+    optional: bool = False
     accept: tuple[str, str] = (JSON, JSON)
     namespace: str = ""
 
@@ -63,7 +65,8 @@ def collection(kind: str, query: Mapping[str, str] | None = None, namespace: str
 
     versions = KINDS[kind][1]
     defined = versions[0].startswith(DEFINED)
-    return Collection(kind, versions, read, query or {}, defined=defined, namespace=namespace)
+    optional = kind in OPTIONAL
+    return Collection(kind, versions, read, query or {}, defined=defined, optional=optional, namespace=namespace)
 
 
 def node_collections(node: str) -> tuple[Collection, ...]:

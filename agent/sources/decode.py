@@ -23,6 +23,7 @@ KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "Pod": (core.Pod, ("v1",)),
     "RuntimeClass": (core.RuntimeClass, ("node.k8s.io/v1",)),
     "Service": (core.Service, ("v1",)),
+    "ServiceCIDR": (core.ServiceCIDR, ("networking.k8s.io/v1",)),
     "EndpointSlice": (core.EndpointSlice, ("discovery.k8s.io/v1",)),
     "ServiceImport": (multicluster.ServiceImport, (f"{MULTICLUSTER}/v1beta1", f"{MULTICLUSTER}/v1alpha1")),
     "HTTPRoute": (routes.HTTPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
@@ -34,7 +35,9 @@ KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
 }
 # The groups whose kinds exist only where somebody installed their definitions.
 DEFINED = (GATEWAY, MULTICLUSTER)
-CLUSTER_SCOPED = ("Namespace", "Node", "RuntimeClass")
+CLUSTER_SCOPED = ("Namespace", "Node", "RuntimeClass", "ServiceCIDR")
+# Built in, but not into every server: ServiceCIDR is since Kubernetes 1.33.
+OPTIONAL = ("ServiceCIDR",)
 _WHERE = re.compile(r"^(?P<message>.*) - at `(?P<path>.*)`$", re.DOTALL)
 
 

@@ -61,7 +61,8 @@ def served(wanted: Iterable[Collection], contents: Mapping[str, frozenset[str]])
     """The best version of each collection that is there; `contents` are the plurals by apiVersion."""
     found: dict[Collection, str] = {}
     for collection in wanted:
-        there = [v for v in collection.versions if not collection.defined or collection.plural in contents.get(v, ())]
+        always = not collection.defined and not collection.optional
+        there = [v for v in collection.versions if always or collection.plural in contents.get(v, ())]
         if there:
             found[collection] = there[0]
     return found

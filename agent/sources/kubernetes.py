@@ -87,7 +87,7 @@ class KubernetesSource:
     @property
     def missing(self) -> list[str]:
         """Kinds that the cluster does not have and should: a cluster without imports lacks nothing."""
-        wanted = (item.kind for item in self._collections if item.group != MULTICLUSTER)
+        wanted = (item.kind for item in self._collections if item.group != MULTICLUSTER and not item.optional)
         return [kind for kind in wanted if kind not in self._followers]
 
     def lists(self, kind: str) -> bool:
@@ -241,7 +241,9 @@ class KubernetesSource:
         defined = {kind for name, kind in named.items() if Key(Definition.__name__, "", name) in self._defined}
         for collection, version in found.items():
             self._begin(collection, version)
-        for kind in self._followers.keys() - {item.kind for item in found} - defined:
+        # Of several servers, one may be of an older version: what is built in does not end.
+        lasting = {item.kind for item in self._collections if item.optional}
+        for kind in self._followers.keys() - {item.kind for item in found} - defined - lasting:
             self._end(kind)
         if not self._discovered:
             log.info("discovered", extra={"served": len(found), "missing": ",".join(self.missing)})
@@ -250,9 +252,9 @@ class KubernetesSource:
         return defined == {item.kind for item in found if item.defined}
 
     async def _versions(self) -> list[str]:
-        """The apiVersions of the groups that definitions make."""
+        """The apiVersions of the groups of which not every server has every kind."""
         found: list[str] = []
-        for group in sorted({item.group for item in self._collections if item.defined}):
+        for group in sorted({item.group for item in self._collections if item.defined or item.optional}):
             try:
                 found += group_versions(await self._api.get(f"/apis/{group}"))
             except ApiError as error:

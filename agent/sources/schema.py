@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from agent.model.core import EndpointSlice, Pod, Service
-from agent.model.meta import Object
+from agent.model.core import EndpointSlice, Pod, Service, ServiceCIDR
+from agent.model.meta import Object, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import (
     CookieConfig,
@@ -46,11 +46,7 @@ def violation(value: Object) -> Violation | None:
 
 
 def _violations(value: Object) -> Iterator[Violation]:
-    meta = value.metadata
-    if not NAME.fullmatch(meta.name):
-        yield "metadata.name", f"{meta.name[:80]!a} is not a DNS name"
-    if meta.namespace and (not NAME.fullmatch(meta.namespace) or "." in meta.namespace):
-        yield "metadata.namespace", f"{meta.namespace[:80]!a} is not a DNS label"
+    yield from _metadata(value.metadata)
     match value:
         case Service():
             yield from _addresses("spec.clusterIPs", value.cluster_ips)
@@ -64,6 +60,8 @@ def _violations(value: Object) -> Iterator[Violation]:
             yield from _slice(value)
         case Pod():
             yield from _addresses("status.podIPs", value.addresses)
+        case ServiceCIDR():
+            yield from _cidrs(value.spec.cidrs)
         case HTTPRoute() | GRPCRoute():
             yield from _parents(value.spec.parent_refs)
             yield from _http_rules(value)
@@ -71,6 +69,13 @@ def _violations(value: Object) -> Iterator[Violation]:
             yield from _parents(value.spec.parent_refs)
             yield from _l4_rules(value)
             yield from _server_names(value)
+
+
+def _metadata(meta: ObjectMeta) -> Iterator[Violation]:
+    if not NAME.fullmatch(meta.name):
+        yield "metadata.name", f"{meta.name[:80]!a} is not a DNS name"
+    if meta.namespace and (not NAME.fullmatch(meta.namespace) or "." in meta.namespace):
+        yield "metadata.namespace", f"{meta.namespace[:80]!a} is not a DNS label"
 
 
 def _server_names(value: TCPRoute | UDPRoute | TLSRoute) -> Iterator[Violation]:
@@ -91,6 +96,16 @@ def _addresses(field: str, addresses: Iterable[str], version: int | None = None)
             continue
         if version is not None and parsed.version != version:
             yield f"{field}[{position}]", f"{address} is not an IPv{version} address"
+
+
+def _cidrs(cidrs: tuple[str, ...]) -> Iterator[Violation]:
+    if not 1 <= len(cidrs) <= 2:
+        yield "spec.cidrs", f"{len(cidrs)} ranges; one or two are allowed"
+    for position, cidr in enumerate(cidrs):
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError:
+            yield f"spec.cidrs[{position}]", f"{cidr[:80]!a} is not a range of addresses"
 
 
 def _service_ports(value: AnyService) -> Iterator[Violation]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
 from agent.model.multicluster import AnyService
+from agent.translate.addresses import refused_endpoint
 from agent.translate.ir import BackendPort
 from agent.translate.options import Options
 from agent.world import View
@@ -130,12 +131,15 @@ def _addresses(candidates: Iterable[_Candidate]) -> tuple[Address, ...]:
 def _candidates(
     view: View, service: AnyService, port: ServicePort, address_types: tuple[str, ...]
 ) -> Iterator[_Candidate]:
-    """Endpoints of every slice of these types of the Service that has this port, with the target port there."""
+    """Endpoints of every slice of these types of the Service that has this port, with the target port there, but for
+    addresses that are nobody's endpoint.
+    """
     for found in view.slices(service.key):
         target = _target(found, port)
         if target is not None and found.address_type in address_types:
             for endpoint in found.endpoints:
-                yield _Candidate(endpoint, target)
+                if not refused_endpoint(view, endpoint.addresses[0]):
+                    yield _Candidate(endpoint, target)
 
 
 def _target(found: EndpointSlice, port: ServicePort) -> int | None:

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 
 from agent.model.core import Pod, RuntimeClass
+from agent.model.facts import RecentClient
 from agent.model.meta import Key
 from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode, PodFlag
@@ -36,7 +37,12 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
         flags |= PodFlag.L4_ONLY
     sandbox = () if pod.spec.host_network or pod.addresses else view.sandbox(folder)
     addresses = () if pod.spec.host_network else pod.addresses or sandbox
-    plan = PodPlan(pod.key, namespace, mode, flags, addresses, workload_of(pod), because, not runtime, bool(sandbox))
+    plan = PodPlan(
+        *(pod.key, namespace, mode, flags, addresses, workload_of(pod), because),
+        supported=not runtime,
+        provisional=bool(sandbox),
+        admitted=_is_admitted(view, pod, cgroup, mode),
+    )
     return Fragment(pods={cgroup: plan}, notices=notices)
 
 
@@ -55,6 +61,16 @@ def addresses_of_own(view: View, name: str, node: str) -> list[str]:
     pods = [pod for pod in view.pods(OWN_NAMESPACE) if own(pod, name) and not pod.finished]
     here = [pod for pod in pods if pod.spec.node_name in ("", node)]
     return [address for pod in here for address in pod.addresses or view.sandbox(_folder(view, pod))]
+
+
+def _is_admitted(view: View, pod: Pod, cgroup: int, mode: Mode) -> bool:
+    """Whether the pod may connect to the waypoint's listeners: in the mesh, or until a moment ago.
+
+    Of weft's own pods only the agent, which tries them.
+    """
+    if pod.metadata.namespace == OWN_NAMESPACE:
+        return own(pod, AGENT)
+    return mode is not Mode.NONE or view.get(RecentClient, "", str(cgroup)) is not None
 
 
 def _folder(view: View, pod: Pod) -> str:

@@ -9,8 +9,10 @@ A unit that trips a bug keeps its last fragment, and is computed again when some
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
+from agent.indices import ReadKey
 from agent.model.change import Change, Delete, Upsert, subject_of
 from agent.model.core import Pod, Service
 from agent.model.meta import Key, Object
@@ -24,7 +26,7 @@ from agent.translate.enrolment import translate_pod
 from agent.translate.options import Options
 from agent.translate.routes.status import translate_status
 from agent.translate.services import translate_service
-from agent.world import ReadKey, View, World
+from agent.world import View, World
 
 Update = dict["Unit", tuple[Fragment, Fragment]]
 
@@ -179,12 +181,8 @@ def depths(enrolled: Iterable[PodPlan]) -> dict[str, Mode]:
 
 
 def admitted(pods: Iterable[PodPlan]) -> Mapping[str, tuple[str, ...]]:
-    """Addresses of pods by namespace, sorted.
-
-    Of those in mode none too: the kernel lets them not dial the waypoint, and one that has just left the mesh may
-    still have a connection on its way there.
-    """
+    """Addresses on the waypoint's client allow-list by namespace, sorted."""
     found: dict[str, set[str]] = defaultdict(set)
-    for pod in pods:
+    for pod in filter(attrgetter("admitted"), pods):
         found[pod.namespace].update(pod.addresses)
     return {namespace: tuple(sorted(addresses)) for namespace, addresses in sorted(found.items())}

@@ -12,6 +12,7 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
 from agent.plan.services import service_name
 from agent.plan.tables import Mode, Protocol, Slot
+from agent.translate.addresses import endpoint_notices, refused_import, unroutable
 from agent.translate.affinity import affinity_notices, affinity_seconds
 from agent.translate.endpoints import backend_endpoints, distribution_notice
 from agent.translate.enrolment import service_mode
@@ -53,7 +54,7 @@ def translate_service(view: View, key: Key, options: Options) -> Fragment:
     if service is None:
         return Fragment()
     if not service.cluster_ips:
-        return Fragment(notices=_left_alone(service))
+        return Fragment(notices=(*_left_alone(service), *endpoint_notices(view, service)))
     mode, notices = service_mode(view, key)
     bound = bindings(view, key)
     parts = _Parts()
@@ -111,7 +112,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
             # Nobody waits for it: requests matter more than what is told of them.
             parts.resources[ResourceName(Xds.CLUSTER, COLLECTOR)] = collector_cluster(options.collector)
         parts.notices |= set(affinity_notices(front.service, rules))
-    for address in _own_addresses(view, front.service):
+    for address in _own_addresses(view, front.service, options):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
         parts.frontends[name] = FrontendPlan(
             service=front.service.key,
@@ -132,18 +133,19 @@ def _rules(view: View, front: _Frontend, applying: list[Binding]) -> RouteSet | 
     return port_rules(view, front.service, front.port, front.name, front.consumer, applying)
 
 
-def _own_addresses(view: View, service: AnyService) -> list[str]:
+def _own_addresses(view: View, service: AnyService, options: Options) -> list[str]:
     """The Service's virtual addresses that it may have."""
-    return [address for address in service.cluster_ips if not _unused(view, service, address)]
+    return [address for address in service.cluster_ips if not _unused(view, service, address, options)]
 
 
-def _unused(view: View, service: AnyService, address: str) -> str:
+def _unused(view: View, service: AnyService, address: str, options: Options) -> str:
     """Why an address is not the Service's, empty when it is. An API server sees to cluster IPs, to no import's."""
-    parsed = ipaddress.ip_address(address)
-    if parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified:
+    if unroutable(address):
         return "traffic there is never translated"
     owner = view.service_at(address)
-    return f"{owner.key} has it" if owner is not None and owner.key != service.key else ""
+    if owner is not None and owner.key != service.key:
+        return f"{owner.key} has it"
+    return refused_import(view, service, address, options) if isinstance(service, ServiceImport) else ""
 
 
 def _is_used(view: View, front: _Frontend) -> bool:
@@ -186,14 +188,14 @@ def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:
     return kind(text) if text in tuple(kind) else default
 
 
-def _address_notices(view: View, service: AnyService) -> Iterator[str]:
+def _address_notices(view: View, service: AnyService, options: Options) -> Iterator[str]:
     """Addresses that a Service says and does not get.
 
     Nothing is said of a Service that whoever makes imports derived from one, for its address: nobody refers to it.
     """
     field = "spec.ips" if isinstance(service, ServiceImport) else "spec.clusterIPs"
     for address in service.cluster_ips:
-        why = _unused(view, service, address)
+        why = _unused(view, service, address, options)
         derived = isinstance(service, Service) and isinstance(view.service_at(address), ServiceImport)
         if why and (view.routes(service.key) or not derived):
             yield f"{service.key}: {field}: {address} is not used: {why}"
@@ -207,7 +209,8 @@ def _notices(view: View, service: AnyService, options: Options) -> Iterator[str]
     distribution = distribution_notice(view, service, options)
     if distribution:
         yield distribution
-    yield from _address_notices(view, service)
+    yield from _address_notices(view, service, options)
+    yield from endpoint_notices(view, service)
     for position, port in enumerate(service.spec.ports):
         if port.protocol not in Protocol.__members__:
             yield f"{key}: spec.ports[{position}].protocol: weft leaves {port.protocol[:20]!a} alone"

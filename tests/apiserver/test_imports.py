@@ -10,7 +10,7 @@ from apiserver_process import Cluster
 from test_controller import GOOD, told, until
 from test_source import following
 
-from agent.model.core import Node
+from agent.model.core import Node, ServiceCIDR
 from agent.model.meta import Key
 from agent.model.multicluster import GROUP, ServiceImport
 
@@ -61,13 +61,31 @@ async def test_a_route_of_an_import_is_accepted_when_definition_and_import_are_t
         await until(lambda: told(cluster, "default") == missing)
 
 
+async def test_ranges_of_services_are_followed_where_the_server_has_the_kind(make_cluster):
+    cluster = make_cluster()
+    async with following(cluster.kubeconfig()) as follower:
+        assert follower.source.report()["collections"]["ServiceCIDR"]["version"] == "networking.k8s.io/v1"
+        assert "ServiceCIDR" not in follower.source.missing
+        # The server makes the first one itself, of its own flag, a moment after it is ready.
+        await follower.until(lambda: follower.names("ServiceCIDR") == ["kubernetes"])
+        more = {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.113.0.0/24"]}}
+        cluster.request("POST", "/apis/networking.k8s.io/v1/servicecidrs", more)
+        await follower.until(lambda: follower.names("ServiceCIDR") == ["kubernetes", "more"])
+        first, second = (follower.values[Key("ServiceCIDR", "", name)] for name in ("kubernetes", "more"))
+        assert isinstance(first, ServiceCIDR)
+        assert isinstance(second, ServiceCIDR)
+        assert (first.spec.cidrs, second.spec.cidrs) == (("10.96.0.0/16",), ("10.113.0.0/24",))
+
+
 async def test_of_the_nodes_only_our_own_is_followed_with_its_zone(make_cluster):
     cluster = make_cluster()
     for name, zone in (("n1", "east"), ("n2", "west")):
         labels = {"topology.kubernetes.io/zone": zone}
-        cluster.request("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": labels}})
+        status = {"addresses": [{"type": "InternalIP", "address": f"192.0.2.{name[1:]}"}]}
+        cluster.request("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": labels}, "status": status})
     async with following(cluster.kubeconfig(), "n1") as follower:
         assert follower.names("Node") == ["n1"]
         found = follower.values[Key("Node", "", "n1")]
         assert isinstance(found, Node)
         assert found.zone == "east"
+        assert [item.address for item in found.status.addresses] == ["192.0.2.1"]

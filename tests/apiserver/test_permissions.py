@@ -50,6 +50,7 @@ async def test_an_agent_can_read_what_it_needs_and_write_nothing(installed: Clus
         await follower.until(lambda: follower.synced)
         assert "read" in follower.names("HTTPRoute")
         assert (follower.names("ServiceImport"), follower.names("Node")) == (["read"], ["n1"])
+        await follower.until(lambda: follower.names("ServiceCIDR") == ["kubernetes"])
         for method, path, body in (
             ("PATCH", f"{route}/status", {"status": {"parents": []}}),
             ("PATCH", route, {"metadata": {"labels": {"a": "b"}}}),

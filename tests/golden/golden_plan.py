@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.model.change import Problem, Upsert
-from agent.model.facts import PodCgroup
+from agent.model.facts import NodeWaypoints, PodCgroup
 from agent.plan.plan import Fragment, FrontendPlan, Json, OnBackendLoss, ParentStatus, PodPlan, ResourceName
 from agent.plan.services import service_key
 from agent.plan.tables import PodFlag, address_text
@@ -23,12 +23,15 @@ OPTIONS = Options("here", zone="east")
 
 
 def read(case: Path) -> list[Upsert]:
-    """The case's objects; a document `kind: PodCgroup` is a fact of the node."""
+    """The case's objects; documents `kind: PodCgroup` and `kind: NodeWaypoints` are facts of the node."""
     changes = []
     for document in split((case / "in.yaml").read_text(), is_json=False):
         assert not document.error, document.error
         if document.value["kind"] == "PodCgroup":
             changes.append(Upsert(PodCgroup(document.value["podUid"], document.value["cgroupId"])))
+            continue
+        if document.value["kind"] == "NodeWaypoints":
+            changes.append(Upsert(NodeWaypoints(tuple(document.value["addresses"]))))
             continue
         for found in decode(document.value, f"{case.name} document {document.number}"):
             assert not isinstance(found, Problem), str(found)

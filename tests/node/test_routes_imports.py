@@ -18,6 +18,14 @@ NAME = "echo.app.svc.clusterset.local"
 ECHO = "{group: multicluster.x-k8s.io, kind: ServiceImport, name: echo, port: %d}"
 
 
+CIDR = """
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: kubernetes}
+spec: {cidrs: [10.112.0.0/16]}
+"""
+
+
 def service_import(name: str, address: str, endpoint: str) -> str:
     """An import that one pod stands behind."""
     return f"""
@@ -57,7 +65,8 @@ def mesh(make_lab: LabFactory) -> LabHandle:
     """The pods of the HTTP tests, with the imports `echo`, of a pod of v1, and `elsewhere`, of one of v2."""
     lab = make_lab("imports", [Path(__file__).with_name("routes.yaml")], agent=True)
     pods = {pod["pod"].removeprefix("app/")[:2]: pod["addresses"][0] for pod in lab.status()["pods"]}
-    lab.apply(service_import("echo", ADDRESS, pods["v1"]) + "---" + service_import("elsewhere", LONE, pods["v2"]))
+    imports = service_import("echo", ADDRESS, pods["v1"]), service_import("elsewhere", LONE, pods["v2"])
+    lab.apply("---".join((CIDR, *imports)))
     settle(lab, lambda status: sum("clusterset" in item["service"] for item in status["frontends"]) == 4)
     return lab
 
@@ -113,3 +122,27 @@ def test_a_parent_that_is_not_there_is_told(routed):
     told = {item["type"]: (item["status"], item["reason"]) for item in parent["conditions"]}
     assert parent["parent"] == "ServiceImport gone:80"
     assert told == {"Accepted": ("False", "NoMatchingParent"), "ResolvedRefs": ("True", "ResolvedRefs")}
+
+
+EXTERNAL = "203.0.113.7"
+
+
+def test_an_import_of_anybody_s_address_takes_nobody_s_connections(mesh):
+    """Another's pod, and a host outside: their addresses stay theirs, whatever an import in another namespace says."""
+    victim, thief = (
+        next(pod["addresses"][0] for pod in mesh.status()["pods"] if pod["pod"].startswith(f"app/{name}"))
+        for name in ("v1", "v2")
+    )
+    greedy = service_import("greedy", f"{victim}, {EXTERNAL}", thief).replace("namespace: app", "namespace: other")
+    greedy = greedy.replace("port: 80}", "port: 8080}")
+    mesh.apply(greedy)
+    mesh.wait_for("it is reported", lambda: len(refused(mesh)) == 2)
+    assert all("ServiceImport other/greedy: spec.ips: " in text for text in refused(mesh))
+    assert get(mesh, f"http://{victim}:8080/").pod == "v1"
+    told = explain(mesh, CLIENT, f"{EXTERNAL}:8080")["outcomes"]
+    assert [item["reason"] for item in told] == ["no_frontend"]
+    mesh.delete(greedy)
+
+
+def refused(mesh: LabHandle) -> list[str]:
+    return [text for text in mesh.status()["notices"] if "greedy" in text and "is not used" in text]

@@ -14,9 +14,10 @@ import pytest
 from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
 
-from agent.lab import launch
+from agent.lab import launch, lifecycle
 from agent.lab.network import NODE_ADDRESS
 from agent.lab.paths import NODE_NAME
+from agent.reconcile.gate import LINGER_SECONDS
 
 pytestmark = pytest.mark.node
 WAYPOINT = "10.244.0.2"
@@ -42,6 +43,24 @@ apiVersion: v1
 kind: Pod
 metadata: {name: leaving, namespace: app}
 spec: {containers: [{name: main, command: [sleep, infinity]}]}
+"""
+LEAVER = LEAVING.replace("leaving", "leaver")
+# One new connection after the other, at a hundred a second at most, until told to stop.
+STEADY = """
+import collections, json, select, sys, time, urllib.request
+peers, failures = collections.Counter(), []
+def ask():
+    try:
+        with urllib.request.urlopen("http://echo.app/", timeout=10) as answer:
+            peers[json.loads(answer.read())["peer"].rpartition(":")[0]] += 1
+    except Exception as error:
+        failures.append(repr(error))
+ask()
+print("began", flush=True)
+while not select.select([sys.stdin], [], [], 0.01)[0]:
+    ask()
+ask()
+print(json.dumps({"peers": peers, "failures": failures}))
 """
 JOIN = "import sys; from agent.lab.network import add_pod; add_pod(*sys.argv[1:])"
 DIAL = """
@@ -88,6 +107,12 @@ def answered(mesh: LabHandle, netns: str) -> set[str]:
     return {name for name, done in asked.items() if done.stdout == "200"}
 
 
+def mode_of(mesh: LabHandle, pod: str) -> str:
+    """A pod's mode, as the agent says."""
+    (found,) = [item["mode"] for item in mesh.status()["pods"] if item["pod"] == pod]
+    return found
+
+
 def netns_of(mesh: LabHandle, pod: str) -> str:
     """A pod's network namespace."""
     (found,) = [key for key in mesh.store.load() if f"{key.namespace}/{key.name}".startswith(pod) and key.kind == "Pod"]
@@ -98,6 +123,35 @@ def test_a_pod_s_address_is_admitted_where_its_namespace_is(mesh: LabHandle) -> 
     assert ports(mesh).keys() == {"producer", "consumer"}
     assert answered(mesh, netns_of(mesh, CLIENT)) == {"producer"}
     assert answered(mesh, netns_of(mesh, STRANGER)) == {"producer", "consumer"}
+
+
+def test_a_pod_that_is_not_in_the_mesh_is_refused(mesh: LabHandle) -> None:
+    """Its kernel says EPERM; what translates addresses in a pod's own network namespace comes after that."""
+    assert answered(mesh, netns_of(mesh, OUTSIDER)) == set()
+
+
+def test_a_waypoint_is_no_client_of_itself(mesh: LabHandle) -> None:
+    assert answered(mesh, netns_of(mesh, "weft-system/weft-waypoint")) == set()
+
+
+def test_a_pod_that_leaves_the_mesh_loses_no_request_and_is_refused_after_the_grace_time(mesh: LabHandle) -> None:
+    mesh.apply(LEAVER)
+    mesh.wait_ready()
+    mesh.wait_for("it is admitted", lambda: answered(mesh, netns_of(mesh, "app/leaver")) == {"producer"})
+    command, environment = lifecycle.exec_command(mesh.paths, "app/leaver", [sys.executable, "-c", STEADY])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen(command, **pipes) as asking:
+        assert asking.stdout.readline() == "began\n"
+        mesh.label("Pod", "app", "leaver", "weft.dev/mode=none")
+        mesh.wait_for("it has left", lambda: mode_of(mesh, "app/leaver") == "none")
+        still = answered(mesh, netns_of(mesh, "app/leaver"))
+        done = json.loads(asking.communicate("stop\n")[0])
+    assert still == {"producer"}, "a connection may still be on its way"
+    assert done["failures"] == []
+    assert done["peers"].keys() > {WAYPOINT}, "some went by the waypoint, and some, after it had left, did not"
+    refused = lambda: answered(mesh, netns_of(mesh, "app/leaver")) == set()  # noqa: E731
+    mesh.wait_for("it is refused", refused, patience=3 * LINGER_SECONDS)
+    mesh.delete(LEAVER)
 
 
 @pytest.mark.parametrize("pod", [CLIENT, STRANGER, OUTSIDER])

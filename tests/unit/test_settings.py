@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent import settings
-from agent.settings import SettingsError, find_kubepods, parse_collector, parse_endpoint
+from agent.settings import SettingsError, find_kubepods, parse_cidrs, parse_collector, parse_endpoint
 from agent.translate.options import Collector
 
 
@@ -68,3 +68,10 @@ def test_a_collector():
 def test_what_is_no_collector(text: str):
     with pytest.raises(SettingsError, match="--otlp-endpoint: "):
         parse_collector(text, 1)
+
+
+def test_ranges_of_imports_are_read_and_what_is_none_is_named():
+    assert [str(found) for found in parse_cidrs(["243.0.0.0/8", "fd00:243::/32"])] == ["243.0.0.0/8", "fd00:243::/32"]
+    for text in ("243.0.0.1/8", "243.0.0.0/33", "here", ""):
+        with pytest.raises(SettingsError, match="--clusterset-cidr: "):
+            parse_cidrs([text])

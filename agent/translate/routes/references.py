@@ -17,8 +17,9 @@ from agent.model.routes import (
     L4RouteRule,
     UDPRoute,
 )
+from agent.parents import is_service
 from agent.translate.ports import TLS
-from agent.world import View, is_service
+from agent.world import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,13 @@ def test_a_pod_that_comes_or_goes_walks_through_nothing() -> None:
     translator = Translator(World(), Options("here"))
     intake = Intake(translator)
     intake.put(upserts(TEXT))
-    while intake.enrol() or intake.behind:
+    while intake.enrol(0.0) or intake.behind:
         intake.advance()
     assert (len(intake.fragments) > 1, intake.pods) == (True, {})
     intake.fragments, translator.fragments = Unwalked(intake.fragments), Unwalked(translator.fragments)
     intake.put([Upsert(POD)])
-    assert intake.enrol()
+    assert intake.enrol(0.0)
     assert list(intake.pods) == [POD.cgroup_id]
     intake.put([Delete(POD.key)])
-    assert intake.enrol()
+    assert intake.enrol(0.0)
     assert intake.pods == {}

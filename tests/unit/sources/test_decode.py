@@ -12,6 +12,7 @@ from agent.model.meta import Key, Object
 from agent.sources.decode import CLUSTER_SCOPED, KINDS, decode, decode_json
 
 GOOD_SPECS: dict[str, dict[str, Any]] = {
+    "ServiceCIDR": {"spec": {"cidrs": ["10.96.0.0/16"]}},
     "TCPRoute": {"spec": {"rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}},
     "UDPRoute": {"spec": {"rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}},
     "TLSRoute": {"spec": {"rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}},

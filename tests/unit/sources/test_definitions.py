@@ -35,6 +35,14 @@ def test_the_best_version_that_is_served_is_read():
     }
 
 
+def test_a_kind_that_only_newer_servers_have_is_followed_where_it_is_served():
+    (found,) = [item for item in node_collections("n") if item.kind == "ServiceCIDR"]
+    assert (found.defined, found.optional) == (False, True)
+    for plurals, expected in (({"servicecidrs", "ingresses"}, {found: "networking.k8s.io/v1"}), ({"ingresses"}, {})):
+        assert served([found], {"networking.k8s.io/v1": frozenset(plurals)}) == expected
+    assert served([found], {}) == {}
+
+
 def test_paths():
     assert collection("Pod").path("v1") == "/api/v1/pods"
     assert collection("RuntimeClass").path("node.k8s.io/v1") == "/apis/node.k8s.io/v1/runtimeclasses"

@@ -16,6 +16,8 @@ ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute")
 GOOD = """
 {apiVersion: v1, kind: Namespace, metadata: {name: app, labels: {weft.dev/mode: l7}}}
 ---
+{apiVersion: networking.k8s.io/v1, kind: ServiceCIDR, metadata: {name: kubernetes}, spec: {cidrs: [10.96.0.0/12]}}
+---
 apiVersion: v1
 kind: Service
 metadata: {name: good, namespace: app, creationTimestamp: '2026-01-01T00:00:00Z'}

@@ -119,7 +119,7 @@ def test_a_value_that_cannot_be_taken_in_leaves_the_former_one(monkeypatch: pyte
     faults = Faults(strict=False)
     translator = made(faults)
     before = dict(translator.fragments)
-    real = worlds._indices
+    real = worlds.indices
 
     def broken(value: Any) -> Any:
         if value is not None and value.key.name == "web":
@@ -127,7 +127,7 @@ def test_a_value_that_cannot_be_taken_in_leaves_the_former_one(monkeypatch: pyte
         return real(value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worlds, "_indices", broken)
+        patch.setattr(worlds, "indices", broken)
         found = translator.update(
             [Upsert(service("web", "10.96.0.77")), Upsert(slice_of("other", endpoint("10.1.0.88")))]
         )

@@ -1,13 +1,26 @@
 """ServiceImports: whose endpoints, which ports, what a change of one reaches, and how they are called."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from translate_fixtures import endpoint, service, slice_of, translator, view_of
+from translate_fixtures import endpoint, pod, service, slice_of, translator, view_of
 
 from agent.model.change import Delete, Upsert
-from agent.model.core import EndpointSlice, Namespace, ServicePort
+from agent.model.core import (
+    MANAGED_BY,
+    OF_PODS,
+    EndpointSlice,
+    Namespace,
+    Node,
+    NodeAddress,
+    NodeStatus,
+    Service,
+    ServiceCIDR,
+    ServiceCIDRSpec,
+    ServicePort,
+)
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus
 from agent.model.routes import BackendRef, HTTPRoute, HTTPRouteSpec, L4RouteRule, L4RouteSpec, ParentReference, TCPRoute
@@ -17,11 +30,13 @@ from agent.plan.tables import Mode, address_text
 from agent.simulate.names import resolve
 from agent.translate.incremental import Translator, Unit
 from agent.translate.ir import BackendPort
+from agent.translate.options import Options
 from agent.translate.slots import shares
 from agent.world import MODE_LABEL
 
 IMPORT = Key("ServiceImport", "app", "web")
 UNIT = Unit("service", IMPORT)
+RANGE = ServiceCIDR(ObjectMeta("kubernetes"), ServiceCIDRSpec(("10.112.0.0/16",)))
 
 
 def imported(*ips: str, **fields: Any) -> ServiceImport:
@@ -36,7 +51,7 @@ def slice_of_import(*addresses: str) -> EndpointSlice:
 
 
 def with_import(*more: object) -> Translator:
-    made = translator()
+    made = translator(RANGE)
     made.update([Upsert(value) for value in (imported(), slice_of_import("10.2.0.1"), *more)])  # type: ignore[arg-type]
     return made
 
@@ -133,3 +148,72 @@ def test_the_two_of_one_name_are_not_called_alike() -> None:
 def test_a_simulated_pod_finds_it_in_the_cluster_set_s_domain(host: str, found: str) -> None:
     view = view_of(imported(), service("web", "10.96.0.1"))
     assert resolve(view, host, "app").address == found
+
+
+def addresses(made: Translator) -> set[str]:
+    return {name.address for name in made.fragments[UNIT].frontends} if UNIT in made.fragments else set()
+
+
+def of_pods(name: str, address: str) -> EndpointSlice:
+    """A slice that the control plane made."""
+    found = slice_of(name, endpoint(address))
+    labels = found.metadata.labels | {MANAGED_BY: OF_PODS}
+    return replace(found, metadata=ObjectMeta(f"{name}-1", "app", labels=labels))
+
+
+def selecting(name: str, address: str) -> Service:
+    found = service(name, address)
+    return replace(found, spec=replace(found.spec, selector={"app": name}))
+
+
+def test_without_a_range_an_import_has_only_what_a_service_of_its_namespace_has() -> None:
+    made = with_import()
+    assert addresses(made) == {"10.112.0.1"}
+    made.update([Delete(RANGE.key)])
+    assert addresses(made) == set()
+    assert "10.112.0.1 is not used: it is no Service's" in made.fragments[UNIT].notices[0]
+    derived = service("derived", "10.112.0.1")
+    made.update([Upsert(derived)])
+    assert addresses(made) == {"10.112.0.1"}
+    foreign = replace(derived, metadata=ObjectMeta("derived", "shop"))
+    made.update([Delete(derived.key), Upsert(foreign)])
+    assert addresses(made) == set()
+
+
+def test_ranges_of_the_settings_replace_those_of_the_cluster() -> None:
+    made = translator(RANGE, options=Options("here", clusterset_cidrs=(ip_network("243.0.0.0/8"),)))
+    made.update([Upsert(imported("10.112.0.1", "243.7.7.7")), Upsert(slice_of_import("10.2.0.1"))])
+    assert addresses(made) == {"243.7.7.7"}
+
+
+def test_who_is_known_to_have_an_address_keeps_it_while_it_has_it() -> None:
+    made = with_import()
+    holders = (
+        pod("here", "10.112.0.1"),
+        Node(ObjectMeta("here"), NodeStatus((NodeAddress("10.112.0.1", "InternalIP"),))),
+    )
+    for holder in holders:
+        changed = made.update([Upsert(holder)])
+        assert addresses(made) == set()
+        assert UNIT in changed
+        assert f"{holder.key} has it" in made.fragments[UNIT].notices[0]
+        made.update([Delete(holder.key)])
+        assert addresses(made) == {"10.112.0.1"}
+
+
+def test_an_endpoint_is_one_s_where_the_control_plane_says_so_and_not_where_anybody_does() -> None:
+    made = with_import(selecting("chosen", "10.96.0.7"), service("by-hand", "10.96.0.8"))
+    for found in (of_pods("by-hand", "10.112.0.1"), slice_of("chosen", endpoint("10.112.0.1"))):
+        made.update([Upsert(found)])
+        assert addresses(made) == {"10.112.0.1"}, "anybody could write it, and have another's import refused"
+    made.update([Upsert(of_pods("chosen", "10.112.0.1"))])
+    assert addresses(made) == set()
+    made.update([Upsert(of_pods("chosen", "10.1.0.77"))])
+    assert addresses(made) == {"10.112.0.1"}
+
+
+def test_an_address_in_a_v4_mapped_form_is_the_same_address() -> None:
+    made = with_import(service("own", "10.112.0.9"))
+    made.update([Upsert(replace(service("own", "10.112.0.9"), metadata=ObjectMeta("own", "shop")))])
+    made.update([Delete(Key("Service", "app", "own")), Upsert(imported("::ffff:10.112.0.9", "::ffff:10.112.0.1"))])
+    assert addresses(made) == {"10.112.0.1"}

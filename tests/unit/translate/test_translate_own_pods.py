@@ -14,17 +14,18 @@ from agent.world import World
 
 
 @pytest.mark.parametrize(
-    ("space", "name", "flags"),
+    ("space", "name", "flags", "admitted"),
     [
-        ("weft-system", "weft-agent", PodFlag.AGENT),
-        ("weft-system", "weft-waypoint", PodFlag.NONE),
-        ("shop", "weft-agent", PodFlag.NONE),
+        ("weft-system", "weft-agent", PodFlag.AGENT, True),
+        ("weft-system", "weft-waypoint", PodFlag.NONE, False),
+        ("weft-system", "weft-controller", PodFlag.NONE, False),
+        ("shop", "weft-agent", PodFlag.NONE, False),
     ],
 )
-def test_the_agent_alone_may_dial_the_waypoint(space: str, name: str, flags: PodFlag):
+def test_the_agent_alone_may_dial_the_waypoint(space: str, name: str, flags: PodFlag, admitted: bool):
     translator = Translator(World(), Options("here"))
     meta = ObjectMeta("own", space, "u-1", labels={"app.kubernetes.io/name": name})
     pod = Pod(meta, PodSpec("here"), PodStatus("Running", "10.1.0.9"))
     translator.update([Upsert(namespace("weft-system", "l7")), Upsert(pod), Upsert(PodCgroup("u-1", 7))])
     (plan,) = [plan for fragment in translator.fragments.values() for plan in fragment.pods.values()]
-    assert (plan.mode, plan.flags) == (Mode.NONE, flags)
+    assert (plan.mode, plan.flags, plan.admitted) == (Mode.NONE, flags, admitted)

@@ -5,12 +5,12 @@ from msgspec.structs import replace
 from translate_fixtures import endpoint, http_route, mesh, namespace, pod, service, slice_of, translator
 
 from agent.model.change import Delete, Synced, Upsert
-from agent.model.facts import PodCgroup
+from agent.model.facts import PodCgroup, RecentClient
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import AnyRoute
-from agent.plan.plan import Fragment, PodPlan, Workload
+from agent.plan.plan import Fragment, PodPlan, ResourceName, Workload, Xds
 from agent.plan.tables import Mode, PodFlag
-from agent.translate.incremental import Translator, Unit, admitted, depths
+from agent.translate.incremental import ADMISSION, Translator, Unit, admitted, depths
 from agent.translate.options import Options
 from agent.translate.routes.validate import Checked, check
 from agent.world import World
@@ -86,7 +86,7 @@ def test_a_second_pod_as_deep_as_the_first_changes_no_service() -> None:
 
 def test_a_namespace_s_label_reaches_its_pods_and_services() -> None:
     changed = translator(http_route()).update([Upsert(namespace("app", "none"))])
-    assert makes(changed) == {"pod client", "service web"}
+    assert makes(changed) == {"pod client", "service web", "admission"}
 
 
 def test_deleting_everything_leaves_nothing_but_admission() -> None:
@@ -110,6 +110,28 @@ def test_admitted_are_addresses_by_namespace_each_once() -> None:
         for ip in ("10.0.0.2", "10.0.0.1")
     ]
     assert admitted(pods * 2) == {"app": ("10.0.0.1", "10.0.0.2")}
+
+
+def test_only_pods_in_the_mesh_and_those_that_left_a_moment_ago_are_admitted() -> None:
+    made = translator(http_route())
+    fact = RecentClient(900)
+
+    def allowed() -> set[str]:
+        found = made.fragments[ADMISSION].resources[ResourceName(Xds.EXTENSION, "admit")]
+        policies = found["typed_config"]["rules"]["policies"]
+        return {
+            item["direct_remote_ip"]["address_prefix"]
+            for item in policies.get("enrolled", {"principals": ()})["principals"]
+        }
+
+    (address,) = allowed()
+    assert makes(made.update([Upsert(fact)])) == set(), "it changes nothing while the pod is in the mesh"
+    made.update([Upsert(namespace("app", "none"))])
+    assert allowed() == {address}
+    assert makes(made.update([Delete(fact.key)])) == {"pod client", "admission"}
+    assert allowed() == set()
+    made.update([Upsert(namespace("app", "l4"))])
+    assert allowed() == {address}
 
 
 def test_kube_system_is_enrolled_only_when_the_agent_is_told_so() -> None:

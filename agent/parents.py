@@ -1,0 +1,33 @@
+"""The Services that a Route's parentRefs name."""
+
+from collections.abc import Iterable
+
+from agent.model.meta import Key
+from agent.model.multicluster import GROUP as MULTICLUSTER
+from agent.model.routes import ParentReference, Route
+
+# The groups by which each kind of Service is referred to.
+SERVICE_GROUPS = {"Service": ("", "core"), "ServiceImport": (MULTICLUSTER,)}
+
+# A parentRef by its position, and what it names.
+ParentService = tuple[int, ParentReference, Key]
+
+
+def parent_services(route: Route) -> list[ParentService]:
+    """The parentRefs of a route that name a Service or a ServiceImport."""
+    spec: object = getattr(route, "spec", None)
+    return services_among(getattr(spec, "parent_refs", ()), route.metadata.namespace)
+
+
+def services_among(refs: Iterable[ParentReference], namespace: str) -> list[ParentService]:
+    """The same, of the parentRefs of a route in this namespace."""
+    return [
+        (position, ref, Key(ref.kind, ref.namespace or namespace, ref.name))
+        for position, ref in enumerate(refs)
+        if is_service(ref.group, ref.kind)
+    ]
+
+
+def is_service(group: str, kind: str) -> bool:
+    """Whether a reference means a Service or a ServiceImport."""
+    return group in SERVICE_GROUPS.get(kind, ())
