@@ -111,27 +111,45 @@ class Guards:
                     log.warning("waypoints could not be guarded, trying again", extra={"error": str(error)})
 
     def look(self, places: Places) -> None:
-        """Guard what is not, and note of each waypoint how it stands. Raises `OSError`."""
-        there = update(self._pins, self._version)
+        """Guard what is not, and note of each waypoint how it stands. Raises `OSError`, after which no waypoint counts as
+        attached.
+        """
+        try:
+            there = update(self._pins, self._version)
+        except OSError as error:
+            self._note(dict.fromkeys(places, f"unknown: the guards cannot be read: {error}"))
+            raise
         before = self._found
         self._found = {
             address: found
             for address, found in before.items()
             if found.namespace in there and places.get(address) == found.pods
         }
-        states = {address: self._guard(address, pods, there) for address, pods in places.items()}
+        states = {address: self._state(address, pods, there) for address, pods in places.items()}
         again = sum(found.namespace not in there and self._found.get(at) == found for at, found in before.items())
         if again:
             log.warning("guards of waypoints were gone, attached them again", extra={"guards": again})
             self._drifted(again)
+        self._note(states)
+
+    def _note(self, states: dict[str, str]) -> None:
         for address, state in states.items():
             if state != self.states.get(address):
                 log.info("guard of a waypoint", extra={"address": address, "state": state})
         self.states = states
 
+    def _state(self, address: str, pods: Pods, there: frozenset[int]) -> str:
+        """How one waypoint stands: an error at one must not leave the states of the others as they were."""
+        try:
+            return self._guard(address, pods, there)
+        except OSError as error:
+            return f"not attached, trying again: {error}"
+
     def _guard(self, address: str, pods: Pods, there: frozenset[int]) -> str:
         if address in self._found:
             return ATTACHED
+        if not pods:
+            return NOT_FOUND
         if not (Pins(self._pins).programs / self._version / GUARD.name).exists():
             return UNSUPPORTED
         node = node_networks(self._node)

@@ -30,6 +30,7 @@ CLIENT = {"4": "10.9.0.8", "6": "fd00:9::8"}
 STRANGER = {"4": "10.9.0.9", "6": "fd00:9::9"}
 PORT = 20001
 CLONE_NEWNET = 0x40000000
+MAX_PROGRAMS = 64  # NETNS_BPF_MAX_PROGS of the kernel: of one hook in one network namespace
 SANDBOX = """
 echo $$ > "$1/cgroup.procs"; shift
 exec unshare --net sh -c '
@@ -266,12 +267,51 @@ def test_neither_the_node_nor_whoever_has_not_the_address_is_guarded(place: Plac
     assert on_the_node.states == {WAYPOINT["4"]: NOT_FOUND}
     unseen = Guards(place.pins, place.kubepods, dict, place.drifts.append, "nobody")
     unseen.permit(place.version)
+    unseen.look({WAYPOINT["4"]: {}})
+    assert unseen.states == {WAYPOINT["4"]: NOT_FOUND}, "no pod is left that could be on an unknown network"
     unseen.look({WAYPOINT["4"]: place.waypoint.pods()})
     assert unseen.states == {WAYPOINT["4"]: guards.UNSEEN}
     assert place.pinned() == []
     everything = [address for both in (WAYPOINT, CLIENT, STRANGER) for address in both.values()]
     unseen.look({WAYPOINT["4"]: place.waypoint.pods(*everything)})
     assert unseen.states == {WAYPOINT["4"]: ATTACHED}
+
+
+@pytest.fixture
+def full(place: Place) -> Iterator[Place]:
+    """The waypoint's network namespace has no room for another program."""
+    aside = place.pins / "aside"
+    aside.mkdir()
+    with Path(f"/proc/{place.waypoint.process.pid}/ns/net").open() as namespace:
+        for number in range(MAX_PROGRAMS):
+            guards.attach(place.pins, place.version, namespace.fileno())
+            (pin,) = Pins(place.pins).guards.iterdir()
+            pin.rename(aside / str(number))
+    yield place
+    shutil.rmtree(aside)
+
+
+def test_an_error_at_one_waypoint_leaves_the_state_of_another_current(full: Place) -> None:
+    other = Waypoint(full.kubepods / "pod2")
+    full.guards.look({WAYPOINT["6"]: other.pods()})
+    assert full.guards.states == {WAYPOINT["6"]: ATTACHED}
+    other.end()
+    full.guards.look({WAYPOINT["4"]: full.waypoint.pods(), WAYPOINT["6"]: {}})
+    assert full.guards.states[WAYPOINT["6"]] == NOT_FOUND
+    assert full.guards.states[WAYPOINT["4"]].startswith("not attached, trying again: [Errno 7] ")
+
+
+def test_guards_that_cannot_be_read_have_an_unknown_state(place: Place) -> None:
+    assert place.look() == ATTACHED
+    foreign = Pins(place.pins).guards / "foreign"
+    foreign.mkdir()
+    try:
+        with pytest.raises(OSError, match="bpf_obj_get") as caught:
+            place.look()
+    finally:
+        foreign.rmdir()
+    assert place.guards.states == {WAYPOINT["4"]: f"unknown: the guards cannot be read: {caught.value}"}
+    assert place.look() == ATTACHED
 
 
 def test_a_kernel_without_the_hook_does_without(place: Place, tmp_path: Path) -> None:
