@@ -111,8 +111,8 @@ class Guards:
                     log.warning("waypoints could not be guarded, trying again", extra={"error": str(error)})
 
     def look(self, places: Places) -> None:
-        """Guard what is not, and note of each waypoint how it stands. Raises `OSError`, after which no waypoint counts as
-        attached.
+        """Guard what is not, and note of each waypoint how it stands. Raises `OSError`; no waypoint counts as attached
+        after that.
         """
         try:
             there = update(self._pins, self._version)
