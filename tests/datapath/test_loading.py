@@ -131,7 +131,7 @@ def test_links_of_a_cgroup_made_anew_are_made_anew(node: Node) -> None:
     everything = [program.name for program in PROGRAMS]
     assert ensure(pins, cgroup, version) == everything
     cgroup.rmdir()
-    assert ensure(pins, cgroup, version) == []
+    assert ensure(pins, cgroup, version) is None
     cgroup.mkdir()
     assert ensure(pins, cgroup, version) == everything
     assert {link.cgroup_id for link in list_links(pins)} == {cgroup.stat().st_ino}

@@ -4,8 +4,8 @@ import time
 
 import grpc
 import pytest
-from conftest import FACES, LabFactory, LabHandle
 from envoy.service.discovery.v3 import discovery_pb2
+from lab_handle import FACES, LabFactory, LabHandle
 from test_routes_http import settle
 
 from agent.plan.plan import Xds

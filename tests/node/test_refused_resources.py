@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 
 from agent.lab import lifecycle, weft
 from agent.reconcile.ports import FIRST_PORT

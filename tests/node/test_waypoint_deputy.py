@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LabFactory, LabHandle
+from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
 from test_waypoint_neighbours import ASK, REFUSED, netns_of
 
