@@ -33,6 +33,7 @@ def tables(
     except NoAgentError:
         desired = None
     found = document(kernel.pods.load(), read(kernel), desired)
+    found["clients"] = sorted(map(address_text, kernel.clients.load()))
     found["counters"] = {reason.name.lower(): count for reason, count in kernel.counters().items()}
     if output is Output.JSON:
         print_json(found)
@@ -108,6 +109,7 @@ def _print(found: dict[str, Any]) -> None:
             for f in found["frontends"]
         ),
     )
+    print_table("weft_clients", ("ADDRESS",), ((address,) for address in found["clients"]))
     print_table("decisions", ("REASON", "COUNT"), ((name, n) for name, n in found["counters"].items() if n))
 
 

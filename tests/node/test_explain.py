@@ -126,3 +126,15 @@ def test_the_tables_are_as_the_agent_wants_them(mesh: LabHandle) -> None:
     assert [round(item["share"], 6) for item in split["backends"]] == [0.9, 0.1]
     assert split["backends"][1]["backend"] == "refused"
     assert "90.0%, refused 10.0%" in mesh.node(*command).stdout
+
+
+def test_the_client_allow_list_is_among_the_tables(mesh: LabHandle) -> None:
+    """It has pods of the mesh, and addresses of the agent's own, which are no pod's."""
+    pods = mesh.status()["pods"]
+    known = {address for pod in pods for address in pod["addresses"]}
+    enrolled = {address for pod in pods for address in pod["addresses"] if pod["mode"] != "none"}
+    command = (sys.executable, "-m", "agent", "tables", "--state", str(mesh.paths.state))
+    clients = set(json.loads(mesh.node(*command, "-o", "json").stdout)["clients"])
+    assert clients & known == enrolled
+    assert enrolled not in (set(), known)
+    assert clients <= set(mesh.node(*command).stdout.split())
