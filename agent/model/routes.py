@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from agent.model.core import Port
@@ -272,35 +271,6 @@ def unread(route: Key) -> Key:
 def subject(key: Key) -> Key:
     """The object that is spoken of: of that fact its Route, of everything else itself."""
     return key._replace(kind=key.kind.removeprefix(UNREAD))
-
-
-class ReferenceGrantFrom(Value, frozen=True):
-    """Who may refer."""
-
-    group: str
-    kind: str
-    namespace: str
-
-
-class ReferenceGrantTo(Value, frozen=True):
-    """What may be referred to."""
-
-    group: str
-    kind: str
-    name: str | None = None
-
-
-class ReferenceGrantSpec(Value, frozen=True):
-    """A ReferenceGrant's spec."""
-
-    from_: tuple[ReferenceGrantFrom, ...] = msgspec.field(default=(), name="from")
-    to: tuple[ReferenceGrantTo, ...] = ()
-
-
-class ReferenceGrant(Object, frozen=True):
-    """Permission for references across namespaces; mesh backendRefs need none (GEP-1294)."""
-
-    spec: ReferenceGrantSpec = ReferenceGrantSpec()
 
 
 AnyRoute = HTTPRoute | GRPCRoute | TLSRoute | TCPRoute | UDPRoute

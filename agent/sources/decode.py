@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent.model import core, multicluster, routes
+from agent.model import core, grants, multicluster, routes
 from agent.model.change import Problem
 from agent.model.meta import Object
 from agent.model.multicluster import GROUP as MULTICLUSTER
@@ -31,7 +31,7 @@ KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "TCPRoute": (routes.TCPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha2")),
     "UDPRoute": (routes.UDPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha2")),
     "TLSRoute": (routes.TLSRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1alpha3", f"{GATEWAY}/v1alpha2")),
-    "ReferenceGrant": (routes.ReferenceGrant, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
+    "ReferenceGrant": (grants.ReferenceGrant, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
 }
 # The groups whose kinds exist only where somebody installed their definitions.
 DEFINED = (GATEWAY, MULTICLUSTER)
