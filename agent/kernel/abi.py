@@ -1,4 +1,5 @@
 """The bytes of every kernel table: `bpf/abi.h` says the same in C, and a test compares both with the kernel's BTF.
+Rows of flows and events are decoded in `flow_rows.py`.
 
 Numbers are in the byte order of the machine, addresses in network order. Words and frontend values are single u64s,
 because the kernel reads them by one load.
@@ -11,16 +12,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from agent.plan.tables import (
-    FLOW_NUMBERS,
     FLOW_STEPS,
     UNSPECIFIED,
     WAYPOINTS_BESIDE,
     Action,
     AffinityKey,
     Config,
-    Event,
-    FlowKey,
-    FlowSums,
     FrontendKey,
     Kept,
     Mode,
@@ -241,29 +238,6 @@ def encode_kept(_key: object, row: Kept) -> bytes:
 def decode_kept(row: bytes) -> Kept:
     """The inverse of `encode_kept`."""
     return Kept(*BACKEND.unpack(row))
-
-
-def encode_flow_key(key: FlowKey) -> bytes:
-    """A key of `weft_flows`."""
-    return FLOW_KEY.pack(key.workload_id, key.service_id, key.reason, key.error, key.protocol)
-
-
-def decode_flow(parts: bytes) -> FlowSums:
-    """One row of `weft_flows`, summed over its CPUs, of which most have nothing to say."""
-    split = (parts[at : at + FLOW.size] for at in range(0, len(parts), FLOW.size))
-    said = [FLOW.unpack(part) for part in split if any(part)] or [FLOW.unpack(bytes(FLOW.size))]
-    sums = [sum(column) for column in zip(*said, strict=True)]
-    numbers = dict(zip(FLOW_NUMBERS, sums, strict=False))
-    steps = tuple(sums[len(FLOW_NUMBERS) :])
-    return FlowSums(**numbers, connect_steps=steps[:FLOW_STEPS], rtt_steps=steps[FLOW_STEPS:])
-
-
-def decode_event(row: bytes) -> Event:
-    """One event of `weft_events`."""
-    time, cgroup_id, service_id, original, backend, *rest = EVENT.unpack(row)
-    original_port, backend_port, reason, error, protocol = rest
-    addresses = original, original_port, backend, backend_port
-    return Event(time, cgroup_id, service_id, *addresses, Reason(reason), error, protocol)
 
 
 def _encode_number(number: int) -> bytes:

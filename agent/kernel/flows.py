@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
-from agent.kernel import abi, libbpf
+from agent.kernel import abi, flow_rows, libbpf
 from agent.plan.tables import REST, Event, FlowKey, FlowSums
 
 _CHUNK = 256
@@ -24,19 +24,21 @@ class FlowTable:
         found: dict[FlowKey, FlowSums] = {}
         for keys, values in libbpf.lookup_batches(self._fd, key_size, value_size, _CHUNK):
             rows = range(len(keys) // key_size)
-            found.update((_key(keys, row), abi.decode_flow(values[row * value_size :][:value_size])) for row in rows)
+            found.update(
+                (_key(keys, row), flow_rows.decode_flow(values[row * value_size :][:value_size])) for row in rows
+            )
         return found
 
     def delete(self, keys: Iterable[FlowKey]) -> None:
         """Delete rows; one that is not there is a success."""
         for key in keys:
-            libbpf.delete(self._fd, abi.encode_flow_key(key))
+            libbpf.delete(self._fd, flow_rows.encode_flow_key(key))
 
     def make_rest(self) -> None:
         """Have the row for what finds no room, while there is room for it."""
         with suppress(FileExistsError):
             zeros = bytes(abi.FLOW.size * self._cpus)
-            libbpf.update(self._fd, abi.encode_flow_key(REST), zeros, libbpf.NO_EXIST)
+            libbpf.update(self._fd, flow_rows.encode_flow_key(REST), zeros, libbpf.NO_EXIST)
 
 
 def _key(keys: bytes, row: int) -> FlowKey:
@@ -53,7 +55,7 @@ class EventReader:
     def read(self) -> list[Event]:
         """What was told since the last call, without waiting."""
         self._reader.consume()
-        events = [abi.decode_event(record) for record in self._records]
+        events = [flow_rows.decode_event(record) for record in self._records]
         self._records.clear()
         return events
 

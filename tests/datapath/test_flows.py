@@ -10,7 +10,7 @@ import pytest
 from datapath_node import VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run
 from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows, rows_for
 
-from agent.kernel import abi, libbpf
+from agent.kernel import abi, flow_rows, libbpf
 from agent.kernel.links import opened
 from agent.kernel.programs import Pins
 from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Mode, PodRow, Protocol, Reason, Slot, address_bytes
@@ -197,7 +197,7 @@ def fill(node: Node) -> None:
         number = 0
         while True:
             try:
-                libbpf.update(fd, abi.encode_flow_key(FlowKey(1, number)), row)
+                libbpf.update(fd, flow_rows.encode_flow_key(FlowKey(1, number)), row)
                 number += 1
             except OSError as error:
                 if error.errno == E2BIG:

@@ -1,0 +1,27 @@
+"""Rows of `weft_flows` and events of `weft_events`, from bytes and to bytes; their layouts are in `abi.py`."""
+
+from agent.kernel.abi import EVENT, FLOW, FLOW_KEY
+from agent.plan.tables import FLOW_NUMBERS, FLOW_STEPS, Event, FlowKey, FlowSums, Reason
+
+
+def encode_flow_key(key: FlowKey) -> bytes:
+    """A key of `weft_flows`."""
+    return FLOW_KEY.pack(key.workload_id, key.service_id, key.reason, key.error, key.protocol)
+
+
+def decode_flow(parts: bytes) -> FlowSums:
+    """One row of `weft_flows`, summed over its CPUs, of which most have nothing to say."""
+    split = (parts[at : at + FLOW.size] for at in range(0, len(parts), FLOW.size))
+    said = [FLOW.unpack(part) for part in split if any(part)] or [FLOW.unpack(bytes(FLOW.size))]
+    sums = [sum(column) for column in zip(*said, strict=True)]
+    numbers = dict(zip(FLOW_NUMBERS, sums, strict=False))
+    steps = tuple(sums[len(FLOW_NUMBERS) :])
+    return FlowSums(**numbers, connect_steps=steps[:FLOW_STEPS], rtt_steps=steps[FLOW_STEPS:])
+
+
+def decode_event(row: bytes) -> Event:
+    """One event of `weft_events`."""
+    time, cgroup_id, service_id, original, backend, *rest = EVENT.unpack(row)
+    original_port, backend_port, reason, error, protocol = rest
+    addresses = original, original_port, backend, backend_port
+    return Event(time, cgroup_id, service_id, *addresses, Reason(reason), error, protocol)
