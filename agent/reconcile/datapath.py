@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow, address_bytes, address_text, name_id
+from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow, name_id
 from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
+from agent.reconcile.allow_list import AllowList
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
 from agent.reconcile.frontends import REJECT_LOST, TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
@@ -56,10 +57,7 @@ class Datapath:
         self._clock = clock
         self._frontends = Frontends(kernel, clock)
         self._pods: dict[int, PodRow] = {}
-        self._own = frozenset(map(address_bytes, own))
-        self._clients: dict[bytes, bool] = {}
-        self._desired_clients: frozenset[bytes] = frozenset()
-        self._clients_without_row: list[str] = []
+        self._clients = AllowList(kernel.clients, own)
         self.desired_pods: dict[int, PodPlan] = {}
         self.desired: dict[FrontendName, FrontendPlan] = {}
         self._dirty: set[FrontendName] = set()
@@ -86,7 +84,7 @@ class Datapath:
             self._kernel.configure(self._config)
         self._frontends.adopt()
         self._pods = self._kernel.pods.load()
-        self._clients = self._kernel.clients.load()
+        self._clients.adopt()
         self._pods_without_row = set()
         self._dirty = set(self.desired)
         self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
@@ -144,8 +142,8 @@ class Datapath:
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
         """Per table: rows in use and capacity."""
-        clients = len(self._clients), self._kernel.clients.capacity
-        return {"pods": (len(self._pods), self._kernel.pods.capacity), "clients": clients, **self._frontends.fill}
+        pods = len(self._pods), self._kernel.pods.capacity
+        return {"pods": pods, "clients": self._clients.fill, **self._frontends.fill}
 
     def want_pods(self, pods: Mapping[int, PodPlan]) -> None:
         """Replace the pods that there shall be."""
@@ -153,20 +151,11 @@ class Datapath:
 
     def want_clients(self, addresses: Iterable[str]) -> None:
         """Replace who may connect to waypoints, as many as there is room for."""
-        wanted = sorted(set(map(address_bytes, addresses)) - self._own)
-        room = self._kernel.clients.capacity - len(self._own)
-        self._desired_clients = self._own | set(wanted[:room])
-        self._clients_without_row = [address_text(address) for address in wanted[room:]]
+        self._clients.want(addresses)
 
     def admit(self) -> int:
         """Write who may connect to waypoints; returns how many rows that were. Raises `OSError` as `apply` does."""
-        change = diff(dict.fromkeys(self._desired_clients, True), self._clients)
-        if change.deletes:
-            self._kernel.clients.delete(change.deletes)
-        if change.upserts:
-            self._kernel.clients.upsert(change.upserts)
-        self._clients = dict.fromkeys(self._desired_clients, True)
-        return len(change)
+        return self._clients.write()
 
     def want_frontends(self, upserts: Mapping[FrontendName, FrontendPlan], deletes: Iterable[FrontendName]) -> None:
         """Change the frontends that there shall be."""
@@ -199,18 +188,17 @@ class Datapath:
     def without_room(self) -> dict[str, int]:
         """How many objects do not fit, by table."""
         pods = len(self._pods_without_row & self.desired_pods.keys())
-        clients = len(self._clients_without_row)
+        clients = len(self._clients.without_room)
         return {"frontends": len(self._full), "pods": pods, "clients": clients, "config": len(self.unprotected)}
 
     @property
     def failures(self) -> dict[str, str]:
         """What does not fit, by name with the reason."""
         pods = (str(self.desired_pods[cgroup].pod) for cgroup in self._pods_without_row & self.desired_pods.keys())
-        clients = (f"client {address}" for address in self._clients_without_row)
         return {
             **{str(name): text for name, text in self._full.items()},
             **dict.fromkeys(pods, f"no room for more than {self._kernel.pods.capacity} pods"),
-            **dict.fromkeys(clients, f"no room for more than {self._kernel.clients.capacity} clients of waypoints"),
+            **self._clients.failures,
             **self.unprotected,
         }
 
@@ -263,8 +251,7 @@ class Datapath:
     def drift(self, frontends: Diff[FrontendKey, Installed]) -> Drift:
         """The same of everything, with what was found of the frontends. Does not change anything. Raises `OSError`."""
         pods = diff(self._pods, self._kernel.pods.load())
-        clients = diff(self._clients, self._kernel.clients.load())
-        return Drift(pods, frontends, clients, self._kernel.configuration() != self._config)
+        return Drift(pods, frontends, self._clients.drift(), self._kernel.configuration() != self._config)
 
     def _install(self, name: FrontendName, waypoint: Waypoint, done: Applied) -> None:
         plan = self.desired[name]
