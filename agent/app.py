@@ -17,13 +17,14 @@ from agent.kernel.reaper import Reaper
 from agent.kernel.sandboxes import Sandboxes, own_addresses
 from agent.model.change import Change, Synced
 from agent.model.meta import Key
-from agent.observation import Observation, allowance
+from agent.node_options import kernel_config, translation_options
+from agent.observation import Observation
 from agent.observe.http import HttpServer, ListenError, Query, Response, Route, listening_at
 from agent.observe.metrics import Metrics
 from agent.observe.names import Known
 from agent.plan.exchanges import Exchange
 from agent.plan.faults import Faults
-from agent.plan.tables import Config, host_port
+from agent.plan.tables import host_port
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
 from agent.settings import Settings
@@ -33,7 +34,6 @@ from agent.sources.source import Source
 from agent.translate.enrolment import WAYPOINT, addresses_of_own, is_own
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
-from agent.translate.options import Options
 from agent.waypoint.audit import Audit
 from agent.waypoint.dropped import Dropped
 from agent.waypoint.farewell import Farewell
@@ -65,10 +65,10 @@ class Agent:
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = Core(
-            Translator(world, _options(settings), faults=self._faults),
+            Translator(world, translation_options(settings), faults=self._faults),
             Datapath(
                 self._kernel,
-                _config(settings, self._kernel.cpus),
+                kernel_config(settings, self._kernel.cpus),
                 asyncio.get_running_loop().time,
                 own_addresses(),
             ),
@@ -86,7 +86,7 @@ class Agent:
             lambda: self.core.hop.ports.by_listener,
             lambda namespace: is_logged(View(world), namespace),
         )
-        self._inquiry = Inquiry(world, lambda: self.core.datapath.desired, _options(settings))
+        self._inquiry = Inquiry(world, lambda: self.core.datapath.desired, translation_options(settings))
         self._show()
 
     def _show(self) -> None:
@@ -275,28 +275,3 @@ class Agent:
         envoys = report.Envoys(self._ads.rejected, self._audit.found, self._retired(), self._guards.states)
         found = report.status(self.core, settings.node, envoys, self._faults)
         return found | {"source": self._source.report()}
-
-
-def _options(settings: Settings) -> Options:
-    """What translation is told of the settings."""
-    return Options(
-        settings.node,
-        settings.enrol_kube_system,
-        settings.zone,
-        settings.collector,
-        settings.unsupported_runtimes,
-        settings.first_byte_seconds,
-        settings.clusterset_cidrs,
-    )
-
-
-def _config(settings: Settings, cpus: int) -> Config:
-    """The node's configuration for the kernel."""
-    first, last = cgroups.levels(settings.kubepods)
-    config = Config(
-        first_level=first,
-        last_level=last,
-        unknown_pod=settings.unknown_pod,
-        events=allowance(cpus),
-    )
-    return config.with_waypoints(settings.waypoint_address or "", ())
