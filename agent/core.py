@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from agent.failure_log import FailureLog
 from agent.hop import Ads, Hop
 from agent.intake import Changed, Intake, Translator
 from agent.model.change import Change, Synced
@@ -25,8 +26,6 @@ COALESCE_SECONDS = 0.01
 # So long a pass works before others have their turn, new pods above all: they connect at any moment.
 TURN_SECONDS = 0.01
 PAUSE_SECONDS = 0.001
-# So many of the objects that do not fit are named in one line of the log; `weft status` names all.
-NAMED = 10
 
 
 class Hands(Prober, Protocol):
@@ -72,7 +71,7 @@ class Core:
         self._clock = asyncio.get_running_loop().time
         self.hop = Hop(ads, self._clock)
         self._probing = Probing(hands, self._probed)
-        self._logged: frozenset[str] = frozenset()
+        self._failure_log = FailureLog()
         # What Envoy is to have, until a fragment says otherwise: most passes change nothing there.
         self._configuration: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
         self._turn_ends = 0.0
@@ -176,7 +175,7 @@ class Core:
             # What an Envoy has to prove before it takes over is another now, or what addresses are endpoints.
             self.wake()
         self._attach()
-        self._log_failures()
+        self._failure_log.show(self.failures)
 
     async def _others_turn(self) -> None:
         """When this pass has worked for long enough, let others work: those too who enrol the pods that came."""
@@ -261,18 +260,6 @@ class Core:
         self._hands.shrunk(done.shrunk)
         self._tell(done.writes, began)
         return done.writes > 0
-
-    def _log_failures(self) -> None:
-        """Log what does not fit when that changes: some by name, since a full table can concern thousands."""
-        failures = self.failures
-        new, gone = sorted(failures.keys() - self._logged), self._logged - failures.keys()
-        self._logged = frozenset(failures)
-        if new:
-            names = ", ".join(new[:NAMED]) + (", …" if len(new) > NAMED else "")
-            parts = {"new": len(new), "all": len(failures), "objects": names, "reason": failures[new[0]]}
-            log.warning("does not fit", extra=parts)
-        if gone:
-            log.info("fits now, or is not wanted any more", extra={"objects": len(gone), "left": len(failures)})
 
     def _tell(self, writes: int, began: float) -> None:
         """Say what was written since then."""
