@@ -13,12 +13,14 @@ from test_life import at_the_waypoint
 from agent.cli.lab_waypoint import replace
 from agent.lab import lifecycle
 from agent.lab.weft import WAYPOINTS, waypoints
+from agent.waypoint.process import admin_socket
 
 pytestmark = pytest.mark.node
 
 # How long a stream lasts: a retired waypoint waits for that.
 LIFE = 4.0
 PATIENCE = 60.0
+STATISTIC = "listener_manager.total_listeners_active"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,14 @@ def lived(seen: Seen) -> bool:
     ends = {(kind, end) for kind, end in seen.ends if kind in LONG}
     others = {end for kind, end in seen.ends if kind not in LONG}
     return ends == {(kind, "ended by the client") for kind in LONG} and others <= {"told to leave", "still there"}
+
+
+def active_listeners(mesh: LabHandle) -> int:
+    """How many listeners the one waypoint has that do not drain."""
+    (name,) = waypoints(mesh.store.load())
+    admin = str(admin_socket(mesh.paths.state / "waypoint", name))
+    url = f"http://admin/stats?filter=^{STATISTIC}$"
+    return int(mesh.node("curl", "-sS", "--unix-socket", admin, url).stdout.removeprefix(f"{STATISTIC}: "))
 
 
 def test_an_envoy_is_replaced_and_nothing_is_lost(mesh, capsys):
@@ -92,6 +102,8 @@ def test_who_is_connected_to_a_listener_that_goes_is_served_to_the_end(mesh):
         assert client.stdout.readline() == "connected\n"
         mesh.label("Namespace", "", "shop", "weft.dev/mode=none")
         mesh.wait_for("the listeners are gone", lambda: not mesh.status()["waypoint"]["listeners"], patience=60)
+        # The agent no longer has them; Envoy asks clients to leave once its main thread has applied that.
+        mesh.wait_for("Envoy drains them", lambda: active_listeners(mesh) == 0)
         said, _ = client.communicate("go on\n", timeout=60)
     mesh.label("Namespace", "", "shop", "weft.dev/mode=l7")
     assert said.split("\n")[:-1] == ["200 close", "hello", "hello"]
