@@ -8,7 +8,7 @@ import pytest
 from waypoint_ads import AdsThread
 from waypoint_caller import call
 from waypoint_client import exchange
-from waypoint_fixtures import CLIENT, WaypointNode, wait_for, waypoint_node
+from waypoint_fixtures import CLIENT, SERVERS, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import NOBODY, V1, V1_H2C, V2, any_path, exact, rule, to
 
 from agent.model.routes import GRPCRouteMatch
@@ -37,7 +37,7 @@ def test_a_request_is_told_with_its_connection_route_and_backend(node):
     node.ask(port, "/told?x=1", method="PROPFIND", headers=headers)
     found = logged(node, "/told?x=1")
     assert (found.client, found.port) == (CLIENT, port)
-    assert (found.route, found.cluster, found.upstream) == ("app/route/0/0", V1.cluster, "127.0.2.1:9001")
+    assert (found.route, found.cluster, found.upstream) == ("app/route/0/0", V1.cluster, f"{SERVERS}:9001")
     assert (found.method, found.authority, found.protocol) == ("PROPFIND", "app", "HTTP/1.1")
     assert (found.traceparent, found.request_id, found.user_agent) == ("00-1-2-01", "7", "me")
     assert (found.code, found.flags, found.attempts, found.is_grpc) == (200, "-", 1, False)

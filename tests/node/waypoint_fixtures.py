@@ -60,6 +60,7 @@ class WaypointNode(RouteSets):
         """Make the namespace, start everything, and wait until it answers."""
         _run("ip", "netns", "add", self.name)
         _run("ip", "-n", self.name, "link", "set", "lo", "up")
+        _run("ip", "-n", self.name, "address", "add", SERVERS, "dev", "lo")
         self.ads = AdsThread(self.folder / "xds.sock")
         for pod, port in PORTS.items():
             self.spawn(sys.executable, "-m", "agent.lab.echo", "--http", str(port), "--tcp", str(port + 100), pod=pod)

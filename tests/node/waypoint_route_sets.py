@@ -11,7 +11,8 @@ from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.translate.xds.listener import listener
 from agent.translate.xds.route import route_configuration
 
-CLIENT, SERVERS = "127.0.0.1", "127.0.2.1"
+# The servers' address is on the loopback interface, but not of its range: endpoints of that range are refused.
+CLIENT, SERVERS = "127.0.0.1", "10.0.2.1"
 PORTS = {"v1": 9001, "v2": 9002}
 
 
