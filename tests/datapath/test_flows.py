@@ -122,8 +122,8 @@ def silent_neighbour(node: Node) -> Iterator[str]:
     run(*ip, "address", "add", f"{NEIGHBOUR}/24", "dev", "mute0")
     run(*ip, "link", "set", "mute0", "up")
     run(*ip, "link", "set", "mute1", "up")
-    quick = "net.ipv4.neigh.mute0.retrans_time_ms=10"
-    run("ip", "netns", "exec", node.name, "sysctl", "-q", "-w", quick)
+    quick = "echo 10 > /proc/sys/net/ipv4/neigh/mute0/retrans_time_ms"
+    run("ip", "netns", "exec", node.name, "sh", "-c", quick)
     yield "10.0.8.77"
     run(*ip, "link", "delete", "mute0")
 
