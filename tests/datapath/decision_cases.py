@@ -36,6 +36,8 @@ TO_REJECTING, TO_OTHER_FAMILY, TO_NOTHING = (
     Word(Action.FORWARD),
 )
 TO_UNWRITTEN = Word(Action.FORWARD, 900, 1)
+# As the kernel makes a table: other tests of the session may have written that slot.
+NEVER_WRITTEN = Slot(bytes(16), 0, False, 0, 0)
 BACK_TO_WAYPOINT, BACK_TO_BESIDE = Word(Action.FORWARD, 20, 1), Word(Action.FORWARD, 21, 1)
 VIA_WAYPOINT = Word(Action.WAYPOINT)
 REJECT_EMPTY, REJECT_LOST = Word(Action.REJECT, Reason.NO_BACKEND), Word(Action.REJECT, Reason.WAYPOINT_LOST)
@@ -212,5 +214,6 @@ def rows_for(case: Case, cgroup_id: int, levels: tuple[int, int]) -> Rows:
             19: slot(other),
             20: slot(WAYPOINT[case.ip]),
             21: slot(third),
+            TO_UNWRITTEN.base: NEVER_WRITTEN,
         },
     )

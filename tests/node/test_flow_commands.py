@@ -5,6 +5,7 @@ import re
 import select
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from lab_handle import FACES, LabFactory, LabHandle
@@ -34,9 +35,9 @@ def mesh(make_lab: LabFactory) -> LabHandle:
     return lab
 
 
-def metrics(mesh: LabHandle, service: str) -> dict[tuple[str, str], float]:
-    """Counters of the client's connections to a Service, by name and response flags or errno."""
-    found = {}
+def metrics(mesh: LabHandle, service: str) -> Counter[tuple[str, str]]:
+    """Counters of the client's connections to a Service, by name and response flags or errno; 0 what is not there."""
+    found: Counter[tuple[str, str]] = Counter()
     for line in mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout.splitlines():
         if line.startswith("#"):
             continue
@@ -56,6 +57,16 @@ def told(mesh: LabHandle, *arguments: str) -> str:
     return done.stdout
 
 
+def settled(mesh: LabHandle) -> Counter[tuple[str, str]]:
+    """The counters of smiley when no connection to it is open: tests compare with what was before them."""
+    opened, closed = (f"istio_tcp_connections_{what}_total" for what in ("opened", "closed"))
+    mesh.wait_for(
+        "no connection is open",
+        lambda: (found := metrics(mesh, "smiley"))[opened, "-"] == found[closed, "-"],
+    )
+    return metrics(mesh, "smiley")
+
+
 def ask_smiley(mesh: LabHandle) -> tuple[int, int]:
     """Bytes sent and received by some requests, as curl counts them."""
     sent = received = 0
@@ -66,32 +77,42 @@ def ask_smiley(mesh: LabHandle) -> tuple[int, int]:
     return sent, received
 
 
+def ask_nobody(mesh: LabHandle) -> None:
+    """A connection that is refused, for there is no backend."""
+    assert mesh.exec(CLIENT, "curl", "-sS", "-m", "5", "http://nobody.faces/", check=False).returncode == 7
+
+
 def test_metrics_count_connections_and_bytes(mesh: LabHandle) -> None:
+    before, names = settled(mesh), metrics(mesh, "kube-dns")["weft_udp_opened_total", ""]
     sent, received = ask_smiley(mesh)
     closed = ("istio_tcp_connections_closed_total", "-")
-    mesh.wait_for("the connections have closed", lambda: metrics(mesh, "smiley").get(closed) == TIMES)
+    mesh.wait_for("the connections have closed", lambda: metrics(mesh, "smiley")[closed] == before[closed] + TIMES)
     found = metrics(mesh, "smiley")
+    found.subtract(before)
     assert found["istio_tcp_connections_opened_total", "-"] == TIMES
     assert found["istio_tcp_sent_bytes_total", "-"] == sent
     assert found["istio_tcp_received_bytes_total", "-"] == received
     assert found["weft_tcp_connect_seconds_count", ""] == TIMES
     assert found["weft_tcp_rtt_seconds_count", ""] == TIMES
-    assert metrics(mesh, "kube-dns")["weft_udp_opened_total", ""] >= TIMES
+    assert metrics(mesh, "kube-dns")["weft_udp_opened_total", ""] >= names + TIMES
+
+
+def refusals(mesh: LabHandle) -> list[dict[str, str]]:
+    """Those of `nobody` that the agent has seen since it started."""
+    lines = told(mesh, "flows", "--last", "-o", "json", "--service", "nobody", "--verdict", "reject")
+    return [json.loads(line) for line in lines.splitlines()]
 
 
 def test_a_refusal_is_counted_and_told(mesh: LabHandle) -> None:
-    assert mesh.exec(CLIENT, "curl", "-sS", "-m", "5", "http://nobody.faces/", check=False).returncode == 7
+    before, seen = metrics(mesh, "nobody"), len(refusals(mesh))
+    ask_nobody(mesh)
     found = metrics(mesh, "nobody")
+    found.subtract(before)
     assert found["istio_tcp_connections_opened_total", "UH"] == found["istio_tcp_connections_closed_total", "UH"] == 1
     assert found["weft_refused_total", ""] == 1
-
-    def seen() -> list[dict[str, str]]:
-        lines = told(mesh, "flows", "--last", "-o", "json", "--service", "nobody", "--verdict", "reject")
-        return [json.loads(line) for line in lines.splitlines()]
-
-    mesh.wait_for("the refusal is told", lambda: len(seen()) == 1)
-    (event,) = seen()
-    assert (event["reason"], event["workload"], event["namespace"]) == ("no_backend", "face", "faces")
+    mesh.wait_for("the refusal is told", lambda: len(refusals(mesh)) == seen + 1)
+    facts = {(event["reason"], event["workload"], event["namespace"]) for event in refusals(mesh)}
+    assert facts == {("no_backend", "face", "faces")}
 
 
 def test_viewers_at_once_see_the_same(mesh: LabHandle) -> None:
@@ -117,17 +138,20 @@ def first_line(mesh: LabHandle, viewer: subprocess.Popen[str]) -> dict[str, str]
 
 
 def test_top_sums_by_client_and_service(mesh: LabHandle) -> None:
+    before = metrics(mesh, "nobody")["weft_refused_total", ""]
+    ask_smiley(mesh)
+    ask_nobody(mesh)
     rows = json.loads(told(mesh, "top", "-o", "json", "--namespace", "faces"))
     found = {(row["workload"], row["service"], row["protocol"]): row for row in rows}
     smiley, nobody = found["face", "faces/smiley", "TCP"], found["face", "faces/nobody", "TCP"]
     assert smiley["established"] >= TIMES
-    assert (nobody["opened"], nobody["refused"]) == (1, 1)
+    assert (nobody["opened"], nobody["refused"]) == (before + 1, before + 1)
     assert "faces/smiley" in told(mesh, "top", "--once")
 
 
 def test_a_restarted_agent_goes_on_counting(mesh: LabHandle) -> None:
     opened = ("istio_tcp_connections_opened_total", "-")
-    before = metrics(mesh, "smiley")[opened]
+    before = settled(mesh)[opened]
     mesh.agent_stop(kill=True)
     ask_smiley(mesh)
     mesh.agent_start()

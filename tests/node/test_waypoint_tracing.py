@@ -72,8 +72,8 @@ def test_nothing_but_the_trace_is_added(node, port):
     assert sorted(name for name, _ in answer.headers) == ["Content-Length", "Content-Type", "date"]
 
 
-def test_of_no_percent_only_clients_traces_are_kept(node, spans):
-    node.collector = replace(node.collector, percent=0)
+def test_of_no_percent_only_clients_traces_are_kept(node, spans, monkeypatch):
+    monkeypatch.setattr(node, "collector", replace(node.collector, percent=0))
     port = node.serve(rule(any_path(), to(V1)))
     flags = {node.ask(port, f"/none/{number}").sent("traceparent")[0][-2:] for number in range(20)}
     assert flags == {"00"}
@@ -82,8 +82,8 @@ def test_of_no_percent_only_clients_traces_are_kept(node, spans):
     assert not any("/none/" in span.attributes["http.url"] for span in spans.spans)
 
 
-def test_without_a_collector_no_request_is_touched(node):
-    node.collector = None
+def test_without_a_collector_no_request_is_touched(node, monkeypatch):
+    monkeypatch.setattr(node, "collector", None)
     port = node.serve(rule(any_path(), to(V1)))
     assert [name.lower() for name, _ in node.ask(port).seen["headers"]] == ["host", "x-forwarded-proto"]
     assert node.ask(port, headers=[("traceparent", SAMPLED)]).sent("traceparent") == [SAMPLED]

@@ -58,12 +58,12 @@ def collector(node: WaypointNode, percent: float = 100) -> Iterator[CollectorHan
     spans.touch()
     process = node.spawn(sys.executable, __file__, SERVERS, str(PORT), str(spans), pod="collector")
     wait_for("the collector listens", lambda: node.answers(SERVERS, PORT))
-    node.collector = Collector(SERVERS, PORT, percent)
+    before, node.collector = node.collector, Collector(SERVERS, PORT, percent)
     node.resources[ResourceName(Xds.CLUSTER, COLLECTOR)] = collector_cluster(node.collector)
     try:
         yield CollectorHandle(spans)
     finally:
-        node.collector = None
+        node.collector = before
         _end(process)
 
 
