@@ -119,7 +119,7 @@ def test_an_idle_connection_is_closed_before_its_waypoint_ends(mesh):
 
 IDLE = """
 import http.client
-kept = http.client.HTTPConnection("web.shop", timeout=60)
+kept = http.client.HTTPConnection("web.shop", timeout=300)  # longer than a replacement may take
 kept.request("GET", "/")
 kept.getresponse().read()
 print("idle", flush=True)
