@@ -78,8 +78,8 @@ def built(tool: Tool, name: str) -> Path:
 
 
 def conformance(version: str = NEWEST) -> Path:
-    """The folder with the conformance suite of a minor version as one program, `conformance.test`."""
-    return program(CONFORMANCE[version], "conformance.test").parent
+    """The conformance suite of a minor version, as one program."""
+    return program(CONFORMANCE[version], "conformance.test")
 
 
 def gateway_api(version: str = NEWEST) -> Path:

@@ -30,10 +30,6 @@ def _cluster() -> Iterator[_Step]:
     yield from _definitions()
 
 
-def _conformance() -> Iterator[_Step]:
-    yield from (step for tool in builds.CONFORMANCE.values() for step in _programs(tool))
-
-
 def _definitions() -> Iterator[_Step]:
     yield from (partial(builds.gateway_api, version) for version in builds.CONFORMANCE)
     yield builds.multicluster_api
@@ -43,7 +39,7 @@ def _programs(tool: Tool, *names: str) -> Iterator[_Step]:
     return (partial(builds.program, tool, name) for name in names or tool.packages)
 
 
-TARGETS = {"tests": _tests, "cluster": _cluster, "conformance": _conformance}
+TARGETS = {"tests": _tests, "cluster": _cluster}
 
 
 def prepare(target: str) -> None:

@@ -64,7 +64,7 @@ def run(version: str, report: Path, log: Path, options: Sequence[str]) -> str:
     RUNS.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         subprocess.run(
-            [builds.conformance(version) / "conformance.test", *_constant(report), *options],
+            [builds.conformance(version), *_constant(report), *options],
             env=os.environ | {"KUBECONFIG": str(layout.KUBECONFIG)},
             stdout=output,
             stderr=subprocess.STDOUT,
