@@ -14,7 +14,8 @@ from agent.failure_log import FailureLog
 from agent.hop import Ads, Hop
 from agent.intake import Changed, Intake, Translator
 from agent.model.change import Change, Synced
-from agent.plan.plan import FrontendName, Json, ResourceName
+from agent.plan.plan import FrontendName
+from agent.plan.resources import Json, ResourceName
 from agent.probing import Probe, Prober, Probing
 from agent.reconcile.datapath import Applied, Datapath
 from agent.reconcile.driver import Shrunk

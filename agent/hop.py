@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 from agent.plan.envoys import Envoy
-from agent.plan.plan import Json, ResourceName, Xds
+from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.probing import Probe
 from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
 from agent.reconcile.budget import CAUTIOUS_ROOM, refused
@@ -74,7 +74,11 @@ class Hop:
         self.failures = self._assign(now)
         ports = self.ports.by_listener
         self._ads.publish(
-            {name: value for name, value in published.items() if name.kind is not Xds.LISTENER or name.name in ports},
+            {
+                name: value
+                for name, value in published.items()
+                if name.kind is not ResourceType.LISTENER or name.name in ports
+            },
             ports,
         )
         return before ^ self.failures.keys()

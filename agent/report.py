@@ -9,7 +9,8 @@ from agent.hop import Hop
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.plan.faults import Faults
-from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan, ResourceName, Xds
+from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan
+from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.services import service_name
 from agent.plan.tables import Action, Mode, Reason, Word
 from agent.reconcile.frontends import Installed, frontend_key
@@ -135,7 +136,9 @@ def _parent(status: ParentStatus, refused: str) -> Document:
 def refused_routes(frontends: Iterable[FrontendPlan], rejected: Mapping[ResourceName, str]) -> dict[Key, str]:
     """Routes of ports whose listener or route table an Envoy refuses: it still has the version before, or nothing."""
     reasons = {
-        name.name: f"{name}: {text}" for name, text in rejected.items() if name.kind in (Xds.LISTENER, Xds.ROUTE)
+        name.name: f"{name}: {text}"
+        for name, text in rejected.items()
+        if name.kind in (ResourceType.LISTENER, ResourceType.ROUTE)
     }
     # Mostly there are none, and thousands of frontends.
     plans = frontends if reasons else ()
@@ -144,7 +147,7 @@ def refused_routes(frontends: Iterable[FrontendPlan], rejected: Mapping[Resource
 
 def rejected_kinds(rejected: Iterable[ResourceName]) -> dict[str, int]:
     """How many resources of each kind an Envoy refuses, or cannot be encoded."""
-    counts = {kind.label: 0 for kind in Xds}
+    counts = {kind.label: 0 for kind in ResourceType}
     for name in rejected:
         counts[name.kind.label] += 1
     return counts

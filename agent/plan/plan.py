@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
+from agent.plan.resources import Json, ResourceName
 from agent.plan.tables import Mode, PodFlag, Protocol, Slot, host_port, name_id
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,32 +102,6 @@ class FrontendPlan:
     on_backend_loss: OnBackendLoss = OnBackendLoss.KEEP
     affinity_seconds: int = 0
     routes: tuple[Key, ...] = ()
-
-
-class Xds(StrEnum):
-    """The kinds of resource that Envoy is given, by their type URL."""
-
-    CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-    ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
-    EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
-    LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
-    ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-
-    @property
-    def label(self) -> str:
-        """The kind's name for people: the message's."""
-        return self.rpartition(".")[2]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ResourceName:
-    """One xDS resource."""
-
-    kind: Xds
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind.label} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

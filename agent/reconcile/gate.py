@@ -10,7 +10,7 @@ time to end. All that while its routes and backends stay.
 from collections.abc import Collection, Mapping
 
 from agent.plan.envoys import DRAIN_SECONDS
-from agent.plan.plan import Json, ResourceName, Xds
+from agent.plan.resources import Json, ResourceName, ResourceType
 
 LINGER_SECONDS = 30.0
 
@@ -51,7 +51,7 @@ class Gate:
         gone = [listener for listener, end in self._lingering.items() if end <= now]
         for listener in gone:
             del self._lingering[listener]
-            needs = frozenset(name for name in self._needs.pop(listener) if name.kind is not Xds.LISTENER)
+            needs = frozenset(name for name in self._needs.pop(listener) if name.kind is not ResourceType.LISTENER)
             self._draining[listener] = (now + DRAIN_SECONDS, needs)
         return gone
 
@@ -87,4 +87,6 @@ class Gate:
     @property
     def listeners(self) -> list[str]:
         """Names of the listeners that Envoy has or shall have."""
-        return sorted({name.name for name in self._resources if name.kind is Xds.LISTENER} | self._needs.keys())
+        return sorted(
+            {name.name for name in self._resources if name.kind is ResourceType.LISTENER} | self._needs.keys()
+        )

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from agent.plan.plan import Fragment, ResourceName, Xds
+from agent.plan.plan import Fragment
+from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.xds.admission import admission, admission_name
 from agent.world import View
 
@@ -21,7 +22,9 @@ def translate_admission(view: View) -> Fragment:
     }
     return Fragment(
         resources={
-            ResourceName(Xds.EXTENSION, admission_name(consumer)): admission(admission_name(consumer), addresses)
+            ResourceName(ResourceType.EXTENSION, admission_name(consumer)): admission(
+                admission_name(consumer), addresses
+            )
             for consumer, addresses in groups.items()
         },
         clients=frozenset(everybody),

@@ -9,7 +9,8 @@ from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import TCPRoute, UDPRoute
-from agent.plan.plan import Fragment, FrontendName, FrontendPlan, Json, OnBackendLoss, OnLoss, ResourceName, Xds
+from agent.plan.plan import Fragment, FrontendName, FrontendPlan, OnBackendLoss, OnLoss
+from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.plan.services import service_name
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.addresses import endpoint_notices, refused_import, unroutable
@@ -110,7 +111,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
         parts.dependencies[front.name] = frozenset(resources) | {_admission(front.consumer)}
         if options.collector is not None:
             # Nobody waits for it: requests matter more than what is told of them.
-            parts.resources[ResourceName(Xds.CLUSTER, COLLECTOR)] = collector_cluster(options.collector)
+            parts.resources[ResourceName(ResourceType.CLUSTER, COLLECTOR)] = collector_cluster(options.collector)
         parts.notices |= set(affinity_notices(front.service, rules))
     for address in _own_addresses(view, front.service, options):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
@@ -163,13 +164,13 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
 
 def _resources(view: View, rules: RouteSet | TLSRouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
     if isinstance(rules, RouteSet):
-        yield ResourceName(Xds.LISTENER, rules.name), listener(rules.name, rules, options)
-        yield ResourceName(Xds.ROUTE, rules.name), route_configuration(rules)
+        yield ResourceName(ResourceType.LISTENER, rules.name), listener(rules.name, rules, options)
+        yield ResourceName(ResourceType.ROUTE, rules.name), route_configuration(rules)
     else:
-        yield ResourceName(Xds.LISTENER, rules.name), passthrough_listener(rules, options)
+        yield ResourceName(ResourceType.LISTENER, rules.name), passthrough_listener(rules, options)
     for item in rules.clusters:
-        yield ResourceName(Xds.CLUSTER, item.cluster), cluster(item)
-        name = ResourceName(Xds.ENDPOINT, item.cluster)
+        yield ResourceName(ResourceType.CLUSTER, item.cluster), cluster(item)
+        name = ResourceName(ResourceType.ENDPOINT, item.cluster)
         if isinstance(item, Pool):
             found = {member: list(backend_endpoints(view, member, options)) for member in item.members}
             yield name, pool_endpoints(item, found)
@@ -178,7 +179,7 @@ def _resources(view: View, rules: RouteSet | TLSRouteSet, options: Options) -> I
 
 
 def _admission(consumer: str) -> ResourceName:
-    return ResourceName(Xds.EXTENSION, admission_name(consumer))
+    return ResourceName(ResourceType.EXTENSION, admission_name(consumer))
 
 
 def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:

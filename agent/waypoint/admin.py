@@ -8,16 +8,16 @@ import stat
 from collections import defaultdict
 from pathlib import Path
 
-from agent.plan.plan import ResourceName
-from agent.waypoint.served import QUERIES, read
+from agent.plan.resources import ResourceName, ResourceType
+from agent.waypoint.served import read
 
 SECONDS = 5.0
 # Of all listeners together, those too whose first byte has not come; Envoy also counts by worker, and its own admin
 # connections.
 CONNECTIONS = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_%28pre_%29%3Fcx_active$"
 DROPPED = "/stats?filter=%5Eaccess_logs%5C.grpc_access_log%5C.logs_dropped$"
-
 NOT_CLIENTS = (".worker_", ".admin.")
+QUERIES = tuple((kind, query) for kind in ResourceType for query in kind.dump.queries)
 
 
 class AdminError(Exception):

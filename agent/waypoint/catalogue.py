@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent.plan.faults import Faults
-from agent.plan.plan import Json, ResourceName, Xds
+from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.waypoint.encode import Encoded, EncodeError, encode
 from agent.waypoint.served import shown
 
@@ -37,7 +37,7 @@ class Catalogue:
     def replace(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> bool:
         """Have these resources and no others; says whether anything is different."""
         wanted = {
-            name: (resource, ports.get(name.name) if name.kind is Xds.LISTENER else None)
+            name: (resource, ports.get(name.name) if name.kind is ResourceType.LISTENER else None)
             for name, resource in resources.items()
         }
         gone = self._sources.keys() - wanted.keys()
@@ -77,7 +77,7 @@ class Catalogue:
         return {name: shown(name, item.source, item.encoded.version) for name, item in found if item is not None}
 
     def _item(self, name: ResourceName, address: str) -> _Item | None:
-        key = name, address if name.kind is Xds.LISTENER else ""
+        key = name, address if name.kind is ResourceType.LISTENER else ""
         if key not in self._items and name in self._sources:
             former = self._former.pop(key, None)
             # At another port it would be another listener's.

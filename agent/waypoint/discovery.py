@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agent.plan.plan import Xds
+from agent.plan.resources import ResourceType
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A DeltaDiscoveryRequest. `initial` are versions that the client has from an earlier stream."""
 
-    kind: Xds
+    kind: ResourceType
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
     initial: Mapping[str, str] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class Request:
 class Response:
     """A DeltaDiscoveryResponse: names and versions to send, names that are no more."""
 
-    kind: Xds
+    kind: ResourceType
     nonce: str
     resources: Mapping[str, str]
     removed: tuple[str, ...] = ()

@@ -3,13 +3,8 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pkgutil import resolve_name
 
-from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import extension_pb2
-from envoy.config.endpoint.v3 import endpoint_pb2
-from envoy.config.listener.v3 import listener_pb2
-from envoy.config.route.v3 import route_pb2
 from envoy.config.trace.v3 import opentelemetry_pb2 as _tracer
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _access_log
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
@@ -33,7 +28,7 @@ from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_ba
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import any_pb2, json_format
 
-from agent.plan.plan import Json, ResourceName, Xds
+from agent.plan.resources import Json, ResourceName, ResourceType
 
 # Messages that resources hold packed: imported so that protobuf knows them by name.
 PACKED = (
@@ -60,13 +55,7 @@ PACKED = (
     _http_options,
 )
 
-_MESSAGES: dict[Xds, Any] = {
-    Xds.CLUSTER: cluster_pb2.Cluster,
-    Xds.ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
-    Xds.EXTENSION: extension_pb2.TypedExtensionConfig,
-    Xds.LISTENER: listener_pb2.Listener,
-    Xds.ROUTE: route_pb2.RouteConfiguration,
-}
+_MESSAGES = {kind: resolve_name(kind.message) for kind in ResourceType}
 
 
 class EncodeError(ValueError):
@@ -87,7 +76,7 @@ class Encoded:
 
 def encode(name: ResourceName, resource: Json, address: str | None = None, port: int | None = None) -> Encoded:
     """Encode a resource; a listener gets its address. Raises `EncodeError`."""
-    if name.kind is Xds.LISTENER:
+    if name.kind is ResourceType.LISTENER:
         # Protobuf would take an absent port for 0, and Envoy would listen on any port.
         if not address or not port:
             raise EncodeError(f"Listener {name.name}: address: needs both an address and a port")

@@ -8,25 +8,13 @@ their addresses stand for it.
 import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import getitem
 from typing import Any
 
 import msgspec
 
-from agent.plan.plan import Json, ResourceName, Xds
-
-# A dump of everything would be all of the configuration; these are names and versions.
-QUERIES: tuple[tuple[Xds, str], ...] = (
-    (Xds.CLUSTER, "resource=dynamic_active_clusters&mask=version_info,cluster.name"),
-    (Xds.CLUSTER, "resource=dynamic_warming_clusters&mask=version_info,cluster.name"),
-    (Xds.ENDPOINT, "include_eds&resource=dynamic_endpoint_configs"
-     "&mask=endpoint_config.cluster_name,endpoint_config.endpoints"),
-    (Xds.EXTENSION, "resource=ecds_filters&mask=version_info,ecds_filter.name"),
-    (Xds.LISTENER, "resource=dynamic_listeners&mask=name,active_state.version_info,warming_state.version_info"),
-    (Xds.ROUTE, "resource=dynamic_route_configs&mask=version_info,route_config.name"),
-)  # fmt: skip
-# Of these Envoy has all that it was sent; of the others it keeps what something still uses.
-OWNED = (Xds.CLUSTER, Xds.LISTENER)
+from agent.plan.resources import Json, ResourceName, ResourceType
 
 Served = Mapping[ResourceName, Collection[str]]
 
@@ -55,13 +43,13 @@ def compare(believed: Mapping[ResourceName, str], told: Collection[ResourceName]
     """`believed` is what an Envoy acknowledged, as it should be shown; `told` is all that it was sent."""
     return Drift(
         frozenset(name for name, shown in believed.items() if shown not in served.get(name, ())),
-        frozenset(name for name in served if name.kind in OWNED and name not in told),
+        frozenset(name for name in served if name.kind.owned and name not in told),
     )
 
 
 def shown(name: ResourceName, resource: Json, version: str) -> str:
     """How a resource shows that it is the one that was sent."""
-    return addresses(resource) if name.kind is Xds.ENDPOINT else version
+    return addresses(resource) if name.kind is ResourceType.ENDPOINT else version
 
 
 def addresses(assignment: Json) -> str:
@@ -80,27 +68,22 @@ def _shortest(address: str) -> str:
     return str(ipaddress.ip_address(address))
 
 
-def read(kind: Xds, dump: str) -> Iterator[tuple[ResourceName, str]]:
-    """The resources in an answer to one of the queries. Raises `ValueError`, `LookupError`, `TypeError`, as it is read,
-    where that makes no sense.
+def read(kind: ResourceType, dump: str) -> Iterator[tuple[ResourceName, str]]:
+    """The resources in an answer to one of the type's queries; one can be there in two versions, of which one warms.
+
+    Raises `ValueError`, `LookupError`, `TypeError`, as it is read, where that makes no sense.
     """
+    where = kind.dump
     for entry in msgspec.json.decode(dump).get("configs", ()):
-        for name, found in _entry(kind, entry):
-            yield ResourceName(kind, name), found
+        name = ResourceName(kind, _at(entry, where.name))
+        if where.content:
+            yield name, addresses(_at(entry, where.content.rpartition(".")[0]))
+        for path in where.versions:
+            holder, _, field = path.rpartition(".")
+            if not holder or holder in entry:
+                yield name, _at(entry, holder).get(field, "")
 
 
-def _entry(kind: Xds, entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """One resource; a listener can be there in two versions, of which one warms."""
-    match kind:
-        case Xds.LISTENER:
-            for state in ("active_state", "warming_state"):
-                if state in entry:
-                    yield entry["name"], entry[state].get("version_info", "")
-        case Xds.ENDPOINT:
-            yield entry["endpoint_config"]["cluster_name"], addresses(entry["endpoint_config"])
-        case Xds.CLUSTER:
-            yield entry["cluster"]["name"], entry.get("version_info", "")
-        case Xds.ROUTE:
-            yield entry["route_config"]["name"], entry.get("version_info", "")
-        case Xds.EXTENSION:
-            yield entry["ecds_filter"]["name"], entry.get("version_info", "")
+def _at(entry: Any, path: str) -> Any:
+    """What is at a path in a dump's entry; the entry itself where the path is empty."""
+    return reduce(getitem, path.split("."), entry) if path else entry

@@ -14,7 +14,7 @@ from grpc import aio
 
 from agent.plan.envoys import Envoy
 from agent.plan.faults import Faults
-from agent.plan.plan import Json, ResourceName, Xds
+from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.waypoint import admin
 from agent.waypoint.access_log import AccessLog, Take
 from agent.waypoint.admin import AdminError
@@ -207,7 +207,7 @@ class AdsServer:
         async for message in requests:
             if client.envoy is None:
                 self._meet(client, message.node)
-            if message.type_url not in tuple(Xds):
+            if message.type_url not in tuple(ResourceType):
                 continue
             request = _request(message)
             if request.nonce:
@@ -269,7 +269,7 @@ def _request(message: Any) -> Request:
     """A request as the state machine knows it."""
     error = message.error_detail
     return Request(
-        kind=Xds(message.type_url),
+        kind=ResourceType(message.type_url),
         subscribe=tuple(message.resource_names_subscribe),
         unsubscribe=tuple(message.resource_names_unsubscribe),
         initial=dict(message.initial_resource_versions),

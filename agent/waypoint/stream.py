@@ -16,17 +16,17 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.waypoint.discovery import Request, Response
 
-# Makes before breaks: what others refer to comes first and goes last.
-SEND_ORDER = (Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE)
-BACKENDS = (Xds.CLUSTER, Xds.ENDPOINT)
+BACKENDS = (ResourceType.CLUSTER, ResourceType.ENDPOINT)
 # What waits for the backends that it names.
-HELD_BACK = (Xds.LISTENER, Xds.ROUTE)
-# What a kind refers to without saying so in `leads`: these are sent before it, also where they wait for an answer.
-FIRST = {Xds.LISTENER: (Xds.EXTENSION,), Xds.ROUTE: (Xds.EXTENSION, Xds.LISTENER)}
-WILDCARD_KINDS = (Xds.CLUSTER, Xds.LISTENER)
+HELD_BACK = (ResourceType.LISTENER, ResourceType.ROUTE)
+# What a type may refer to without saying so in `leads`: these are sent before it, also where they wait for an answer.
+FIRST = {
+    kind: tuple(item for item in tuple(ResourceType)[:position] if item not in BACKENDS)
+    for position, kind in enumerate(ResourceType)
+}
 WILDCARD = "*"
 # The version of what the client may have, whatever it is: no resource's.
 UNKNOWN = ""
@@ -56,8 +56,8 @@ class Stream:
     """One client's stream."""
 
     def __init__(self) -> None:
-        self._kinds = {kind: _Kind() for kind in Xds}
-        self._wanted: dict[Xds, dict[str, str]] | None = None
+        self._kinds = {kind: _Kind() for kind in ResourceType}
+        self._wanted: dict[ResourceType, dict[str, str]] | None = None
         self._leads: Mapping[ResourceName, Collection[str]] = {}
         self._count = 0
         # Clusters that were sent on this stream: each waits for its endpoints, also where Envoy has had them before.
@@ -72,7 +72,7 @@ class Stream:
         `leads` are the clusters that a route table or a listener names.
         """
         self._leads = leads
-        self._wanted = {kind: {} for kind in Xds}
+        self._wanted = {kind: {} for kind in ResourceType}
         for name, version in versions.items():
             self._wanted[name.kind][name.name] = version
         for name in [name for name in self.rejected if not self._is_current(name)]:
@@ -91,8 +91,8 @@ class Stream:
         if self._wanted is None:
             return []
         # What was held back for this kind may go now.
-        sent = [self._send(kind) for kind in SEND_ORDER if kind in (request.kind, Xds.ENDPOINT, *HELD_BACK)]
-        removed = [self._remove(kind) for kind in reversed(SEND_ORDER)]
+        sent = [self._send(kind) for kind in ResourceType if kind in (request.kind, ResourceType.ENDPOINT, *HELD_BACK)]
+        removed = [self._remove(kind) for kind in reversed(ResourceType)]
         return [response for response in (*sent, *removed) if response is not None]
 
     def retry(self, name: ResourceName) -> list[Response]:
@@ -137,11 +137,11 @@ class Stream:
 
     def _difference(self) -> list[Response]:
         """What is wanted and not there, then what is there and not wanted."""
-        updates = [self._send(kind) for kind in SEND_ORDER]
-        removals = [self._remove(kind) for kind in reversed(SEND_ORDER)]
+        updates = [self._send(kind) for kind in ResourceType]
+        removals = [self._remove(kind) for kind in reversed(ResourceType)]
         return [response for response in (*updates, *removals) if response is not None]
 
-    def _is_done(self, kind: Xds, name: str) -> bool:
+    def _is_done(self, kind: ResourceType, name: str) -> bool:
         """Whether the client has this, or has refused it, or nobody waits for it."""
         version = self._of(kind).get(name)
         resource = ResourceName(kind, name)
@@ -158,8 +158,11 @@ class Stream:
 
     def _is_moot(self, name: ResourceName) -> bool:
         """Whether nobody waits for this: endpoints whose cluster was refused or is not sent, unwanted route tables."""
-        if name.kind is Xds.ENDPOINT:
-            return name.name not in self._of(Xds.CLUSTER) or ResourceName(Xds.CLUSTER, name.name) in self.rejected
+        if name.kind is ResourceType.ENDPOINT:
+            return (
+                name.name not in self._of(ResourceType.CLUSTER)
+                or ResourceName(ResourceType.CLUSTER, name.name) in self.rejected
+            )
         return not self._kinds[name.kind].wants(name.name)
 
     def _is_current(self, name: ResourceName) -> bool:
@@ -169,10 +172,10 @@ class Stream:
     def _open(self, request: Request) -> None:
         """The first request of a kind: all or by name, and what the client has from before."""
         state = self._kinds[request.kind]
-        renewed = self._renewed if request.kind is Xds.ENDPOINT else set()
+        renewed = self._renewed if request.kind is ResourceType.ENDPOINT else set()
         known = {name: version for name, version in request.initial.items() if name not in renewed}
         state.opened = True
-        state.wildcard = request.kind in WILDCARD_KINDS and not request.subscribe
+        state.wildcard = request.kind.owned and not request.subscribe
         state.greeted = bool(request.initial)
         state.sent |= known
         state.acknowledged |= known
@@ -182,7 +185,7 @@ class Stream:
         has them, or it waits 15 s.
         """
         self._renewed |= set(clusters)
-        for known in (self._kinds[Xds.ENDPOINT].sent, self._kinds[Xds.ENDPOINT].acknowledged):
+        for known in (self._kinds[ResourceType.ENDPOINT].sent, self._kinds[ResourceType.ENDPOINT].acknowledged):
             for name in clusters:
                 known.pop(name, None)
 
@@ -228,35 +231,31 @@ class Stream:
         if name.name in sent:
             sent[name.name] = UNKNOWN
 
-    def _of(self, kind: Xds) -> dict[str, str]:
+    def _of(self, kind: ResourceType) -> dict[str, str]:
         return (self._wanted or {}).get(kind, {})
 
-    def _send(self, kind: Xds) -> Response | None:
+    def _send(self, kind: ResourceType) -> Response | None:
         """Wanted resources that the client does not have. Each waits until what it leads to is there."""
         state = self._kinds[kind]
-        if (
-            not state.opened
-            or state.waiting is not None
-            or any(self._is_behind(first) for first in FIRST.get(kind, ()))
-        ):
+        if not state.opened or state.waiting is not None or any(self._is_behind(first) for first in FIRST[kind]):
             return None
         news = self._take_again(kind) or self._news(kind)
         state.absent -= news.keys()
         state.sent |= news
-        if kind is Xds.CLUSTER:
+        if kind is ResourceType.CLUSTER:
             self._renew(news)
         # Envoy waits 15 s for a first answer to "everything", even when everything is nothing.
         greet = state.wildcard and not state.greeted
         state.greeted = True
         return self._respond(kind, news, ()) if news or greet else None
 
-    def _news(self, kind: Xds) -> dict[str, str]:
+    def _news(self, kind: ResourceType) -> dict[str, str]:
         """Wanted resources of a kind that the client does not have, and that need not wait for what they lead to."""
         state = self._kinds[kind]
         missing = {n: v for n, v in self._of(kind).items() if state.wants(n) and state.sent.get(n) != v}
         return {name: v for name, v in missing.items() if self._leads_somewhere(ResourceName(kind, name))}
 
-    def _take_again(self, kind: Xds) -> dict[str, str]:
+    def _take_again(self, kind: ResourceType) -> dict[str, str]:
         """The next part of a refused response, without what has changed or gone since."""
         state, wanted = self._kinds[kind], self._of(kind)
         found: dict[str, str] = {}
@@ -267,12 +266,12 @@ class Stream:
                 self._doubt(ResourceName(kind, name))
         return found
 
-    def _is_behind(self, kind: Xds) -> bool:
+    def _is_behind(self, kind: ResourceType) -> bool:
         """Whether something of this kind is to be sent, and has to wait for an answer first."""
         state = self._kinds[kind]
         return state.waiting is not None and bool(state.again or self._news(kind))
 
-    def _remove(self, kind: Xds) -> Response | None:
+    def _remove(self, kind: ResourceType) -> Response | None:
         """What the client has and shall not have any more, and names that it waits for in vain.
 
         Backends go when no route leads there any more.
@@ -291,7 +290,7 @@ class Stream:
         state.absent |= (gone & state.names) | vain
         return self._respond(kind, {}, sorted(gone | vain)) if gone or vain else None
 
-    def _respond(self, kind: Xds, resources: Mapping[str, str], removed: Iterable[str]) -> Response:
+    def _respond(self, kind: ResourceType, resources: Mapping[str, str], removed: Iterable[str]) -> Response:
         self._count += 1
         response = Response(kind, str(self._count), resources, tuple(removed))
         self._kinds[kind].waiting = response

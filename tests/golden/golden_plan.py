@@ -6,7 +6,8 @@ from typing import Any
 
 from agent.model.change import Problem, Upsert
 from agent.model.facts import NodeWaypoints, PodCgroup
-from agent.plan.plan import Fragment, FrontendPlan, Json, OnBackendLoss, ParentStatus, PodPlan, ResourceName
+from agent.plan.plan import Fragment, FrontendPlan, OnBackendLoss, ParentStatus, PodPlan
+from agent.plan.resources import Json, ResourceName
 from agent.plan.services import service_key
 from agent.plan.tables import PodFlag, address_text
 from agent.sources.decode import decode

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from golden_plan import resources, translated
 
-from agent.plan.plan import Xds
+from agent.plan.resources import ResourceType
 from agent.waypoint.encode import encode
 
 FILES = {"in.yaml", "plan.yaml", "xds.yaml"}
@@ -48,7 +48,7 @@ def test_envoy_is_told_what_is_written(case: Path) -> None:
     told: dict[str, dict[str, Any]] = {}
     for name, resource in sorted(found.items()):
         told.setdefault(name.kind.name.lower(), {})[name.name] = resource
-    if any(name.kind is not Xds.EXTENSION for name in found):
+    if any(name.kind is not ResourceType.EXTENSION for name in found):
         compare(case / "xds.yaml", text(told))
     else:
         assert not (case / "xds.yaml").exists()

@@ -8,7 +8,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from lab_handle import FACES, LabFactory, LabHandle
 from test_routes_http import settle
 
-from agent.plan.plan import Xds
+from agent.plan.resources import ResourceType
 from agent.settings import XDS_SOCKET
 from agent.waypoint.server import METHOD, SERVICE
 
@@ -27,7 +27,7 @@ def mesh(make_lab: LabFactory) -> LabHandle:
 
 def connect(mesh: LabHandle, node_id: str, **metadata: str) -> grpc.RpcError:
     """How the agent ends the stream of an Envoy that says this."""
-    request = discovery_pb2.DeltaDiscoveryRequest(type_url=Xds.LISTENER)
+    request = discovery_pb2.DeltaDiscoveryRequest(type_url=ResourceType.LISTENER)
     request.node.id = node_id
     for name, value in metadata.items():
         request.node.metadata.fields[name].string_value = value

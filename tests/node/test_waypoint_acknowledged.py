@@ -31,7 +31,7 @@ from agent.model.routes import (
     HTTPRouteSpec,
 )
 from agent.plan.envoys import MAX_PROGRAM_SIZE
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.sources.schema import violation
 from agent.translate.routes.regex import regex_fault
 
@@ -138,7 +138,7 @@ def test_the_bound_is_envoy_s(table: Table) -> None:
     try:
         name = table.node.add([rule(path(LARGER), to(V1)), rule(any_path(), to(V1))])
         table.node.publish()
-        refused = ResourceName(Xds.ROUTE, name)
+        refused = ResourceName(ResourceType.ROUTE, name)
         wait_for("Envoy refuses it", lambda: refused in table.node.ads.server.rejected)
         assert f"> max program size of {MAX_PROGRAM_SIZE}" in table.node.ads.server.rejected[refused]
     finally:

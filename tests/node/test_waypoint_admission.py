@@ -8,7 +8,7 @@ from waypoint_client import exchange
 from waypoint_fixtures import CLIENT, STRANGER, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import any_path, rule
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 
 pytestmark = pytest.mark.node
 REFUSED = (ConnectionError, OSError)
@@ -60,7 +60,7 @@ def test_a_listener_waits_for_its_list(node):
     node.publish()
     wait_for(
         "its routes are acknowledged",
-        lambda: ResourceName(Xds.CLUSTER, "app/v1:80/http") in node.ads.server.acknowledged(),
+        lambda: ResourceName(ResourceType.CLUSTER, "app/v1:80/http") in node.ads.server.acknowledged(),
     )
     assert not node.answers(WAYPOINT, node.ports[name])
     readmit(node, CLIENT, consumer="late")

@@ -9,7 +9,7 @@ from waypoint_fixtures import STRANGER, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import V1, V2, any_path, prefix, rule, to
 
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.ir import BackendPort
 from agent.waypoint.server import CANNOT_BIND
 
@@ -57,7 +57,7 @@ def waited_in_vain(node: WaypointNode) -> list[str]:
 
 def test_a_changed_cluster_gets_its_endpoints_again(node):
     port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
-    name = ResourceName(Xds.CLUSTER, V1.cluster)
+    name = ResourceName(ResourceType.CLUSTER, V1.cluster)
     node.resources[name] = {**node.resources[name], "connect_timeout": "3s"}
     publish(node)
     wait_for("it is in use", lambda: not node.statistic("cluster_manager.warming_clusters"))
@@ -68,7 +68,7 @@ def test_a_changed_cluster_gets_its_endpoints_again(node):
 def test_a_cluster_that_changed_while_there_was_no_agent_gets_its_endpoints_again(node):
     port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
     node.ads.stop()
-    name = ResourceName(Xds.CLUSTER, V1.cluster)
+    name = ResourceName(ResourceType.CLUSTER, V1.cluster)
     node.resources[name] = {**node.resources[name], "connect_timeout": "3s"}
     node.ads = AdsThread(node.folder / "xds.sock")
     node.publish()
@@ -80,7 +80,7 @@ def test_a_cluster_that_changed_while_there_was_no_agent_gets_its_endpoints_agai
 
 def test_a_changed_listener_keeps_its_routes_and_its_port(node):
     port = node.serve(rule(any_path(), to(V1)), name="app/one:80")
-    name = ResourceName(Xds.LISTENER, "app/one:80")
+    name = ResourceName(ResourceType.LISTENER, "app/one:80")
     node.resources[name] = {**node.resources[name], "per_connection_buffer_limit_bytes": 65536}
     publish(node)
     wait_for("it is in use", lambda: not node.statistic("listener_manager.total_listeners_warming"))
@@ -104,9 +104,9 @@ def test_a_bad_route_table_hurts_no_other(node):
     names = [node.add([rule(BAD if bad else any_path())], name=f"app/s:{80 + bad}") for bad in (False, True)]
     names.append(node.add([rule(any_path())], name="app/s:8080"))
     node.publish()
-    server, bad = node.ads.server, ResourceName(Xds.ROUTE, "app/s:81")
+    server, bad = node.ads.server, ResourceName(ResourceType.ROUTE, "app/s:81")
     wait_for("the bad one is refused", lambda: bad in server.rejected)
-    good = [ResourceName(Xds.ROUTE, names[0]), ResourceName(Xds.ROUTE, names[2])]
+    good = [ResourceName(ResourceType.ROUTE, names[0]), ResourceName(ResourceType.ROUTE, names[2])]
     wait_for("the good ones are acknowledged", lambda: server.acknowledged() >= set(good))
     assert set(server.rejected) == {bad}
     assert "missing )" in server.rejected[bad]
@@ -134,9 +134,9 @@ def test_a_listener_whose_port_is_taken_hurts_no_other_and_comes_when_it_is_free
         names = [node.add([rule(any_path())], name=f"app/s:{port}") for port in (8, 8080, 80)]
         node.ports |= dict(zip(names, (20001, 20002, 20003), strict=True))
         node.publish()
-        bad = ResourceName(Xds.LISTENER, names[1])
+        bad = ResourceName(ResourceType.LISTENER, names[1])
         wait_for("it is refused", lambda: bad in node.ads.server.rejected)
-        good = {ResourceName(Xds.LISTENER, names[0]), ResourceName(Xds.LISTENER, names[2])}
+        good = {ResourceName(ResourceType.LISTENER, names[0]), ResourceName(ResourceType.LISTENER, names[2])}
         wait_for("the others are acknowledged", lambda: node.ads.server.acknowledged() >= good)
         assert set(node.ads.server.rejected) == {bad}
         assert CANNOT_BIND in node.ads.server.rejected[bad]
@@ -149,8 +149,8 @@ def test_a_listener_whose_port_is_taken_hurts_no_other_and_comes_when_it_is_free
 @pytest.mark.parametrize("fault", [{"lb_policy": 7}, {"connect_timeout": "0s"}], ids=["refused", "not-valid"])
 def test_a_bad_cluster_hurts_no_other(node, fault):
     node.add([rule(any_path())], name="app/one:80")
-    bad = ResourceName(Xds.CLUSTER, BackendPort("app", "bad", 80).cluster)
-    node.resources[bad] = {**node.resources[ResourceName(Xds.CLUSTER, V1.cluster)], "name": bad.name, **fault}
+    bad = ResourceName(ResourceType.CLUSTER, BackendPort("app", "bad", 80).cluster)
+    node.resources[bad] = {**node.resources[ResourceName(ResourceType.CLUSTER, V1.cluster)], "name": bad.name, **fault}
     node.publish()
     wait_for("it is refused", lambda: bad in node.ads.server.rejected)
     wait_for("the others are acknowledged", lambda: node.ads.server.acknowledged() >= set(node.resources) - {bad})
@@ -159,12 +159,12 @@ def test_a_bad_cluster_hurts_no_other(node, fault):
 
 
 def test_what_cannot_be_encoded_is_named_and_hurts_no_other(node):
-    bad = ResourceName(Xds.CLUSTER, V2.cluster)
+    bad = ResourceName(ResourceType.CLUSTER, V2.cluster)
     node.add([rule(any_path(), to(V1))], name="app/one:80")
     node.add([rule(any_path(), to(V2))], name="app/two:80")
     node.resources[bad] = {"name": bad.name, "no_such_field": 1}
     node.publish()
-    others = set(node.resources) - {bad, ResourceName(Xds.ENDPOINT, bad.name)}
+    others = set(node.resources) - {bad, ResourceName(ResourceType.ENDPOINT, bad.name)}
     wait_for("the others are acknowledged", lambda: node.ads.server.acknowledged() >= others)
     assert bad.name in node.ads.server.rejected[bad]
     assert "no_such_field" in node.ads.server.rejected[bad]

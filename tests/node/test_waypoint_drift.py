@@ -9,7 +9,7 @@ from waypoint_fixtures import CLIENT, PORTS, STRANGER, WaypointNode, wait_for, w
 from waypoint_relay import Relay
 from waypoint_rules import V1, any_path, rule, to
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.ir import BackendPort, Rule
 from agent.translate.xds.admission import admission_name
 from agent.waypoint.served import Drift
@@ -31,10 +31,12 @@ class RouteSet:
         self.admits(CLIENT)
         self.has([rule(any_path(), to(self.backend))])
 
-    def named(self, kind: Xds) -> ResourceName:
+    def named(self, kind: ResourceType) -> ResourceName:
         """The resource of this kind."""
-        clusters = dict.fromkeys((Xds.CLUSTER, Xds.ENDPOINT), self.backend.cluster)
-        return ResourceName(kind, (clusters | {Xds.EXTENSION: admission_name(self.consumer)}).get(kind, self.listener))
+        clusters = dict.fromkeys((ResourceType.CLUSTER, ResourceType.ENDPOINT), self.backend.cluster)
+        return ResourceName(
+            kind, (clusters | {ResourceType.EXTENSION: admission_name(self.consumer)}).get(kind, self.listener)
+        )
 
     def has(self, rules: Iterable[Rule]) -> None:
         """Not published yet; so are the next two."""
@@ -56,7 +58,7 @@ class RouteSet:
         self.node.publish()
         wait_for("it is served", lambda: self.node.answers(WAYPOINT, self.port) and self.node.ask(self.port).pod)
 
-    def lose(self, kind: Xds) -> ResourceName:
+    def lose(self, kind: ResourceType) -> ResourceName:
         """Publish; of that the resource of this kind gets lost."""
         before, name = self.relay.lost, self.named(kind)
         self.relay.lose = {name}
@@ -79,7 +81,7 @@ class RouteSet:
 
     def is_healed(self) -> bool:
         """Whether Envoy has answered to all that it was sent again, and serves it."""
-        own = {self.named(kind) for kind in Xds} & self.node.resources.keys()
+        own = {self.named(kind) for kind in ResourceType} & self.node.resources.keys()
         return own <= self.node.ads.server.acknowledged() and not self.node.ads.audit()
 
 
@@ -103,7 +105,7 @@ def web(relayed: tuple[WaypointNode, Relay]) -> RouteSet:
     return RouteSet(*relayed)
 
 
-@pytest.mark.parametrize("kind", Xds, ids=lambda kind: kind.label)
+@pytest.mark.parametrize("kind", ResourceType, ids=lambda kind: kind.label)
 def test_what_never_came(web, kind):
     lost = web.lose(kind)
     assert web.first() == Drift(lacks=frozenset({lost}))
@@ -114,7 +116,7 @@ def test_what_never_came(web, kind):
 def test_an_edit_of_a_route_that_never_came(web):
     web.serve()
     web.has([rule(any_path(), ())])
-    lost = web.lose(Xds.ROUTE)
+    lost = web.lose(ResourceType.ROUTE)
     assert web.node.ask(web.port).status == 200
     assert web.first() == Drift(lacks=frozenset({lost}))
     wait_for("it is healed", web.is_healed)
@@ -124,7 +126,7 @@ def test_an_edit_of_a_route_that_never_came(web):
 def test_endpoints_that_never_came(web):
     web.serve()
     web.routes_to(PORTS["v2"])
-    lost = web.lose(Xds.ENDPOINT)
+    lost = web.lose(ResourceType.ENDPOINT)
     assert web.node.ask(web.port).pod == "v1"
     assert web.first() == Drift(lacks=frozenset({lost}))
     wait_for("it is healed", web.is_healed)
@@ -134,7 +136,7 @@ def test_endpoints_that_never_came(web):
 def test_a_client_that_should_have_been_shut_out(web):
     web.serve()
     web.admits(STRANGER)
-    lost = web.lose(Xds.EXTENSION)
+    lost = web.lose(ResourceType.EXTENSION)
     assert web.node.ask(web.port).status == 200
     assert web.first() == Drift(lacks=frozenset({lost}))
     wait_for("it is healed", web.is_healed)
@@ -143,8 +145,8 @@ def test_a_client_that_should_have_been_shut_out(web):
 
 def test_a_removal_that_never_came(web):
     web.serve()
-    del web.node.resources[web.named(Xds.LISTENER)]
-    lost = web.lose(Xds.LISTENER)
+    del web.node.resources[web.named(ResourceType.LISTENER)]
+    lost = web.lose(ResourceType.LISTENER)
     assert web.node.ask(web.port).status == 200
     assert web.first() == Drift(keeps=frozenset({lost}))
     wait_for("it is gone", lambda: not web.node.answers(WAYPOINT, web.port))

@@ -12,7 +12,8 @@ from waypoint_tls import CLOSED, TLSNode
 
 from agent.model.change import Problem, Upsert
 from agent.model.facts import PodCgroup
-from agent.plan.plan import Condition, Xds
+from agent.plan.plan import Condition
+from agent.plan.resources import ResourceType
 from agent.sources.decode import decode
 from agent.sources.documents import split
 from agent.translate.incremental import Translator
@@ -91,7 +92,7 @@ class Cluster:
         self.apply(ROUTE.format(kind=kind, port=port, spec=spec))
         fragments = self.translator.fragments.values()
         self.node.resources = {name: value for item in fragments for name, value in item.resources.items()}
-        listeners = [name.name for name in self.node.resources if name.kind is Xds.LISTENER]
+        listeners = [name.name for name in self.node.resources if name.kind is ResourceType.LISTENER]
         for number, name in enumerate(sorted(listeners)):
             self.node.ports.setdefault(name, 28000 + number + port)
         return self.node.serving(f"app/web:{port}")

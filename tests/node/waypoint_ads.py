@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.plan.exchanges import Exchange
-from agent.plan.plan import Json, ResourceName
+from agent.plan.resources import Json, ResourceName
 from agent.waypoint.served import Drift
 from agent.waypoint.server import AdsServer
 

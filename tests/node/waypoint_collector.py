@@ -10,7 +10,7 @@ from pathlib import Path
 
 from waypoint_fixtures import SERVERS, WaypointNode, wait_for
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.options import Collector
 from agent.translate.xds.tracing import COLLECTOR, collector_cluster
 
@@ -59,7 +59,7 @@ def collector(node: WaypointNode, percent: float = 100) -> Iterator[CollectorHan
     process = node.spawn(sys.executable, __file__, SERVERS, str(PORT), str(spans), pod="collector")
     wait_for("the collector listens", lambda: node.answers(SERVERS, PORT))
     before, node.collector = node.collector, Collector(SERVERS, PORT, percent)
-    node.resources[ResourceName(Xds.CLUSTER, COLLECTOR)] = collector_cluster(node.collector)
+    node.resources[ResourceName(ResourceType.CLUSTER, COLLECTOR)] = collector_cluster(node.collector)
     try:
         yield CollectorHandle(spans)
     finally:

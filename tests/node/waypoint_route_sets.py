@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable
 
-from agent.plan.plan import Json, ResourceName, Xds
+from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.translate.ir import BackendPort, Pool, RouteSet, Rule
 from agent.translate.options import FIRST_BYTE_SECONDS, Collector, Options
 from agent.translate.xds.admission import admission, admission_name
@@ -32,7 +32,7 @@ class RouteSets:
     def admit(self, *addresses: str, consumer: str = "") -> None:
         """Set who may connect."""
         name = admission_name(consumer)
-        self.resources[ResourceName(Xds.EXTENSION, name)] = admission(name, addresses)
+        self.resources[ResourceName(ResourceType.EXTENSION, name)] = admission(name, addresses)
 
     def add(
         self, rules: Iterable[Rule], *, name: str = "", grpc: bool = False, consumer: str = "", port: int = 80
@@ -43,16 +43,16 @@ class RouteSets:
         route_set = RouteSet(name, consumer, port, grpc, tuple(rules))
         self.ports.setdefault(name, 20000 + number)
         options = Options(collector=self.collector, first_byte_seconds=self.first_byte)
-        self.resources[ResourceName(Xds.LISTENER, name)] = listener(name, route_set, options)
-        self.resources[ResourceName(Xds.ROUTE, name)] = route_configuration(route_set)
+        self.resources[ResourceName(ResourceType.LISTENER, name)] = listener(name, route_set, options)
+        self.resources[ResourceName(ResourceType.ROUTE, name)] = route_configuration(route_set)
         self.add_clusters(route_set.clusters)
         return name
 
     def add_clusters(self, clusters: Iterable[BackendPort | Pool]) -> None:
         """Clusters and their endpoints into `resources`."""
         for item in clusters:
-            self.resources[ResourceName(Xds.CLUSTER, item.cluster)] = cluster(item)
-            self.resources[ResourceName(Xds.ENDPOINT, item.cluster)] = self._endpoints(item)
+            self.resources[ResourceName(ResourceType.CLUSTER, item.cluster)] = cluster(item)
+            self.resources[ResourceName(ResourceType.ENDPOINT, item.cluster)] = self._endpoints(item)
 
     def _endpoints(self, item: BackendPort | Pool) -> Json:
         members = item.members if isinstance(item, Pool) else (item,)

@@ -13,7 +13,7 @@ from threading import Thread
 from waypoint_ads import WAYPOINT
 from waypoint_fixtures import CLIENT, PATIENCE, SERVERS, WaypointNode
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.ir import BackendPort, TLSRouteSet, TLSRule
 from agent.translate.options import Options
 from agent.translate.xds.passthrough import passthrough_listener
@@ -62,7 +62,9 @@ class TLSNode:
         number = next(self.numbers)
         route_set = TLSRouteSet(name or f"app/tls{number}:443", consumer, tuple(rules))
         self.node.ports.setdefault(route_set.name, 25000 + number)
-        self.node.resources[ResourceName(Xds.LISTENER, route_set.name)] = passthrough_listener(route_set, Options())
+        self.node.resources[ResourceName(ResourceType.LISTENER, route_set.name)] = passthrough_listener(
+            route_set, Options()
+        )
         self.node.add_clusters(route_set.clusters)
         return self.node.serving(route_set.name)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.waypoint.discovery import Request, Response
 from agent.waypoint.stream import Stream
 
-C, E, L, R = Xds.CLUSTER, Xds.ENDPOINT, Xds.LISTENER, Xds.ROUTE
+C, E, L, R = ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.LISTENER, ResourceType.ROUTE
 CLUSTERS = ("a", "b", "c")
 TABLES = ("r", "s")
 VERSIONS = st.sampled_from(["1", "2", "3"])
@@ -51,12 +51,12 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 class Client:
     """An Envoy: it takes responses in order, refuses bad versions, and answers each kind when it is let."""
 
-    bad: frozenset[tuple[Xds, str, str]]
+    bad: frozenset[tuple[ResourceType, str, str]]
     stream: Stream = field(default_factory=Stream)
     inbox: deque[Response] = field(default_factory=deque)
-    answers: dict[Xds, Request] = field(default_factory=dict)
-    unanswered: set[Xds] = field(default_factory=set)
-    has: dict[Xds, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in Xds})
+    answers: dict[ResourceType, Request] = field(default_factory=dict)
+    unanswered: set[ResourceType] = field(default_factory=set)
+    has: dict[ResourceType, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in ResourceType})
 
     def get(self, responses: list[Response]) -> None:
         for response in responses:
@@ -80,7 +80,7 @@ class Client:
                 self.cut(name)
         self.answers[kind] = Request(kind, nonce=response.nonce, error="bad" if any(is_bad.values()) else "")
 
-    def apply(self, kind: Xds, name: str, version: str) -> None:
+    def apply(self, kind: ResourceType, name: str, version: str) -> None:
         new = name not in self.has[kind]
         self.has[kind][name] = version
         if kind in (L, R):
@@ -101,7 +101,7 @@ class Client:
         assert users <= kept, f"{users} still lead to {cluster}"
         self.has[E].pop(cluster, None)
 
-    def answer(self, kind: Xds) -> None:
+    def answer(self, kind: ResourceType) -> None:
         request = self.answers.pop(kind)
         self.unanswered.discard(kind)
         self.get(self.stream.on_request(request))
@@ -119,7 +119,7 @@ def published(client: Client, snapshot: Snapshot) -> None:
 
 
 @st.composite
-def refusals(draw: st.DrawFn) -> frozenset[tuple[Xds, str, str]]:
+def refusals(draw: st.DrawFn) -> frozenset[tuple[ResourceType, str, str]]:
     one = st.one_of(
         st.tuples(st.sampled_from([C, E]), st.sampled_from(CLUSTERS), VERSIONS),
         st.tuples(st.just(R), st.sampled_from(TABLES), st.builds("{}:a".format, VERSIONS)),
@@ -130,7 +130,7 @@ def refusals(draw: st.DrawFn) -> frozenset[tuple[Xds, str, str]]:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(snapshots(), min_size=1, max_size=6), refusals(), st.data())
 def test_the_client_gets_there_with_one_response_of_each_kind_at_a_time(
-    snapshots: list[Snapshot], bad: frozenset[tuple[Xds, str, str]], data: st.DataObject
+    snapshots: list[Snapshot], bad: frozenset[tuple[ResourceType, str, str]], data: st.DataObject
 ) -> None:
     client = Client(bad)
     published(client, snapshots[0])
@@ -156,5 +156,5 @@ def test_the_client_gets_there_with_one_response_of_each_kind_at_a_time(
         assert there.keys() <= {*wanted} | {ResourceName(E, name) for name in CLUSTERS}
 
 
-def name_of(name: ResourceName) -> tuple[Xds, str]:
+def name_of(name: ResourceName) -> tuple[ResourceType, str]:
     return name.kind, name.name

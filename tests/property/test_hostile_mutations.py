@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agent.model.change import Change, Problem, Upsert
 from agent.model.facts import PodCgroup
-from agent.plan.plan import Xds
+from agent.plan.resources import ResourceType
 from agent.sources.decode import KINDS, decode
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
@@ -110,7 +110,7 @@ def told(items: list[dict[str, Any]], counts: Counter[str]) -> None:
     translator.update(changes)
     for fragment in translator.fragments.values():
         for name, resource in fragment.resources.items():
-            place = ("10.0.0.1", 20000) if name.kind is Xds.LISTENER else ()
+            place = ("10.0.0.1", 20000) if name.kind is ResourceType.LISTENER else ()
             encode(name, resource, *place)
             counts[name.kind.label] += 1
 
@@ -127,4 +127,4 @@ def test_nothing_is_raised_whatever_is_written() -> None:
     print(dict(counts))
     assert counts["refused"] > SETS / 10
     assert counts["taken"] > SETS / 10
-    assert all(counts[kind.label] for kind in Xds), "resources of every kind were encoded"
+    assert all(counts[kind.label] for kind in ResourceType), "resources of every kind were encoded"

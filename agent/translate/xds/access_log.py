@@ -3,7 +3,7 @@
 It is the same in each of them, so that Envoy makes one logger of it; the agent finds the listener by its port.
 """
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.xds.cluster import LB, MEMBER
 from agent.translate.xds.received import received_tags
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 
 RBAC = "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC"
 

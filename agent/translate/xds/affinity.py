@@ -7,7 +7,7 @@ them. Envoy's ring hash would move up to 15 in 100 besides: an endpoint has fewe
 
 from collections.abc import Iterable
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.ir import WeightedBackend
 
 CLUSTER: Json = {"lb_policy": "MAGLEV"}

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.endpoints import Address
 from agent.translate.ir import BackendPort, Pool
 from agent.translate.xds import affinity

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from agent.model.filters import CORS, Filter
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 
 # The listener's filter, which does nothing for routes without a policy.
 NAME = "cors"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.ir import Rule
 
 MILLION = 1_000_000

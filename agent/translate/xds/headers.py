@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agent.model.filters import Filter, HeaderFilter
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 
 OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 APPEND = "APPEND_IF_EXISTS_OR_ADD"

@@ -1,6 +1,6 @@
 """The listener of a route set: admission, then HTTP as untouched as Envoy can leave it."""
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.ir import RouteSet
 from agent.translate.options import Options
 from agent.translate.xds import cors, session

@@ -10,7 +10,7 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.grpc_method import path_expression
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.ir import TLSRouteSet, TLSRule, WeightedBackend
 from agent.translate.options import Options
 from agent.translate.xds import affinity

@@ -5,7 +5,7 @@ clients can write too, and that servers shall not get from the waypoint.
 """
 
 from agent.model.filters import URLRewrite
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 
 NAME = "received"
 TYPE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.model.filters import RequestRedirect
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.xds.rewrite import full_path, replaced_prefix
 
 CODES = {

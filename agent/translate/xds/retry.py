@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.ir import Retry, Rule
 
 # What never reached a server: trying again does nothing twice.

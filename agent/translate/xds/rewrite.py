@@ -2,7 +2,7 @@
 
 from agent.model.filters import PathModifier, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 
 
 def url_rewrite(rewrite: URLRewrite, match: HTTPRouteMatch | GRPCRouteMatch) -> Json:

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.model.filters import URLRewrite
 from agent.plan.exchanges import NO_MATCH
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.division import divided
 from agent.translate.ir import Pool, RouteSet, Rule, WeightedBackend
 from agent.translate.xds import affinity

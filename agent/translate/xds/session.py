@@ -3,7 +3,7 @@
 import re
 
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.ir import Rule, Session
 
 # The listener's filter, which does nothing for routes without a session.

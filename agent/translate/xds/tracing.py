@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.ir import RouteSet
 from agent.translate.options import Collector
 

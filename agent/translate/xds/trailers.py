@@ -7,7 +7,7 @@ connection (RFC 9110 §6.5.1), and what a rule removes from headers, or sets its
 from collections.abc import Iterable
 
 from agent.model.filters import Filter, HeaderFilter
-from agent.plan.plan import Json
+from agent.plan.resources import Json
 from agent.translate.header_names import CONNECTION, FRAMING, HOST
 
 # The listener's filter, and its part of a rule's route.

@@ -13,12 +13,12 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format
 from grpc import aio
 
-from agent.plan.plan import Xds
+from agent.plan.resources import ResourceType
 from agent.translate.xds.admission import admission_name
 from agent.waypoint.server import METHOD, SERVICE
 
 # Whose names are those of the resources that lead to them.
-FOLLOWING = {Xds.CLUSTER: Xds.ENDPOINT, Xds.LISTENER: Xds.ROUTE}
+FOLLOWING = {ResourceType.CLUSTER: ResourceType.ENDPOINT, ResourceType.LISTENER: ResourceType.ROUTE}
 
 
 def request(kind, **fields):
@@ -27,7 +27,7 @@ def request(kind, **fields):
 
 async def main(socket, address, *consumers):
     node = {"id": "fake", "metadata": {"address": address, "started": str(time.monotonic_ns()), "room": "1000"}}
-    first = request(Xds.CLUSTER)
+    first = request(ResourceType.CLUSTER)
     json_format.ParseDict(node, first.node)
     async with aio.insecure_channel(f"unix:{socket}") as channel:
         stream = channel.stream_stream(
@@ -36,15 +36,19 @@ async def main(socket, address, *consumers):
             response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
         )()
         admissions = [admission_name(consumer) for consumer in ("", *consumers)]
-        for each in (first, request(Xds.LISTENER), request(Xds.EXTENSION, resource_names_subscribe=admissions)):
+        for each in (
+            first,
+            request(ResourceType.LISTENER),
+            request(ResourceType.EXTENSION, resource_names_subscribe=admissions),
+        ):
             await stream.write(each)
         async for response in stream:
-            kind = Xds(response.type_url)
+            kind = ResourceType(response.type_url)
             names = [resource.name for resource in response.resources]
             if kind in FOLLOWING and names:
                 await stream.write(request(FOLLOWING[kind], resource_names_subscribe=names))
             await stream.write(request(kind, response_nonce=response.nonce))
-            if kind is Xds.LISTENER:
+            if kind is ResourceType.LISTENER:
                 print(json.dumps(names), flush=True)
 
 

@@ -11,7 +11,8 @@ from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
 from agent.plan.envoys import Envoy
 from agent.plan.faults import Faults
-from agent.plan.plan import FrontendName, Json, ResourceName
+from agent.plan.plan import FrontendName
+from agent.plan.resources import Json, ResourceName
 from agent.plan.tables import Action, Config, Mode, Protocol, Reason, Word
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk

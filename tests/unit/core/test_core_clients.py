@@ -9,7 +9,7 @@ from fake_kernel import FakeKernel
 from agent.model.change import Delete, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import address_bytes
 
 FIRST, SECOND, OWN = map(address_bytes, ("10.1.0.1", "10.1.0.2", "10.99.0.1"))
@@ -45,7 +45,7 @@ async def test_the_kernel_knows_a_client_before_envoy(node: Node) -> None:
     publish = node.ads.publish
 
     def watched(resources, ports) -> None:
-        if "10.1.0.2" in str(resources.get(ResourceName(Xds.EXTENSION, "admit"))):
+        if "10.1.0.2" in str(resources.get(ResourceName(ResourceType.EXTENSION, "admit"))):
             published.append(SECOND in node.kernel.clients.rows)
         publish(resources, ports)
 

@@ -9,7 +9,7 @@ from fake_kernel import FakeKernel
 
 from agent.model.change import Change, Upsert
 from agent.model.facts import PodCgroup
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import Mode
 from agent.reconcile.gate import LINGER_SECONDS
 
@@ -73,7 +73,7 @@ async def test_a_pod_does_not_wait_for_a_listener_that_is_tried(node: Node) -> N
 
 def allowed(node: Node) -> set[str]:
     """The addresses on the waypoint's client allow-list, as last published."""
-    rules = node.ads.resources[ResourceName(Xds.EXTENSION, "admit")]["typed_config"]["rules"]
+    rules = node.ads.resources[ResourceName(ResourceType.EXTENSION, "admit")]["typed_config"]["rules"]
     return {
         item["direct_remote_ip"]["address_prefix"]
         for policy in rules["policies"].values()

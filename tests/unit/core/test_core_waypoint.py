@@ -8,7 +8,7 @@ from agent.model.change import Delete
 from agent.model.meta import Key
 from agent.plan.envoys import Envoy
 from agent.plan.faults import Faults
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import WAYPOINTS_BESIDE, Action, Mode, Word, address_bytes
 from agent.reconcile import gate
 from agent.report import Envoys, rejected_kinds, status
@@ -16,7 +16,7 @@ from agent.report import Envoys, rejected_kinds, status
 
 async def test_traffic_flips_only_when_envoy_has_acknowledged_and_accepts(node: Node):
     await node.synced()
-    assert Xds.LISTENER in {name.kind for name in node.ads.resources}
+    assert ResourceType.LISTENER in {name.kind for name in node.ads.resources}
     node.listens = True
     await node.passes()
     assert (node.word().action, node.tried) == (Action.FORWARD, [])
@@ -157,7 +157,7 @@ async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
     await node.serving()
     node.manifests.say(Delete(Key("HTTPRoute", "app", "web")))
     await node.until(lambda: node.word().action is Action.FORWARD)
-    assert ResourceName(Xds.LISTENER, LISTENER) in node.ads.resources
+    assert ResourceName(ResourceType.LISTENER, LISTENER) in node.ads.resources
     assert LISTENER in node.ads.ports
     assert node.core.hop.gate.state(LISTENER) == "leaving"
 
@@ -238,7 +238,10 @@ async def test_routes_whose_table_envoy_refuses_are_shown_so_and_others_are_not(
     await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
     await node.serving()
     assert set(shown_conditions(node, {})) == {"web", "other"}
-    refused = {ResourceName(Xds.ROUTE, LISTENER): "missing )", ResourceName(Xds.CLUSTER, "app/other:80/http"): "bad"}
+    refused = {
+        ResourceName(ResourceType.ROUTE, LISTENER): "missing )",
+        ResourceName(ResourceType.CLUSTER, "app/other:80/http"): "bad",
+    }
     found = shown_conditions(node, refused)
     assert found["web"]["Programmed"] == ("False", "RefusedByEnvoy", f"RouteConfiguration {LISTENER}: missing )")
     assert "Programmed" not in found["other"]

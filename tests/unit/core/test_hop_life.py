@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from agent.hop import Hop
 from agent.model.meta import Key
 from agent.plan.envoys import Envoy
-from agent.plan.plan import FrontendName, FrontendPlan, Json, OnLoss, ResourceName, Xds
+from agent.plan.plan import FrontendName, FrontendPlan, OnLoss
+from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.plan.tables import Config, Mode, Protocol, Slot, Word, address_bytes
 from agent.probing import Probe
 from agent.reconcile.datapath import Datapath
@@ -93,7 +94,7 @@ class Life(RuleBasedStateMachine):
 
     def one_pass(self) -> None:
         """In the order of the loop."""
-        resources = {ResourceName(Xds.LISTENER, listener): {"name": listener} for listener in self.routes}
+        resources = {ResourceName(ResourceType.LISTENER, listener): {"name": listener} for listener in self.routes}
         needs = {name.name: frozenset({name}) for name in resources}
         self.datapath.revisit(self.hop.publish(resources, needs))
         self.datapath.revisit(self.hop.decide(self.datapath.serving_ports()))
@@ -103,7 +104,7 @@ class Life(RuleBasedStateMachine):
     def take(self, process: Process) -> None:
         """An Envoy makes what was published its own."""
         process.acknowledged = set(self.ads.resources)
-        listeners = {name.name for name in self.ads.resources if name.kind is Xds.LISTENER}
+        listeners = {name.name for name in self.ads.resources if name.kind is ResourceType.LISTENER}
         process.bound = {port: listener for listener, port in self.ads.ports.items() if listener in listeners}
 
     def answer(self, probe: Probe) -> bool:

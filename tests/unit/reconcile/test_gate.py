@@ -1,12 +1,12 @@
 """The gate: traffic comes after proof, and resources stay for those who are still connected."""
 
 from agent.plan.envoys import DRAIN_SECONDS
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.reconcile.gate import LINGER_SECONDS, Gate
 
 NAME = "faces/smiley:80"
-LISTENER, ROUTE = ResourceName(Xds.LISTENER, NAME), ResourceName(Xds.ROUTE, NAME)
-CLUSTER = ResourceName(Xds.CLUSTER, "faces/smiley-v1:80/http")
+LISTENER, ROUTE = ResourceName(ResourceType.LISTENER, NAME), ResourceName(ResourceType.ROUTE, NAME)
+CLUSTER = ResourceName(ResourceType.CLUSTER, "faces/smiley-v1:80/http")
 RESOURCES = {LISTENER: {"name": NAME}, ROUTE: {"name": NAME}, CLUSTER: {"name": CLUSTER.name}}
 NEEDS = {NAME: frozenset(RESOURCES)}
 
@@ -59,7 +59,7 @@ def test_a_listener_that_comes_back_while_it_lingers_has_to_prove_itself_only_by
 
 
 def test_shared_resources_stay_for_the_listener_that_is_still_wanted():
-    other = ResourceName(Xds.LISTENER, "faces/color:80")
+    other = ResourceName(ResourceType.LISTENER, "faces/color:80")
     gate = Gate()
     both = {**RESOURCES, other: {"name": other.name}}
     gate.want(both, {**NEEDS, other.name: frozenset({other, CLUSTER})}, now=0)

@@ -8,7 +8,8 @@ from agent.model.change import Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, RecentClient
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import AnyRoute
-from agent.plan.plan import Fragment, PodPlan, ResourceName, Workload, Xds
+from agent.plan.plan import Fragment, PodPlan, Workload
+from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.incremental import ADMISSION, Translator, Unit, admitted, depths
 from agent.translate.options import Options
@@ -117,7 +118,7 @@ def test_only_pods_in_the_mesh_and_those_that_left_a_moment_ago_are_admitted() -
     fact = RecentClient(900)
 
     def allowed() -> set[str]:
-        found = made.fragments[ADMISSION].resources[ResourceName(Xds.EXTENSION, "admit")]
+        found = made.fragments[ADMISSION].resources[ResourceName(ResourceType.EXTENSION, "admit")]
         policies = found["typed_config"]["rules"]["policies"]
         return {
             item["direct_remote_ip"]["address_prefix"]

@@ -9,7 +9,8 @@ from translate_fixtures import http_route, service, translator, view_of
 from agent.model.change import Upsert
 from agent.model.core import Namespace, Service
 from agent.model.meta import Key, ObjectMeta
-from agent.plan.plan import Fragment, OnLoss, ResourceName, Xds
+from agent.plan.plan import Fragment, OnLoss
+from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.incremental import SERVICES, Unit
 from agent.translate.labels import ACCESS_LOG, SCOPE, is_logged
 from agent.translate.options import Collector, Options
@@ -52,7 +53,7 @@ def test_a_route_takes_over_and_the_service_refuses_on_loss_again() -> None:
     translating.update([Upsert(labelled(**{SCOPE: "all"})), Upsert(http_service())])
     (plan,) = translating.fragments[WEB].frontends.values()
     assert (plan.listener, plan.on_loss) == ("app/web:80", OnLoss.REJECT)
-    table = translating.fragments[WEB].resources[ResourceName(Xds.ROUTE, "app/web:80")]
+    table = translating.fragments[WEB].resources[ResourceName(ResourceType.ROUTE, "app/web:80")]
     (rule, _) = table["virtual_hosts"][0]["routes"]
     assert rule["name"] == "app/r/0/0"
 
@@ -91,9 +92,9 @@ def test_spans_need_a_collector() -> None:
         made(labelled(**{SCOPE: "all"}), http_service(), options=item)
         for item in (options, replace(options, collector=Collector("10.1.0.5", 4317, 5)))
     )
-    name = ResourceName(Xds.LISTENER, "app/web:80")
+    name = ResourceName(ResourceType.LISTENER, "app/web:80")
     config = [item.resources[name]["filter_chains"][0]["filters"][1]["typed_config"] for item in (plain, traced)]
     assert [("tracing" in found, "request_id_extension" in found) for found in config] == [(False, False), (True, True)]
-    cluster = ResourceName(Xds.CLUSTER, COLLECTOR)
+    cluster = ResourceName(ResourceType.CLUSTER, COLLECTOR)
     assert (cluster in plain.resources, cluster in traced.resources) == (False, True)
     assert cluster not in traced.dependencies["app/web:80"]

@@ -6,7 +6,7 @@ import pytest
 
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.ir import (
     BackendPort,
     Mirror,
@@ -40,7 +40,7 @@ def pause(base: str) -> dict[str, Any]:
 def routes(*rules: Rule, grpc: bool = False, port: int = 80) -> list[dict[str, Any]]:
     """The routes of a set of rules; every one has to encode, and a request that matches none gets a 404."""
     rendered = route_configuration(RouteSet("app/a:80", "", port, grpc, rules))
-    encode(ResourceName(Xds.ROUTE, "app/a:80"), rendered)
+    encode(ResourceName(ResourceType.ROUTE, "app/a:80"), rendered)
     assert rendered["virtual_hosts"][0]["domains"] == ["*"]
     found = rendered["virtual_hosts"][0]["routes"]
     assert found[-1] == NO_MATCH

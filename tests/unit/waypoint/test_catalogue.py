@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from agent.plan.faults import Faults
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.waypoint import catalogue as module
 from agent.waypoint.catalogue import Catalogue
 
-LISTENER, CLUSTER = ResourceName(Xds.LISTENER, "l"), ResourceName(Xds.CLUSTER, "c")
+LISTENER, CLUSTER = ResourceName(ResourceType.LISTENER, "l"), ResourceName(ResourceType.CLUSTER, "c")
 RESOURCES = {LISTENER: {"name": "l"}, CLUSTER: {"name": "c"}}
 BLUE, GREEN = "10.1.1.1", "10.1.1.2"
 
@@ -66,7 +66,7 @@ def assigned(address: str) -> dict[str, Any]:
     return {"cluster_name": "c", "endpoints": [{"lb_endpoints": [{"endpoint": socket}]}]}
 
 
-ENDPOINTS = ResourceName(Xds.ENDPOINT, "c")
+ENDPOINTS = ResourceName(ResourceType.ENDPOINT, "c")
 
 
 class Bug:

@@ -4,7 +4,7 @@ import pytest
 from envoy.config.listener.v3 import listener_pb2
 
 from agent.model.routes import HTTPRouteMatch
-from agent.plan.plan import Json, ResourceName, Xds
+from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
 from agent.translate.options import Options
 from agent.translate.xds.admission import admission
@@ -16,17 +16,17 @@ from agent.waypoint.encode import EncodeError, encode
 
 BACKEND = BackendPort("app", "a", 80)
 SET = RouteSet("app/a:80", "shop", 80, False, ())
-RESOURCES: dict[Xds, Json] = {
-    Xds.CLUSTER: cluster(BACKEND),
-    Xds.ENDPOINT: endpoints(BACKEND, [("10.1.0.7", 8080), ("fd00::7", 8080)]),
-    Xds.EXTENSION: admission("admit@shop", ["10.1.0.1"]),
-    Xds.LISTENER: listener("app/a:80", SET, Options()),
-    Xds.ROUTE: route_configuration(SET),
+RESOURCES: dict[ResourceType, Json] = {
+    ResourceType.CLUSTER: cluster(BACKEND),
+    ResourceType.ENDPOINT: endpoints(BACKEND, [("10.1.0.7", 8080), ("fd00::7", 8080)]),
+    ResourceType.EXTENSION: admission("admit@shop", ["10.1.0.1"]),
+    ResourceType.LISTENER: listener("app/a:80", SET, Options()),
+    ResourceType.ROUTE: route_configuration(SET),
 }
 
 
-@pytest.mark.parametrize("kind", Xds)
-def test_every_kind_is_packed_as_its_type(kind: Xds):
+@pytest.mark.parametrize("kind", ResourceType)
+def test_every_kind_is_packed_as_its_type(kind: ResourceType):
     found = encode(ResourceName(kind, "x"), RESOURCES[kind], "10.0.0.1", 20000)
     assert found.packed.type_url == kind
     assert found.packed.value
@@ -34,15 +34,19 @@ def test_every_kind_is_packed_as_its_type(kind: Xds):
 
 def test_a_listener_gets_its_address():
     found = listener_pb2.Listener()
-    encode(ResourceName(Xds.LISTENER, "x"), RESOURCES[Xds.LISTENER], "10.0.0.1", 20000).packed.Unpack(found)
+    encode(ResourceName(ResourceType.LISTENER, "x"), RESOURCES[ResourceType.LISTENER], "10.0.0.1", 20000).packed.Unpack(
+        found
+    )
     assert (found.address.socket_address.address, found.address.socket_address.port_value) == ("10.0.0.1", 20000)
-    assert "address" not in RESOURCES[Xds.LISTENER]
+    assert "address" not in RESOURCES[ResourceType.LISTENER]
 
 
 def test_the_version_is_of_the_content():
-    name = ResourceName(Xds.CLUSTER, "x")
-    same = dict(reversed(list(RESOURCES[Xds.CLUSTER].items())))
-    versions = [encode(name, item).version for item in (RESOURCES[Xds.CLUSTER], same, {**same, "name": "other"})]
+    name = ResourceName(ResourceType.CLUSTER, "x")
+    same = dict(reversed(list(RESOURCES[ResourceType.CLUSTER].items())))
+    versions = [
+        encode(name, item).version for item in (RESOURCES[ResourceType.CLUSTER], same, {**same, "name": "other"})
+    ]
     assert versions[0] == versions[1] != versions[2]
 
 
@@ -54,14 +58,14 @@ def test_what_a_resource_leads_to():
         Rule("one", HTTPRouteMatch(), (), shares[:1], mirrors=(Mirror(copy, 1),)),
     )
     table = route_configuration(RouteSet("app/a:80", "", 80, False, rules))
-    found = encode(ResourceName(Xds.ROUTE, "x"), table).leads
+    found = encode(ResourceName(ResourceType.ROUTE, "x"), table).leads
     assert found == {"app/a:80/http", "app/b:80/http", "app/c:80/http", "invalid"}
     tls = TLSRouteSet("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))
-    found = encode(ResourceName(Xds.LISTENER, "x"), passthrough_listener(tls, Options()), "10.0.0.1", 1).leads
+    found = encode(ResourceName(ResourceType.LISTENER, "x"), passthrough_listener(tls, Options()), "10.0.0.1", 1).leads
     assert found == {"app/d:80/http", "invalid"}
 
 
 @pytest.mark.parametrize("wrong", [{"nope": 1}, {"name": 7}, {"connect_timeout": "soon"}])
 def test_what_does_not_fit_is_named(wrong: Json):
     with pytest.raises(EncodeError, match=rf"^Cluster app/a:80: .*{next(iter(wrong))}"):
-        encode(ResourceName(Xds.CLUSTER, "app/a:80"), wrong)
+        encode(ResourceName(ResourceType.CLUSTER, "app/a:80"), wrong)

@@ -11,7 +11,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
 from agent.plan.envoys import Envoy
-from agent.plan.plan import Xds
+from agent.plan.resources import ResourceType
 from agent.waypoint import admin
 from agent.waypoint.leftovers import is_served, sweep
 from agent.waypoint.node import NodeError, identify
@@ -23,7 +23,7 @@ GOOD = {"address": "10.1.0.2", "started": "7", "room": "100"}
 
 
 def request(node_id: str = "waypoint-x7z2p", **metadata: str) -> Any:
-    made = discovery_pb2.DeltaDiscoveryRequest(type_url=Xds.LISTENER)
+    made = discovery_pb2.DeltaDiscoveryRequest(type_url=ResourceType.LISTENER)
     made.node.id = node_id
     for name, value in (GOOD | metadata).items():
         made.node.metadata.fields[name].string_value = value

@@ -3,10 +3,16 @@
 import msgspec
 import pytest
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.waypoint.served import Drift, addresses, compare, read, shown
 
-C, E, X, L, R = Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE
+C, E, X, L, R = (
+    ResourceType.CLUSTER,
+    ResourceType.ENDPOINT,
+    ResourceType.EXTENSION,
+    ResourceType.LISTENER,
+    ResourceType.ROUTE,
+)
 A, B = ResourceName(L, "a"), ResourceName(C, "b")
 
 

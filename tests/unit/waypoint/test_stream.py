@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.waypoint.discovery import Request, Response
 from agent.waypoint.stream import Stream
 
-C, E, X, L, R = Xds.CLUSTER, Xds.ENDPOINT, Xds.EXTENSION, Xds.LISTENER, Xds.ROUTE
+C, E, X, L, R = (
+    ResourceType.CLUSTER,
+    ResourceType.ENDPOINT,
+    ResourceType.EXTENSION,
+    ResourceType.LISTENER,
+    ResourceType.ROUTE,
+)
 # Who names which clusters.
 LEADS = {
     ResourceName(R, "r"): ("old", "new", "bad", "a"),
@@ -21,7 +27,7 @@ class Playbook:
 
     stream: Stream = field(default_factory=Stream)
     said: list[Response] = field(default_factory=list)
-    last: dict[Xds, str] = field(default_factory=dict)
+    last: dict[ResourceType, str] = field(default_factory=dict)
 
     def __rshift__(self, event):
         assert self.said == [], f"not expected: {self.said}"
