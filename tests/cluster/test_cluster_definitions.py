@@ -12,12 +12,12 @@ from typing import Any
 
 import builds
 import cluster
-import install
 import installed
 import load
 import pytest
+import shop
 from layout import NODES
-from test_cluster_outages import SPACE, kubectl, manifests, nothing_is_lost
+from shop import SPACE, kubectl, nothing_is_lost
 from weft_processes import until
 
 pytestmark = pytest.mark.cluster
@@ -30,17 +30,10 @@ GENERATED = "weft-session-"
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[None]:
-    """A cluster with definitions of v1.6, weft, and the shop."""
-    subprocess.run(UP, check=True)
-    try:
-        install.install()
-        cluster.kubectl("apply", "-f", "-", stdin=manifests())
-        kubectl("rollout", "status", "--timeout=120s", "deployment/web")
-        load.provide(SPACE)
+def running_shop() -> Iterator[None]:
+    """With definitions of v1.6."""
+    with shop.running(UP):
         yield
-    finally:
-        cluster.down()
 
 
 def define(version: str) -> None:
@@ -80,7 +73,7 @@ def told() -> bool:
     return {item["observedGeneration"] for item in conditions} == {route["metadata"]["generation"]}
 
 
-def test_definitions_are_upgraded_and_back(shop: None) -> None:
+def test_definitions_are_upgraded_and_back(running_shop: None) -> None:
     clients = [load.every_kind(SPACE, node.name) for node in NODES]
 
     def generated(service: str) -> bool:

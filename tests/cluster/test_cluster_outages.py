@@ -1,6 +1,5 @@
 """What requests of every kind notice of weft's restarts, of a control plane that is away, of a node that dies."""
 
-import json
 import math
 import os
 import subprocess
@@ -10,63 +9,36 @@ from collections.abc import Iterator
 from typing import Any
 
 import cluster
-import install
 import installed
 import load
 import nodes
 import packages
 import pytest
-import weft_image
+import shop
 from layout import NODES
-from load import Client, Seen
+from load import Client
+from shop import SPACE, kubectl, nothing_is_lost
 from test_cluster import UP
 from weft_processes import until
 
 pytestmark = pytest.mark.cluster
 
-SHOP = cluster.MANIFESTS / "shop.yaml"
-SPACE = "shop"
 FIRST, SECOND = (node.name for node in NODES)
 # How long the control plane is away, in seconds: three minutes in the long run.
 AWAY = max(20.0, 180.0 * float(os.environ.get("WEFT_TEST_SCALE", "0")))
 
 
-def kubectl(*arguments: str, stdin: str | None = None) -> str:
-    return cluster.kubectl(f"--namespace={SPACE}", *arguments, stdin=stdin)
-
-
-def manifests() -> str:
-    """The shop, served by the lab's server from weft's own image."""
-    return SHOP.read_text().replace("IMAGE", f"{weft_image.NAME}:{weft_image.tag()}").replace("PYTHON", load.PYTHON)
-
-
 @pytest.fixture(scope="module")
-def shop() -> Iterator[None]:
-    """A cluster with weft, and the shop in it."""
-    subprocess.run(UP, check=True)
-    try:
-        install.install()
-        cluster.kubectl("apply", "-f", "-", stdin=manifests())
-        kubectl("rollout", "status", "--timeout=120s", "deployment/web")
-        for namespace in (SPACE, "basic", "plain"):
+def running_shop() -> Iterator[None]:
+    """A cluster with weft and the shop, and `load`'s programs also outside the mesh and in mode l4."""
+    with shop.running(UP):
+        for namespace in ("basic", "plain"):
             load.provide(namespace)
         yield
-    finally:
-        cluster.down()
-
-
-def nothing_is_lost(seen: Seen) -> None:
-    """Every kind of exchange took place, through a waypoint, and none failed."""
-    print(json.dumps({"counts": seen.counts, "lives": seen.lives}, sort_keys=True))
-    assert seen.failures == []
-    for kind in ("new", "new POST", "slow POST", "kept", "kept POST", "gRPC"):
-        assert any(name.startswith(f"{kind} by") for name in seen.counts), kind
-    for kind in ("WebSocket: ended by the client", "gRPC stream: answered", "slow POST: answered"):
-        assert seen.lives[kind], kind
 
 
 @pytest.mark.parametrize("workload", ["weft-agent", "weft-waypoint"])
-def test_weft_is_restarted(shop: None, workload: str) -> None:
+def test_weft_is_restarted(running_shop: None, workload: str) -> None:
     with load.running(*(load.every_kind(SPACE, node.name) for node in NODES)) as seen:
         installed.kubectl("rollout", "restart", f"daemonset/{workload}")
         installed.kubectl("rollout", "status", "--timeout=180s", f"daemonset/{workload}")
@@ -74,14 +46,14 @@ def test_weft_is_restarted(shop: None, workload: str) -> None:
         nothing_is_lost(clients)
 
 
-def test_an_agent_is_deleted(shop: None) -> None:
+def test_an_agent_is_deleted(running_shop: None) -> None:
     with load.running(load.every_kind(SPACE, FIRST)) as seen:
         installed.kubectl("delete", "--force", "pod", installed.pod("weft-agent", FIRST)["metadata"]["name"])
         until("another is ready", lambda: installed.status(FIRST)["ready"])
     nothing_is_lost(*seen.values())
 
 
-def test_the_control_plane_is_away(shop: None) -> None:
+def test_the_control_plane_is_away(running_shop: None) -> None:
     with load.running(*(load.every_kind(SPACE, node.name) for node in NODES)) as seen:
         cluster.crash("control-plane")
         time.sleep(AWAY)
@@ -94,7 +66,7 @@ def test_the_control_plane_is_away(shop: None) -> None:
         nothing_is_lost(clients)
 
 
-def test_a_waypoint_crashes(shop: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_waypoint_crashes(running_shop: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Who may go without it does, others are refused until it is back."""
     address = installed.status(FIRST)["waypoint"]["address"]
     clients = [steady(SPACE, service, address) for service in ("web", "soft")]
@@ -115,7 +87,7 @@ def test_a_waypoint_crashes(shop: None, capsys: pytest.CaptureFixture[str]) -> N
     assert soft.counts["failed"] < strict.counts["failed"]
 
 
-def test_a_node_dies(shop: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_node_dies(running_shop: None, capsys: pytest.CaptureFixture[str]) -> None:
     """In the kernel as much is lost as by kube-proxy, at the waypoint nothing that can be tried elsewhere."""
     address = installed.status(FIRST)["waypoint"]["address"]
     plain, l4, l7 = clients = [steady("plain", "l4", "-"), steady("basic", "l4", "-"), steady(SPACE, "web", address)]

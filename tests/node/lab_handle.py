@@ -16,6 +16,8 @@ from agent.model.meta import Key
 from agent.settings import STATUS_SOCKET
 
 FACES = Path(__file__).parents[2] / "examples" / "faces"
+# An HTTPRoute for the Service echo of routes.yaml.
+ECHO_TO_V1 = Path(__file__).with_name("echo_to_v1.yaml")
 
 
 class LabHandle:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
+from lab_handle import ECHO_TO_V1, LabFactory, LabHandle
 from test_routes_http import CLIENT, STRANGER, settle
 from test_waypoint_neighbours import LAN, OTHER_NODE_S_POD, WAYPOINT, neighbour
 
@@ -21,14 +21,6 @@ from agent.lab import lifecycle
 pytestmark = pytest.mark.node
 
 PROGRAMS = Path(__file__).parent / "programs"
-ROUTE = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: r, namespace: app}
-spec:
-  parentRefs: [{group: "", kind: Service, name: echo, namespace: app, port: 80}]
-  rules: [{backendRefs: [{name: v1, namespace: app, port: 80}]}]
-"""
 OUTSIDE, NOT_ALLOWED, ALLOWED = 20_000, 5_000, 5_000
 # As many as one process may have descriptors for, and some more.
 PART = 10_000
@@ -39,7 +31,7 @@ UNFINISHED = "GET / HTTP/1.1\r\nHost: echo\r\n"
 def mesh(make_lab: LabFactory) -> LabHandle:
     """Service echo goes through the waypoint for pods of app and other."""
     lab = make_lab("ports", [Path(__file__).with_name("routes.yaml")], agent=True)
-    lab.apply(ROUTE)
+    lab.apply(ECHO_TO_V1.read_text())
     settle(lab, lambda status: len(status["waypoint"]["listeners"]) == 1)
     return lab
 

@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
+from lab_handle import ECHO_TO_V1, LabFactory, LabHandle
 
 from agent.lab import lifecycle, weft
 from agent.reconcile.ports import FIRST_PORT
 
 pytestmark = pytest.mark.node
 LISTENER = "Listener app/echo:80"
-ROUTE = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: r, namespace: app}
-spec:
-  parentRefs: [{group: "", kind: Service, name: echo, namespace: app, port: 80}]
-  rules: [{backendRefs: [{name: v1, namespace: app, port: 80}]}]
-"""
 WAYPOINT, ADDRESS = next(iter(weft.WAYPOINTS.items()))
 # Listens on the first ports that listeners get, until its standard input ends.
 LISTEN = f"""
@@ -66,7 +58,7 @@ def rejected(mesh: LabHandle) -> str:
 def test_a_refused_listener_is_shown_until_it_is_not_refused_any_more(mesh: LabHandle) -> None:
     assert (mesh.status()["waypoint"]["rejected"], rejected(mesh)) == ({}, "0.0")
     with taken_ports(mesh):
-        mesh.apply(ROUTE)
+        mesh.apply(ECHO_TO_V1.read_text())
         mesh.wait_for("it is refused", lambda: LISTENER in mesh.status()["waypoint"]["rejected"])
         assert rejected(mesh) == "1.0"
         (condition,) = programmed(mesh.status())
