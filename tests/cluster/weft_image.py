@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "daemonset/Dockerfile"
 NAME = "weft.dev/weft"
 _LOCKS = ("daemonset/requirements.lock", "daemonset/build.lock", ".ci/install-lock")
-_SOURCES = ("daemonset/Dockerfile", *_LOCKS, "pyproject.toml", "agent", "bpf")
+SOURCES = ("daemonset/Dockerfile", *_LOCKS, "LICENSE", "LICENSES", "pyproject.toml", "agent", "bpf")
 _BASE = "localhost/weft-base"
 # Behind a proxy that signs for others the machine's authorities are not Debian's.
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -24,7 +24,7 @@ _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 def tag() -> str:
     """The hash of all files that the image is made of."""
-    paths = [path for name in _SOURCES for path in _files(ROOT / name)]
+    paths = [path for name in SOURCES for path in _files(ROOT / name)]
     digest = hashlib.sha256()
     for path in paths:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -41,7 +41,9 @@ def _files(path: Path) -> list[Path]:
     """The file itself, or all below a folder but what Python leaves there."""
     if path.is_file():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in (".py", ".c", ".h", ".md"))
+    return sorted(
+        file for file in path.rglob("*") if file.is_file() and file.suffix in (".py", ".c", ".h", ".md", ".txt")
+    )
 
 
 def _build(folder: Path) -> None:

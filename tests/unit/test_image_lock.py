@@ -1,11 +1,14 @@
 """The image has what was tested: its wheels are those of requirements.lock, without the tools and what nobody loads."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+import weft_image
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "daemonset/Dockerfile").read_text()
@@ -44,6 +47,36 @@ def test_a_base_without_a_digest_is_refused(base: str, code: int) -> None:
     done = subprocess.run(["sh", "-c", check], env={"BASE": base}, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert ("names no digest" in done.stderr) is bool(code)
+
+
+def copied() -> list[tuple[str, str]]:
+    """What the Dockerfile takes from here, and where to: pairs of a path and a file or a folder that ends with `/`."""
+    lines = [line.split()[1:] for line in DOCKERFILE.splitlines() if re.match(r"COPY (?!--from)", line)]
+    return [(source, target) for *sources, target in lines for source in sources]
+
+
+def test_everything_that_the_image_takes_is_sent_to_its_builder_and_in_its_tag() -> None:
+    sources = {source for source, _ in copied()}
+    assert sources | {"daemonset/Dockerfile"} == set(weft_image.SOURCES)
+    sent = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert sources == set(sent)
+
+
+def test_the_image_s_wheel_has_the_licences_texts(tmp_path: Path) -> None:
+    """Built as the Dockerfile does, of what it copies and nothing else."""
+    for source, target in copied():
+        place = tmp_path / target.lstrip("/") / (Path(source).name if target.endswith("/") else "")
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / source, place)
+    (tmp_path / "src/README.md").touch()
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
+    subprocess.run([*build, "--disable-pip-version-check", "--wheel-dir", tmp_path, tmp_path / "src"], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name.rpartition(".dist-info/licenses/")[2] for name in ZipFile(wheel).namelist() if "/licenses/" in name}
+    assert names == {"LICENSE", *(f"LICENSES/{path.name}" for path in (ROOT / "LICENSES").iterdir())}
 
 
 def test_nothing_loads_what_the_image_leaves_out() -> None:
