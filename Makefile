@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-programs fresh unit check format golden features coverage mutation bench lock clean \
+.PHONY: help setup demo test test-programs fresh unit check format golden program-sizes features coverage mutation bench lock clean \
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh
 
 BIN := .venv/bin
 SHELL_SCRIPTS := .ci/run .ci/setup .ci/install-lock .ci/fresh daemonset/kubectl-weft
-C_FILES := $(wildcard bpf/*.c bpf/*.h)
+C_FILES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
+CLANG := clang --target=bpf -Wall -Werror -fsyntax-only -I/usr/include/$(shell uname -m)-linux-gnu -include bpf/libbpf/maps.h
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -33,12 +34,14 @@ fresh: ## README's commands on a Debian 12 with nothing but git, make and Python
 unit: setup ## the tests that need no root
 	$(BIN)/pytest tests/unit tests/golden tests/property
 
-check: setup ## ruff, mypy, import-linter, clang-format, shellcheck, reuse
+check: setup ## ruff, mypy, import-linter, clang, clang-format, shellcheck, reuse
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	clang-format --dry-run --Werror $(C_FILES)
+	$(CLANG) bpf/weft.c
+	$(CLANG) -DWEFT_WITHOUT_SET_RETVAL -DWEFT_SK_ERR=1 -DWEFT_SK_FLAGS=1 bpf/weft.c
 	shellcheck $(SHELL_SCRIPTS)
 	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
 
@@ -87,6 +90,9 @@ conformance-no-mesh: cluster-up ## what passes the core tests without a mesh: st
 
 golden: setup ## rewrite the golden files from what the code does now; then read the diff
 	WEFT_GOLDEN=rewrite $(BIN)/pytest -q tests/golden
+
+program-sizes: setup ## record the BPF programs' counts of instructions, for this compiler and kernel (root)
+	@$(BIN)/python tests/datapath/program_sizes.py --record
 
 features: setup ## rewrite docs/features.md from what the tests say that they show
 	@$(BIN)/python tests/features/features.py

@@ -13,6 +13,8 @@
 static __always_inline struct weft_address source_address(struct bpf_sk_lookup *ctx)
 {
 	struct weft_address source = {};
+	/* Here, or LLVM makes one load of both branches, by a pointer that the verifier refuses. */
+	u32 ip4 = READ_ONCE(ctx->remote_ip4);
 
 	if (ctx->family == AF_INET6) {
 		source.part[0] = ctx->remote_ip6[0];
@@ -21,7 +23,7 @@ static __always_inline struct weft_address source_address(struct bpf_sk_lookup *
 		source.part[3] = ctx->remote_ip6[3];
 	} else {
 		source.part[2] = bpf_htonl(0xffff);
-		source.part[3] = ctx->remote_ip4;
+		source.part[3] = ip4;
 	}
 	return source;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The maps, and the only calls of BCC's map methods: BCC rewrites these to helper calls, but not
- * inside macros. Whoever compiles weft with another compiler replaces this file.
+ * inside macros. libbpf/maps.h is this file for any other compiler: a map is changed in both.
  *
  * WEFT_TABLES and WEFT_SOCKETS are the folders of bpffs where the maps are pinned; the loader
  * defines them.

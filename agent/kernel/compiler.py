@@ -56,13 +56,10 @@ def _stub_tree() -> Iterator[None]:
         yield
 
 
-def compile_and_load(
-    source: str, defines: Mapping[str, str | int], programs: Sequence[Program], optional: Sequence[Program] = ()
-) -> dict[str, int]:
-    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError,
-    but not for those that are `optional`: they are left out where the kernel refuses them.
+def compile_source(source: str, defines: Mapping[str, str | int]) -> Any:
+    """A `bcc.BPF` with the compiled programs, none loaded yet; it creates and pins the maps. Raises LoadError.
 
-    What the compiler or the verifier had to say is on standard error.
+    The compiler's messages are on standard error.
     """
     sys.path.append(_DEBIAN_PACKAGES)
     try:
@@ -71,19 +68,31 @@ def compile_and_load(
         raise LoadError(f"the BPF compiler is missing, install python3-bpfcc: {error}") from error
     with _stub_tree():
         try:
-            module = BPF(
+            return BPF(
                 text=source.encode(), cflags=[f"-D{name}={json.dumps(value)}" for name, value in defines.items()]
             )
         except Exception as error:  # BCC raises no narrower type
             raise LoadError("the BPF programs do not compile") from error
-    loaded = {program.name: _load(module, program) for program in programs}
+
+
+def compile_and_load(
+    source: str, defines: Mapping[str, str | int], programs: Sequence[Program], optional: Sequence[Program] = ()
+) -> dict[str, int]:
+    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError,
+    but not for those that are `optional`: they are left out where the kernel refuses them.
+
+    What the compiler or the verifier had to say is on standard error.
+    """
+    module = compile_source(source, defines)
+    loaded = {program.name: load_program(module, program) for program in programs}
     for program in optional:
         with suppress(LoadError):
-            loaded[program.name] = _load(module, program)
+            loaded[program.name] = load_program(module, program)
     return loaded
 
 
-def _load(module: Any, program: Program) -> int:
+def load_program(module: Any, program: Program) -> int:
+    """The descriptor of one program of `compile_source`, loaded. Raises LoadError."""
     try:
         function = module.load_func(program.name, program.program_type, attach_type=program.attach_type)
     except Exception as error:  # BCC raises no narrower type

@@ -27,12 +27,12 @@ _CALLS = (
     "bpf_map_update_batch",
     "ring_buffer__consume",
 )
-# struct bpf_link_info for a cgroup link and for one of a network namespace, struct bpf_prog_info up to its id
-# (linux/bpf.h).
+# struct bpf_link_info for a cgroup link and for one of a network namespace, struct bpf_prog_info up to verified_insns
+# with its id, xlated_prog_len and verified_insns (linux/bpf.h).
 _LINK_INFO = struct.Struct("=III4xQI12x")
 _NETNS_LINK_INFO = struct.Struct("=III4xII16x")
-_PROG_INFO = struct.Struct("=II")
-
+_PROG_INFO = struct.Struct("=4xI8x4xI192xI")
+_INSTRUCTION_BYTES = 8
 
 _SAMPLE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
@@ -53,6 +53,17 @@ class NetnsLinkInfo:
 
     program_id: int
     netns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInfo:
+    """A loaded program: its instructions as the kernel translated them, and how many the verifier went through to
+    accept it (kernel 5.16, before that 0).
+    """
+
+    program_id: int
+    translated: int
+    verified: int
 
 
 @cache
@@ -113,9 +124,15 @@ def netns_link_info(link: int) -> NetnsLinkInfo:
     return NetnsLinkInfo(program, netns)
 
 
+def program_info(program: int) -> ProgramInfo:
+    """What the kernel shows of a loaded program."""
+    program_id, translated_bytes, verified = _info(program, _PROG_INFO)
+    return ProgramInfo(program_id, translated_bytes // _INSTRUCTION_BYTES, verified)
+
+
 def program_id(program: int) -> int:
     """The kernel's number of a loaded program."""
-    return _info(program, _PROG_INFO)[1]
+    return program_info(program).program_id
 
 
 def lookup(table: int, key: bytes, size: int) -> bytes:

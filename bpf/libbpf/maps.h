@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The maps as libbpf declares them, and the calls as plain helpers: ../maps.h for any compiler but
+ * BCC's. `make check` compiles the programs with it (clang -include, ahead of ../maps.h, whose
+ * guard this file defines too), so that clang sees the C with all its warnings.
+ *
+ * WEFT_VMLINUX takes the kernel's types from a vmlinux.h instead of linux/bpf.h.
+ */
+#ifndef WEFT_MAPS_H
+#define WEFT_MAPS_H
+
+#ifdef WEFT_VMLINUX
+#include "vmlinux.h"
+#else
+#include <linux/bpf.h>
+#include <linux/in.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef _Bool bool;
+#define true 1
+#define false 0
+#endif
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../abi.h"
+#include "../compat.h"
+
+#define WEFT_TABLE(map_type, key_type, value_type, name, capacity, flags)                          \
+	struct {                                                                                   \
+		__uint(type, map_type);                                                            \
+		__type(key, key_type);                                                             \
+		__type(value, value_type);                                                         \
+		__uint(max_entries, capacity);                                                     \
+		__uint(map_flags, flags);                                                          \
+	} name SEC(".maps")
+
+WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_config, weft_config, WEFT_CONFIGS, BPF_F_MMAPABLE);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, struct weft_pod, weft_pods, WEFT_PODS, BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_frontend, u64, weft_frontends, WEFT_FRONTENDS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, u64, weft_words, WEFT_WORDS, BPF_F_MMAPABLE);
+WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
+WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, u64, weft_clients, WEFT_CLIENTS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, weft_counters, WEFT_REASONS, 0);
+WEFT_TABLE(BPF_MAP_TYPE_PERCPU_HASH, struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_flow, weft_no_flow, 1, 0);
+WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct weft_turn, weft_turns, 2, 0);
+WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_flow, struct weft_udp_peer, weft_udp_peers,
+	   WEFT_UDP_PEERS, 0);
+WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_target, struct weft_backend, weft_udp_choices,
+	   WEFT_UDP_PEERS, 0);
+WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_affinity_key, struct weft_backend, weft_affinity,
+	   WEFT_AFFINITY, 0);
+WEFT_TABLE(BPF_MAP_TYPE_SK_STORAGE, int, struct weft_socket, weft_sockets, 0, BPF_F_NO_PREALLOC);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, WEFT_EVENT_SIZE);
+} weft_events SEC(".maps");
+
+static __always_inline struct weft_config *config_row(u32 row)
+{
+	return bpf_map_lookup_elem(&weft_config, &row);
+}
+
+static __always_inline struct weft_pod *pod_row(u64 cgroup_id)
+{
+	return bpf_map_lookup_elem(&weft_pods, &cgroup_id);
+}
+
+static __always_inline u64 *frontend_row(struct weft_frontend *key)
+{
+	return bpf_map_lookup_elem(&weft_frontends, key);
+}
+
+static __always_inline u64 *word_row(u32 number)
+{
+	return bpf_map_lookup_elem(&weft_words, &number);
+}
+
+static __always_inline struct weft_service *service_row(u32 index)
+{
+	return bpf_map_lookup_elem(&weft_services, &index);
+}
+
+static __always_inline struct weft_slot *slot_row(u32 slot)
+{
+	return bpf_map_lookup_elem(&weft_slots, &slot);
+}
+
+static __always_inline u64 *client_row(struct weft_address *source)
+{
+	return bpf_map_lookup_elem(&weft_clients, source);
+}
+
+static __always_inline void count(u32 reason)
+{
+	u64 *counter = bpf_map_lookup_elem(&weft_counters, &reason);
+
+	if (counter)
+		__sync_fetch_and_add(counter, 1);
+}
+
+static __always_inline struct weft_flow *flow_row(struct weft_flow_key *key)
+{
+	return bpf_map_lookup_elem(&weft_flows, key);
+}
+
+static __always_inline void flow_make(struct weft_flow_key *key)
+{
+	u32 row = 0;
+	struct weft_flow *zeros = bpf_map_lookup_elem(&weft_no_flow, &row);
+
+	if (zeros)
+		bpf_map_update_elem(&weft_flows, key, zeros, BPF_NOEXIST);
+}
+
+static __always_inline struct weft_turn *turn_row(u32 row)
+{
+	return bpf_map_lookup_elem(&weft_turns, &row);
+}
+
+static __always_inline struct weft_event *event_reserve(void)
+{
+	return bpf_ringbuf_reserve(&weft_events, sizeof(struct weft_event), 0);
+}
+
+static __always_inline void event_submit(struct weft_event *event)
+{
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline struct weft_udp_peer *udp_peer_row(struct weft_udp_flow *flow)
+{
+	return bpf_map_lookup_elem(&weft_udp_peers, flow);
+}
+
+static __always_inline int udp_peer_write(struct weft_udp_flow *flow, struct weft_udp_peer *peer)
+{
+	return bpf_map_update_elem(&weft_udp_peers, flow, peer, BPF_ANY);
+}
+
+static __always_inline struct weft_backend *udp_choice_row(struct weft_udp_target *target)
+{
+	return bpf_map_lookup_elem(&weft_udp_choices, target);
+}
+
+static __always_inline int udp_choice_write(struct weft_udp_target *target,
+					    struct weft_backend *backend)
+{
+	return bpf_map_update_elem(&weft_udp_choices, target, backend, BPF_ANY);
+}
+
+static __always_inline struct weft_backend *affinity_row(struct weft_affinity_key *key)
+{
+	return bpf_map_lookup_elem(&weft_affinity, key);
+}
+
+static __always_inline int affinity_write(struct weft_affinity_key *key,
+					  struct weft_backend *backend)
+{
+	return bpf_map_update_elem(&weft_affinity, key, backend, BPF_ANY);
+}
+
+static __always_inline struct weft_socket *socket_row(void *sk)
+{
+	return bpf_sk_storage_get(&weft_sockets, sk, NULL, 0);
+}
+
+static __always_inline struct weft_socket *socket_row_made(void *sk)
+{
+	return bpf_sk_storage_get(&weft_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline void socket_row_drop(void *sk)
+{
+	bpf_sk_storage_delete(&weft_sockets, sk);
+}
+
+/* Where libbpf attaches each program; agent/kernel/programs.py has the same for BCC. */
+SEC("cgroup/connect4") int weft_connect4(struct bpf_sock_addr *ctx);
+SEC("cgroup/connect6") int weft_connect6(struct bpf_sock_addr *ctx);
+SEC("cgroup/sendmsg4") int weft_sendmsg4(struct bpf_sock_addr *ctx);
+SEC("cgroup/sendmsg6") int weft_sendmsg6(struct bpf_sock_addr *ctx);
+SEC("cgroup/recvmsg4") int weft_recvmsg4(struct bpf_sock_addr *ctx);
+SEC("cgroup/recvmsg6") int weft_recvmsg6(struct bpf_sock_addr *ctx);
+SEC("cgroup/getpeername4") int weft_getpeername4(struct bpf_sock_addr *ctx);
+SEC("cgroup/getpeername6") int weft_getpeername6(struct bpf_sock_addr *ctx);
+SEC("sockops") int weft_sock_ops(struct bpf_sock_ops *ctx);
+SEC("sk_lookup") int weft_guard(struct bpf_sk_lookup *ctx);
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#endif
