@@ -3,10 +3,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-programs fresh unit check format golden program-sizes features coverage mutation bench lock clean \
-	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh
+	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh \
+	vm-deps vm-test vm-test-ci
 
 BIN := .venv/bin
-SHELL_SCRIPTS := .ci/run .ci/setup .ci/install-lock .ci/fresh daemonset/kubectl-weft
+SHELL_SCRIPTS := .ci/run .ci/setup .ci/install-lock .ci/fresh daemonset/kubectl-weft vm-tests/guest/init vm-tests/guest/start
 C_FILES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
 CLANG := clang --target=bpf -Wall -Werror -fsyntax-only -I/usr/include/$(shell uname -m)-linux-gnu -include bpf/libbpf/maps.h
 
@@ -87,6 +88,19 @@ conformance-strict: setup ## the suite with 20 answers in a row instead of 3 (ro
 
 conformance-no-mesh: cluster-up ## what passes the core tests without a mesh: strict, only MeshBasic (root; 4 minutes)
 	@$(BIN)/python tests/conformance/conformance.py --name no-mesh --core-only --strict --expect MeshBasic
+
+# Names in vm-tests/kernels.toml and jobs.toml; ONLY: pytest's -k.
+KERNEL :=
+JOB :=
+ONLY :=
+vm-deps: setup ## Debian packages for virtual machines: QEMU, and what makes their file systems
+	@$(BIN)/python vm-tests/run.py --install-only
+
+vm-test: setup ## tests on other kernels, in virtual machines: KERNEL=6.1 JOB=features (root; the first time makes the machines)
+	@$(BIN)/python vm-tests/run.py --kernel $(KERNEL) --job $(JOB) --only '$(ONLY)'
+
+vm-test-ci: setup ## what CI runs of them: features, and a third of the datapath's tests
+	@$(BIN)/python vm-tests/run.py --job features datapath-third
 
 golden: setup ## rewrite the golden files from what the code does now; then read the diff
 	WEFT_GOLDEN=rewrite $(BIN)/pytest -q tests/golden

@@ -48,23 +48,23 @@ def _pip(command: str, *arguments: str) -> None:
 
 def debian(package: str) -> Path:
     """The folder into which a Debian package is unpacked: the machine's release and its newest version when fetched."""
-    return cache.kept(debian_folder(package), lambda folder: _fetch_debian(package, folder))
+    return cache.kept(debian_folder(package), lambda folder: unpack(package, folder))
 
 
 def debian_folder(package: str) -> str:
     """What the cache calls it."""
-    return f"debian-{_release()}-{package}"
+    return f"debian-{release()}-{package}"
 
 
 def debian_root() -> Path:
     """The folder with `root.tar`: the smallest Debian of the machine's release."""
-    return cache.kept(f"debian-{_release()}-root", _make_root)
+    return cache.kept(f"debian-{release()}-root", _make_root)
 
 
 def _make_root(folder: Path) -> None:
     options = ["--quiet", "--variant=minbase", "--include=ca-certificates", "--mode=root"]
-    command = [installed("mmdebstrap"), *options, _release(), folder / "root.tar"]
-    with progress.step(f"fetch Debian {_release()}"):
+    command = [installed("mmdebstrap"), *options, release(), folder / "root.tar"]
+    with progress.step(f"fetch Debian {release()}"):
         subprocess.run(command, check=True)
 
 
@@ -78,13 +78,15 @@ def installed(program: str) -> str:
     return program
 
 
-def _release() -> str:
+def release() -> str:
+    """The code name of the machine's Debian release."""
     lines = Path("/etc/os-release").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)["VERSION_CODENAME"]
 
 
-def _fetch_debian(package: str, folder: Path) -> None:
-    with progress.step(f"fetch {package} of Debian {_release()}"), tempfile.TemporaryDirectory() as download:
+def unpack(package: str, folder: Path) -> None:
+    """Fetch a Debian package and unpack it into a folder. Raises `CalledProcessError`."""
+    with progress.step(f"fetch {package} of Debian {release()}"), tempfile.TemporaryDirectory() as download:
         fetch = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
         if subprocess.run(fetch, cwd=download, check=False, stderr=subprocess.DEVNULL).returncode != 0:
             subprocess.run(["apt-get", "update", "-qq"], check=True)

@@ -1,0 +1,38 @@
+"""In the guest: runs the job that the kernel's command line names, by pytest."""
+
+import os
+import sys
+from pathlib import Path
+
+import jobs
+import pytest
+
+_WORDS = dict(word.split("=", 1) for word in Path("/proc/cmdline").read_text().split() if word.startswith("weft."))
+
+
+class Share:
+    """Leaves the tests of the job's share."""
+
+    def __init__(self, part: int, of: int) -> None:
+        self._part, self._of = part, of
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """pytest's hook."""
+        items[:] = [item for item in items if jobs.in_share(item.nodeid, self._part, self._of)]
+
+
+def main() -> int:
+    """pytest's exit code."""
+    job = jobs.declared()[_WORDS["weft.job"]]
+    os.environ["WEFT_VM_KERNEL"] = _WORDS["weft.kernel"]
+    if job.scale:
+        os.environ["WEFT_TEST_SCALE"] = job.scale
+    options = ["--junitxml=/results/junit.xml", "-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", "-q"]
+    options += ["--durations=15"]
+    if only := _WORDS.get("weft.only"):
+        options += ["-k", only.replace(",", " ")]
+    return int(pytest.main([*options, *job.tests], plugins=[Share(*job.share)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

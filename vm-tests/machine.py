@@ -1,0 +1,64 @@
+"""One virtual machine: QEMU's command, and a run of it until it ends."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import kernel_layer
+
+RESULT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`disks` are images that are only read, in the order in which the guest knows them; after them comes the disk for
+    results, to which the guest writes a tar archive. `words` are for the kernel's command line.
+    """
+
+    kernel: kernel_layer.Files
+    disks: Sequence[Path]
+    results: Path
+    serial: Path
+    memory: int  # MiB
+    words: Mapping[str, str]
+
+    def command(self, accelerator: str) -> list[str]:
+        """QEMU, which dies with the thread that starts it, however that ends."""
+        drives = [f"file={disk},if=virtio,format=raw,readonly=on" for disk in self.disks]
+        drives.append(f"file={self.results},if=virtio,format=raw")
+        words = ["console=ttyS0", "loglevel=5", "panic=-1", "mitigations=off", *map("=".join, self.words.items())]
+        return [
+            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", accelerator),
+            *("-cpu", "host" if accelerator == "kvm" else "max", "-smp", "1", "-m", str(self.memory)),
+            *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"),
+            *("-kernel", str(self.kernel.vmlinuz), "-initrd", str(self.kernel.initrd), "-append", " ".join(words)),
+            *(word for drive in drives for word in ("-drive", drive)),
+        ]
+
+
+def accelerator() -> str:
+    """KVM where the processor can run any kernel with it; emulation elsewhere. WEFT_VM_ACCELERATOR overrides."""
+    chosen = os.environ.get("WEFT_VM_ACCELERATOR")
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    usable = os.access("/dev/kvm", os.R_OK | os.W_OK) and flags & {"vmx", "svm"}
+    return chosen or ("kvm" if usable else "tcg")
+
+
+def run(machine: Machine, seconds: float) -> bool:
+    """Boot it and wait until it is off; its console is in the file `serial`. False when it was killed for its time."""
+    with machine.results.open("wb") as disk:
+        disk.truncate(RESULT_BYTES)
+    with machine.serial.open("wb") as console:
+        process = subprocess.Popen(
+            machine.command(accelerator()), stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
+        )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            process.kill()
+            process.wait()
+    return True
