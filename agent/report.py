@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 
 from agent.core import Core
 from agent.hop import Hop
+from agent.ir.services import service_name
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.plan.faults import Faults
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan
 from agent.plan.resources import ResourceName, ResourceType
-from agent.plan.services import service_name
 from agent.plan.tables import Action, Mode, Reason, Word
 from agent.reconcile.frontends import Installed, frontend_key
 from agent.simulate.wording import backends

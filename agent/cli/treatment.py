@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from agent.translate.filters.registry import HTTP_FILTERS, words
+
 Line = tuple[str, str]
 
 
@@ -16,8 +18,8 @@ def lines(found: dict[str, Any]) -> Iterator[Line]:
     if found["status"] is not None:
         where = f", location {found['location']}" if found["location"] else ""
         yield "answer", f"{found['status']} from the waypoint{where}"
-    if found["originAllowed"] is not None:
-        yield "origin", "allowed" if found["originAllowed"] else "not allowed"
+    facts = (fact for item in HTTP_FILTERS for fact in item.facts)
+    yield from ((fact.label, fact.words(found[fact.name])) for fact in facts if found[fact.name] is not None)
     yield from _shares(found["shares"])
 
 
@@ -43,7 +45,7 @@ def _rule(found: dict[str, Any]) -> Iterator[Line]:
     yield "rule", f"{rule['route']}, rule {rule['rule']}, match {rule['matchIndex']}: {json.dumps(rule['match'])}"
     yield from (("filter", json.dumps(item)) for item in rule["filters"])
     yield from (("timeout", f"{name} {value}") for name, value in rule["timeouts"].items())
-    yield from ((name, json.dumps(rule[name])) for name in ("mirrors", "retry", "session") if rule[name])
+    yield from ((name, json.dumps(rule[name])) for name in (*words(()), "retry", "session") if rule[name])
 
 
 def _passed_through(found: dict[str, Any]) -> Iterator[Line]:

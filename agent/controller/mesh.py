@@ -4,30 +4,25 @@ from agent.controller.merge import Json, merge_conditions
 from agent.controller.stored import MESH, MESH_VERSION, Stored
 from agent.model.meta import CONTROLLER_NAME
 from agent.plan.plan import Condition
+from agent.translate.filters.registry import HTTP_FILTERS
 
-# What conformance tests of the Gateway API ask for by name, sorted as the API demands. The names without Mesh are those
-# that mesh tests ask for too, and those of retries, which only tests of gateways ask for (since v1.7 by these names).
-FEATURES = (
+# What conformance tests of the Gateway API ask for by name, besides what is said of filters. The names without Mesh are
+# those that mesh tests ask for too, and those of retries, which only tests of gateways ask for (since v1.7 by these
+# names).
+_OTHERS = (
     "GRPCRoute",
     "HTTPRoute",
-    "HTTPRoute303RedirectStatusCode",
-    "HTTPRoute307RedirectStatusCode",
-    "HTTPRoute308RedirectStatusCode",
     "HTTPRouteParentRefPort",
-    "HTTPRouteResponseHeaderModification",
     "HTTPRouteRetryCodes",
     "HTTPRouteRetryConnectionError",
     "Mesh",
     "MeshClusterIPMatching",
     "MeshConsumerRoute",
-    "MeshHTTPRouteBackendRequestHeaderModification",
     "MeshHTTPRouteNamedRouteRule",
     "MeshHTTPRouteQueryParamMatching",
-    "MeshHTTPRouteRedirectPath",
-    "MeshHTTPRouteRedirectPort",
-    "MeshHTTPRouteRewritePath",
-    "MeshHTTPRouteSchemeRedirect",
 )
+# Sorted as the API demands.
+FEATURES = tuple(sorted([*_OTHERS, *(name for item in HTTP_FILTERS for name in item.features)]))
 
 
 def new_mesh(name: str) -> Json:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 
+from agent.ir.services import service_name
 from agent.model.meta import Key
 from agent.plan.plan import PodPlan, Workload
-from agent.plan.services import service_name
 from agent.plan.tables import name_id
 
 Known = tuple[Mapping[int, PodPlan], Iterable[Key]]

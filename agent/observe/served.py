@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+from agent.ir.services import service_key
 from agent.observe.access_log import line
 from agent.observe.requests import Requests
 from agent.plan.exchanges import Exchange
 from agent.plan.plan import PodPlan
-from agent.plan.services import service_key
 
 MAX_ADDRESSES = 4096
 

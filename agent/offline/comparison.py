@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from agent.ir.http import RouteSet, Rule, TLSRule
+from agent.ir.services import service_name
 from agent.model.core import Namespace
 from agent.model.meta import Key
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.services import service_name
 from agent.plan.tables import Mode
 from agent.simulate.decision import Path, decide, frontend_of, rules_of
 from agent.simulate.wording import behaviour, compact, origin
-from agent.translate.ir import RouteSet, Rule, TLSRule
 from agent.translate.options import Options
 from agent.world import View
 

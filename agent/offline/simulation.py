@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from agent.ir.services import service_key, service_name
 from agent.model.core import Service
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.services import service_key, service_name
 from agent.simulate.decision import Decision, Path, decide, rules_of
 from agent.simulate.document import treatment
 from agent.simulate.names import Host, resolve

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 NO_MATCH = "no-match"
-"""Envoy's name for the route of requests that no rule matches; see also `agent.translate.ir.Rule.name`."""
+"""Envoy's name for the route of requests that no rule matches; see also `agent.ir.http.Rule.name`."""
 
 UNROUTED = "unrouted"
 """The rule of a port that no Route speaks of, and that goes through the waypoint to be observed."""

@@ -7,8 +7,8 @@ then the frontend's key. Nothing that a reader can reach is edited in place but 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from agent.ir.services import service_name
 from agent.plan.plan import FrontendName, FrontendPlan, OnLoss
-from agent.plan.services import service_name
 from agent.plan.tables import (
     ANY_NAMESPACE,
     Action,

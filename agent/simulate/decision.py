@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.ir.http import RouteSet, TLSRouteSet
 from agent.model.core import ServicePort
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService
@@ -11,7 +12,6 @@ from agent.model.routes import GRPCRoute, HTTPRoute, TLSRoute
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.reconcile.frontends import goes_to_waypoint
-from agent.translate.ir import RouteSet, TLSRouteSet
 from agent.translate.labels import SCOPE
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.rules import port_rules

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet
 from agent.plan.tables import host_port
 from agent.simulate.answer import Answer, Share, answer
 from agent.simulate.passthrough import rule_for
 from agent.simulate.question import Question
-from agent.simulate.wording import behaviour, compact, copies, origin
+from agent.simulate.wording import behaviour, compact, origin
 from agent.translate.endpoints import backend_endpoints
-from agent.translate.ir import BackendPort, RouteSet, Rule, TLSRouteSet
+from agent.translate.filters.registry import HTTP_FILTERS, words
 from agent.translate.options import Options
 from agent.world import View
 
@@ -45,7 +46,7 @@ def _answered(view: View, rules: RouteSet, found: Answer, asked: Question, optio
         "rule": _rule(found.rule, rules) if found.rule else None,
         "status": found.status,
         "location": found.location or None,
-        "originAllowed": found.allowed,
+        **{fact.name: found.facts.get(fact.name) for item in HTTP_FILTERS for fact in item.facts},
         "shares": [_share(view, item, asked, options) for item in found.shares],
         "responseHeaders": [compact(item) for item in found.response],
     }
@@ -105,7 +106,7 @@ def _share(view: View, share: Share, asked: Question, options: Options) -> Docum
         "location": share.location or None,
         "headers": [f"{name}: {value}" for name, value in share.headers],
         "responseHeaders": [compact(item) for item in share.response],
-        "mirrors": copies(share.mirrors),
+        **words(share.resolved),
     }
 
 

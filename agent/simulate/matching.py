@@ -1,7 +1,7 @@
 """Which rule a request meets: the matches of HTTPRoutes and GRPCRoutes as Envoy does them."""
 
-from msgspec.structs import replace
-
+from agent.ir.http import RouteSet, Rule
+from agent.ir.request import Request
 from agent.model.routes import (
     GRPCMethodMatch,
     GRPCRouteMatch,
@@ -10,11 +10,9 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.simulate.cors import asks_about, policy_of
-from agent.simulate.request import Request
+from agent.translate.filters.registry import other_matches
 from agent.translate.grpc_method import path_expression
-from agent.translate.ir import RouteSet, Rule
-from agent.translate.routes.regex import full_match
+from agent.translate.regex import full_match
 
 
 def first_match(route_set: RouteSet, request: Request) -> Rule | None:
@@ -23,13 +21,10 @@ def first_match(route_set: RouteSet, request: Request) -> Rule | None:
 
 
 def _applies(rule: Rule, request: Request) -> bool:
-    """A preflight belongs to the rule for the method that it asks about, where that rule has a CORS filter."""
+    """Whether a request is the rule's: by its match, or by another one that it has for the sake of its filters."""
     if matches(rule.match, request):
         return True
-    method = rule.match.method if isinstance(rule.match, HTTPRouteMatch) else None
-    if method is None or policy_of(rule) is None or not asks_about(request, method):
-        return False
-    return matches(replace(rule.match, method=None), request)
+    return any(matches(other, request) for other in other_matches(rule.filters, rule.match, request))
 
 
 def matches(match: HTTPRouteMatch | GRPCRouteMatch, request: Request) -> bool:

@@ -1,6 +1,6 @@
 """Which TLSRoute takes a connection, by the server name that its client says first."""
 
-from agent.translate.ir import TLSRouteSet, TLSRule
+from agent.ir.http import TLSRouteSet, TLSRule
 
 
 def rule_for(route_set: TLSRouteSet, server_name: str) -> TLSRule | None:

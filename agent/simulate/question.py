@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from agent.ir.request import Request, request
 from agent.model.meta import Key
 from agent.plan.tables import Protocol, host_port
-from agent.simulate.request import Request, request
 
 # The port of each scheme; of those below HTTP the URL has to say it.
 PORTS = {"http": 80, "https": 443, "tcp": None, "udp": None}

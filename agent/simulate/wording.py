@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agent.ir.http import Rule, Session, TLSRule
 from agent.model.meta import Key
 from agent.plan.exchanges import UNROUTED
 from agent.plan.tables import Slot, address_text, host_port
-from agent.translate.ir import Mirror, Rule, Session, TLSRule
+from agent.translate.filters.registry import words
 from agent.translate.slots import shares
 
 
@@ -28,7 +29,7 @@ class Origin(NamedTuple):
 
 
 def origin(rule: Rule | TLSRule, grpc: bool = False) -> Origin:
-    """Read a rule's name, which is made of these (`agent.translate.ir`); of a port without Routes it is the Service."""
+    """Read a rule's name, which is made of these (`agent.ir.http`); of a port without Routes it is the Service."""
     backend = rule.backends[0].backend if rule.name == UNROUTED else None
     if backend is not None:
         return Origin(backend.key, UNROUTED, 0)
@@ -52,15 +53,10 @@ def compact(value: msgspec.Struct) -> Any:
     return _without_nothing(msgspec.to_builtins(value))
 
 
-def copies(mirrors: tuple[Mirror, ...]) -> list[dict[str, Any]]:
-    """Who gets a copy of what part of the requests."""
-    return [{"backend": item.backend.cluster, "share": item.per_million / 1e6} for item in mirrors]
-
-
 def behaviour(rule: Rule) -> dict[str, Any]:
-    """What a rule does beside answering: copies, further attempts, sessions. What it does not do is empty."""
+    """What a rule does beside answering: for its filters, further attempts, sessions. What it does not do is empty."""
     return {
-        "mirrors": copies(rule.mirrors),
+        **words(rule.resolved),
         "retry": asdict(rule.retry) if rule.retry else None,
         "session": _session(rule.session) if rule.session else None,
     }

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agent.model.core import EndpointSlice, Pod, Service, ServiceCIDR
+from agent.model.limits import HEADER, MAX_LIST, Violation, too_many, twice
 from agent.model.meta import Object, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import (
@@ -26,7 +27,7 @@ from agent.model.routes import (
     TLSRoute,
     UDPRoute,
 )
-from agent.sources.schema_filters import HEADER, MAX_LIST, Violation, filter_violations, too_many, twice
+from agent.translate.filters.check import filter_violations
 
 MAX_RULES = 16
 MAX_MATCHES = {"HTTPRoute": (64, 128), "GRPCRoute": (64, 128)}

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from agent.ir.http import RouteSet, TLSRouteSet
+from agent.ir.services import service_name
 from agent.model.core import ClientIPConfig
 from agent.model.multicluster import AnyService
-from agent.plan.services import service_name
-from agent.translate.ir import RouteSet, TLSRouteSet
 
 SECONDS = ClientIPConfig().timeout_seconds
 

@@ -1,10 +1,11 @@
 """Rules whose backends have filters of their own (HTTPBackendRef.filters, GRPCBackendRef.filters)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
-from agent.model.filters import Filter, URLRewrite
-from agent.translate.ir import Rule
+from agent.ir.http import Rule
+from agent.model.filters import Filter
+from agent.translate.filters.registry import BY_TYPE
 
 
 def divided(rule: Rule) -> tuple[Rule, ...]:
@@ -18,24 +19,13 @@ def divided(rule: Rule) -> tuple[Rule, ...]:
     return tuple(
         replace(
             rule,
-            backends=(replace(item, filters=(), mirrors=()),),
-            filters=tuple(_one_after_the_other(rule.filters, item.filters) if item.backend else _cors(rule.filters)),
-            mirrors=(*rule.mirrors, *item.mirrors),
+            backends=(replace(item, filters=(), resolved=()),),
+            filters=(*rule.filters, *item.filters) if item.backend else _before_backend(rule.filters),
+            resolved=(*rule.resolved, *item.resolved),
         )
         for item in rule.backends
     )
 
 
-def _cors(filters: tuple[Filter, ...]) -> Iterator[Filter]:
-    return (item for item in filters if item.cors is not None)
-
-
-def _one_after_the_other(first: tuple[Filter, ...], then: tuple[Filter, ...]) -> Iterator[Filter]:
-    """All filters. Of two rewrites there is one left: the later one's host and path, and what only the first gives."""
-    rewrites = [item.url_rewrite for item in (*first, *then) if item.url_rewrite is not None]
-    yield from (item for item in (*first, *then) if item.url_rewrite is None)
-    if rewrites:
-        hosts = [item.hostname for item in rewrites if item.hostname is not None]
-        paths = [item.path for item in rewrites if item.path is not None]
-        found = URLRewrite(hostname=hosts[-1] if hosts else None, path=paths[-1] if paths else None)
-        yield Filter(type="URLRewrite", url_rewrite=found)
+def _before_backend(filters: Iterable[Filter]) -> tuple[Filter, ...]:
+    return tuple(item for item in filters if item.type in BY_TYPE and BY_TYPE[item.type].before_backend)

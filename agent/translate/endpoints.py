@@ -10,10 +10,10 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from agent.ir.http import BackendPort
 from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
 from agent.model.multicluster import AnyService
 from agent.translate.addresses import refused_endpoint
-from agent.translate.ir import BackendPort
 from agent.translate.options import Options
 from agent.world import View
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet, WeightedBackend
 from agent.model.core import ServicePort
 from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, HTTPRouteMatch, TLSRoute
 from agent.plan.exchanges import UNROUTED
-from agent.translate.ir import BackendPort, RouteSet, Rule, TLSRouteSet, WeightedBackend
 from agent.translate.labels import sees_all
 from agent.translate.ports import PortKind, port_kind
 from agent.translate.routes.binding import Binding

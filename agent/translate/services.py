@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from agent.ir.http import Pool, RouteSet, TLSRouteSet
+from agent.ir.services import service_name
 from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, OnBackendLoss, OnLoss
 from agent.plan.resources import Json, ResourceName, ResourceType
-from agent.plan.services import service_name
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.addresses import endpoint_notices, refused_import, unroutable
 from agent.translate.affinity import affinity_notices, affinity_seconds
 from agent.translate.endpoints import backend_endpoints, distribution_notice
 from agent.translate.enrolment import service_mode
-from agent.translate.ir import Pool, RouteSet, TLSRouteSet
 from agent.translate.labels import label_notices
 from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners

@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pkgutil import resolve_name
 
 from envoy.config.trace.v3 import opentelemetry_pb2 as _tracer
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _access_log
-from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
-from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
-from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2 as _set_filter_state
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as _http_inspector
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _tls_inspector
@@ -29,6 +27,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _htt
 from google.protobuf import any_pb2, json_format
 
 from agent.plan.resources import Json, ResourceName, ResourceType
+from agent.translate.filters.registry import HTTP_FILTERS
 
 # Messages that resources hold packed: imported so that protobuf knows them by name.
 PACKED = (
@@ -40,10 +39,7 @@ PACKED = (
     _session,
     _session_cookie,
     _session_header,
-    _cors,
     _fault,
-    _header_mutation,
-    _set_filter_state,
     _previous_hosts,
     _router,
     _hcm,
@@ -53,6 +49,7 @@ PACKED = (
     _rbac,
     _preserve_case,
     _http_options,
+    *(import_module(name) for item in HTTP_FILTERS for name in item.messages),
 )
 
 _MESSAGES = {kind: resolve_name(kind.message) for kind in ResourceType}

@@ -4,16 +4,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.ir.http import RouteSet, Rule, TLSRouteSet, TLSRule
+from agent.ir.services import service_key
 from agent.model.change import Problem, Upsert
 from agent.model.facts import NodeWaypoints, PodCgroup
 from agent.plan.plan import Fragment, FrontendPlan, OnBackendLoss, ParentStatus, PodPlan
 from agent.plan.resources import Json, ResourceName
-from agent.plan.services import service_key
 from agent.plan.tables import PodFlag, address_text
 from agent.sources.decode import decode
 from agent.sources.documents import split
+from agent.translate.filters.request_mirror import mirrors
 from agent.translate.incremental import Translator
-from agent.translate.ir import RouteSet, Rule, TLSRouteSet, TLSRule
 from agent.translate.options import Options
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.rules import port_rules
@@ -140,7 +141,7 @@ def rule_text(rule: Rule) -> dict[str, Any]:
             + (f" {compact(item.filters)}" if item.filters else "")
             for item in rule.backends
         ],
-        "mirrors": [f"{item.per_million} of a million to {item.backend.cluster}" for item in rule.mirrors],
+        "mirrors": [f"{item.per_million} of a million to {item.backend.cluster}" for item in mirrors(rule.resolved)],
         "retry": compact(rule.retry) if rule.retry else "",
         "session": compact(rule.session) if rule.session else "",
         "timeoutsMs": {name: value for name, value in timeouts.items() if value is not None},

@@ -33,7 +33,7 @@ from agent.model.routes import (
 from agent.plan.envoys import MAX_PROGRAM_SIZE
 from agent.plan.resources import ResourceName, ResourceType
 from agent.sources.schema import violation
-from agent.translate.routes.regex import regex_fault
+from agent.translate.regex import regex_fault
 
 pytestmark = pytest.mark.node
 SETS = int(3000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))

@@ -10,8 +10,8 @@ from waypoint_fixtures import PORTS, WaypointNode, waypoint_node
 from waypoint_rules import V1, any_path, rule, to
 from waypoint_tls import TLSNode
 
+from agent.ir.http import BackendPort, Pool, Session, TLSRule
 from agent.model.routes import GRPCRouteMatch
-from agent.translate.ir import BackendPort, Pool, Session, TLSRule
 
 pytestmark = pytest.mark.node
 KEPT = BackendPort("app", "kept", 80, sticky=True)

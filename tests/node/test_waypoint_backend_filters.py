@@ -25,8 +25,9 @@ from waypoint_rules import (
     to,
 )
 
+from agent.ir.http import BackendPort, WeightedBackend
 from agent.model.routes import GRPCRouteMatch
-from agent.translate.ir import BackendPort, Mirror, WeightedBackend
+from agent.translate.filters.request_mirror import Mirror
 
 pytestmark = pytest.mark.node
 TIMES = 10_000
@@ -85,7 +86,7 @@ def test_copies_are_of_the_backend_s_own_requests(node: WaypointNode, copies: Re
             WeightedBackend(V1, 2, (rewrites(full("/own")),), (Mirror(copies.backend, 200_000),)),
             *to(None),
         )
-        port = node.serve(rule(any_path(), backends, mirrors=(Mirror(everything.backend, 500_000),)))
+        port = node.serve(rule(any_path(), backends, resolved=(Mirror(everything.backend, 500_000),)))
         with node.connection(port) as connection:
             answered = Counter(exchange(connection, "/").pod for _ in range(TIMES // 5))
         own, half = answered["v1"] / 5, (answered["v1"] + answered["v2"]) / 2

@@ -9,8 +9,8 @@ from waypoint_fixtures import CLIENT, PORTS, STRANGER, WaypointNode, wait_for, w
 from waypoint_relay import Relay
 from waypoint_rules import V1, any_path, rule, to
 
+from agent.ir.http import BackendPort, Rule
 from agent.plan.resources import ResourceName, ResourceType
-from agent.translate.ir import BackendPort, Rule
 from agent.translate.xds.admission import admission_name
 from agent.waypoint.served import Drift
 

@@ -12,9 +12,9 @@ from waypoint_fixtures import SERVERS, WaypointNode, waypoint_node
 from waypoint_rules import any_path, changes, prefix, rule, to
 from waypoint_translated import PARENT, translated
 
+from agent.ir.http import BackendPort
 from agent.model.meta import ObjectMeta
 from agent.model.routes import FilteredBackendRef, HTTPRoute, HTTPRouteRule, HTTPRouteSpec
-from agent.translate.ir import BackendPort
 
 pytestmark = pytest.mark.node
 

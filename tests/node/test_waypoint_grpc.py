@@ -7,8 +7,8 @@ from waypoint_caller import call
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import V1_H2C, rule, to
 
+from agent.ir.http import BackendPort
 from agent.model.routes import GRPCMethodMatch, GRPCRouteMatch, HeaderMatch
-from agent.translate.ir import BackendPort
 
 pytestmark = pytest.mark.node
 V2_H2C = BackendPort("app", "v2", 80, "h2c")

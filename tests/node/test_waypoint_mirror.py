@@ -11,8 +11,9 @@ from waypoint_fixtures import WaypointNode, wait_for, waypoint_node
 from waypoint_recorder import Recorder, recorder
 from waypoint_rules import NOBODY, V1, V1_H2C, V2, any_path, rule, to
 
+from agent.ir.http import BackendPort
 from agent.model.routes import GRPCRouteMatch
-from agent.translate.ir import BackendPort, Mirror
+from agent.translate.filters.request_mirror import Mirror
 
 pytestmark = pytest.mark.node
 ALL, HALF = 1_000_000, 500_000
@@ -33,7 +34,7 @@ def copies(node) -> Iterator[Recorder]:
 
 def test_a_copy_is_as_the_request_and_its_answer_is_not_heard(node, copies):
     copies.script = [500]
-    port = node.serve(rule(any_path(), to(V1), mirrors=(Mirror(copies.backend, ALL),)))
+    port = node.serve(rule(any_path(), to(V1), resolved=(Mirror(copies.backend, ALL),)))
     with node.connection(port) as connection:
         headers = {"Host": "App.example", "X-MiXeD": "1"}
         connection.request("POST", "/a?b=c", b"body", headers)
@@ -54,14 +55,14 @@ def test_a_copy_is_as_the_request_and_its_answer_is_not_heard(node, copies):
 @pytest.mark.feature("HTTPRoute: RequestMirror, several")
 def test_several_mirrors_get_a_copy_each(node, copies):
     with recorder(node, "more") as more:
-        port = node.serve(rule(any_path(), to(V1), mirrors=tuple(Mirror(m.backend, ALL) for m in (copies, more))))
+        port = node.serve(rule(any_path(), to(V1), resolved=tuple(Mirror(m.backend, ALL) for m in (copies, more))))
         assert node.pods(port, 20) == ["v1"] * 20
         for mirror in (copies, more):
             wait_for("every copy", lambda mirror=mirror: len(mirror.requests) == 20)
 
 
 def test_a_share_is_copied_of_each_backend_s_requests(node, copies):
-    port = node.serve(rule(any_path(), to(V1, V2), mirrors=(Mirror(copies.backend, HALF),)))
+    port = node.serve(rule(any_path(), to(V1, V2), resolved=(Mirror(copies.backend, HALF),)))
     with node.connection(port) as connection:
         answered = {f"/{number}": exchange(connection, f"/{number}").pod for number in range(TIMES)}
     wait_for("enough copies", lambda: len(copies.requests) > TIMES / 2 - bound(0.5, TIMES))
@@ -71,13 +72,13 @@ def test_a_share_is_copied_of_each_backend_s_requests(node, copies):
 
 
 def test_a_mirror_without_endpoints_hurts_nobody(node):
-    port = node.serve(rule(any_path(), to(V1), mirrors=(Mirror(NOBODY, ALL),)))
+    port = node.serve(rule(any_path(), to(V1), resolved=(Mirror(NOBODY, ALL),)))
     assert node.pods(port, 20) == ["v1"] * 20
 
 
 @pytest.mark.feature("GRPCRoute: RequestMirror")
 def test_grpc_calls_are_copied(node):
     mirror = BackendPort("app", "v2", 80, "h2c")
-    rules = [rule(GRPCRouteMatch(), to(V1_H2C), mirrors=(Mirror(mirror, ALL),))]
+    rules = [rule(GRPCRouteMatch(), to(V1_H2C), resolved=(Mirror(mirror, ALL),))]
     assert call(node, rules, *["/a.B/C"] * 5) == ["v1"] * 5
     wait_for("every copy", lambda: node.statistic("cluster.app/v2_80/h2c.upstream_rq_total") == 5)

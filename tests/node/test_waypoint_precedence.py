@@ -23,6 +23,8 @@ from waypoint_random_routes import (
     http_route,
 )
 
+from agent.ir.http import RouteSet
+from agent.ir.request import Request
 from agent.model.change import Delete, Upsert
 from agent.model.core import Namespace, Pod, PodIP, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
 from agent.model.facts import PodCgroup
@@ -32,9 +34,8 @@ from agent.plan.plan import FrontendName
 from agent.plan.tables import Protocol
 from agent.simulate.answer import Answer, answer
 from agent.simulate.decision import rules_of
-from agent.simulate.request import Request, changed
+from agent.translate.filters.header_modifiers import changed
 from agent.translate.incremental import Translator
-from agent.translate.ir import RouteSet
 from agent.translate.options import Options
 from agent.world import MODE_LABEL, View, World
 

@@ -8,7 +8,7 @@ from waypoint_fixtures import SERVERS, WaypointNode, wait_for, waypoint_node
 from waypoint_recorder import DROP, SILENCE, Recorder, recorder
 from waypoint_rules import any_path, rule, to
 
-from agent.translate.ir import Retry
+from agent.ir.http import Retry
 
 pytestmark = pytest.mark.node
 CODES = (500, 502, 503, 504)

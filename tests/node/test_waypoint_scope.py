@@ -14,7 +14,7 @@ from waypoint_caller import CALLER
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import any_path, rule, to
 
-from agent.translate.ir import BackendPort
+from agent.ir.http import BackendPort
 
 pytestmark = pytest.mark.node
 SCOPE, WAYPOINT = "weft.dev/l7-scope", "10.244.0.2"

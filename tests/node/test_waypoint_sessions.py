@@ -11,8 +11,8 @@ from waypoint_client import Answer, exchange
 from waypoint_fixtures import PORTS, WaypointNode, waypoint_node
 from waypoint_rules import NOBODY, V1, V1_H2C, V2, any_path, prefix, rule, to
 
+from agent.ir.http import BackendPort, Pool, Rule, Session
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.translate.ir import BackendPort, Pool, Rule, Session
 
 pytestmark = pytest.mark.node
 BOTH = BackendPort("app", "both", 80)

@@ -7,6 +7,8 @@ from waypoint_client import Answer as Seen
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, filtered, prefix, redirects, rewrites, rule, to
 
+from agent.ir.http import RouteSet
+from agent.ir.request import Headers, request
 from agent.model.filters import CORS, Filter, PathModifier
 from agent.model.routes import (
     GRPCMethodMatch,
@@ -17,8 +19,7 @@ from agent.model.routes import (
     QueryParamMatch,
 )
 from agent.simulate.answer import Answer, Share, answer
-from agent.simulate.request import Headers, changed, request
-from agent.translate.ir import RouteSet
+from agent.translate.filters.header_modifiers import changed
 
 pytestmark = pytest.mark.node
 
@@ -181,7 +182,7 @@ def node() -> Iterator[WaypointNode]:
 
 def expected(found: Answer) -> dict[str, object]:
     """What a client and a server see, by the simulation."""
-    told = {"allowed": bool(found.allowed)}
+    told = {"allowed": bool(found.facts.get("originAllowed"))}
     own: Answer | Share = found if found.status is not None else found.shares[0]
     if own.status is not None:
         return {**told, "status": own.status, "location": [own.location] if own.location else []}

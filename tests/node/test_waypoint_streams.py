@@ -13,8 +13,8 @@ from waypoint_fixtures import SERVERS, WaypointNode, wait_for, waypoint_node
 from waypoint_recorder import Wire, client, script
 from waypoint_rules import any_path, rule, to
 
+from agent.ir.http import BackendPort
 from agent.model.routes import GRPCRouteMatch
-from agent.translate.ir import BackendPort
 
 pytestmark = pytest.mark.node
 HEAD = b"\r\n\r\n"

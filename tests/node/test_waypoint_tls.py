@@ -10,7 +10,7 @@ from waypoint_fixtures import STRANGER, waypoint_node
 from waypoint_rules import to
 from waypoint_tls import CLOSED, TLSNode
 
-from agent.translate.ir import BackendPort, TLSRule, WeightedBackend
+from agent.ir.http import BackendPort, TLSRule, WeightedBackend
 
 pytestmark = pytest.mark.node
 TIMES = 150

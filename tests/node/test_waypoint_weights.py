@@ -11,8 +11,8 @@ from waypoint_chance import bound
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import V1, V1_H2C, V2, any_path, rule, to
 
+from agent.ir.http import BackendPort
 from agent.model.routes import GRPCRouteMatch
-from agent.translate.ir import BackendPort
 
 pytestmark = pytest.mark.node
 TIMES = 10_000

@@ -5,7 +5,7 @@ import sys
 from waypoint_ads import WAYPOINT
 from waypoint_fixtures import WaypointNode
 
-from agent.translate.ir import Rule
+from agent.ir.http import Rule
 
 CALLER = """
 import json, sys, grpc

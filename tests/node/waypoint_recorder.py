@@ -12,7 +12,7 @@ from typing import Any
 from waypoint_ads import PATIENCE
 from waypoint_fixtures import SERVERS, WAYPOINT, WaypointNode
 
-from agent.translate.ir import BackendPort
+from agent.ir.http import BackendPort
 
 DROP, SILENCE = 0, -1
 

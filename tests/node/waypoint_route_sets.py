@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Iterable
 
+from agent.ir.http import BackendPort, Pool, RouteSet, Rule
 from agent.plan.resources import Json, ResourceName, ResourceType
-from agent.translate.ir import BackendPort, Pool, RouteSet, Rule
 from agent.translate.options import FIRST_BYTE_SECONDS, Collector, Options
 from agent.translate.xds.admission import admission, admission_name
 from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints

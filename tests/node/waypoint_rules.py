@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+from agent.ir.http import BackendPort, Rule, WeightedBackend
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.translate.ir import BackendPort, Rule, WeightedBackend
 
 V1, V2, NOBODY = (BackendPort("app", name, 80) for name in ("v1", "v2", "nobody"))
 V1_H2C = BackendPort("app", "v1", 80, "h2c")

@@ -13,8 +13,8 @@ from threading import Thread
 from waypoint_ads import WAYPOINT
 from waypoint_fixtures import CLIENT, PATIENCE, SERVERS, WaypointNode
 
+from agent.ir.http import BackendPort, TLSRouteSet, TLSRule
 from agent.plan.resources import ResourceName, ResourceType
-from agent.translate.ir import BackendPort, TLSRouteSet, TLSRule
 from agent.translate.options import Options
 from agent.translate.xds.passthrough import passthrough_listener
 

@@ -1,10 +1,10 @@
 """Route sets of Routes as the agent makes them: what a Route asks for and does not get is not in them."""
 
+from agent.ir.http import RouteSet
 from agent.model.change import Upsert
 from agent.model.core import Service, ServicePort, ServiceSpec
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import GRPCRoute, HTTPRoute, ParentReference
-from agent.translate.ir import RouteSet
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.routes.http import route_set
 from agent.world import View, World

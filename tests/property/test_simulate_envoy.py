@@ -11,6 +11,8 @@ import re2
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.ir.request import Request, request
 from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import (
     GRPCMethodMatch,
@@ -22,8 +24,6 @@ from agent.model.routes import (
 )
 from agent.simulate.answer import Answer, answer
 from agent.simulate.matching import matches
-from agent.simulate.request import Request, request
-from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
 from agent.translate.xds.match import route_match
 from agent.translate.xds.route import route_configuration
 

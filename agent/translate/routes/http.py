@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from agent.ir.http import BackendPort, Pool, ResolvedFilter, Retry, RouteSet, Rule, Session, WeightedBackend
 from agent.model.core import ServicePort
 from agent.model.filters import BackendObjectReference, Filter
 from agent.model.routes import (
@@ -16,7 +17,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     HTTPRouteTimeouts,
 )
-from agent.translate.ir import BackendPort, Mirror, Pool, Retry, RouteSet, Rule, Session, WeightedBackend
+from agent.translate.filters.registry import of
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
 from agent.translate.routes.durations import milliseconds
@@ -65,7 +66,7 @@ def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
         backends=tuple(_backends(view, route, index)),
         request_timeout=_timeout(timeouts.request),
         backend_timeout=_timeout(timeouts.backend_request),
-        mirrors=tuple(_mirrors(view, route, rule.filters)),
+        resolved=tuple(_resolved(view, route, rule.filters)),
         retry=_retry(rule.retry) if isinstance(rule, HTTPRouteRule) else None,
         session=_session(view, route, index),
     )
@@ -144,16 +145,16 @@ def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[
     for position, ref in enumerate(route.spec.rules[index].backend_refs):
         if ref.weight:
             backend = _backend(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]")
-            yield WeightedBackend(backend, ref.weight, ref.filters, tuple(_mirrors(view, route, ref.filters)))
+            yield WeightedBackend(backend, ref.weight, ref.filters, tuple(_resolved(view, route, ref.filters)))
 
 
-def _mirrors(view: View, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter]) -> Iterator[Mirror]:
-    """Who gets copies. A backend that is not there gets none, and the Route goes on (HTTPRequestMirrorFilter)."""
-    for item in filters:
-        mirror = item.request_mirror
-        backend = _backend(view, route, mirror.backend_ref, "") if mirror else None
-        if mirror and backend and (share := round(mirror.share * 1_000_000)):
-            yield Mirror(backend, share)
+def _resolved(view: View, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter]) -> Iterator[ResolvedFilter]:
+    """Filters that refer to backends, with those that are there."""
+    for entry in filters:
+        for item, config in of(entry):
+            found = item.resolve(config, [_backend(view, route, ref, "") for _, ref in item.references(config)])
+            if found is not None:
+                yield found
 
 
 def _backend(view: View, route: HTTPRoute | GRPCRoute, ref: BackendObjectReference, field: str) -> BackendPort | None:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 from agent.model.routes import AnyRoute, GRPCMethodMatch, GRPCRouteMatch, HeaderMatch, HTTPRouteMatch
+from agent.translate.faults import UNSUPPORTED, Fault
 from agent.translate.grpc_method import path_expression
-from agent.translate.routes.faults import UNSUPPORTED, Fault
-from agent.translate.routes.regex import MAX_EXPRESSIONS, regex_fault
+from agent.translate.regex import MAX_EXPRESSIONS, regex_fault
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 REGEX = "RegularExpression"

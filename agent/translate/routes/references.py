@@ -1,10 +1,10 @@
 """What backendRefs refer to. A mesh needs no ReferenceGrant for them (GEP-1294): they widen nobody's reach."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.model.core import ServicePort
-from agent.model.filters import BackendObjectReference, Filter
+from agent.model.filters import BackendObjectReference
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService
 from agent.model.routes import (
@@ -18,6 +18,7 @@ from agent.model.routes import (
     UDPRoute,
 )
 from agent.parents import is_service
+from agent.translate.filters.registry import filter_references
 from agent.translate.ports import TLS
 from agent.world import View
 
@@ -33,23 +34,16 @@ class Resolved:
 
 
 def references(route: AnyRoute) -> Iterator[tuple[str, BackendObjectReference]]:
-    """Everything that a Route refers to, by its JSON path: its backends, and those that get mirrored requests."""
+    """Everything that a Route refers to, by its JSON path: its backends, and those of its filters."""
     rules: tuple[HTTPRouteRule | GRPCRouteRule | L4RouteRule, ...] = route.spec.rules
     for index, rule in enumerate(rules):
         field = f"spec.rules[{index}]"
         for position, ref in enumerate(rule.backend_refs):
             yield f"{field}.backendRefs[{position}]", ref
             if isinstance(ref, FilteredBackendRef):
-                yield from mirror_references(f"{field}.backendRefs[{position}]", ref.filters)
+                yield from filter_references(f"{field}.backendRefs[{position}]", ref.filters)
         if not isinstance(rule, L4RouteRule):
-            yield from mirror_references(field, rule.filters)
-
-
-def mirror_references(field: str, filters: Iterable[Filter]) -> Iterator[tuple[str, BackendObjectReference]]:
-    """The backends of RequestMirror filters, by their JSON path; `field` is the rule's or the backendRef's."""
-    for position, item in enumerate(filters):
-        if item.request_mirror is not None:
-            yield f"{field}.filters[{position}].requestMirror.backendRef", item.request_mirror.backend_ref
+            yield from filter_references(field, rule.filters)
 
 
 def resolve(view: View, route: AnyRoute, ref: BackendObjectReference, field: str) -> Resolved:

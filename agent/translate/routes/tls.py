@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from agent.ir.http import BackendPort, TLSRouteSet, TLSRule, WeightedBackend
 from agent.model.routes import TLSRoute
-from agent.translate.ir import BackendPort, TLSRouteSet, TLSRule, WeightedBackend
 from agent.translate.routes.binding import Binding, server_names
 from agent.translate.routes.references import resolve
 from agent.world import View

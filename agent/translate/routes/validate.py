@@ -1,28 +1,21 @@
 """What of a Route can be done: rule by rule, with the field and the reason of what cannot."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.model.filters import Filter
 from agent.model.routes import (
     AnyRoute,
     GRPCRouteRule,
-    HTTPRouteMatch,
     HTTPRouteRetry,
     HTTPRouteRule,
     SessionPersistence,
 )
+from agent.translate.faults import UNSUPPORTED, Fault
+from agent.translate.filters.base import Place
+from agent.translate.filters.check import backend_faults, exclusions, filter_faults, match_faults
 from agent.translate.header_names import header_name_fault
 from agent.translate.routes.durations import milliseconds
-from agent.translate.routes.faults import INCOMPATIBLE, UNSUPPORTED, Fault
-from agent.translate.routes.filters import (
-    GRPC_FILTERS,
-    HTTP_BACKEND_FILTERS,
-    HTTP_FILTERS,
-    exclusions,
-    filter_faults,
-)
 from agent.translate.routes.matches import grpc_match_faults, http_match_faults, too_many_expressions
 
 MAX_RULES = 16
@@ -72,44 +65,33 @@ def _of_the_whole(route: AnyRoute) -> Iterator[Fault]:
 def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
         yield from http_match_faults(f"{field}.matches[{number}]", match)
-    yield from filter_faults(f"{field}.filters", rule.filters, HTTP_FILTERS)
-    yield from _prefix_replacements(f"{field}.filters", rule.filters, rule.matches)
-    yield from _backend_filters(field, rule, HTTP_BACKEND_FILTERS)
+    yield from filter_faults(f"{field}.filters", rule.filters, Place.HTTP_RULE)
+    yield from match_faults(f"{field}.filters", rule.filters, rule.matches)
+    yield from _backend_filters(field, rule, Place.HTTP_BACKEND)
     yield from _timeouts(f"{field}.timeouts", rule)
     yield from _retry(f"{field}.retry", rule.retry)
     yield from _session(f"{field}.sessionPersistence", rule)
-    if rule.backend_refs and any(item.type == "RequestRedirect" for item in rule.filters):
-        yield Fault(INCOMPATIBLE, f"{field}.backendRefs", "a rule that redirects has no backends")
+    if rule.backend_refs:
+        yield from backend_faults(f"{field}.backendRefs", rule.filters)
 
 
 def _grpc_rule(field: str, rule: GRPCRouteRule) -> Iterator[Fault]:
     for number, match in enumerate(rule.matches):
         yield from grpc_match_faults(f"{field}.matches[{number}]", match)
-    yield from filter_faults(f"{field}.filters", rule.filters, GRPC_FILTERS)
-    yield from _backend_filters(field, rule, GRPC_FILTERS)
+    yield from filter_faults(f"{field}.filters", rule.filters, Place.GRPC_RULE)
+    yield from _backend_filters(field, rule, Place.GRPC_BACKEND)
     yield from _session(f"{field}.sessionPersistence", rule)
 
 
-def _prefix_replacements(field: str, filters: Iterable[Filter], matches: Iterable[HTTPRouteMatch]) -> Iterator[Fault]:
-    """ReplacePrefixMatch says what becomes of a matched prefix, so every match has to be one (HTTPPathModifier)."""
-    prefixes = all(match.path.type == "PathPrefix" for match in matches)
-    for position, item in enumerate(filters):
-        for name, holder in (("requestRedirect", item.request_redirect), ("urlRewrite", item.url_rewrite)):
-            path = holder.path if holder else None
-            if path and path.type == "ReplacePrefixMatch" and not prefixes:
-                where = f"{field}[{position}].{name}.path"
-                yield Fault(INCOMPATIBLE, where, "ReplacePrefixMatch needs PathPrefix matches")
-
-
-def _backend_filters(field: str, rule: HTTPRouteRule | GRPCRouteRule, known: frozenset[str]) -> Iterator[Fault]:
+def _backend_filters(field: str, rule: HTTPRouteRule | GRPCRouteRule, place: Place) -> Iterator[Fault]:
     """A backend's filters come after the rule's, so they must go together with those too."""
     of_rule = [item.type for item in rule.filters]
     for position, backend in enumerate(rule.backend_refs):
         where = f"{field}.backendRefs[{position}].filters"
-        yield from filter_faults(where, backend.filters, known)
+        yield from filter_faults(where, backend.filters, place)
         yield from exclusions(where, [*of_rule, *(item.type for item in backend.filters)])
         if isinstance(rule, HTTPRouteRule):
-            yield from _prefix_replacements(where, backend.filters, rule.matches)
+            yield from match_faults(where, backend.filters, rule.matches)
 
 
 def _timeouts(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:

@@ -7,8 +7,8 @@ them. Envoy's ring hash would move up to 15 in 100 besides: an endpoint has fewe
 
 from collections.abc import Iterable
 
+from agent.ir.http import WeightedBackend
 from agent.plan.resources import Json
-from agent.translate.ir import WeightedBackend
 
 CLUSTER: Json = {"lb_policy": "MAGLEV"}
 ROUTE: Json = {"hash_policy": [{"connection_properties": {"source_ip": True}}]}

@@ -1,17 +1,16 @@
 """The listener of a route set: admission, then HTTP as untouched as Envoy can leave it."""
 
+from agent.ir.http import RouteSet
 from agent.plan.resources import Json
-from agent.translate.ir import RouteSet
+from agent.translate.filters.registry import HTTP_FILTERS
 from agent.translate.options import Options
-from agent.translate.xds import cors, session
+from agent.translate.xds import session
 from agent.translate.xds.access_log import access_log
 from agent.translate.xds.admission import RBAC, admission_name
 from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
 from agent.translate.xds.first_byte import HTTP, duration, first_byte
-from agent.translate.xds.received import received_filter
 from agent.translate.xds.route import FAULT, REFUSAL
 from agent.translate.xds.tracing import tracing
-from agent.translate.xds.trailers import trailer_filter
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 # A client that is not sent more at once opens another connection; each stream can be a connection to a server.
@@ -45,9 +44,7 @@ def _http(name: str, route_set: RouteSet, options: Options) -> Json:
             "codec_type": "AUTO",
             "rds": {"route_config_name": route_set.name, "config_source": ADS},
             "http_filters": [
-                received_filter(),
-                trailer_filter(),
-                {"name": cors.NAME, "typed_config": {"@type": cors.TYPE}},
+                *(one for item in HTTP_FILTERS for one in item.chain),
                 {"name": REFUSAL, "typed_config": {"@type": FAULT}},
                 {"name": session.NAME, "typed_config": {"@type": session.TYPE}},
                 {"name": "router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}},

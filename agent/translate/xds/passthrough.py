@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from agent.ir.http import TLSRouteSet, TLSRule, WeightedBackend
 from agent.plan.resources import Json
-from agent.translate.ir import TLSRouteSet, TLSRule, WeightedBackend
 from agent.translate.options import Options
 from agent.translate.xds import affinity
 from agent.translate.xds.first_byte import TLS, first_byte

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from agent.ir.http import Retry, Rule
 from agent.plan.resources import Json
-from agent.translate.ir import Retry, Rule
 
 # What never reached a server: trying again does nothing twice.
 UNREACHED = ("connect-failure", "refused-stream")

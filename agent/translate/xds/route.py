@@ -1,30 +1,26 @@
 """A route set as a RouteConfiguration: one virtual host for every name, its routes in order of precedence, then 404."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from agent.model.filters import URLRewrite
+from agent.ir.http import Pool, RouteSet, Rule, WeightedBackend
 from agent.plan.exchanges import NO_MATCH
 from agent.plan.resources import Json
 from agent.translate.division import divided
-from agent.translate.ir import Pool, RouteSet, Rule, WeightedBackend
+from agent.translate.filters.base import EnvoyRoute, Part
+from agent.translate.filters.registry import rendered
 from agent.translate.xds import affinity
 from agent.translate.xds.cluster import whose
-from agent.translate.xds.cors import cors_routes
-from agent.translate.xds.draw import Range, ranges
-from agent.translate.xds.headers import header_changes
+from agent.translate.xds.draw import ranges
 from agent.translate.xds.match import route_match
-from agent.translate.xds.received import received_config
-from agent.translate.xds.redirect import redirects
 from agent.translate.xds.retry import duration, retry_policy
-from agent.translate.xds.rewrite import url_rewrite
 from agent.translate.xds.session import session_config
-from agent.translate.xds.trailers import trailer_config
 
 FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 # The name of the listener's filter that answers an invalid backendRef's share, and of the cluster that is never asked.
 REFUSAL = "refusal"
 INVALID = "invalid"
+# The status of what has no valid backend; Envoy tells a gRPC client 503 as UNAVAILABLE.
+REFUSED, REFUSED_GRPC = 500, 503
 
 
 def route_configuration(route_set: RouteSet) -> Json:
@@ -41,42 +37,32 @@ def route_configuration(route_set: RouteSet) -> Json:
 def _routes(rule: Rule, route_set: RouteSet) -> Iterator[Json]:
     """One match of a rule; more than one route where Envoy needs to be told apart what the Route need not."""
     for part, numbers in ranges(divided(rule)):
-        yield from _part(part, numbers, route_set)
+        yield from _part(Part(part, route_set.port, numbers), REFUSED_GRPC if route_set.grpc else REFUSED)
 
 
-def _part(rule: Rule, numbers: Range, route_set: RouteSet) -> Iterator[Json]:
-    base: dict[str, Any] = {
-        "name": rule.name,
-        "match": {**route_match(rule.match), **numbers.condition},
-        **header_changes(rule.filters),
-    }
-    if filters := {**session_config(rule), **received_config(_rewrite(rule)), **trailer_config(rule.filters)}:
-        base["typed_per_filter_config"] = filters
-    redirect = next((item.request_redirect for item in rule.filters if item.request_redirect), None)
-    refusal = 503 if route_set.grpc else 500
-    for route in cors_routes(base, rule.filters, rule.match):
-        if redirect is not None:
-            yield from redirects(route, redirect, rule.match, route_set.port)
-        elif all(item.backend is None for item in rule.backends):
-            yield {**route, "direct_response": {"status": refusal}}
-        else:
-            yield {**route, "route": _action(rule, numbers, refusal)}
+def _part(part: Part, refusal: int) -> Iterator[Json]:
+    rule = part.rule
+    match = {**route_match(rule.match), **part.numbers.condition}
+    if all(item.backend is None for item in rule.backends):
+        base = EnvoyRoute(match, "direct_response", {"status": refusal}, configs=session_config(rule))
+    else:
+        base = EnvoyRoute(match, "route", _clusters(rule, refusal), configs=session_config(rule))
+    for route in rendered(base, part):
+        yield _written(rule, route.routed(_forwarding(rule)))
 
 
-def _action(rule: Rule, numbers: Range, refusal: int) -> Json:
-    rewrite = _rewrite(rule)
+def _written(rule: Rule, route: EnvoyRoute) -> Json:
+    configs = {"typed_per_filter_config": route.configs} if route.configs else {}
+    return {"name": rule.name, "match": route.match, **route.fields, **configs, route.action: route.settings}
+
+
+def _forwarding(rule: Rule) -> Json:
+    """How requests are sent to clusters, besides to which."""
     return {
-        **_clusters(rule, refusal),
-        **(url_rewrite(rewrite, rule.match) if rewrite else {}),
-        **_mirrors(rule, numbers),
         "timeout": duration(rule.request_timeout or 0),
         "retry_policy": retry_policy(rule),
         **(affinity.ROUTE if affinity.is_asked(rule.backends) else {}),
     }
-
-
-def _rewrite(rule: Rule) -> URLRewrite | None:
-    return next((item.url_rewrite for item in rule.filters if item.url_rewrite), None)
 
 
 def _clusters(rule: Rule, refusal: int) -> Json:
@@ -109,18 +95,3 @@ def _invalid_share(weight: int, refusal: int) -> Json:
     always = {"numerator": 100, "denominator": "HUNDRED"}
     fault = {"@type": FAULT, "abort": {"http_status": refusal, "percentage": always}}
     return {"name": INVALID, "weight": weight, "typed_per_filter_config": {REFUSAL: fault}}
-
-
-def _mirrors(rule: Rule, numbers: Range) -> Json:
-    """Copies of requests. A share is drawn of a million: weighted clusters compare the same number, modulo the sum of
-    their weights, and of a hundred it would often copy the requests of one backend only.
-    """
-    policies = [
-        {
-            "cluster": item.backend.cluster,
-            **numbers.first(item.per_million),
-            "disable_shadow_host_suffix_append": True,
-        }
-        for item in rule.mirrors
-    ]
-    return {"request_mirror_policies": policies} if policies else {}

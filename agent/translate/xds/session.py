@@ -2,9 +2,9 @@
 
 import re
 
+from agent.ir.http import Rule, Session
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.plan.resources import Json
-from agent.translate.ir import Rule, Session
 
 # The listener's filter, which does nothing for routes without a session.
 NAME = "session"

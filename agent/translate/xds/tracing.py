@@ -2,8 +2,8 @@
 
 import ipaddress
 
+from agent.ir.http import RouteSet
 from agent.plan.resources import Json
-from agent.translate.ir import RouteSet
 from agent.translate.options import Collector
 
 TRACER = "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig"

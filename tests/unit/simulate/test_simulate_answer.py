@@ -4,11 +4,13 @@ from fractions import Fraction
 
 import pytest
 
+from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.ir.request import request
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
 from agent.simulate.answer import Answer, answer
-from agent.simulate.request import changed, request
-from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, WeightedBackend
+from agent.translate.filters.header_modifiers import changed
+from agent.translate.filters.request_mirror import Mirror
 
 V1, V2 = BackendPort("app", "v1", 80), BackendPort("app", "v2", 80)
 
@@ -134,7 +136,7 @@ def test_backends_rewrite_and_redirect_each_for_itself() -> None:
     one, two, invalid = of(Rule("r", prefix("/"), (rewrite,), backends), "/x?q").shares
     assert (one.part, one.authority, one.target) == (Fraction(1, 4), "all", "/own?q")
     assert (two.part, two.authority, two.target) == (Fraction(1, 2), "all", "/all?q")
-    assert (one.mirrors, two.mirrors) == ((Mirror(V2, 5),), ())
+    assert (one.resolved, two.resolved) == ((Mirror(V2, 5),), ())
     assert (invalid.part, invalid.backend, invalid.status) == (Fraction(1, 4), None, 500)
 
 

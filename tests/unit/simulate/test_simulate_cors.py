@@ -2,14 +2,15 @@
 
 import pytest
 
+from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.ir.request import request
 from agent.model.filters import CORS, Filter
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
 from agent.simulate.answer import Answer, answer
-from agent.simulate.request import request
-from agent.translate.ir import BackendPort, RouteSet, Rule, WeightedBackend
 
 WEB = (WeightedBackend(BackendPort("app", "web", 80), 1),)
 INVALID = (WeightedBackend(None, 1),)
+ALLOWED = "originAllowed"
 HERE = CORS(allow_origins=("http://here",))
 
 
@@ -30,13 +31,13 @@ def rule(
 )
 def test_a_preflight_is_answered_by_the_waypoint(origin: str, allowed: bool) -> None:
     found = asked("OPTIONS", rule("r"), origin=origin, about="PUT")
-    assert (found.status, found.allowed, found.shares) == (200, allowed, ())
+    assert (found.status, found.facts.get(ALLOWED), found.shares) == (200, allowed, ())
 
 
 @pytest.mark.parametrize(("method", "about"), [("OPTIONS", ""), ("GET", ""), ("GET", "PUT")])
 def test_what_is_no_preflight_goes_on(method: str, about: str) -> None:
     found = asked(method, rule("r"), about=about)
-    assert (found.status, found.allowed, len(found.shares)) == (None, True, 1)
+    assert (found.status, found.facts.get(ALLOWED), len(found.shares)) == (None, True, 1)
 
 
 def test_a_preflight_belongs_to_the_rule_for_the_method_that_it_asks_about() -> None:
@@ -48,7 +49,7 @@ def test_a_preflight_belongs_to_the_rule_for_the_method_that_it_asks_about() -> 
         "POST": "rest",
         "": "rest",
     }
-    assert names["POST"].allowed is None
+    assert names["POST"].facts == {}
 
 
 def test_a_rule_for_a_method_without_the_filter_has_no_preflights() -> None:
@@ -59,9 +60,9 @@ def test_a_rule_for_a_method_without_the_filter_has_no_preflights() -> None:
 
 def test_a_refusal_says_nothing_of_origins() -> None:
     found = asked("OPTIONS", rule("r", INVALID), about="PUT")
-    assert (found.status, found.allowed) == (500, None)
+    assert (found.status, found.facts.get(ALLOWED)) == (500, None)
 
 
 def test_a_request_without_an_origin_is_nobody_s_business() -> None:
     rules = RouteSet("app/web:80", "", 80, False, (rule("r"),))
-    assert answer(rules, request("OPTIONS", "web", "/", [("access-control-request-method", "PUT")])).allowed is None
+    assert answer(rules, request("OPTIONS", "web", "/", [("access-control-request-method", "PUT")])).facts == {}

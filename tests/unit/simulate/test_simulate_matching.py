@@ -2,6 +2,8 @@
 
 import pytest
 
+from agent.ir.http import RouteSet, Rule
+from agent.ir.request import request
 from agent.model.routes import (
     GRPCMethodMatch,
     GRPCRouteMatch,
@@ -11,8 +13,6 @@ from agent.model.routes import (
     QueryParamMatch,
 )
 from agent.simulate.matching import first_match, matches
-from agent.simulate.request import request
-from agent.translate.ir import RouteSet, Rule
 
 REGEX = "RegularExpression"
 

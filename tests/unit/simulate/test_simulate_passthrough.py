@@ -2,8 +2,8 @@
 
 import pytest
 
+from agent.ir.http import TLSRouteSet, TLSRule
 from agent.simulate.passthrough import rule_for
-from agent.translate.ir import TLSRouteSet, TLSRule
 
 RULES = (
     TLSRule("app/exact/0", ("a.b.example", "other.example"), ()),

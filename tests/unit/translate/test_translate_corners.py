@@ -11,10 +11,10 @@ from agent.model.routes import BackendRef, HTTPRouteMatch, HTTPRouteRule, L4Rout
 from agent.plan.tables import address_bytes
 from agent.translate.endpoints import endpoints
 from agent.translate.options import Options
+from agent.translate.regex import regex_fault
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.routes.http import route_set
 from agent.translate.routes.l4 import route_slots, service_slots
-from agent.translate.routes.regex import regex_fault
 from agent.translate.routes.validate import check
 
 WEB = Key("Service", "app", "web")

@@ -15,7 +15,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     QueryParamMatch,
 )
-from agent.translate.routes.regex import MAX_EXPRESSIONS, MAX_LENGTH, full_match, regex_fault
+from agent.translate.regex import MAX_EXPRESSIONS, MAX_LENGTH, full_match, regex_fault
 from agent.translate.routes.validate import check
 
 REGEX = "RegularExpression"

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.ir.http import BackendPort, Pool, Retry, RouteSet, Rule, Session, TLSRouteSet, TLSRule, WeightedBackend
 from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.envoys import Envoy
-from agent.translate.ir import (
-    BackendPort,
-    Mirror,
-    Pool,
-    Retry,
-    RouteSet,
-    Rule,
-    Session,
-    TLSRouteSet,
-    TLSRule,
-    WeightedBackend,
-)
+from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Collector, Options
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
@@ -49,7 +39,7 @@ def everything() -> tuple[Rule, ...]:
         Rule("cookie", FOO, (), TO_A, session=Session("s", seconds=60)),
         Rule("header", FOO, (), (WeightedBackend(C, 1),), session=Session("s", header=True, pool=POOL)),
         Rule("retries", FOO, (), TO_A, retry=Retry(3, (500, 599), 0)),
-        Rule("mirrors", FOO, (), TO_A, mirrors=(Mirror(A, 1_000_000), Mirror(B, 1))),
+        Rule("mirrors", FOO, (), TO_A, resolved=(Mirror(A, 1_000_000), Mirror(B, 1))),
         Rule("headers", ROOT, (Filter("RequestHeaderModifier", request_header_modifier=CHANGE),), TO_A),
         Rule("regex", HTTPRouteMatch(headers=(HeaderMatch("a", "[0-9]{1,9}", "RegularExpression"),)), (), TO_A),
     )

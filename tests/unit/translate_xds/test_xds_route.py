@@ -4,19 +4,11 @@ from typing import Any
 
 import pytest
 
+from agent.ir.http import BackendPort, Pool, Retry, RouteSet, Rule, Session, WeightedBackend
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.resources import ResourceName, ResourceType
-from agent.translate.ir import (
-    BackendPort,
-    Mirror,
-    Pool,
-    Retry,
-    RouteSet,
-    Rule,
-    Session,
-    WeightedBackend,
-)
+from agent.translate.filters.request_mirror import Mirror
 from agent.translate.xds.cluster import pool_endpoints
 from agent.translate.xds.retry import ELSEWHERE
 from agent.translate.xds.route import route_configuration
@@ -247,7 +239,7 @@ def test_retries(retry: Retry, timeout: int | None, policy: dict[str, Any]):
 
 def test_copies_go_to_every_mirror_by_a_share_of_a_million():
     mirrors = (Mirror(A, 1_000_000), Mirror(B, 333_333))
-    policies = only(Rule("r", ROOT, (), TO_A, mirrors=mirrors))["route"]["request_mirror_policies"]
+    policies = only(Rule("r", ROOT, (), TO_A, resolved=mirrors))["route"]["request_mirror_policies"]
     assert [
         (item["cluster"], item["runtime_fraction"]["default_value"], item["disable_shadow_host_suffix_append"])
         for item in policies

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from agent.ir.http import Rule, Session
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.translate.ir import Rule, Session
 from agent.translate.xds.session import cookie_path, session_config
 
 

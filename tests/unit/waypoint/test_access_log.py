@@ -3,7 +3,7 @@
 import pytest
 from envoy.data.accesslog.v3 import accesslog_pb2
 
-from agent.translate.xds.received import MAX_TEXT
+from agent.translate.filters.url_rewrite import MAX_TEXT
 from agent.waypoint.access_log import FLAGS, exchange
 
 

@@ -3,9 +3,10 @@
 import pytest
 from envoy.config.listener.v3 import listener_pb2
 
+from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
 from agent.model.routes import HTTPRouteMatch
 from agent.plan.resources import Json, ResourceName, ResourceType
-from agent.translate.ir import BackendPort, Mirror, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
+from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Options
 from agent.translate.xds.admission import admission
 from agent.translate.xds.cluster import cluster, endpoints
@@ -55,7 +56,7 @@ def test_what_a_resource_leads_to():
     shares = tuple(WeightedBackend(item, 1) for item in (BACKEND, other, None))
     rules = (
         Rule("split", HTTPRouteMatch(), (), shares),
-        Rule("one", HTTPRouteMatch(), (), shares[:1], mirrors=(Mirror(copy, 1),)),
+        Rule("one", HTTPRouteMatch(), (), shares[:1], resolved=(Mirror(copy, 1),)),
     )
     table = route_configuration(RouteSet("app/a:80", "", 80, False, rules))
     found = encode(ResourceName(ResourceType.ROUTE, "x"), table).leads

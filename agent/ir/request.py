@@ -1,9 +1,7 @@
 """A request as the waypoint sees it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from agent.model.filters import HeaderFilter
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -58,22 +56,10 @@ def request(method: str, authority: str, target: str, headers: Iterable[tuple[st
     host = next((value for name, value in listed if name.lower() in AUTHORITY), authority)
     kept = [(name, value) for name, value in listed if not _is_taken(name.lower(), value)]
     added = [] if any(name.lower() == ADDED[0] for name, _ in kept) else [ADDED]
-    return Request(method, host, target, _joined((*kept, *added)))
+    return Request(method, host, target, joined((*kept, *added)))
 
 
-def changed(headers: Headers, changes: Iterable[HeaderFilter]) -> Headers:
-    """Headers after modifiers, one after the other: each sets, adds, then removes."""
-    for change in changes:
-        headers = _joined(_changed(headers, change))
-    return headers
-
-
-def _is_taken(name: str, value: str) -> bool:
-    """`TE` says something to a server only when it says `trailers`."""
-    return name in TAKEN or name in AUTHORITY or (name == "te" and value != "trailers")
-
-
-def _joined(headers: Iterable[tuple[str, str]]) -> Headers:
+def joined(headers: Iterable[tuple[str, str]]) -> Headers:
     """Several headers of a name that Envoy knows become one, where the first is."""
     found: list[tuple[str, str]] = []
     places: dict[str, int] = {}
@@ -86,10 +72,6 @@ def _joined(headers: Iterable[tuple[str, str]]) -> Headers:
     return tuple(found)
 
 
-def _changed(headers: Headers, change: HeaderFilter) -> Iterator[tuple[str, str]]:
-    removed = {name.lower() for name in change.remove}
-    replaced = {item.name.lower() for item in change.set}
-    yield from (item for item in headers if item[0].lower() not in removed | replaced)
-    for item in (*change.set, *change.add):
-        if item.name.lower() not in removed:
-            yield item.name, item.value
+def _is_taken(name: str, value: str) -> bool:
+    """`TE` says something to a server only when it says `trailers`."""
+    return name in TAKEN or name in AUTHORITY or (name == "te" and value != "trailers")

@@ -4,21 +4,23 @@ from typing import Any
 
 import pytest
 
+from agent.ir.http import Rule
 from agent.model.filters import CORS, Filter
 from agent.model.routes import HeaderMatch, HTTPRouteMatch
-from agent.translate.xds.cors import cors_routes, origin_regex
+from agent.translate.filters.base import EnvoyRoute, Part
+from agent.translate.filters.cors import origin_regex
+from agent.translate.filters.registry import rendered
 
-BASE = {"name": "r", "match": {"prefix": "/"}}
+BASE = EnvoyRoute({"prefix": "/"}, "route", {"cluster": "c"})
 
 
-def policies(match: HTTPRouteMatch, base: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+def policies(match: HTTPRouteMatch, base: EnvoyRoute, **fields: Any) -> list[EnvoyRoute]:
     """The routes of a rule with a policy of these fields."""
-    found = cors_routes(base, (Filter("CORS", cors=CORS(**fields)),), match)
-    return [dict(route) for route in found]
+    return rendered(base, Part(Rule("r", match, (Filter("CORS", cors=CORS(**fields)),)), 80))
 
 
 def test_without_the_filter_a_route_is_as_it_was():
-    assert list(cors_routes(BASE, (), HTTPRouteMatch())) == [BASE]
+    assert rendered(BASE, Part(Rule("r", HTTPRouteMatch()), 80)) == [BASE]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_origins(origin: str, regex: str):
 def test_a_policy():
     (route,) = policies(
         HTTPRouteMatch(),
-        {**BASE, "typed_per_filter_config": {"other": {}}},
+        BASE.configured("other", {}),
         allow_origins=("http://a:1",),
         allow_methods=("GET", "PUT"),
         allow_headers=("x", "y"),
@@ -47,7 +49,7 @@ def test_a_policy():
         allow_credentials=True,
         max_age=60,
     )
-    assert route["typed_per_filter_config"] == {
+    assert route.configs == {
         "other": {},
         "cors": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
@@ -66,9 +68,9 @@ def test_a_rule_for_a_method_answers_preflights_about_it():
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     who = {"name": "who", "string_match": {"exact": "me"}}
     match = HTTPRouteMatch(headers=(HeaderMatch("who", "me"),), method="GET")
-    preflight, request = policies(match, {**BASE, "match": {"prefix": "/", "headers": [who, get]}})
-    assert request["match"]["headers"] == [who, get]
-    assert preflight["match"] == {
+    preflight, request = policies(match, BASE.matching(who, get))
+    assert request.match["headers"] == [who, get]
+    assert preflight.match == {
         "prefix": "/",
         "headers": [
             who,
@@ -82,6 +84,6 @@ def test_a_rule_for_a_method_answers_preflights_about_it():
 def test_asked_for_no_headers_none_are_allowed_by_name():
     without, asked = policies(HTTPRouteMatch(), BASE, allow_headers=("*",))
     name = "access-control-request-headers"
-    assert without["match"]["headers"] == [{"name": name, "present_match": True, "invert_match": True}]
-    assert "allow_headers" not in without["typed_per_filter_config"]["cors"]
-    assert asked["typed_per_filter_config"]["cors"]["allow_headers"] == "*"
+    assert without.match["headers"] == [{"name": name, "present_match": True, "invert_match": True}]
+    assert "allow_headers" not in without.configs["cors"]
+    assert asked.configs["cors"]["allow_headers"] == "*"

@@ -1,14 +1,15 @@
 """Between Routes and Envoy: what the waypoint should do on one port for one group of clients, already bound,
-validated, merged and sorted by precedence. `routes/` makes it from Routes, `xds/` renders it.
+validated, merged and sorted by precedence.
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from agent.ir.services import local_name, service_key
 from agent.model.filters import Filter
 from agent.model.meta import Key
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.services import local_name, service_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +42,26 @@ class BackendPort:
         return f"{self.namespace}/{self.service}:{self.port}/{self.protocol}"
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """A backend that gets a copy of so many requests of a million."""
+class ResolvedFilter(ABC):
+    """What a filter that refers to backends does with those that are there; its module says what that is."""
 
-    backend: BackendPort
-    per_million: int
+    @property
+    @abstractmethod
+    def backends(self) -> tuple[BackendPort, ...]:
+        """Those that it sends something to."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedBackend:
     """A share of a rule's requests. `backend` is None where the reference is invalid: that share is answered 500
-    (gRPC: UNAVAILABLE). Weights are the Route's own; a backend of weight 0 is left out. `mirrors` get copies of what
-    this backend gets.
+    (gRPC: UNAVAILABLE). Weights are the Route's own; a backend of weight 0 is left out. `resolved` are its filters that
+    refer to backends of their own.
     """
 
     backend: BackendPort | None
     weight: int
     filters: tuple[Filter, ...] = ()
-    mirrors: tuple[Mirror, ...] = ()
+    resolved: tuple[ResolvedFilter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class Rule:
     """One match of one rule of one Route, and what happens then.
 
     `name` is `namespace/route/rule-name-or-index/match-index`, for access logs. Timeouts are in milliseconds; None is
-    no timeout. No backends and no redirect means that the rule answers 500.
+    no timeout. `resolved` are the filters that refer to backends. No backends and no redirect means that the rule
+    answers 500.
     """
 
     name: str
@@ -127,7 +130,7 @@ class Rule:
     backends: tuple[WeightedBackend, ...] = ()
     request_timeout: int | None = None
     backend_timeout: int | None = None
-    mirrors: tuple[Mirror, ...] = ()
+    resolved: tuple[ResolvedFilter, ...] = ()
     retry: Retry | None = None
     session: Session | None = None
 
@@ -138,12 +141,12 @@ class Rule:
 
     @property
     def clusters(self) -> set[BackendPort | Pool]:
-        """Everything that gets requests, or copies of them."""
-        mirrors = itertools.chain(self.mirrors, *(item.mirrors for item in self.backends))
-        copied: set[BackendPort | Pool] = {item.backend for item in mirrors}
+        """Everything that gets requests, of filters too."""
+        resolved = itertools.chain(self.resolved, *(item.resolved for item in self.backends))
+        others: set[BackendPort | Pool] = {backend for item in resolved for backend in item.backends}
         if self.pool is not None:
-            return copied | {self.pool}
-        return copied | {item.backend for item in self.backends if item.backend is not None}
+            return others | {self.pool}
+        return others | {item.backend for item in self.backends if item.backend is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+"""RequestMirror: copies of requests to another backend, whose answers nobody hears."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.ir.http import BackendPort, ResolvedFilter
+from agent.model.filters import BackendObjectReference, Filter, RequestMirror
+from agent.model.limits import Violation
+from agent.translate.filters.base import MILLION, EnvoyRoute, HTTPFilter, Part, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror(ResolvedFilter):
+    """A backend that gets a copy of so many requests of a million."""
+
+    backend: BackendPort
+    per_million: int
+
+    @property
+    def backends(self) -> tuple[BackendPort, ...]:
+        """The one."""
+        return (self.backend,)
+
+
+class MirrorFilter(HTTPFilter[RequestMirror]):
+    """A backend that is not there gets none, and the Route goes on (HTTPRequestMirrorFilter)."""
+
+    type = "RequestMirror"
+    places = Place.EVERYWHERE
+    repeatable = True
+
+    def of(self, item: Filter) -> RequestMirror | None:
+        return item.request_mirror
+
+    def violations(self, field: str, config: RequestMirror) -> Iterator[Violation]:
+        if config.fraction is None:
+            return
+        if config.percent is not None:
+            yield field, "only one of percent and fraction may be there"
+        if config.share > 1:
+            yield f"{field}.fraction", "is more than 1"
+
+    def references(self, config: RequestMirror) -> Iterator[tuple[str, BackendObjectReference]]:
+        yield "backendRef", config.backend_ref
+
+    def resolve(self, config: RequestMirror, backends: Sequence[BackendPort | None]) -> Mirror | None:
+        share = round(config.share * MILLION)
+        return Mirror(backends[0], share) if backends[0] is not None and share else None
+
+    def render(self, route: EnvoyRoute, configs: Sequence[RequestMirror], part: Part) -> Iterable[EnvoyRoute]:
+        """A share is drawn of a million: weighted clusters compare the same number, modulo the sum of their weights,
+        and of a hundred it would often copy the requests of one backend only.
+        """
+        policies = [
+            {
+                "cluster": item.backend.cluster,
+                **part.numbers.first(item.per_million),
+                "disable_shadow_host_suffix_append": True,
+            }
+            for item in mirrors(part.rule.resolved)
+        ]
+        return (route.routed({"request_mirror_policies": policies}) if policies else route,)
+
+    def words(self, resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
+        """Who gets a copy of what part of the requests."""
+        copies = [{"backend": item.backend.cluster, "share": item.per_million / 1e6} for item in mirrors(resolved)]
+        return {"mirrors": copies}
+
+
+def mirrors(resolved: Iterable[ResolvedFilter]) -> list[Mirror]:
+    """The mirrors among a rule's filters."""
+    return [item for item in resolved if isinstance(item, Mirror)]
