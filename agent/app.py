@@ -16,8 +16,12 @@ from agent.kernel.guards import Guards
 from agent.kernel.reaper import Reaper
 from agent.kernel.sandboxes import Sandboxes, own_addresses
 from agent.model.change import Change, Synced
+from agent.model.core import Node
 from agent.model.meta import Key
+from agent.model.weft_node import WeftNode
 from agent.node_options import kernel_config, translation_options
+from agent.node_report import weft_node
+from agent.node_writer import NodeWriter
 from agent.observation import Observation
 from agent.observe.http import HttpServer, ListenError, Query, Response, Route, listening_at
 from agent.observe.metrics import Metrics
@@ -87,6 +91,7 @@ class Agent:
             lambda namespace: is_logged(View(world), namespace),
         )
         self._inquiry = Inquiry(world, lambda: self.core.datapath.desired, translation_options(settings))
+        self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, faults)
         self._show()
 
     def _show(self) -> None:
@@ -132,6 +137,7 @@ class Agent:
             "weft_waypoint_listeners_without_room", "Listeners that do not fit.", lambda: len(core.hop.failures)
         )
         self._metrics.show_discovery(ads, lambda: report.rejected_kinds(ads.rejected), lambda: self._audit.total)
+        self._metrics.show_counts("weft_node_writes", "Writes of the WeftNode.", "outcome", self._node_writer.outcomes)
         self._metrics.show_counts(
             "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
         )
@@ -145,7 +151,7 @@ class Agent:
 
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
-        self._ads.on_change(self.core.wake)
+        self._ads.on_change(self._envoys_changed)
         public, private, health = (HttpServer(routes) for routes in (self._public(), self._private(), self._health()))
         try:
             await self._listen(public, private, health)
@@ -160,6 +166,7 @@ class Agent:
                 self._audit.run(),
                 self.core.run(),
                 self._observation.run(lambda: self.core.ready),
+                self._node_writer.run(),
             )
             log.info("stopped; the datapath stays as it is", extra={"pid": os.getpid()})
         finally:
@@ -186,6 +193,20 @@ class Agent:
         async for batch in watch:
             yield [*batch]
             self._sandboxes.expect(batch)
+
+    def _envoys_changed(self) -> None:
+        """An Envoy came, went, or answered."""
+        self.core.wake()
+        self._node_writer.touch()
+
+    async def _weft_node(self) -> WeftNode | None:
+        """What this node reports to the cluster; None until every source has given all it has."""
+        if not self.core.synced:
+            return None
+        rejected, name = self._ads.rejected, self._settings.node
+        fragments = list(self.core.intake.fragments.values()) if rejected else []
+        node = View(self._world).get(Node, "", name)
+        return await asyncio.to_thread(weft_node, name, node.metadata.uid if node else "", fragments, rejected)
 
     def _take(self, served: list[Exchange]) -> None:
         """Requests that the waypoint tells of."""

@@ -9,6 +9,7 @@ from agent.hop import Hop
 from agent.ir.services import service_name
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
+from agent.node_report import generation, refusals, refused_routes
 from agent.plan.faults import Faults
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan
 from agent.plan.resources import ResourceName, ResourceType
@@ -125,24 +126,11 @@ def _route(key: Key, told: tuple[Iterable[ParentStatus], str]) -> Document:
 
 def _parent(status: ParentStatus, refused: str) -> Document:
     """A condition more where this node's Envoy refuses what was made of the Route: it is no other node's."""
-    generation = max((condition.observed_generation for condition in status.conditions), default=0)
-    here = (Condition("Programmed", False, "RefusedByEnvoy", refused, generation),) if refused else ()
+    here = (Condition("Programmed", False, "RefusedByEnvoy", refused, generation([status])),) if refused else ()
     return {
         "parent": parent_text(status.parent_ref),
         "conditions": [_condition(condition) for condition in (*status.conditions, *here)],
     }
-
-
-def refused_routes(frontends: Iterable[FrontendPlan], rejected: Mapping[ResourceName, str]) -> dict[Key, str]:
-    """Routes of ports whose listener or route table an Envoy refuses: it still has the version before, or nothing."""
-    reasons = {
-        name.name: f"{name}: {text}"
-        for name, text in rejected.items()
-        if name.kind in (ResourceType.LISTENER, ResourceType.ROUTE)
-    }
-    # Mostly there are none, and thousands of frontends.
-    plans = frontends if reasons else ()
-    return {route: reasons[plan.listener] for plan in plans if plan.listener in reasons for route in plan.routes}
 
 
 def rejected_kinds(rejected: Iterable[ResourceName]) -> dict[str, int]:
@@ -238,7 +226,7 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
         "ready": core.ready,
         "drift": core.drift,
         "pods": pods(fragments, faults),
-        "routes": routes(fragments, refused_routes(datapath.desired.values(), envoys.rejected), faults),
+        "routes": routes(fragments, refused_routes(refusals(fragments, envoys.rejected)), faults),
         "withoutEffect": [
             {"clients": clients, "routes": sorted(map(str, found))}
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()

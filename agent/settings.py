@@ -12,6 +12,7 @@ from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES, Co
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
 HEALTH_SOCKET = "health.sock"
+NODE_FILE = "weftnode.json"
 PINS = "bpf"
 # In a folder of its own: all of the state that a waypoint in a pod gets to see.
 XDS_SOCKET = "waypoint/xds.sock"
@@ -66,6 +67,11 @@ class Settings:
     def health_socket(self) -> Path:
         """Where the kubelet's probes ask: a server of its own, which no connections of others can fill."""
         return self.state / HEALTH_SOCKET
+
+    @property
+    def node_file(self) -> Path:
+        """Where the node's WeftNode is stored while the source is a directory of manifests."""
+        return self.state / NODE_FILE
 
 
 @dataclass(frozen=True, slots=True)

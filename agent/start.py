@@ -35,7 +35,8 @@ async def run(settings: Settings) -> None:
 
     faults = logged_faults()
     try:
-        async with open_source(settings.manifests, settings.kubeconfig, settings.node, faults) as source:
+        place = settings.manifests, settings.kubeconfig, settings.node, settings.node_file
+        async with open_source(*place, faults) as source:
             version = await asyncio.wrap_future(preparing)
             await Agent(settings, version, source, faults).serve()
     except (loader.LoadError, *START_ERRORS) as error:

@@ -9,7 +9,7 @@ import typer
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.output import fail
 from agent.kernel import bpffs, links
-from agent.settings import DEFAULT_STATE, HEALTH_SOCKET, PINS, STATUS_SOCKET, XDS_SOCKET
+from agent.settings import DEFAULT_STATE, HEALTH_SOCKET, NODE_FILE, PINS, STATUS_SOCKET, XDS_SOCKET
 
 
 def uninstall(
@@ -36,7 +36,7 @@ def uninstall(
 
 def _remove_files(state: Path) -> None:
     """What an agent and its waypoints keep in the state folder, then it. Raises `OSError` for what is foreign."""
-    for name in (STATUS_SOCKET, HEALTH_SOCKET):
+    for name in (STATUS_SOCKET, HEALTH_SOCKET, NODE_FILE, f".{NODE_FILE}.new"):
         (state / name).unlink(missing_ok=True)
     if (waypoints := (state / XDS_SOCKET).parent).exists():
         shutil.rmtree(waypoints)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from watchfiles import awatch
 
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, internal_error
 from agent.model.meta import Key, Object
+from agent.model.weft_node import WeftNode
 from agent.plan.faults import Faults
 from agent.sources.decode import Unread, decode_all
 from agent.sources.documents import split
@@ -54,9 +56,10 @@ class DirectorySource:
 
     name = "manifests"
 
-    def __init__(self, directory: Path, faults: Faults | None = None) -> None:
-        """Without `faults` they are raised."""
+    def __init__(self, directory: Path, faults: Faults | None = None, node_file: Path | None = None) -> None:
+        """Without `faults` they are raised. `node_file` is where the WeftNode is stored; by default nowhere."""
         self._directory = directory
+        self._node_file = node_file
         self._faults = faults or Faults()
         self._files: dict[Path, _File] = {}
         self._said: dict[Key, Object] = {}
@@ -94,6 +97,13 @@ class DirectorySource:
             batch = await asyncio.to_thread(self.read)
             if batch:
                 yield batch
+
+    async def store(self, node: WeftNode) -> None:
+        """Replace the file of the WeftNode, whole or not at all. Raises `OSError`."""
+        if self._node_file is not None:
+            draft = self._node_file.with_name(f".{self._node_file.name}.new")
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(node.document()), indent=1))
+            draft.replace(self._node_file)
 
     def read(self) -> list[Change]:
         """Read the directory and say what differs from what was said before.

@@ -19,10 +19,12 @@ from agent.api.server import ApiServer
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.meta import Key
 from agent.model.multicluster import GROUP as MULTICLUSTER
+from agent.model.weft_node import WeftNode
 from agent.plan.faults import Faults
 from agent.sources.collection import Collection
 from agent.sources.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
 from agent.sources.follower import Follower
+from agent.sources.node_objects import write_to_api
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,10 @@ class KubernetesSource:
                 for kind, it in sorted(self._followers.items())
             },
         }
+
+    async def store(self, node: WeftNode) -> None:
+        """Bring the WeftNode in the API up to date. Raises `ApiError`, `msgspec.DecodeError`."""
+        await write_to_api(self._api, node)
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """Everything that there is, then `Synced`, then what changes."""

@@ -8,6 +8,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from agent.model.change import Change
+from agent.model.weft_node import WeftNode
 from agent.plan.faults import Faults
 from agent.sources.collection import node_collections
 from agent.sources.directory import DirectorySource
@@ -30,17 +31,21 @@ class Source(Interface):
     def changes(self) -> AsyncIterator[list[Change]]:
         """Everything that there is, then `Synced`, then what changes."""
 
+    async def store(self, node: WeftNode) -> None:
+        """Store what this node's agent reports. Raises `ApiError`, `OSError`, `msgspec.DecodeError`."""
+
 
 @asynccontextmanager
 async def open_source(
-    manifests: Path | None, kubeconfig: Path | None, node: str, faults: Faults | None = None
+    manifests: Path | None, kubeconfig: Path | None, node: str, node_file: Path, faults: Faults | None = None
 ) -> AsyncIterator[Source]:
     """The directory `manifests`, or the API server that `kubeconfig` (None: the pod's account) names, for this node.
 
-    Without `faults` they are raised. Raises `ConfigurationError`.
+    With a directory the WeftNode is stored in `node_file`. Without `faults` they are raised. Raises
+    `ConfigurationError`.
     """
     if manifests is not None:
-        yield DirectorySource(manifests, faults)
+        yield DirectorySource(manifests, faults, node_file)
         return
     # An agent of manifests need not spend 40 MB and a third of a second on the client.
     from agent.sources.kubernetes import open_kubernetes  # noqa: PLC0415

@@ -19,7 +19,7 @@ from agent.kernel import abi, bpffs
 from agent.kernel.links import list_links
 from agent.kernel.programs import PROGRAMS
 from agent.observe.http import HttpServer, Response
-from agent.settings import HEALTH_SOCKET, STATUS_SOCKET, XDS_SOCKET
+from agent.settings import HEALTH_SOCKET, NODE_FILE, STATUS_SOCKET, XDS_SOCKET
 
 pytestmark = pytest.mark.bpf
 
@@ -89,6 +89,7 @@ def place(node: Node) -> Iterator[Place]:
     for name in (STATUS_SOCKET, HEALTH_SOCKET, XDS_SOCKET):
         with socket.socket(socket.AF_UNIX) as left:
             left.bind(str(made.state / name))
+    (made.state / NODE_FILE).write_text("{}")
     (made.state / XDS_SOCKET).with_name("weft-waypoint-x.json").write_text("{}")
     yield made
     made.uninstall()

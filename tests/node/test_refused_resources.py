@@ -1,5 +1,6 @@
 """What Envoy refuses is shown by the agent: the resource with the reason, the Routes concerned, and a count by kind."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from lab_handle import ECHO_TO_V1, LabFactory, LabHandle
 
 from agent.lab import lifecycle, weft
 from agent.reconcile.ports import FIRST_PORT
+from agent.settings import NODE_FILE
 
 pytestmark = pytest.mark.node
 LISTENER = "Listener app/echo:80"
@@ -55,6 +57,14 @@ def rejected(mesh: LabHandle) -> str:
     return found.rpartition(" ")[2]
 
 
+def reported(mesh: LabHandle) -> list[str]:
+    """The resources in the WeftNode of the state folder, which is there soon after Envoy has connected."""
+    file = mesh.paths.state / NODE_FILE
+    status = json.loads(file.read_bytes())["status"] if file.exists() else {"rejected": [], "rejectedCount": 0}
+    assert status["rejectedCount"] == len(status["rejected"])
+    return [f"{item['type']} {item['name']}" for item in status["rejected"]]
+
+
 def test_a_refused_listener_is_shown_until_it_is_not_refused_any_more(mesh: LabHandle) -> None:
     assert (mesh.status()["waypoint"]["rejected"], rejected(mesh)) == ({}, "0.0")
     with taken_ports(mesh):
@@ -66,5 +76,7 @@ def test_a_refused_listener_is_shown_until_it_is_not_refused_any_more(mesh: LabH
         assert condition["message"].startswith(f"{LISTENER}: ")
         shown = mesh.node(sys.executable, "-m", "agent", "status", "--state", str(mesh.paths.state), check=False)
         assert (shown.returncode, "cannot bind" in shown.stdout) == (3, True)
+        mesh.wait_for("it is reported", lambda: reported(mesh) == [LISTENER])
     mesh.wait_for("it is taken", lambda: not mesh.status()["waypoint"]["rejected"])
     assert (programmed(mesh.status()), rejected(mesh)) == ([], "0.0")
+    mesh.wait_for("it is reported no more", lambda: reported(mesh) == [])

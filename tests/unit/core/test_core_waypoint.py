@@ -238,13 +238,13 @@ async def test_routes_whose_table_envoy_refuses_are_shown_so_and_others_are_not(
     await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
     await node.serving()
     assert set(shown_conditions(node, {})) == {"web", "other"}
-    refused = {
-        ResourceName(ResourceType.ROUTE, LISTENER): "missing )",
-        ResourceName(ResourceType.CLUSTER, "app/other:80/http"): "bad",
-    }
+    refused = {ResourceName(ResourceType.ROUTE, LISTENER): "missing )"}
     found = shown_conditions(node, refused)
     assert found["web"]["Programmed"] == ("False", "RefusedByEnvoy", f"RouteConfiguration {LISTENER}: missing )")
     assert "Programmed" not in found["other"]
+    cluster = ResourceName(ResourceType.CLUSTER, "app/other:80/http")
+    refused[cluster] = "bad"
+    assert shown_conditions(node, refused)["other"]["Programmed"] == ("False", "RefusedByEnvoy", f"{cluster}: bad")
     assert found["web"]["Accepted"][0] == "True", "what the API's status says is left as it is"
     assert rejected_kinds(refused) == {
         "Cluster": 1,

@@ -1,6 +1,7 @@
 """The directory source: what it says first, and what it says when files change."""
 
 import asyncio
+import json
 import tempfile
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.model.change import Delete, Problem, Resolved, Synced, Upsert
 from agent.model.meta import Key
+from agent.model.weft_node import WeftNode, WeftNodeMetadata, WeftNodeStatus
 from agent.sources.directory import DirectorySource, SourceError
 
 
@@ -213,3 +215,25 @@ def test_following_edits_ends_where_reading_anew_does(steps):
             change.value.key: change.value for change in DirectorySource(folder).read() if isinstance(change, Upsert)
         }
         assert known == anew
+
+
+async def test_the_node_s_own_object_is_stored_beside_and_not_read(folder: Path, tmp_path_factory) -> None:
+    place = tmp_path_factory.mktemp("state") / "weftnode.json"
+    source = DirectorySource(folder, node_file=place)
+    for count in (2, 0):
+        node = WeftNode(WeftNodeMetadata("n1"), WeftNodeStatus((), count))
+        await source.store(node)
+        assert json.loads(place.read_bytes()) == {
+            "apiVersion": "weft.dev/v1alpha1",
+            "kind": "WeftNode",
+            "metadata": {"name": "n1"},
+            "status": {"rejected": [], "rejectedCount": count},
+        }
+    assert [path.name for path in place.parent.iterdir()] == ["weftnode.json"]
+    assert said(source) == ["+one", "+two"]
+
+
+async def test_an_object_that_cannot_be_stored_is_an_error_for_who_stores_it(folder: Path) -> None:
+    with pytest.raises(OSError, match="weftnode"):
+        await DirectorySource(folder, node_file=folder / "none/weftnode.json").store(WeftNode(WeftNodeMetadata("n1")))
+    await DirectorySource(folder).store(WeftNode(WeftNodeMetadata("n1")))
