@@ -33,7 +33,7 @@ def controller(
 ) -> None:
     """Write what became of each Route into its status, and the XMesh where there is that kind, until told to stop.
 
-    Run two replicas: one leads, the other is ready. Agents write nothing.
+    Run two replicas: one leads, the other is ready. Agents cannot write Routes.
     """
     log.setup(log_level)
     # Every command imports this module, and only this one needs the client: 40 MB and a third of a second.

@@ -6,6 +6,7 @@ from typing import Any
 
 from agent.controller.merge import Json, merge_parents
 from agent.controller.mesh import mesh_status, new_mesh
+from agent.controller.node_reports import NodeReports
 from agent.controller.stored import MESH, MESH_VERSION, Stored, decode_stored
 from agent.model.change import Change, Delete, Upsert
 from agent.model.meta import CONTROLLER_NAME, Key
@@ -24,8 +25,9 @@ class Write:
 class Ledger:
     """Every object that the controller may write to, by key."""
 
-    def __init__(self, mesh: str) -> None:
-        """`mesh` is the name of this installation's XMesh."""
+    def __init__(self, mesh: str, reports: NodeReports | None = None) -> None:
+        """`mesh` is the name of this installation's XMesh; `reports` are what nodes say of Routes."""
+        self._reports = reports or NodeReports()
         self._own_mesh = Key(MESH, "", mesh)
         self._stored: dict[Key, Stored] = {}
         self._wanted: dict[Key, tuple[ParentStatus, ...]] = {}
@@ -94,7 +96,8 @@ class Ledger:
         if found.kind == MESH:
             return self._mesh(found, now)
         parents = found.status.parents or []
-        merged = merge_parents(parents, self._wanted.get(target, ()), now)
+        wanted = self._reports.added(target, self._wanted.get(target, ()))
+        merged = merge_parents(parents, wanted, now)
         return None if merged == parents else _patch(found, {"parents": merged})
 
     @staticmethod

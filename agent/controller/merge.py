@@ -14,7 +14,7 @@ from agent.plan.plan import Condition, ParentStatus
 Json = dict[str, Any]
 
 # What a Route's conditions of ours are called; any other in our entry is somebody else's.
-ROUTE_CONDITIONS = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid"})
+ROUTE_CONDITIONS = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"})
 MAX_PARENTS = 32
 MAX_MESSAGE = 32768
 

@@ -9,11 +9,13 @@ from typing import Any
 from agent.api.server import ApiServer
 from agent.controller.election import Election
 from agent.controller.ledger import Ledger
+from agent.controller.node_reports import NodeReports, report_collection
 from agent.controller.stored import MESH, controller_collections
 from agent.controller.taint import KINDS, TaintLedger, taint_collections
 from agent.controller.writer import Writer
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, subject_of
 from agent.model.meta import Key
+from agent.model.weft_node import KIND
 from agent.observe.controller import ControllerMetrics
 from agent.observe.faults import logged_faults
 from agent.observe.http import HttpServer, Query, Response, listening_at
@@ -27,6 +29,10 @@ from agent.world import World
 
 log = logging.getLogger(__name__)
 
+# Reports of many nodes come together, after the Route that they are about. Every agent sees each write of a Route, so
+# what nodes report is written at once, and then no more often than this.
+GATHER_SECONDS = 0.1
+REPORT_SECONDS = 5.0
 # A definition may come late, and an XMesh may be deleted.
 MESH_SECONDS = 5.0
 
@@ -45,8 +51,10 @@ class Controller:
         self._settings = settings
         nodes = taint_collections() if settings.startup_taint else ()
         self._faults = logged_faults()
-        self.source = KubernetesSource(api, (*controller_collections(), *nodes), self._faults)
-        self.ledger = Ledger(settings.mesh)
+        followed = (*controller_collections(), report_collection(), *nodes)
+        self.source = KubernetesSource(api, followed, self._faults)
+        self.reports = NodeReports()
+        self.ledger = Ledger(settings.mesh, self.reports)
         self.taints = TaintLedger()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._elected)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
@@ -56,6 +64,8 @@ class Controller:
         self._translator = Translator(World(), Options(), STATUS_KINDS, self._faults)
         self._problems: set[str] = set()
         self._stranger = ""
+        self._reported: set[Key] = set()
+        self._reports_changed = asyncio.Event()
         self.synced = False
 
     async def serve(self) -> None:
@@ -75,7 +85,7 @@ class Controller:
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What has to run."""
         writers = self.writer.run(), self.taint_writer.run()
-        return (self.follow(), self.election.run(), *writers, self.look_after_mesh())
+        return (self.follow(), self.election.run(), *writers, self.look_after_mesh(), self.write_reported())
 
     async def follow(self) -> None:
         """Take in what the source says, and have written what follows from it."""
@@ -83,6 +93,7 @@ class Controller:
             self._note(batch)
             touched = self._taken(self.ledger, batch)
             nodes = self._taken(self.taints, batch)
+            self._take_reports(batch)
             plain = [change for change in batch if _is_of_the_world(change)]
             touched |= self.ledger.want(list(self._translator.update(plain).values()))
             if not self.synced and any(isinstance(change, Synced) for change in batch):
@@ -102,6 +113,24 @@ class Controller:
                 if target is not None:
                     touched.add(target)
         return touched
+
+    def _take_reports(self, batch: list[Change]) -> None:
+        """Take in what nodes report."""
+        for change in batch:
+            with self._faults.guard("ledger", subject_of(change)):
+                self._reported |= self.reports.take(change)
+        if self._reported:
+            self._reports_changed.set()
+
+    async def write_reported(self) -> None:
+        """Have the Routes written that nodes report on."""
+        while True:
+            await self._reports_changed.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._reports_changed.clear()
+            touched, self._reported = self._reported, set()
+            self.writer.touch(touched)
+            await asyncio.sleep(REPORT_SECONDS)
 
     async def look_after_mesh(self) -> None:
         """See to it that there is an XMesh, where the cluster knows the kind."""
@@ -150,4 +179,4 @@ def _is_of_the_world(change: Change) -> bool:
     if not isinstance(change, Upsert | Delete):
         return True
     kind = (change.value.key if isinstance(change, Upsert) else change.key).kind
-    return kind not in KINDS and not kind.startswith("Stored")
+    return kind not in (*KINDS, KIND) and not kind.startswith("Stored")
