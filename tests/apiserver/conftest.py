@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apiserver_agent import made_place
 from apiserver_gateway import folder, gateway_cluster
 from apiserver_process import Cluster, etcd, server
 
@@ -39,3 +40,10 @@ def make_cluster(reason: None, tmp_path: Path) -> Iterator[Callable[[], Cluster]
     finally:
         for one in made:
             one.stop()
+
+
+@pytest.fixture
+def place() -> Iterator[str]:
+    """A name for the cgroups and the state folder of an agent."""
+    with made_place() as name:
+        yield name

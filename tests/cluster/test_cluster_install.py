@@ -184,6 +184,30 @@ def test_no_agent_complains(running: None) -> None:
     assert not re.findall(r"^.*level=(?:error|warning).*", text, re.MULTILINE)
 
 
+WEFT_NODE_OF_A_NODE_THAT_IS_GONE = """
+apiVersion: weft.dev/v1alpha1
+kind: WeftNode
+metadata:
+  name: gone
+  ownerReferences: [{apiVersion: v1, kind: Node, name: gone, uid: 00000000-0000-0000-0000-000000000000}]
+"""
+
+
+def weft_nodes() -> dict[str, str]:
+    """The WeftNodes, each with the uid of its owner."""
+    listed = json.loads(cluster.kubectl("get", "weftnodes", "--output=json"))["items"]
+    return {item["metadata"]["name"]: item["metadata"]["ownerReferences"][0]["uid"] for item in listed}
+
+
+def test_each_node_has_a_weft_node_that_is_deleted_with_it(running: None) -> None:
+    listed = json.loads(cluster.kubectl("get", "nodes", "--output=json"))["items"]
+    nodes = {item["metadata"]["name"]: item["metadata"]["uid"] for item in listed}
+    assert len(nodes) == 2
+    until("each node has a WeftNode", lambda: weft_nodes() == nodes)
+    cluster.kubectl("create", "-f", "-", stdin=WEFT_NODE_OF_A_NODE_THAT_IS_GONE)
+    until("the other one is deleted", lambda: weft_nodes() == nodes)
+
+
 def test_what_weft_may_do_is_what_it_does(running: None) -> None:
     """Everything but to read one object, which is done after a conflict with somebody else's write."""
     kubectl("apply", "-f", "-", stdin=OTHER_ROUTES)
