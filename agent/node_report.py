@@ -17,7 +17,7 @@ from agent.model.weft_node import (
     WeftNodeStatus,
 )
 from agent.observe.escape import escape
-from agent.plan.plan import Fragment, ParentStatus
+from agent.plan.plan import Fragment
 from agent.plan.resources import ResourceName
 
 
@@ -54,18 +54,13 @@ def refused_routes(found: Iterable[Refusal]) -> dict[Key, str]:
     return {route: f"{refusal.resource}: {refusal.message}" for refusal in found for route in refusal.routes}
 
 
-def generation(parents: Iterable[ParentStatus]) -> int:
-    """The generation of a Route that its statuses speak of."""
-    return max((condition.observed_generation for parent in parents for condition in parent.conditions), default=0)
-
-
 def weft_node(node: str, uid: str, fragments: Collection[Fragment], rejected: Mapping[ResourceName, str]) -> WeftNode:
     """The object of this node; `uid` is its Node's, empty where that is not known."""
     found = refusals(fragments, rejected)
     listed = found[:MAX_REJECTED]
     routes = {route for refusal in listed for route in refusal.routes}
     generations = {
-        key: generation(fragment.statuses[key])
+        key: max((status.generation for status in fragment.statuses[key]), default=0)
         for fragment in (fragments if routes else ())
         for key in fragment.statuses.keys() & routes
     }

@@ -9,7 +9,7 @@ from agent.hop import Hop
 from agent.ir.services import service_name
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.node_report import generation, refusals, refused_routes
+from agent.node_report import refusals, refused_routes
 from agent.plan.faults import Faults
 from agent.plan.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan
 from agent.plan.resources import ResourceName, ResourceType
@@ -126,7 +126,7 @@ def _route(key: Key, told: tuple[Iterable[ParentStatus], str]) -> Document:
 
 def _parent(status: ParentStatus, refused: str) -> Document:
     """A condition more where this node's Envoy refuses what was made of the Route: it is no other node's."""
-    here = (Condition("Programmed", False, "RefusedByEnvoy", refused, generation([status])),) if refused else ()
+    here = (Condition("Programmed", False, "RefusedByEnvoy", refused, status.generation),) if refused else ()
     return {
         "parent": parent_text(status.parent_ref),
         "conditions": [_condition(condition) for condition in (*status.conditions, *here)],

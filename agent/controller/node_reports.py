@@ -85,16 +85,15 @@ class NodeReports:
 
 def _with_refusals(route: Key, status: ParentStatus, reports: dict[str, list[Refused]]) -> ParentStatus:
     """Reports of other generations are left out: a node that has the newest one reports it."""
-    generation = max((condition.observed_generation for condition in status.conditions), default=0)
     texts = {
         node: item.text
         for node, items in sorted(reports.items())
         for item in reversed(items)
-        if item.generation == generation and _is_port_of(status.parent_ref, route.namespace, item)
+        if item.generation == status.generation and _is_port_of(status.parent_ref, route.namespace, item)
     }
     if not texts:
         return status
-    condition = Condition("Programmed", False, "RefusedByEnvoy", _message(texts), generation)
+    condition = Condition("Programmed", False, "RefusedByEnvoy", _message(texts), status.generation)
     return replace(status, conditions=(*status.conditions, condition))
 
 
@@ -136,7 +135,7 @@ def _refused(rejected: RejectedResource) -> Iterator[Refused]:
             yield _shared(Refused(place, route.generation, key, parent.port, text))
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2_000)
 def _shared(item: Refused) -> Refused:
     """The same object for equal values: mostly all nodes refuse the same for the same reason."""
     return item

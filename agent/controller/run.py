@@ -64,7 +64,8 @@ class Controller:
         self._translator = Translator(World(), Options(), STATUS_KINDS, self._faults)
         self._problems: set[str] = set()
         self._stranger = ""
-        self._reported: set[Key] = set()
+        # Routes to be written because of reports.
+        self.reported: set[Key] = set()
         self._reports_changed = asyncio.Event()
         self.synced = False
 
@@ -118,8 +119,9 @@ class Controller:
         """Take in what nodes report."""
         for change in batch:
             with self._faults.guard("ledger", subject_of(change)):
-                self._reported |= self.reports.take(change)
-        if self._reported:
+                # A taken agent can name Routes without end that are not there.
+                self.reported |= {route for route in self.reports.take(change) if self.ledger.path(route)}
+        if self.reported:
             self._reports_changed.set()
 
     async def write_reported(self) -> None:
@@ -128,7 +130,7 @@ class Controller:
             await self._reports_changed.wait()
             await asyncio.sleep(GATHER_SECONDS)
             self._reports_changed.clear()
-            touched, self._reported = self._reported, set()
+            touched, self.reported = self.reported, set()
             self.writer.touch(touched)
             await asyncio.sleep(REPORT_SECONDS)
 

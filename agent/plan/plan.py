@@ -122,6 +122,11 @@ class ParentStatus:
     parent_ref: ParentReference
     conditions: tuple[Condition, ...]
 
+    @property
+    def generation(self) -> int:
+        """The Route's generation that the conditions are about."""
+        return max((condition.observed_generation for condition in self.conditions), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from agent.api.server import ApiServer
+from agent.controller.node_reports import NodeReport, Refused
 from agent.controller.run import Controller
 from agent.controller.stored import ROUTES, decode_stored
 from agent.controller.writer import Writer
@@ -15,6 +16,7 @@ from agent.model.meta import Key
 from agent.observe.faults import STRICT
 from agent.plan.faults import Faults
 from agent.settings import ControllerSettings
+from agent.sources.kubernetes import KubernetesSource
 
 GOOD, BAD = Key("HTTPRoute", "app", "good"), Key("HTTPRoute", "app", "bad")
 
@@ -69,6 +71,23 @@ async def test_a_writer_in_tests_is_stopped_by_a_bug() -> None:
 def stored(name: str) -> Upsert:
     meta = f'{{"name": "{name}", "namespace": "app", "resourceVersion": "1"}}'
     return Upsert(decode_stored(f'{{"apiVersion": "v1", "kind": "HTTPRoute", "metadata": {meta}}}'.encode()))
+
+
+async def test_a_report_of_routes_that_are_not_there_leaves_nothing_to_write() -> None:
+    controller = Controller(cast(ApiServer, None), ControllerSettings(mesh="weft"))
+
+    class Source:
+        stale = ""
+
+        async def changes(self) -> AsyncIterator[list[Any]]:
+            yield [stored("good")]
+            for number in range(20):
+                absent = [Refused(Key("HTTPRoute", "app", f"{number}-{it}"), 1, GOOD, 80, "") for it in range(50)]
+                yield [Upsert(NodeReport("n1", (Refused(GOOD, 1, GOOD, 80, ""), *absent)))]
+
+    controller.source = cast(KubernetesSource, Source())
+    await controller.follow()
+    assert controller.reported == {GOOD}
 
 
 async def test_a_controller_follows_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
