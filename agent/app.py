@@ -81,13 +81,13 @@ class Agent:
             self._metrics,
             settings.audit_seconds,
         )
-        self._farewell = Farewell(settings.xds_socket.parent, self.core.hop.succession)
+        self._farewell = Farewell(settings.xds_socket.parent, lambda: self.core.machine.failover)
         self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
         self._observation = Observation(
             self._kernel,
             self._known,
             lambda: self.core.datapath.desired_pods,
-            lambda: self.core.hop.ports.by_listener,
+            lambda: self.core.machine.ports,
             lambda namespace: is_logged(View(world), namespace),
         )
         self._inquiry = Inquiry(world, lambda: self.core.datapath.desired, translation_options(settings))
@@ -125,8 +125,8 @@ class Agent:
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
-        self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: core.hop.connected)
-        self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.hop.lost)
+        self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: core.machine.connected)
+        self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.machine.lost)
         self._metrics.show_numbers(
             "weft_routes_without_effect",
             "Routes that need the waypoint and do nothing for these clients, who do not go there.",
@@ -134,7 +134,9 @@ class Agent:
             lambda: {clients: len(found) for clients, found in self._without_effect().items()},
         )
         self._metrics.show(
-            "weft_waypoint_listeners_without_room", "Listeners that do not fit.", lambda: len(core.hop.failures)
+            "weft_waypoint_listeners_without_room",
+            "Listeners that do not fit.",
+            lambda: len(core.machine.without_room),
         )
         self._metrics.show_discovery(ads, lambda: report.rejected_kinds(ads.rejected), lambda: self._audit.total)
         self._metrics.show_counts("weft_node_writes", "Writes of the WeftNode.", "outcome", self._node_writer.outcomes)
@@ -231,8 +233,7 @@ class Agent:
 
     def _waypoints(self) -> list[str]:
         """Where the node's Envoys are, those on their way in or out too."""
-        serving, beside = self.core.datapath.waypoints()
-        return [serving, *beside] if serving else beside
+        return list(self.core.datapath.waypoints)
 
     def _places(self) -> dict[str, dict[int, frozenset[str]]]:
         """The addresses of the node's Envoys, each with those of weft's own pods that have it."""

@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from agent.failure_log import FailureLog
-from agent.hop import Ads, Hop
 from agent.intake import Changed, Intake, Translator
 from agent.model.change import Change, Synced
 from agent.plan.plan import FrontendName
 from agent.plan.resources import Json, ResourceName
-from agent.probing import Probe, Prober, Probing
+from agent.plan.waypoint import Adopted
 from agent.reconcile.datapath import Applied, Datapath
 from agent.reconcile.driver import Shrunk
+from agent.waypoint.controller import Ads, WaypointController
+from agent.waypoint.probing import Prober, Probing
+from agent.waypoint.state_machine import Probe, WaypointStateMachine
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +67,13 @@ class Core:
     ) -> None:
         self.intake = Intake(translator)
         self.datapath = datapath
+        self._ads = ads
         self._hands = hands
         self._observer = observer
         self._audit_seconds = audit_seconds
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
-        self.hop = Hop(ads, self._clock)
+        self.waypoint = WaypointController(ads, self._clock, Adopted())
         self._probing = Probing(hands, self._probed)
         self._failure_log = FailureLog()
         # What Envoy is to have, until a fragment says otherwise: most passes change nothing there.
@@ -93,9 +96,14 @@ class Core:
         return self._attached and self.datapath.pending == 0
 
     @property
+    def machine(self) -> WaypointStateMachine:
+        """The state of the node's waypoint."""
+        return self.waypoint.machine
+
+    @property
     def failures(self) -> dict[str, str]:
         """What does not fit into the kernel's tables or the waypoint, by name with the reason."""
-        return self.hop.failures | self.datapath.failures
+        return self.machine.without_room | self.datapath.failures
 
     def wake(self) -> None:
         """Something outside changed: look at everything again, soon."""
@@ -131,12 +139,12 @@ class Core:
         """When the next pass is due although nothing happens."""
         if self._unsure or (self._adopted and (self.datapath.pending or not self._attached)):
             return self._clock() + RETRY_SECONDS
-        ends = self.hop.next_end, self.datapath.retry_at, self.intake.departures.next_end
+        ends = self.machine.effects.deadline, self.datapath.retry_at, self.intake.departures.next_end
         return min([audit_at, *filter(None, ends)])
 
     def _probed(self, probe: Probe, accepted: bool | None) -> None:
         """A probe has an answer; many that come together are one pass."""
-        if self.hop.took(probe, accepted):
+        if self.machine.answer(probe, accepted):
             self.wake()
 
     async def _sleep(self, seconds: float) -> None:
@@ -167,12 +175,13 @@ class Core:
             self._unsure = False
         self._admit()
         self._publish()
-        serving = self.datapath.serving_ports()
-        self.datapath.revisit(self.hop.decide(serving))
-        self._probing.want(self.hop.probes)
-        self.datapath.move(self.hop.succession.serving, self.hop.succession.beside())
-        moved = self.intake.know_waypoints([self.hop.succession.serving, *self.hop.succession.beside()])
-        if (await self._apply() and self.datapath.serving_ports() != serving) or moved:
+        sent_to = self.datapath.sent_to
+        self.machine.send_to(sent_to, self.waypoint.state)
+        effects = self.waypoint.advance()
+        self._probing.want(effects.probes)
+        self.datapath.follow(effects.state)
+        moved = self.intake.know_waypoints(effects.state.addresses)
+        if (await self._apply() and self.datapath.sent_to != sent_to) or moved:
             # What an Envoy has to prove before it takes over is another now, or what addresses are endpoints.
             self.wake()
         self._attach()
@@ -205,15 +214,12 @@ class Core:
 
     def _start(self) -> None:
         """Everything is known: take over what an earlier agent left in the kernel."""
-        self.datapath.inherit()
-        self.datapath.adopt()
-        self.intake.adopt(self.datapath.enrolled_pods, self._clock())
+        inherited = self.datapath.inherit()
+        self.intake.adopt(inherited.enrolled_pods, self._clock())
         self.intake.take_changed()
         frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
-        self.datapath.want_frontends(frontends, [])
-        self.datapath.want_pods(self.intake.pods)
-        self.datapath.want_clients(self.intake.clients)
-        self.hop.adopt(self.datapath)
+        adopted = self.datapath.take_over(inherited, frontends, self.intake.pods, self.intake.clients)
+        self.waypoint = WaypointController(self._ads, self._clock, adopted)
         self._adopted = True
         log.info("synced", extra={"frontends": len(frontends), "adopted": len(self.datapath.installed)})
 
@@ -248,7 +254,7 @@ class Core:
             resources = {name: value for item in fragments for name, value in item.resources.items()}
             needs = {name: value for item in fragments for name, value in item.dependencies.items()}
             self._configuration = resources, needs
-        self.datapath.revisit(self.hop.publish(*self._configuration))
+        self.waypoint.publish(*self._configuration)
 
     async def _apply(self) -> bool:
         """Write what is pending; whether anything was written."""
@@ -256,7 +262,7 @@ class Core:
             return False
         began = self._clock()
         done = Applied()
-        for _ in self.datapath.applying(self.hop.view, done):
+        for _ in self.datapath.applying(done):
             await self._others_turn()
         self._hands.shrunk(done.shrunk)
         self._tell(done.writes, began)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from agent.core import Core
-from agent.hop import Hop
 from agent.ir.services import service_name
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
@@ -16,6 +15,7 @@ from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import Action, Mode, Reason, Word
 from agent.reconcile.frontends import Installed, frontend_key
 from agent.simulate.wording import backends
+from agent.waypoint.state_machine import WaypointStateMachine
 
 Document = dict[str, Any]
 N = TypeVar("N")
@@ -198,20 +198,20 @@ class Envoys:
     guards: Mapping[str, str]
 
 
-def waypoint(hop: Hop, envoys: Envoys) -> Document:
+def waypoint(machine: WaypointStateMachine, envoys: Envoys) -> Document:
     """The node's Envoy, as far as the agent knows it; `heir` is one that is to take over."""
-    heir = hop.succession.heir
+    standby = machine.failover.standby
     return {
-        "address": hop.succession.serving or None,
-        "connected": hop.connected,
-        "lost": hop.lost,
-        "heir": heir.address if heir else None,
+        "address": machine.failover.active or None,
+        "connected": machine.connected,
+        "lost": machine.lost,
+        "heir": standby.address if standby else None,
         "retired": envoys.retired,
         "guards": dict(envoys.guards),
         "drift": envoys.drift,
         "listeners": [
-            {"name": name, "port": hop.ports.by_listener.get(name), "state": hop.gate.state(name)}
-            for name in hop.gate.listeners
+            {"name": name, "port": machine.ports.get(name), "state": machine.phase(name)}
+            for name in machine.readiness.listeners
         ],
         "rejected": {str(name): text for name, text in envoys.rejected.items()},
     }
@@ -231,7 +231,7 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
             {"clients": clients, "routes": sorted(map(str, found))}
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()
         ],
-        "waypoint": waypoint(core.hop, envoys),
+        "waypoint": waypoint(core.machine, envoys),
         "problems": sorted(str(problem) for problem in core.intake.problems.values()),
         "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
         "failures": core.failures,

@@ -70,7 +70,7 @@ def wait_ready(paths: LabPaths) -> None:
     while True:
         try:
             report = ask(paths.state / STATUS_SOCKET, "/status")
-            if report["ready"] and all(x["state"] != "waiting" for x in report["waypoint"]["listeners"]):
+            if report["ready"] and all(x["state"] in ("ready", "draining") for x in report["waypoint"]["listeners"]):
                 return
         except NoAgentError:
             pass

@@ -4,17 +4,20 @@ What a table has no room for is not pending but a steady state: it is named in `
 changed, or when space was given back and has rested.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from operator import attrgetter
 
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow, name_id
+from agent.plan.waypoint import Adopted, WaypointState
+from agent.reconcile.adoption import Inherited, adopted, sent_to
 from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
 from agent.reconcile.allow_list import AllowList
 from agent.reconcile.diff import Diff, diff
 from agent.reconcile.driver import Kernel, Shrunk
-from agent.reconcile.frontends import REJECT_LOST, TO_WAYPOINT, Frontends, Installed, Waypoint, frontend_key, read
+from agent.reconcile.frontends import Frontends, Installed, frontend_key, read
 from agent.reconcile.losses import Losses
 
 # As frontends compare; thousands of them are sorted ten times faster by it.
@@ -69,14 +72,30 @@ class Datapath:
         self.retry_at: float | None = None
         self._pods_without_row: set[int] = set()
         self._losses = Losses()
-        self.unprotected: dict[str, str] = {}
-        """Waypoints that pods can dial, as `weft_config` has no room for them; by name with the reason."""
+        self._waypoint = WaypointState()
 
-    def inherit(self) -> None:
-        """Go on with the waypoints that an earlier agent sent clients to. Raises `OSError`."""
-        serving, beside = self._kernel.configuration().waypoints()
-        if serving:
-            self._config = self._config.with_waypoints(serving, beside)
+    def inherit(self) -> Inherited:
+        """Read what an earlier agent left in the kernel: the first thing to do. Raises `OSError`."""
+        active, others = self._kernel.configuration().waypoints()
+        if active:
+            self._config = self._config.with_waypoints(active, others)
+        self.adopt()
+        enrolled = [cgroup for cgroup, row in self._pods.items() if row.mode is not Mode.NONE]
+        return Inherited(active, tuple(others), tuple(enrolled))
+
+    def take_over(
+        self,
+        inherited: Inherited,
+        frontends: Mapping[FrontendName, FrontendPlan],
+        pods: Mapping[int, PodPlan],
+        clients: Iterable[str],
+    ) -> Adopted:
+        """Want this, which is everything that there shall be, where an earlier agent left that."""
+        self.want_frontends(frontends, ())
+        self.want_pods(pods)
+        self.want_clients(clients)
+        self._waypoint = WaypointState(active=inherited.active, others=inherited.others)
+        return adopted(inherited, self.desired, self.installed)
 
     def adopt(self) -> None:
         """Read the kernel's tables; everything desired is then compared with them anew. Raises `OSError`."""
@@ -91,53 +110,33 @@ class Datapath:
         for key in self._frontends.installed:
             self._losses.note((key.protocol, (key.address, key.port)))
 
-    def waypoints(self) -> tuple[str, list[str]]:
-        """Where clients are sent to, and where other Envoys are."""
-        return self._config.waypoints()
-
-    def move(self, serving: str, beside: Sequence[str]) -> None:
-        """Send new connections for the waypoint to this address, by one store. Raises `OSError`."""
-        reason = f"no room beside {WAYPOINTS_BESIDE} others in weft_config: pods can dial it"
-        self.unprotected = {f"waypoint {address}": reason for address in beside[WAYPOINTS_BESIDE:]}
-        config = self._config.with_waypoints(serving, beside)
-        if config != self._config:
-            self._kernel.configure(config)
-            self._config = config
-
     @property
-    def enrolled_pods(self) -> list[int]:
-        """Pods in the mesh, by cgroup, as last written to, or read from, the kernel."""
-        return [cgroup for cgroup, row in self._pods.items() if row.mode is not Mode.NONE]
+    def waypoints(self) -> tuple[str, ...]:
+        """Addresses of the node's Envoys as the kernel has them; the one that clients are sent to is the first."""
+        active, others = self._config.waypoints()
+        return (active, *others) if active else tuple(others)
+
+    def follow(self, waypoint: WaypointState) -> None:
+        """The waypoint is in this state now; the next pass writes what follows from it."""
+        changed, self._waypoint = waypoint.changed_listeners(self._waypoint), waypoint
+        if changed:
+            self._dirty.update(name for name, plan in self.desired.items() if plan.listener in changed)
 
     @property
     def installed(self) -> Mapping[FrontendKey, Installed]:
         """Frontends as last written to, or read from, the kernel."""
         return self._frontends.installed
 
-    def listener_ports(self) -> dict[str, int]:
-        """Ports that the desired frontends' listeners have in the kernel already."""
-        found: dict[str, int] = {}
-        for name, plan in self.desired.items():
-            installed = self.installed.get(frontend_key(name))
-            if plan.listener is not None and installed is not None and installed.service.waypoint_port:
-                found[plan.listener] = installed.service.waypoint_port
-        return found
-
-    def waypoint_ports(self) -> set[int]:
-        """Every port that a row of the kernel names."""
-        return {item.service.waypoint_port for item in self.installed.values()} - {0}
-
-    def serving_ports(self) -> set[int]:
+    @property
+    def sent_to(self) -> frozenset[int]:
         """Ports of the waypoint that clients are sent to now."""
-        return {item.service.waypoint_port for item in self.installed.values() if TO_WAYPOINT in item.words}
+        return sent_to(self.installed.values())
 
-    def waypoint_lost(self) -> bool:
-        """Whether clients are refused since the waypoint was lost, and none is sent to it: by what the kernel has.
-
-        A frontend that names no port is refused for want of room.
-        """
-        refused = any(REJECT_LOST in item.words and item.service.waypoint_port for item in self.installed.values())
-        return refused and not self.serving_ports()
+    @property
+    def unprotected(self) -> dict[str, str]:
+        """Waypoints that pods can dial, as `weft_config` has no room for them; by name with the reason."""
+        reason = f"no room beside {WAYPOINTS_BESIDE} others in weft_config: pods can dial it"
+        return {f"waypoint {address}": reason for address in self._waypoint.others[WAYPOINTS_BESIDE:]}
 
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
@@ -171,18 +170,12 @@ class Datapath:
             self._dirty.add(name)
             self._stale.discard(frontend_key(name))
 
-    def revisit(self, listeners: Iterable[str]) -> None:
-        """Look again at the frontends of these listeners: they became ready, or the waypoint was lost."""
-        wanted = set(listeners)
-        if not wanted:
-            return
-        self._dirty.update(name for name, plan in self.desired.items() if plan.listener in wanted)
-
     @property
     def pending(self) -> int:
         """Frontends and pods that are not yet as they should be; without those that do not fit."""
         pods = self._pod_change()
-        return len(self._dirty) + len(self._stale) + len(pods) - len(pods.upserts.keys() & self._pods_without_row)
+        pods_left = len(pods) - len(pods.upserts.keys() & self._pods_without_row)
+        return len(self._dirty) + len(self._stale) + pods_left + (self._wanted_config() != self._config)
 
     @property
     def without_room(self) -> dict[str, int]:
@@ -202,21 +195,31 @@ class Datapath:
             **self.unprotected,
         }
 
-    def apply(self, waypoint: Waypoint) -> Applied:
-        """Write what is pending. Raises `OSError`: `adopt`, then try again.
+    def apply(self, waypoint: WaypointState) -> Applied:
+        """Write what is pending with the waypoint in this state. Raises `OSError`: `adopt`, then try again.
 
         Pods that leave go first and pods that come go last, but for those that `enrol` wrote before.
         """
+        self.follow(waypoint)
         done = Applied()
-        for _ in self.applying(waypoint, done):
+        for _ in self.applying(done):
             pass
         return done
 
-    def applying(self, waypoint: Waypoint, done: Applied) -> Iterator[None]:
-        """The same by small steps, added up in `done`. Between them pods may be wanted and enrolled."""
+    def applying(self, done: Applied) -> Iterator[None]:
+        """The same by small steps, added up in `done`. Between them pods may be wanted and enrolled.
+
+        Whose listener is not available at the new address is taken from the old one before the address changes.
+        """
+        waypoint = self._waypoint
         done.writes += self._remove_pods()
-        for name in sorted(self._dirty | self._take_retry(), key=_ORDER):
-            self._install(name, waypoint, done)
+        names = sorted(self._dirty | self._take_retry(), key=_ORDER)
+        unavailable = {name for name in names if self.desired[name].listener in waypoint.unavailable}
+        for name in (*filter(unavailable.__contains__, names), None, *filterfalse(unavailable.__contains__, names)):
+            if name is None:
+                self._move()
+            else:
+                self._install(name, waypoint, done)
             yield
         for key in sorted(self._stale):
             if key in self._frontends.installed:
@@ -253,13 +256,26 @@ class Datapath:
         pods = diff(self._pods, self._kernel.pods.load())
         return Drift(pods, frontends, self._clients.drift(), self._kernel.configuration() != self._config)
 
-    def _install(self, name: FrontendName, waypoint: Waypoint, done: Applied) -> None:
+    def _wanted_config(self) -> Config:
+        return self._config.with_waypoints(self._waypoint.active, self._waypoint.others)
+
+    def _move(self) -> None:
+        """Send new connections for the waypoint to the active address, by one store. Raises `OSError`."""
+        config = self._wanted_config()
+        if config != self._config:
+            self._kernel.configure(config)
+            self._config = config
+
+    def _install(self, name: FrontendName, waypoint: WaypointState, done: Applied) -> None:
         plan = self.desired[name]
         try:
             done.writes += self._frontends.install(name, plan, waypoint)
-        except RestingError:
-            return
-        except FullError as error:
+        except (FullError, RestingError) as error:
+            if plan.listener in waypoint.unavailable:
+                # The address that its clients are sent to may be another one in a moment.
+                done.writes += self._frontends.interrupt(name)
+            if isinstance(error, RestingError):
+                return
             self._full[name] = str(error)
         else:
             self._full.pop(name, None)

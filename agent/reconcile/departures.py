@@ -1,6 +1,6 @@
 """Pods that left the mesh a moment ago: a connection of theirs may still be on its way to the waypoint.
 
-They stay on the waypoint's client allow-list as long as a listener that nobody wants any more stays (`gate`). Who is on
+They stay on the waypoint's client allow-list as long as a listener that nobody wants any more stays. Who is on
 that list is for translation to say; what it needs to know is put into the world as facts.
 """
 
@@ -10,7 +10,7 @@ from agent.model.change import Change, Delete, Upsert
 from agent.model.facts import RecentClient
 from agent.plan.plan import PodPlan
 from agent.plan.tables import Mode
-from agent.reconcile.gate import LINGER_SECONDS
+from agent.plan.waypoint import LISTENER_GRACE_SECONDS
 
 
 class Departures:
@@ -22,7 +22,7 @@ class Departures:
 
     def adopt(self, enrolled: Iterable[int], now: float) -> list[Change]:
         """Start from the pods, by cgroup, that an earlier agent had in the mesh: any of them may have left since."""
-        found = dict.fromkeys(enrolled, now + LINGER_SECONDS)
+        found = dict.fromkeys(enrolled, now + LISTENER_GRACE_SECONDS)
         self._left |= found
         return [Upsert(RecentClient(cgroup)) for cgroup in sorted(found)]
 
@@ -34,7 +34,7 @@ class Departures:
         enrolled = {cgroup for cgroup, plan in pods.items() if plan.mode is not Mode.NONE}
         came = enrolled - self._enrolled - self._left.keys()
         for cgroup in self._enrolled - enrolled:
-            self._left[cgroup] = now + LINGER_SECONDS
+            self._left[cgroup] = now + LISTENER_GRACE_SECONDS
         self._left = {cgroup: end for cgroup, end in self._left.items() if cgroup not in enrolled}
         self._enrolled = enrolled
         return [Upsert(RecentClient(cgroup)) for cgroup in sorted(came)]

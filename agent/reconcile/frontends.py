@@ -5,7 +5,7 @@ then the frontend's key. Nothing that a reader can reach is edited in place but 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.ir.services import service_name
 from agent.plan.plan import FrontendName, FrontendPlan, OnLoss
@@ -21,6 +21,7 @@ from agent.plan.tables import (
     address_bytes,
     name_id,
 )
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.allocate import FullError, Ranges
 from agent.reconcile.driver import Kernel
 
@@ -43,18 +44,6 @@ class Installed:
     slots: tuple[Slot, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Waypoint:
-    """What is known about the node's waypoint: listeners with their ports, those that work, whether it is lost, and
-    listeners that it has no room for. One that is in none of them waits for a port.
-    """
-
-    ports: Mapping[str, int]
-    ready: frozenset[str] = frozenset()
-    lost: bool = False
-    refused: frozenset[str] = frozenset()
-
-
 def frontend_key(name: FrontendName) -> FrontendKey:
     """The kernel's key for a frontend."""
     namespace = name_id(name.consumer) if name.consumer else ANY_NAMESPACE
@@ -66,7 +55,7 @@ def goes_to_waypoint(plan: FrontendPlan, client: Mode) -> bool:
     return plan.listener is not None and max(plan.mode, client) == Mode.L7
 
 
-def waypoint_word(plan: FrontendPlan, client: Mode, waypoint: Waypoint, current: Word | None) -> Word | None:
+def waypoint_word(plan: FrontendPlan, client: Mode, waypoint: WaypointState, current: Word | None) -> Word | None:
     """The word that takes clients of a mode out of the kernel's hands; None where the kernel itself answers them.
 
     Until a listener has proved itself traffic stays where it is: at the waypoint (or refused, after a loss) when it
@@ -75,11 +64,11 @@ def waypoint_word(plan: FrontendPlan, client: Mode, waypoint: Waypoint, current:
     """
     if not goes_to_waypoint(plan, client):
         return None
-    astray = current == TO_WAYPOINT and plan.listener not in waypoint.ports
-    if waypoint.lost or plan.listener in waypoint.refused or astray:
-        return None if plan.on_loss is OnLoss.KERNEL else REJECT_LOST
     if plan.listener in waypoint.ready:
         return TO_WAYPOINT
+    astray = current == TO_WAYPOINT and plan.listener not in waypoint.ports
+    if plan.listener in waypoint.unavailable or astray:
+        return None if plan.on_loss is OnLoss.KERNEL else REJECT_LOST
     return current if current in (TO_WAYPOINT, REJECT_LOST) else None
 
 
@@ -117,7 +106,7 @@ class Frontends:
             "slots": (self._ranges.used, self._ranges.capacity),
         }
 
-    def install(self, name: FrontendName, plan: FrontendPlan, waypoint: Waypoint) -> bool:
+    def install(self, name: FrontendName, plan: FrontendPlan, waypoint: WaypointState) -> bool:
         """Make one frontend so; says whether anything had to be written. Raises `OSError` and `FullError`.
 
         After an `OSError` what the kernel has is unknown: `adopt` before trying again.
@@ -138,6 +127,18 @@ class Frontends:
         if new == old:
             return False
         self._write(key, new, old)
+        return True
+
+    def interrupt(self, name: FrontendName) -> bool:
+        """Refuse the clients that are sent to the waypoint, where there is no room for what they should get instead;
+        says whether anything had to be written. Raises `OSError` as `install` does.
+        """
+        key = frontend_key(name)
+        old = self.installed.get(key)
+        if old is None or TO_WAYPOINT not in old.words:
+            return False
+        first, second = (REJECT_LOST if word == TO_WAYPOINT else word for word in old.words)
+        self._write(key, replace(old, words=(first, second)), old)
         return True
 
     def remove(self, key: FrontendKey) -> None:
@@ -167,7 +168,7 @@ class Frontends:
             raise
 
     @staticmethod
-    def _service_row(plan: FrontendPlan, old: Installed | None, waypoint: Waypoint) -> ServiceRow:
+    def _service_row(plan: FrontendPlan, old: Installed | None, waypoint: WaypointState) -> ServiceRow:
         """The constant row. Without a listener a port that is there is left alone: nobody reads it."""
         unused = old.service.waypoint_port if old else 0
         port = unused if plan.listener is None else waypoint.ports.get(plan.listener, unused)

@@ -7,6 +7,7 @@ instant is lost, and clients send such a one again. Ending the process is the bu
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,21 +42,21 @@ class Leave:
 
 
 class Order(Protocol):
-    """Who serves, and who does not any more."""
+    """Which Envoy is active, and which were before."""
 
     @property
-    def present(self) -> Envoy | None:
-        """The Envoy that serves, while it is connected."""
+    def connected(self) -> Envoy | None:
+        """The active Envoy, while it is connected."""
 
     @property
-    def retired(self) -> list[Envoy]:
-        """Envoys that served before, and are still there."""
+    def draining(self) -> list[Envoy]:
+        """Envoys that were active before, and are still there."""
 
 
 class Farewell:
     """Looks at the retired Envoys of a node, by the admin sockets in a folder."""
 
-    def __init__(self, folder: Path, order: Order) -> None:
+    def __init__(self, folder: Path, order: Callable[[], Order]) -> None:
         self._folder = folder
         self._order = order
         self._told: set[Envoy] = set()
@@ -69,7 +70,7 @@ class Farewell:
 
     async def look(self) -> None:
         """Tell those who have not been told, and count who is connected."""
-        retired = self._order.retired
+        retired = self._order().draining
         for envoy in self._told - set(retired):
             await self._take_back(envoy)
         for envoy in retired:
@@ -92,7 +93,7 @@ class Farewell:
     async def _take_back(self, envoy: Envoy) -> None:
         """One that is gone needs nothing; one that serves again, because its successor was lost, keeps its clients."""
         self._told.discard(envoy)
-        if envoy == self._order.present:
+        if envoy == self._order().connected:
             try:
                 say_retired(self._folder, envoy.id, retired=False)
                 await admin.stay(admin_socket(self._folder, envoy.id))

@@ -52,7 +52,9 @@ def settle() -> None:
     for _ in range(100):
         time.sleep(0.1)
         report = status()
-        if report["ready"] and all(listener["state"] != "waiting" for listener in report["waypoint"]["listeners"]):
+        if report["ready"] and all(
+            listener["state"] in ("ready", "draining") for listener in report["waypoint"]["listeners"]
+        ):
             return
     raise DemoError("the agent did not settle within 10 s")
 

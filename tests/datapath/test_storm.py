@@ -17,8 +17,8 @@ from datapath_node import Node, start
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan, Workload
 from agent.plan.tables import Config, Mode, PodFlag, Protocol, address_bytes
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath
-from agent.reconcile.frontends import Waypoint
 from agent.translate.slots import alias_table
 
 pytestmark = pytest.mark.bpf
@@ -54,7 +54,7 @@ def churn(datapath: Datapath, choose: random.Random) -> int:
     gone = [name(number) for number in numbers[:6] if name(number) in datapath.desired]
     changed = {name(number): plan(number, choose.choice(WEIGHTS)) for number in numbers[6:]}
     datapath.want_frontends(changed, gone)
-    datapath.apply(Waypoint({}))
+    datapath.apply(WaypointState({}))
     return len(gone) + len(changed)
 
 
@@ -69,7 +69,7 @@ def test_nobody_gets_a_backend_of_another_service(node: Node, client: Path) -> N
     pod = PodPlan(Key("Pod", "storm", "client"), "storm", Mode.L4, PodFlag.NONE, (), workload)
     datapath.want_pods({folder.stat().st_ino: pod})
     while datapath.pending:
-        datapath.apply(Waypoint({}))
+        datapath.apply(WaypointState({}))
     choose, changes = random.Random(7), 0
     running = [
         start(folder / f"c{number}", node.name, *argv, str(number), stdout=subprocess.PIPE) for number in range(CLIENTS)
@@ -85,4 +85,4 @@ def test_nobody_gets_a_backend_of_another_service(node: Node, client: Path) -> N
     assert changes > 100
     datapath.want_frontends({}, list(datapath.desired))
     datapath.want_pods({})
-    datapath.apply(Waypoint({}))
+    datapath.apply(WaypointState({}))

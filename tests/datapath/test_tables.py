@@ -11,8 +11,9 @@ from agent.kernel.maps import open_kernel
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan, Workload
 from agent.plan.tables import Config, FrontendKey, Mode, PodFlag, PodRow, Protocol, ServiceRow, Slot, address_bytes
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath
-from agent.reconcile.frontends import Waypoint, frontend_key
+from agent.reconcile.frontends import frontend_key
 from agent.translate.slots import alias_table
 
 pytestmark = pytest.mark.bpf
@@ -64,17 +65,17 @@ def test_pods_that_do_not_fit_keep_nothing_else_from_the_kernel(node: Node) -> N
     datapath.want_frontends({name: FrontendPlan(Key("Service", "full", "web"), Mode.L4, slots)}, [])
     datapath.want_pods(pods)
     while datapath.pending:
-        datapath.apply(Waypoint({}))
+        datapath.apply(WaypointState({}))
     without = {f"Pod full/p{number}" for number in (kernel.pods.capacity + 1, kernel.pods.capacity + 2)}
     assert (datapath.failures.keys(), len(kernel.pods.load())) == (without, kernel.pods.capacity)
     assert frontend_key(name) in kernel.frontends.load()
     del pods[1], pods[2]
     datapath.want_pods(pods)
-    datapath.apply(Waypoint({}))
+    datapath.apply(WaypointState({}))
     assert (datapath.failures, kernel.pods.load().keys()) == ({}, pods.keys())
     datapath.want_frontends({}, [name])
     datapath.want_pods({})
-    datapath.apply(Waypoint({}))
+    datapath.apply(WaypointState({}))
 
 
 def test_arrays_show_only_what_was_written(node: Node) -> None:

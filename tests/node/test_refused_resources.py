@@ -12,8 +12,8 @@ import pytest
 from lab_handle import ECHO_TO_V1, LabFactory, LabHandle
 
 from agent.lab import lifecycle, weft
-from agent.reconcile.ports import FIRST_PORT
 from agent.settings import NODE_FILE
+from agent.waypoint.ports import FIRST_PORT
 
 pytestmark = pytest.mark.node
 LISTENER = "Listener app/echo:80"

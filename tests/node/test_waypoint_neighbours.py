@@ -17,7 +17,7 @@ from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
 from agent.lab import launch, lifecycle
 from agent.lab.network import NODE_ADDRESS
 from agent.lab.paths import NODE_NAME
-from agent.reconcile.gate import LINGER_SECONDS
+from agent.plan.waypoint import LISTENER_GRACE_SECONDS
 
 pytestmark = pytest.mark.node
 WAYPOINT = "10.244.0.2"
@@ -150,7 +150,7 @@ def test_a_pod_that_leaves_the_mesh_loses_no_request_and_is_refused_after_the_gr
     assert done["failures"] == []
     assert done["peers"].keys() > {WAYPOINT}, "some went by the waypoint, and some, after it had left, did not"
     refused = lambda: answered(mesh, netns_of(mesh, "app/leaver")) == set()  # noqa: E731
-    mesh.wait_for("it is refused", refused, patience=3 * LINGER_SECONDS)
+    mesh.wait_for("it is refused", refused, patience=3 * LISTENER_GRACE_SECONDS)
     mesh.delete(LEAVER)
 
 

@@ -11,7 +11,7 @@ from agent.model.change import Change, Upsert
 from agent.model.facts import PodCgroup
 from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import Mode
-from agent.reconcile.gate import LINGER_SECONDS
+from agent.plan.waypoint import LISTENER_GRACE_SECONDS
 
 SERVICES = 1000
 ADDRESS = "10.1.0.1"
@@ -108,7 +108,7 @@ async def test_a_pod_that_left_while_the_agent_was_away_is_admitted_for_the_grac
 async def past_grace(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the grace time is over nobody is admitted, and comes back when it is in the mesh again."""
     clock = asyncio.get_running_loop().time
-    monkeypatch.setattr(node.core, "_clock", lambda: clock() + LINGER_SECONDS)
+    monkeypatch.setattr(node.core, "_clock", lambda: clock() + LISTENER_GRACE_SECONDS)
     node.core.wake()
     await node.until(lambda: allowed(node) == set())
     node.manifests.say(*upserts(OUT.replace("none", "l4")))

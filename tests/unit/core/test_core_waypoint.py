@@ -10,8 +10,9 @@ from agent.plan.envoys import Envoy
 from agent.plan.faults import Faults
 from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import WAYPOINTS_BESIDE, Action, Mode, Word, address_bytes
-from agent.reconcile import gate
 from agent.report import Envoys, rejected_kinds, status
+from agent.waypoint import readiness
+from agent.waypoint.readiness import Phase
 
 
 async def test_traffic_flips_only_when_envoy_has_acknowledged_and_accepts(node: Node):
@@ -42,12 +43,12 @@ async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(nod
     await node.serving()
     node.listens, node.ads.envoys = False, []
     node.core.wake()
-    await node.until(lambda: (node.core.hop.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST))
+    await node.until(lambda: (node.core.machine.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST))
     node.ads.envoys = [BLUE]
     await node.passes()
     assert node.word() == LOST, "connected is not yet listening"
     await node.serving()
-    assert not node.core.hop.lost
+    assert not node.core.machine.lost
 
 
 async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
@@ -57,7 +58,7 @@ async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
     await node.serving()
     node.listens, node.ads.envoys = False, []
     node.core.wake()
-    await node.until(lambda: node.core.hop.lost and node.word().action is Action.FORWARD)
+    await node.until(lambda: node.core.machine.lost and node.word().action is Action.FORWARD)
 
 
 async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
@@ -65,7 +66,7 @@ async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
     await node.serving()
     node.ads.envoys = []
     await node.passes()
-    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
 
 
 def waypoint(node: Node) -> tuple[str, list[str]]:
@@ -82,7 +83,7 @@ async def test_a_second_envoy_takes_over_when_it_serves_what_the_first_one_does(
     writes = node.kernel.writes
     node.silent = set()
     await node.until(lambda: waypoint(node) == (GREEN.address, [BLUE.address]))
-    assert node.core.hop.succession.retired == [BLUE]
+    assert node.core.machine.failover.draining == [BLUE]
     assert node.kernel.writes == writes, "one store of the configuration moves everybody"
     await node.passes()
     assert (waypoint(node)[0], node.word()) == (GREEN.address, Word(Action.WAYPOINT))
@@ -115,7 +116,7 @@ async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(no
     assert waypoint(later) == (GREEN.address, [BLUE.address])
     later.ads.envoys.append(GREEN)
     await later.passes()
-    assert later.core.hop.succession.retired == [BLUE]
+    assert later.core.machine.failover.draining == [BLUE]
     await later.kill()
 
 
@@ -124,9 +125,9 @@ async def test_a_waypoint_that_the_agent_may_not_try_yet_is_not_lost(node: Node)
     await node.serving()
     node.refused, node.ads.envoys = True, []
     await node.passes()
-    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
     node.refused = node.listens = False
-    await node.until(lambda: (node.core.hop.lost, node.word()) == (True, LOST))
+    await node.until(lambda: (node.core.machine.lost, node.word()) == (True, LOST))
 
 
 async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: Node):
@@ -138,7 +139,7 @@ async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: No
     node.core.wake()
     await node.until(lambda: waypoint(node)[0] == BLUE.address)
     await node.passes()
-    assert (node.core.hop.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
 
 
 async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
@@ -146,10 +147,10 @@ async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
     await node.serving()
     node.listens, node.ads.envoys = False, []
     node.core.wake()
-    await node.until(lambda: node.core.hop.lost)
+    await node.until(lambda: node.core.machine.lost)
     node.ads.envoys = [GREEN]
     await node.serving()
-    assert (waypoint(node)[0], node.core.hop.lost) == (GREEN.address, False)
+    assert (waypoint(node)[0], node.core.machine.lost) == (GREEN.address, False)
 
 
 async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
@@ -159,7 +160,7 @@ async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
     await node.until(lambda: node.word().action is Action.FORWARD)
     assert ResourceName(ResourceType.LISTENER, LISTENER) in node.ads.resources
     assert LISTENER in node.ads.ports
-    assert node.core.hop.gate.state(LISTENER) == "leaving"
+    assert node.core.machine.phase(LISTENER) is Phase.DRAINING
 
 
 async def test_a_listener_without_room_is_said_and_its_policy_applies():
@@ -168,11 +169,11 @@ async def test_a_listener_without_room_is_said_and_its_policy_applies():
     more = SECOND + "---" + ROUTE.replace("web", "other")
     await node.synced(TEXT + "---" + more)
     await node.passes()
-    assert set(node.core.hop.failures) == {LISTENER}, "the first by name has the place"
+    assert set(node.core.machine.without_room) == {LISTENER}, "the first by name has the place"
     assert (node.word(), node.core.datapath.pending, node.core.ready) == (LOST, 0, True)
     node.ads.envoys = [Envoy(1, "small", BLUE.address, room=4)]
     await node.serving()
-    assert node.core.hop.failures == {}
+    assert node.core.machine.without_room == {}
     await node.kill()
 
 
@@ -211,11 +212,11 @@ async def test_endpoints_of_another_service_do_not_wait_for_a_probe_without_an_a
 
 async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: Node, monkeypatch: pytest.MonkeyPatch):
     """The listener comes back at another port, where the standby has not been tried yet."""
-    monkeypatch.setattr(gate, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(readiness, "LISTENER_GRACE_SECONDS", 0.1)
     other = upserts(ROUTE.replace("web", "other"))
     await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
     await node.serving()
-    await node.until(lambda: set(node.core.hop.gate.ready) == {LISTENER, "app/other:80"})
+    await node.until(lambda: set(node.core.machine.ready) == {LISTENER, "app/other:80"})
     left, kept = node.ads.ports["app/other:80"], node.ads.ports[LISTENER]
     node.deaf = {(GREEN.address, port) for port in range(20_000, 20_010)} - {(GREEN.address, left)}
     node.ads.envoys = [BLUE, GREEN]
@@ -229,8 +230,8 @@ async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: 
     node.ads.envoys = [GREEN]
     node.silent = {BLUE.address}
     node.core.wake()
-    await node.until(lambda: waypoint(node)[0] == GREEN.address and LISTENER in node.core.hop.gate.ready)
-    assert node.core.hop.gate.ready == {LISTENER}
+    await node.until(lambda: waypoint(node)[0] == GREEN.address and LISTENER in node.core.machine.ready)
+    assert node.core.machine.ready == {LISTENER}
     assert node.kernel.reach(OTHER, Mode.L7)[0].action is not Action.WAYPOINT
 
 

@@ -4,7 +4,7 @@ import pytest
 from core_node import BLUE, GREEN, LOST, OTHER, ROUTE, SECOND, TEXT, WEB, Node, upserts
 
 from agent.plan.tables import Action, Mode, Word
-from agent.reconcile import succession
+from agent.waypoint import failover
 
 WITHOUT_ROUTE = TEXT.replace(ROUTE, "")
 
@@ -12,7 +12,7 @@ WITHOUT_ROUTE = TEXT.replace(ROUTE, "")
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """An Envoy that is away is given up early."""
-    monkeypatch.setattr(succession, "REMEMBER_SECONDS", 0.2)
+    monkeypatch.setattr(failover, "REMEMBER_SECONDS", 0.2)
 
 
 async def killed(node: Node, lost: bool, text: str = TEXT) -> None:
@@ -39,7 +39,7 @@ async def served_by(node: Node, address: str) -> None:
     configured = node.kernel.configuration
     await node.until(lambda: (configured().waypoints()[0], node.word()) == (address, Word(Action.WAYPOINT)))
     assert node.kernel.reach(WEB, Mode.L7)[1].waypoint_port == next(iter(node.ads.ports.values()))
-    assert not node.core.hop.lost
+    assert not node.core.machine.lost
 
 
 @pytest.mark.parametrize("restarts", [1, 2])
@@ -51,7 +51,7 @@ async def test_a_waypoint_that_was_lost_comes_back_elsewhere_after_the_agent_res
         await between.kill()
     later = restarted(node)
     await later.synced()
-    assert (later.core.hop.lost, later.word()) == (True, LOST), "what is refused is not forgotten"
+    assert (later.core.machine.lost, later.word()) == (True, LOST), "what is refused is not forgotten"
     later.ads.envoys = [GREEN]
     later.core.wake()
     await served_by(later, GREEN.address)

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName, FrontendPlan, OnLoss, PodPlan, Workload
 from agent.plan.tables import Action, Config, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes, name_id
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath
-from agent.reconcile.frontends import Waypoint, frontend_key
+from agent.reconcile.frontends import frontend_key
 
 SMILEY = FrontendName("10.96.0.1", 80, Protocol.TCP)
 COLOR = FrontendName("10.96.0.2", 80, Protocol.TCP)
 LISTENER = "faces/smiley:80"
 PORTS = {LISTENER: 20001}
-IDLE = Waypoint(PORTS)
+IDLE = WaypointState(PORTS)
 WORKLOAD = Workload("faces", "face", "face", "latest")
 
 
@@ -117,15 +118,14 @@ def test_another_service_at_the_same_address_gets_another_index(datapath, kernel
 def test_traffic_goes_to_the_waypoint_only_when_the_listener_is_ready(datapath, kernel):
     want(datapath, {SMILEY: plan(1, listener=LISTENER)})
     assert word(kernel, SMILEY, Mode.L7).action is Action.FORWARD
-    datapath.revisit([LISTENER])
-    datapath.apply(Waypoint(PORTS, frozenset(PORTS)))
+    datapath.apply(WaypointState(PORTS, frozenset(PORTS)))
     assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
     assert word(kernel, SMILEY, Mode.L4).action is Action.FORWARD
     assert kernel.reach(frontend_key(SMILEY), Mode.L7)[1].waypoint_port == 20001
 
 
 def test_a_service_in_mode_l7_takes_every_client_to_the_waypoint(datapath, kernel):
-    want(datapath, {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7)}, Waypoint(PORTS, frozenset(PORTS)))
+    want(datapath, {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7)}, WaypointState(PORTS, frozenset(PORTS)))
     assert {word(kernel, SMILEY, mode).action for mode in (Mode.L4, Mode.L7)} == {Action.WAYPOINT}
 
 
@@ -135,26 +135,23 @@ def test_a_service_in_mode_l7_takes_every_client_to_the_waypoint(datapath, kerne
 )
 def test_a_lost_waypoint_is_answered_by_policy_until_the_listener_is_ready_again(datapath, kernel, on_loss, expected):
     frontends = {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss)}
-    want(datapath, frontends, Waypoint(PORTS, frozenset(PORTS)))
-    datapath.revisit([LISTENER])
-    datapath.apply(Waypoint(PORTS, lost=True))
+    want(datapath, frontends, WaypointState(PORTS, frozenset(PORTS)))
+    datapath.apply(WaypointState(PORTS, unavailable=frozenset(PORTS), lost=True))
     assert word(kernel, SMILEY, Mode.L7).action is expected
-    datapath.revisit([LISTENER])
-    datapath.apply(Waypoint(PORTS))
+    datapath.apply(WaypointState(PORTS))
     assert word(kernel, SMILEY, Mode.L7).action is expected
-    datapath.revisit([LISTENER])
-    datapath.apply(Waypoint(PORTS, frozenset(PORTS)))
+    datapath.apply(WaypointState(PORTS, frozenset(PORTS)))
     assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
 
 
 def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock):
     desired = {SMILEY: plan(1, 2, listener=LISTENER), COLOR: plan(3, name="color")}
-    want(datapath, desired, Waypoint(PORTS, frozenset(PORTS)))
+    want(datapath, desired, WaypointState(PORTS, frozenset(PORTS)))
     before = kernel.writes
     again = Datapath(kernel, Config(), clock)
     again.adopt()
     assert len(again.drift(again.frontend_drift())) == 0
-    want(again, desired, Waypoint(PORTS))
+    want(again, desired, WaypointState(PORTS))
     assert kernel.writes == before
     assert again.pending == 0
 
@@ -165,7 +162,7 @@ def test_what_is_not_desired_after_a_restart_is_removed(datapath, kernel, clock)
     again.adopt()
     again.want_frontends({COLOR: plan(2, name="color")}, [])
     again.adopt()
-    again.apply(Waypoint(PORTS))
+    again.apply(WaypointState(PORTS))
     assert kernel.frontends.rows.keys() == {frontend_key(COLOR)}
 
 
@@ -176,7 +173,7 @@ def test_drift_is_seen_and_healed(datapath, kernel):
     del kernel.frontends.rows[frontend_key(COLOR)]
     assert len(datapath.drift(datapath.frontend_drift())) == 2
     datapath.adopt()
-    datapath.apply(Waypoint(PORTS))
+    datapath.apply(WaypointState(PORTS))
     assert len(datapath.drift(datapath.frontend_drift())) == 0
     assert hosts(kernel, SMILEY) == {address_bytes("10.244.0.1"), address_bytes("10.244.0.2")}
 
@@ -224,14 +221,14 @@ def test_pods_are_enrolled_last_and_removed_first(datapath, kernel):
     datapath.want_frontends({SMILEY: plan(1)}, [])
     kernel.fuse.left = 4  # slot, service, two words: the frontend itself no more
     with pytest.raises(InterruptedWriteError):
-        datapath.apply(Waypoint(PORTS))
+        datapath.apply(WaypointState(PORTS))
     assert kernel.pods.rows == {}
     kernel.fuse.left = None
     datapath.adopt()
-    datapath.apply(Waypoint(PORTS))
+    datapath.apply(WaypointState(PORTS))
     assert kernel.pods.rows.keys() == {42}
     datapath.want_pods({})
-    datapath.apply(Waypoint(PORTS))
+    datapath.apply(WaypointState(PORTS))
     assert kernel.pods.rows == {}
 
 
@@ -251,7 +248,7 @@ states = st.dictionaries(
 @given(st.lists(states, min_size=2, max_size=5), st.integers(0, 30), st.sets(st.just(LISTENER)))
 def test_a_stop_at_any_write_leaves_every_client_with_an_old_or_a_new_answer(sequence, stop, ready):
     kernel, clock = FakeKernel(), Clock()
-    datapath, waypoint = Datapath(kernel, Config(), clock), Waypoint(PORTS, frozenset(ready))
+    datapath, waypoint = Datapath(kernel, Config(), clock), WaypointState(PORTS, frozenset(ready))
     datapath.adopt()
     before, last = sequence[-2], sequence[-1]
     for state in sequence[:-1]:

@@ -5,8 +5,8 @@ from agent.model.facts import RecentClient
 from agent.model.meta import Key
 from agent.plan.plan import PodPlan, Workload
 from agent.plan.tables import Mode, PodFlag
+from agent.plan.waypoint import LISTENER_GRACE_SECONDS
 from agent.reconcile.departures import Departures
-from agent.reconcile.gate import LINGER_SECONDS
 
 WORKLOAD = Workload("app", "p", "p", "latest")
 
@@ -25,9 +25,9 @@ def test_a_pod_is_a_client_from_when_it_is_in_the_mesh_until_the_grace_time_afte
     assert made.see(pods(p7=Mode.L4, p8=Mode.NONE), 1) == []
     assert (made.next_end, made.expire(1000)) == (None, [])
     assert made.see(pods(p7=Mode.NONE, p8=Mode.NONE), 1000) == []
-    assert made.next_end == 1000 + LINGER_SECONDS
-    assert made.expire(1000 + LINGER_SECONDS - 1) == []
-    assert made.expire(1000 + LINGER_SECONDS) == [Delete(RecentClient(7).key)]
+    assert made.next_end == 1000 + LISTENER_GRACE_SECONDS
+    assert made.expire(1000 + LISTENER_GRACE_SECONDS - 1) == []
+    assert made.expire(1000 + LISTENER_GRACE_SECONDS) == [Delete(RecentClient(7).key)]
     assert made.next_end is None
 
 
@@ -38,7 +38,7 @@ def test_a_pod_that_comes_back_within_the_grace_time_stays_and_has_a_whole_one_a
     assert made.see(pods(p7=Mode.L7), 2) == []
     assert made.expire(1000) == []
     made.see({}, 1000)
-    assert made.next_end == 1000 + LINGER_SECONDS
+    assert made.next_end == 1000 + LISTENER_GRACE_SECONDS
 
 
 def test_what_an_earlier_agent_had_in_the_mesh_may_have_left_a_moment_ago():
@@ -46,4 +46,4 @@ def test_what_an_earlier_agent_had_in_the_mesh_may_have_left_a_moment_ago():
     made.see(pods(p7=Mode.L7, p8=Mode.NONE), 0)
     assert made.adopt([7, 8], 1) == [Upsert(RecentClient(7)), Upsert(RecentClient(8))]
     assert made.see(pods(p7=Mode.L7, p8=Mode.NONE), 1) == []
-    assert made.expire(1 + LINGER_SECONDS) == [Delete(RecentClient(8).key)]
+    assert made.expire(1 + LISTENER_GRACE_SECONDS) == [Delete(RecentClient(8).key)]

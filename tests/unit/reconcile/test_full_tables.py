@@ -6,12 +6,13 @@ from fake_kernel import FakeKernel
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan, Workload
 from agent.plan.tables import Config, Mode, PodFlag, Protocol, Slot, address_bytes
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.allocate import REST_SECONDS
 from agent.reconcile.datapath import Datapath
-from agent.reconcile.frontends import Waypoint, frontend_key
+from agent.reconcile.frontends import frontend_key
 
 FIRST, SECOND, THIRD = (FrontendName(f"10.96.0.{number}", 80, Protocol.TCP) for number in (1, 2, 3))
-NO_WAYPOINT = Waypoint({})
+NO_WAYPOINT = WaypointState({})
 
 
 class Clock:

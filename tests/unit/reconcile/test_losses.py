@@ -8,9 +8,9 @@ from fake_kernel import FakeKernel
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName, FrontendPlan, OnBackendLoss
 from agent.plan.tables import Config, Mode, Protocol, Slot, address_bytes
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.driver import Shrunk
-from agent.reconcile.frontends import Waypoint
 
 DNS = FrontendName("10.96.0.10", 53, Protocol.UDP)
 TCP = replace(DNS, protocol=Protocol.TCP)
@@ -36,7 +36,7 @@ def started(kernel: FakeKernel | None = None) -> Datapath:
 
 def told(datapath: Datapath, name: FrontendName, now: FrontendPlan | None) -> list[Shrunk]:
     datapath.want_frontends({name: now} if now else {}, [] if now else [name])
-    return datapath.apply(Waypoint({})).shrunk
+    return datapath.apply(WaypointState({})).shrunk
 
 
 def test_udp_tells_what_is_left():
@@ -79,7 +79,7 @@ def test_a_new_agent_looks_after_everything_that_it_finds():
     told(first, DNS, plan(1, 2))
     told(first, TCP, plan(1, 2))
     assert told(started(kernel), DNS, plan(2)) == [left(Protocol.UDP, 2)]
-    assert started(kernel).apply(Waypoint({})).shrunk == [left(Protocol.UDP)]
+    assert started(kernel).apply(WaypointState({})).shrunk == [left(Protocol.UDP)]
 
 
 def test_nothing_is_told_before_the_kernel_knows():

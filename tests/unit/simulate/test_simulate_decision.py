@@ -22,8 +22,8 @@ from agent.plan.tables import (
     address_bytes,
     name_id,
 )
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath
-from agent.reconcile.frontends import Waypoint
 from agent.simulate.decision import Path, decide
 from agent.translate.incremental import Translator
 from agent.world import World
@@ -85,7 +85,7 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     datapath.adopt()
     datapath.want_frontends(frontends, ())
     ports = {name: number for number, name in enumerate(sorted(listeners), start=20000)}
-    datapath.apply(Waypoint(ports, frozenset(listeners)))
+    datapath.apply(WaypointState(ports, frozenset(listeners)))
     assert not datapath.failures
     dialled = {FrontendName(name.address, name.port, name.protocol) for name in frontends} | {UNKNOWN}
     for pod in (pod for item in fragments for pod in item.pods.values()):

@@ -46,13 +46,13 @@ class Order:
     """Who serves, and who is retired."""
 
     def __init__(self) -> None:
-        self.present: Envoy | None = NEW
-        self.retired = [OLD]
+        self.connected: Envoy | None = NEW
+        self.draining = [OLD]
 
 
 async def test_it_is_told_once_and_has_drained_when_nobody_was_there_for_a_while(tmp_path: Path):
     envoy, order = Admin(), Order()
-    farewell = Farewell(tmp_path, order)
+    farewell = Farewell(tmp_path, lambda: order)
     async with envoy.listening(admin_socket(tmp_path, OLD.id)):
         await farewell.look()
         assert (farewell.leaves[OLD].connections, farewell.leaves[OLD].drained) == (2, False)
@@ -73,10 +73,10 @@ async def test_it_is_told_once_and_has_drained_when_nobody_was_there_for_a_while
 
 async def test_one_that_serves_again_is_called_back(tmp_path: Path):
     envoy, order = Admin(), Order()
-    farewell = Farewell(tmp_path, order)
+    farewell = Farewell(tmp_path, lambda: order)
     async with envoy.listening(admin_socket(tmp_path, OLD.id)):
         await farewell.look()
-        order.present, order.retired = OLD, []
+        order.connected, order.draining = OLD, []
         await farewell.look()
     assert envoy.asked == ["/healthcheck/fail", "/healthcheck/ok"]
     assert (tmp_path / "old-retired").read_text() == "0.0"
@@ -84,7 +84,7 @@ async def test_one_that_serves_again_is_called_back(tmp_path: Path):
 
 
 async def test_one_that_does_not_answer_is_asked_again(tmp_path: Path):
-    envoy, farewell = Admin(), Farewell(tmp_path, Order())
+    envoy, farewell = Admin(), Farewell(tmp_path, Order)
     await farewell.look()
     assert farewell.leaves[OLD].connections is None
     async with envoy.listening(admin_socket(tmp_path, OLD.id)):

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from agent import probing
-from agent.probing import AT_ONCE, Probe, Probing
+from agent.waypoint import probing
+from agent.waypoint.probing import AT_ONCE, Probing
+from agent.waypoint.state_machine import Probe
 
 BLUE, GREEN = "10.1.1.1", "10.1.1.2"
 MANY = [Probe(BLUE, 20_000 + number, f"app/l{number}:80") for number in range(AT_ONCE + 5)]

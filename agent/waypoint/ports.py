@@ -11,21 +11,17 @@ LAST_PORT = 29_999
 class Ports:
     """The listener ports of one waypoint."""
 
-    def __init__(self) -> None:
-        self.by_listener: dict[str, int] = {}
-        self._ranges = Ranges(LAST_PORT - FIRST_PORT + 1)
-
-    def adopt(self, known: Mapping[str, int], others: Iterable[int], now: float) -> None:
+    def __init__(self, known: Mapping[str, int], others: Iterable[int], now: float) -> None:
         """Start from what the kernel sends traffic to: listeners by name, and ports that nothing is known of.
 
         Two listeners never keep one port: the first by name keeps it, the others get another.
         """
-        self.by_listener = {}
+        self.by_listener: dict[str, int] = {}
         for listener, port in sorted(known.items()):
             if FIRST_PORT <= port <= LAST_PORT and port not in self.by_listener.values():
                 self.by_listener[listener] = port
         taken = set(self.by_listener.values()) | {port for port in others if FIRST_PORT <= port <= LAST_PORT}
-        self._ranges = Ranges(self._ranges.capacity, ((port - FIRST_PORT, 1) for port in taken), now)
+        self._ranges = Ranges(LAST_PORT - FIRST_PORT + 1, ((port - FIRST_PORT, 1) for port in taken), now)
 
     def assign(self, listener: str, now: float) -> int:
         """The listener's port, a new one when it has none. Raises `FullError`."""

@@ -3,28 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
-from agent.plan.envoys import Envoy
+from agent.waypoint.state_machine import Probe
 
 # How many attempts run at once at one address. One address that drops packets does not delay those at another.
 AT_ONCE = 32
 # The pause after an attempt; it doubles while the listener is refused or silent.
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """An attempt to connect to a listener of an Envoy. Without an Envoy it asks whether the address, whose Envoy is not
-    connected to the agent, still accepts clients.
-    """
-
-    address: str
-    port: int
-    listener: str = ""
-    envoy: Envoy | None = None
 
 
 class Prober(Protocol):

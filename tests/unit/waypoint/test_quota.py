@@ -1,6 +1,6 @@
 """The budget: who has a place keeps it, and no namespace takes the node's room from the others."""
 
-from agent.reconcile.budget import refused, share, tenant
+from agent.waypoint.quota import refused, share, tenant
 
 
 def test_whose_a_listener_is():

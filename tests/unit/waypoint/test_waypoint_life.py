@@ -1,0 +1,264 @@
+"""Envoys come, go, move, refuse and answer late, Routes come and go, the agent restarts: in the end clients are served.
+
+A model of the node's Envoys stands beside the real state machine and the real Datapath, which take turns in any order:
+what a probe finds is what the model says, and where the kernel sends clients is compared with the probes that were
+accepted.
+"""
+
+from dataclasses import dataclass, field
+
+from fake_kernel import FakeKernel
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from agent.model.meta import Key
+from agent.plan.envoys import Envoy
+from agent.plan.plan import FrontendName, FrontendPlan, OnLoss
+from agent.plan.resources import ResourceName, ResourceType
+from agent.plan.tables import Action, Config, Mode, Protocol, Slot, Word, address_bytes
+from agent.plan.waypoint import WaypointState
+from agent.reconcile.datapath import Applied, Datapath
+from agent.reconcile.frontends import TO_WAYPOINT, frontend_key
+from agent.waypoint.state_machine import Probe, WaypointStateMachine
+
+ADDRESSES = [f"10.1.1.{number}" for number in (1, 2, 3)]
+NAMES = {f"app/{letter}:80": FrontendName(f"10.96.0.{at}", 80, Protocol.TCP) for at, letter in enumerate("abc", 1)}
+SLOTS = (Slot(address_bytes("10.244.0.1"), 8080, False, 0, 2**32),)
+# Passes of either controller until nothing changes any more.
+BOUND = 40
+
+
+@dataclass
+class Process:
+    """One Envoy: whether its stream is there, what it acknowledged on it, what it refuses, and its bound ports."""
+
+    envoy: Envoy
+    connected: bool = True
+    acknowledged: frozenset[ResourceName] = frozenset()
+    refuses: set[str] = field(default_factory=set)
+    bound: dict[int, str] = field(default_factory=dict)
+
+
+class Life(RuleBasedStateMachine):
+    """One node. Time stands still but where a rule lets it pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.started = 0
+        self.processes: dict[str, Process] = {}
+        self.kernel = FakeKernel()
+        self.routes: dict[str, OnLoss] = {}
+        # Probes that were accepted, as (address, port, listener), since the listener was last asked for.
+        self.proofs: set[tuple[str, int, str]] = set()
+        # Answers on their way to the agent.
+        self.answers: dict[Probe, bool] = {}
+        self.start_agent()
+
+    def start_agent(self) -> None:
+        self.published: dict[str, int] = {}
+        self.answers = {}
+        self.datapath = Datapath(self.kernel, Config(), lambda: self.now)
+        inherited = self.datapath.inherit()
+        self.machine = WaypointStateMachine(self.datapath.take_over(inherited, self.plans(), {}, ()), self.now)
+
+    def plans(self) -> dict[FrontendName, FrontendPlan]:
+        return {
+            name: FrontendPlan(
+                Key("Service", "app", listener),
+                Mode.L7,
+                SLOTS,
+                listener if listener in self.routes else None,
+                self.routes.get(listener, OnLoss.REJECT),
+            )
+            for listener, name in NAMES.items()
+        }
+
+    def connected(self) -> dict[Envoy, frozenset[ResourceName]]:
+        return {
+            process.envoy: frozenset(name for name in process.acknowledged if name.name in self.published)
+            for process in self.processes.values()
+            if process.connected
+        }
+
+    def waypoint_pass(self) -> None:
+        """What the waypoint's controller does."""
+        self.machine.connect(self.connected(), self.now)
+        self.machine.want(
+            {name: frozenset({ResourceName(ResourceType.LISTENER, name)}) for name in self.routes}, self.now
+        )
+        self.published = dict(self.machine.ports)
+        self.machine.connect(self.connected(), self.now)
+        effects = self.machine.advance()
+        # Attempts that are not wanted any more are given up.
+        self.answers = {probe: found for probe, found in self.answers.items() if probe in effects.probes}
+        state = effects.state
+        for listener in state.ready:
+            assert (state.active, state.ports[listener], listener) in self.proofs, "ready and never proved"
+
+    def datapath_pass(self, steps: int | None = None) -> None:
+        """What the datapath's controller does with the latest state; in between clients are sent somewhere too."""
+        state: WaypointState = self.machine.effects.state
+        self.datapath.want_frontends(self.plans(), ())
+        self.datapath.follow(state)
+        for step, _ in enumerate(self.datapath.applying(Applied())):
+            self.clients_are_sent_only_where_a_listener_was_proved()
+            if step == steps:
+                return
+        wanted = self.routes.keys() | self.machine.readiness.wanted
+        gone = {name for name in NAMES.keys() - wanted if self.word(name)[0] != TO_WAYPOINT}
+        self.proofs = {proof for proof in self.proofs if proof[2] not in gone}
+        self.machine.send_to(self.datapath.sent_to, state)
+
+    def take(self, process: Process) -> None:
+        """An Envoy makes what was published its own, but for what it refuses."""
+        taken = {port: name for name, port in self.published.items() if name not in process.refuses}
+        process.acknowledged = frozenset(ResourceName(ResourceType.LISTENER, name) for name in taken.values())
+        process.bound = taken
+
+    def try_at(self, probe: Probe) -> None:
+        process = self.processes.get(probe.address)
+        accepted = process is not None and probe.port in process.bound
+        if accepted and probe.envoy is not None:
+            self.proofs.add((probe.address, probe.port, probe.listener))
+        self.answers[probe] = accepted
+
+    def word(self, listener: str) -> tuple[Word, int]:
+        found = self.kernel.reach(frontend_key(NAMES[listener]), Mode.L7)
+        return (found[0], found[1].waypoint_port) if found else (Word(Action.PASS), 0)
+
+    @precondition(lambda self: len(self.processes) < len(ADDRESSES))
+    @rule(data=st.data())
+    def start_envoy(self, data: st.DataObject) -> None:
+        address = data.draw(st.sampled_from([item for item in ADDRESSES if item not in self.processes]))
+        self.started += 1
+        self.processes[address] = Process(Envoy(self.started, f"e{self.started}", address))
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), what=st.sampled_from(["die", "restart", "lose stream", "come back", "take", "take"]))
+    def something_about_an_envoy(self, data: st.DataObject, what: str) -> None:
+        address = data.draw(st.sampled_from(sorted(self.processes)))
+        process = self.processes[address]
+        if what == "die":
+            del self.processes[address]
+        elif what == "restart":
+            self.started += 1
+            self.processes[address] = Process(Envoy(self.started, f"e{self.started}", address))
+        elif what == "lose stream":
+            process.connected, process.acknowledged = False, frozenset()
+        elif what == "come back":
+            process.connected = True
+        elif process.connected:
+            self.take(process)
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), listener=st.sampled_from(sorted(NAMES)))
+    def refuse(self, data: st.DataObject, listener: str) -> None:
+        address = data.draw(st.sampled_from(sorted(self.processes)))
+        self.processes[address].refuses.add(listener)
+
+    @rule(listener=st.sampled_from(sorted(NAMES)), on_loss=st.sampled_from([None, *OnLoss]))
+    def change_a_route(self, listener: str, on_loss: OnLoss | None) -> None:
+        if on_loss is None:
+            self.routes.pop(listener, None)
+        else:
+            self.routes[listener] = on_loss
+
+    @rule()
+    def waypoint_controller(self) -> None:
+        self.waypoint_pass()
+
+    @rule()
+    def datapath_controller(self) -> None:
+        self.datapath_pass()
+
+    @rule()
+    def both(self) -> None:
+        self.waypoint_pass()
+        self.datapath_pass()
+
+    @precondition(lambda self: self.machine.effects.probes - self.answers.keys())
+    @rule(data=st.data())
+    def one_attempt(self, data: st.DataObject) -> None:
+        self.try_at(data.draw(st.sampled_from(sorted(self.machine.effects.probes - self.answers.keys(), key=str))))
+
+    @precondition(lambda self: self.answers)
+    @rule(data=st.data(), dropped=st.booleans())
+    def one_answer(self, data: st.DataObject, dropped: bool) -> None:
+        probe = data.draw(st.sampled_from(sorted(self.answers, key=str)))
+        accepted = self.answers.pop(probe)
+        if not dropped:
+            self.machine.answer(probe, accepted)
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 6.0, 40.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(steps=st.sampled_from([None, 0, 1, 2, 3]))
+    def restart_the_agent(self, steps: int | None) -> None:
+        """Perhaps amid a pass. Streams begin anew; what Envoys have bound they keep."""
+        if steps is not None:
+            self.datapath_pass(steps)
+        for process in self.processes.values():
+            process.connected, process.acknowledged = False, frozenset()
+        self.start_agent()
+
+    @precondition(lambda self: self.processes)
+    @rule()
+    def settle(self) -> None:
+        """Nothing happens any more: every Envoy that is left connects, stays, and takes what it is given.
+
+        Either controller has a pass when there is news for it, or its deadline has come.
+        """
+        for process in self.processes.values():
+            process.connected, process.refuses = True, set()
+        passes, due = 0, True
+        while due or self.machine.effects.deadline is not None:
+            passes += 1
+            assert passes < BOUND, "it never rests"
+            if not due:
+                self.now = max(self.now, self.machine.effects.deadline or 0.0)
+            before = self.seen()
+            self.waypoint_pass()
+            for process in self.processes.values():
+                self.take(process)
+            self.datapath_pass()
+            due = False
+            for probe in self.machine.effects.probes:
+                self.try_at(probe)
+                due |= self.machine.answer(probe, self.answers.pop(probe))
+            if self.datapath.pending:
+                self.now += 0.2
+            due |= before != self.seen() or bool(self.datapath.pending)
+        self.is_settled()
+
+    def seen(self) -> object:
+        """What either controller hears of the other, and of Envoys."""
+        return self.machine.effects.state, self.datapath.sent_to, self.connected()
+
+    def is_settled(self) -> None:
+        newest = max(process.envoy for process in self.processes.values())
+        assert self.kernel.configuration().waypoints()[0] == newest.address
+        for listener in self.routes:
+            assert self.word(listener) == (TO_WAYPOINT, self.published[listener])
+            assert self.machine.phase(listener) == "ready"
+        for listener in NAMES.keys() - self.routes.keys():
+            assert self.word(listener)[0].action is Action.FORWARD
+        assert not self.machine.lost
+        assert self.machine.effects.probes == frozenset(), "nothing is tried any more"
+        writes = self.kernel.writes
+        self.waypoint_pass()
+        self.datapath_pass()
+        assert self.kernel.writes == writes
+
+    @invariant()
+    def clients_are_sent_only_where_a_listener_was_proved(self) -> None:
+        address, _ = self.kernel.configuration().waypoints()
+        for listener in NAMES:
+            word, port = self.word(listener)
+            assert word != TO_WAYPOINT or (address, port, listener) in self.proofs, (listener, address, port)
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=150, stateful_step_count=40)
