@@ -85,7 +85,9 @@ class WaypointStateMachine:
             self._ports.release(listener, now)
         self.readiness.want(needs, now)
         self._assign(now)
-        self._keep_proofs()
+        # One that left has to prove itself anew when it comes back: its port may be another one, and the Envoy may have
+        # removed it meanwhile.
+        self.failover.keep_proofs({name: self.ports[name] for name in needs if name in self.ports})
 
     def connect(self, acknowledged: Mapping[Envoy, frozenset[ResourceName]], now: float) -> None:
         """Which Envoys are connected, each with what it acknowledged of what is published for the wanted listeners."""
@@ -158,22 +160,15 @@ class WaypointStateMachine:
                 except FullError as error:
                     self.without_room[listener] = str(error)
 
-    def _keep_proofs(self) -> None:
-        """A listener that left has to prove itself anew when it comes back: its port may be another one, and the Envoy
-        may have removed it meanwhile.
-        """
-        self.failover.keep_proofs({name: self.ports[name] for name in self.readiness.wanted if name in self.ports})
-
     def _required(self) -> frozenset[int]:
         """Ports that clients are sent to, or may be by a state that was given out."""
         return self._sent_to | self._offered | {self.ports[listener] for listener in self.ready}
 
     def _fail_over(self) -> None:
         """Promote the candidate when it serves whatever clients are sent to; lose the active one when it is silent."""
-        self._keep_proofs()
         required, candidate = self._required(), self._candidate()
         if candidate and required <= {self.ports[name] for name in self.failover.proved(candidate)}:
-            self._promote(candidate)
+            self.failover.promote(candidate)
         if self.failover.connected is not None:
             self.lost = False
         elif self._active_is_silent and self._is_missed():
@@ -192,18 +187,13 @@ class WaypointStateMachine:
         """Whether clients are sent to the active Envoy, and it is not connected."""
         return bool(self._required()) and self.failover.connected is None and not self.lost
 
-    def _promote(self, envoy: Envoy) -> None:
-        required = self._required()
-        self.failover.promote(envoy)
-        self._interrupt(required)
-
     def _lose(self) -> None:
         """The active Envoy is gone. Another takes its place, to prove itself there; else every policy applies."""
         self._interrupt(self._required())
         self.failover.lose()
         newest = self.failover.newest
         if newest is not None:
-            self._promote(newest)
+            self.failover.promote(newest)
         else:
             self.lost = True
 
