@@ -10,7 +10,7 @@ from apiserver_manifests import FOLDER, apply_all
 from apiserver_objects import namespace
 from apiserver_process import Cluster
 
-from agent.reconcile.ports import FIRST_PORT, LAST_PORT
+from agent.waypoint.ports import FIRST_PORT, LAST_PORT
 
 DOCUMENT = FOLDER.parent / "docs/install.md"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rendering import DAEMONSET, arguments, kustomized
 
-from agent.reconcile.ports import FIRST_PORT, LAST_PORT
+from agent.waypoint.ports import FIRST_PORT, LAST_PORT
 
 
 def test_the_overlay_of_the_documentation(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The waypoint's state machine where a drawn history hardly comes: events between two reports."""
 
 from agent.plan.envoys import Envoy
-from agent.plan.plan import ResourceName, Xds
+from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.waypoint import Adopted
 from agent.waypoint.state_machine import WaypointStateMachine
 
@@ -10,7 +10,7 @@ KEPT, LEFT = "app/a:80", "app/b:80"
 
 
 def needs(*listeners: str) -> dict[str, frozenset[ResourceName]]:
-    return {name: frozenset({ResourceName(Xds.LISTENER, name)}) for name in listeners}
+    return {name: frozenset({ResourceName(ResourceType.LISTENER, name)}) for name in listeners}
 
 
 def step(machine: WaypointStateMachine, envoys: dict[Envoy, tuple[str, ...]], *wanted: str) -> None:
@@ -59,7 +59,7 @@ def test_policies_hold_for_what_a_process_that_started_again_has_not_proved():
 def test_a_probe_that_is_not_wanted_any_more_proves_nothing():
     machine = WaypointStateMachine(Adopted(), 0)
     machine.want(needs(KEPT), 0)
-    machine.connect({BLUE: frozenset({ResourceName(Xds.LISTENER, KEPT)})}, 0)
+    machine.connect({BLUE: frozenset({ResourceName(ResourceType.LISTENER, KEPT)})}, 0)
     (probe,) = machine.advance().probes
     machine.want({}, 0)
     machine.advance()
