@@ -17,7 +17,7 @@ from apiserver_objects import GATEWAY, http_route, namespace, service
 from apiserver_process import Cluster
 
 from agent.model.weft_node import VERSION
-from agent.reconcile.ports import FIRST_PORT
+from agent.waypoint.ports import FIRST_PORT
 
 pytestmark = pytest.mark.bpf
 PATIENCE = 60.0
