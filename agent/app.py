@@ -11,8 +11,9 @@ from agent import report
 from agent.api.errors import ConfigurationError
 from agent.core import Core
 from agent.inquiry import Inquiry
-from agent.kernel import cgroups, links, maps
+from agent.kernel import cgroups, features, links, maps
 from agent.kernel.guards import Guards
+from agent.kernel.loader import Prepared
 from agent.kernel.reaper import Reaper
 from agent.kernel.sandboxes import Sandboxes, own_addresses
 from agent.model.change import Change, Synced
@@ -52,12 +53,12 @@ START_ERRORS = (SourceError, ConfigurationError, ListenError, EndedError)
 
 
 class Agent:
-    """One agent's parts, wired together. `version` is that of the programs that the loader prepared."""
+    """One agent's parts, wired together. `prepared` is what the loader pinned."""
 
-    def __init__(self, settings: Settings, version: str, source: Source, faults: Faults) -> None:
+    def __init__(self, settings: Settings, prepared: Prepared, source: Source, faults: Faults) -> None:
         self._faults = faults
         self._settings = settings
-        self._version = version
+        self._prepared = prepared
         self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
@@ -121,6 +122,12 @@ class Agent:
             lambda: self._source.report().get("unread", {}),
         )
         self._metrics.show_faults(self._faults.counts)
+        self._metrics.show_numbers(
+            "weft_kernel_feature",
+            "Whether the kernel has a feature that weft can do without.",
+            "feature",
+            lambda: features.presence(self._prepared.missing),
+        )
         self._metrics.show_counts(
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )
@@ -249,12 +256,13 @@ class Agent:
 
         Waypoints are guarded from then on.
         """
-        self._guards.permit(self._version)
-        return links.ensure(self._settings.pins, self._settings.kubepods, self._version)
+        self._guards.permit(self._prepared.version)
+        return links.ensure(self._settings.pins, self._settings.kubepods, self._prepared.version)
 
     def shrunk(self, frontends: list[Shrunk]) -> None:
-        """Have the sockets of frontends that lost backends looked after."""
-        self._reaper.submit(frontends)
+        """Have the sockets of frontends that lost backends looked after, where the kernel can end sockets."""
+        if all(feature.name != features.SOCK_DESTROY for feature in self._prepared.missing):
+            self._reaper.submit(frontends)
 
     async def accepts(self, address: str, port: int) -> bool | None:
         """Whether a waypoint takes connections on a port; None when that cannot be told yet."""
@@ -296,4 +304,4 @@ class Agent:
         settings = self._settings
         envoys = report.Envoys(self._ads.rejected, self._audit.found, self._retired(), self._guards.states)
         found = report.status(self.core, settings.node, envoys, self._faults)
-        return found | {"source": self._source.report()}
+        return found | {"source": self._source.report(), "kernel": features.document(self._prepared.missing)}

@@ -37,8 +37,8 @@ async def run(settings: Settings) -> None:
     try:
         place = settings.manifests, settings.kubeconfig, settings.node, settings.node_file
         async with open_source(*place, faults) as source:
-            version = await asyncio.wrap_future(preparing)
-            await Agent(settings, version, source, faults).serve()
+            prepared = await asyncio.wrap_future(preparing)
+            await Agent(settings, prepared, source, faults).serve()
     except (loader.LoadError, *START_ERRORS) as error:
         raise StartError(str(error)) from error
 
@@ -52,7 +52,7 @@ def _explained() -> Iterator[None]:
         raise StartError(str(error)) from error
 
 
-def _prepare(settings: Settings) -> str:
+def _prepare(settings: Settings) -> loader.Prepared:
     """Programs and maps, by a child process that ends before the agent starts to work."""
     with _explained():
         bpffs.mount(settings.pins)

@@ -38,6 +38,7 @@ def _print(report: dict[str, Any]) -> None:
     state = "ready" if report["ready"] else "synced, not yet ready" if report["synced"] else "waiting for its sources"
     print_line(f" on {report['node']}: {state}; drift at the last audit: {report['drift']}", heading="agent")
     print_line(f" {_source(report['source'])}", heading="source")
+    print_line(f" Linux {report['kernel']['release']}{_missing(report['kernel'])}", heading="kernel")
     waypoint = report["waypoint"]
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
     print_line(f" {waypoint['address'] or 'none'}: {health}{_others(waypoint)}", heading="waypoint")
@@ -53,6 +54,11 @@ def _print(report: dict[str, Any]) -> None:
     )
     print_table(
         "listeners", ("LISTENER", "PORT", "STATE"), ((x["name"], x["port"], x["state"]) for x in waypoint["listeners"])
+    )
+    print_table(
+        "kernel features that are missing",
+        ("FEATURE", "SINCE LINUX", "WITHOUT IT"),
+        ((one["feature"], one["since"], one["without"]) for one in report["kernel"]["missing"]),
     )
     print_table("guards", ("WAYPOINT", "STATE"), waypoint["guards"].items())
     print_table("refused by Envoy", ("RESOURCE", "REASON"), waypoint["rejected"].items())
@@ -73,6 +79,12 @@ def _print(report: dict[str, Any]) -> None:
         ((error["part"], error["object"], error["error"]) for error in report["errors"]),
     )
     print_table("does not fit", ("OBJECT", "REASON"), report["failures"].items())
+
+
+def _missing(kernel: dict[str, Any]) -> str:
+    """The names of what weft does without."""
+    names = ", ".join(one["feature"] for one in kernel["missing"])
+    return f"; without {names}" if names else ", with every feature that weft uses"
 
 
 def _mode(pod: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Iterator
+from functools import cache
 
 _KIND_STRUCT, _KIND_UNION = 4, 5  # linux/btf.h
 
@@ -61,6 +62,7 @@ class _KernelTypes:
         return None
 
 
+@cache
 def socket_offsets() -> dict[str, int]:
     """Offsets in `struct sock` that bpf/outcome.h reads, by the name of their define; none without BTF."""
     try:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -75,20 +75,13 @@ def compile_source(source: str, defines: Mapping[str, str | int]) -> Any:
             raise LoadError("the BPF programs do not compile") from error
 
 
-def compile_and_load(
-    source: str, defines: Mapping[str, str | int], programs: Sequence[Program], optional: Sequence[Program] = ()
-) -> dict[str, int]:
-    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError,
-    but not for those that are `optional`: they are left out where the kernel refuses them.
+def compile_and_load(source: str, defines: Mapping[str, str | int], programs: Sequence[Program]) -> dict[str, int]:
+    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError.
 
     What the compiler or the verifier had to say is on standard error.
     """
     module = compile_source(source, defines)
-    loaded = {program.name: load_program(module, program) for program in programs}
-    for program in optional:
-        with suppress(LoadError):
-            loaded[program.name] = load_program(module, program)
-    return loaded
+    return {program.name: load_program(module, program) for program in programs}
 
 
 def load_program(module: Any, program: Program) -> int:
@@ -96,5 +89,5 @@ def load_program(module: Any, program: Program) -> int:
     try:
         function = module.load_func(program.name, program.program_type, attach_type=program.attach_type)
     except Exception as error:  # BCC raises no narrower type
-        raise LoadError(f"the kernel refused {program.name}, whose hook needs Linux {program.since}") from error
+        raise LoadError(f"the kernel refused {program.name}") from error
     return int(function.fd)

@@ -15,6 +15,8 @@ from pathlib import Path
 ANY = 0
 NO_EXIST = 1
 _CALLS = (
+    "bpf_prog_load",
+    "bpf_map_create",
     "bpf_link_create",
     "bpf_link_update",
     "bpf_obj_pin",
@@ -33,6 +35,10 @@ _LINK_INFO = struct.Struct("=III4xQI12x")
 _NETNS_LINK_INFO = struct.Struct("=III4xII16x")
 _PROG_INFO = struct.Struct("=4xI8x4xI192xI")
 _INSTRUCTION_BYTES = 8
+# struct bpf_prog_load_opts up to expected_attach_type, struct bpf_map_create_opts up to map_flags (bpf/bpf.h); the size
+# stands in front.
+_LOAD_OPTIONS = struct.Struct("=Q4xI")
+_MAP_OPTIONS = struct.Struct("=Q20xI")
 
 _SAMPLE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
@@ -81,6 +87,18 @@ def _call(name: str, *args: object, subject: object = None) -> int:
         text = f"{name}: {os.strerror(-result)}"
         raise OSError(-result, f"{text} ({subject})" if subject else text)
     return result
+
+
+def load_program(program_type: int, attach_type: int, code: bytes) -> int:
+    """The descriptor of a program of these instructions; `EINVAL` or `EACCES` when the kernel refuses it."""
+    options = _LOAD_OPTIONS.pack(_LOAD_OPTIONS.size, attach_type)
+    return _call("bpf_prog_load", program_type, None, b"GPL", code, len(code) // _INSTRUCTION_BYTES, options)
+
+
+def create_map(kind: int, key_size: int, value_size: int, capacity: int, flags: int = 0) -> int:
+    """The descriptor of a new map of a type of enum bpf_map_type."""
+    options = _MAP_OPTIONS.pack(_MAP_OPTIONS.size, flags)
+    return _call("bpf_map_create", kind, None, key_size, value_size, capacity, options)
 
 
 def pin(fd: int, path: Path) -> None:

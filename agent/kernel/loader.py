@@ -7,67 +7,66 @@ when the tables have been filled.
 
 import argparse
 import fcntl
+import json
 import logging
 import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from agent.kernel import abi, libbpf
+from agent.kernel import abi, features, libbpf
 from agent.kernel.bpffs import filesystem
 from agent.kernel.btf import socket_offsets
 from agent.kernel.compiler import LoadError, compile_and_load
-from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, Pins, read_source, source_hash
+from agent.kernel.features import Feature
+from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, Pins, Program, read_source, source_hash
 
 log = logging.getLogger(__name__)
 
-__all__ = ["LoadError", "prepare"]
+__all__ = ["LoadError", "Prepared", "prepare"]
 _MARK = "weft: "
-_UNKNOWN_HELPER = re.compile(r"(?:unknown func|cannot use helper) (\w+)#\d+")
-_HELPER_SINCE = {
-    "bpf_set_retval": "5.18",
-    "bpf_sk_storage_get": "5.8",
-    "bpf_skc_to_tcp_sock": "5.9",
-    "bpf_ringbuf_reserve": "5.8",
-    "bpf_get_current_ancestor_cgroup_id": "5.7",
-    "bpf_get_socket_cookie": "4.18",
-}
-SUBSTITUTES = {"bpf_set_retval": "WEFT_WITHOUT_SET_RETVAL"}
-"""Helpers that programs can do without, and the macro that says so (bpf/verdict.h)."""
+_REFUSED = "the kernel refused"
+# Of the verifier's log and BCC's, what is not the reason.
+_NO_REASON = re.compile(r"processed \d+ insns|verification time|stack depth|HINT|Traceback|weft: |$")
 
 
-def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> str:
-    """Have programs and maps pinned below `pins` (a folder in a mounted bpffs), and name their version.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is pinned: the version of the programs, and which features weft does without since the kernel lacks them."""
 
-    `cgroup` is where they shall run, `without` names helpers to do without (see `SUBSTITUTES`) though the kernel may
-    have them. Raises LoadError.
+    version: str
+    missing: tuple[Feature, ...] = ()
+
+
+def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> Prepared:
+    """Have programs and maps pinned below `pins` (a folder in a mounted bpffs).
+
+    `cgroup` is where they shall run, `without` names features (see `features`) to do without though the kernel may have
+    them. Raises LoadError, with a sentence that names the kernel version which has what is needed.
     """
     command = [sys.executable, "-m", "agent.kernel.loader"]
     command += ["--pins", str(pins), "--cgroup", str(cgroup), "--sources", str(sources)]
-    command += [f"--define={SUBSTITUTES[helper]}" for helper in sorted(without)]
+    command += [f"--without={name}" for name in sorted(without)]
     child = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if not child.returncode:
-        return child.stdout.strip()
-    missing = _missing_helper(child.stderr)
-    if missing in SUBSTITUTES.keys() - without:
-        log.warning("doing without a helper", extra={"helper": missing, "since": _HELPER_SINCE[missing]})
-        return prepare(pins, cgroup, sources, without | {missing})
-    raise LoadError(_explain(child.stderr))
-
-
-def _missing_helper(text: str) -> str | None:
-    found = _UNKNOWN_HELPER.search(text)
-    return found[1] if found else None
+    if child.returncode:
+        raise LoadError(_explain(child.stderr))
+    document = json.loads(child.stdout)
+    prepared = Prepared(document["version"], features.named(document["missing"]))
+    for feature in prepared.missing:
+        extra = {"feature": feature.name, "since": feature.since, "without": feature.without}
+        log.warning("the kernel lacks a feature", extra=extra)
+    return prepared
 
 
 def _explain(text: str) -> str:
-    """One sentence from what the child wrote: a helper that the kernel lacks, or what the child itself said."""
-    if helper := _missing_helper(text):
-        since = _HELPER_SINCE.get(helper)
-        return f"this kernel lacks {helper} here" + (f", which came with Linux {since}" if since else "")
+    """One sentence from what the child wrote, with the verifier's own reason where it refused a program."""
     said = [line.removeprefix(_MARK) for line in text.splitlines() if line.startswith(_MARK)]
-    return said[-1] if said else f"the loader died: {text.strip()[-300:] or 'it said nothing'}"
+    if not said:
+        return f"the loader died: {text.strip()[-300:] or 'it said nothing'}"
+    reasons = [line.strip() for line in text.splitlines() if not _NO_REASON.match(line.strip())]
+    return f"{said[-1]}: {reasons[-1]}" if said[-1].startswith(_REFUSED) and reasons else said[-1]
 
 
 def _check_places(pins: Path, cgroup: Path) -> None:
@@ -83,33 +82,53 @@ def _wait_for_others(pins: Path) -> None:
     fcntl.flock(os.open(pins, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX)
 
 
-def _is_prepared(folders: Pins, version: str) -> bool:
+def _programs(missing: tuple[Feature, ...]) -> tuple[Program, ...]:
+    return PROGRAMS if any(feature.name == features.SK_LOOKUP for feature in missing) else (*PROGRAMS, GUARD)
+
+
+def _defines(missing: tuple[Feature, ...]) -> dict[str, int]:
+    """What the C is told of the kernel."""
+    names = {feature.name for feature in missing}
+    offsets = {} if names & {features.TCP_SOCK, features.BTF} else socket_offsets()
+    return offsets | ({"WEFT_WITHOUT_SET_RETVAL": 1} if features.SET_RETVAL in names else {})
+
+
+def _is_prepared(folders: Pins, prepared: Prepared) -> bool:
     """Whether every program of this version is there, and every map."""
-    programs = (folders.programs / version / program.name for program in PROGRAMS)
+    programs = (folders.programs / prepared.version / program.name for program in _programs(prepared.missing))
     return all(path.exists() for path in (*programs, *map(folders.map_path, abi.LAYOUTS)))
 
 
-def _make(folders: Pins, version: str, source: str, macros: list[str]) -> None:
-    for folder in (folders.tables, folders.sockets, folders.links, folders.programs / version):
+def _make(folders: Pins, prepared: Prepared, source: str) -> None:
+    pinned = folders.programs / prepared.version
+    for folder in (folders.tables, folders.sockets, folders.links, pinned):
         folder.mkdir(parents=True, exist_ok=True)
     places = {"WEFT_TABLES": str(folders.tables), "WEFT_SOCKETS": str(folders.sockets)}
-    loaded = compile_and_load(source, {**places, **socket_offsets(), **dict.fromkeys(macros, 1)}, PROGRAMS, [GUARD])
-    for name, program in loaded.items():
-        path = folders.programs / version / name
-        path.unlink(missing_ok=True)
-        libbpf.pin(program, path)
+    defines: dict[str, str | int] = {**places, **_defines(prepared.missing)}
+    for name, program in compile_and_load(source, defines, _programs(prepared.missing)).items():
+        (pinned / name).unlink(missing_ok=True)
+        libbpf.pin(program, pinned / name)
 
 
-def _prepare_here(pins: Path, cgroup: Path, sources: Path, macros: list[str]) -> str:
+def _lacking(without: list[str]) -> tuple[Feature, ...]:
+    """What the kernel lacks, and what it is to do without. Raises LoadError where that is more than weft can."""
+    names = {feature.name for feature in features.missing()}
+    if sentence := features.requirement(features.named(names)):
+        raise LoadError(sentence)
+    return features.named(names | set(without))
+
+
+def _prepare_here(pins: Path, cgroup: Path, sources: Path, without: list[str]) -> Prepared:
     if os.geteuid() != 0:
         raise LoadError("loading BPF programs needs root")
     _check_places(pins, cgroup)
+    missing = _lacking(without)
     _wait_for_others(pins)
     source = read_source(sources)
-    version = source_hash(source + " ".join(macros))
-    if not _is_prepared(Pins(pins), version):
-        _make(Pins(pins), version, source, macros)
-    return version
+    prepared = Prepared(source_hash(source + " ".join(feature.name for feature in missing)), missing)
+    if not _is_prepared(Pins(pins), prepared):
+        _make(Pins(pins), prepared, source)
+    return prepared
 
 
 def main() -> int:
@@ -118,13 +137,14 @@ def main() -> int:
     parser.add_argument("--pins", type=Path, required=True, help="folder in a mounted bpffs")
     parser.add_argument("--cgroup", type=Path, required=True, help="the kubepods folder of cgroup v2")
     parser.add_argument("--sources", type=Path, default=SOURCES, help="folder with weft.c")
-    parser.add_argument("--define", action="append", default=[], help="macro for a helper that is missing")
+    parser.add_argument("--without", action="append", default=[], help="kernel feature to do without")
     options = parser.parse_args()
     try:
-        print(_prepare_here(options.pins, options.cgroup, options.sources, options.define))
-    except (LoadError, OSError) as error:
+        prepared = _prepare_here(options.pins, options.cgroup, options.sources, options.without)
+    except (LoadError, OSError, ValueError) as error:
         sys.stderr.write(f"{_MARK}{error}\n")
         return 1
+    print(json.dumps({"version": prepared.version, "missing": [feature.name for feature in prepared.missing]}))
     return 0
 
 

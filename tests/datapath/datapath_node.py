@@ -33,7 +33,7 @@ SERVERS = [
 
 def load(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> list[str]:
     """Prepare the programs and have them run; says which did not."""
-    return ensure(pins, cgroup, prepare(pins, cgroup, sources, without))
+    return ensure(pins, cgroup, prepare(pins, cgroup, sources, without).version)
 
 
 def run(*command: str) -> str:

@@ -42,6 +42,7 @@ BACK_TO_WAYPOINT, BACK_TO_BESIDE = Word(Action.FORWARD, 20, 1), Word(Action.FORW
 VIA_WAYPOINT = Word(Action.WAYPOINT)
 REJECT_EMPTY, REJECT_LOST = Word(Action.REJECT, Reason.NO_BACKEND), Word(Action.REJECT, Reason.WAYPOINT_LOST)
 
+REWRITTEN = {Reason.FORWARDED, Reason.TO_WAYPOINT}
 ERRNO = {
     Reason.NO_BACKEND: ECONNREFUSED,
     Reason.SHARE_REJECTED: ECONNREFUSED,
@@ -217,3 +218,15 @@ def rows_for(case: Case, cgroup_id: int, levels: tuple[int, int]) -> Rows:
             TO_UNWRITTEN.base: NEVER_WRITTEN,
         },
     )
+
+
+def written(case: Case) -> str:
+    """The destination as this family's sockets write it."""
+    address = case.destination[0]
+    return f"::ffff:{address}" if case.family == "mapped" else address
+
+
+def decisions(case: Case) -> int:
+    """A connected v4-mapped UDP socket runs sendmsg4 again with each datagram, unless it was rewritten."""
+    again = (case.family, case.protocol, case.call) == ("mapped", "UDP", "connect")
+    return 2 if again and case.reason not in REWRITTEN | ERRNO.keys() else 1

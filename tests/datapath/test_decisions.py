@@ -4,18 +4,10 @@ from fractions import Fraction
 
 import pytest
 from datapath_node import Node, Pod
-from decision_cases import CASES, ERRNO, Case, rows_for
+from decision_cases import CASES, ERRNO, REWRITTEN, Case, decisions, rows_for, written
 
 from agent.kernel.oracle import decide
-from agent.plan.tables import Protocol, Reason, address_bytes
-
-REWRITTEN = {Reason.FORWARDED, Reason.TO_WAYPOINT}
-
-
-def written(case: Case) -> str:
-    """The destination as this family's sockets write it."""
-    address = case.destination[0]
-    return f"::ffff:{address}" if case.family == "mapped" else address
+from agent.plan.tables import Protocol, address_bytes
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -27,12 +19,6 @@ def test_oracle_decides(case: Case) -> None:
     assert list(verdict.shares.values()) == [Fraction(1)]
     target = (address_bytes(case.reached[0]), case.reached[1])
     assert verdict.candidates == (frozenset([target]) if case.reason in REWRITTEN else frozenset())
-
-
-def decisions(case: Case) -> int:
-    """A connected v4-mapped UDP socket runs sendmsg4 again with each datagram, unless it was rewritten."""
-    again = (case.family, case.protocol, case.call) == ("mapped", "UDP", "connect")
-    return 2 if again and case.reason not in REWRITTEN | ERRNO.keys() else 1
 
 
 @pytest.mark.bpf

@@ -15,6 +15,7 @@ import pytest
 from datapath_node import CGROUPS, Node, load
 
 from agent.kernel import guards
+from agent.kernel.features import SK_LOOKUP
 from agent.kernel.guards import ATTACHED, NOT_FOUND, Guards
 from agent.kernel.links import detach
 from agent.kernel.loader import prepare
@@ -144,7 +145,7 @@ def loaded(node: Node) -> Iterator[tuple[Path, Path]]:
 @pytest.fixture
 def place(loaded: tuple[Path, Path]) -> Iterator[Place]:
     pins, kubepods = loaded
-    made = Place(pins, kubepods, prepare(pins, kubepods), Waypoint(kubepods / "pod1"))
+    made = Place(pins, kubepods, prepare(pins, kubepods).version, Waypoint(kubepods / "pod1"))
     try:
         yield made
     finally:
@@ -232,7 +233,7 @@ def test_another_version_takes_its_place(place: Place, listening: tuple[str, soc
     shutil.copytree(SOURCES, tmp_path / "bpf")
     text = (tmp_path / "bpf/weft.c").read_text()
     (tmp_path / "bpf/weft.c").write_text(text.replace("return SK_DROP;", "return SK_PASS;"))
-    place.guards.permit(prepare(place.pins, place.kubepods, tmp_path / "bpf"))
+    place.guards.permit(prepare(place.pins, place.kubepods, tmp_path / "bpf").version)
     assert place.waypoint.dial(CLIENT) == "connected"
     place.guards.permit(place.version)
     assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
@@ -316,13 +317,9 @@ def test_guards_that_cannot_be_read_have_an_unknown_state(place: Place) -> None:
     assert place.look() == ATTACHED
 
 
-def test_a_kernel_without_the_hook_does_without(place: Place, tmp_path: Path) -> None:
-    """The verifier refuses the guard alone; made by a return value that it may not have."""
-    shutil.copytree(SOURCES, tmp_path / "bpf")
-    text = (tmp_path / "bpf/weft.c").read_text()
-    (tmp_path / "bpf/weft.c").write_text(text.replace("return SK_DROP;", "return 7;"))
-    version = prepare(place.pins, place.kubepods, tmp_path / "bpf")
+def test_a_kernel_without_the_hook_does_without(place: Place) -> None:
+    version = prepare(place.pins, place.kubepods, without=frozenset([SK_LOOKUP])).version
     assert not (Pins(place.pins).programs / version / GUARD.name).exists()
-    load(place.pins, place.kubepods, tmp_path / "bpf")
+    load(place.pins, place.kubepods, without=frozenset([SK_LOOKUP]))
     place.guards.permit(version)
     assert place.look() == guards.UNSUPPORTED

@@ -22,7 +22,7 @@ RECORD = {
 def test_programs_are_as_large_as_recorded() -> None:
     command = (sys.executable, "tests/datapath/program_sizes.py")
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0, f"{shown.stderr}{shown.stdout}"
 
 
 def test_what_was_recorded_is_no_difference() -> None:

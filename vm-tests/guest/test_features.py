@@ -69,7 +69,7 @@ def run_loader(pins: Path, cgroup: Path, sources: Path) -> subprocess.CompletedP
 
 def test_programs_load_and_are_linked(place: tuple[Path, Path]) -> None:
     pins, cgroup = place
-    version = prepare(pins, cgroup)
+    version = prepare(pins, cgroup).version
     assert (Pins(pins).programs / version / GUARD.name).exists()
     assert ensure(pins, cgroup, version) == [program.name for program in PROGRAMS]
     detach(pins)

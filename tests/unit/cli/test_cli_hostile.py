@@ -28,6 +28,7 @@ STATUS: dict[str, Any] = {
     "synced": True,
     "ready": True,
     "drift": 0,
+    "kernel": {"release": H, "missing": [{"feature": H, "since": H, "without": H}]},
     "source": {"kind": "manifests", "directory": H, "stale": ""},
     "waypoint": {
         "address": H,

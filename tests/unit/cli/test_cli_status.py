@@ -33,7 +33,13 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         "drift": [],
         "rejected": {},
     }
-    more = {"source": source, "waypoint": waypoint, "failures": {}, "errors": []}
+    more = {
+        "source": source,
+        "kernel": {"release": "6.1.0-1-amd64", "missing": []},
+        "waypoint": waypoint,
+        "failures": {},
+        "errors": [],
+    }
     return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more
 
 
