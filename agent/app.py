@@ -43,6 +43,7 @@ from agent.waypoint.audit import Audit
 from agent.waypoint.dropped import Dropped
 from agent.waypoint.farewell import Farewell
 from agent.waypoint.probe import accepts
+from agent.waypoint.rendering import Rendering
 from agent.waypoint.server import AdsServer
 from agent.world import View, World
 
@@ -71,6 +72,7 @@ class Agent:
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = Core(
             Translator(world, translation_options(settings), faults=self._faults),
+            Rendering(translation_options(settings), self._faults),
             Datapath(
                 self._kernel,
                 kernel_config(settings, self._kernel.cpus),
@@ -91,7 +93,7 @@ class Agent:
             lambda: self.core.machine.ports,
             lambda namespace: is_logged(View(world), namespace),
         )
-        self._inquiry = Inquiry(world, lambda: self.core.datapath.desired, translation_options(settings))
+        self._inquiry = Inquiry(self.core.intake.fragments.values)
         self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, faults)
         self._show()
 
@@ -214,8 +216,8 @@ class Agent:
             return None
         rejected, name = self._ads.rejected, self._settings.node
         fragments = list(self.core.intake.fragments.values()) if rejected else []
-        node = View(self._world).get(Node, "", name)
-        return await asyncio.to_thread(weft_node, name, node.metadata.uid if node else "", fragments, rejected)
+        node, needs = View(self._world).get(Node, "", name), self.core.rendering.dependencies
+        return await asyncio.to_thread(weft_node, name, node.metadata.uid if node else "", fragments, needs, rejected)
 
     def _take(self, served: list[Exchange]) -> None:
         """Requests that the waypoint tells of."""

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from agent.failure_log import FailureLog
-from agent.intake import Changed, Intake, Translator
+from agent.intake import UNITS, Changed, Intake, Translator
 from agent.model.change import Change, Synced
-from agent.plan.plan import FrontendName
-from agent.plan.resources import Json, ResourceName
+from agent.plan.plan import Fragment, FrontendName
 from agent.plan.waypoint import Adopted
 from agent.reconcile.datapath import Applied, Datapath
 from agent.reconcile.driver import Shrunk
 from agent.waypoint.controller import Ads, WaypointController
 from agent.waypoint.probing import Prober, Probing
+from agent.waypoint.rendering import Rendering
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class Core:
     def __init__(
         self,
         translator: Translator,
+        rendering: Rendering,
         datapath: Datapath,
         ads: Ads,
         hands: Hands,
@@ -66,6 +67,7 @@ class Core:
         audit_seconds: float,
     ) -> None:
         self.intake = Intake(translator)
+        self.rendering = rendering
         self.datapath = datapath
         self._ads = ads
         self._hands = hands
@@ -76,8 +78,6 @@ class Core:
         self.waypoint = WaypointController(ads, self._clock, Adopted())
         self._probing = Probing(hands, self._probed)
         self._failure_log = FailureLog()
-        # What Envoy is to have, until a fragment says otherwise: most passes change nothing there.
-        self._configuration: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
         self._turn_ends = 0.0
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
@@ -174,7 +174,7 @@ class Core:
             self.datapath.adopt()
             self._unsure = False
         self._admit()
-        self._publish()
+        await self._publish()
         sent_to = self.datapath.sent_to
         self.machine.send_to(sent_to, self.waypoint.state)
         effects = self.waypoint.advance()
@@ -217,6 +217,8 @@ class Core:
         inherited = self.datapath.inherit()
         self.intake.adopt(inherited.enrolled_pods, self._clock())
         self.intake.take_changed()
+        for unit, fragment in self.intake.fragments.items():
+            self.rendering.take(unit, Fragment(), fragment)
         frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
         adopted = self.datapath.take_over(inherited, frontends, self.intake.pods, self.intake.clients)
         self.waypoint = WaypointController(self._ads, self._clock, adopted)
@@ -226,9 +228,8 @@ class Core:
     async def _want(self, changed: Changed) -> None:
         """Tell the datapath what changed. A frontend can move from one unit to another: deletes look at all."""
         deletes: set[FrontendName] = set()
-        for old, new in changed.values():
-            if (old.resources, old.dependencies) != (new.resources, new.dependencies):
-                self._configuration = None
+        for unit, (old, new) in changed.items():
+            self.rendering.take(unit, old, new)
             upserts = {name: plan for name, plan in new.frontends.items() if old.frontends.get(name) != plan}
             self.datapath.want_frontends(upserts, ())
             deletes |= old.frontends.keys() - new.frontends.keys()
@@ -247,14 +248,12 @@ class Core:
         if written := self.datapath.admit():
             self._tell(written, began)
 
-    def _publish(self) -> None:
+    async def _publish(self) -> None:
         """Give Envoy what is wanted."""
-        if self._configuration is None:
-            fragments = self.intake.fragments.values()
-            resources = {name: value for item in fragments for name, value in item.resources.items()}
-            needs = {name: value for item in fragments for name, value in item.dependencies.items()}
-            self._configuration = resources, needs
-        self.waypoint.publish(*self._configuration)
+        while self.rendering.behind:
+            self.rendering.advance(UNITS)
+            await self._others_turn()
+        self.waypoint.publish(*self.rendering.configuration)
 
     async def _apply(self) -> bool:
         """Write what is pending; whether anything was written."""

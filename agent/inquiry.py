@@ -1,6 +1,6 @@
 """What the agent answers about single requests: what the waypoint would do with one, and what it did with it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -8,13 +8,10 @@ import msgspec
 
 from agent.observe.http import BadRequestError, Query, Response
 from agent.plan.exchanges import Exchange
-from agent.plan.plan import FrontendName, FrontendPlan
+from agent.plan.plan import Fragment
 from agent.simulate.agreement import differences
-from agent.simulate.decision import rules_of
 from agent.simulate.document import Document, treatment
 from agent.simulate.question import Question
-from agent.translate.options import Options
-from agent.world import View, World
 
 # So many requests are waited for at once; who asks for more has forgotten the first.
 KEPT = 64
@@ -38,12 +35,8 @@ class Inquired:
 class Inquiry:
     """Answers by the plan as it is now."""
 
-    def __init__(
-        self, world: World, frontends: Callable[[], Mapping[FrontendName, FrontendPlan]], options: Options
-    ) -> None:
-        self._world = world
-        self._frontends = frontends
-        self._options = options
+    def __init__(self, fragments: Callable[[], Iterable[Fragment]]) -> None:
+        self._fragments = fragments
         self._awaited: dict[str, Exchange | None] = {}
 
     def take(self, served: Iterable[Exchange]) -> None:
@@ -69,10 +62,11 @@ class Inquiry:
         return found
 
     def _treatment(self, asked: Inquired) -> Document | None:
-        view = View(self._world)
-        name = next((name for name in self._frontends() if str(name) == asked.frontend), None)
-        rules = rules_of(view, name, self._frontends()[name]) if name else None
-        return treatment(view, rules, asked.question, self._options) if rules else None
+        for fragment in self._fragments():
+            for name, plan in fragment.frontends.items():
+                if str(name) == asked.frontend and plan.listener is not None:
+                    return treatment(fragment.route_sets[plan.listener], fragment.endpoints, asked.question)
+        return None
 
 
 def happened(predicted: Document, seen: Exchange) -> Document:

@@ -7,12 +7,13 @@ in between any two steps of a pass over thousands of Services.
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from agent.model.change import Change, Delete, Problem, Resolved, Upsert
 from agent.model.facts import NodeWaypoints
 from agent.plan.plan import Fragment, PodPlan
 from agent.reconcile.departures import Departures
+from agent.translate.incremental import Unit
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ ENROLLING = frozenset({"Namespace", "Pod", "PodCgroup", "PodSandbox", "RecentCli
 # One step: a few milliseconds.
 CHANGES, UNITS = 100, 10
 
-Changed = Mapping[Any, tuple[Fragment, Fragment]]
+Changed = Mapping[Unit, tuple[Fragment, Fragment]]
 
 
 class Translator(Protocol):
@@ -48,10 +49,10 @@ class Intake:
         self._translator = translator
         self._enrolling: list[Change] = []
         self._others: deque[Change] = deque()
-        self._changed: dict[object, tuple[Fragment, Fragment]] = {}
-        self.fragments: dict[object, Fragment] = {}
+        self._changed: dict[Unit, tuple[Fragment, Fragment]] = {}
+        self.fragments: dict[Unit, Fragment] = {}
         # Those of them that have pods: few of thousands, and asked for whenever a pod comes.
-        self._with_pods: dict[object, Fragment] = {}
+        self._with_pods: dict[Unit, Fragment] = {}
         self.problems: dict[str, Problem] = {}
         self.departures = Departures()
         self._waypoints = NodeWaypoints()

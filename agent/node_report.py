@@ -20,6 +20,8 @@ from agent.observe.escape import escape
 from agent.plan.plan import Fragment
 from agent.plan.resources import ResourceName
 
+Needs = Mapping[str, frozenset[ResourceName]]
+
 
 class Refusal(NamedTuple):
     """A refused resource, and one port whose listener depends on it; without a port where there is no such listener."""
@@ -30,22 +32,22 @@ class Refusal(NamedTuple):
     routes: tuple[Key, ...]
 
 
-def refusals(fragments: Iterable[Fragment], rejected: Mapping[ResourceName, str]) -> list[Refusal]:
-    """What is refused, for each port that it concerns, in a fixed order. Frontends of one port count once."""
+def refusals(fragments: Iterable[Fragment], needs: Needs, rejected: Mapping[ResourceName, str]) -> list[Refusal]:
+    """What is refused, for each port that it concerns, in a fixed order. Frontends of one port count once.
+
+    `needs` are the resources that each listener depends on.
+    """
     # Mostly nothing is refused, and there are thousands of fragments.
-    found = set(_refusals(fragments, frozenset(rejected), rejected)) if rejected else set()
+    found = set(_refusals(fragments, needs, rejected)) if rejected else set()
     unused = rejected.keys() - {refusal.resource for refusal in found}
     found |= {Refusal(resource, rejected[resource], None, ()) for resource in unused}
     return sorted(found, key=lambda item: (str(item.resource), item.parent or (), item.routes))
 
 
-def _refusals(
-    fragments: Iterable[Fragment], resources: frozenset[ResourceName], rejected: Mapping[ResourceName, str]
-) -> Iterator[Refusal]:
+def _refusals(fragments: Iterable[Fragment], needs: Needs, rejected: Mapping[ResourceName, str]) -> Iterator[Refusal]:
     for fragment in fragments:
-        needed = {listener: needs & resources for listener, needs in fragment.dependencies.items()}
         for name, plan in fragment.frontends.items():
-            for resource in needed.get(plan.listener or "", ()):
+            for resource in needs.get(plan.listener or "", frozenset()) & rejected.keys():
                 yield Refusal(resource, rejected[resource], (plan.service, name.port), plan.routes)
 
 
@@ -54,9 +56,11 @@ def refused_routes(found: Iterable[Refusal]) -> dict[Key, str]:
     return {route: f"{refusal.resource}: {refusal.message}" for refusal in found for route in refusal.routes}
 
 
-def weft_node(node: str, uid: str, fragments: Collection[Fragment], rejected: Mapping[ResourceName, str]) -> WeftNode:
+def weft_node(
+    node: str, uid: str, fragments: Collection[Fragment], needs: Needs, rejected: Mapping[ResourceName, str]
+) -> WeftNode:
     """The object of this node; `uid` is its Node's, empty where that is not known."""
-    found = refusals(fragments, rejected)
+    found = refusals(fragments, needs, rejected)
     listed = found[:MAX_REJECTED]
     routes = {route for refusal in listed for route in refusal.routes}
     generations = {

@@ -226,7 +226,9 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
         "ready": core.ready,
         "drift": core.drift,
         "pods": pods(fragments, faults),
-        "routes": routes(fragments, refused_routes(refusals(fragments, envoys.rejected)), faults),
+        "routes": routes(
+            fragments, refused_routes(refusals(fragments, core.rendering.dependencies, envoys.rejected)), faults
+        ),
         "withoutEffect": [
             {"clients": clients, "routes": sorted(map(str, found))}
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()

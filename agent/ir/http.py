@@ -11,6 +11,9 @@ from agent.model.filters import Filter
 from agent.model.meta import Key
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 
+# An endpoint's address and port.
+Address = tuple[str, int]
+
 
 @dataclass(frozen=True, slots=True)
 class BackendPort:
@@ -171,6 +174,11 @@ class TLSRouteSet:
     @property
     def clusters(self) -> list[BackendPort | Pool]:
         """Every cluster of every rule, each once, by name."""
+        return list(self.backends)
+
+    @property
+    def backends(self) -> list[BackendPort]:
+        """Every backend of every rule, each once, by its cluster's name."""
         found = {item.backend for rule in self.rules for item in rule.backends if item.backend is not None}
         return sorted(found, key=lambda item: item.cluster)
 
@@ -193,4 +201,10 @@ class RouteSet:
     def clusters(self) -> list[BackendPort | Pool]:
         """Every cluster of every rule, each once, by name."""
         found = set[BackendPort | Pool]().union(*(rule.clusters for rule in self.rules))
+        return sorted(found, key=lambda item: item.cluster)
+
+    @property
+    def backends(self) -> list[BackendPort]:
+        """Every backend of every rule, members of pools too, each once, by its cluster's name."""
+        found = {member for item in self.clusters for member in (item.members if isinstance(item, Pool) else (item,))}
         return sorted(found, key=lambda item: item.cluster)

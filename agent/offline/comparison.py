@@ -19,10 +19,9 @@ from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, translated
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode
-from agent.simulate.decision import Path, decide, frontend_of, rules_of
+from agent.simulate.decision import Path, decide, frontend_of
 from agent.simulate.wording import behaviour, compact, origin
 from agent.translate.options import Options
-from agent.world import View
 
 # No pod can be called this.
 STAND_IN = "*"
@@ -111,7 +110,7 @@ def _namespaces(manifests: Manifests) -> set[str]:
 def _ways(manifests: Manifests, spaces: Iterable[str]) -> dict[Pair, Way]:
     """What becomes of every pair; what is not intercepted is left out."""
     mesh = translated(manifests, Options(), [Key("Pod", space, STAND_IN) for space in spaces])
-    view, frontends = mesh.view(), mesh.frontends
+    frontends = mesh.frontends
     found: dict[Pair, Way] = {}
     seen: dict[tuple[FrontendName, Mode, bool], Way] = {}
     for client, pod in _clients(mesh).items():
@@ -121,7 +120,7 @@ def _ways(manifests: Manifests, spaces: Iterable[str]) -> dict[Pair, Way]:
                 alike = (name, pod.mode, pod.l4_only)
                 if alike not in seen:
                     path = decide(frontends, pod, dialled).path
-                    seen[alike] = _way(view, path, name, frontends[name])
+                    seen[alike] = _way(mesh, path, frontends[name])
                 found[Pair(client, service, dialled.port, dialled.protocol.name)] = seen[alike]
     return found
 
@@ -147,9 +146,9 @@ def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:
     return [(where[0], FrontendName(address, where[1], where[2])) for where, address in sorted(found.items())]
 
 
-def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
-    rules = rules_of(view, name, plan) if path is Path.WAYPOINT else None
-    if rules is not None:
+def _way(mesh: Mesh, path: Path, plan: FrontendPlan) -> Way:
+    if path is Path.WAYPOINT and plan.listener is not None:
+        rules = mesh.of_listener(plan).route_sets[plan.listener]
         grpc = isinstance(rules, RouteSet) and rules.grpc
         named: dict[str, list[Rule | TLSRule]] = defaultdict(list)
         for rule in rules.rules:
@@ -158,7 +157,7 @@ def _way(view: View, path: Path, name: FrontendName, plan: FrontendPlan) -> Way:
             {text: "; ".join(map(say, found)) for text, found in named.items()} for say in (_content, _weights)
         )
         return Way(path.value, contents, weights)
-    route = view.route(plan.routes[0]) if plan.routes else None
+    route = mesh.view().route(plan.routes[0]) if plan.routes else None
     divided = {str(route.key): _l4_weights(route)} if isinstance(route, TCPRoute | UDPRoute) else {}
     return Way(path.value, dict.fromkeys(divided, "applies"), divided)
 

@@ -42,6 +42,10 @@ class Mesh:
         """Every frontend of the kernel."""
         return {name: plan for item in self.fragments for name, plan in item.frontends.items()}
 
+    def of_listener(self, plan: FrontendPlan) -> Fragment:
+        """The fragment that says what the waypoint does for a frontend; one that says nothing where it does nothing."""
+        return next((item for item in self.fragments if plan.listener in item.route_sets), Fragment())
+
     @property
     def pods(self) -> Mapping[Key, PodPlan]:
         """Every pod of the node."""

@@ -9,7 +9,7 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.offline.manifests import Manifests
 from agent.offline.mesh import Mesh, has_assumed_address, translated
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.simulate.decision import Decision, Path, decide, rules_of
+from agent.simulate.decision import Decision, Path, decide
 from agent.simulate.document import treatment
 from agent.simulate.names import Host, resolve
 from agent.simulate.question import Question, QuestionError
@@ -38,22 +38,27 @@ def simulate(manifests: Manifests, asked: Question, options: Options) -> Documen
         "path": decision.path.value,
         "why": decision.why,
         "routes": [str(key) for key in decision.plan.routes] if decision.plan else [],
-        **_treatment(view, decision, asked, options),
+        **_treatment(mesh, decision, asked),
     }
     document["notes"] = [*_assumptions(manifests, mesh, asked, host, document), *_warnings(mesh, asked, host, document)]
     return document
 
 
-def _treatment(view: View, decision: Decision, asked: Question, options: Options) -> Document:
+def _treatment(mesh: Mesh, decision: Decision, asked: Question) -> Document:
     """What the kernel or the waypoint does; nothing for what is not intercepted."""
     name, plan = decision.name, decision.plan
     if name is None or plan is None:
         return {}
-    rules = rules_of(view, name, plan)
-    if rules is not None and decision.path is Path.WAYPOINT:
-        return {"waypoint": treatment(view, rules, asked, options), "onWaypointLoss": plan.on_loss.value}
+    if plan.listener is not None and decision.path is Path.WAYPOINT:
+        fragment = mesh.of_listener(plan)
+        found = treatment(fragment.route_sets[plan.listener], fragment.endpoints, asked)
+        return {"waypoint": found, "onWaypointLoss": plan.on_loss.value}
     affinity = {"affinitySeconds": plan.affinity_seconds} if plan.affinity_seconds else {}
-    return {"services": list(_services(view, name, plan)), "backends": backends(plan.slots) or [NOBODY], **affinity}
+    return {
+        "services": list(_services(mesh.view(), name, plan)),
+        "backends": backends(plan.slots) or [NOBODY],
+        **affinity,
+    }
 
 
 def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agent.ir.http import Address, BackendPort, RouteSet, TLSRouteSet
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.plan.resources import Json, ResourceName
 from agent.plan.tables import Mode, PodFlag, Protocol, Slot, host_port, name_id
 
 
@@ -133,16 +133,18 @@ class Fragment:
     """What one unit of translation wants. A plan is the union of all: no two units speak of the same key, but for
     resources that several need (a cluster and its endpoints), which have equal values in each.
 
-    `pods` is keyed by cgroup id. `clients` are the source addresses that may connect to waypoints. `resources` are xDS
-    resources in protobuf's JSON form; a listener's lacks `address`, because its port is allocated later. `dependencies`
-    of a listener are the resources that must be acknowledged before traffic may be sent to it. `notices` are things
-    that users should know and that no condition can say.
+    `pods` is keyed by cgroup id. `route_sets` say by listener what the waypoint does with its traffic; `endpoints` are
+    the addresses and ports of the backends that they name, none where no endpoint is ready. `admitted` are the source
+    addresses that may connect to the waypoint's listeners of a consumer, the empty one being everybody's listeners;
+    `clients` those that may connect to waypoints at all. `notices` are things that users should know and that no
+    condition can say.
     """
 
     pods: Mapping[int, PodPlan] = field(default_factory=dict)
     frontends: Mapping[FrontendName, FrontendPlan] = field(default_factory=dict)
-    resources: Mapping[ResourceName, Json] = field(default_factory=dict)
-    dependencies: Mapping[str, frozenset[ResourceName]] = field(default_factory=dict)
+    route_sets: Mapping[str, RouteSet | TLSRouteSet] = field(default_factory=dict)
+    endpoints: Mapping[BackendPort, tuple[Address, ...]] = field(default_factory=dict)
+    admitted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     statuses: Mapping[Key, tuple[ParentStatus, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     clients: frozenset[str] = frozenset()

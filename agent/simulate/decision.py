@@ -4,18 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.ir.http import RouteSet, TLSRouteSet
-from agent.model.core import ServicePort
 from agent.model.meta import Key
-from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, TLSRoute
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.reconcile.frontends import goes_to_waypoint
 from agent.translate.labels import SCOPE
-from agent.translate.routes.binding import bindings, winners
-from agent.translate.rules import port_rules
-from agent.world import View
 
 FOR_WAYPOINT = frozenset(kind.__name__ for kind in (HTTPRoute, GRPCRoute, TLSRoute))
 
@@ -66,21 +60,6 @@ def frontend_of(
     if pod.flags & PodFlag.CONSUMER_ROUTES and own in frontends:
         return own
     return name if name in frontends else None
-
-
-def rules_of(view: View, name: FrontendName, plan: FrontendPlan) -> RouteSet | TLSRouteSet | None:
-    """The route set of a frontend's listener, None when it has none."""
-    service = view.service(plan.service)
-    port = _port(service, name)
-    if service is None or port is None or plan.listener is None:
-        return None
-    applying = winners(bindings(view, plan.service), port, name.consumer, plan.service.namespace)
-    return port_rules(view, service, port, plan.listener, name.consumer, applying)
-
-
-def _port(service: AnyService | None, name: FrontendName) -> ServicePort | None:
-    ports = service.spec.ports if service is not None else ()
-    return next((port for port in ports if (port.port, port.protocol) == (name.port, name.protocol.name)), None)
 
 
 def _said(routes: tuple[Key, ...]) -> str:

@@ -1,28 +1,27 @@
 """What the waypoint does with a request, or with a TLS connection, as one document."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet
+from agent.ir.http import Address, BackendPort, RouteSet, Rule, TLSRouteSet
 from agent.plan.tables import host_port
 from agent.simulate.answer import Answer, Share, answer
 from agent.simulate.passthrough import rule_for
 from agent.simulate.question import Question
 from agent.simulate.wording import behaviour, compact, origin
-from agent.translate.endpoints import backend_endpoints
 from agent.translate.filters.registry import HTTP_FILTERS, words
-from agent.translate.options import Options
-from agent.world import View
 
 Document = dict[str, Any]
+Endpoints = Mapping[BackendPort, tuple[Address, ...]]
 NO_ENDPOINT = 503
 
 
-def treatment(view: View, rules: RouteSet | TLSRouteSet, asked: Question, options: Options) -> Document:
-    """By the rules of one listener; `view` says which endpoints there are. `warning` is about what does not fit."""
+def treatment(rules: RouteSet | TLSRouteSet, endpoints: Endpoints, asked: Question) -> Document:
+    """By the rules of one listener, and the endpoints of its fragment. `warning` is about what does not fit."""
     if isinstance(rules, RouteSet):
-        found = _answered(view, rules, answer(rules, asked.request), asked, options)
+        found = _answered(rules, endpoints, answer(rules, asked.request), asked)
     else:
-        found = _passed_through(view, rules, asked, options)
+        found = _passed_through(rules, endpoints, asked)
     return {**found, "warning": _warning(rules, asked.scheme) or None}
 
 
@@ -39,7 +38,7 @@ def _clients(rules: RouteSet | TLSRouteSet) -> str:
     return f"namespace {rules.consumer}" if rules.consumer else "everybody"
 
 
-def _answered(view: View, rules: RouteSet, found: Answer, asked: Question, options: Options) -> Document:
+def _answered(rules: RouteSet, endpoints: Endpoints, found: Answer, asked: Question) -> Document:
     return {
         "routeSet": rules.name,
         "clients": _clients(rules),
@@ -47,12 +46,12 @@ def _answered(view: View, rules: RouteSet, found: Answer, asked: Question, optio
         "status": found.status,
         "location": found.location or None,
         **{fact.name: found.facts.get(fact.name) for item in HTTP_FILTERS for fact in item.facts},
-        "shares": [_share(view, item, asked, options) for item in found.shares],
+        "shares": [_share(item, endpoints, asked) for item in found.shares],
         "responseHeaders": [compact(item) for item in found.response],
     }
 
 
-def _passed_through(view: View, rules: TLSRouteSet, asked: Question, options: Options) -> Document:
+def _passed_through(rules: TLSRouteSet, endpoints: Endpoints, asked: Question) -> Document:
     """Where bytes go, by the server name that a TLS client says; what is not TLS is closed."""
     name = asked.server_name
     rule = rule_for(rules, name) if asked.scheme == "https" else None
@@ -69,7 +68,7 @@ def _passed_through(view: View, rules: TLSRouteSet, asked: Question, options: Op
             {
                 "share": part,
                 "backend": backend.cluster if backend else "invalid",
-                "endpoints": _endpoints(view, backend, options) if backend else [],
+                "endpoints": _texts(endpoints[backend]) if backend else [],
             }
             for part, backend in shares
         ],
@@ -91,10 +90,10 @@ def _rule(rule: Rule, rules: RouteSet) -> Document:
     }
 
 
-def _share(view: View, share: Share, asked: Question, options: Options) -> Document:
+def _share(share: Share, endpoints: Endpoints, asked: Question) -> Document:
     """Of a share that the waypoint answers itself there is no request to a backend."""
     asks = share.status is None
-    addresses = _endpoints(view, share.backend, options) if share.backend and asks else []
+    addresses = _texts(endpoints[share.backend]) if share.backend and asks else []
     return {
         "share": float(share.part),
         "backend": share.backend.cluster if share.backend else "invalid",
@@ -110,5 +109,5 @@ def _share(view: View, share: Share, asked: Question, options: Options) -> Docum
     }
 
 
-def _endpoints(view: View, backend: BackendPort, options: Options) -> list[str]:
-    return [host_port(*item) for item in backend_endpoints(view, backend, options)]
+def _texts(addresses: Iterable[Address]) -> list[str]:
+    return [host_port(*item) for item in addresses]

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 
 from agent.plan.plan import Fragment
-from agent.plan.resources import ResourceName, ResourceType
-from agent.translate.xds.admission import admission, admission_name
 from agent.world import View
 
 
@@ -15,17 +13,7 @@ def translate_admission(view: View) -> Fragment:
     found = view.derived("admitted", "")
     by_namespace: Mapping[str, tuple[str, ...]] = found if isinstance(found, Mapping) else {}
     everybody = sorted({address for addresses in by_namespace.values() for address in addresses})
-    groups = {"": everybody} | {
-        namespace: list(addresses)
-        for namespace, addresses in by_namespace.items()
-        if view.has_consumer_routes(namespace)
+    groups = {"": tuple(everybody)} | {
+        namespace: addresses for namespace, addresses in by_namespace.items() if view.has_consumer_routes(namespace)
     }
-    return Fragment(
-        resources={
-            ResourceName(ResourceType.EXTENSION, admission_name(consumer)): admission(
-                admission_name(consumer), addresses
-            )
-            for consumer, addresses in groups.items()
-        },
-        clients=frozenset(everybody),
-    )
+    return Fragment(admitted=groups, clients=frozenset(everybody))

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agent.ir.http import Pool, RouteSet, TLSRouteSet
+from agent.ir.http import Address, BackendPort, RouteSet, TLSRouteSet
 from agent.ir.services import service_name
 from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, OnBackendLoss, OnLoss
-from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.plan.tables import Mode, Protocol, Slot
 from agent.translate.addresses import endpoint_notices, refused_import, unroutable
 from agent.translate.affinity import affinity_notices, affinity_seconds
@@ -23,13 +22,6 @@ from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
 from agent.translate.routes.l4 import route_slots, service_slots
 from agent.translate.rules import port_rules
-from agent.translate.xds.admission import admission_name
-from agent.translate.xds.cluster import cluster, pool_endpoints
-from agent.translate.xds.cluster import endpoints as load_assignment
-from agent.translate.xds.listener import listener
-from agent.translate.xds.passthrough import passthrough_listener
-from agent.translate.xds.route import route_configuration
-from agent.translate.xds.tracing import COLLECTOR, collector_cluster
 from agent.world import View
 
 Setting = TypeVar("Setting", OnLoss, OnBackendLoss)
@@ -44,8 +36,8 @@ class _Parts:
     """A fragment in the making."""
 
     frontends: dict[FrontendName, FrontendPlan] = field(default_factory=dict)
-    resources: dict[ResourceName, Json] = field(default_factory=dict)
-    dependencies: dict[str, frozenset[ResourceName]] = field(default_factory=dict)
+    route_sets: dict[str, RouteSet | TLSRouteSet] = field(default_factory=dict)
+    endpoints: dict[BackendPort, tuple[Address, ...]] = field(default_factory=dict)
     notices: set[str] = field(default_factory=set)
 
 
@@ -67,9 +59,7 @@ def translate_service(view: View, key: Key, options: Options) -> Fragment:
             if applying or (consumer == EVERYBODY and _has_slices(view, service)):
                 _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
     notices = (*notices, *parts.notices, *_notices(view, service, options), *label_notices(view, service))
-    return Fragment(
-        frontends=parts.frontends, resources=parts.resources, dependencies=parts.dependencies, notices=notices
-    )
+    return Fragment(frontends=parts.frontends, route_sets=parts.route_sets, endpoints=parts.endpoints, notices=notices)
 
 
 def _has_slices(view: View, service: AnyService) -> bool:
@@ -106,12 +96,8 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
     rules = _rules(view, front, applying)
     if rules is not None:
         listener_name = front.name
-        resources = dict(_resources(view, rules, options))
-        parts.resources |= resources
-        parts.dependencies[front.name] = frozenset(resources) | {_admission(front.consumer)}
-        if options.collector is not None:
-            # Nobody waits for it: requests matter more than what is told of them.
-            parts.resources[ResourceName(ResourceType.CLUSTER, COLLECTOR)] = collector_cluster(options.collector)
+        parts.route_sets[front.name] = rules
+        parts.endpoints |= {item: tuple(backend_endpoints(view, item, options)) for item in rules.backends}
         parts.notices |= set(affinity_notices(front.service, rules))
     for address in _own_addresses(view, front.service, options):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
@@ -160,26 +146,6 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
     if isinstance(route, TCPRoute | UDPRoute):
         return route_slots(view, route, version, options)
     return service_slots(view, front.service, front.port, version, options)
-
-
-def _resources(view: View, rules: RouteSet | TLSRouteSet, options: Options) -> Iterator[tuple[ResourceName, Json]]:
-    if isinstance(rules, RouteSet):
-        yield ResourceName(ResourceType.LISTENER, rules.name), listener(rules.name, rules, options)
-        yield ResourceName(ResourceType.ROUTE, rules.name), route_configuration(rules)
-    else:
-        yield ResourceName(ResourceType.LISTENER, rules.name), passthrough_listener(rules, options)
-    for item in rules.clusters:
-        yield ResourceName(ResourceType.CLUSTER, item.cluster), cluster(item)
-        name = ResourceName(ResourceType.ENDPOINT, item.cluster)
-        if isinstance(item, Pool):
-            found = {member: list(backend_endpoints(view, member, options)) for member in item.members}
-            yield name, pool_endpoints(item, found)
-        else:
-            yield name, load_assignment(item, backend_endpoints(view, item, options))
-
-
-def _admission(consumer: str) -> ResourceName:
-    return ResourceName(ResourceType.EXTENSION, admission_name(consumer))
 
 
 def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:

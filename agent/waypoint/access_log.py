@@ -15,7 +15,7 @@ from envoy.service.accesslog.v3 import als_pb2
 from agent.plan.exchanges import Exchange
 from agent.plan.tables import host_port
 from agent.translate.filters.url_rewrite import AUTHORITY, MAX_TEXT, PATH
-from agent.translate.xds.access_log import CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
+from agent.waypoint.xds.access_log import CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 METHOD = "StreamAccessLogs"

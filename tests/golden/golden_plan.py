@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.ir.http import RouteSet, Rule, TLSRouteSet, TLSRule
-from agent.ir.services import service_key
 from agent.model.change import Problem, Upsert
 from agent.model.facts import NodeWaypoints, PodCgroup
 from agent.plan.plan import Fragment, FrontendPlan, OnBackendLoss, ParentStatus, PodPlan
@@ -16,10 +15,9 @@ from agent.sources.documents import split
 from agent.translate.filters.request_mirror import mirrors
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.translate.routes.binding import bindings, winners
-from agent.translate.rules import port_rules
 from agent.translate.slots import shares
-from agent.world import View, World
+from agent.waypoint.xds.render import render
+from agent.world import World
 
 OPTIONS = Options("here", zone="east")
 
@@ -43,25 +41,27 @@ def read(case: Path) -> list[Upsert]:
 
 def translated(case: Path) -> dict[str, Any]:
     """The plan of a case, for people."""
-    world = World()
-    translator = Translator(world, OPTIONS)
+    translator = Translator(World(), OPTIONS)
     translator.update(read(case))
-    return {key: value for key, value in plan(world, translator.fragments.values()).items() if value}
+    return {key: value for key, value in plan(translator.fragments.values()).items() if value}
 
 
 def resources(case: Path) -> dict[ResourceName, Json]:
     """Everything that Envoy is told in a case."""
     translator = Translator(World(), OPTIONS)
     translator.update(read(case))
-    return {name: value for item in translator.fragments.values() for name, value in item.resources.items()}
+    made = [render(item, OPTIONS) for item in translator.fragments.values()]
+    return {name: value for item in made for name, value in item.resources.items()}
 
 
-def plan(world: World, fragments: Iterable[Fragment]) -> dict[str, Any]:
+def plan(fragments: Iterable[Fragment]) -> dict[str, Any]:
     """All fragments merged. Two units may name the same resource only if they say the same of it."""
-    merged: dict[str, dict[Any, Any]] = {"pods": {}, "frontends": {}, "resources": {}, "needs": {}, "statuses": {}}
+    tables = ("pods", "frontends", "resources", "needs", "rules", "statuses")
+    merged: dict[str, dict[Any, Any]] = {name: {} for name in tables}
     notices: set[str] = set()
     for item in fragments:
-        parts = (item.pods, item.frontends, item.resources, item.dependencies, item.statuses)
+        made = render(item, OPTIONS)
+        parts = (item.pods, item.frontends, made.resources, made.dependencies, item.route_sets, item.statuses)
         for table, part in zip(merged.values(), parts, strict=True):
             assert all(table.get(key, value) == value for key, value in part.items())
             table.update(part)
@@ -74,7 +74,7 @@ def plan(world: World, fragments: Iterable[Fragment]) -> dict[str, Any]:
             name: sorted(f"{item.kind.name.lower()} {item.name}" for item in needs)
             for name, needs in sorted(merged["needs"].items())
         },
-        "rules": {name: rules(rebuilt(world, name)) for name in sorted(merged["needs"])},
+        "rules": {name: rules(found) for name, found in sorted(merged["rules"].items())},
         "statuses": {
             str(key): [parent(item) for item in merged["statuses"][key]] for key in sorted(merged["statuses"])
         },
@@ -102,20 +102,6 @@ def frontend(value: FrontendPlan) -> dict[str, Any]:
         found["onBackendLoss"] = value.on_backend_loss.value
     if value.listener:
         found |= {"listener": value.listener, "onLoss": value.on_loss.value}
-    return found
-
-
-def rebuilt(world: World, listener: str) -> RouteSet | TLSRouteSet:
-    """The route set behind a listener, made anew from the world."""
-    name, _, consumer = listener.partition("@")
-    called, _, number = name.partition(":")
-    key, view = service_key(called), View(world)
-    service = view.service(key)
-    assert service is not None
-    port = next(item for item in service.spec.ports if item.port == int(number) and item.protocol == "TCP")
-    applying = winners(bindings(view, key), port, consumer, key.namespace)
-    found = port_rules(view, service, port, listener, consumer, applying)
-    assert found is not None
     return found
 
 

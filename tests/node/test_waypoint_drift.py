@@ -11,8 +11,8 @@ from waypoint_rules import V1, any_path, rule, to
 
 from agent.ir.http import BackendPort, Rule
 from agent.plan.resources import ResourceName, ResourceType
-from agent.translate.xds.admission import admission_name
 from agent.waypoint.served import Drift
+from agent.waypoint.xds.admission import admission_name
 
 pytestmark = pytest.mark.node
 

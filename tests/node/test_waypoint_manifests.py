@@ -18,6 +18,7 @@ from agent.sources.decode import decode
 from agent.sources.documents import split
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
+from agent.waypoint.xds.render import render
 from agent.world import World
 
 pytestmark = pytest.mark.node
@@ -91,7 +92,8 @@ class Cluster:
         """Apply the Route and wait until Envoy serves it. Returns the listener's port."""
         self.apply(ROUTE.format(kind=kind, port=port, spec=spec))
         fragments = self.translator.fragments.values()
-        self.node.resources = {name: value for item in fragments for name, value in item.resources.items()}
+        made = [render(item, Options()) for item in fragments]
+        self.node.resources = {name: value for item in made for name, value in item.resources.items()}
         listeners = [name.name for name in self.node.resources if name.kind is ResourceType.LISTENER]
         for number, name in enumerate(sorted(listeners)):
             self.node.ports.setdefault(name, 28000 + number + port)

@@ -33,11 +33,11 @@ from agent.model.routes import GRPCMethodMatch, GRPCRoute, GRPCRouteMatch, HTTPP
 from agent.plan.plan import FrontendName
 from agent.plan.tables import Protocol
 from agent.simulate.answer import Answer, answer
-from agent.simulate.decision import rules_of
 from agent.translate.filters.header_modifiers import changed
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.world import MODE_LABEL, View, World
+from agent.waypoint.xds.render import render
+from agent.world import MODE_LABEL, World
 
 pytestmark = pytest.mark.node
 SETS = int(2000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
@@ -71,7 +71,8 @@ class Port:
         old, self._routes = self._routes, (*routes, _marking(mark, routes[0]))
         self._translator.update([*(Delete(route.key) for route in old), *map(Upsert, self._routes)])
         fragments = self._translator.fragments.values()
-        self.node.resources = {name: value for item in fragments for name, value in item.resources.items()}
+        made = [render(item, Options()) for item in fragments]
+        self.node.resources = {name: value for item in made for name, value in item.resources.items()}
         self.node.publish()
         wait_for(mark, lambda: self.node.answers(WAYPOINT, NUMBER) and self._shows(mark))
 
@@ -80,8 +81,8 @@ class Port:
 
     def simulated(self, made: Request) -> Answer:
         """By the route set that Envoy's configuration is rendered from."""
-        plans = {name: plan for item in self._translator.fragments.values() for name, plan in item.frontends.items()}
-        rules = rules_of(View(self._world), FRONTEND, plans[FRONTEND])
+        found = next(item for item in self._translator.fragments.values() if FRONTEND in item.frontends)
+        rules = found.route_sets[found.frontends[FRONTEND].listener or ""]
         assert isinstance(rules, RouteSet)
         return answer(rules, made)
 

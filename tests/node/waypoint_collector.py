@@ -12,7 +12,7 @@ from waypoint_fixtures import SERVERS, WaypointNode, wait_for
 
 from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.options import Collector
-from agent.translate.xds.tracing import COLLECTOR, collector_cluster
+from agent.waypoint.xds.tracing import COLLECTOR, collector_cluster
 
 PORT = 4317
 

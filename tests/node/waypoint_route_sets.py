@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from agent.ir.http import BackendPort, Pool, RouteSet, Rule
 from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.translate.options import FIRST_BYTE_SECONDS, Collector, Options
-from agent.translate.xds.admission import admission, admission_name
-from agent.translate.xds.cluster import cluster, endpoints, pool_endpoints
-from agent.translate.xds.listener import listener
-from agent.translate.xds.route import route_configuration
+from agent.waypoint.xds.admission import admission, admission_name
+from agent.waypoint.xds.cluster import cluster, endpoints, pool_endpoints
+from agent.waypoint.xds.listener import listener
+from agent.waypoint.xds.route import route_configuration
 
 # The servers' address is on the loopback interface, but not of its range: endpoints of that range are refused.
 CLIENT, SERVERS = "127.0.0.1", "10.0.2.1"

@@ -16,7 +16,7 @@ from waypoint_fixtures import CLIENT, PATIENCE, SERVERS, WaypointNode
 from agent.ir.http import BackendPort, TLSRouteSet, TLSRule
 from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.options import Options
-from agent.translate.xds.passthrough import passthrough_listener
+from agent.waypoint.xds.passthrough import passthrough_listener
 
 # What a client that got no answer at all is told here.
 CLOSED = "closed"

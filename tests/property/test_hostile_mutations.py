@@ -20,6 +20,7 @@ from agent.sources.decode import KINDS, decode
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.encode import encode
+from agent.waypoint.xds.render import render
 from agent.world import World
 
 SETS = int(20_000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
@@ -109,7 +110,7 @@ def told(items: list[dict[str, Any]], counts: Counter[str]) -> None:
             changes.append(Upsert(found))
     translator.update(changes)
     for fragment in translator.fragments.values():
-        for name, resource in fragment.resources.items():
+        for name, resource in render(fragment, Options("n")).resources.items():
             place = ("10.0.0.1", 20000) if name.kind is ResourceType.LISTENER else ()
             encode(name, resource, *place)
             counts[name.kind.label] += 1

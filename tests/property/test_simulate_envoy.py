@@ -24,8 +24,8 @@ from agent.model.routes import (
 )
 from agent.simulate.answer import Answer, answer
 from agent.simulate.matching import matches
-from agent.translate.xds.match import route_match
-from agent.translate.xds.route import route_configuration
+from agent.waypoint.xds.match import route_match
+from agent.waypoint.xds.route import route_configuration
 
 Json = Mapping[str, Any]
 

@@ -26,6 +26,7 @@ from agent.model.meta import ObjectMeta
 from agent.plan.plan import Fragment
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
+from agent.waypoint.xds.render import render
 from agent.world import MODE_LABEL, World
 
 SPACES = st.sampled_from(["app", "shop"])
@@ -219,8 +220,9 @@ def test_saying_it_again_changes_nothing(edits: list[tuple[object, bool]]) -> No
 @given(WORLDS)
 def test_what_a_listener_waits_for_is_there(values: list[object]) -> None:
     fragments = translated([[Upsert(value) for value in values]])  # type: ignore[arg-type]
-    wanted = {name for item in fragments.values() for names in item.dependencies.values() for name in names}
-    assert wanted <= {name for item in fragments.values() for name in item.resources}
+    made = [render(item, OPTIONS) for item in fragments.values()]
+    wanted = {name for item in made for names in item.dependencies.values() for name in names}
+    assert wanted <= {name for item in made for name in item.resources}
 
 
 @settings(max_examples=100, deadline=None)
@@ -228,5 +230,5 @@ def test_what_a_listener_waits_for_is_there(values: list[object]) -> None:
 def test_units_do_not_contradict_each_other(values: list[object]) -> None:
     merged: dict[object, object] = {}
     for item in translated([[Upsert(value) for value in values]]).values():  # type: ignore[arg-type]
-        for name, value in (*item.resources.items(), *item.frontends.items()):
+        for name, value in (*render(item, OPTIONS).resources.items(), *item.frontends.items()):
             assert merged.setdefault(name, value) == value

@@ -11,10 +11,8 @@ from agent.inquiry import KEPT, Inquired, Inquiry
 from agent.model.meta import Key
 from agent.observe.http import BadRequestError
 from agent.plan.exchanges import Exchange
-from agent.plan.plan import FrontendName, FrontendPlan
+from agent.plan.plan import Fragment, FrontendName, FrontendPlan
 from agent.plan.tables import Mode, Protocol
-from agent.translate.options import Options
-from agent.world import World
 
 ASKED = parse("app/client", "http://web/a?b=%20", headers=["x: é&"])
 NAME = FrontendName("10.96.0.1", 80, Protocol.TCP, "shop")
@@ -28,13 +26,13 @@ def ask(inquiry: Inquiry, asked: Inquired) -> Any:
 
 @pytest.fixture
 def inquiry() -> Inquiry:
-    plan = FrontendPlan(Key("Service", "app", "web"), Mode.L7, (), "app/web:80@shop")
-    return Inquiry(World(), lambda: {NAME: plan}, Options())
+    plan = FrontendPlan(Key("Service", "app", "web"), Mode.L7, ())
+    return Inquiry(lambda: [Fragment(frontends={NAME: plan})])
 
 
 @pytest.mark.parametrize("frontend", ["10.96.0.1:80/TCP@shop", "10.96.0.1:80/TCP", ""])
 def test_what_is_not_there_has_no_answer(inquiry: Inquiry, frontend: str) -> None:
-    """A frontend that nobody has, and one whose Service has just gone."""
+    """A frontend that nobody has, and one that no listener serves."""
     assert ask(inquiry, Inquired(frontend, ASKED, "mark")) == {"waypoint": None, "happened": None}
 
 

@@ -14,8 +14,8 @@ from google.protobuf import json_format
 from grpc import aio
 
 from agent.plan.resources import ResourceType
-from agent.translate.xds.admission import admission_name
 from agent.waypoint.server import METHOD, SERVICE
+from agent.waypoint.xds.admission import admission_name
 
 # Whose names are those of the resources that lead to them.
 FOLLOWING = {ResourceType.CLUSTER: ResourceType.ENDPOINT, ResourceType.LISTENER: ResourceType.ROUTE}

@@ -21,6 +21,7 @@ from agent.sources.decode import decode
 from agent.sources.documents import split
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
+from agent.waypoint.rendering import Rendering
 from agent.world import World
 
 NAME = FrontendName("10.96.0.1", 80, Protocol.TCP)
@@ -127,7 +128,10 @@ class Node:
         self.detached = ["weft_connect4"]
         self.attachable, self.attempts = True, 0
         self.attached: list[tuple[str, int]] = []
-        self.core = Core(translator, Datapath(kernel, Config(), clock, own), self.ads, self, self, audit_seconds)
+        rendering = Rendering(Options("here"), faults)
+        self.core = Core(
+            translator, rendering, Datapath(kernel, Config(), clock, own), self.ads, self, self, audit_seconds
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def accepts(self, address: str, port: int) -> bool | None:

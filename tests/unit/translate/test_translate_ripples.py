@@ -9,7 +9,6 @@ from agent.model.facts import PodCgroup, RecentClient
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import AnyRoute
 from agent.plan.plan import Fragment, PodPlan, Workload
-from agent.plan.resources import ResourceName, ResourceType
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.incremental import ADMISSION, Translator, Unit, admitted, depths
 from agent.translate.options import Options
@@ -40,15 +39,15 @@ def test_a_new_address_of_a_pod_reaches_admission_and_no_service() -> None:
 def test_a_listener_is_there_only_while_some_client_uses_it() -> None:
     made = translator(http_route())
     unit = Unit("service", Key("Service", "app", "web"))
-    assert made.fragments[unit].dependencies
+    assert made.fragments[unit].route_sets
     assert makes(made.update([Delete(Key("PodCgroup", "", "uid-client"))])) == {
         "pod client",
         "service web",
         "admission",
     }
-    assert not made.fragments[unit].dependencies
+    assert not made.fragments[unit].route_sets
     made.update([Upsert(PodCgroup("uid-client", 901))])
-    assert made.fragments[unit].dependencies
+    assert made.fragments[unit].route_sets
 
 
 def test_the_kernel_has_an_answer_while_there_is_a_listener() -> None:
@@ -118,12 +117,7 @@ def test_only_pods_in_the_mesh_and_those_that_left_a_moment_ago_are_admitted() -
     fact = RecentClient(900)
 
     def allowed() -> set[str]:
-        found = made.fragments[ADMISSION].resources[ResourceName(ResourceType.EXTENSION, "admit")]
-        policies = found["typed_config"]["rules"]["policies"]
-        return {
-            item["direct_remote_ip"]["address_prefix"]
-            for item in policies.get("enrolled", {"principals": ()})["principals"]
-        }
+        return set(made.fragments[ADMISSION].admitted[""])
 
     (address,) = allowed()
     assert makes(made.update([Upsert(fact)])) == set(), "it changes nothing while the pod is in the mesh"

@@ -14,7 +14,8 @@ from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.incremental import SERVICES, Unit
 from agent.translate.labels import ACCESS_LOG, SCOPE, is_logged
 from agent.translate.options import Collector, Options
-from agent.translate.xds.tracing import COLLECTOR
+from agent.waypoint.xds.render import render
+from agent.waypoint.xds.tracing import COLLECTOR
 from agent.world import MODE_LABEL
 
 WEB = Unit(SERVICES, Key("Service", "app", "web"))
@@ -40,12 +41,12 @@ def made(space: Namespace, *values: Service, options: Options | None = None) -> 
 def test_a_label_that_comes_and_goes_brings_and_takes_the_listener() -> None:
     translating = translator()
     translating.update([Upsert(http_service())])
-    assert not translating.fragments[WEB].dependencies
+    assert not translating.fragments[WEB].route_sets
     translating.update([Upsert(labelled(**{SCOPE: "all"}))])
     (plan,) = translating.fragments[WEB].frontends.values()
     assert (plan.listener, plan.on_loss) == ("app/web:80", OnLoss.KERNEL)
     translating.update([Upsert(labelled(**{SCOPE: "routes"}))])
-    assert not translating.fragments[WEB].resources
+    assert not translating.fragments[WEB].route_sets
 
 
 def test_a_route_takes_over_and_the_service_refuses_on_loss_again() -> None:
@@ -53,9 +54,8 @@ def test_a_route_takes_over_and_the_service_refuses_on_loss_again() -> None:
     translating.update([Upsert(labelled(**{SCOPE: "all"})), Upsert(http_service())])
     (plan,) = translating.fragments[WEB].frontends.values()
     assert (plan.listener, plan.on_loss) == ("app/web:80", OnLoss.REJECT)
-    table = translating.fragments[WEB].resources[ResourceName(ResourceType.ROUTE, "app/web:80")]
-    (rule, _) = table["virtual_hosts"][0]["routes"]
-    assert rule["name"] == "app/r/0/0"
+    (rule,) = translating.fragments[WEB].route_sets["app/web:80"].rules
+    assert rule.name == "app/r/0/0"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_route_takes_over_and_the_service_refuses_on_loss_again() -> None:
 )
 def test_the_service_s_own_label_decides_where_it_says_something(space: str, own: str, sees: bool) -> None:
     fragment = made(labelled(**{SCOPE: space} if space else {}), http_service(**{SCOPE: own} if own else {}))
-    assert bool(fragment.dependencies) is sees
+    assert bool(fragment.route_sets) is sees
     assert bool([text for text in fragment.notices if SCOPE in text]) is ("odd" in (space, own))
 
 
@@ -89,7 +89,7 @@ def test_the_access_log_s_label_changes_nothing_that_envoy_has() -> None:
 def test_spans_need_a_collector() -> None:
     options = Options("here")
     plain, traced = (
-        made(labelled(**{SCOPE: "all"}), http_service(), options=item)
+        render(made(labelled(**{SCOPE: "all"}), http_service(), options=item), item)
         for item in (options, replace(options, collector=Collector("10.1.0.5", 4317, 5)))
     )
     name = ResourceName(ResourceType.LISTENER, "app/web:80")

@@ -9,7 +9,7 @@ from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Place
 from agent.translate.filters.check import filter_faults
 from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, of, rendered
 from agent.translate.options import Options
-from agent.translate.xds.listener import listener
+from agent.waypoint.xds.listener import listener
 
 
 @pytest.mark.parametrize("item", HTTP_FILTERS, ids=lambda item: item.type)

@@ -8,12 +8,12 @@ from agent.model.routes import HTTPRouteMatch
 from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Options
-from agent.translate.xds.admission import admission
-from agent.translate.xds.cluster import cluster, endpoints
-from agent.translate.xds.listener import listener
-from agent.translate.xds.passthrough import passthrough_listener
-from agent.translate.xds.route import route_configuration
 from agent.waypoint.encode import EncodeError, encode
+from agent.waypoint.xds.admission import admission
+from agent.waypoint.xds.cluster import cluster, endpoints
+from agent.waypoint.xds.listener import listener
+from agent.waypoint.xds.passthrough import passthrough_listener
+from agent.waypoint.xds.route import route_configuration
 
 BACKEND = BackendPort("app", "a", 80)
 SET = RouteSet("app/a:80", "shop", 80, False, ())

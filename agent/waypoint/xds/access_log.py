@@ -5,7 +5,7 @@ It is the same in each of them, so that Envoy makes one logger of it; the agent 
 
 from agent.plan.resources import Json
 from agent.translate.filters.url_rewrite import received_tags
-from agent.translate.xds.cluster import LB, MEMBER
+from agent.waypoint.xds.cluster import LB, MEMBER
 
 TYPE = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
 # The cluster of Envoy's bootstrap that is the agent: in it since before there was a log, so also in an old Envoy's.

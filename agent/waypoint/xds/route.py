@@ -8,12 +8,12 @@ from agent.plan.resources import Json
 from agent.translate.division import divided
 from agent.translate.filters.base import EnvoyRoute, Part
 from agent.translate.filters.registry import rendered
-from agent.translate.xds import affinity
-from agent.translate.xds.cluster import whose
-from agent.translate.xds.draw import ranges
-from agent.translate.xds.match import route_match
-from agent.translate.xds.retry import duration, retry_policy
-from agent.translate.xds.session import session_config
+from agent.waypoint.xds import affinity
+from agent.waypoint.xds.cluster import whose
+from agent.waypoint.xds.draw import ranges
+from agent.waypoint.xds.match import route_match
+from agent.waypoint.xds.retry import duration, retry_policy
+from agent.waypoint.xds.session import session_config
 
 FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 # The name of the listener's filter that answers an invalid backendRef's share, and of the cluster that is never asked.

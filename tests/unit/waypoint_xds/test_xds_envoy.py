@@ -12,13 +12,13 @@ from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.envoys import Envoy
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Collector, Options
-from agent.translate.xds.admission import admission
-from agent.translate.xds.cluster import cluster, endpoints
-from agent.translate.xds.listener import listener
-from agent.translate.xds.passthrough import passthrough_listener
-from agent.translate.xds.route import route_configuration
-from agent.translate.xds.tracing import collector_cluster
 from agent.waypoint.process import Limits, bootstrap, envoy_command
+from agent.waypoint.xds.admission import admission
+from agent.waypoint.xds.cluster import cluster, endpoints
+from agent.waypoint.xds.listener import listener
+from agent.waypoint.xds.passthrough import passthrough_listener
+from agent.waypoint.xds.route import route_configuration
+from agent.waypoint.xds.tracing import collector_cluster
 
 A, B, C = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c"), BackendPort("app", "c", 80)
 A_SAME = BackendPort("app", "a", 80, "same")

@@ -6,7 +6,7 @@ import pytest
 
 from agent.ir.http import Rule, Session
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.translate.xds.session import cookie_path, session_config
+from agent.waypoint.xds.session import cookie_path, session_config
 
 
 def state(session: Session) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from typing import Any
 from agent.ir.http import TLSRouteSet, TLSRule, WeightedBackend
 from agent.plan.resources import Json
 from agent.translate.options import Options
-from agent.translate.xds import affinity
-from agent.translate.xds.first_byte import TLS, first_byte
-from agent.translate.xds.listener import admission_filter
+from agent.waypoint.xds import affinity
+from agent.waypoint.xds.first_byte import TLS, first_byte
+from agent.waypoint.xds.listener import admission_filter
 
 TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 # A cluster that there is not: its share of the connections is closed.

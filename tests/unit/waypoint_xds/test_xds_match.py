@@ -10,7 +10,7 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.translate.xds.match import route_match
+from agent.waypoint.xds.match import route_match
 
 ANY = {"prefix": "/"}
 

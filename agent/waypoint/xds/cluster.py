@@ -3,10 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from agent.ir.http import BackendPort, Pool
+from agent.ir.http import Address, BackendPort, Pool
 from agent.plan.resources import Json
-from agent.translate.endpoints import Address
-from agent.translate.xds import affinity
+from agent.waypoint.xds import affinity
 
 HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 PRESERVE_CASE = {

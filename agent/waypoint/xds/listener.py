@@ -4,13 +4,13 @@ from agent.ir.http import RouteSet
 from agent.plan.resources import Json
 from agent.translate.filters.registry import HTTP_FILTERS
 from agent.translate.options import Options
-from agent.translate.xds import session
-from agent.translate.xds.access_log import access_log
-from agent.translate.xds.admission import RBAC, admission_name
-from agent.translate.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
-from agent.translate.xds.first_byte import HTTP, duration, first_byte
-from agent.translate.xds.route import FAULT, REFUSAL
-from agent.translate.xds.tracing import tracing
+from agent.waypoint.xds import session
+from agent.waypoint.xds.access_log import access_log
+from agent.waypoint.xds.admission import RBAC, admission_name
+from agent.waypoint.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
+from agent.waypoint.xds.first_byte import HTTP, duration, first_byte
+from agent.waypoint.xds.route import FAULT, REFUSAL
+from agent.waypoint.xds.tracing import tracing
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 # A client that is not sent more at once opens another connection; each stream can be a connection to a server.

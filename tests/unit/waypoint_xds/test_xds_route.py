@@ -9,10 +9,10 @@ from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, Requ
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.filters.request_mirror import Mirror
-from agent.translate.xds.cluster import pool_endpoints
-from agent.translate.xds.retry import ELSEWHERE
-from agent.translate.xds.route import route_configuration
 from agent.waypoint.encode import encode
+from agent.waypoint.xds.cluster import pool_endpoints
+from agent.waypoint.xds.retry import ELSEWHERE
+from agent.waypoint.xds.route import route_configuration
 
 C = BackendPort("app", "c", 80)
 A, B = BackendPort("app", "a", 80), BackendPort("app", "b", 80, "h2c")
