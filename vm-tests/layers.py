@@ -45,8 +45,8 @@ def _make_root(folder: Path) -> None:
 
 def site() -> Path:
     """The clone's virtual environment, as set-up filled it from requirements.lock, for Debian's interpreter."""
-    setup = (".ci/setup", ".ci/install-lock", "requirements.lock")
-    recipe = "".join((*((REPOSITORY / name).read_text() for name in setup), sys.version))
+    sources = (".ci/install-lock", "requirements.lock")
+    recipe = "".join((*((REPOSITORY / name).read_text() for name in sources), sys.version))
     return cache.kept(f"vm-site-{digest(recipe)}", _make_site) / "site.erofs"
 
 
