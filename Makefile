@@ -4,18 +4,19 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-programs fresh unit check format golden program-sizes features coverage mutation bench lock clean \
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh \
-	vm-deps vm-test vm-test-ci
+	kind-up kind-test kind-down vm-deps vm-test vm-test-ci
 
 BIN := .venv/bin
-SHELL_SCRIPTS := .ci/run .ci/setup .ci/install-lock .ci/fresh daemonset/kubectl-weft vm-tests/guest/init vm-tests/guest/start
+SHELL_SCRIPTS := .ci/run .ci/setup .ci/install-lock .ci/fresh .ci/validate-vagrantfile daemonset/kubectl-weft \
+	vm-tests/provision.sh vm-tests/guest/init vm-tests/guest/start
 C_FILES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
 CLANG := clang --target=bpf -Wall -Werror -fsyntax-only -I/usr/include/$(shell uname -m)-linux-gnu -include bpf/libbpf/maps.h
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
-setup: ## install what weft needs: Debian packages, and .venv from requirements.lock
-	@.ci/setup
+setup: ## install what weft needs: Debian packages (PACKAGES: more of them), and .venv from requirements.lock
+	@.ci/setup $(PACKAGES)
 
 demo: setup ## show the faces story: no mesh, L4, L7, and back (root)
 	@$(BIN)/python examples/faces/demo.py
@@ -35,7 +36,7 @@ fresh: ## README's commands on a Debian 12 with nothing but git, make and Python
 unit: setup ## the tests that need no root
 	$(BIN)/pytest tests/unit tests/golden tests/property
 
-check: setup ## ruff, mypy, import-linter, clang, clang-format, shellcheck, reuse
+check: setup ## ruff, mypy, import-linter, clang, clang-format, shellcheck, reuse, vagrant validate
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -45,6 +46,7 @@ check: setup ## ruff, mypy, import-linter, clang, clang-format, shellcheck, reus
 	$(CLANG) -DWEFT_WITHOUT_SET_RETVAL -DWEFT_SK_ERR=1 -DWEFT_SK_FLAGS=1 bpf/weft.c
 	shellcheck $(SHELL_SCRIPTS)
 	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
+	@.ci/validate-vagrantfile
 
 format: setup ## let the formatters have their way
 	$(BIN)/ruff check --fix .
@@ -69,6 +71,26 @@ cluster-test: setup ## the tests of it (root)
 
 cluster-install: setup ## build weft's image and install weft on it (root; the first time 3 minutes, then 1)
 	@$(BIN)/python tests/cluster/install.py
+
+# The cluster's provider is kind: its nodes are containers of Docker. Vagrant's user is not root, but may become it.
+kind-up kind-test kind-down: export WEFT_CLUSTER_PROVIDER := kind
+ifeq ($(shell id -u),0)
+kind-up: setup ## a cluster of kind with weft on it (root, or sudo; Docker; CI has no registry and does not run it)
+	@$(BIN)/python tests/cluster/cluster.py up
+	@$(BIN)/python tests/cluster/install.py
+
+kind-test: setup ## cluster-test and conformance-strict on clusters of kind (the same)
+	@$(BIN)/python tests/cluster/cluster.py check
+	$(BIN)/pytest -m cluster tests/cluster
+	@$(MAKE) --no-print-directory conformance-strict VERSIONS=1.7 CHANNELS=experimental
+
+kind-down: setup ## remove the cluster of kind (the same)
+	@$(BIN)/python tests/cluster/cluster.py down
+else
+kind-up kind-test kind-down:
+	@command -v sudo >/dev/null || { echo "$@: must run as root: there is no sudo" >&2; exit 1; }
+	@exec sudo $(MAKE) --no-print-directory $@
+endif
 
 # The versions and channels of the Gateway API that the suite is run with, each on a cluster of its own.
 VERSIONS := 1.7 1.6

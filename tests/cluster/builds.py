@@ -63,18 +63,19 @@ CONFORMANCE = {
     "1.6": Tool("conformance-1.6", _SUITE, {"conformance.test": _SUITE}),
 }
 NEWEST = next(iter(CONFORMANCE))
+KIND = Tool("kind", "sigs.k8s.io/kind", {"kind": "sigs.k8s.io/kind"})
 HELM = Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"})
 MULTICLUSTER = Tool("multicluster", "sigs.k8s.io/mcs-api", {})
 
 
 def program(tool: Tool, name: str) -> Path:
     """A program of a tool, built when the cache does not have it. Raises `CalledProcessError`."""
-    return cache.kept(_folder(tool, name), lambda folder: _build(tool, name, folder)) / name
+    return cache.kept(program_folder(tool, name), lambda folder: _build(tool, name, folder)) / name
 
 
 def built(tool: Tool, name: str) -> Path:
     """A program that is in the cache. Raises `LookupError` with the command that builds it."""
-    return cache.found(_folder(tool, name)) / name
+    return cache.found(program_folder(tool, name)) / name
 
 
 def conformance(version: str = NEWEST) -> Path:
@@ -102,7 +103,8 @@ def multicluster_folder() -> str:
     return f"multicluster-crds-{MULTICLUSTER.version}"
 
 
-def _folder(tool: Tool, name: str) -> str:
+def program_folder(tool: Tool, name: str) -> str:
+    """What the cache calls a program's."""
     return f"{tool.name}-{tool.version}-{name}"
 
 

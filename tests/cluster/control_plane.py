@@ -18,7 +18,7 @@ _CLIENTS = {
 }
 _ETCD = "http://127.0.0.1:2379"
 # What weft asks of the API server, by which its permissions are judged.
-_AUDIT_POLICY = """
+AUDIT_POLICY = """
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -47,7 +47,7 @@ def start(authority: Authority, credentials: Path) -> None:
             after=str(layout.READY),
         ),
     )
-    (credentials / "audit-policy.yaml").write_text(_AUDIT_POLICY)
+    (credentials / "audit-policy.yaml").write_text(AUDIT_POLICY)
     machines.start(CONTROL_PLANE, Description(daemons, disks=("/var/lib/etcd",)))
 
 

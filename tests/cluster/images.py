@@ -26,6 +26,12 @@ def make_all(folder: Path) -> list[Path]:
     return [_pause(folder / "pause.tar"), _coredns(folder / "coredns.tar"), _echo(folder / "echo.tar")]
 
 
+def make_for_pods(folder: Path) -> list[Path]:
+    """Archives of those that tests' pods use."""
+    folder.mkdir()
+    return [_pause(folder / "pause.tar"), _echo(folder / "echo.tar")]
+
+
 def make(
     target: Path, name: str | Sequence[str], files: Mapping[str, bytes], entrypoint: Sequence[str], user: str = ""
 ) -> Path:

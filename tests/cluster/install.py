@@ -10,11 +10,8 @@ import cluster
 import layout
 import weft_image
 
-BASE = weft_image.ROOT / "daemonset/base"
 OVERLAY = layout.STATE / "weft"
 NAMESPACE = "weft-system"
-# All nodes of this cluster share one tree of cgroups, and an agent is told which part of it is its node's.
-KUBEPODS = f"{layout.CGROUPS}/unified/{layout.NAME}-$(NODE_NAME)/kubepods"
 
 
 def install() -> None:
@@ -32,14 +29,16 @@ def _overlay(tag: str) -> Path:
     """What is this cluster's own, in a folder of the cluster's state."""
     shutil.rmtree(OVERLAY, ignore_errors=True)
     OVERLAY.mkdir()
-    (OVERLAY / "base").symlink_to(BASE)
-    argument = {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": f"--kubepods={KUBEPODS}"}
+    (OVERLAY / "weft").symlink_to(cluster.PROVIDER.KUSTOMIZATION)
+    place = "/spec/template/spec/containers/0/args/-"
+    arguments = [{"op": "add", "path": place, "value": value} for value in cluster.PROVIDER.AGENT_ARGUMENTS]
+    target = {"kind": "DaemonSet", "name": "weft-agent"}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": ["base"],
+        "resources": ["weft"],
         "images": [{"name": weft_image.NAME, "newTag": tag}],
-        "patches": [{"target": {"kind": "DaemonSet", "name": "weft-agent"}, "patch": json.dumps([argument])}],
+        "patches": [{"target": target, "patch": json.dumps(arguments)}] if arguments else [],
     }
     (OVERLAY / "kustomization.yaml").write_text(json.dumps(kustomization, indent=2))
     return OVERLAY

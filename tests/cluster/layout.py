@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+# What the nodes are made of: `machines` or `kind` (provider.py).
+PROVIDER = os.environ.get("WEFT_CLUSTER_PROVIDER", "machines")
 # Clusters with different names do not touch each other: each has its own addresses, in namespaces of its own.
-NAME = os.environ.get("WEFT_CLUSTER", "weft-cluster")
+NAME = os.environ.get("WEFT_CLUSTER", "weft-kind" if PROVIDER == "kind" else "weft-cluster")
+ROOT = Path(__file__).parents[2]
 # Every file, mount and process of the cluster hangs on this folder.
 STATE = Path("/run") / NAME
 CGROUPS = Path("/sys/fs/cgroup")

@@ -63,7 +63,12 @@ def start(node: Node, authority: Authority, archives: Sequence[Path]) -> None:
 
 def import_command(archive: Path) -> tuple[str, ...]:
     """What imports an image archive, on the node."""
-    return (_containerd("ctr"), f"--address={SOCKET}", "--namespace=k8s.io", "images", "import", str(archive))
+    return (*ctr(), "images", "import", str(archive))
+
+
+def ctr() -> tuple[str, ...]:
+    """`ctr` of the node's containerd, as a command on the node."""
+    return (_containerd("ctr"), f"--address={SOCKET}", "--namespace=k8s.io")
 
 
 def api_object(node: Node) -> dict[str, Any]:

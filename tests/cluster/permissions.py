@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import cluster
-import control_plane
 
 _PREFIX = "system:serviceaccount:weft-system:"
 
@@ -41,7 +40,7 @@ def granted() -> set[Permission]:
 
 def asked(since: datetime | None = None) -> Iterator[tuple[Permission, int]]:
     """What was asked for, in its order, with the status of the answer."""
-    for line in control_plane.AUDIT_LOG.read_text().splitlines():
+    for line in cluster.PROVIDER.AUDIT_LOG.read_text().splitlines():
         event = json.loads(line)
         user, place = event["user"]["username"], event.get("objectRef", {})
         when = datetime.fromisoformat(event["requestReceivedTimestamp"])

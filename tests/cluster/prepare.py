@@ -7,7 +7,7 @@ from functools import partial
 
 import builds
 import packages
-from builds import COREDNS, ECHO, H2SPEC, HELM, KUBERNETES, LOAD, PAUSE, Tool
+from builds import COREDNS, ECHO, H2SPEC, HELM, KIND, KUBERNETES, LOAD, PAUSE, Tool
 
 _Step = Callable[[], object]
 # Raw HTTP/1.1 requests, good and bad: tests/node/test_waypoint_conformance.py.
@@ -18,7 +18,7 @@ def _tests() -> Iterator[_Step]:
     """tests/apiserver, tests/manifests and tests/node."""
     yield partial(packages.debian, "etcd-server")
     yield from _programs(KUBERNETES, "kubectl", "kube-apiserver")
-    yield from (step for tool in (HELM, H2SPEC, LOAD) for step in _programs(tool))
+    yield from (step for tool in (HELM, H2SPEC, KIND, LOAD) for step in _programs(tool))
     yield from _definitions()
     yield partial(packages.source_of, *RAW_REQUESTS)
 
@@ -27,6 +27,12 @@ def _cluster() -> Iterator[_Step]:
     for package in ("etcd-server", "containerd", "runc", "containernetworking-plugins"):
         yield partial(packages.debian, package)
     yield from (step for tool in (KUBERNETES, COREDNS, ECHO, PAUSE) for step in _programs(tool))
+    yield from _definitions()
+
+
+def _kind() -> Iterator[_Step]:
+    yield from _programs(KUBERNETES, "kubectl")
+    yield from (step for tool in (KIND, ECHO, PAUSE) for step in _programs(tool))
     yield from _definitions()
 
 
@@ -39,7 +45,7 @@ def _programs(tool: Tool, *names: str) -> Iterator[_Step]:
     return (partial(builds.program, tool, name) for name in names or tool.packages)
 
 
-TARGETS = {"tests": _tests, "cluster": _cluster}
+TARGETS = {"tests": _tests, "cluster": _cluster, "kind": _kind}
 
 
 def prepare(target: str) -> None:

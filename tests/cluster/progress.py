@@ -31,6 +31,14 @@ def step(what: str) -> Iterator[None]:
     print(f"{what}: {time.monotonic() - begun:.0f} s", flush=True)
 
 
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Print what has ended, and how long it took."""
+    begun = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - begun:.1f} s", flush=True)
+
+
 def output(command: Sequence[str | Path], **options: object) -> str:
     """What a command prints; what it complains of is shown when it fails. Raises `CalledProcessError`."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import cluster
 import host_state
@@ -93,9 +94,10 @@ def _answers(pod: str, url: str) -> str:
 
 
 def test_the_pods_are_on_both_nodes(pods: dict[str, str]) -> None:
-    assert sorted(pods.values()) == sorted(node.name for node in layout.NODES)
+    assert sorted(pods.values()) == sorted(node.name for node in cluster.NODES)
 
 
+@pytest.mark.machines
 def test_the_nodes_have_the_networks_that_they_were_given(running: None) -> None:
     items = json.loads(cluster.kubectl("get", "nodes", "--output=json"))["items"]
     assert {item["metadata"]["name"]: item["spec"]["podCIDR"] for item in items} == {
@@ -120,16 +122,18 @@ def test_the_gateway_api_is_there(running: None) -> None:
     assert {"httproutes.gateway.networking.k8s.io", "udproutes.gateway.networking.k8s.io"} <= set(kinds)
 
 
+@pytest.mark.machines
 def test_pods_live_below_their_nodes_cgroup(pods: dict[str, str]) -> None:
-    for node in layout.NODES:
-        kubepods = layout.CGROUPS / "unified" / node.cgroup.lstrip("/") / "kubepods"
+    for node in cluster.NODES:
+        kubepods = Path(cluster.PROVIDER.kubepods(node.name))
         containers = [path for path in kubepods.rglob("cgroup.procs") if path.read_text()]
         assert containers
 
 
 def test_a_node_that_crashed_comes_back_with_its_pods(pods: dict[str, str]) -> None:
-    cluster.crash("node2")
-    subprocess.run([sys.executable, cluster.__file__, "boot", "node2"], check=True)
+    name = cluster.NODES[1].name
+    cluster.crash(name)
+    subprocess.run([sys.executable, cluster.__file__, "boot", name], check=True)
     survivor, lost = sorted(pods, key=lambda pod: pods[pod])
     restarted = "jsonpath={.status.containerStatuses[0].restartCount}=1"
     cluster.kubectl("wait", f"--for={restarted}", "--timeout=120s", "pod", lost)
@@ -137,11 +141,13 @@ def test_a_node_that_crashed_comes_back_with_its_pods(pods: dict[str, str]) -> N
     assert ask(survivor, "http://echo/", set(pods)) == set(pods)
 
 
+@pytest.mark.machines
 def test_down_leaves_nothing(running: None, before: dict[str, list[str]]) -> None:
     cluster.down()
     assert host_state.snapshot() == before
 
 
+@pytest.mark.machines
 @pytest.mark.parametrize(
     "last_made",
     ["netns/node1", "control-plane/machine.json", "images/echo.tar", "node2/pid", "kubeconfig", "node1/kubelet.log"],

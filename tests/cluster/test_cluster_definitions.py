@@ -16,7 +16,7 @@ import installed
 import load
 import pytest
 import shop
-from layout import NODES
+from cluster import NODES
 from shop import SPACE, kubectl, nothing_is_lost
 from weft_processes import until
 

@@ -17,7 +17,7 @@ import installed
 import nodes
 import pytest
 import yaml
-from layout import NODES
+from cluster import NODES
 from test_cluster import UP
 from weft_processes import until
 

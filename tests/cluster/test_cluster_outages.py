@@ -11,11 +11,9 @@ from typing import Any
 import cluster
 import installed
 import load
-import nodes
-import packages
 import pytest
 import shop
-from layout import NODES
+from cluster import NODES
 from load import Client
 from shop import SPACE, kubectl, nothing_is_lost
 from test_cluster import UP
@@ -123,6 +121,5 @@ def container_of_waypoint(node: str) -> Any:
 def crash_waypoint(node: str) -> None:
     """Kill the container as the kernel would, without its runtime's knowledge."""
     container = container_of_waypoint(node)["containerID"].removeprefix("containerd://")
-    ctr = (str(packages.debian("containerd") / "usr/bin/ctr"), f"--address={nodes.SOCKET}", "--namespace=k8s.io")
-    kill = (*ctr, "tasks", "kill", "--signal=SIGKILL", container)
+    kill = (*cluster.PROVIDER.ctr(), "tasks", "kill", "--signal=SIGKILL", container)
     subprocess.run([sys.executable, cluster.__file__, "enter", node, "--", *kill], check=True)

@@ -13,7 +13,7 @@ import install
 import installed
 import permissions
 import pytest
-from layout import NODES
+from cluster import NODES
 from test_cluster import UP
 from weft_processes import until
 

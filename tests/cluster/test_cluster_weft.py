@@ -14,7 +14,8 @@ from weft_processes import Agent, until
 
 from agent.model.meta import CONTROLLER_NAME
 
-pytestmark = pytest.mark.cluster
+# The agents are processes of this machine.
+pytestmark = [pytest.mark.cluster, pytest.mark.machines]
 
 SPACE = "mesh"
 VERSION = """
