@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.controller.merge import Json, merge_parents
+from agent.controller.merge import ANCESTORS, PARENTS, Json, StatusList, merge_entries
 from agent.controller.mesh import mesh_status, new_mesh
 from agent.controller.node_reports import NodeReports
-from agent.controller.stored import MESH, MESH_VERSION, Stored, decode_stored
+from agent.controller.stored import MESH, MESH_VERSION, ROUTES, Stored, decode_stored
 from agent.model.change import Change, Delete, Upsert
 from agent.model.meta import CONTROLLER_NAME, Key
 from agent.plan.plan import Fragment, ParentStatus
@@ -95,10 +95,10 @@ class Ledger:
             return Write("POST", f"/apis/{MESH_VERSION}/xmeshes", new_mesh(target.name)) if missing else None
         if found.kind == MESH:
             return self._mesh(found, now)
-        parents = found.status.parents or []
+        kind, stored = _entries(found)
         wanted = self._reports.added(target, self._wanted.get(target, ()))
-        merged = merge_parents(parents, wanted, now)
-        return None if merged == parents else _patch(found, {"parents": merged})
+        merged = merge_entries(kind, stored, wanted, now)
+        return None if merged == stored else _patch(found, {kind.name: merged})
 
     @staticmethod
     def _mesh(found: Stored, now: str) -> Write | None:
@@ -108,6 +108,13 @@ class Ledger:
         wanted = mesh_status(found, now)
         same = {"conditions": status.conditions, "supportedFeatures": status.supported_features} == wanted
         return None if same else _patch(found, wanted)
+
+
+def _entries(found: Stored) -> tuple[StatusList, list[Any]]:
+    """What of an object's status has entries: of Routes the parents, of policies the ancestors."""
+    if found.kind in ROUTES:
+        return PARENTS, found.status.parents or []
+    return ANCESTORS, found.status.ancestors or []
 
 
 def _patch(found: Stored, status: Json) -> Write:

@@ -5,7 +5,7 @@ time moves only when its status does. Nothing is taken back that a newer generat
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.model.meta import CONTROLLER_NAME
 from agent.model.routes import ParentReference
@@ -13,28 +13,44 @@ from agent.plan.plan import Condition, ParentStatus
 
 Json = dict[str, Any]
 
-# What a Route's conditions of ours are called; any other in our entry is somebody else's.
-ROUTE_CONDITIONS = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"})
-MAX_PARENTS = 32
 MAX_MESSAGE = 32768
 
 
-def merge_parents(stored: Sequence[Any], wanted: Sequence[ParentStatus], now: str) -> list[Any]:
-    """A Route's `status.parents` as they shall be; equal to `stored` when there is nothing to do.
+class StatusList(NamedTuple):
+    """A list of statuses with an entry for each object that a Route or policy refers to: its name in `status`, the name
+    of the reference in an entry, how many entries the schema allows, and the types of our conditions; any other in our
+    entry is somebody else's.
+    """
 
-    Ours keep their place; those that no parentRef asks for any more go, new ones are added behind. What does not fit
-    into the schema's 32 is left out.
+    name: str
+    reference: str
+    most: int
+    conditions: frozenset[str]
+
+
+PARENTS = StatusList(
+    "parents", "parentRef", 32, frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"})
+)
+# Of policies (GEP-713, PolicyStatus).
+ANCESTORS = StatusList("ancestors", "ancestorRef", 16, frozenset({"Accepted", "ResolvedRefs"}))
+
+
+def merge_entries(kind: StatusList, stored: Sequence[Any], wanted: Sequence[ParentStatus], now: str) -> list[Any]:
+    """A list of statuses as it shall be; equal to `stored` when there is nothing to do.
+
+    Ours keep their place; those that no reference asks for any more go, new ones are added behind. What does not fit
+    into the schema is left out.
     """
     left = {reference(status.parent_ref): status for status in wanted}
     merged: list[Any] = []
     for entry in stored:
         if not _is_ours(entry):
             merged.append(entry)
-        elif (status := left.pop(_stored_reference(entry), None)) is not None:
-            conditions = merge_conditions(entry.get("conditions"), status.conditions, ROUTE_CONDITIONS, now)
+        elif (status := left.pop(_stored_reference(entry.get(kind.reference)), None)) is not None:
+            conditions = merge_conditions(entry.get("conditions"), status.conditions, kind.conditions, now)
             merged.append({**entry, "conditions": conditions})
-    merged += [_entry(status, now) for status in left.values()]
-    return merged[:MAX_PARENTS]
+    merged += [_entry(kind, status, now) for status in left.values()]
+    return merged[: kind.most]
 
 
 def merge_conditions(stored: Any, wanted: Sequence[Condition], ours: frozenset[str], now: str) -> list[Any]:
@@ -59,8 +75,7 @@ def reference(ref: ParentReference) -> tuple[object, ...]:
     return (ref.group, ref.kind, ref.namespace, ref.name, ref.section_name, ref.port)
 
 
-def _stored_reference(entry: Mapping[str, Any]) -> tuple[object, ...]:
-    found = entry.get("parentRef")
+def _stored_reference(found: Any) -> tuple[object, ...]:
     ref: Mapping[str, Any] = found if isinstance(found, dict) else {}
     names = ("namespace", "name", "sectionName", "port")
     return (ref.get("group", "gateway.networking.k8s.io"), ref.get("kind", "Gateway"), *(ref.get(it) for it in names))
@@ -76,13 +91,13 @@ def _is_newer(stored: Mapping[str, Any], wanted: Condition) -> bool:
     return isinstance(observed, int) and observed > wanted.observed_generation
 
 
-def _entry(status: ParentStatus, now: str) -> Json:
+def _entry(kind: StatusList, status: ParentStatus, now: str) -> Json:
     ref = status.parent_ref
     optional = {"namespace": ref.namespace, "sectionName": ref.section_name, "port": ref.port}
     parent: Json = {"group": ref.group, "kind": ref.kind, "name": ref.name}
     parent |= {key: value for key, value in optional.items() if value is not None}
     conditions = [_condition(condition, {}, now) for condition in status.conditions]
-    return {"parentRef": parent, "controllerName": CONTROLLER_NAME, "conditions": conditions}
+    return {kind.reference: parent, "controllerName": CONTROLLER_NAME, "conditions": conditions}
 
 
 def _condition(wanted: Condition, stored: Mapping[str, Any], now: str) -> Json:

@@ -33,9 +33,10 @@ class MeshSpec(Value, frozen=True):
 
 
 class Status(Value, frozen=True):
-    """The statuses that are written: of Routes the parents, of an XMesh the rest."""
+    """The statuses that are written: of Routes the parents, of policies the ancestors, of an XMesh the rest."""
 
     parents: list[Any] | None = None
+    ancestors: list[Any] | None = None
     conditions: list[Any] | None = None
     supported_features: list[Any] | None = None
 

@@ -71,6 +71,25 @@ def test_our_entries_go_when_a_route_names_no_service_any_more(ledger):
     )
 
 
+def test_a_policy_has_its_entries_in_ancestors(ledger):
+    """No kind of policy is stored yet: any kind that is no Route's is written so."""
+    policy = Key("ExamplePolicy", "app", "web")
+    body = {
+        "apiVersion": "example.org/v1",
+        "kind": policy.kind,
+        "metadata": {"name": "web", "namespace": "app", "resourceVersion": "7"},
+        "status": {"ancestors": [{"controllerName": "example.org/x", "ancestorRef": {"name": "g"}, "conditions": []}]},
+    }
+    ledger.store(decode_stored(json.dumps(body).encode()))
+    (status,) = fragment("web").statuses.values()
+    assert ledger.want([(Fragment(), Fragment(statuses={policy: status}))]) == {policy}
+    write = ledger.write(policy, NOW)
+    assert write is not None
+    assert write.body["status"].keys() == {"ancestors"}
+    other, ours = write.body["status"]["ancestors"]
+    assert (other["controllerName"], ours["ancestorRef"]["name"]) == ("example.org/x", "web")
+
+
 def test_an_echo_from_the_past_changes_nothing(ledger):
     ledger.want([(Fragment(), fragment("web"))])
     write = ledger.write(ROUTE, NOW)

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.controller.merge import MAX_MESSAGE, MAX_PARENTS, merge_conditions, merge_parents
+from agent.controller.merge import ANCESTORS, MAX_MESSAGE, PARENTS, merge_conditions, merge_entries
 from agent.model.meta import CONTROLLER_NAME
 from agent.model.routes import ParentReference
 from agent.plan.plan import Condition, ParentStatus
@@ -32,7 +32,7 @@ def foreign(name: str = "gateway") -> dict[str, Any]:
 
 
 def test_a_first_entry():
-    (entry,) = merge_parents([], [wanted("web", condition(message="m"), port=80)], NOW)
+    (entry,) = merge_entries(PARENTS, [], [wanted("web", condition(message="m"), port=80)], NOW)
     assert entry == {
         "controllerName": CONTROLLER_NAME,
         "parentRef": {"group": "", "kind": "Service", "name": "web", "port": 80},
@@ -50,63 +50,63 @@ def test_a_first_entry():
 
 
 def test_nothing_new_is_nothing_to_write():
-    stored = merge_parents([foreign()], [wanted()], THEN)
-    assert merge_parents(stored, [wanted()], NOW) == stored
+    stored = merge_entries(PARENTS, [foreign()], [wanted()], THEN)
+    assert merge_entries(PARENTS, stored, [wanted()], NOW) == stored
 
 
 def test_time_moves_with_the_status_only():
-    stored = merge_parents([], [wanted()], THEN)
-    told = merge_parents(stored, [wanted("web", condition(message="other", generation=2))], NOW)
+    stored = merge_entries(PARENTS, [], [wanted()], THEN)
+    told = merge_entries(PARENTS, stored, [wanted("web", condition(message="other", generation=2))], NOW)
     changed = told[0]["conditions"][0]
     assert (changed["message"], changed["observedGeneration"], changed["lastTransitionTime"]) == ("other", 2, THEN)
-    refused = merge_parents(told, [wanted("web", condition(False, "NoMatchingParent", generation=2))], NOW)
+    refused = merge_entries(PARENTS, told, [wanted("web", condition(False, "NoMatchingParent", generation=2))], NOW)
     assert (refused[0]["conditions"][0]["status"], refused[0]["conditions"][0]["lastTransitionTime"]) == ("False", NOW)
 
 
 def test_foreign_entries_and_their_place_stay():
-    stored = [foreign("a"), *merge_parents([], [wanted()], THEN), foreign("b")]
-    merged = merge_parents(stored, [wanted("web", condition(False, "X")), wanted("new")], NOW)
+    stored = [foreign("a"), *merge_entries(PARENTS, [], [wanted()], THEN), foreign("b")]
+    merged = merge_entries(PARENTS, stored, [wanted("web", condition(False, "X")), wanted("new")], NOW)
     assert (merged[0], merged[2]) == (stored[0], stored[2])
     assert [entry["parentRef"]["name"] for entry in merged] == ["a", "web", "b", "new"]
-    assert merge_parents(stored, [], NOW) == [stored[0], stored[2]]
+    assert merge_entries(PARENTS, stored, [], NOW) == [stored[0], stored[2]]
 
 
 def test_another_controller_s_entry_for_the_same_parent_is_not_ours():
     stored = [foreign() | {"parentRef": {"group": "", "kind": "Service", "name": "web"}}]
-    merged = merge_parents(stored, [wanted()], NOW)
+    merged = merge_entries(PARENTS, stored, [wanted()], NOW)
     assert (merged[0], len(merged)) == (stored[0], 2)
 
 
 def test_foreign_conditions_in_our_entry_stay_and_ours_that_are_over_go():
-    stored = merge_parents([], [wanted()], THEN)
+    stored = merge_entries(PARENTS, [], [wanted()], THEN)
     stored[0]["conditions"] += [
         {"type": "example.org/Seen", "status": "True"},
         {"type": "PartiallyInvalid", "status": "True"},
     ]
-    (entry,) = merge_parents(stored, [wanted()], NOW)
+    (entry,) = merge_entries(PARENTS, stored, [wanted()], NOW)
     assert [item["type"] for item in entry["conditions"]] == ["Accepted", "example.org/Seen"]
 
 
 def test_one_service_by_two_ports_is_two_entries():
-    merged = merge_parents([], [wanted(port=80), wanted(port=81)], NOW)
-    assert merge_parents(merged, [wanted(port=81)], NOW) == [merged[1]]
+    merged = merge_entries(PARENTS, [], [wanted(port=80), wanted(port=81)], NOW)
+    assert merge_entries(PARENTS, merged, [wanted(port=81)], NOW) == [merged[1]]
 
 
 def test_a_parent_is_the_same_with_its_defaults_written_or_not():
-    stored = merge_parents([], [wanted()], THEN)
+    stored = merge_entries(PARENTS, [], [wanted()], THEN)
     stored[0]["parentRef"] |= {"namespace": None}
-    assert merge_parents(stored, [wanted()], NOW) == stored
+    assert merge_entries(PARENTS, stored, [wanted()], NOW) == stored
 
 
 def test_what_a_newer_generation_was_told_stays():
-    stored = merge_parents([], [wanted("web", condition(generation=5))], THEN)
-    assert merge_parents(stored, [wanted("web", condition(False, "X", generation=4))], NOW) == stored
+    stored = merge_entries(PARENTS, [], [wanted("web", condition(generation=5))], THEN)
+    assert merge_entries(PARENTS, stored, [wanted("web", condition(False, "X", generation=4))], NOW) == stored
 
 
 def test_the_schema_s_limits_are_kept():
-    stored = [foreign(f"f{number}") for number in range(MAX_PARENTS)]
-    assert merge_parents(stored, [wanted()], NOW) == stored
-    (entry,) = merge_parents([], [wanted("web", condition(message="x" * 100_000))], NOW)
+    stored = [foreign(f"f{number}") for number in range(PARENTS.most)]
+    assert merge_entries(PARENTS, stored, [wanted()], NOW) == stored
+    (entry,) = merge_entries(PARENTS, [], [wanted("web", condition(message="x" * 100_000))], NOW)
     assert len(entry["conditions"][0]["message"]) == MAX_MESSAGE
 
 
@@ -118,7 +118,7 @@ def test_a_status_that_makes_no_sense_is_left_or_replaced():
         {"controllerName": CONTROLLER_NAME},
         {"controllerName": CONTROLLER_NAME, "parentRef": 1},
     ]
-    merged = merge_parents(hostile, [wanted()], NOW)
+    merged = merge_entries(PARENTS, hostile, [wanted()], NOW)
     assert merged[:3] == hostile[:3]
     assert len(merged) == 4
     broken: list[Any] = [7, {"type": "Accepted", "status": 1, "observedGeneration": "x", "lastTransitionTime": 5}]
@@ -138,9 +138,21 @@ statuses = st.lists(
 
 @given(st.lists(st.builds(foreign, names), max_size=2), statuses, statuses)
 def test_merging_is_done_once_and_says_what_is_wanted(others, before, after):
-    stored = merge_parents(others, before, THEN)
-    merged = merge_parents(stored, after, NOW)
-    assert merge_parents(merged, after, "2026-01-03T00:00:00Z") == merged
+    stored = merge_entries(PARENTS, others, before, THEN)
+    merged = merge_entries(PARENTS, stored, after, NOW)
+    assert merge_entries(PARENTS, merged, after, "2026-01-03T00:00:00Z") == merged
     assert [entry for entry in merged if entry in others] == others
     ours = {entry["parentRef"]["name"] for entry in merged if entry["controllerName"] == CONTROLLER_NAME}
     assert ours == {status.parent_ref.name for status in after}
+
+
+def test_a_policy_s_ancestors_are_merged_as_a_route_s_parents_are():
+    other = {"controllerName": "example.org/gateway", "ancestorRef": {"name": "gateway"}, "conditions": []}
+    told = merge_entries(ANCESTORS, [other], [wanted("web", port=80)], THEN)
+    assert told[0] == other
+    assert told[1]["ancestorRef"] == {"group": "", "kind": "Service", "name": "web", "port": 80}
+    assert "parentRef" not in told[1]
+    assert merge_entries(ANCESTORS, told, [wanted("web", port=80)], NOW) == told
+    assert merge_entries(ANCESTORS, told, [], NOW) == [other]
+    many = [wanted(f"web{number}") for number in range(20)]
+    assert len(merge_entries(ANCESTORS, told, many, NOW)) == ANCESTORS.most == 16
