@@ -6,11 +6,12 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from agent.ir.identity import name_id
 from agent.ir.services import service_key, service_name
 from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
 from agent.model.meta import Key
 from agent.plan.plan import FrontendName
-from agent.plan.tables import ANY_NAMESPACE, Action, Reason, address_bytes, address_text, name_id
+from agent.plan.tables import ANY_NAMESPACE, Action, Reason, address_bytes, address_text
 from agent.report import verdict as word_text
 from agent.simulate.question import Question, QuestionError, question
 

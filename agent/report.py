@@ -51,6 +51,8 @@ def _pod(cgroup: int, plan: PodPlan) -> Document:
         "l4Only": plan.l4_only,
         "because": plan.because,
         "addresses": list(plan.addresses),
+        "serviceAccount": plan.identity.service_account or None,
+        "workload": plan.identity.workload.name,
         "cgroup": cgroup,
     }
 

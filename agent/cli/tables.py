@@ -8,9 +8,10 @@ import typer
 from agent import report
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.output import Exit, Output, fail, print_json, print_table
+from agent.ir.identity import name_id
 from agent.kernel.maps import open_kernel
 from agent.plan.plan import FrontendName
-from agent.plan.tables import FrontendKey, PodRow, address_text, name_id
+from agent.plan.tables import FrontendKey, PodRow, address_text
 from agent.reconcile.frontends import Installed, read
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
 from agent.simulate.wording import backends

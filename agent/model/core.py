@@ -65,6 +65,7 @@ class PodSpec(Value, frozen=True):
     node_name: str = ""
     host_network: bool = False
     runtime_class_name: str = ""
+    service_account_name: str = ""
 
 
 class RuntimeClass(Object, frozen=True):

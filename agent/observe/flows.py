@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.ir.identity import Workload
 from agent.ir.services import service_name
 from agent.model.meta import Key
 from agent.observe.names import Names
-from agent.plan.plan import Workload
 from agent.plan.tables import REST, FlowKey, FlowSums, Reason
 from agent.plan.tables import Protocol as Ip
 

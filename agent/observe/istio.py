@@ -4,8 +4,8 @@ https://istio.io/latest/docs/reference/config/metrics/. What weft cannot know (t
 dials a Service) is `unknown`, as Istio says it.
 """
 
+from agent.ir.identity import Workload
 from agent.model.meta import Key
-from agent.plan.plan import Workload
 
 Pair = tuple[Workload, Key]
 UNKNOWN = "unknown"

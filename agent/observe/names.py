@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 
+from agent.ir.identity import Workload, name_id
 from agent.ir.services import service_name
 from agent.model.meta import Key
-from agent.plan.plan import PodPlan, Workload
-from agent.plan.tables import name_id
+from agent.plan.plan import PodPlan
 
 Known = tuple[Mapping[int, PodPlan], Iterable[Key]]
 

@@ -15,11 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agent.ir.identity import Workload
 from agent.model.meta import Key
 from agent.observe.flows import OTHER, OTHER_SERVICE
 from agent.observe.istio import UNKNOWN, pair_labels
 from agent.plan.exchanges import NO_MATCH, UNROUTED, Exchange
-from agent.plan.plan import PodPlan, Workload
+from agent.plan.plan import PodPlan
 
 MAX_EDGES = 200  # some 30 kB each, with every scrape
 MAX_OUTCOMES = 32  # of each

@@ -5,28 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.ir.http import Address, BackendPort, RouteSet, TLSRouteSet
+from agent.ir.identity import Identity, Workload
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.plan.tables import Mode, PodFlag, Protocol, Slot, host_port, name_id
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Workload:
-    """What a pod is one of, as dashboards know it: a Deployment, say, with its canonical service and revision."""
-
-    namespace: str
-    name: str
-    service: str
-    revision: str
-
-    @property
-    def id(self) -> int:
-        """Its number in the kernel. Workloads of one name in a namespace are one, as they are to Istio.
-
-        The kind is hashed with the name, because a Service mostly has the name of its workload. Services' and
-        namespaces' numbers are hashes of their names alone: they are in maps that outlive an upgrade.
-        """
-        return name_id(f"workload {self.namespace}/{self.name}")
+from agent.plan.tables import Mode, PodFlag, Protocol, Slot, host_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +17,8 @@ class PodPlan:
 
     `because` says, for people, what gave it its mode. One that is to be in the mesh and cannot is not `supported`.
     `provisional` addresses are those that its sandbox has, before its status names any.
-    `admitted`: its addresses are on the waypoint's client allow-list.
+    `admitted`: its addresses are on the waypoint's client allow-list. `service_account` is empty where its spec names
+    none.
     """
 
     pod: Key
@@ -48,6 +31,12 @@ class PodPlan:
     supported: bool = True
     provisional: bool = False
     admitted: bool = True
+    service_account: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
+        return Identity(self.namespace, self.service_account, self.workload)
 
     @property
     def l4_only(self) -> bool:

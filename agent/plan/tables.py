@@ -4,7 +4,6 @@
 as v4-mapped (`::ffff:a.b.c.d`), ports and thresholds are plain integers.
 """
 
-import hashlib
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -287,13 +286,3 @@ def address_text(packed: bytes) -> str:
 def host_port(address: str, port: int) -> str:
     """An address and a port as one word, as URLs have it: `10.0.0.1:80`, `[fd00::1]:80`."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def name_id(name: str) -> int:
-    """A namespace's, Service's or workload's number: 64 bits of its name's hash, never 0. No two kinds have names in
-    common: a namespace's has no slash, a workload's begins with its kind and a space.
-
-    Being computed rather than allocated it is the same on every node and after every restart; with a million names
-    the chance of any collision is 3e-8.
-    """
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") or 1

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from itertools import filterfalse
 from operator import attrgetter
 
+from agent.ir.identity import name_id
 from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow, name_id
+from agent.plan.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow
 from agent.plan.waypoint import Adopted, WaypointState
 from agent.reconcile.adoption import Inherited, adopted, sent_to
 from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError

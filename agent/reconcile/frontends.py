@@ -7,20 +7,10 @@ then the frontend's key. Nothing that a reader can reach is edited in place but 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from agent.ir.identity import name_id
 from agent.ir.services import service_name
 from agent.plan.plan import FrontendName, FrontendPlan, OnLoss
-from agent.plan.tables import (
-    ANY_NAMESPACE,
-    Action,
-    FrontendKey,
-    Mode,
-    Reason,
-    ServiceRow,
-    Slot,
-    Word,
-    address_bytes,
-    name_id,
-)
+from agent.plan.tables import ANY_NAMESPACE, Action, FrontendKey, Mode, Reason, ServiceRow, Slot, Word, address_bytes
 from agent.plan.waypoint import WaypointState
 from agent.reconcile.allocate import FullError, Ranges
 from agent.reconcile.driver import Kernel

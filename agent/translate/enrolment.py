@@ -42,6 +42,7 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
         supported=not runtime,
         provisional=bool(sandbox),
         admitted=_is_admitted(view, pod, cgroup, mode),
+        service_account=pod.spec.service_account_name,
     )
     return Fragment(pods={cgroup: plan}, notices=notices)
 

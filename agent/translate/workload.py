@@ -2,8 +2,8 @@
 
 import re
 
+from agent.ir.identity import Workload
 from agent.model.core import Pod
-from agent.plan.plan import Workload
 
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#canonical-services, in order of precedence.
 _SERVICE_LABELS = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")

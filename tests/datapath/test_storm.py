@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from datapath_node import Node, start
 
+from agent.ir.identity import Workload
 from agent.model.meta import Key
-from agent.plan.plan import FrontendName, FrontendPlan, PodPlan, Workload
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Config, Mode, PodFlag, Protocol, address_bytes
 from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath

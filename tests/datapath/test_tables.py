@@ -7,9 +7,10 @@ import pytest
 from datapath_node import VIP, Node
 from decision_cases import TO_FIRST, TO_SECOND
 
+from agent.ir.identity import Workload
 from agent.kernel.maps import open_kernel
 from agent.model.meta import Key
-from agent.plan.plan import FrontendName, FrontendPlan, PodPlan, Workload
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Config, FrontendKey, Mode, PodFlag, PodRow, Protocol, ServiceRow, Slot, address_bytes
 from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath

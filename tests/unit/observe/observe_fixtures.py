@@ -1,8 +1,9 @@
 """A node in values: two pods of one workload, one Service, and the table that the kernel would have."""
 
+from agent.ir.identity import Workload
 from agent.model.meta import Key
 from agent.observe.names import Known, Names, service_id
-from agent.plan.plan import PodPlan, Workload
+from agent.plan.plan import PodPlan
 from agent.plan.tables import FlowKey, FlowSums, Mode, PodFlag, Protocol, Reason
 
 FACE = Workload("faces", "face", "face-app", "v1")

@@ -6,13 +6,13 @@ from errno import ECONNREFUSED, ETIMEDOUT
 import pytest
 from observe_fixtures import FACE, KEY, SMILEY, FakeTable, World, plan
 
+from agent.ir.identity import Workload, name_id
 from agent.model.meta import Key
 from agent.observe import flow_metrics
 from agent.observe.flows import LINGER_SECONDS, Flow, Flows, document
 from agent.observe.metrics import Metrics
 from agent.observe.names import service_id
-from agent.plan.plan import Workload
-from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Protocol, Reason, name_id
+from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Protocol, Reason
 
 
 def steps(**counts: int) -> tuple[int, ...]:

@@ -5,9 +5,10 @@ from fake_kernel import FakeKernel, InterruptedWriteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.ir.identity import Workload, name_id
 from agent.model.meta import Key
-from agent.plan.plan import FrontendName, FrontendPlan, OnLoss, PodPlan, Workload
-from agent.plan.tables import Action, Config, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes, name_id
+from agent.plan.plan import FrontendName, FrontendPlan, OnLoss, PodPlan
+from agent.plan.tables import Action, Config, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes
 from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath
 from agent.reconcile.frontends import frontend_key

@@ -1,9 +1,10 @@
 """Pods that leave the mesh: still clients for the grace time, and no longer."""
 
+from agent.ir.identity import Workload
 from agent.model.change import Delete, Upsert
 from agent.model.facts import RecentClient
 from agent.model.meta import Key
-from agent.plan.plan import PodPlan, Workload
+from agent.plan.plan import PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.plan.waypoint import LISTENER_GRACE_SECONDS
 from agent.reconcile.departures import Departures

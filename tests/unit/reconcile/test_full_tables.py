@@ -3,8 +3,9 @@
 import pytest
 from fake_kernel import FakeKernel
 
+from agent.ir.identity import Workload
 from agent.model.meta import Key
-from agent.plan.plan import FrontendName, FrontendPlan, PodPlan, Workload
+from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
 from agent.plan.tables import Config, Mode, PodFlag, Protocol, Slot, address_bytes
 from agent.plan.waypoint import WaypointState
 from agent.reconcile.allocate import REST_SECONDS

@@ -5,23 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_translate_incremental import LABELS, OPTIONS, any_routes
 
+from agent.ir.identity import name_id
 from agent.model.change import Upsert
 from agent.model.core import Namespace, Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.plan.plan import FrontendName, PodPlan
-from agent.plan.tables import (
-    ANY_NAMESPACE,
-    Action,
-    Config,
-    FrontendKey,
-    Mode,
-    PodFlag,
-    Protocol,
-    Word,
-    address_bytes,
-    name_id,
-)
+from agent.plan.tables import ANY_NAMESPACE, Action, Config, FrontendKey, Mode, PodFlag, Protocol, Word, address_bytes
 from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Datapath
 from agent.simulate.decision import Path, decide

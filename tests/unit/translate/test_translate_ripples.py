@@ -4,11 +4,12 @@ import pytest
 from msgspec.structs import replace
 from translate_fixtures import endpoint, http_route, mesh, namespace, pod, service, slice_of, translator
 
+from agent.ir.identity import Workload
 from agent.model.change import Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, RecentClient
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import AnyRoute
-from agent.plan.plan import Fragment, PodPlan, Workload
+from agent.plan.plan import Fragment, PodPlan
 from agent.plan.tables import Mode, PodFlag
 from agent.translate.incremental import ADMISSION, Translator, Unit, admitted, depths
 from agent.translate.options import Options

@@ -2,9 +2,9 @@
 
 import pytest
 
+from agent.ir.identity import Workload
 from agent.model.core import Pod
 from agent.model.meta import ObjectMeta, OwnerReference
-from agent.plan.plan import Workload
 from agent.translate.workload import workload_of
 
 
