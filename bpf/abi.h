@@ -22,6 +22,9 @@
 #define WEFT_MAX_LEVELS 8
 #define WEFT_BESIDE	8
 
+/* Rows of weft_counters: a new reason leaves the layout as it is. */
+#define WEFT_REASON_ROOM 64
+
 /* Values of struct weft_pod.mode; anything deeper than L4 reads the second word. */
 #define WEFT_MODE_NONE 0
 #define WEFT_MODE_L4   1
@@ -66,6 +69,8 @@ enum weft_reason {
 	WEFT_CLIENT_REFUSED,
 	WEFT_REASONS,
 };
+
+_Static_assert(WEFT_REASONS <= WEFT_REASON_ROOM, "no room for that many reasons");
 
 struct weft_address {
 	u32 part[4];
@@ -181,7 +186,8 @@ struct weft_backend {
 
 /*
  * Who talks to whom, and how that was decided. `error` is 0, or the errno of connections that
- * failed, which have a row of their own. A key of zeros is for all that has no room.
+ * failed, which have a row of their own. A key of zeros is for all that has no room. `policy` is
+ * the index of the policy that decided, low byte first; 0: none.
  */
 struct weft_flow_key {
 	u64 workload_id;
@@ -189,7 +195,7 @@ struct weft_flow_key {
 	u16 reason;
 	u16 error;
 	u8 protocol;
-	u8 spare[3];
+	u8 policy[3];
 };
 
 /*
@@ -215,7 +221,10 @@ struct weft_turn {
 	u64 sent;
 };
 
-/* `time` is a clock reading in ns, `client` the pod's cgroup id, `error` an errno or 0. */
+/*
+ * `time` is a clock reading in ns, `client` the pod's cgroup id, `error` an errno or 0, `policy` as
+ * above.
+ */
 struct weft_event {
 	u64 time;
 	u64 client;
@@ -227,7 +236,8 @@ struct weft_event {
 	u16 reason;
 	u16 error;
 	u8 protocol;
-	u8 spare[7];
+	u8 policy[3];
+	u8 spare[4];
 };
 
 #endif

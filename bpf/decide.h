@@ -17,7 +17,10 @@ enum outcome {
 	OUTCOME_DENY,	 /* EPERM: policy */
 };
 
-/* `client` is 0 for those that are not in the mesh and let be, `now` for what nobody observes. */
+/*
+ * `client` is 0 for those that are not in the mesh and let be, `now` for what nobody observes.
+ * `policy` is the index of the policy that decided, at most 24 bits; 0: none.
+ */
 struct choice {
 	struct weft_address address;
 	u16 port;
@@ -26,6 +29,7 @@ struct choice {
 	u64 client;
 	u64 workload_id;
 	u64 now;
+	u32 policy;
 };
 
 static __always_inline bool is_waypoint(const struct weft_config *config,
@@ -41,6 +45,13 @@ static __always_inline bool is_waypoint(const struct weft_config *config,
 			return true;
 	}
 	return false;
+}
+
+static __always_inline void write_policy(u8 *bytes, const struct choice *choice)
+{
+	bytes[0] = choice->policy;
+	bytes[1] = choice->policy >> 8;
+	bytes[2] = choice->policy >> 16;
 }
 
 static __always_inline enum outcome end(struct choice *choice, u32 reason, enum outcome outcome)

@@ -62,6 +62,7 @@ static __always_inline void tell_decision(const struct weft_frontend *key,
 	event->backend_port = choice->port;
 	event->reason = choice->reason;
 	event->protocol = key->protocol;
+	write_policy(event->policy, choice);
 	event_submit(event);
 }
 

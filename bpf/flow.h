@@ -63,6 +63,7 @@ static __always_inline void flow_opened(const struct choice *choice, u8 protocol
 	key.service_id = choice->service_id;
 	key.reason = choice->reason;
 	key.protocol = protocol;
+	write_policy(key.policy, choice);
 	row = flow_of(&key);
 	if (row)
 		add(&row->opened, 1);

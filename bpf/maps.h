@@ -22,7 +22,7 @@ WEFT_TABLE("array", u32, u64, weft_words, WEFT_WORDS, BPF_F_MMAPABLE);
 WEFT_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
 WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE("hash", struct weft_address, u64, weft_clients, WEFT_CLIENTS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASONS, 0);
+WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
 WEFT_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
 WEFT_TABLE("array", u32, struct weft_flow, weft_no_flow, 1, 0);

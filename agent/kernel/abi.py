@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from agent.plan.tables import (
     FLOW_STEPS,
+    REASON_ROOM,
     UNSPECIFIED,
     WAYPOINTS_BESIDE,
     Action,
@@ -24,7 +25,6 @@ from agent.plan.tables import (
     PodFlag,
     PodRow,
     Protocol,
-    Reason,
     ServiceRow,
     Slot,
     UdpTarget,
@@ -50,10 +50,10 @@ UDP_PEER = struct.Struct("=16sH6x8x")
 UDP_TARGET = struct.Struct("=Q16sH6x")
 AFFINITY = struct.Struct("=QQHBB4x")
 BACKEND = struct.Struct("=16sH6xQ")
-FLOW_KEY = struct.Struct("=QQHHB3x")
+FLOW_KEY = struct.Struct("=QQHHB3s")
 FLOW = struct.Struct(f"=QQQQQQQQ{FLOW_STEPS}I{FLOW_STEPS}I")
 TURN = struct.Struct("=QQ")
-EVENT = struct.Struct("=QQQ16s16sHHHHB7x")
+EVENT = struct.Struct("=QQQ16s16sHHHHB3s4x")
 
 BESIDE = WAYPOINTS_BESIDE
 PODS = 4096
@@ -95,7 +95,7 @@ TABLES = (
     Layout("weft_services", U32, SERVICE, SERVICES),
     Layout("weft_slots", U32, SLOT, SLOTS),
     Layout("weft_clients", ADDRESS, U64, CLIENTS),
-    Layout("weft_counters", U32, U64, len(Reason)),
+    Layout("weft_counters", U32, U64, REASON_ROOM),
     Layout("weft_flows", FLOW_KEY, FLOW, FLOWS),
     Layout("weft_no_flow", U32, FLOW, 1),
     Layout("weft_turns", U32, TURN, 2),

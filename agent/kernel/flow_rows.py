@@ -3,10 +3,19 @@
 from agent.kernel.abi import EVENT, FLOW, FLOW_KEY
 from agent.plan.tables import FLOW_NUMBERS, FLOW_STEPS, Event, FlowKey, FlowSums, Reason
 
+_POLICY_BYTES = 3
+
 
 def encode_flow_key(key: FlowKey) -> bytes:
     """A key of `weft_flows`."""
-    return FLOW_KEY.pack(key.workload_id, key.service_id, key.reason, key.error, key.protocol)
+    policy = key.policy.to_bytes(_POLICY_BYTES, "little")
+    return FLOW_KEY.pack(key.workload_id, key.service_id, key.reason, key.error, key.protocol, policy)
+
+
+def decode_flow_key(row: bytes) -> FlowKey:
+    """The inverse of `encode_flow_key`."""
+    workload_id, service_id, reason, error, protocol, policy = FLOW_KEY.unpack(row)
+    return FlowKey(workload_id, service_id, reason, error, protocol, int.from_bytes(policy, "little"))
 
 
 def decode_flow(parts: bytes) -> FlowSums:
@@ -22,6 +31,7 @@ def decode_flow(parts: bytes) -> FlowSums:
 def decode_event(row: bytes) -> Event:
     """One event of `weft_events`."""
     time, cgroup_id, service_id, original, backend, *rest = EVENT.unpack(row)
-    original_port, backend_port, reason, error, protocol = rest
+    original_port, backend_port, reason, error, protocol, policy = rest
     addresses = original, original_port, backend, backend_port
-    return Event(time, cgroup_id, service_id, *addresses, Reason(reason), error, protocol)
+    why = Reason(reason), error, protocol, int.from_bytes(policy, "little")
+    return Event(time, cgroup_id, service_id, *addresses, *why)

@@ -25,7 +25,11 @@ class FlowTable:
         for keys, values in libbpf.lookup_batches(self._fd, key_size, value_size, _CHUNK):
             rows = range(len(keys) // key_size)
             found.update(
-                (_key(keys, row), flow_rows.decode_flow(values[row * value_size :][:value_size])) for row in rows
+                (
+                    flow_rows.decode_flow_key(keys[row * key_size :][:key_size]),
+                    flow_rows.decode_flow(values[row * value_size :][:value_size]),
+                )
+                for row in rows
             )
         return found
 
@@ -39,10 +43,6 @@ class FlowTable:
         with suppress(FileExistsError):
             zeros = bytes(abi.FLOW.size * self._cpus)
             libbpf.update(self._fd, flow_rows.encode_flow_key(REST), zeros, libbpf.NO_EXIST)
-
-
-def _key(keys: bytes, row: int) -> FlowKey:
-    return FlowKey(*abi.FLOW_KEY.unpack_from(keys, row * abi.FLOW_KEY.size))
 
 
 class EventReader:

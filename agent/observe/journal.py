@@ -61,6 +61,7 @@ class Journal:
             "time": datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),
             "verdict": VERDICTS.get(event.reason, FAILED),
             "reason": event.reason.name.lower(),
+            "policy": event.policy or None,
             "errno": errorcode.get(event.error),
             "namespace": pod.namespace if pod else None,
             "pod": pod.pod.name if pod else None,

@@ -49,6 +49,10 @@ class Action(IntEnum):
     REJECT = 3
 
 
+REASON_ROOM = 64
+"""Rows of `weft_counters`: so many reasons there can be without another layout of the tables."""
+
+
 class Reason(IntEnum):
     """Why the kernel decided as it did: one counter each (`enum weft_reason` in bpf/abi.h)."""
 
@@ -72,6 +76,15 @@ class Reason(IntEnum):
     FLOW_LOST = 17
     EVENT_LOST = 18
     CLIENT_REFUSED = 19
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Reason | None":
+        """A reason of a later version that used the same tables: `REASON_20`. It is no member, so nothing counts it."""
+        if not isinstance(value, int) or not len(cls) <= value < REASON_ROOM:
+            return None
+        later = int.__new__(cls, value)
+        later._name_, later._value_ = f"REASON_{value}", value
+        return later
 
 
 class PodFlag(IntFlag):
@@ -216,7 +229,8 @@ class FlowKey:
     """`weft_flows`: a client workload, a Service and how it was decided → `FlowSums`.
 
     `error` is 0, or the errno of connections that failed: they have a row of their own. `reason` is a `Reason` below
-    FAILED. All zeros is the row for what found no room.
+    FAILED. All zeros is the row for what found no room. `policy` is the index of the policy that decided, below 2^24;
+    0: none, as everywhere until there are policies.
     """
 
     workload_id: int = 0
@@ -224,6 +238,7 @@ class FlowKey:
     reason: int = 0
     error: int = 0
     protocol: int = 0
+    policy: int = 0
 
 
 REST = FlowKey()
@@ -256,7 +271,7 @@ class Event:
     """`weft_events`: one decision, or how a connection failed (`Reason.FAILED`, with its errno).
 
     `time` is CLOCK_MONOTONIC in ns. `cgroup_id` is 0 for a client that is no known pod, `service_id` 0 where no Service
-    was meant; `backend` is unspecified where the destination was not rewritten.
+    was meant; `backend` is unspecified where the destination was not rewritten. `policy` is as in `FlowKey`.
     """
 
     time: int
@@ -269,6 +284,7 @@ class Event:
     reason: Reason
     error: int
     protocol: int
+    policy: int = 0
 
 
 def address_bytes(text: str) -> bytes:

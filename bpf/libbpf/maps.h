@@ -48,7 +48,7 @@ WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_service, weft_services, WEFT_SER
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, u64, weft_clients, WEFT_CLIENTS,
 	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, weft_counters, WEFT_REASONS, 0);
+WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
 WEFT_TABLE(BPF_MAP_TYPE_PERCPU_HASH, struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_flow, weft_no_flow, 1, 0);

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.kernel import abi
+from agent.kernel import abi, flow_rows
 from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, read_source, source_hash
 from agent.plan.tables import (
+    REASON_ROOM,
     Action,
     Config,
+    FlowKey,
     FrontendKey,
     Mode,
     PodFlag,
@@ -39,6 +41,29 @@ def test_reasons_are_those_of_the_c_header() -> None:
 def test_capacities_are_those_of_the_c_header(name: str) -> None:
     found = re.search(rf"#define WEFT_{name}\s+(\d+)", HEADER)
     assert int(found[1]) == getattr(abi, name)
+
+
+def test_another_reason_does_not_change_the_layout() -> None:
+    assert len(Reason) < REASON_ROOM == abi.LAYOUTS["weft_counters"].capacity
+    assert int(re.search(r"#define WEFT_REASON_ROOM (\d+)", HEADER)[1]) == REASON_ROOM
+
+
+def test_reasons_of_later_versions_are_numbers_with_room() -> None:
+    later = Reason(len(Reason))
+    assert (later, later.name, later in list(Reason)) == (len(Reason), f"REASON_{len(Reason)}", False)
+    with pytest.raises(ValueError, match="64 is not a valid Reason"):
+        Reason(REASON_ROOM)
+
+
+@pytest.mark.parametrize("policy", [0, 1, 0x123456, (1 << 24) - 1])
+def test_a_flow_key_has_room_for_a_policy(policy: int) -> None:
+    key = FlowKey(1, 2, Reason.FORWARDED, 3, Protocol.TCP, policy)
+    assert flow_rows.decode_flow_key(flow_rows.encode_flow_key(key)) == key
+
+
+def test_a_policy_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(OverflowError):
+        flow_rows.encode_flow_key(FlowKey(policy=1 << 24))
 
 
 @pytest.mark.parametrize("kind", [Mode, Action], ids=lambda kind: kind.__name__)

@@ -46,6 +46,7 @@ def test_an_event_has_names_and_the_time_of_day() -> None:
             "time": "1970-01-01T00:16:35.250+00:00",
             "verdict": "forward",
             "reason": "forwarded",
+            "policy": None,
             "errno": None,
             "namespace": "faces",
             "pod": "face-1",
@@ -63,6 +64,18 @@ def test_what_has_no_name_is_said_so() -> None:
     journal.add([event(Reason.WAYPOINT_DIALLED, cgroup_id=0, service_id=0, backend=UNSPECIFIED)])
     (found,) = journal.after(0)["events"]
     assert [found[name] for name in ("verdict", "namespace", "pod", "service", "backend")] == ["reject", *[None] * 4]
+
+
+def test_a_policy_is_shown_by_its_index() -> None:
+    journal = made()
+    journal.add([event(policy=0xABCDEF)])
+    assert journal.after(0)["events"][0]["policy"] == 0xABCDEF
+
+
+def test_a_reason_of_a_later_version_is_shown_by_its_number() -> None:
+    journal = made()
+    journal.add([event(Reason(len(Reason)))])
+    assert journal.after(0)["events"][0]["reason"] == f"reason_{len(Reason)}"
 
 
 def test_a_failure_has_its_errno() -> None:
