@@ -136,12 +136,12 @@ class HTTPFilter(ABC, Generic[C]):
     facts: ClassVar[tuple[Fact, ...]] = ()
 
     @abstractmethod
-    def of(self, item: Filter) -> C | None:
+    def config(self, item: Filter) -> C | None:
         """Its field of a filter; None for filters of other types."""
 
-    def all_of(self, filters: Iterable[Filter]) -> list[C]:
+    def configs(self, filters: Iterable[Filter]) -> list[C]:
         """Its field of all filters of this type."""
-        return [found for item in filters if (found := self.of(item)) is not None]
+        return [found for item in filters if (found := self.config(item)) is not None]
 
     def violations(self, field: str, config: C) -> Iterator[Violation]:
         """What breaks the schema that an API server applies."""

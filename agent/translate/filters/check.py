@@ -7,7 +7,7 @@ from agent.model.limits import MAX_LIST, Violation, too_many
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.faults import INCOMPATIBLE, UNSUPPORTED, Fault
 from agent.translate.filters.base import Place
-from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, of
+from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, types_of
 
 
 def filter_violations(field: str, filters: tuple[Filter, ...]) -> Iterator[Violation]:
@@ -16,7 +16,7 @@ def filter_violations(field: str, filters: tuple[Filter, ...]) -> Iterator[Viola
     for position, entry in enumerate(filters):
         where = f"{field}[{position}]"
         yield from _union(where, entry)
-        for item, config in of(entry):
+        for item, config in types_of(entry):
             yield from item.violations(f"{where}.{FILTER_FIELDS[item.type][1]}", config)
 
 
@@ -38,12 +38,12 @@ def filter_faults(field: str, filters: tuple[Filter, ...], place: Place) -> Iter
         item, name = BY_TYPE.get(entry.type), FILTER_FIELDS.get(entry.type, ("", "type"))[1]
         if item is None or place not in item.places:
             yield Fault(UNSUPPORTED, f"{where}.{name}", f"filter {entry.type!r} is not implemented here")
-        elif item.of(entry) is None:
+        elif item.config(entry) is None:
             yield Fault(UNSUPPORTED, where, f"has the type {entry.type} but not its field")
         elif entry.type in types[:position] and not item.repeatable:
             yield Fault(INCOMPATIBLE, where, f"{entry.type} is there twice")
         else:
-            yield from item.check(f"{where}.{name}", item.of(entry))
+            yield from item.check(f"{where}.{name}", item.config(entry))
     yield from exclusions(field, types)
 
 
@@ -58,7 +58,7 @@ def exclusions(field: str, types: Collection[str]) -> Iterator[Fault]:
 def match_faults(field: str, filters: Iterable[Filter], matches: Sequence[HTTPRouteMatch]) -> Iterator[Fault]:
     """Filters that do not go together with the rule's matches."""
     for position, entry in enumerate(filters):
-        for item, config in of(entry):
+        for item, config in types_of(entry):
             yield from item.check_matches(f"{field}[{position}].{FILTER_FIELDS[item.type][1]}", config, matches)
 
 

@@ -47,7 +47,7 @@ class CORSFilter(HTTPFilter[CORS]):
     messages = ("envoy.extensions.filters.http.cors.v3.cors_pb2",)
     facts = (Fact("originAllowed", "origin", lambda allowed: "allowed" if allowed else "not allowed"),)
 
-    def of(self, item: Filter) -> CORS | None:
+    def config(self, item: Filter) -> CORS | None:
         return item.cors
 
     def violations(self, field: str, config: CORS) -> Iterator[Violation]:

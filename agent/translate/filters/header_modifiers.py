@@ -76,7 +76,7 @@ class RequestHeaderFilter(_HeaderModifier):
     chain = ({"name": TRAILERS, "typed_config": {"@type": TYPE, "mutations": _EVERYWHERE}},)
     features = ("MeshHTTPRouteBackendRequestHeaderModification",)
 
-    def of(self, item: Filter) -> HeaderFilter | None:
+    def config(self, item: Filter) -> HeaderFilter | None:
         return item.request_header_modifier
 
     def evaluate(self, passage: Passage, configs: Sequence[HeaderFilter], part: Part) -> Passage:
@@ -91,7 +91,7 @@ class ResponseHeaderFilter(_HeaderModifier):
     kind = "response"
     features = ("HTTPRouteResponseHeaderModification",)
 
-    def of(self, item: Filter) -> HeaderFilter | None:
+    def config(self, item: Filter) -> HeaderFilter | None:
         return item.response_header_modifier
 
     def evaluate(self, passage: Passage, configs: Sequence[HeaderFilter], part: Part) -> Passage:

@@ -26,13 +26,13 @@ HTTP_FILTERS: tuple[HTTPFilter[Any], ...] = (
 BY_TYPE = {item.type: item for item in HTTP_FILTERS}
 
 
-def of(entry: Filter) -> Iterator[tuple[HTTPFilter[Any], Any]]:
-    """The type of a filter, with its field; nothing where weft does not implement it or the field is missing.
+def types_of(entry: Filter) -> Iterator[tuple[HTTPFilter[Any], Any]]:
+    """The type of a filter, with its configuration; nothing where weft does not implement it or the field is missing.
 
     A field that the type does not name is read too: a schema forbids it, and where one does not it has its effect.
     """
     for item in HTTP_FILTERS:
-        config = item.of(entry)
+        config = item.config(entry)
         if config is not None:
             yield item, config
 
@@ -41,7 +41,7 @@ def rendered(route: EnvoyRoute, part: Part) -> list[EnvoyRoute]:
     """The routes that Envoy needs for a part of a rule's requests."""
     routes = [route]
     for item in HTTP_FILTERS:
-        configs = item.all_of(part.rule.filters)
+        configs = item.configs(part.rule.filters)
         routes = [made for one in routes for made in item.render(one, configs, part)]
     return routes
 
@@ -50,7 +50,7 @@ def evaluated(passage: Passage, part: Part, backend_chosen: bool = False) -> Pas
     """What becomes of a request; after a backend is chosen, of what comes then."""
     for item in HTTP_FILTERS:
         if not (backend_chosen and item.before_backend):
-            passage = item.evaluate(passage, item.all_of(part.rule.filters), part)
+            passage = item.evaluate(passage, item.configs(part.rule.filters), part)
     return passage
 
 
@@ -59,7 +59,7 @@ def other_matches(
 ) -> Iterator[HTTPRouteMatch]:
     """The matches by which a request is a rule's too, for the sake of its filters."""
     for entry in filters:
-        for item, config in of(entry):
+        for item, config in types_of(entry):
             found = item.other_match(config, match, request)
             if found is not None:
                 yield found
@@ -68,7 +68,7 @@ def other_matches(
 def filter_references(field: str, filters: Iterable[Filter]) -> Iterator[tuple[str, BackendObjectReference]]:
     """The backends that filters refer to, by their JSON path; `field` is the rule's or the backendRef's."""
     for position, entry in enumerate(filters):
-        for item, config in of(entry):
+        for item, config in types_of(entry):
             name = FILTER_FIELDS[item.type][1]
             for path, ref in item.references(config):
                 yield f"{field}.filters[{position}].{name}.{path}", ref

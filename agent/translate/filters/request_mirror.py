@@ -30,7 +30,7 @@ class MirrorFilter(HTTPFilter[RequestMirror]):
     places = Place.EVERYWHERE
     repeatable = True
 
-    def of(self, item: Filter) -> RequestMirror | None:
+    def config(self, item: Filter) -> RequestMirror | None:
         return item.request_mirror
 
     def violations(self, field: str, config: RequestMirror) -> Iterator[Violation]:

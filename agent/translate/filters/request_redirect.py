@@ -51,7 +51,7 @@ class RedirectFilter(HTTPFilter[RequestRedirect]):
         "MeshHTTPRouteSchemeRedirect",
     )
 
-    def of(self, item: Filter) -> RequestRedirect | None:
+    def config(self, item: Filter) -> RequestRedirect | None:
         return item.request_redirect
 
     def violations(self, field: str, config: RequestRedirect) -> Iterator[Violation]:

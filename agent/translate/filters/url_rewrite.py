@@ -43,7 +43,7 @@ class RewriteFilter(HTTPFilter[URLRewrite]):
     messages = ("envoy.extensions.filters.http.set_filter_state.v3.set_filter_state_pb2",)
     features = ("MeshHTTPRouteRewritePath",)
 
-    def of(self, item: Filter) -> URLRewrite | None:
+    def config(self, item: Filter) -> URLRewrite | None:
         return item.url_rewrite
 
     def violations(self, field: str, config: URLRewrite) -> Iterator[Violation]:

@@ -17,7 +17,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     HTTPRouteTimeouts,
 )
-from agent.translate.filters.registry import of
+from agent.translate.filters.registry import types_of
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
 from agent.translate.routes.durations import milliseconds
@@ -151,7 +151,7 @@ def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[
 def _resolved(view: View, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter]) -> Iterator[ResolvedFilter]:
     """Filters that refer to backends, with those that are there."""
     for entry in filters:
-        for item, config in of(entry):
+        for item, config in types_of(entry):
             found = item.resolve(config, [_backend(view, route, ref, "") for _, ref in item.references(config)])
             if found is not None:
                 yield found

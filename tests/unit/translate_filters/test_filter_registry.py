@@ -7,7 +7,7 @@ from agent.model.filters import FILTER_FIELDS, Filter, HeaderFilter
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Place
 from agent.translate.filters.check import filter_faults
-from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, of, rendered
+from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, rendered, types_of
 from agent.translate.options import Options
 from agent.waypoint.xds.listener import listener
 
@@ -16,7 +16,7 @@ from agent.waypoint.xds.listener import listener
 def test_a_type_reads_its_own_field(item: HTTPFilter[object]) -> None:
     config = HeaderFilter()  # any value: what a field holds is not looked at here
     entry = Filter(item.type, **{FILTER_FIELDS[item.type][0]: config})
-    assert list(of(entry)) == [(item, config)]
+    assert list(types_of(entry)) == [(item, config)]
 
 
 @pytest.mark.parametrize("kind", sorted(FILTER_FIELDS.keys() - BY_TYPE.keys()))
