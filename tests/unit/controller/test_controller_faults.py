@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from agent.api.server import ApiServer
+from agent.controller import run
 from agent.controller.node_reports import NodeReport, Refused
 from agent.controller.run import Controller
 from agent.controller.stored import ROUTES, decode_stored
@@ -71,6 +72,33 @@ async def test_a_writer_in_tests_is_stopped_by_a_bug() -> None:
 def stored(name: str) -> Upsert:
     meta = f'{{"name": "{name}", "namespace": "app", "resourceVersion": "1"}}'
     return Upsert(decode_stored(f'{{"apiVersion": "v1", "kind": "HTTPRoute", "metadata": {meta}}}'.encode()))
+
+
+async def test_reports_that_change_all_the_time_have_a_route_written_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(run, "REPORT_SECONDS", 3600.0)
+    controller = Controller(cast(ApiServer, None), ControllerSettings(mesh="weft"))
+    flushed: list[set[Key]] = []
+
+    class Source:
+        stale = ""
+
+        async def changes(self) -> AsyncIterator[list[Any]]:
+            yield [stored("good")]
+            monkeypatch.setattr(controller.writer, "touch", lambda keys: flushed.extend([set(keys)] if keys else []))
+            for node in range(50):
+                yield [Upsert(NodeReport(f"n{node}", (Refused(GOOD, 1, GOOD, 80, ""),)))]
+                await asyncio.sleep(0.01)
+
+    controller.source = cast(KubernetesSource, Source())
+    writing = asyncio.create_task(controller.write_reported())
+    await controller.follow()
+    writing.cancel()
+    await asyncio.wait([writing])
+    assert flushed == [{GOOD}]
+    assert controller.reported == {GOOD}, "the rest is for the next time"
 
 
 async def test_a_report_of_routes_that_are_not_there_leaves_nothing_to_write() -> None:
