@@ -68,7 +68,8 @@ class Agent:
         self._dropped = Dropped(settings.xds_socket.parent)
         self._world = world = World()
         self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
-        self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints)
+        able = prepared.has(features.SOCK_DESTROY)
+        self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints, able=able)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = Core(
             Translator(world, translation_options(settings), faults=self._faults),
@@ -262,9 +263,8 @@ class Agent:
         return links.ensure(self._settings.pins, self._settings.kubepods, self._prepared.version)
 
     def shrunk(self, frontends: list[Shrunk]) -> None:
-        """Have the sockets of frontends that lost backends looked after, where the kernel can end sockets."""
-        if all(feature.name != features.SOCK_DESTROY for feature in self._prepared.missing):
-            self._reaper.submit(frontends)
+        """Have the sockets of frontends that lost backends looked after."""
+        self._reaper.submit(frontends)
 
     async def accepts(self, address: str, port: int) -> bool | None:
         """Whether a waypoint takes connections on a port; None when that cannot be told yet."""

@@ -39,6 +39,10 @@ class Prepared:
     version: str
     missing: tuple[Feature, ...] = ()
 
+    def has(self, name: str) -> bool:
+        """Whether the kernel has a feature."""
+        return all(feature.name != name for feature in self.missing)
+
 
 def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> Prepared:
     """Have programs and maps pinned below `pins` (a folder in a mounted bpffs).
@@ -82,20 +86,19 @@ def _wait_for_others(pins: Path) -> None:
     fcntl.flock(os.open(pins, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX)
 
 
-def _programs(missing: tuple[Feature, ...]) -> tuple[Program, ...]:
-    return PROGRAMS if any(feature.name == features.SK_LOOKUP for feature in missing) else (*PROGRAMS, GUARD)
+def _programs(prepared: Prepared) -> tuple[Program, ...]:
+    return (*PROGRAMS, GUARD) if prepared.has(features.SK_LOOKUP) else PROGRAMS
 
 
-def _defines(missing: tuple[Feature, ...]) -> dict[str, int]:
+def _defines(prepared: Prepared) -> dict[str, int]:
     """What the C is told of the kernel."""
-    names = {feature.name for feature in missing}
-    offsets = {} if names & {features.TCP_SOCK, features.BTF} else socket_offsets()
-    return offsets | ({"WEFT_WITHOUT_SET_RETVAL": 1} if features.SET_RETVAL in names else {})
+    offsets = socket_offsets() if prepared.has(features.TCP_SOCK) and prepared.has(features.BTF) else {}
+    return offsets if prepared.has(features.SET_RETVAL) else {**offsets, "WEFT_WITHOUT_SET_RETVAL": 1}
 
 
 def _is_prepared(folders: Pins, prepared: Prepared) -> bool:
     """Whether every program of this version is there, and every map."""
-    programs = (folders.programs / prepared.version / program.name for program in _programs(prepared.missing))
+    programs = (folders.programs / prepared.version / program.name for program in _programs(prepared))
     return all(path.exists() for path in (*programs, *map(folders.map_path, abi.LAYOUTS)))
 
 
@@ -104,8 +107,8 @@ def _make(folders: Pins, prepared: Prepared, source: str) -> None:
     for folder in (folders.tables, folders.sockets, folders.links, pinned):
         folder.mkdir(parents=True, exist_ok=True)
     places = {"WEFT_TABLES": str(folders.tables), "WEFT_SOCKETS": str(folders.sockets)}
-    defines: dict[str, str | int] = {**places, **_defines(prepared.missing)}
-    for name, program in compile_and_load(source, defines, _programs(prepared.missing)).items():
+    defines: dict[str, str | int] = {**places, **_defines(prepared)}
+    for name, program in compile_and_load(source, defines, _programs(prepared)).items():
         (pinned / name).unlink(missing_ok=True)
         libbpf.pin(program, pinned / name)
 

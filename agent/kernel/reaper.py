@@ -39,12 +39,14 @@ class Reaper:
         spared: Callable[[], list[str]],
         program: Sequence[str] = PROGRAM,
         run_seconds: float = RUN_SECONDS,
+        able: bool = True,
     ) -> None:
         """`spared` are the waypoints' addresses: going there is no backend's loss. `program` are Python's arguments; a
-        run of it is killed after `run_seconds`.
+        run of it is killed after `run_seconds`. Nothing runs where the kernel is not `able` to end sockets.
         """
         self._command = [*program, "--pins", str(pins), "--kubepods", str(kubepods)]
         self._run_seconds = run_seconds
+        self._able = able
         self._backoff = Backoff(random.random)
         self._spared = spared
         self.waiting: dict[tuple[Protocol, Place], Shrunk] = {}
@@ -58,7 +60,8 @@ class Reaper:
 
     def submit(self, frontends: Iterable[Shrunk]) -> None:
         """Look after these frontends' sockets soon; the latest word on a frontend counts."""
-        self.waiting |= {(shrunk.protocol, shrunk.place): shrunk for shrunk in frontends}
+        if self._able:
+            self.waiting |= {(shrunk.protocol, shrunk.place): shrunk for shrunk in frontends}
         if self.waiting:
             self._wake.set()
 

@@ -114,3 +114,14 @@ async def test_what_cannot_be_started_is_tried_again(
     assert "nowhere" in caplog.records[0].__dict__["error"]
     async with running(reaper):
         await until(lambda: reaper.ended)
+
+
+async def test_nothing_runs_where_the_kernel_cannot_end_sockets(tmp_path: Path) -> None:
+    unable = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"), able=False)
+    able = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"))
+    async with running(unable), running(able):
+        unable.submit([TCP])
+        able.submit([UDP])
+        await until(lambda: able.runs)
+    assert (unable.waiting, unable.runs) == ({}, 0)
+    assert tasks(tmp_path) == ["[17]]"]
