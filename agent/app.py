@@ -135,7 +135,9 @@ class Agent:
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
-        self._metrics.show("weft_waypoint_connected", "Whether an Envoy is connected.", lambda: core.machine.connected)
+        self._metrics.show(
+            "weft_waypoint_connected", "Whether an Envoy is connected.", lambda: len(core.machine.connected) > 0
+        )
         self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.machine.lost)
         self._metrics.show_numbers(
             "weft_routes_without_effect",

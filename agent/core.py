@@ -8,19 +8,19 @@ hears of a listener before the kernel sends anybody there, and the kernel stops 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.failure_log import FailureLog
-from agent.intake import UNITS, Changed, Intake, Translator
+from agent.intake import Changed, Intake, Translator
 from agent.model.change import Change, Synced
 from agent.plan.plan import Fragment, FrontendName
-from agent.plan.waypoint import Adopted
+from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Applied, Datapath
 from agent.reconcile.driver import Shrunk
 from agent.waypoint.controller import Ads, WaypointController
-from agent.waypoint.probing import Prober, Probing
+from agent.waypoint.probing import Prober
 from agent.waypoint.rendering import Rendering
-from agent.waypoint.state_machine import Probe, WaypointStateMachine
+from agent.waypoint.state_machine import WaypointStateMachine
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +69,16 @@ class Core:
         self.intake = Intake(translator)
         self.rendering = rendering
         self.datapath = datapath
-        self._ads = ads
         self._hands = hands
         self._observer = observer
         self._audit_seconds = audit_seconds
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
-        self.waypoint = WaypointController(ads, self._clock, Adopted())
-        self._probing = Probing(hands, self._probed)
+        self.waypoint = WaypointController(ads, rendering, hands, self._clock, self.wake)
         self._failure_log = FailureLog()
+        # Units that changed since the waypoint was last told, each with its fragment then and now.
+        self._unsaid: dict[Any, tuple[Fragment, Fragment]] = {}
+        self._written = WaypointState()
         self._turn_ends = 0.0
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
@@ -120,8 +121,9 @@ class Core:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with self._probing.running():
-            await self._run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.waypoint.run())
+            group.create_task(self._run())
 
     async def _run(self) -> None:
         audit_at = self._clock() + self._audit_seconds
@@ -139,13 +141,8 @@ class Core:
         """When the next pass is due although nothing happens."""
         if self._unsure or (self._adopted and (self.datapath.pending or not self._attached)):
             return self._clock() + RETRY_SECONDS
-        ends = self.machine.effects.deadline, self.datapath.retry_at, self.intake.departures.next_end
+        ends = self.datapath.retry_at, self.intake.departures.next_end
         return min([audit_at, *filter(None, ends)])
-
-    def _probed(self, probe: Probe, accepted: bool | None) -> None:
-        """A probe has an answer; many that come together are one pass."""
-        if self.machine.answer(probe, accepted):
-            self.wake()
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for a wake-up or the time; then a moment more, so that changes which come together go together."""
@@ -174,18 +171,24 @@ class Core:
             self.datapath.adopt()
             self._unsure = False
         self._admit()
-        await self._publish()
-        sent_to = self.datapath.sent_to
-        self.machine.send_to(sent_to, self.waypoint.state)
-        effects = self.waypoint.advance()
-        self._probing.want(effects.probes)
-        self.datapath.follow(effects.state)
-        moved = self.intake.know_waypoints(effects.state.addresses)
-        if (await self._apply() and self.datapath.sent_to != sent_to) or moved:
-            # What an Envoy has to prove before it takes over is another now, or what addresses are endpoints.
-            self.wake()
+        self._say()
+        await self._follow()
         self._attach()
         self._failure_log.show(self.failures)
+
+    async def _follow(self) -> None:
+        """Bring the kernel in step with the latest state of the waypoint, and the waypoint with what clients are sent
+        to since: an Envoy has to prove that before it takes over.
+        """
+        state = self.waypoint.state
+        self.datapath.follow(state)
+        moved = self.intake.know_waypoints(state.addresses)
+        if await self._apply() or state != self._written:
+            self._written = state
+            self.waypoint.send_to(self.datapath.sent_to, state)
+        if moved:
+            # What addresses are endpoints is another now.
+            self.wake()
 
     async def _others_turn(self) -> None:
         """When this pass has worked for long enough, let others work: those too who enrol the pods that came."""
@@ -217,19 +220,18 @@ class Core:
         inherited = self.datapath.inherit()
         self.intake.adopt(inherited.enrolled_pods, self._clock())
         self.intake.take_changed()
-        for unit, fragment in self.intake.fragments.items():
-            self.rendering.take(unit, Fragment(), fragment)
+        self._note({unit: (Fragment(), fragment) for unit, fragment in self.intake.fragments.items()})
         frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
         adopted = self.datapath.take_over(inherited, frontends, self.intake.pods, self.intake.clients)
-        self.waypoint = WaypointController(self._ads, self._clock, adopted)
+        self.waypoint.start(adopted)
         self._adopted = True
         log.info("synced", extra={"frontends": len(frontends), "adopted": len(self.datapath.installed)})
 
     async def _want(self, changed: Changed) -> None:
         """Tell the datapath what changed. A frontend can move from one unit to another: deletes look at all."""
         deletes: set[FrontendName] = set()
-        for unit, (old, new) in changed.items():
-            self.rendering.take(unit, old, new)
+        self._note(changed)
+        for old, new in changed.values():
             upserts = {name: plan for name, plan in new.frontends.items() if old.frontends.get(name) != plan}
             self.datapath.want_frontends(upserts, ())
             deletes |= old.frontends.keys() - new.frontends.keys()
@@ -248,12 +250,17 @@ class Core:
         if written := self.datapath.admit():
             self._tell(written, began)
 
-    async def _publish(self) -> None:
-        """Give Envoy what is wanted."""
-        while self.rendering.behind:
-            self.rendering.advance(UNITS)
-            await self._others_turn()
-        self.waypoint.publish(*self.rendering.configuration)
+    def _note(self, changed: Changed) -> None:
+        """Keep what changed for the waypoint, until it is said."""
+        for unit, (old, new) in changed.items():
+            first, _ = self._unsaid.get(unit, (old, new))
+            self._unsaid[unit] = first, new
+
+    def _say(self) -> None:
+        """Say what changed for Envoys: all of it at once, when who may connect is written."""
+        if self._unsaid:
+            self.waypoint.want(self._unsaid)
+            self._unsaid = {}
 
     async def _apply(self) -> bool:
         """Write what is pending; whether anything was written."""

@@ -205,15 +205,14 @@ def waypoint(machine: WaypointStateMachine, envoys: Envoys) -> Document:
     standby = machine.failover.standby
     return {
         "address": machine.failover.active or None,
-        "connected": machine.connected,
+        "connected": bool(machine.connected),
         "lost": machine.lost,
         "heir": standby.address if standby else None,
         "retired": envoys.retired,
         "guards": dict(envoys.guards),
         "drift": envoys.drift,
         "listeners": [
-            {"name": name, "port": machine.ports.get(name), "state": machine.phase(name)}
-            for name in machine.readiness.listeners
+            {"name": name, "port": machine.ports.get(name), "state": phase} for name, phase in machine.phases().items()
         ],
         "rejected": {str(name): text for name, text in envoys.rejected.items()},
     }

@@ -56,10 +56,11 @@ class ListenerReadiness:
         """When `expire` will have something to do."""
         return min((end for end, _ in (*self._draining.values(), *self._removed.values())), default=None)
 
-    @property
-    def retained(self) -> frozenset[ResourceName]:
-        """Resources that Envoy keeps for listeners that are not wanted any more."""
-        return frozenset().union(*(names for _, names in (*self._draining.values(), *self._removed.values())))
+    def retained(self, wanted: Collection[str]) -> frozenset[ResourceName]:
+        """Resources that Envoy keeps for listeners that are not wanted any more, when these are."""
+        leaving = (names for listener, names in self._needs.items() if listener not in wanted)
+        left = (names for _, names in (*self._draining.values(), *self._removed.values()))
+        return frozenset().union(*leaving, *left)
 
     @property
     def wanted(self) -> Set[str]:

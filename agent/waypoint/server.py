@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.waypoint import admin
 from agent.waypoint.access_log import AccessLog, Take
 from agent.waypoint.admin import AdminError
+from agent.waypoint.ads_client import AdsClient
 from agent.waypoint.catalogue import Catalogue
-from agent.waypoint.discovery import Request, Response
+from agent.waypoint.discovery import Request
 from agent.waypoint.node import NodeError, identify
 from agent.waypoint.process import admin_socket
-from agent.waypoint.served import Drift, compare
-from agent.waypoint.stream import Stream
+from agent.waypoint.served import Drift
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +40,12 @@ MESSAGE_LIMIT = 64 * 2**20
 MAX_REASON = 1000
 
 
-class _Client:
-    """One connected Envoy; who it is, its first message tells."""
-
-    def __init__(self) -> None:
-        self.envoy: Envoy | None = None
-        self.stream = Stream()
-        self.retrying: set[ResourceName] = set()
-        # None: one of the two sides ends the stream.
-        self.outbox: asyncio.Queue[Response | None] = asyncio.Queue()
-
-    def put(self, responses: list[Response]) -> None:
-        for response in responses:
-            self.outbox.put_nowait(response)
-
-
 class AdsServer:
-    """Configures every Envoy that connects to the socket."""
+    """Configures every Envoy that connects to the socket.
+
+    What takes long at thousands of resources, to encode them and to find out what an Envoy lacks, is done by a worker
+    thread, one thing after the other: streams and the catalogue are touched there only.
+    """
 
     def __init__(
         self,
@@ -75,10 +65,12 @@ class AdsServer:
         self._allowed = allowed
         self._access_log = AccessLog(take)
         self._server: aio.Server | None = None
-        self._clients: set[_Client] = set()
+        self._clients: set[AdsClient] = set()
         self._changed: Callable[[], None] = lambda: None
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="xds")
         self._catalogue = Catalogue(faults)
         self._published = False
+        self._retries: set[asyncio.Future[None]] = set()
         self.acks = 0
         self.nacks = 0
 
@@ -94,7 +86,7 @@ class AdsServer:
         handler = grpc.stream_stream_rpc_method_handler(
             self._serve,
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
-            response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+            response_serializer=None,
         )
         discovery = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
         server.add_generic_rpc_handlers((discovery, self._access_log.handler()))
@@ -111,10 +103,13 @@ class AdsServer:
         """Hang up. Envoys keep what they have."""
         for client in self._clients:
             client.outbox.put_nowait(None)
+        for task in self._retries:
+            task.cancel()
         self._access_log.stop()
         if self._server is not None:
             await self._server.stop(STOP_SECONDS)
             self._server = None
+        self._worker.shutdown(wait=False, cancel_futures=True)
 
     @property
     def envoys(self) -> list[Envoy]:
@@ -126,26 +121,27 @@ class AdsServer:
         """Resources that cannot be encoded, or that an Envoy refused, with the reason."""
         found = dict(self._catalogue.unencodable)
         for client in self._clients:
-            found |= client.stream.rejected
+            found |= client.rejected
         return found
 
-    def acknowledged_by(self, envoy: Envoy) -> set[ResourceName]:
+    def acknowledged_by(self, envoy: Envoy) -> frozenset[ResourceName]:
         """Resources that this Envoy has, as published."""
-        return {name for client in self._clients if client.envoy == envoy for name in client.stream.acknowledged}
+        return frozenset().union(*(client.acknowledged for client in self._clients if client.envoy == envoy))
 
-    def acknowledged(self) -> set[ResourceName]:
+    def acknowledged(self) -> frozenset[ResourceName]:
         """Resources that every connected Envoy has, as published; none when there is no Envoy."""
-        sets = [client.stream.acknowledged for client in self._clients]
-        return set.intersection(*sets) if sets else set()
+        sets = [client.acknowledged for client in self._clients]
+        return frozenset.intersection(*sets) if sets else frozenset()
 
-    def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
-        """Replace what every Envoy shall have. What cannot be encoded stays as it was, and is listed in
-        `rejected`.
+    async def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
+        """Replace what every Envoy shall have; neither mapping may change any more. What cannot be encoded stays as it
+        was, and is listed in `rejected`. From then on `acknowledged_by` is about these.
         """
-        if self._catalogue.replace(resources, ports) or not self._published:
+        loop = asyncio.get_running_loop()
+        changed = await loop.run_in_executor(self._worker, self._catalogue.replace, resources, ports)
+        if changed or not self._published:
             self._published = True
-            for client in self._clients:
-                self._tell(client)
+            await asyncio.gather(*map(self._tell, list(self._clients)))
 
     async def audit(self) -> dict[Envoy, Drift]:
         """Compare what each Envoy serves with what it acknowledged, and have it mend the difference. An Envoy that does
@@ -161,39 +157,32 @@ class AdsServer:
                     drift &= await self._drift(client)
                 if client in self._clients and client.envoy is not None:
                     found[client.envoy] = drift
-                    client.put(client.stream.mistrust(drift.lacks, drift.keeps) if drift else [])
+                    if drift:
+                        await client.mend(drift.lacks, drift.keeps)
         return found
 
-    async def _drift(self, client: _Client) -> Drift:
+    async def _drift(self, client: AdsClient) -> Drift:
         """One look at an Envoy. What it is sent, or answers, meanwhile is not judged. Raises `AdminError`."""
         if client.envoy is None or not self._published:
             return Drift()
-        address = client.envoy.address
-        before, told = self._believed(client, address), client.stream.told
+        before = await client.believed()
         served = await admin.served(admin_socket(self._socket.parent, client.envoy.id))
-        still = [name for name, _ in before.items() & self._believed(client, address).items()]
-        return compare(self._catalogue.shown(still, address), told | client.stream.told, served)
+        return await client.compare(before, served)
 
-    def _believed(self, client: _Client, address: str) -> dict[ResourceName, str]:
-        """What an Envoy has acknowledged, by version."""
-        versions = self._catalogue.versions(address)
-        return {name: versions[name] for name in client.stream.acknowledged if name in versions}
-
-    def _tell(self, client: _Client) -> None:
+    async def _tell(self, client: AdsClient) -> None:
         """Everything that this Envoy shall have."""
         if self._published and client.envoy is not None:
-            address = client.envoy.address
-            client.put(client.stream.on_snapshot(self._catalogue.versions(address), self._catalogue.leads(address)))
+            await client.snapshot()
 
     async def _serve(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """One Envoy's stream, until it ends."""
-        client = _Client()
+        client = AdsClient(self._worker, self._catalogue)
         self._clients.add(client)
         reading = asyncio.ensure_future(self._read(client, requests))
         reading.add_done_callback(lambda _: client.outbox.put_nowait(None))
         try:
-            while (response := await client.outbox.get()) is not None:
-                yield self._message(response, client)
+            while (message := await client.outbox.get()) is not None:
+                yield message
             if reading.done():
                 reading.result()
         except NodeError as error:
@@ -203,44 +192,48 @@ class AdsServer:
             reading.cancel()
             self._part(client)
 
-    async def _read(self, client: _Client, requests: Any) -> None:
+    async def _read(self, client: AdsClient, requests: Any) -> None:
         async for message in requests:
             if client.envoy is None:
-                self._meet(client, message.node)
+                await self._meet(client, message.node)
             if message.type_url not in tuple(ResourceType):
                 continue
             request = _request(message)
             if request.nonce:
                 self._count(request)
-            client.put(client.stream.on_request(request))
+            await client.answer(request)
             self._plan_retries(client)
             self._changed()
 
-    def _plan_retries(self, client: _Client) -> None:
+    def _plan_retries(self, client: AdsClient) -> None:
         """Whoever has a listener's port may give it back."""
-        busy = {name for name, error in client.stream.rejected.items() if CANNOT_BIND in error}
+        busy = {name for name, error in client.rejected.items() if CANNOT_BIND in error}
         for name in busy - client.retrying:
             client.retrying.add(name)
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry, client, name)
+            task = asyncio.ensure_future(self._retry(client, name))
+            self._retries.add(task)
+            task.add_done_callback(self._retries.discard)
 
-    def _retry(self, client: _Client, name: ResourceName) -> None:
+    async def _retry(self, client: AdsClient, name: ResourceName) -> None:
+        await asyncio.sleep(RETRY_SECONDS)
         client.retrying.discard(name)
         if client in self._clients:
-            client.put(client.stream.retry(name))
+            await client.retry(name)
 
-    def _meet(self, client: _Client, node: Any) -> None:
+    async def _meet(self, client: AdsClient, node: Any) -> None:
         """An Envoy has said who it is."""
         client.envoy = identify(node, self._address, self._allowed())
         log.info("waypoint connected", extra={"id": client.envoy.id, "address": client.envoy.address})
-        self._tell(client)
+        await self._tell(client)
         self._changed()
 
-    def _part(self, client: _Client) -> None:
+    def _part(self, client: AdsClient) -> None:
         """An Envoy's stream has ended."""
         self._clients.discard(client)
         envoy = client.envoy
         if envoy is not None and all(other.address != envoy.address for other in self.envoys):
-            self._catalogue.forget(envoy.address)
+            with suppress(RuntimeError):  # the server has stopped
+                self._worker.submit(self._catalogue.forget, envoy.address)
         if envoy is not None:
             log.info("waypoint disconnected", extra={"id": envoy.id})
         self._changed()
@@ -251,18 +244,6 @@ class AdsServer:
             log.error("waypoint refused", extra={"kind": request.kind.label, "error": request.error})
         else:
             self.acks += 1
-
-    def _message(self, response: Response, client: _Client) -> Any:
-        """The protobuf of a response. A resource that changed again since is sent as it is now."""
-        address = client.envoy.address if client.envoy else ""
-        message = discovery_pb2.DeltaDiscoveryResponse(
-            type_url=response.kind, nonce=response.nonce, removed_resources=response.removed
-        )
-        for name in response.resources:
-            encoded = self._catalogue.get(ResourceName(response.kind, name), address)
-            if encoded is not None:
-                message.resources.add(name=name, version=encoded.version, resource=encoded.packed)
-        return message
 
 
 def _request(message: Any) -> Request:

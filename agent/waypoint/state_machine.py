@@ -73,18 +73,24 @@ class WaypointStateMachine:
         return self._ports.by_listener
 
     @property
-    def connected(self) -> bool:
-        """Whether an Envoy asks for its configuration."""
-        return bool(self._acknowledged)
+    def connected(self) -> list[Envoy]:
+        """Envoys that ask for their configuration."""
+        return list(self._acknowledged)
 
-    def want(self, needs: Mapping[str, frozenset[ResourceName]], now: float) -> None:
-        """Replace the listeners that are wanted, each with the resources that it depends on, itself among them. They
-        get their ports at once, as far as there is room.
+    def assign(self, listeners: Collection[str], now: float) -> dict[str, int]:
+        """Listeners that are to be wanted get their ports, as far as there is room, and those whose grace time is over
+        give theirs back. Returns the ports of all listeners.
         """
         for listener in self.readiness.expire(now):
             self._ports.release(listener, now)
+        self._assign({*self.readiness.listeners, *listeners}, now)
+        return dict(self.ports)
+
+    def want(self, needs: Mapping[str, frozenset[ResourceName]], now: float) -> None:
+        """Replace the listeners that are wanted, each with the resources that it depends on, itself among them. They
+        are published at the ports that `assign` gave them.
+        """
         self.readiness.want(needs, now)
-        self._assign(now)
         # One that left has to prove itself anew when it comes back: its port may be another one, and the Envoy may have
         # removed it meanwhile.
         self.failover.keep_proofs({name: self.ports[name] for name in needs if name in self.ports})
@@ -140,18 +146,18 @@ class WaypointStateMachine:
         """Listeners that the active Envoy has proved, also while its stream is broken."""
         return self.failover.proved(self.failover.process)
 
-    def phase(self, listener: str) -> Phase:
-        """Where a listener is on its way."""
+    def phases(self) -> dict[str, Phase]:
+        """Where every listener is on its way, by name."""
         probing = {probe.listener for probe in self.effects.probes if probe.envoy == self.failover.process}
-        return self.readiness.phase(listener, self.ready, probing)
+        ready = self.ready
+        return {name: self.readiness.phase(name, ready, probing) for name in self.readiness.listeners}
 
-    def _assign(self, now: float) -> None:
+    def _assign(self, listeners: Collection[str], now: float) -> None:
         """Give every listener a port; those for which there is no room are noted with the reason."""
         rooms = [envoy.room for envoy in self._acknowledged if envoy.room]
-        listeners = self.readiness.listeners
         self._assign_again = None
         self.without_room = refused(listeners, self.ports.keys(), min(rooms, default=CAUTIOUS_ROOM))
-        for listener in listeners:
+        for listener in sorted(listeners):
             if listener not in self.without_room:
                 try:
                     self._ports.assign(listener, now)

@@ -38,11 +38,7 @@ class AdsThread:
 
     def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
         """As the agent does it."""
-
-        async def publish() -> None:
-            self.server.publish(resources, ports)
-
-        asyncio.run_coroutine_threadsafe(publish(), self._loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(self.server.publish(resources, ports), self._loop).result(PATIENCE)
 
     def audit(self) -> Drift:
         """What the one Envoy does not serve as it acknowledged."""

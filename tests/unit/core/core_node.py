@@ -91,15 +91,15 @@ class FakeAds:
 
     def __init__(self) -> None:
         self.envoys = [BLUE]
-        self.acknowledges = False
+        self.acknowledges = self.published = False
         self.resources: dict[ResourceName, Json] = {}
         self.ports: dict[str, int] = {}
 
-    def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
-        self.resources, self.ports = dict(resources), dict(ports)
+    async def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
+        self.resources, self.ports, self.published = dict(resources), dict(ports), True
 
-    def acknowledged_by(self, envoy: Envoy) -> set[ResourceName]:
-        return set(self.resources) if self.acknowledges else set()
+    def acknowledged_by(self, envoy: Envoy) -> frozenset[ResourceName]:
+        return frozenset(self.resources if self.acknowledges else ())
 
 
 class Node:
@@ -175,12 +175,12 @@ class Node:
         await self.start()
         self.manifests.say(*upserts(text), Synced("manifests"))
         self.facts.say(Upsert(POD), Synced("node"))
-        await self.until(lambda: self.core.ready)
+        await self.until(lambda: self.core.ready and self.ads.published)
 
     async def serving(self) -> None:
         """Go on until clients are sent to the waypoint."""
         self.listens = self.ads.acknowledges = True
-        self.core.wake()
+        self.wake()
         await self.until(lambda: self.word() == Word(Action.WAYPOINT))
 
     async def until(self, true: Callable[[], object]) -> None:
@@ -190,12 +190,17 @@ class Node:
                     assert not task.done(), task
                 await asyncio.sleep(0.005)
 
+    def wake(self) -> None:
+        """Both loops look at everything again: something about the kernel or an Envoy is another."""
+        self.core.wake()
+        self.core.waypoint.wake()
+
     async def passes(self, act: Callable[[], object] = lambda: None) -> None:
         """Let the loop look at everything again, more than once."""
         act()
         for _ in range(3):
-            self.core.wake()
-            await asyncio.sleep(0.02)
+            self.wake()
+            await asyncio.sleep(0.04)
 
     async def kill(self) -> None:
         """What is in the kernel stays. Asked again where one request to end was not heard."""

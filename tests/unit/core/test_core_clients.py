@@ -44,10 +44,10 @@ async def test_the_kernel_knows_a_client_before_envoy(node: Node) -> None:
     published: list[bool] = []
     publish = node.ads.publish
 
-    def watched(resources, ports) -> None:
+    async def watched(resources, ports) -> None:
         if "10.1.0.2" in str(resources.get(ResourceName(ResourceType.EXTENSION, "admit"))):
             published.append(SECOND in node.kernel.clients.rows)
-        publish(resources, ports)
+        await publish(resources, ports)
 
     node.ads.publish = watched
     node.manifests.say(*upserts(LATER))

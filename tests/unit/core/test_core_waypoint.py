@@ -42,7 +42,7 @@ async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(nod
     await node.synced()
     await node.serving()
     node.listens, node.ads.envoys = False, []
-    node.core.wake()
+    node.wake()
     await node.until(lambda: (node.core.machine.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST))
     node.ads.envoys = [BLUE]
     await node.passes()
@@ -57,7 +57,7 @@ async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
     await node.synced(relaxed)
     await node.serving()
     node.listens, node.ads.envoys = False, []
-    node.core.wake()
+    node.wake()
     await node.until(lambda: node.core.machine.lost and node.word().action is Action.FORWARD)
 
 
@@ -95,7 +95,7 @@ async def test_a_standby_takes_over_once_what_it_does_not_serve_is_not_wanted_an
     await node.until(lambda: node.kernel.reach(OTHER, Mode.L7)[0] == Word(Action.WAYPOINT))
     node.deaf = {(GREEN.address, node.ads.ports["app/other:80"])}
     node.ads.envoys.append(GREEN)
-    node.core.wake()
+    node.wake()
     await node.until(lambda: (GREEN.address, node.ads.ports[LISTENER]) in node.accepted)
     await node.passes()
     assert waypoint(node)[0] == BLUE.address
@@ -136,7 +136,7 @@ async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: No
     await node.passes(lambda: node.ads.envoys.append(GREEN))
     await node.until(lambda: waypoint(node)[0] == GREEN.address)
     node.ads.envoys, node.silent = [BLUE], {GREEN.address}
-    node.core.wake()
+    node.wake()
     await node.until(lambda: waypoint(node)[0] == BLUE.address)
     await node.passes()
     assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
@@ -146,8 +146,8 @@ async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
     await node.synced()
     await node.serving()
     node.listens, node.ads.envoys = False, []
-    node.core.wake()
-    await node.until(lambda: node.core.machine.lost)
+    node.wake()
+    await node.until(lambda: node.core.machine.lost and node.word() == LOST)
     node.ads.envoys = [GREEN]
     await node.serving()
     assert (waypoint(node)[0], node.core.machine.lost) == (GREEN.address, False)
@@ -160,7 +160,7 @@ async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
     await node.until(lambda: node.word().action is Action.FORWARD)
     assert ResourceName(ResourceType.LISTENER, LISTENER) in node.ads.resources
     assert LISTENER in node.ads.ports
-    assert node.core.machine.phase(LISTENER) is Phase.DRAINING
+    await node.until(lambda: node.core.machine.phases()[LISTENER] is Phase.DRAINING)
 
 
 async def test_a_listener_without_room_is_said_and_its_policy_applies():
@@ -200,7 +200,7 @@ async def test_endpoints_of_another_service_do_not_wait_for_a_probe_without_an_a
     await node.synced(TEXT + "---" + SECOND)
     node.answers.clear()
     node.ads.acknowledges = True
-    node.core.wake()
+    node.wake()
     await node.until(lambda: node.tried)
     node.manifests.say(*upserts(MOVED))
     backend = (address_bytes("10.1.0.8"), 8080, False)
@@ -220,7 +220,7 @@ async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: 
     left, kept = node.ads.ports["app/other:80"], node.ads.ports[LISTENER]
     node.deaf = {(GREEN.address, port) for port in range(20_000, 20_010)} - {(GREEN.address, left)}
     node.ads.envoys = [BLUE, GREEN]
-    node.core.wake()
+    node.wake()
     await node.until(lambda: (GREEN.address, left) in node.accepted)
     node.manifests.say(Delete(Key("HTTPRoute", "app", "other")))
     await node.until(lambda: "app/other:80" not in node.ads.ports)
@@ -229,7 +229,7 @@ async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: 
     node.deaf -= {(GREEN.address, kept)}
     node.ads.envoys = [GREEN]
     node.silent = {BLUE.address}
-    node.core.wake()
+    node.wake()
     await node.until(lambda: waypoint(node)[0] == GREEN.address and LISTENER in node.core.machine.ready)
     assert node.core.machine.ready == {LISTENER}
     assert node.kernel.reach(OTHER, Mode.L7)[0].action is not Action.WAYPOINT

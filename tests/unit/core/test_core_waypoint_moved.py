@@ -21,7 +21,7 @@ async def killed(node: Node, lost: bool, text: str = TEXT) -> None:
     await node.serving()
     if lost:
         node.listens, node.ads.envoys = False, []
-        node.core.wake()
+        node.wake()
         await node.until(lambda: node.word() == LOST)
     await node.kill()
 
@@ -53,7 +53,7 @@ async def test_a_waypoint_that_was_lost_comes_back_elsewhere_after_the_agent_res
     await later.synced()
     assert (later.core.machine.lost, later.word()) == (True, LOST), "what is refused is not forgotten"
     later.ads.envoys = [GREEN]
-    later.core.wake()
+    later.wake()
     await served_by(later, GREEN.address)
     await later.kill()
 
@@ -70,7 +70,7 @@ async def test_a_waypoint_that_moved_while_the_agent_was_away_serves(node: Node,
 @pytest.mark.parametrize("restarts", [1, 2])
 async def test_a_route_that_comes_after_the_waypoint_moved_has_effect(node: Node, soon: None, restarts: int):
     await node.synced(WITHOUT_ROUTE)
-    assert node.kernel.configuration().waypoints()[0] == BLUE.address
+    await node.until(lambda: node.kernel.configuration().waypoints()[0] == BLUE.address)
     await node.kill()
     for _ in range(restarts - 1):
         between = restarted(node, GREEN)

@@ -64,7 +64,7 @@ def test_where_no_waypoint_s_pod_is_known_any_address_is_taken() -> None:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[AdsServer]:
     made = AdsServer(tmp_path / "xds.sock", "", allowed=lambda: ALLOWED)
-    made.publish({}, {})
+    await made.publish({}, {})
     await made.start()
     yield made
     await made.stop()

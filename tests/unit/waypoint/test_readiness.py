@@ -32,16 +32,17 @@ def test_its_phase_is_that_of_the_active_envoy():
 def test_what_is_no_longer_wanted_drains_then_only_its_backends_stay_then_they_go():
     made = ListenerReadiness()
     made.want(NEEDS, now=0)
-    assert (made.deadline, made.retained) == (None, frozenset())
+    assert (made.deadline, made.retained(NEEDS)) == (None, frozenset())
+    assert made.retained(()) == NEEDS[NAME]
     made.want({}, now=10)
-    assert (made.deadline, made.retained) == (10 + LISTENER_GRACE_SECONDS, NEEDS[NAME])
+    assert (made.deadline, made.retained(())) == (10 + LISTENER_GRACE_SECONDS, NEEDS[NAME])
     assert (made.acknowledged(NEEDS[NAME], ()), made.listeners) == ([], [NAME])
     assert made.expire(10 + LISTENER_GRACE_SECONDS - 1) == []
     assert made.expire(10 + LISTENER_GRACE_SECONDS) == [NAME]
-    assert (made.retained, made.listeners) == ({ROUTE, CLUSTER}, [])
+    assert (made.retained(()), made.listeners) == ({ROUTE, CLUSTER}, [])
     end = 10 + LISTENER_GRACE_SECONDS + DRAIN_SECONDS
-    assert (made.deadline, made.expire(end - 1), made.retained) == (end, [], {ROUTE, CLUSTER})
-    assert (made.expire(end), made.retained, made.deadline) == ([], frozenset(), None)
+    assert (made.deadline, made.expire(end - 1), made.retained(())) == (end, [], {ROUTE, CLUSTER})
+    assert (made.expire(end), made.retained(()), made.deadline) == ([], frozenset(), None)
 
 
 def test_a_listener_that_comes_back_while_it_drains_is_probed_again():
@@ -49,5 +50,5 @@ def test_a_listener_that_comes_back_while_it_drains_is_probed_again():
     made.want(NEEDS, now=0)
     made.want({}, now=1)
     made.want(NEEDS, now=2)
-    assert (made.expire(1 + LISTENER_GRACE_SECONDS), made.retained) == ([], frozenset())
+    assert (made.expire(1 + LISTENER_GRACE_SECONDS), made.retained(NEEDS)) == ([], frozenset())
     assert made.acknowledged(NEEDS[NAME], ()) == [NAME]

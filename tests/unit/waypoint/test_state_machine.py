@@ -16,6 +16,7 @@ def needs(*listeners: str) -> dict[str, frozenset[ResourceName]]:
 def step(machine: WaypointStateMachine, envoys: dict[Envoy, tuple[str, ...]], *wanted: str) -> None:
     """One pass with these Envoys, each with what it acknowledged; every probe is accepted, and what follows is seen."""
     acknowledged = {envoy: frozenset().union(*needs(*names).values()) for envoy, names in envoys.items()}
+    machine.assign(wanted, 0)
     machine.want(needs(*wanted), 0)
     machine.connect(acknowledged, 0)
     for probe in machine.advance().probes:
@@ -58,11 +59,13 @@ def test_policies_hold_for_what_a_process_that_started_again_has_not_proved():
 
 def test_a_probe_that_is_not_wanted_any_more_proves_nothing():
     machine = WaypointStateMachine(Adopted(), 0)
+    machine.assign([KEPT], 0)
     machine.want(needs(KEPT), 0)
     machine.connect({BLUE: frozenset({ResourceName(ResourceType.LISTENER, KEPT)})}, 0)
     (probe,) = machine.advance().probes
     machine.want({}, 0)
     machine.advance()
     assert not machine.answer(probe, True)
+    machine.assign([KEPT], 0)
     machine.want(needs(KEPT), 0)
     assert machine.advance().state.ready == frozenset()

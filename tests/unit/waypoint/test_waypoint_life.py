@@ -58,6 +58,7 @@ class Life(RuleBasedStateMachine):
 
     def start_agent(self) -> None:
         self.published: dict[str, int] = {}
+        self.in_publication: tuple[dict[str, frozenset[ResourceName]], dict[str, int]] | None = None
         self.answers = {}
         self.datapath = Datapath(self.kernel, Config(), lambda: self.now)
         inherited = self.datapath.inherit()
@@ -84,18 +85,32 @@ class Life(RuleBasedStateMachine):
 
     def waypoint_pass(self) -> None:
         """What the waypoint's controller does."""
+        self.publish()
+        self.publish_slowly()
+        self.publish()
         self.machine.connect(self.connected(), self.now)
-        self.machine.want(
-            {name: frozenset({ResourceName(ResourceType.LISTENER, name)}) for name in self.routes}, self.now
-        )
-        self.published = dict(self.machine.ports)
-        self.machine.connect(self.connected(), self.now)
+        self.advance()
+
+    def advance(self) -> None:
         effects = self.machine.advance()
         # Attempts that are not wanted any more are given up.
         self.answers = {probe: found for probe, found in self.answers.items() if probe in effects.probes}
         state = effects.state
         for listener in state.ready:
             assert (state.active, state.ports[listener], listener) in self.proofs, "ready and never proved"
+
+    def publish_slowly(self) -> None:
+        """What is wanted now begins to be encoded; until that is done, all is as it was."""
+        self.machine.connect(self.connected(), self.now)
+        needs = {name: frozenset({ResourceName(ResourceType.LISTENER, name)}) for name in self.routes}
+        self.in_publication = needs, self.machine.assign(needs, self.now)
+
+    def publish(self) -> None:
+        """What was encoded is what Envoys get from now on."""
+        if self.in_publication is not None:
+            needs, self.published = self.in_publication
+            self.machine.want(needs, self.now)
+            self.in_publication = None
 
     def datapath_pass(self, steps: int | None = None) -> None:
         """What the datapath's controller does with the latest state; in between clients are sent somewhere too."""
@@ -168,6 +183,16 @@ class Life(RuleBasedStateMachine):
     @rule()
     def waypoint_controller(self) -> None:
         self.waypoint_pass()
+
+    @precondition(lambda self: self.in_publication is None)
+    @rule()
+    def publication_begins(self) -> None:
+        self.publish_slowly()
+
+    @rule()
+    def waypoint_controller_while_something_is_encoded(self) -> None:
+        self.machine.connect(self.connected(), self.now)
+        self.advance()
 
     @rule()
     def datapath_controller(self) -> None:
@@ -242,7 +267,7 @@ class Life(RuleBasedStateMachine):
         assert self.kernel.configuration().waypoints()[0] == newest.address
         for listener in self.routes:
             assert self.word(listener) == (TO_WAYPOINT, self.published[listener])
-            assert self.machine.phase(listener) == "ready"
+            assert self.machine.phases()[listener] == "ready"
         for listener in NAMES.keys() - self.routes.keys():
             assert self.word(listener)[0].action is Action.FORWARD
         assert not self.machine.lost
