@@ -210,7 +210,7 @@ class Agent:
 
     def _envoys_changed(self) -> None:
         """An Envoy came, went, or answered."""
-        self.core.wake()
+        self.core.waypoint.wake()
         self._node_writer.touch()
 
     async def _weft_node(self) -> WeftNode | None:

@@ -23,8 +23,7 @@ class StartError(Exception):
 
 async def run(settings: Settings) -> None:
     """Run the agent until SIGTERM or SIGINT. The datapath stays when it ends. Raises StartError."""
-    gc.set_threshold(*_GARBAGE)
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    tune_interpreter()
     with _explained():
         settings.state.mkdir(parents=True, exist_ok=True)
     preparing = ThreadPoolExecutor(max_workers=1).submit(_prepare, settings)
@@ -41,6 +40,12 @@ async def run(settings: Settings) -> None:
             await Agent(settings, prepared, source, faults).serve()
     except (loader.LoadError, *START_ERRORS) as error:
         raise StartError(str(error)) from error
+
+
+def tune_interpreter() -> None:
+    """Keep the loop from waiting for the garbage collector, and for those who work in threads."""
+    gc.set_threshold(*_GARBAGE)
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 @contextmanager

@@ -1,0 +1,176 @@
+"""How late a 1 ms timer on the agent's loop is while an Envoy connects to an agent with a thousand routed Services.
+
+Everything is real but the kernel's tables: translation, the waypoint's controller, its server, Envoy, connection
+attempts, the HTTP server. Prints JSON. No root is needed.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from agent.model.change import Change, Upsert
+from agent.model.facts import PodCgroup
+from agent.model.meta import Object
+from agent.plan.envoys import Envoy
+from agent.plan.waypoint import Adopted
+from agent.sources.decode import decode
+from agent.sources.documents import split
+from agent.start import tune_interpreter
+from agent.translate.incremental import Translator
+from agent.translate.options import Options
+from agent.waypoint.controller import WaypointController
+from agent.waypoint.probe import accepts
+from agent.waypoint.process import Limits, envoy_command, prepare
+from agent.waypoint.rendering import Rendering
+from agent.waypoint.server import AdsServer
+from agent.world import World
+
+SERVICES = 1000
+ADDRESS = "127.0.0.2"
+TICK_SECONDS = 0.001
+PATIENCE_SECONDS = 300.0
+IDLE_SECONDS = 3.0
+TEXT = """
+apiVersion: v1
+kind: Service
+metadata: {{name: s{n}, namespace: app}}
+spec: {{clusterIP: 10.96.{high}.{low}, ports: [{{port: 80, name: http}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: s{n}, namespace: app, labels: {{kubernetes.io/service-name: s{n}}}}}
+ports: [{{port: 8080, name: http}}]
+endpoints: [{{addresses: [10.1.0.7]}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: s{n}, namespace: app}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: s{n}}}]
+  rules: [{{backendRefs: [{{name: s{n}, port: 80}}]}}]
+"""
+
+
+CLIENT = """
+{apiVersion: v1, kind: Namespace, metadata: {name: app, labels: {weft.dev/mode: l7}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: app, uid: u-1}
+spec: {nodeName: here}
+status: {phase: Running, podIP: 10.1.0.1}
+"""
+
+
+class Prober:
+    """Connection attempts, as the agent makes them."""
+
+    async def accepts(self, address: str, port: int) -> bool | None:
+        """Whether a listener takes connections on a port."""
+        return await accepts(address, port)
+
+
+class Lateness:
+    """How late each tick of a timer was, in milliseconds."""
+
+    def __init__(self) -> None:
+        self._late: list[float] = []
+
+    @asynccontextmanager
+    async def measured(self) -> AsyncIterator[None]:
+        """Tick inside of this."""
+        task = asyncio.create_task(self._tick())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            due = time.perf_counter() + TICK_SECONDS
+            await asyncio.sleep(TICK_SECONDS)
+            self._late.append(1000 * (time.perf_counter() - due))
+
+    def document(self) -> dict[str, float]:
+        """The greatest, and what one in a thousand exceeds."""
+        late = sorted(self._late)
+        return {"max ms": round(late[-1], 1), "p99.9 ms": round(late[int(0.999 * len(late))], 1), "ticks": len(late)}
+
+
+def upserts(text: str) -> list[Change]:
+    """Manifests as a source yields them."""
+    found = [item for document in split(text, False) for item in decode(document.value, "here")]
+    return [Upsert(item) for item in found if isinstance(item, Object)]
+
+
+def translated() -> Translator:
+    """A translator with all Services, worked through."""
+    translator = Translator(World(), Options("here"))
+    translator.take([*upserts(CLIENT), Upsert(PodCgroup("u-1", 42))])
+    for number in range(SERVICES):
+        text = TEXT.format(n=number, high=number // 250, low=number % 250 + 1)
+        translator.take(upserts(text))
+    return translator
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait without taking the loop's time."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not true():
+            await asyncio.sleep(0.05)
+
+
+async def connecting(folder: Path) -> dict[str, object]:
+    """An Envoy starts, and every listener becomes ready."""
+    translator = translated()
+    changed = {**translator.enrol(), **translator.advance(10 * SERVICES)}
+    server = AdsServer(folder / "xds.sock", ADDRESS)
+    rendering = Rendering(Options("here"))
+    controller = WaypointController(server, rendering, Prober(), asyncio.get_running_loop().time, lambda: None)
+    server.on_change(controller.wake)
+    await server.start()
+    running = asyncio.create_task(controller.run())
+    controller.start(Adopted())
+    limits = Limits(workers=2, descriptors=20_000, heap=2**30)
+    envoy = Envoy(time.monotonic_ns(), "bench", ADDRESS, limits.listeners)
+    command = envoy_command(prepare(folder / "xds.sock", envoy, limits), limits.workers)
+    idle, starting, lateness = Lateness(), Lateness(), Lateness()
+    async with idle.measured():
+        await asyncio.sleep(IDLE_SECONDS)
+    async with starting.measured():
+        controller.want(changed)
+        await until(lambda: controller.machine.readiness.wanted)
+    resources = len(rendering.configuration[0])
+    found = {"nothing happens": idle.document(), "resources": resources, "rendered": starting.document()}
+    began = time.perf_counter()
+    async with lateness.measured():
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        await until(lambda: len(controller.machine.ready) == SERVICES)
+    found |= {
+        "an Envoy connects": lateness.document(),
+        "seconds until all are ready": round(time.perf_counter() - began, 1),
+    }
+    process.kill()
+    await process.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    await server.stop()
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    tune_interpreter()
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(connecting(Path(folder)))
+    json.dump(found, sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()
