@@ -102,7 +102,7 @@ class Agent:
         """Numbers that are read when somebody asks for metrics."""
         core, ads = self.core, self._ads
         flows = self._observation.flows
-        self._metrics.show_flows(flows.load)
+        self._metrics.show_flows(flows.read, flows.refresh)
         self._metrics.show_requests(self._observation.requests)
         self._metrics.show_fill(lambda: core.datapath.fill | flows.fill)
         self._metrics.show_numbers(
@@ -272,9 +272,12 @@ class Agent:
         """Whether a waypoint takes connections on a port; None when that cannot be told yet."""
         return await accepts(address, port)
 
-    def _public(self) -> dict[str, Callable[[Query], Response]]:
+    def _public(self) -> dict[str, Route]:
         """What anybody who can reach the port may ask."""
-        return {"/metrics": lambda _: Response.text(self._metrics.render()), **self._health()}
+        return {"/metrics": self._metrics_answer, **self._health()}
+
+    async def _metrics_answer(self, _: Query) -> Response:
+        return Response.metrics(await self._metrics.rendered())
 
     def _health(self) -> dict[str, Callable[[Query], Response]]:
         """What the kubelet's probes ask."""

@@ -1,8 +1,9 @@
-"""The one loop: changes come in, the plan is brought up to date, and the hands are told.
+"""The loop of the datapath: changes come in, the plan is brought up to date, and the kernel's tables follow.
 
 Nothing here decides what should be; that is `translate`. Nothing here touches a kernel or a socket; that is done by
-what it is composed of. It owns the order of things: nothing is written before every source has said all it knows, Envoy
-hears of a listener before the kernel sends anybody there, and the kernel stops before Envoy forgets.
+what it is composed of. It owns the order of things: nothing is written before every source has said all it knows, and
+who may connect to waypoints is written before Envoys hear of it. What Envoys do is the waypoint's controller's: its
+latest state is what the tables follow.
 """
 
 import asyncio

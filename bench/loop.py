@@ -1,7 +1,7 @@
-"""How late a 1 ms timer on the agent's loop is while an Envoy connects to an agent with a thousand routed Services.
+"""How late a 1 ms timer on the agent's loop is while an Envoy connects to an agent with a thousand routed Services, and while the metrics are made at their caps of series.
 
 Everything is real but the kernel's tables: translation, the waypoint's controller, its server, Envoy, connection
-attempts, the HTTP server. Prints JSON. No root is needed.
+attempts, the metrics. Prints JSON. No root is needed.
 """
 
 import asyncio
@@ -15,8 +15,15 @@ from pathlib import Path
 
 from agent.model.change import Change, Upsert
 from agent.model.facts import PodCgroup
-from agent.model.meta import Object
+from agent.model.meta import Key, Object
+from agent.observe.flow_metrics import MAX_PAIRS
+from agent.observe.flows import Flow
+from agent.observe.metrics import Metrics
+from agent.observe.requests import MAX_EDGES, MAX_OUTCOMES, Requests
 from agent.plan.envoys import Envoy
+from agent.plan.exchanges import Exchange
+from agent.plan.plan import Workload
+from agent.plan.tables import FLOW_STEPS, FlowSums, Reason
 from agent.plan.waypoint import Adopted
 from agent.sources.decode import decode
 from agent.sources.documents import split
@@ -163,11 +170,43 @@ async def connecting(folder: Path) -> dict[str, object]:
     return found
 
 
+def flows() -> list[Flow]:
+    """As many pairs of a workload and a Service as are counted by name, in every way that a connection can go."""
+    sums = FlowSums(9, 8, 1, 8, 10**6, 10**6, 10**3, 10**3, (1,) * FLOW_STEPS, (1,) * FLOW_STEPS)
+    return [
+        Flow(Workload("app", f"w{pair}", "s", "r"), Key("Service", "app", f"s{pair}"), "TCP", reason, 0, sums)
+        for pair in range(MAX_PAIRS)
+        for reason in (Reason.FORWARDED, Reason.TO_WAYPOINT, Reason.NO_BACKEND)
+    ]
+
+
+def requests() -> Requests:
+    """As many edges as are counted by name, each with as many outcomes."""
+    made = Requests(time.monotonic)
+    for edge in range(MAX_EDGES):
+        service = Key("Service", "app", f"s{edge}")
+        for outcome in range(MAX_OUTCOMES):
+            made.add(Exchange(0.0, "10.1.0.1", 20_000, code=200 + outcome, route=f"app/r{edge}/0/m"), None, service)
+    return made
+
+
+async def scraping() -> dict[str, object]:
+    """The metrics at their caps, made ten times."""
+    metrics, told = Metrics("0", dict), flows()
+    metrics.show_flows(lambda: told)
+    metrics.show_requests(requests())
+    lateness = Lateness()
+    async with lateness.measured():
+        for _ in range(10):
+            text = await metrics.rendered()
+    return {"metrics are made": lateness.document(), "megabytes": round(len(text) / 1e6, 1)}
+
+
 def main() -> None:
     """Measure and print."""
     tune_interpreter()
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(connecting(Path(folder)))
+        found = asyncio.run(connecting(Path(folder))) | asyncio.run(scraping())
     json.dump(found, sys.stdout, indent=2)
     print()
 

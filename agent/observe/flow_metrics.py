@@ -51,12 +51,22 @@ class FlowMetrics(Collector):
     are `other`.
     """
 
-    def __init__(self, load: Callable[[], Iterable[Flow]]) -> None:
+    def __init__(self, load: Callable[[], Iterable[Flow]], prepare: Callable[[], None] = lambda: None) -> None:
+        """`load` reads the flows in whatever thread, once `prepare` was called by the loop."""
         self._load = load
+        self._prepare = prepare
         self._pairs: set[Pair] = set()
 
     def collect(self) -> Iterator[Metric]:
         """Every family. Raises `OSError` when the kernel cannot be read."""
+        yield from self.snapshot()()
+
+    def snapshot(self) -> Callable[[], Iterator[Metric]]:
+        """Look up what has names now; the flows are then read and counted, by one thread at a time."""
+        self._prepare()
+        return self._families
+
+    def _families(self) -> Iterator[Metric]:
         flows = list(self._load())
         met = {(flow.client, flow.service) for flow in flows} - {_REST}
         self._pairs &= met

@@ -64,7 +64,15 @@ class Flows:
 
     def load(self) -> list[Flow]:
         """Every flow that has names, and what found no room. Raises `OSError`."""
+        self.refresh()
+        return self.read()
+
+    def refresh(self) -> None:
+        """Look up which pods and Services there are now."""
         self._names.refresh()
+
+    def read(self) -> list[Flow]:
+        """The same as `load` by the names of the last `refresh`; may run in another thread."""
         rows = self._table.load()
         self._rows = len(rows)
         return [flow for key, sums in rows.items() if sums != FlowSums() and (flow := self._named(key, sums))]

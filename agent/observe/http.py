@@ -1,13 +1,14 @@
 """A small HTTP server for GET: metrics and health on TCP, the agent's own answers on a Unix socket."""
 
 import asyncio
+import gzip
 import logging
 import os
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ log = logging.getLogger(__name__)
 
 REQUEST_LIMIT = 8192
 REQUEST_SECONDS = 5.0
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 Query = Mapping[str, str]
+# Fast: a tenth of the size of metrics, at a fifth of the time that their text takes.
+GZIP_LEVEL = 1
+NOT = (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
 # At once, so that no peer can use up the agent's descriptors; and of one address, so that none takes it from others.
 MAX_CONNECTIONS, MAX_OF_ADDRESS = 64, 16
 
@@ -31,11 +36,22 @@ class Response:
     body: bytes
     content_type: str
     status: int = 200
+    compressible: bool = False
+    encoding: str = ""
 
     @classmethod
     def text(cls, body: str, status: int = 200) -> "Response":
         """Plain text, as Prometheus reads it."""
-        return cls(body.encode(), "text/plain; version=0.0.4; charset=utf-8", status)
+        return cls(body.encode(), TEXT, status)
+
+    @classmethod
+    def metrics(cls, body: bytes) -> "Response":
+        """Prometheus' text format, megabytes of it: compressed for whoever takes that, as Prometheus does."""
+        return cls(body, TEXT, compressible=True)
+
+    def compressed(self) -> "Response":
+        """The same by gzip. May run in a thread."""
+        return replace(self, body=gzip.compress(self.body, GZIP_LEVEL), encoding="gzip")
 
     @classmethod
     def json(cls, value: Any) -> "Response":
@@ -44,9 +60,10 @@ class Response:
 
     def encode(self) -> bytes:
         """The bytes of the answer; the connection ends behind it."""
+        encoding = f"Content-Encoding: {self.encoding}\r\n" if self.encoding else ""
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\nContent-Type: {self.content_type}\r\n"
-            f"Content-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
+            f"{encoding}Content-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
         )
         return head.encode() + self.body
 
@@ -162,7 +179,10 @@ class HttpServer:
     ) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         connection.silent = False
-        writer.write((await self._answer(head)).encode())
+        answer = await self._answer(head)
+        if answer.compressible and _takes_gzip(head):
+            answer = await asyncio.to_thread(answer.compressed)
+        writer.write(answer.encode())
         writer.close()
         await writer.wait_closed()
 
@@ -182,6 +202,14 @@ class HttpServer:
         except Exception:
             log.exception("request failed", extra={"path": path})
             return Response.text("failed\n", 500)
+
+
+def _takes_gzip(head: bytes) -> bool:
+    """Whether the client accepts an answer that is compressed by gzip (RFC 9110, 12.5.3)."""
+    lines = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
+    accepted = b",".join(value for name, _, value in lines if name.strip() == b"accept-encoding")
+    found = (item.partition(b";") for item in accepted.split(b","))
+    return any(name.strip() == b"gzip" and weight.replace(b" ", b"") not in NOT for name, _, weight in found)
 
 
 def _host(writer: asyncio.StreamWriter) -> str:

@@ -1,5 +1,6 @@
 """Prometheus metrics. Names are for ever: dashboards are built on them."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
@@ -83,6 +84,23 @@ class _Numbers(Collector):
         yield family
 
 
+class Large(Protocol):
+    """A collector of very many series: what they are made of is taken at once, and made into families later."""
+
+    def snapshot(self) -> Callable[[], Iterable[Metric]]:
+        """What was counted; it does not change any more."""
+
+
+class _Families(Collector):
+    """Families that are there already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
 class Answers(Protocol):
     """How often Envoys acknowledged and refused a response."""
 
@@ -95,6 +113,8 @@ class Metrics:
 
     def __init__(self, version: str, counters: Callable[[], Mapping[Reason, int]]) -> None:
         self._registry = CollectorRegistry()
+        self._large: list[Large] = []
+        self._one_at_a_time = asyncio.Lock()
         self._registry.register(_Decisions(counters))
         Info("weft_build", "The agent's version.", registry=self._registry).info({"version": version})
         self._writes = Counter("weft_table_writes", "Rows written to kernel tables.", registry=self._registry)
@@ -131,13 +151,15 @@ class Metrics:
         """Show how many internal errors there have been, by part."""
         self._registry.register(FaultMetrics(counts))
 
-    def show_flows(self, load: Callable[[], Iterable[Flow]]) -> None:
-        """Show what became of connections, by client workload and Service."""
-        self._registry.register(FlowMetrics(load))
+    def show_flows(self, load: Callable[[], Iterable[Flow]], prepare: Callable[[], None] = lambda: None) -> None:
+        """Show what became of connections, by client workload and Service: `load` may run in another thread, after
+        `prepare`.
+        """
+        self._large.append(FlowMetrics(load, prepare))
 
     def show_requests(self, requests: Requests) -> None:
         """Show what became of requests at the waypoint."""
-        self._registry.register(requests)
+        self._large.append(requests)
 
     def show_discovery(
         self, answers: Answers, rejected: Callable[[], Mapping[str, int]], drift: Callable[[], float]
@@ -159,4 +181,21 @@ class Metrics:
 
     def render(self) -> str:
         """All of it, in Prometheus' text format."""
-        return generate_latest(self._registry).decode()
+        return self._snapshot()().decode()
+
+    async def rendered(self) -> bytes:
+        """The same. Only what is little is made on the loop: megabytes of text are made by a thread."""
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(self._snapshot())
+
+    def _snapshot(self) -> Callable[[], bytes]:
+        """All numbers as they are now; the text is then made of them, in whatever thread."""
+        little = list(self._registry.collect())
+        large = [item.snapshot() for item in self._large]
+
+        def text() -> bytes:
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_Families([*little, *(family for families in large for family in families())]))
+            return generate_latest(registry)
+
+        return text

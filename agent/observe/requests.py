@@ -67,6 +67,12 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    def copy(self) -> "Histogram":
+        """The same, that does not change with this one."""
+        made = Histogram(self._bounds)
+        made._counts, made._sum = list(self._counts), self._sum
+        return made
+
     def told(self) -> tuple[list[tuple[str, float]], float]:
         """Counts up to each bound, as Prometheus wants them, and the sum."""
         names = [*(f"{float(bound)}" for bound in self._bounds), "+Inf"]
@@ -82,6 +88,10 @@ class _Sums:
     milliseconds: Histogram = field(default_factory=lambda: Histogram(MILLISECONDS))
     received: Histogram = field(default_factory=lambda: Histogram(BYTES))
     sent: Histogram = field(default_factory=lambda: Histogram(BYTES))
+
+    def copy(self) -> "_Sums":
+        histograms = self.milliseconds.copy(), self.received.copy(), self.sent.copy()
+        return _Sums(self.last, dict(self.outcomes), *histograms)
 
     def add(self, item: Exchange, now: float) -> None:
         self.last = now
@@ -123,21 +133,30 @@ class Requests(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
-        yield _requests(self._edges)
-        for name, text, told in _HISTOGRAMS:
-            family = HistogramMetricFamily(f"istio_{name}", text, labels=_LABELS)
-            for edge, sums in self._edges.items():
-                family.add_metric(list(_labels(edge).values()), *told(sums).told())
-            yield family
-        left_out = GaugeMetricFamily("weft_request_edges_left_out", "Edges counted as `other` since the last look.")
-        left_out.add_metric([], len(self._left_out))
-        yield left_out
+        yield from self.snapshot()()
+
+    def snapshot(self) -> Callable[[], Iterator[Metric]]:
+        """What was counted up to now; the families are then made of it, in whatever thread."""
+        edges, left_out = {edge: sums.copy() for edge, sums in self._edges.items()}, len(self._left_out)
         self._forget()
+        return lambda: _families(edges, left_out)
 
     def _forget(self) -> None:
         since = self._clock() - LINGER_SECONDS
         self._edges = {edge: sums for edge, sums in self._edges.items() if sums.last > since or edge == _REST}
         self._left_out.clear()
+
+
+def _families(edges: Mapping[Edge, _Sums], left_out: int) -> Iterator[Metric]:
+    yield _requests(edges)
+    for name, text, told in _HISTOGRAMS:
+        family = HistogramMetricFamily(f"istio_{name}", text, labels=_LABELS)
+        for edge, sums in edges.items():
+            family.add_metric(list(_labels(edge).values()), *told(sums).told())
+        yield family
+    gauge = GaugeMetricFamily("weft_request_edges_left_out", "Edges counted as `other` since the last look.")
+    gauge.add_metric([], left_out)
+    yield gauge
 
 
 _HISTOGRAMS: tuple[tuple[str, str, Callable[[_Sums], Histogram]], ...] = (

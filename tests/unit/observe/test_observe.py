@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import json
 import logging
 import os
@@ -23,6 +24,29 @@ from agent.plan.tables import Reason
 def line(message: str, **extra: object) -> str:
     record = logging.makeLogRecord({"msg": message, "levelname": "INFO", "levelno": logging.INFO, **extra})
     return KeyValueFormatter().format(record).partition(" ")[2]
+
+
+async def test_metrics_are_the_same_made_by_a_thread_and_compressed_for_whoever_takes_that():
+    metrics = Metrics("0", lambda: dict.fromkeys(Reason, 1))
+    server = HttpServer({"/metrics": lambda _: rendered(metrics)})
+    port = await server.start_tcp("127.0.0.1", 0)
+    for accepted, compressed in (("gzip, deflate", True), ("identity", False), ("deflate, gzip;q=0", False)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /metrics HTTP/1.1\r\nAccept-Encoding: {accepted}\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        assert (b"Content-Encoding: gzip" in head) == compressed
+        text = (gzip.decompress(body) if compressed else body).decode()
+        assert without_times(text) == without_times(metrics.render())
+    await server.stop()
+
+
+def without_times(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "_created" not in line]
+
+
+async def rendered(metrics: Metrics) -> Response:
+    return Response.metrics(await metrics.rendered())
 
 
 def test_a_line_is_fields():
