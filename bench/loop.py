@@ -1,4 +1,5 @@
-"""How late a 1 ms timer on the agent's loop is while an Envoy connects to an agent with a thousand routed Services, and while the metrics are made at their caps of series.
+"""How late a 1 ms timer on the agent's loop is, while an Envoy connects that is to have a thousand routed Services, and
+while the metrics are made at their caps of series.
 
 Everything is real but the kernel's tables: translation, the waypoint's controller, its server, Envoy, connection
 attempts, the metrics. Prints JSON. No root is needed.
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from agent.ir.identity import Workload
 from agent.model.change import Change, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
@@ -22,7 +24,6 @@ from agent.observe.metrics import Metrics
 from agent.observe.requests import MAX_EDGES, MAX_OUTCOMES, Requests
 from agent.plan.envoys import Envoy
 from agent.plan.exchanges import Exchange
-from agent.plan.plan import Workload
 from agent.plan.tables import FLOW_STEPS, FlowSums, Reason
 from agent.plan.waypoint import Adopted
 from agent.sources.decode import decode

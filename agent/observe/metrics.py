@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
@@ -91,14 +92,14 @@ class Large(Protocol):
         """What was counted; it does not change any more."""
 
 
-class _Families(Collector):
-    """Families that are there already."""
+class _Family(Collector):
+    """A family that is there already."""
 
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = families
+    def __init__(self, family: Metric) -> None:
+        self._family = family
 
     def collect(self) -> Iterable[Metric]:
-        return self._families
+        return (self._family,)
 
 
 class Answers(Protocol):
@@ -193,9 +194,11 @@ class Metrics:
         little = list(self._registry.collect())
         large = [item.snapshot() for item in self._large]
 
-        def text() -> bytes:
-            registry = CollectorRegistry(auto_describe=False)
-            registry.register(_Families([*little, *(family for families in large for family in families())]))
-            return generate_latest(registry)
+        return lambda: b"".join(map(_text, chain(little, chain.from_iterable(made() for made in large))))
 
-        return text
+
+def _text(family: Metric) -> bytes:
+    """One family by itself: to free those of all families at once would keep every thread from running."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Family(family))
+    return generate_latest(registry)
