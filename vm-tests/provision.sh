@@ -38,7 +38,8 @@ grow_root() {
     [[ $root =~ ^(/dev/[sv]d[a-z])([0-9]+)$ ]] || return 0
     # Exit code 1: nothing to grow into.
     growpart "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" >/dev/null || [ $? = 1 ]
-    resize2fs "$root" >/dev/null
+    local said
+    said=$(resize2fs "$root" 2>&1) || { echo "$said" >&2; return 1; }
 }
 
 # Every node's kubelet and every container's systemd watches files; Debian's limits are too low for three nodes.
