@@ -26,7 +26,13 @@ class WaypointState:
 
     def changed_listeners(self, before: "WaypointState") -> frozenset[str]:
         """Listeners whose frontends are to be looked at again after this state replaced the other."""
-        return (self.ready ^ before.ready) | (self.unavailable ^ before.unavailable)
+        other_family = bool(before.active) and (":" in self.active) != (":" in before.active)
+        moved = self.ready | before.ready if other_family else frozenset()
+        return moved | (self.ready ^ before.ready) | (self.unavailable ^ before.unavailable)
+
+    def has_family(self, address: str) -> bool:
+        """Whether clients of this address can be sent to the active Envoy: a connection keeps its family."""
+        return not self.active or (":" in self.active) == (":" in address)
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -45,19 +45,24 @@ def goes_to_waypoint(plan: FrontendPlan, client: Mode) -> bool:
     return plan.listener is not None and max(plan.mode, client) == Mode.L7
 
 
-def waypoint_word(plan: FrontendPlan, client: Mode, waypoint: WaypointState, current: Word | None) -> Word | None:
+def waypoint_word(
+    name: FrontendName, plan: FrontendPlan, client: Mode, waypoint: WaypointState, current: Word | None
+) -> Word | None:
     """The word that takes clients of a mode out of the kernel's hands; None where the kernel itself answers them.
 
     Until a listener has proved itself traffic stays where it is: at the waypoint (or refused, after a loss) when it
     was there before this agent started, in the kernel otherwise. The port that it was sent to there may be another
-    listener's by now: nobody is sent on to it while the listener has none.
+    listener's by now: nobody is sent on to it while the listener has none. Where the waypoint has no address of the
+    frontend's family, the on-loss policy applies once it serves the other one.
     """
     if not goes_to_waypoint(plan, client):
         return None
-    if plan.listener in waypoint.ready:
+    reachable = waypoint.has_family(name.address)
+    ready = plan.listener in waypoint.ready
+    if ready and reachable:
         return TO_WAYPOINT
-    astray = current == TO_WAYPOINT and plan.listener not in waypoint.ports
-    if plan.listener in waypoint.unavailable or astray:
+    astray = current == TO_WAYPOINT and (plan.listener not in waypoint.ports or not reachable)
+    if plan.listener in waypoint.unavailable or ready or astray:
         return None if plan.on_loss is OnLoss.KERNEL else REJECT_LOST
     return current if current in (TO_WAYPOINT, REJECT_LOST) else None
 
@@ -104,7 +109,9 @@ class Frontends:
         key = frontend_key(name)
         old = self.installed.get(key)
         current = old.words if old else (None, None)
-        fixed = [waypoint_word(plan, mode, waypoint, word) for mode, word in zip(CLIENT_MODES, current, strict=True)]
+        fixed = [
+            waypoint_word(name, plan, mode, waypoint, word) for mode, word in zip(CLIENT_MODES, current, strict=True)
+        ]
         slots = plan.slots if None in fixed else ()
         service = self._service_row(plan, old, waypoint)
         if (old is None or old.service != service) and self._indices.used == self._indices.capacity:

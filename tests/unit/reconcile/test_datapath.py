@@ -145,6 +145,35 @@ def test_a_lost_waypoint_is_answered_by_policy_until_the_listener_is_ready_again
     assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
 
 
+@pytest.mark.parametrize(
+    ("on_loss", "expected"),
+    [(OnLoss.KERNEL, Action.FORWARD), (OnLoss.REJECT, Action.REJECT)],
+)
+@pytest.mark.parametrize("active", ["10.244.0.2", "fd00::2"])
+def test_policies_apply_to_the_family_for_which_the_waypoint_has_no_address(
+    datapath, kernel, clock, active, on_loss, expected
+):
+    names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
+    reached, other = names if ":" not in active else reversed(names)
+    frontends = dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss))
+    want(datapath, frontends, WaypointState(PORTS, active=active))
+    assert {word(kernel, name, Mode.L7).action for name in names} == {Action.FORWARD}, "no listener is ready"
+    datapath.apply(WaypointState(PORTS, frozenset(PORTS), active=active))
+    assert (word(kernel, reached, Mode.L7).action, word(kernel, other, Mode.L7).action) == (Action.WAYPOINT, expected)
+    again = Datapath(kernel, Config(), clock)
+    again.take_over(again.inherit(), frontends, {}, ())
+    again.apply(WaypointState(PORTS, active=active))
+    assert (word(kernel, reached, Mode.L7).action, word(kernel, other, Mode.L7).action) == (Action.WAYPOINT, expected)
+
+
+def test_clients_of_both_families_are_looked_at_again_when_the_waypoint_has_another_one(datapath, kernel):
+    names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
+    want(datapath, dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=OnLoss.KERNEL)))
+    for active, actions in (("10.244.0.2", ["WAYPOINT", "FORWARD"]), ("fd00::2", ["FORWARD", "WAYPOINT"])):
+        datapath.apply(WaypointState(PORTS, frozenset(PORTS), active=active))
+        assert [word(kernel, name, Mode.L7).action.name for name in names] == actions
+
+
 def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock):
     desired = {SMILEY: plan(1, 2, listener=LISTENER), COLOR: plan(3, name="color")}
     want(datapath, desired, WaypointState(PORTS, frozenset(PORTS)))
