@@ -48,11 +48,18 @@ def test_a_kernel_s_count_may_be_a_quarter_larger_and_no_more(kind: str) -> None
     assert f"weft_guard is {most + 1} instructions as {kind} by Linux 6.1" in found
 
 
-def test_a_compiler_and_a_kernel_that_nothing_is_recorded_of_are_differences() -> None:
-    (compiler,) = differences(replace(MEASURED, compiler="bcc 9, LLVM 9"), RECORD)
-    assert "no counts are recorded for the compiler 'bcc 9, LLVM 9'" in compiler
-    (kernel,) = differences(replace(MEASURED, kernel="9.9"), RECORD)
-    assert "no counts are recorded for the kernel '9.9'" in kernel
+def test_a_compiler_that_nothing_is_recorded_of_is_a_difference() -> None:
+    (found,) = differences(replace(MEASURED, compiler="bcc 9, LLVM 9"), RECORD)
+    assert "no counts are recorded for the compiler 'bcc 9, LLVM 9'" in found
+
+
+def test_a_kernel_that_nothing_is_recorded_of_has_the_limit_of_the_largest_record() -> None:
+    larger = replace(MEASURED, kernel="6.12", verified={"weft_guard": 400})
+    record = tomllib.loads(recorded(larger, RECORD))
+    unknown = replace(MEASURED, kernel="9.9", verified={"weft_guard": 500})
+    assert differences(unknown, record) == []
+    (found,) = differences(replace(unknown, verified={"weft_guard": 501}), record)
+    assert "weft_guard is 501 instructions as verified by Linux 9.9, recorded are 400" in found
 
 
 def test_a_record_keeps_other_compilers_and_kernels() -> None:
