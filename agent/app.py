@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from importlib import metadata
 from typing import Any
 
-from agent import report
+from agent import core_metrics, report
 from agent.api.errors import ConfigurationError
 from agent.core import Core
 from agent.inquiry import Inquiry
@@ -18,7 +18,6 @@ from agent.kernel.reaper import Reaper
 from agent.kernel.sandboxes import Sandboxes, own_addresses
 from agent.model.change import Change, Synced
 from agent.model.core import Node
-from agent.model.meta import Key
 from agent.model.weft_node import WeftNode
 from agent.node_options import kernel_config, translation_options
 from agent.node_report import weft_node
@@ -105,19 +104,7 @@ class Agent:
         self._metrics.show_flows(flows.read, flows.refresh)
         self._metrics.show_requests(self._observation.requests)
         self._metrics.show_fill(lambda: core.datapath.fill | flows.fill)
-        self._metrics.show_numbers(
-            "weft_pods", "Pods of this node.", "mode", lambda: report.modes(core.datapath.desired_pods.values())
-        )
-        self._metrics.show(
-            "weft_pending", "Pods and frontends not yet written; not those without room.", lambda: core.datapath.pending
-        )
-        self._metrics.show_numbers(
-            "weft_rows_without_room",
-            "What kernel tables are too full for.",
-            "table",
-            lambda: core.datapath.without_room,
-        )
-        self._metrics.show("weft_source_problems", "Documents that cannot be used.", lambda: len(core.intake.problems))
+        core_metrics.show(self._metrics, core)
         self._metrics.show_numbers(
             "weft_source_unread",
             "Documents of kinds that weft does not read.",
@@ -135,29 +122,11 @@ class Agent:
             "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
         )
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
-        self._metrics.show(
-            "weft_waypoint_connected", "Whether an Envoy is connected.", lambda: len(core.machine.connected) > 0
-        )
-        self._metrics.show("weft_waypoint_lost", "Whether the on-loss policies apply.", lambda: core.machine.lost)
-        self._metrics.show_numbers(
-            "weft_routes_without_effect",
-            "Routes that need the waypoint and do nothing for these clients, who do not go there.",
-            "clients",
-            lambda: {clients: len(found) for clients, found in self._without_effect().items()},
-        )
-        self._metrics.show(
-            "weft_waypoint_listeners_without_room",
-            "Listeners that do not fit.",
-            lambda: len(core.machine.without_room),
-        )
         self._metrics.show_discovery(ads, lambda: report.rejected_kinds(ads.rejected), lambda: self._audit.total)
         self._metrics.show_counts("weft_node_writes", "Writes of the WeftNode.", "outcome", self._node_writer.outcomes)
         self._metrics.show_counts(
             "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
         )
-
-    def _without_effect(self) -> dict[str, set[Key]]:
-        return report.without_effect(self.core.datapath.desired_pods, self.core.datapath.desired)
 
     def _lost(self) -> dict[str, int]:
         """What was too much for the agent, and for whoever reads its output."""

@@ -77,8 +77,8 @@ class Core:
         self._clock = asyncio.get_running_loop().time
         self.waypoint = WaypointController(ads, rendering, hands, self._clock, self.wake)
         self._failure_log = FailureLog()
-        # Units that changed since the waypoint was last told, each with its fragment then and now.
-        self._unsaid: dict[Any, tuple[Fragment, Fragment]] = {}
+        # Units that the waypoint's controller has not got yet, each with its fragment before and now.
+        self._unpublished: dict[Any, tuple[Fragment, Fragment]] = {}
         self._written = WaypointState()
         self._turn_ends = 0.0
         self._awaited: set[str] = set()
@@ -172,23 +172,20 @@ class Core:
             self.datapath.adopt()
             self._unsure = False
         self._admit()
-        self._say()
+        self._publish()
         await self._follow()
         self._attach()
         self._failure_log.show(self.failures)
 
     async def _follow(self) -> None:
-        """Bring the kernel in step with the latest state of the waypoint, and the waypoint with what clients are sent
-        to since: an Envoy has to prove that before it takes over.
-        """
+        """Bring the kernel in step with the waypoint's latest state, and report where clients are sent to since."""
         state = self.waypoint.state
         self.datapath.follow(state)
         moved = self.intake.know_waypoints(state.addresses)
         if await self._apply() or state != self._written:
             self._written = state
             self.waypoint.send_to(self.datapath.sent_to, state)
-        if moved:
-            # What addresses are endpoints is another now.
+        if moved:  # other addresses may be endpoints
             self.wake()
 
     async def _others_turn(self) -> None:
@@ -221,7 +218,7 @@ class Core:
         inherited = self.datapath.inherit()
         self.intake.adopt(inherited.enrolled_pods, self._clock())
         self.intake.take_changed()
-        self._note({unit: (Fragment(), fragment) for unit, fragment in self.intake.fragments.items()})
+        self._collect({unit: (Fragment(), fragment) for unit, fragment in self.intake.fragments.items()})
         frontends = {name: plan for item in self.intake.fragments.values() for name, plan in item.frontends.items()}
         adopted = self.datapath.take_over(inherited, frontends, self.intake.pods, self.intake.clients)
         self.waypoint.start(adopted)
@@ -230,8 +227,8 @@ class Core:
 
     async def _want(self, changed: Changed) -> None:
         """Tell the datapath what changed. A frontend can move from one unit to another: deletes look at all."""
+        self._collect(changed)
         deletes: set[FrontendName] = set()
-        self._note(changed)
         for old, new in changed.values():
             upserts = {name: plan for name, plan in new.frontends.items() if old.frontends.get(name) != plan}
             self.datapath.want_frontends(upserts, ())
@@ -251,17 +248,15 @@ class Core:
         if written := self.datapath.admit():
             self._tell(written, began)
 
-    def _note(self, changed: Changed) -> None:
-        """Keep what changed for the waypoint, until it is said."""
+    def _collect(self, changed: Changed) -> None:
+        """Keep units that changed until the waypoint's controller gets them."""
         for unit, (old, new) in changed.items():
-            first, _ = self._unsaid.get(unit, (old, new))
-            self._unsaid[unit] = first, new
+            self._unpublished[unit] = self._unpublished.get(unit, (old, new))[0], new
 
-    def _say(self) -> None:
-        """Say what changed for Envoys: all of it at once, when who may connect is written."""
-        if self._unsaid:
-            self.waypoint.want(self._unsaid)
-            self._unsaid = {}
+    def _publish(self) -> None:
+        """Give the waypoint's controller what changed, all at once, after the client allow-list is written."""
+        self.waypoint.want(self._unpublished)
+        self._unpublished = {}
 
     async def _apply(self) -> bool:
         """Write what is pending; whether anything was written."""

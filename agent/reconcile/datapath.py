@@ -17,25 +17,13 @@ from agent.reconcile.adoption import Inherited, adopted, sent_to
 from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
 from agent.reconcile.allow_list import AllowList
 from agent.reconcile.diff import Diff, diff
+from agent.reconcile.drift import Drift
 from agent.reconcile.driver import Kernel, Shrunk
 from agent.reconcile.frontends import Frontends, Installed, frontend_key, read
 from agent.reconcile.losses import Losses
 
 # As frontends compare; thousands of them are sorted ten times faster by it.
 _ORDER = attrgetter("address", "port", "protocol", "consumer")
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How far the kernel's tables were from what was last written to them."""
-
-    pods: Diff[int, PodRow]
-    frontends: Diff[FrontendKey, Installed]
-    clients: Diff[bytes, bool]
-    configuration: bool
-
-    def __len__(self) -> int:
-        return len(self.pods) + len(self.frontends) + len(self.clients) + self.configuration
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ class WaypointController:
         self._resources: Mapping[ResourceName, Json] = {}
         self._rooms: Collection[Envoy] = ()
         self._started = asyncio.Event()
-        # Nobody is served before `start` has said what an earlier agent left.
+        # Until `start` has what an earlier agent left.
         self.machine = WaypointStateMachine(Adopted(), clock())
 
     def start(self, adopted: Adopted) -> None:
@@ -75,7 +75,8 @@ class WaypointController:
         """Units of translation that changed, each with its fragment before and now. They are rendered together."""
         for unit, (old, new) in changed.items():
             self.rendering.take(unit, old, new)
-        self._publish_again.set()
+        if changed:
+            self._publish_again.set()
 
     def send_to(self, ports: Collection[int], state: WaypointState) -> None:
         """Ports that the kernel sends clients to, once this state is written."""
