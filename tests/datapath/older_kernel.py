@@ -103,14 +103,23 @@ def install(without_sock_diag: bool) -> int:
     return listener
 
 
-def supervise(listener: int, lacking: Lacking) -> None:
-    """Answer until no process is left that could ask."""
-    poll = select.poll()
+def supervise(listener: int, lacking: Lacking, child: int) -> int:
+    """Answer until no process is left that could ask; the child's exit code. It is reaped at once: until Linux 6.11 a
+    zombie is one that could ask.
+    """
+    poll, ended, code = select.poll(), os.pidfd_open(child), None
     poll.register(listener, select.POLLIN)
+    poll.register(ended, select.POLLIN)
     while True:
-        (_, event), *_ = poll.poll()
-        if not event & select.POLLIN:
-            return
+        events = dict(poll.poll())
+        nobody_is_left = bool(events.get(listener, 0) & ~select.POLLIN)
+        if code is None and (ended in events or nobody_is_left):
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            poll.unregister(ended)
+        if code is not None and nobody_is_left:
+            return code
+        if not events.get(listener, 0) & select.POLLIN:
+            continue
         buffer = bytearray(NOTIFICATION.size)
         try:
             fcntl.ioctl(listener, RECEIVE, buffer)
@@ -156,8 +165,7 @@ def run(command: list[str], lacking: Lacking, without_sock_diag: bool) -> int:
     _, (listener, *_), *_ = socket.recv_fds(here, 1, 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: os.kill(child, received))
-    supervise(listener, lacking)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return supervise(listener, lacking, child)
 
 
 def main() -> int:
