@@ -121,7 +121,7 @@ vm-deps: setup ## Debian packages for virtual machines: QEMU, and what makes the
 vm-test: setup ## tests on other kernels, in virtual machines: KERNEL=6.1 JOB=features (root; the first time makes the machines)
 	@$(BIN)/python vm-tests/run.py --kernel $(KERNEL) --job $(JOB) --only '$(ONLY)'
 
-vm-test-ci: setup ## what CI runs of them: features, and a third of the datapath's tests
+vm-test-ci: setup ## what CI is to run of them: features, and a third of the datapath's tests
 	@$(BIN)/python vm-tests/run.py --job features datapath-third
 
 golden: setup ## rewrite the golden files from what the code does now; then read the diff

@@ -4,7 +4,6 @@ import lzma
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,46 +47,49 @@ def _concrete(package: str) -> str:
 
 def _dependency(package: str) -> str | None:
     shown = subprocess.run(["apt-cache", "depends", package], capture_output=True, text=True, check=False)
-    if shown.returncode or not shown.stdout:
-        return None
-    found = re.search(r"Depends: (linux-image-\S+)", shown.stdout)
-    return found[1] if found else package
+    return dependency(package, shown.stdout)
+
+
+def dependency(package: str, shown: str) -> str | None:
+    """The kernel's package, from what `apt-cache depends` prints of one; None where it knows none."""
+    found = re.search(r"Depends: (linux-image-\S+)", shown)
+    return found[1] if found else (package if shown else None)
 
 
 def _make(package: str, folder: Path) -> None:
     busybox = packages.debian("busybox-static") / "bin/busybox"
-    with tempfile.TemporaryDirectory(prefix="weft-vm-") as unpacked, progress.step(f"prepare {package}"):
-        root = Path(unpacked)
+    root, content = folder / "root", folder / "content"
+    with progress.step(f"prepare {package}"):
         packages.unpack(package, root)
         (vmlinuz,) = (root / "boot").glob("vmlinuz-*")
         release = vmlinuz.name.removeprefix("vmlinuz-")
         shutil.copy(vmlinuz, folder / "vmlinuz")
         progress.output(["depmod", "--basedir", root, release])
-        _make_initrd(root, release, busybox, folder / "initrd")
+        _fill_initrd(content, root, release, busybox)
+        _pack(content, folder / "initrd")
         layers.make_image(root / "lib/modules", folder / "modules.erofs")
+        shutil.rmtree(root)
+        shutil.rmtree(content)
 
 
-def _make_initrd(root: Path, release: str, busybox: Path, target: Path) -> None:
-    """busybox, the modules by their order, and `init`."""
-    with tempfile.TemporaryDirectory(prefix="weft-vm-") as content:
-        top = Path(content)
-        (top / "modules").mkdir()
-        for number, module in enumerate(_needed(root, release)):
-            packed = module.read_bytes()
-            raw = lzma.decompress(packed) if module.suffix == ".xz" else packed
-            (top / f"modules/{number:02}-{module.name.removesuffix('.xz')}").write_bytes(raw)
-        (top / "bin").mkdir()
-        shutil.copy2(busybox, top / "bin/busybox")
-        shutil.copy2(INIT, top / "init")
-        names = "\n".join(str(path.relative_to(top)) for path in sorted(top.rglob("*")))
-        archive = subprocess.run(
-            ["cpio", "--quiet", "--create", "--format=newc"],
-            input=names.encode(),
-            cwd=top,
-            capture_output=True,
-            check=True,
-        )
-        target.write_bytes(archive.stdout)
+def _fill_initrd(top: Path, root: Path, release: str, busybox: Path) -> None:
+    """busybox, the modules in their order, and `init`."""
+    (top / "modules").mkdir(parents=True)
+    for number, module in enumerate(_needed(root, release)):
+        packed = module.read_bytes()
+        raw = lzma.decompress(packed) if module.suffix == ".xz" else packed
+        (top / f"modules/{number:02}-{module.name.removesuffix('.xz')}").write_bytes(raw)
+    (top / "bin").mkdir()
+    shutil.copy2(busybox, top / "bin/busybox")
+    shutil.copy2(INIT, top / "init")
+
+
+def _pack(top: Path, target: Path) -> None:
+    """What is in a folder, as the kernel unpacks it."""
+    names = "\n".join(str(path.relative_to(top)) for path in sorted(top.rglob("*")))
+    pack = ["cpio", "--quiet", "--create", "--format=newc"]
+    archive = subprocess.run(pack, input=names.encode(), cwd=top, capture_output=True, check=True)
+    target.write_bytes(archive.stdout)
 
 
 def _needed(root: Path, release: str) -> list[Path]:

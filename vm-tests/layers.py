@@ -2,9 +2,7 @@
 
 import hashlib
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import cache
@@ -60,36 +58,18 @@ def repository(image: Path) -> None:
     """The clone as it is now: what is committed and what is not, but for what git ignores. Compiled here, since every
     guest would otherwise compile it again.
     """
-    list_files: list[str | Path] = [
-        "git",
-        "-C",
-        REPOSITORY,
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]
-    with tempfile.TemporaryDirectory(prefix="weft-vm-") as folder:
-        for name in progress.output(list_files).split("\0"):
-            source, target = REPOSITORY / name, Path(folder, name)
-            if name and source.is_file():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, target)
-        compile_all = [
-            "-m",
-            "compileall",
-            "-q",
-            "--invalidation-mode",
-            "unchecked-hash",
-            folder,
-            "-s",
-            folder,
-            "-p",
-            "/weft",
-        ]
-        subprocess.run(["/usr/bin/python3", *compile_all], check=True)
-        make_image(Path(folder), image)
+    folder = image.with_suffix("")
+    shutil.rmtree(folder, ignore_errors=True)
+    listed = progress.output(["git", "-C", REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    for name in listed.split("\0"):
+        source, target = REPOSITORY / name, folder / name
+        if name and source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", "/weft"]
+    progress.output(["/usr/bin/python3", "-m", "compileall", *options, folder])
+    make_image(folder, image)
+    shutil.rmtree(folder)
 
 
 def make_image(folder: Path, image: Path, *options: str) -> None:

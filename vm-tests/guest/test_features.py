@@ -11,7 +11,7 @@ import kernels
 import probes
 import pytest
 
-from agent.kernel import bpffs
+from agent.kernel import bpffs, features
 from agent.kernel.links import detach, ensure
 from agent.kernel.loader import prepare
 from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, Pins
@@ -65,6 +65,10 @@ def run_loader(pins: Path, cgroup: Path, sources: Path) -> subprocess.CompletedP
     places = ["--pins", str(pins), "--cgroup", str(cgroup), "--sources", str(sources)]
     command = [sys.executable, "-m", "agent.kernel.loader", *places]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_weft_finds_nothing_missing() -> None:
+    assert [feature.name for feature in features.missing()] == []
 
 
 def test_programs_load_and_are_linked(place: tuple[Path, Path]) -> None:
