@@ -17,7 +17,7 @@ from agent.simulate.question import Question, QuestionError, question
 
 Document = dict[str, Any]
 
-SEEN = 5
+RECENT = 5
 # What follows `name.namespace` in the name of a ServiceImport (KEP-1645).
 CLUSTER_SET = ["svc", "clusterset", "local"]
 
@@ -78,7 +78,7 @@ def explain(
     addresses = list(_addresses(status, asked))
     found = [_explain_one(tables, status, asked, pod, address, now) for address in addresses]
     return [
-        {**document, "waypoint": _at_waypoint(status, document, asked, ask), "seen": _seen(events, document)}
+        {**document, "waypoint": _at_waypoint(status, document, asked, ask), "events": _events(events, document)}
         for document in found
     ]
 
@@ -105,7 +105,7 @@ def _pod_names(status: Mapping[str, Any]) -> dict[str, str]:
     return {f"[{item}]" if ":" in item else item: pod["pod"] for pod in status["pods"] for item in pod["addresses"]}
 
 
-def _seen(events: Sequence[Document], document: Document) -> list[Document]:
+def _events(events: Sequence[Document], document: Document) -> list[Document]:
     """The last decisions that the kernel told of, for this pod and destination; the kernel tells of a part only."""
     place, _, protocol = document["destination"].rpartition("/")
     mine = [
@@ -114,7 +114,9 @@ def _seen(events: Sequence[Document], document: Document) -> list[Document]:
         if f"{event['namespace']}/{event['pod']}" == document["pod"]
         and (event["destination"], event["protocol"]) == (place, protocol)
     ]
-    return [{name: event[name] for name in ("time", "verdict", "reason", "errno", "backend")} for event in mine[-SEEN:]]
+    return [
+        {name: event[name] for name in ("time", "verdict", "reason", "errno", "backend")} for event in mine[-RECENT:]
+    ]
 
 
 def _pod(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -161,7 +163,7 @@ def _explain_one(
         "service": planned["service"] if planned else None,
         "client": _client(passage, pod),
         "frontend": _frontend(passage, planned),
-        "madeBy": _made_by(status, planned),
+        "sources": _sources(status, planned),
         "outcomes": _outcomes(status, verdict),
     }
 
@@ -176,7 +178,7 @@ def _client(passage: Passage, pod: Mapping[str, Any]) -> Document:
     return {
         "cgroup": pod["cgroup"],
         "mode": row.mode.label if row else None,
-        "because": pod["because"],
+        "modeReason": pod["modeReason"],
         "addresses": pod["addresses"],
         "consumerRoutes": bool(row.flags) if row else False,
     }
@@ -202,7 +204,7 @@ def _frontend(passage: Passage, planned: Mapping[str, Any] | None) -> Document |
         "frontend": planned["frontend"] if planned else None,
         "view": "its namespace's own" if passage.frontend.namespace_id else "everybody's",
         "index": passage.index,
-        "does": word_text(passage.word),
+        "action": word_text(passage.word),
         "slots": [passage.word.base, passage.word.count] if passage.word.action is Action.FORWARD else None,
         "waypointPort": passage.service.waypoint_port or None,
         "affinitySeconds": passage.service.affinity_seconds or None,
@@ -210,7 +212,7 @@ def _frontend(passage: Passage, planned: Mapping[str, Any] | None) -> Document |
     }
 
 
-def _made_by(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> list[Document]:
+def _sources(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> list[Document]:
     """The Routes that apply, each with what it was told; the Service itself where there is none."""
     if planned is None:
         return []
@@ -232,7 +234,7 @@ def _outcome(outcome: Outcome, pods: Mapping[str, str]) -> Document:
     address = address_text(outcome.target[0]) if outcome.target else None
     return {
         "reason": outcome.reason.name.lower(),
-        "says": SENTENCES[outcome.reason],
+        "message": SENTENCES[outcome.reason],
         "address": address,
         "port": outcome.target[1] if outcome.target else None,
         "pod": pods.get(address) if address else None,

@@ -49,7 +49,7 @@ def _pod(cgroup: int, plan: PodPlan) -> Document:
         "mode": plan.mode.label,
         "supported": plan.supported,
         "l4Only": plan.l4_only,
-        "because": plan.because,
+        "modeReason": plan.mode_reason,
         "addresses": list(plan.addresses),
         "serviceAccount": plan.identity.service_account or None,
         "workload": plan.identity.workload.name,
@@ -196,19 +196,19 @@ class Envoys:
 
     rejected: Mapping[ResourceName, str]
     drift: list[str]
-    retired: list[Document]
+    draining: list[Document]
     guards: Mapping[str, str]
 
 
 def waypoint(machine: WaypointStateMachine, envoys: Envoys) -> Document:
-    """The node's Envoy, as far as the agent knows it; `heir` is one that is to take over."""
+    """The node's Envoy, as far as the agent knows it; `standby` is one that is to take over."""
     standby = machine.failover.standby
     return {
         "address": machine.failover.active or None,
         "connected": bool(machine.connected),
         "lost": machine.lost,
-        "heir": standby.address if standby else None,
-        "retired": envoys.retired,
+        "standby": standby.address if standby else None,
+        "draining": envoys.draining,
         "guards": dict(envoys.guards),
         "drift": envoys.drift,
         "listeners": [
@@ -230,13 +230,13 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
         "routes": routes(
             fragments, refused_routes(refusals(fragments, core.rendering.dependencies, envoys.rejected)), faults
         ),
-        "withoutEffect": [
+        "ineffectiveRoutes": [
             {"clients": clients, "routes": sorted(map(str, found))}
             for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()
         ],
         "waypoint": waypoint(core.machine, envoys),
         "problems": sorted(str(problem) for problem in core.intake.problems.values()),
-        "notices": sorted({notice for fragment in fragments for notice in fragment.notices}),
+        "warnings": sorted({warning for fragment in fragments for warning in fragment.warnings}),
         "failures": core.failures,
         "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in datapath.fill.items()},
     }

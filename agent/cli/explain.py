@@ -70,29 +70,29 @@ def _print(found: dict[str, Any]) -> None:
     service = f"  (Service {found['service']})" if found["service"] else ""
     print_line(f"{found['pod']} -> {found['destination']}{service}")
     client = found["client"]
-    print_line(f"  pod        mode {client['mode'] or 'unknown to the kernel'}: {client['because']}")
+    print_line(f"  pod        mode {client['mode'] or 'unknown to the kernel'}: {client['modeReason']}")
     if frontend := found["frontend"]:
         slots = f", {frontend['slots'][1]} slots from {frontend['slots'][0]}" if frontend["slots"] else ""
-        print_line(f"  frontend   {frontend['view']} view, index {frontend['index']}: {frontend['does']}{slots}")
+        print_line(f"  frontend   {frontend['view']} view, index {frontend['index']}: {frontend['action']}{slots}")
         if frontend["affinitySeconds"]:
             print_line(f"  affinity   ClientIP, {frontend['affinitySeconds']} s")
-    for maker in found["madeBy"]:
-        print_line(f"  made by    {maker['object']}")
-        for parent in maker["parents"]:
+    for source in found["sources"]:
+        print_line(f"  source     {source['object']}")
+        for parent in source["parents"]:
             for condition in parent["conditions"]:
                 said = f"{condition['type']} {condition['status']} ({condition['reason']}): {condition['message']}"
                 print_line(f"             {parent['parent']}: {said}")
     for outcome in found["outcomes"]:
-        print_line(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['says']}")
+        print_line(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['message']}")
     waypoint = found["waypoint"]
     for name, text in lines(waypoint) if waypoint else ():
         print_line(f"  {name:<10} {text}")
     if waypoint and waypoint["warning"]:
         print_line(f"  note       {waypoint['warning']}")
     _print_live(found)
-    for event in found["seen"]:
+    for event in found["events"]:
         backend = f" {event['backend']}" if event["backend"] else ""
-        print_line(f"  seen       {event['time']} {event['reason']}{backend} {event['errno'] or ''}".rstrip())
+        print_line(f"  event      {event['time']} {event['reason']}{backend} {event['errno'] or ''}".rstrip())
 
 
 def _print_live(found: dict[str, Any]) -> None:

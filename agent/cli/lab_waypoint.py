@@ -35,7 +35,7 @@ def _drain(paths: LabPaths, name: str, patience: float) -> int:
     last: dict[str, Any] = {}
 
     def alone() -> bool:
-        last.update(*(envoy for envoy in _waypoint(paths).get("retired", ()) if envoy["id"] == name))
+        last.update(*(envoy for envoy in _waypoint(paths).get("draining", ()) if envoy["id"] == name))
         return bool(last.get("drained"))
 
     with suppress(lifecycle.LabError):

@@ -51,10 +51,10 @@ def _node_of(manifests: Manifests, asked: Question) -> str:
 
 def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     client, to = document["client"], document["destination"]
-    yield "client", f"{client['pod']}, mode {client['mode']}: {client['why']}"
+    yield "client", f"{client['pod']}, mode {client['mode']}: {client['modeReason']}"
     address = f" at {to['address']}" if to["address"] else ""
     yield "to", f"{to['service'] or 'no Service'}, port {to['port']}/{to['protocol']}{address}"
-    yield "path", f"{document['path']}: {document['why']}"
+    yield "path", f"{document['path']}: {document['reason']}"
     for item in document.get("services", ()):
         yield "service", f"{item['share']:6.1%}  {item['service']}"
     for item in document.get("backends", ()):

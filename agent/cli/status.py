@@ -67,11 +67,11 @@ def _print(report: dict[str, Any]) -> None:
     print_table(
         "routes without effect",
         ("CLIENTS", "ROUTES"),
-        ((one["clients"], ", ".join(one["routes"])) for one in report["withoutEffect"]),
+        ((one["clients"], ", ".join(one["routes"])) for one in report["ineffectiveRoutes"]),
     )
     unread = report["source"].get("unread", {})
     print_table("kinds that are not read", ("KIND", "DOCUMENTS"), unread.items())
-    for title in ("problems", "notices"):
+    for title in ("problems", "warnings"):
         print_table(title, ("",), ((line,) for line in report[title]))
     print_table(
         "internal errors",
@@ -96,12 +96,12 @@ def _mode(pod: dict[str, Any]) -> str:
 
 def _others(waypoint: dict[str, Any]) -> str:
     """Envoys beside the one that serves: one that comes, those that go."""
-    heir = f"; {waypoint['heir']} is to take over" if waypoint["heir"] else ""
+    standby = f"; {waypoint['standby']} is to take over" if waypoint["standby"] else ""
     leaving = (
         f"; {envoy['address']} {'has drained' if envoy['drained'] else f'drains, {_left(envoy)} connected'}"
-        for envoy in waypoint["retired"]
+        for envoy in waypoint["draining"]
     )
-    return heir + "".join(leaving)
+    return standby + "".join(leaving)
 
 
 def _left(envoy: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ class Finding:
     """One thing that is wrong: at which file and line, about which object, in which field as far as one is known.
 
     `kind` is `problem` for what cannot be used at all, `condition` for what a Route's status would say, `field` for
-    what nobody reads, and `notice` for what its user may expect and does not get. `reason` is the condition's type and
+    what nobody reads, and `warning` for what its user may expect and does not get. `reason` is the condition's type and
     reason, empty for the others.
     """
 
@@ -54,7 +54,7 @@ def findings(
     }
     for item in translated(manifests, NODE).fragments:
         found.update(_conditions(item, manifests))
-        found.update(_notice(text, names) for text in item.notices)
+        found.update(_warning(text, names) for text in item.warnings)
     found.update(_fields(list(documents), installed))
     return sorted(found, key=_order)
 
@@ -89,10 +89,10 @@ def _is_bad(condition: Condition) -> bool:
     return condition.status == (condition.type in ABNORMAL)
 
 
-def _notice(text: str, names: Mapping[str, str]) -> Finding:
-    """A notice says its object first, and mostly the field next."""
+def _warning(text: str, names: Mapping[str, str]) -> Finding:
+    """A warning says its object first, and mostly the field next."""
     subject, _, rest = text.partition(": ")
     field, _, message = rest.partition(": ")
     if not message or " " in field:
         field, message = "", rest
-    return Finding(names.get(subject, ""), subject, field, "notice", "", message)
+    return Finding(names.get(subject, ""), subject, field, "warning", "", message)

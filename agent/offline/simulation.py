@@ -36,7 +36,7 @@ def simulate(manifests: Manifests, asked: Question, options: Options) -> Documen
         "client": _client(pod),
         "destination": _destination(asked, host),
         "path": decision.path.value,
-        "why": decision.why,
+        "reason": decision.why,
         "routes": [str(key) for key in decision.plan.routes] if decision.plan else [],
         **_treatment(mesh, decision, asked),
     }
@@ -76,7 +76,7 @@ def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Do
 
 
 def _client(pod: PodPlan) -> Document:
-    return {"pod": f"{pod.namespace}/{pod.pod.name}", "mode": pod.mode.label, "why": pod.because}
+    return {"pod": f"{pod.namespace}/{pod.pod.name}", "mode": pod.mode.label, "modeReason": pod.mode_reason}
 
 
 def _destination(asked: Question, host: Host) -> Document:
@@ -110,4 +110,4 @@ def _warnings(mesh: Mesh, asked: Question, host: Host, document: Document) -> It
     if warning := document.get("waypoint", {}).get("warning"):
         yield warning
     subjects = tuple(f"{key}: " for key in (asked.pod, host.service) if key)
-    yield from sorted({text for item in mesh.fragments for text in item.notices if text.startswith(subjects)})
+    yield from sorted({text for item in mesh.fragments for text in item.warnings if text.startswith(subjects)})

@@ -15,7 +15,7 @@ from agent.plan.tables import Mode, PodFlag, Protocol, Slot, host_port
 class PodPlan:
     """A pod of this node whose cgroup is known. Pods in mode none have a row too: unknown is another state.
 
-    `because` says, for people, what gave it its mode. One that is to be in the mesh and cannot is not `supported`.
+    `mode_reason`, a text, says what gave it its mode. One that is to be in the mesh and cannot is not `supported`.
     `provisional` addresses are those that its sandbox has, before its status names any.
     `admitted`: its addresses are on the waypoint's client allow-list. `service_account` is empty where its spec names
     none.
@@ -27,7 +27,7 @@ class PodPlan:
     flags: PodFlag
     addresses: tuple[str, ...]
     workload: Workload
-    because: str = ""
+    mode_reason: str = ""
     supported: bool = True
     provisional: bool = False
     admitted: bool = True
@@ -125,7 +125,7 @@ class Fragment:
     `pods` is keyed by cgroup id. `route_sets` say by listener what the waypoint does with its traffic; `endpoints` are
     the addresses and ports of the backends that they name, none where no endpoint is ready. `admitted` are the source
     addresses that may connect to the waypoint's listeners of a consumer, the empty one being everybody's listeners;
-    `clients` those that may connect to waypoints at all. `notices` are things that users should know and that no
+    `clients` those that may connect to waypoints at all. `warnings` are things that users should know and that no
     condition can say.
     """
 
@@ -135,5 +135,5 @@ class Fragment:
     endpoints: Mapping[BackendPort, tuple[Address, ...]] = field(default_factory=dict)
     admitted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     statuses: Mapping[Key, tuple[ParentStatus, ...]] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     clients: frozenset[str] = frozenset()

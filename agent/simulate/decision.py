@@ -35,7 +35,7 @@ class Decision:
 def decide(frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan, dialled: FrontendName) -> Decision:
     """What becomes of a pod's connection. `dialled` is an address, port and protocol, without a consumer."""
     if pod.mode is Mode.NONE:
-        return Decision(Path.NONE, f"the client is in mode none: {pod.because}")
+        return Decision(Path.NONE, f"the client is in mode none: {pod.mode_reason}")
     name = frontend_of(frontends, pod, dialled)
     if name is None:
         return Decision(Path.NONE, f"{dialled} is no Service's address and port")

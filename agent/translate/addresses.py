@@ -70,7 +70,7 @@ def refused_endpoint(view: View, address: str) -> str:
     return unroutable(address) or ("an address of this node's waypoint" if view.is_waypoint(address) else "")
 
 
-def endpoint_notices(view: View, service: AnyService) -> Iterator[str]:
+def endpoint_warnings(view: View, service: AnyService) -> Iterator[str]:
     """One for each slice with addresses that are not used."""
     for found in view.slices(service.key):
         refused = list(_refused(view, found))

@@ -17,7 +17,7 @@ def affinity_seconds(service: AnyService) -> int:
     return service.spec.session_affinity_config.client_ip.timeout_seconds if service.keeps_clients else 0
 
 
-def affinity_notices(service: AnyService, rules: RouteSet | TLSRouteSet) -> Iterator[str]:
+def affinity_warnings(service: AnyService, rules: RouteSet | TLSRouteSet) -> Iterator[str]:
     """How a port of the Service differs at the waypoint, where each backend's own Service says whether it keeps
     clients, and where that has no end.
     """

@@ -54,7 +54,7 @@ def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tup
     return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
 
 
-def distribution_notice(view: View, service: AnyService, options: Options) -> str:
+def distribution_warning(view: View, service: AnyService, options: Options) -> str:
     """Why a Service's traffic is not kept near although somebody asked for it; empty when it is, or nobody did."""
     spec = service.spec
     field = f"{service.key}: spec.trafficDistribution"

@@ -25,11 +25,11 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
     cgroup = view.cgroup(folder)
     if cgroup is None:
         return Fragment()
-    mode, because, notices = _mode(view, pod, options)
+    mode, because, warnings = _mode(view, pod, options)
     runtime = _unsupported_runtime(view, pod, options) if mode is not Mode.NONE else ""
     if runtime:
         why = f"Unsupported, not enrolled: the kernel does not see the sockets of {runtime}"
-        mode, because, notices = _instead(pod, Mode.NONE, why, notices)
+        mode, because, warnings = _instead(pod, Mode.NONE, why, warnings)
     flags = PodFlag.CONSUMER_ROUTES if view.has_consumer_routes(namespace) else PodFlag.NONE
     if own(pod, AGENT):
         flags |= PodFlag.AGENT
@@ -44,7 +44,7 @@ def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fr
         admitted=_is_admitted(view, pod, cgroup, mode),
         service_account=pod.spec.service_account_name,
     )
-    return Fragment(pods={cgroup: plan}, notices=notices)
+    return Fragment(pods={cgroup: plan}, warnings=warnings)
 
 
 def own(pod: Pod, name: str) -> bool:
@@ -87,33 +87,33 @@ def _folder(view: View, pod: Pod) -> str:
 
 def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, str, tuple[str, ...]]:
     """The pod's mode: its own label, else its namespace's; why so, and what its user should know."""
-    mode, because, notices = _labelled(view, pod)
+    mode, because, warnings = _labelled(view, pod)
     if mode is Mode.NONE:
-        return mode, because, notices
+        return mode, because, warnings
     if pod.metadata.namespace == OWN_NAMESPACE:
-        return _instead(pod, Mode.NONE, "not enrolled: weft never captures itself", notices)
+        return _instead(pod, Mode.NONE, "not enrolled: weft never captures itself", warnings)
     if pod.metadata.namespace == "kube-system" and not options.enrol_kube_system:
-        return _instead(pod, Mode.NONE, "not enrolled: kube-system needs --enrol-kube-system", notices)
+        return _instead(pod, Mode.NONE, "not enrolled: kube-system needs --enrol-kube-system", warnings)
     if mode is Mode.L7 and pod.spec.host_network:
-        return _instead(pod, Mode.L4, "in mode l4, not l7: a hostNetwork pod has no address of its own", notices)
-    return mode, because, notices
+        return _instead(pod, Mode.L4, "in mode l4, not l7: a hostNetwork pod has no address of its own", warnings)
+    return mode, because, warnings
 
 
 def _labelled(view: View, pod: Pod) -> tuple[Mode, str, tuple[str, ...]]:
     """What the labels say."""
     namespace = pod.metadata.namespace
-    own, own_notice = view.mode("Pod", namespace, pod.metadata.name)
-    spaces, space_notice = view.mode("Namespace", "", namespace)
-    notices = tuple(notice for notice in (own_notice, space_notice) if notice)
+    own, own_warning = view.mode("Pod", namespace, pod.metadata.name)
+    spaces, space_warning = view.mode("Namespace", "", namespace)
+    warnings = tuple(warning for warning in (own_warning, space_warning) if warning)
     if own is not None:
-        return own, f"the Pod's label says {own.label}", notices
+        return own, f"the Pod's label says {own.label}", warnings
     if spaces is not None:
-        return spaces, f"Namespace {namespace}'s label says {spaces.label}", notices
-    return Mode.NONE, f"neither the Pod nor Namespace {namespace} has a label that says otherwise", notices
+        return spaces, f"Namespace {namespace}'s label says {spaces.label}", warnings
+    return Mode.NONE, f"neither the Pod nor Namespace {namespace} has a label that says otherwise", warnings
 
 
-def _instead(pod: Pod, mode: Mode, because: str, notices: tuple[str, ...]) -> tuple[Mode, str, tuple[str, ...]]:
-    return mode, because, (*notices, f"{pod.key}: {because}")
+def _instead(pod: Pod, mode: Mode, because: str, warnings: tuple[str, ...]) -> tuple[Mode, str, tuple[str, ...]]:
+    return mode, because, (*warnings, f"{pod.key}: {because}")
 
 
 def _unsupported_runtime(view: View, pod: Pod, options: Options) -> str:
@@ -127,7 +127,7 @@ def _unsupported_runtime(view: View, pod: Pod, options: Options) -> str:
 
 def service_mode(view: View, service: Key) -> tuple[Mode, tuple[str, ...]]:
     """A Service's mode: its own label, else its namespace's."""
-    own, own_notice = view.mode(*service)
+    own, own_warning = view.mode(*service)
     spaces, _ = view.mode("Namespace", "", service.namespace)
     mode = own if own is not None else spaces if spaces is not None else Mode.NONE
-    return mode, (own_notice,) if own_notice else ()
+    return mode, (own_warning,) if own_warning else ()

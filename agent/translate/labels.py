@@ -27,7 +27,7 @@ def _of_namespace(view: View, namespace: str, label: str) -> str | None:
     return found.metadata.labels.get(label) if found is not None else None
 
 
-def label_notices(view: View, service: AnyService) -> Iterator[str]:
+def label_warnings(view: View, service: AnyService) -> Iterator[str]:
     """Labels that say nothing known, of a Service and of its Namespace."""
     namespace = view.get(Namespace, "", service.metadata.namespace)
     for item in (service, namespace) if namespace is not None else (service,):

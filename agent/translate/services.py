@@ -13,11 +13,11 @@ from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import TCPRoute, UDPRoute
 from agent.plan.plan import Fragment, FrontendName, FrontendPlan, OnBackendLoss, OnLoss
 from agent.plan.tables import Mode, Protocol, Slot
-from agent.translate.addresses import endpoint_notices, refused_import, unroutable
-from agent.translate.affinity import affinity_notices, affinity_seconds
-from agent.translate.endpoints import backend_endpoints, distribution_notice
+from agent.translate.addresses import endpoint_warnings, refused_import, unroutable
+from agent.translate.affinity import affinity_seconds, affinity_warnings
+from agent.translate.endpoints import backend_endpoints, distribution_warning
 from agent.translate.enrolment import service_mode
-from agent.translate.labels import label_notices
+from agent.translate.labels import label_warnings
 from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
 from agent.translate.routes.l4 import route_slots, service_slots
@@ -38,7 +38,7 @@ class _Parts:
     frontends: dict[FrontendName, FrontendPlan] = field(default_factory=dict)
     route_sets: dict[str, RouteSet | TLSRouteSet] = field(default_factory=dict)
     endpoints: dict[BackendPort, tuple[Address, ...]] = field(default_factory=dict)
-    notices: set[str] = field(default_factory=set)
+    warnings: set[str] = field(default_factory=set)
 
 
 def translate_service(view: View, key: Key, options: Options) -> Fragment:
@@ -47,8 +47,8 @@ def translate_service(view: View, key: Key, options: Options) -> Fragment:
     if service is None:
         return Fragment()
     if not service.cluster_ips:
-        return Fragment(notices=(*_left_alone(service), *endpoint_notices(view, service)))
-    mode, notices = service_mode(view, key)
+        return Fragment(warnings=(*_left_alone(service), *endpoint_warnings(view, service)))
+    mode, warnings = service_mode(view, key)
     bound = bindings(view, key)
     parts = _Parts()
     for port in service.spec.ports:
@@ -58,8 +58,10 @@ def translate_service(view: View, key: Key, options: Options) -> Fragment:
             applying = winners(bound, port, consumer, key.namespace)
             if applying or (consumer == EVERYBODY and _has_slices(view, service)):
                 _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
-    notices = (*notices, *parts.notices, *_notices(view, service, options), *label_notices(view, service))
-    return Fragment(frontends=parts.frontends, route_sets=parts.route_sets, endpoints=parts.endpoints, notices=notices)
+    warnings = (*warnings, *parts.warnings, *_warnings(view, service, options), *label_warnings(view, service))
+    return Fragment(
+        frontends=parts.frontends, route_sets=parts.route_sets, endpoints=parts.endpoints, warnings=warnings
+    )
 
 
 def _has_slices(view: View, service: AnyService) -> bool:
@@ -98,7 +100,7 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
         listener_name = front.name
         parts.route_sets[front.name] = rules
         parts.endpoints |= {item: tuple(backend_endpoints(view, item, options)) for item in rules.backends}
-        parts.notices |= set(affinity_notices(front.service, rules))
+        parts.warnings |= set(affinity_warnings(front.service, rules))
     for address in _own_addresses(view, front.service, options):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
         parts.frontends[name] = FrontendPlan(
@@ -149,13 +151,13 @@ def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, 
 
 
 def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:
-    """A choice that an annotation makes; what is none of the choices is told by `_notices`."""
+    """A choice that an annotation makes; what is none of the choices is told by `_warnings`."""
     kind = type(default)
     text = service.metadata.annotations.get(annotation, "")
     return kind(text) if text in tuple(kind) else default
 
 
-def _address_notices(view: View, service: AnyService, options: Options) -> Iterator[str]:
+def _address_warnings(view: View, service: AnyService, options: Options) -> Iterator[str]:
     """Addresses that a Service says and does not get.
 
     Nothing is said of a Service that whoever makes imports derived from one, for its address: nobody refers to it.
@@ -168,16 +170,16 @@ def _address_notices(view: View, service: AnyService, options: Options) -> Itera
             yield f"{service.key}: {field}: {address} is not used: {why}"
 
 
-def _notices(view: View, service: AnyService, options: Options) -> Iterator[str]:
+def _warnings(view: View, service: AnyService, options: Options) -> Iterator[str]:
     """What a user may expect of this Service and does not get."""
     key, meta = service.key, service.metadata
     if service.spec.internal_traffic_policy == "Local" and not options.node:
         yield f"{key}: spec.internalTrafficPolicy: Local is not used: this node's name is not known"
-    distribution = distribution_notice(view, service, options)
+    distribution = distribution_warning(view, service, options)
     if distribution:
         yield distribution
-    yield from _address_notices(view, service, options)
-    yield from endpoint_notices(view, service)
+    yield from _address_warnings(view, service, options)
+    yield from endpoint_warnings(view, service)
     for position, port in enumerate(service.spec.ports):
         if port.protocol not in Protocol.__members__:
             yield f"{key}: spec.ports[{position}].protocol: weft leaves {port.protocol[:20]!a} alone"

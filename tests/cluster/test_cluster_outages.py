@@ -1,4 +1,4 @@
-"""What requests of every kind notice of weft's restarts, of a control plane that is away, of a node that dies."""
+"""What requests of every kind warning of weft's restarts, of a control plane that is away, of a node that dies."""
 
 import math
 import os

@@ -58,14 +58,14 @@ def plan(fragments: Iterable[Fragment]) -> dict[str, Any]:
     """All fragments merged. Two units may name the same resource only if they say the same of it."""
     tables = ("pods", "frontends", "resources", "needs", "rules", "statuses")
     merged: dict[str, dict[Any, Any]] = {name: {} for name in tables}
-    notices: set[str] = set()
+    warnings: set[str] = set()
     for item in fragments:
         made = render(item, OPTIONS)
         parts = (item.pods, item.frontends, made.resources, made.dependencies, item.route_sets, item.statuses)
         for table, part in zip(merged.values(), parts, strict=True):
             assert all(table.get(key, value) == value for key, value in part.items())
             table.update(part)
-        notices |= set(item.notices)
+        warnings |= set(item.warnings)
     return {
         "pods": {cgroup: pod_text(pod) for cgroup, pod in sorted(merged["pods"].items())},
         "frontends": {str(name): frontend(value) for name, value in sorted(merged["frontends"].items())},
@@ -78,7 +78,7 @@ def plan(fragments: Iterable[Fragment]) -> dict[str, Any]:
         "statuses": {
             str(key): [parent(item) for item in merged["statuses"][key]] for key in sorted(merged["statuses"])
         },
-        "notices": sorted(notices),
+        "warnings": sorted(warnings),
     }
 
 

@@ -43,8 +43,8 @@ def test_a_split_names_the_route_its_conditions_and_everybody_s_share(mesh: LabH
     found = explain(mesh, CLIENT, "echo:9090")
     assert found["service"] == "app/echo"
     assert found["client"]["mode"] == "l4"
-    assert found["client"]["because"] == "Namespace app's label says l4"
-    (maker,) = found["madeBy"]
+    assert found["client"]["modeReason"] == "Namespace app's label says l4"
+    (maker,) = found["sources"]
     assert maker["object"] == "TCPRoute app/r"
     reasons = {item["type"]: item["reason"] for item in maker["parents"][0]["conditions"]}
     assert reasons == {"Accepted": "Accepted", "ResolvedRefs": "BackendNotFound"}
@@ -54,10 +54,10 @@ def test_a_split_names_the_route_its_conditions_and_everybody_s_share(mesh: LabH
     assert (second["reason"], round(second["share"], 6)) == ("share_rejected", 0.1)
     happened = json.loads(mesh.python(CLIENT, TCP.format(count=300, port=9090)))
     assert set(happened) == {"v1", "ConnectionRefusedError"}
-    mesh.wait_for("it was told", lambda: len(explain(mesh, CLIENT, "echo:9090")["seen"]) == 5)
-    seen = explain(mesh, CLIENT, "echo:9090")["seen"]
+    mesh.wait_for("it was told", lambda: len(explain(mesh, CLIENT, "echo:9090")["events"]) == 5)
+    seen = explain(mesh, CLIENT, "echo:9090")["events"]
     assert {event["reason"] for event in seen} <= {"forwarded", "share_rejected"}
-    assert explain(mesh, CLIENT, "echo:9091", "--udp")["seen"] == []
+    assert explain(mesh, CLIENT, "echo:9091", "--udp")["events"] == []
 
 
 def test_the_waypoint_is_said_for_clients_in_mode_l7_only(mesh: LabHandle) -> None:
@@ -65,8 +65,8 @@ def test_the_waypoint_is_said_for_clients_in_mode_l7_only(mesh: LabHandle) -> No
     assert outcome["reason"] == "forwarded"
     found = explain(mesh, "other/client", "v1.app.svc.cluster.local:80")
     assert found["client"]["mode"] == "l7"
-    assert found["frontend"]["does"] == "waypoint"
-    assert found["madeBy"][0]["object"] == "HTTPRoute app/web"
+    assert found["frontend"]["action"] == "waypoint"
+    assert found["sources"][0]["object"] == "HTTPRoute app/web"
     (outcome,) = found["outcomes"]
     assert outcome["reason"] == "to_waypoint"
     assert outcome["pod"] == "weft-system/weft-waypoint"
@@ -74,10 +74,10 @@ def test_the_waypoint_is_said_for_clients_in_mode_l7_only(mesh: LabHandle) -> No
 
 def test_what_the_mesh_leaves_alone_and_why(mesh: LabHandle) -> None:
     found = explain(mesh, OUTSIDER, "echo.app:9090")
-    assert found["client"]["because"] == "neither the Pod nor Namespace outside has a label that says otherwise"
+    assert found["client"]["modeReason"] == "neither the Pod nor Namespace outside has a label that says otherwise"
     assert [item["reason"] for item in found["outcomes"]] == ["not_enrolled"]
     direct = explain(mesh, CLIENT, "10.244.0.99:80")
-    assert (direct["service"], direct["frontend"], direct["madeBy"]) == (None, None, [])
+    assert (direct["service"], direct["frontend"], direct["sources"]) == (None, None, [])
     assert [item["reason"] for item in direct["outcomes"]] == ["no_frontend"]
     empty = explain(mesh, CLIENT, "empty:80")
     assert [item["reason"] for item in empty["outcomes"]] == ["no_backend"]
@@ -110,10 +110,10 @@ def test_it_reads_well(mesh: LabHandle) -> None:
     lines = mesh.node(*command).stdout.splitlines()
     assert lines[0].startswith("app/client-")
     assert lines[1] == "  pod        mode l4: Namespace app's label says l4"
-    assert "  made by    TCPRoute app/r" in lines
+    assert "  source     TCPRoute app/r" in lines
     (refused,) = [line for line in lines if line.startswith("    10.00%")]
     assert refused.startswith("    10.00%   it is the share of a backendRef that is not valid")
-    assert sum(line.startswith("  seen       20") for line in lines) == 5
+    assert sum(line.startswith("  event      20") for line in lines) == 5
 
 
 def test_the_tables_are_as_the_agent_wants_them(mesh: LabHandle) -> None:

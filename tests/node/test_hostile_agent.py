@@ -66,7 +66,7 @@ def told(status):
         for parent in route["parents"]
         if any((c["type"] == "PartiallyInvalid") == (c["status"] == "True") for c in parent["conditions"])
     ]
-    return conditions, status["problems"] + status["notices"]
+    return conditions, status["problems"] + status["warnings"]
 
 
 def names(document: Hostile) -> str:

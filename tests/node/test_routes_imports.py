@@ -98,7 +98,7 @@ def test_a_tcproute_of_an_import_divides_connections(routed):
     program = TCP.format(count=600, port=9090).replace("echo.app", NAME)
     found = json.loads(routed.python(CLIENT, program))
     told = explain(routed, CLIENT, f"{NAME}:9090")
-    assert (told["service"], told["madeBy"][0]["object"]) == ("app/echo.clusterset", "TCPRoute app/r")
+    assert (told["service"], told["sources"][0]["object"]) == ("app/echo.clusterset", "TCPRoute app/r")
     assert {item["pod"].partition("-")[0]: item["share"] for item in told["outcomes"]} == {
         "app/v1": 0.25,
         "app/v2": 0.75,
@@ -145,4 +145,4 @@ def test_an_import_of_anybody_s_address_takes_nobody_s_connections(mesh):
 
 
 def refused(mesh: LabHandle) -> list[str]:
-    return [text for text in mesh.status()["notices"] if "greedy" in text and "is not used" in text]
+    return [text for text in mesh.status()["warnings"] if "greedy" in text and "is not used" in text]

@@ -128,10 +128,10 @@ def test_a_label_that_is_no_mode_is_reported_and_is_as_no_label(mesh):
         return {pod["mode"] for pod in status["pods"] if pod["pod"].startswith("app/")}
 
     mesh.label("Namespace", "", "app", "weft.dev/mode=l5")
-    settle(mesh, lambda status: any("'l5' is none of none, l4, l7" in it for it in status["notices"]))
+    settle(mesh, lambda status: any("'l5' is none of none, l4, l7" in it for it in status["warnings"]))
     assert modes(mesh.status()) == {"none"}
     mesh.label("Namespace", "", "app", "weft.dev/mode=l4")
-    settle(mesh, lambda status: not status["notices"] and modes(status) == {"l4"})
+    settle(mesh, lambda status: not status["warnings"] and modes(status) == {"l4"})
 
 
 def test_metrics_health_and_readiness_answer_on_the_node_s_loopback(mesh):

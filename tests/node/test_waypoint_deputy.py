@@ -118,7 +118,7 @@ def test_control_a_slice_of_one_s_own_is_followed(mesh: LabHandle) -> None:
 )
 def test_the_waypoint_goes_to_no_address_of_its_own_for_a_route(deputy: LabHandle) -> None:
     assert deputy.exec(STRANGER, "curl", "-sS", "-m", "5", "http://deputy/").stdout == "no healthy upstream"
-    (told,) = [text for text in deputy.status()["notices"] if "Service other/deputy" in text]
+    (told,) = [text for text in deputy.status()["warnings"] if "Service other/deputy" in text]
     assert "endpoints[0].addresses[0]" in told
 
 
@@ -127,7 +127,7 @@ def slice_to_waypoint(mesh: LabHandle, port: int) -> str:
     text = DEPUTY.format(address=WAYPOINT, port=port, kind="IPv4").rpartition("---")[0]
     mesh.apply(text)
     told = "is not used: it is an address of this node's waypoint"
-    mesh.wait_for("the agent has seen it", lambda: any(told in text for text in mesh.status()["notices"]))
+    mesh.wait_for("the agent has seen it", lambda: any(told in text for text in mesh.status()["warnings"]))
     return text
 
 

@@ -175,7 +175,7 @@ def test_a_pod_of_another_node_is_refused_and_one_on_the_host_s_network_is_l4_on
     (mesh.paths.manifests / "pods.yaml").write_text(f"{elsewhere}---{on_host}")
     mesh.wait_for("both are known", lambda: any(pod["l4Only"] for pod in mesh.status()["pods"]))
     assert answered(mesh, neighbour(mesh, "far", OTHER_NODE_S_POD)) == set()
-    (told,) = mesh.status()["withoutEffect"]
+    (told,) = mesh.status()["ineffectiveRoutes"]
     assert told == {"clients": "app, pods on the host's network", "routes": ["HTTPRoute app/r"]}
     metrics = mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
     assert 'weft_pods{mode="l4 only"} 1.0' in metrics

@@ -192,9 +192,9 @@ def test_a_wrong_label_is_as_none_whatever_was_before(text: str, before: list[Na
     world = World()
     for value in [*before, labelled(text)]:
         world.apply([Upsert(value)])
-    mode, notice = View(world).mode("Namespace", "", "app")
+    mode, warning = View(world).mode("Namespace", "", "app")
     assert mode is None
-    assert notice == f"Namespace app: metadata.labels[weft.dev/mode]: {text!r} is none of none, l4, l7; ignored"
+    assert warning == f"Namespace app: metadata.labels[weft.dev/mode]: {text!r} is none of none, l4, l7; ignored"
 
 
 @pytest.mark.parametrize("change", [Upsert(labelled(None)), Delete(Key("Namespace", "", "app"))])

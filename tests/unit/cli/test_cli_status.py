@@ -20,15 +20,15 @@ KUBERNETES = {
 
 def report(source: dict[str, Any]) -> dict[str, Any]:
     lists: dict[str, Any] = {
-        name: [] for name in ("pods", "frontends", "routes", "withoutEffect", "problems", "notices")
+        name: [] for name in ("pods", "frontends", "routes", "ineffectiveRoutes", "problems", "warnings")
     }
     waypoint = {
         "address": None,
         "connected": False,
         "lost": False,
         "listeners": [],
-        "heir": None,
-        "retired": [],
+        "standby": None,
+        "draining": [],
         "guards": {},
         "drift": [],
         "rejected": {},
@@ -73,7 +73,7 @@ def test_the_source(
 
 
 @pytest.mark.parametrize(
-    ("heir", "retired", "line"),
+    ("standby", "draining", "line"),
     [
         (None, [], "waypoint 10.1.1.1: connected"),
         ("10.1.1.2", [], "waypoint 10.1.1.1: connected; 10.1.1.2 is to take over"),
@@ -90,21 +90,21 @@ def test_the_source(
     ],
 )
 def test_the_waypoints(
-    heir: str | None,
-    retired: list[dict[str, Any]],
+    standby: str | None,
+    draining: list[dict[str, Any]],
     line: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     shown = report(KUBERNETES)
-    shown["waypoint"] |= {"address": "10.1.1.1", "connected": True, "heir": heir, "retired": retired}
+    shown["waypoint"] |= {"address": "10.1.1.1", "connected": True, "standby": standby, "draining": draining}
     monkeypatch.setattr(module, "ask", lambda *_: shown)
     module.status(DEFAULT_STATE, Output.TEXT)
     assert line in capsys.readouterr().out.replace("\n", " ").replace("  ", " ")
 
 
 def test_pods_that_cannot_be_what_they_should(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    pod = {"pod": "app/web", "mode": "none", "because": "", "addresses": ["10.1.0.1"], "cgroup": 7, "l4Only": False}
+    pod = {"pod": "app/web", "mode": "none", "modeReason": "", "addresses": ["10.1.0.1"], "cgroup": 7, "l4Only": False}
     good = pod | {"supported": True}
     pods = [pod | {"supported": False}, good | {"pod": "app/old"}, good | {"pod": "app/host", "l4Only": True}]
     shown = report(KUBERNETES) | {"pods": pods}

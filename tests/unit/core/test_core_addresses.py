@@ -16,5 +16,5 @@ async def test_a_waypoint_is_nobody_s_endpoint(node: Node):
     node.silent = {elsewhere.address}
     await node.passes(lambda: node.ads.envoys.append(elsewhere))
     assert node.word(Mode.L4) == Word(Action.REJECT, Reason.NO_BACKEND)
-    (told,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["notices"]
+    (told,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["warnings"]
     assert told.endswith("addresses[0]: 10.1.0.7 is not used: it is an address of this node's waypoint")

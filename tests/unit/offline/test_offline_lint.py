@@ -47,7 +47,7 @@ def test_positions_are_those_of_the_manifest(tmp_path: Path) -> None:
 def test_a_notice_has_the_place_of_its_object(tmp_path: Path) -> None:
     mesh = MESH.replace("{name: web, namespace: app}", "{name: web, namespace: app, labels: {weft.dev/mode: L7}}")
     (one,) = found(tmp_path, mesh=mesh)
-    assert (one.kind, one.subject, one.field) == ("notice", "Service app/web", "metadata.labels[weft.dev/mode]")
+    assert (one.kind, one.subject, one.field) == ("warning", "Service app/web", "metadata.labels[weft.dev/mode]")
     assert one.place == f"{tmp_path}/mesh.yaml:13"
 
 

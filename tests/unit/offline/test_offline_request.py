@@ -127,7 +127,7 @@ def test_what_no_tlsroute_names_is_closed(folder: Path, url: str) -> None:
 
 def test_a_tlsroute_between_two_ends_in_mode_l4_is_left_out(folder: Path) -> None:
     write(folder, tls=TLS, mesh=MESH.replace("weft.dev/mode: l7", "weft.dev/mode: l4"))
-    assert asked(folder, "app/a", "https://tls/")["why"].endswith("but neither end is in mode l7")
+    assert asked(folder, "app/a", "https://tls/")["reason"].endswith("but neither end is in mode l7")
 
 
 def test_copies_attempts_sessions_and_origins(folder: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_port_that_is_only_seen_goes_to_its_service(tmp_path: Path):
     seen = MESH.replace("{name: app, labels: {weft.dev/mode: l7}}", "{name: app, labels: {weft.dev/l7-scope: all}}")
     folder = write(tmp_path / "seen", mesh=seen, pods=SPECIAL)
     found = asked(folder, "plain/own", "http://web.app/any")
-    assert found["why"] == "the label weft.dev/l7-scope asks for it, and the client is in mode l7"
+    assert found["reason"] == "the label weft.dev/l7-scope asks for it, and the client is in mode l7"
     assert (found["onWaypointLoss"], found["routes"]) == ("kernel", [])
     assert (found["waypoint"]["rule"]["route"], found["waypoint"]["rule"]["rule"]) == ("Service app/web", "unrouted")
     (share,) = found["waypoint"]["shares"]

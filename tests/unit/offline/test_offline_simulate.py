@@ -40,7 +40,7 @@ CONSUMER = ROUTE.replace("{name: r, namespace: app}", "{name: mine, namespace: s
 def test_which_way(folder: Path, pod: str, url: str, path: str, why: str) -> None:
     found = asked(write(folder, route=ROUTE, special=SPECIAL), pod, url)
     assert found["path"] == path
-    assert why in found["why"]
+    assert why in found["reason"]
     assert ("waypoint" in found, "backends" in found) == (path == "waypoint", path == "kernel")
 
 
@@ -48,7 +48,7 @@ def test_two_ends_in_mode_l4_do_without_an_httproute(folder: Path) -> None:
     write(folder, mesh=MESH.replace("weft.dev/mode: l7", "weft.dev/mode: l4"), route=ROUTE)
     found = asked(folder, "shop/a", "http://web.app/")
     assert (found["path"], found["routes"]) == ("kernel", ["HTTPRoute app/r"])
-    assert found["why"].endswith("but neither end is in mode l7")
+    assert found["reason"].endswith("but neither end is in mode l7")
 
 
 def test_a_consumer_s_own_route_is_for_its_clients_only(folder: Path) -> None:

@@ -73,15 +73,15 @@ def undisturbed() -> dict[Unit, Fragment]:
 
 
 def records(translator: Translator, problems: list[Problem], key: Key) -> list[str]:
-    """What users are told of an object: problems, notices, and false conditions, one a parent."""
+    """What users are told of an object: problems, warnings, and false conditions, one a parent."""
     conditions = [
         f"{key}: {[c for c in parent.conditions if (c.type == 'PartiallyInvalid') == c.status]}"
         for item in translator.fragments.values()
         for parent in item.statuses.get(key, ())
         if any((c.type == "PartiallyInvalid") == c.status for c in parent.conditions)
     ]
-    notices = [notice for item in translator.fragments.values() for notice in item.notices]
-    return [str(problem) for problem in problems] + notices + conditions
+    warnings = [warning for item in translator.fragments.values() for warning in item.warnings]
+    return [str(problem) for problem in problems] + warnings + conditions
 
 
 DOCUMENTS = list(hostile_documents())
@@ -104,7 +104,7 @@ def test_a_hostile_object_is_told_of_once_and_hurts_nobody(document: Hostile, un
         assert problem.subject
         assert problem.field
         assert "\n" not in problem.subject
-    # A Route that is accepted in part is a Route of `web`; nobody else may notice.
+    # A Route that is accepted in part is a Route of `web`; nobody else may warning.
     served = any(key.kind in ROUTES and not problems for key in keys)
     names = ("good",) if served else ("good", "web")
     assert {unit: item for unit, item in good_units(translator).items() if unit.key.name in names} == {

@@ -15,7 +15,7 @@ from agent.model.core import (
     TopologyHint,
 )
 from agent.model.meta import ObjectMeta
-from agent.translate.endpoints import distribution_notice, endpoints, endpoints_of_either_family
+from agent.translate.endpoints import distribution_warning, endpoints, endpoints_of_either_family
 from agent.translate.options import Options
 
 HERE = Options("here", zone="east")
@@ -144,17 +144,17 @@ def test_what_is_asked_for_and_not_done_is_told(
     distribution: str, found: list[Endpoint], options: Options, told: str
 ) -> None:
     served = web(distribution=distribution)
-    notice = distribution_notice(view_of(served, slice_of("web", *found)), served, options)
-    assert told in notice
-    assert bool(notice) == bool(told)
+    warning = distribution_warning(view_of(served, slice_of("web", *found)), served, options)
+    assert told in warning
+    assert bool(warning) == bool(told)
 
 
 def test_local_traffic_has_no_distribution_to_tell_of() -> None:
     served = web("Local", "PreferClose")
-    assert not distribution_notice(view_of(served, slice_of("web", at(1))), served, HERE)
+    assert not distribution_warning(view_of(served, slice_of("web", at(1))), served, HERE)
 
 
 def test_names_that_are_not_used_need_no_hints() -> None:
     served = web(distribution="PreferClose")
     view = view_of(served, slice_of("web", at(1, zones="east")), slice_of("web", Endpoint(("a.b",)), kind="FQDN"))
-    assert not distribution_notice(view, served, HERE)
+    assert not distribution_warning(view, served, HERE)

@@ -31,4 +31,4 @@ def test_a_pod_on_the_host_s_network_is_l4_only(asked: str, on_host: bool, mode:
     (fragment,) = (item for item in translator.fragments.values() if item.pods)
     plan = fragment.pods[900]
     assert (plan.mode, plan.l4_only, plan.addresses) == (mode, l4_only, () if on_host else ("192.0.2.1",))
-    assert any("hostNetwork" in notice for notice in fragment.notices) is (on_host and asked == "l7")
+    assert any("hostNetwork" in warning for warning in fragment.warnings) is (on_host and asked == "l7")

@@ -171,7 +171,7 @@ def test_without_a_range_an_import_has_only_what_a_service_of_its_namespace_has(
     assert addresses(made) == {"10.112.0.1"}
     made.update([Delete(RANGE.key)])
     assert addresses(made) == set()
-    assert "10.112.0.1 is not used: it is no Service's" in made.fragments[UNIT].notices[0]
+    assert "10.112.0.1 is not used: it is no Service's" in made.fragments[UNIT].warnings[0]
     derived = service("derived", "10.112.0.1")
     made.update([Upsert(derived)])
     assert addresses(made) == {"10.112.0.1"}
@@ -196,7 +196,7 @@ def test_who_is_known_to_have_an_address_keeps_it_while_it_has_it() -> None:
         changed = made.update([Upsert(holder)])
         assert addresses(made) == set()
         assert UNIT in changed
-        assert f"{holder.key} has it" in made.fragments[UNIT].notices[0]
+        assert f"{holder.key} has it" in made.fragments[UNIT].warnings[0]
         made.update([Delete(holder.key)])
         assert addresses(made) == {"10.112.0.1"}
 

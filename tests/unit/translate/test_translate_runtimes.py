@@ -52,7 +52,7 @@ def test_the_handler_tells_and_its_pods_follow_it():
     runtime = RuntimeClass(ObjectMeta("fast"), "kata-qemu")
     made.update([Upsert(runtime)])
     assert (plan(made).mode, plan(made).supported) == (Mode.NONE, False)
-    assert plan(made).because == (
+    assert plan(made).mode_reason == (
         "Unsupported, not enrolled: the kernel does not see the sockets of RuntimeClass fast, handler kata-qemu"
     )
     made.update([Delete(runtime.key)])

@@ -71,7 +71,7 @@ def test_a_route_takes_over_and_the_service_refuses_on_loss_again() -> None:
 def test_the_service_s_own_label_decides_where_it_says_something(space: str, own: str, sees: bool) -> None:
     fragment = made(labelled(**{SCOPE: space} if space else {}), http_service(**{SCOPE: own} if own else {}))
     assert bool(fragment.route_sets) is sees
-    assert bool([text for text in fragment.notices if SCOPE in text]) is ("odd" in (space, own))
+    assert bool([text for text in fragment.warnings if SCOPE in text]) is ("odd" in (space, own))
 
 
 @pytest.mark.parametrize(("value", "said"), [("true", True), ("false", False), ("yes", False), (None, False)])

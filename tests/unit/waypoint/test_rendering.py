@@ -50,7 +50,7 @@ def test_what_concerns_no_envoy_is_not_rendered() -> None:
     one = fragment("10.0.0.1")
     taken(rendering, Fragment(), one)
     before = rendering.configuration
-    rendering.take(WEB, one, fragment("10.0.0.1", notices=("something",)))
+    rendering.take(WEB, one, fragment("10.0.0.1", warnings=("something",)))
     assert not rendering.behind
     assert rendering.configuration is before
 
