@@ -18,6 +18,7 @@ from agent.plan.plan import Fragment, FrontendName
 from agent.plan.waypoint import WaypointState
 from agent.reconcile.datapath import Applied, Datapath
 from agent.reconcile.driver import Shrunk
+from agent.turn import Turn
 from agent.waypoint.controller import Ads, WaypointController
 from agent.waypoint.probing import Prober
 from agent.waypoint.rendering import Rendering
@@ -27,9 +28,6 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.2
 COALESCE_SECONDS = 0.01
-# So long a pass works before others have their turn, new pods above all: they connect at any moment.
-TURN_SECONDS = 0.01
-PAUSE_SECONDS = 0.001
 
 
 class Hands(Prober, Protocol):
@@ -80,12 +78,11 @@ class Core:
         # Units that the waypoint's controller has not got yet, each with its fragment before and now.
         self._unpublished: dict[Any, tuple[Fragment, Fragment]] = {}
         self._written = WaypointState()
-        self._turn_ends = 0.0
+        self._turn = Turn(self._clock)
         self._awaited: set[str] = set()
         self._wake = asyncio.Event()
-        self._adopted = False
-        self._attached = False
-        self._unsure = False
+        self._adopted = self._attached = False
+        self._unsure = self._in_pass = False
 
     @property
     def synced(self) -> bool:
@@ -96,6 +93,11 @@ class Core:
     def ready(self) -> bool:
         """Whether the kernel is as it should be, but for what does not fit."""
         return self._attached and self.datapath.pending == 0
+
+    @property
+    def reconciling(self) -> bool:
+        """Whether changes are on their way to the kernel or to Envoy."""
+        return self._in_pass or self._wake.is_set() or self.waypoint.reconciling
 
     @property
     def machine(self) -> WaypointStateMachine:
@@ -130,6 +132,7 @@ class Core:
         audit_at = self._clock() + self._audit_seconds
         while True:
             await self._sleep(max(0.0, self._next_pass(audit_at) - self._clock()))
+            self._in_pass = True
             try:
                 await self._step()
                 if self._clock() >= audit_at:
@@ -137,6 +140,8 @@ class Core:
                     await self._audit()
             except OSError as error:
                 self._doubt(error)
+            finally:
+                self._in_pass = False
 
     def _next_pass(self, audit_at: float) -> float:
         """When the next pass is due although nothing happens."""
@@ -157,11 +162,11 @@ class Core:
 
     async def _step(self) -> None:
         """One pass: changes, plan, Envoy, kernel. The programs come last, when their tables are full."""
-        self._turn_ends = self._clock() + TURN_SECONDS
+        self._turn.begin()
         self._enrol()
         while self.intake.behind:
             self.intake.advance()
-            await self._others_turn()
+            await self._turn.others()
         if not self.synced:
             return
         if not self._adopted:
@@ -187,12 +192,6 @@ class Core:
             self.waypoint.send_to(self.datapath.sent_to, state)
         if moved:  # other addresses may be endpoints
             self.wake()
-
-    async def _others_turn(self) -> None:
-        """When this pass has worked for long enough, let others work: those too who enrol the pods that came."""
-        if self._clock() >= self._turn_ends:
-            await asyncio.sleep(PAUSE_SECONDS)
-            self._turn_ends = self._clock() + TURN_SECONDS
 
     def _enrol(self) -> None:
         """Write the rows of new pods at once, whatever a pass is about: their frontends do not depend on them."""
@@ -233,7 +232,7 @@ class Core:
             upserts = {name: plan for name, plan in new.frontends.items() if old.frontends.get(name) != plan}
             self.datapath.want_frontends(upserts, ())
             deletes |= old.frontends.keys() - new.frontends.keys()
-            await self._others_turn()
+            await self._turn.others()
         fragments = self.intake.fragments.values()
         still = {name for item in fragments for name in item.frontends} if deletes else set()
         self.datapath.want_frontends({}, deletes - still)
@@ -265,7 +264,7 @@ class Core:
         began = self._clock()
         done = Applied()
         for _ in self.datapath.applying(done):
-            await self._others_turn()
+            await self._turn.others()
         self._hands.shrunk(done.shrunk)
         self._tell(done.writes, began)
         return done.writes > 0

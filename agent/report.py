@@ -225,6 +225,7 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
         "node": node,
         "synced": core.synced,
         "ready": core.ready,
+        "reconciling": core.reconciling,
         "drift": core.drift,
         "pods": pods(fragments, faults),
         "routes": routes(

@@ -36,6 +36,7 @@ def status(
 
 def _print(report: dict[str, Any]) -> None:
     state = "ready" if report["ready"] else "synced, not yet ready" if report["synced"] else "waiting for its sources"
+    state += ", reconciling" if report["reconciling"] else ""
     print_line(f" on {report['node']}: {state}; drift at the last audit: {report['drift']}", heading="agent")
     print_line(f" {_source(report['source'])}", heading="source")
     print_line(f" Linux {report['kernel']['release']}{_missing(report['kernel'])}", heading="kernel")

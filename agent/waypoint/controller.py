@@ -34,6 +34,10 @@ class Ads(Protocol):
     def envoys(self) -> list[Envoy]:
         """Those that are connected."""
 
+    @property
+    def rejected(self) -> Mapping[ResourceName, str]:
+        """Resources that an Envoy refused, or that cannot be encoded, with the reason."""
+
     async def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
         """Replace everything that an Envoy shall have; listeners get their port. Done when this is what is sent, and
         what acknowledgements are of.
@@ -60,6 +64,8 @@ class WaypointController:
         self._changed = changed
         self._probing = Probing(prober, self._probed)
         self._wake, self._publish_again = asyncio.Event(), asyncio.Event()
+        # How often something else was wanted, and which of these is published.
+        self._wanted = self._published = 0
         self._resources: Mapping[ResourceName, Json] = {}
         self._rooms: Collection[Envoy] = ()
         self._started = asyncio.Event()
@@ -76,6 +82,7 @@ class WaypointController:
         for unit, (old, new) in changed.items():
             self.rendering.take(unit, old, new)
         if changed:
+            self._wanted += 1
             self._publish_again.set()
 
     def send_to(self, ports: Collection[int], state: WaypointState) -> None:
@@ -91,6 +98,15 @@ class WaypointController:
     def state(self) -> WaypointState:
         """Where clients are to be sent."""
         return self.machine.effects.state
+
+    @property
+    def reconciling(self) -> bool:
+        """Whether something is not published yet, or neither acknowledged nor refused by the active Envoy."""
+        active, ports = self.machine.failover.connected, self.machine.ports
+        if self._wanted != self._published or active is None:
+            return self._wanted != self._published
+        answered = self._ads.acknowledged_by(active) | self._ads.rejected.keys()
+        return any(not needs <= answered for name, needs in self.rendering.dependencies.items() if name in ports)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -114,7 +130,7 @@ class WaypointController:
         while self.rendering.behind:
             self.rendering.advance(UNITS)
             await asyncio.sleep(PAUSE_SECONDS)
-        resources, needs = self.rendering.configuration
+        wanted, (resources, needs) = self._wanted, self.rendering.configuration
         machine.connect(self._acknowledged(), self._clock())
         self._rooms = machine.connected
         ports = machine.assign(needs, self._clock())
@@ -127,6 +143,7 @@ class WaypointController:
         }
         await self._ads.publish(listed, ports)
         machine.want(needs, self._clock())
+        self._published = wanted
 
     async def _advance_always(self) -> None:
         while True:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_exhausted_ports import PROGRAMS, ROUTE, asked, echo
+from lab_handle import ECHO_TO_V1, LabFactory, LabHandle
+from test_exhausted_ports import PROGRAMS, asked, echo
 from test_routes_http import STRANGER, settle
 
 pytestmark = pytest.mark.node
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.node
 def mesh(make_lab: LabFactory) -> LabHandle:
     """Service echo goes through the waypoint for pods of app and other."""
     lab = make_lab("flood", [Path(__file__).with_name("routes.yaml")], agent=True)
-    lab.apply(ROUTE)
+    lab.apply(ECHO_TO_V1.read_text())
     settle(lab, lambda status: len(status["waypoint"]["listeners"]) == 1)
     return lab
 

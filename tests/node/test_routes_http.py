@@ -68,7 +68,8 @@ def settle(mesh: LabHandle, seen: Callable[[Any], bool]) -> None:
     def settled() -> bool:
         status = mesh.status()
         listeners = status["waypoint"]["listeners"]
-        return seen(status) and status["ready"] and all(item["state"] in ("ready", "draining") for item in listeners)
+        in_step = status["ready"] and not status["reconciling"]
+        return seen(status) and in_step and all(item["state"] in ("ready", "draining") for item in listeners)
 
     mesh.wait_for("the agent settles", settled)
 

@@ -26,6 +26,7 @@ RETIRED = {"id": H, "address": H, "connections": None, "drained": False}
 STATUS: dict[str, Any] = {
     "node": H,
     "synced": True,
+    "reconciling": True,
     "ready": True,
     "drift": 0,
     "kernel": {"release": H, "missing": [{"feature": H, "since": H, "without": H}]},

@@ -40,7 +40,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         "failures": {},
         "errors": [],
     }
-    return {"node": "n1", "synced": True, "ready": True, "drift": 0} | lists | more
+    return {"node": "n1", "synced": True, "ready": True, "reconciling": False, "drift": 0} | lists | more
 
 
 @pytest.mark.parametrize(

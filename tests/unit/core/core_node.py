@@ -94,6 +94,7 @@ class FakeAds:
         self.acknowledges = self.published = False
         self.resources: dict[ResourceName, Json] = {}
         self.ports: dict[str, int] = {}
+        self.rejected: dict[ResourceName, str] = {}
 
     async def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
         self.resources, self.ports, self.published = dict(resources), dict(ports), True

@@ -38,6 +38,21 @@ async def test_a_listener_that_does_not_answer_yet_is_tried_again_without_being_
     await node.until(lambda: node.word() == Word(Action.WAYPOINT))
 
 
+async def test_a_change_is_on_its_way_until_the_kernel_has_it_and_envoy_has_answered(node: Node):
+    await node.synced()
+    await node.passes()
+    assert node.core.reconciling
+    node.ads.rejected = dict.fromkeys(node.ads.resources, "no")
+    await node.until(lambda: not node.core.reconciling)
+    node.ads.rejected = {}
+    await node.serving()
+    await node.until(lambda: not node.core.reconciling)
+    node.ads.acknowledges = False
+    await node.until(lambda: node.core.reconciling)
+    node.ads.acknowledges = True
+    await node.until(lambda: not node.core.reconciling)
+
+
 async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(node: Node):
     await node.synced()
     await node.serving()
