@@ -50,15 +50,19 @@ def _build(folder: Path) -> None:
     with cache.alone("buildah"):
         _make_base()
         options = ["--isolation=chroot", "--network=host", "--layers", f"--volume={_AUTHORITIES}:{_AUTHORITIES}:ro"]
-        _buildah(
-            "bud",
-            "--quiet",
-            *options,
-            f"--build-arg=BASE={_BASE}@{_digest(_BASE)}",
-            f"--file={DOCKERFILE}",
-            f"--tag={NAME}:{tag()}",
-            ROOT,
-        )
+        try:
+            _buildah(
+                "bud",
+                "--quiet",
+                *options,
+                f"--build-arg=BASE={_BASE}@{_digest(_BASE)}",
+                f"--file={DOCKERFILE}",
+                f"--tag={NAME}:{tag()}",
+                ROOT,
+            )
+        finally:
+            # With layers, or when it fails, buildah 1.28 leaves containers behind, each with a mount.
+            _buildah("rm", "--all")
         target = folder / "weft.tar"
         _buildah("push", "--quiet", f"{NAME}:{tag()}", f"docker-archive:{target}:{NAME}:{tag()}")
     print(f"image: {NAME}:{tag()}, {target.stat().st_size / 2**20:.0f} MiB", flush=True)
