@@ -106,6 +106,8 @@ def test_a_question_that_makes_no_sense_is_told_so(mesh: LabHandle, argv: tuple[
 
 
 def test_it_reads_well(mesh: LabHandle) -> None:
+    mesh.python(CLIENT, TCP.format(count=5, port=9090))
+    mesh.wait_for("it was told", lambda: len(explain(mesh, CLIENT, "echo:9090")["events"]) == 5)
     command = (sys.executable, "-m", "agent", "explain", "--state", str(mesh.paths.state), CLIENT, "echo:9090")
     lines = mesh.node(*command).stdout.splitlines()
     assert lines[0].startswith("app/client-")

@@ -135,6 +135,7 @@ def test_a_label_that_is_no_mode_is_reported_and_is_as_no_label(mesh):
 
 
 def test_metrics_health_and_readiness_answer_on_the_node_s_loopback(mesh):
+    mesh.python(CLIENT, TCP.format(count=20, port=9090))
     metrics = mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
     assert re.search(r'weft_decisions_total\{reason="forwarded",verdict="forward"\} [1-9]', metrics)
     assert mesh.node("curl", "-sS", "http://127.0.0.1:9464/readyz").stdout == "ready\n"

@@ -17,6 +17,8 @@ REFUSED = (ConnectionError, OSError)
 @pytest.fixture(scope="module")
 def node() -> Iterator[WaypointNode]:
     with waypoint_node() as made:
+        # Envoy asks for the list of a consumer, or of everybody, only when a listener refers to it.
+        made.serve(rule(any_path()))
         yield made
 
 

@@ -56,9 +56,9 @@ type worker interface {
 	last()
 }
 
-// run makes exchanges until it is over. A worker waits for its answer before it goes on: where the machine is
-// too slow for the rate there are fewer exchanges, and no time-outs.
-func (l *load) run(rate float64) {
+// run makes exchanges until it is over, and says once that every worker has made its first. A worker waits for its answer
+// before it goes on: where the machine is too slow for the rate there are fewer exchanges, and no time-outs.
+func (l *load) run(rate float64, running func()) {
 	long := func(kind string, open func() (conversation, error)) func() worker {
 		return func() worker { return &long{load: l, kind: kind, open: open} }
 	}
@@ -76,17 +76,21 @@ func (l *load) run(rate float64) {
 		{0.05, 1, long("gRPC stream", l.stream)},
 		{0.10, 2, func() worker { return newCalls(l) }},
 	}
-	var all sync.WaitGroup
+	var all, begun sync.WaitGroup
 	for _, kind := range kinds {
 		for range kind.workers {
 			pause := time.Duration(float64(kind.workers) / (rate * kind.share) * float64(time.Second))
-			all.Go(func() { l.work(kind.make(), pause) })
+			begun.Add(1)
+			all.Go(func() { l.work(kind.make(), pause, sync.OnceFunc(begun.Done)) })
 		}
 	}
+	begun.Wait()
+	running()
 	all.Wait()
 }
 
-func (l *load) work(one worker, pause time.Duration) {
+func (l *load) work(one worker, pause time.Duration, begun func()) {
+	defer begun()
 	at := time.Now().Add(rand.N(pause))
 	for {
 		select {
@@ -98,6 +102,7 @@ func (l *load) work(one worker, pause time.Duration) {
 		if err := one.next(); err != nil {
 			l.fail(one, err)
 		}
+		begun()
 		if at = at.Add(pause); at.Before(time.Now()) {
 			at = time.Now()
 		}

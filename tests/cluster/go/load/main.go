@@ -58,9 +58,8 @@ func run(web, rpc string, numbers []string) error {
 	}
 	over, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	fmt.Println("running")
 	made := newLoad(over, targets[0], targets[1], time.Duration(values[1]*float64(time.Second)))
-	made.run(values[0])
+	made.run(values[0], func() { fmt.Println("running") })
 	return json.NewEncoder(os.Stdout).Encode(made.seen)
 }
 
