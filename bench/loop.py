@@ -24,7 +24,8 @@ from agent.observe.metrics import Metrics
 from agent.observe.requests import MAX_EDGES, MAX_OUTCOMES, Requests
 from agent.plan.envoys import Envoy
 from agent.plan.exchanges import Exchange
-from agent.plan.tables import FLOW_STEPS, FlowSums, Reason
+from agent.plan.flow_tables import FLOW_STEPS, FlowSums
+from agent.plan.tables import Reason
 from agent.plan.waypoint import Adopted
 from agent.sources.decode import decode
 from agent.sources.documents import split

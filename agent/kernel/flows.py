@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from agent.kernel import abi, flow_rows, libbpf
-from agent.plan.tables import REST, Event, FlowKey, FlowSums
+from agent.plan.flow_tables import REST, Event, FlowKey, FlowSums
 
 _CHUNK = 256
 

@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 
 from agent.observe.flows import OTHER, OTHER_SERVICE, Flow
 from agent.observe.istio import Pair, pair_labels
-from agent.plan.tables import FLOW_STEPS, Reason
+from agent.plan.flow_tables import FLOW_STEPS
+from agent.plan.tables import Reason
 
 MAX_PAIRS = 200  # some 9 kB and 0.7 ms each, with every scrape
 Grouped = list[tuple[Pair, Flow]]

@@ -8,8 +8,9 @@ from agent.ir.identity import Workload
 from agent.ir.services import service_name
 from agent.model.meta import Key
 from agent.observe.names import Names
-from agent.plan.tables import REST, FlowKey, FlowSums, Reason
+from agent.plan.flow_tables import REST, FlowKey, FlowSums
 from agent.plan.tables import Protocol as Ip
+from agent.plan.tables import Reason
 
 LINGER_SECONDS = 600.0
 OTHER = Workload("other", "other", "other", "other")

@@ -9,7 +9,8 @@ from typing import Any
 from agent.observe.http import BadRequestError, Query, Response
 from agent.observe.metrics import VERDICTS
 from agent.observe.names import Names
-from agent.plan.tables import UNSPECIFIED, Event, Protocol, address_text, host_port
+from agent.plan.flow_tables import Event
+from agent.plan.tables import UNSPECIFIED, Protocol, address_text, host_port
 
 KEPT = 4096
 FAILED = "failed"  # the verdict of what the kernel let through and nobody answered

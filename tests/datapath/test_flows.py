@@ -13,7 +13,8 @@ from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows
 from agent.kernel import abi, flow_rows, libbpf
 from agent.kernel.links import opened
 from agent.kernel.programs import Pins
-from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Mode, PodRow, Protocol, Reason, Slot, address_bytes
+from agent.plan.flow_tables import FLOW_STEPS, REST, FlowKey, FlowSums
+from agent.plan.tables import Mode, PodRow, Protocol, Reason, Slot, address_bytes
 
 pytestmark = pytest.mark.bpf
 WORKLOAD = 4711

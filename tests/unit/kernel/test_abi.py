@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from agent.kernel import abi, flow_rows
 from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, read_source, source_hash
+from agent.plan.flow_tables import FlowKey
 from agent.plan.tables import (
     REASON_ROOM,
     Action,
     Config,
-    FlowKey,
     FrontendKey,
     Mode,
     PodFlag,

@@ -3,8 +3,9 @@
 from agent.ir.identity import Workload
 from agent.model.meta import Key
 from agent.observe.names import Known, Names, service_id
+from agent.plan.flow_tables import FlowKey, FlowSums
 from agent.plan.plan import PodPlan
-from agent.plan.tables import FlowKey, FlowSums, Mode, PodFlag, Protocol, Reason
+from agent.plan.tables import Mode, PodFlag, Protocol, Reason
 
 FACE = Workload("faces", "face", "face-app", "v1")
 SMILEY = Key("Service", "faces", "smiley")

@@ -12,7 +12,8 @@ from agent.observe import flow_metrics
 from agent.observe.flows import LINGER_SECONDS, Flow, Flows, document
 from agent.observe.metrics import Metrics
 from agent.observe.names import service_id
-from agent.plan.tables import FLOW_STEPS, REST, FlowKey, FlowSums, Protocol, Reason
+from agent.plan.flow_tables import FLOW_STEPS, REST, FlowKey, FlowSums
+from agent.plan.tables import Protocol, Reason
 
 
 def steps(**counts: int) -> tuple[int, ...]:

@@ -11,7 +11,8 @@ from agent.observe import journal as journals
 from agent.observe.http import BadRequestError
 from agent.observe.journal import Journal, answer
 from agent.observe.names import service_id
-from agent.plan.tables import UNSPECIFIED, Event, Protocol, Reason, address_bytes
+from agent.plan.flow_tables import Event
+from agent.plan.tables import UNSPECIFIED, Protocol, Reason, address_bytes
 
 VIP, BACKEND = address_bytes("10.96.0.1"), address_bytes("fd00::7")
 
