@@ -70,20 +70,7 @@ class Agent:
         able = prepared.has(features.SOCK_DESTROY)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints, able=able)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
-        self.core = Core(
-            Translator(world, translation_options(settings), faults=self._faults),
-            Rendering(translation_options(settings), self._faults),
-            Datapath(
-                self._kernel,
-                kernel_config(settings, self._kernel.cpus),
-                asyncio.get_running_loop().time,
-                own_addresses(),
-            ),
-            self._ads,
-            self,
-            self._metrics,
-            settings.audit_seconds,
-        )
+        self.core = self._make_core(settings, world)
         self._farewell = Farewell(settings.xds_socket.parent, lambda: self.core.machine.failover)
         self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
         self._observation = Observation(
@@ -96,6 +83,19 @@ class Agent:
         self._inquiry = Inquiry(self.core.intake.fragments.values)
         self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, faults)
         self._show()
+
+    def _make_core(self, settings: Settings, world: World) -> Core:
+        clock = asyncio.get_running_loop().time
+        config = kernel_config(settings, self._kernel.cpus)
+        return Core(
+            Translator(world, translation_options(settings), faults=self._faults),
+            Rendering(translation_options(settings), self._faults),
+            Datapath(self._kernel, config, clock, own_addresses()),
+            self._ads,
+            self,
+            self._metrics,
+            settings.audit_seconds,
+        )
 
     def _show(self) -> None:
         """Numbers that are read when somebody asks for metrics."""

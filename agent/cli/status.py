@@ -43,6 +43,12 @@ def _print(report: dict[str, Any]) -> None:
     waypoint = report["waypoint"]
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
     print_line(f" {waypoint['address'] or 'none'}: {health}{_others(waypoint)}", heading="waypoint")
+    _print_tables(report)
+    _print_errors(report)
+
+
+def _print_tables(report: dict[str, Any]) -> None:
+    waypoint = report["waypoint"]
     print_table(
         "pods",
         ("POD", "MODE", "ADDRESSES", "CGROUP"),
@@ -56,11 +62,6 @@ def _print(report: dict[str, Any]) -> None:
     print_table(
         "listeners", ("LISTENER", "PORT", "STATE"), ((x["name"], x["port"], x["state"]) for x in waypoint["listeners"])
     )
-    print_table(
-        "kernel features that are missing",
-        ("FEATURE", "SINCE LINUX", "WITHOUT IT"),
-        ((one["feature"], one["since"], one["without"]) for one in report["kernel"]["missing"]),
-    )
     print_table("guards", ("WAYPOINT", "STATE"), waypoint["guards"].items())
     print_table("refused by Envoy", ("RESOURCE", "REASON"), waypoint["rejected"].items())
     print_table("served other than acknowledged", ("",), ((line,) for line in waypoint["drift"]))
@@ -69,6 +70,14 @@ def _print(report: dict[str, Any]) -> None:
         "routes without effect",
         ("CLIENTS", "ROUTES"),
         ((one["clients"], ", ".join(one["routes"])) for one in report["ineffectiveRoutes"]),
+    )
+
+
+def _print_errors(report: dict[str, Any]) -> None:
+    print_table(
+        "kernel features that are missing",
+        ("FEATURE", "SINCE LINUX", "WITHOUT IT"),
+        ((one["feature"], one["since"], one["without"]) for one in report["kernel"]["missing"]),
     )
     unread = report["source"].get("unread", {})
     print_table("kinds that are not read", ("KIND", "DOCUMENTS"), unread.items())
