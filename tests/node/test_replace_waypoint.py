@@ -105,7 +105,7 @@ def test_who_is_connected_to_a_listener_that_goes_is_served_to_the_end(mesh):
         # The agent no longer has them; Envoy asks clients to leave once its main thread has applied that.
         mesh.wait_for("Envoy drains them", lambda: active_listeners(mesh) == 0)
         said, _ = client.communicate("go on\n", timeout=60)
-    mesh.label("Namespace", "", "shop", "weft.dev/mode=l7")
+    at_the_waypoint(mesh)
     assert said.split("\n")[:-1] == ["200 close", "hello", "hello"]
 
 
