@@ -65,4 +65,4 @@ def _proofs(log: str) -> list[tuple[datetime | None, list[datetime]]]:
 
 
 def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text[:26])
+    return datetime.fromisoformat(text)
