@@ -134,8 +134,8 @@ features: setup ## rewrite docs/features.md from what the tests say that they sh
 	@$(BIN)/python tests/features/features.py
 
 coverage: setup ## line coverage of the core; fails below 95 %
-	$(BIN)/pytest -q tests/unit tests/golden tests/property --cov=agent.model --cov=agent.translate --cov=agent.plan \
-		--cov=agent.reconcile --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/pytest -q tests/unit tests/golden tests/property --cov=agent.model --cov=agent.translate --cov=agent.ir \
+		--cov=agent.datapath --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 mutation: setup ## do the tests notice changes to translate/? (minutes)
 	$(BIN)/mutmut run

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from agent.plan.tables import UnknownPodPolicy
+from agent.ir.tables import UnknownPodPolicy
 from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES, Collector
 
 DEFAULT_STATE = Path("/run/weft")

@@ -14,22 +14,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from agent.ir.access_log import Exchange
+from agent.ir.envoy import Envoy
+from agent.ir.flow_tables import FLOW_STEPS, FlowSums
 from agent.ir.identity import Workload
+from agent.ir.tables import Reason
+from agent.ir.waypoint_state import Adopted
+from agent.kube.decode import decode
+from agent.kube.documents import split
 from agent.model.change import Change, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
-from agent.observe.flow_metrics import MAX_PAIRS
-from agent.observe.flows import Flow
-from agent.observe.metrics import Metrics
-from agent.observe.requests import MAX_EDGES, MAX_OUTCOMES, Requests
-from agent.plan.envoys import Envoy
-from agent.plan.exchanges import Exchange
-from agent.plan.flow_tables import FLOW_STEPS, FlowSums
-from agent.plan.tables import Reason
-from agent.plan.waypoint import Adopted
-from agent.sources.decode import decode
-from agent.sources.documents import split
-from agent.start import tune_interpreter
+from agent.node.start import tune_interpreter
+from agent.store.store import World
+from agent.telemetry.flow_metrics import MAX_PAIRS
+from agent.telemetry.flows import Flow
+from agent.telemetry.metrics import Metrics
+from agent.telemetry.requests import MAX_EDGES, MAX_OUTCOMES, Requests
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.controller import WaypointController
@@ -37,7 +38,6 @@ from agent.waypoint.probe import accepts
 from agent.waypoint.process import Limits, envoy_command, prepare
 from agent.waypoint.rendering import Rendering
 from agent.waypoint.server import AdsServer
-from agent.world import World
 
 SERVICES = 1000
 ADDRESS = "127.0.0.2"

@@ -45,7 +45,7 @@
 #define WEFT_ACTION_WAYPOINT 2
 #define WEFT_ACTION_REJECT   3
 
-/* Why a decision fell as it did: `Reason` in agent/plan/tables.py, one counter each. */
+/* Why a decision fell as it did: `Reason` in agent/ir/tables.py, one counter each. */
 enum weft_reason {
 	WEFT_NOT_ENROLLED,
 	WEFT_UNKNOWN_POD,

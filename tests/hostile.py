@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from agent.sources.decode import KINDS
+from agent.kube.decode import KINDS
 
 WRONG: dict[str, Any] = {
     "null": None,

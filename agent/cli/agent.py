@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from agent.cli.output import Exit, fail
-from agent.observe import log
-from agent.plan.tables import UnknownPodPolicy
+from agent.ir.tables import UnknownPodPolicy
+from agent.node.start import StartError, run
 from agent.settings import (
     DEFAULT_STATE,
     Settings,
@@ -19,7 +19,7 @@ from agent.settings import (
     parse_collector,
     parse_endpoint,
 )
-from agent.start import StartError, run
+from agent.telemetry import log
 from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES
 
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from agent.observe.http import REQUEST_LIMIT
+from agent.telemetry.http import REQUEST_LIMIT
 
 
 class NoAgentError(Exception):

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from agent.api.errors import ConfigurationError
 from agent.cli.output import fail
-from agent.observe import log
-from agent.observe.http import ListenError
+from agent.kube.errors import ConfigurationError
 from agent.settings import ControllerSettings, SettingsError, parse_endpoint
 from agent.signals import EndedError
+from agent.telemetry import log
+from agent.telemetry.http import ListenError
 
 
 def controller(

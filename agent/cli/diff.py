@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from agent.cli.output import Exit, Output, fail, print_json, print_line, print_table
-from agent.offline.comparison import compare
-from agent.offline.manifests import read
-from agent.sources.directory import SourceError
+from agent.explain.diff import compare
+from agent.explain.manifests import read
+from agent.kube.directory_source import SourceError
 
 
 def diff(

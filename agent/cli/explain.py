@@ -10,12 +10,12 @@ from agent.cli.ask import NoAgentError, ask
 from agent.cli.live import Attempt, marked, new_mark, try_out
 from agent.cli.output import Exit, Output, fail, print_json, print_line
 from agent.cli.treatment import lines
-from agent.explain import ExplainError, parse
-from agent.explain import explain as answer
-from agent.inquiry import Inquired
+from agent.explain.connection import ExplainError, parse
+from agent.explain.connection import explain as answer
+from agent.explain.query import Question, QuestionError
+from agent.explain.trace import Inquired
 from agent.kernel.maps import open_kernel
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
-from agent.simulate.question import Question, QuestionError
 
 
 def explain(

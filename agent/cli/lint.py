@@ -10,11 +10,11 @@ import msgspec
 import typer
 
 from agent.cli.output import Exit, Output, fail, print_json, print_line
-from agent.offline.fields import flattened
-from agent.offline.lint import findings
-from agent.offline.manifests import read
-from agent.sources.directory import SourceError, parsed
-from agent.sources.documents import split
+from agent.explain.fields import flattened
+from agent.explain.lint import findings
+from agent.explain.manifests import read
+from agent.kube.directory_source import SourceError, parsed
+from agent.kube.documents import split
 
 DEFINITIONS = typer.Option(
     help="A file with the definitions (CustomResourceDefinitions) that the cluster has, or - for standard input: "

@@ -15,10 +15,10 @@ from typing import Any
 
 from agent.cli.ask import ask
 from agent.cli.output import print_error
-from agent.explain import ExplainError
-from agent.inquiry import Inquired
+from agent.explain.connection import ExplainError
+from agent.explain.query import Question
+from agent.explain.trace import Inquired
 from agent.settings import STATUS_SOCKET
-from agent.simulate.question import Question
 
 LAB_SECONDS, CLUSTER_SECONDS = 15.0, 120.0
 REQUEST_SECONDS = 60

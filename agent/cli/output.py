@@ -1,6 +1,6 @@
 """How commands print: tables for people, JSON for programs, and errors with an exit code that means something.
 
-Nothing else in `agent.cli` writes to the terminal: here every text is escaped (`agent.observe.escape`), and is never
+Nothing else in `agent.cli` writes to the terminal: here every text is escaped (`agent.telemetry.escape`), and is never
 taken for rich's markup.
 """
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agent.observe.escape import escape, escape_lines
+from agent.telemetry.escape import escape, escape_lines
 
 # Not a terminal: lines are for other programs, so nothing is folded.
 console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 240)

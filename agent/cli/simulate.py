@@ -8,11 +8,11 @@ import typer
 
 from agent.cli.output import Exit, Output, fail, print_json, print_line
 from agent.cli.treatment import lines
+from agent.explain.manifests import Manifests, read
+from agent.explain.query import Question, QuestionError, question
+from agent.explain.simulation import simulate as simulated
+from agent.kube.directory_source import SourceError
 from agent.model.core import Pod
-from agent.offline.manifests import Manifests, read
-from agent.offline.simulation import simulate as simulated
-from agent.simulate.question import Question, QuestionError, question
-from agent.sources.directory import SourceError
 from agent.translate.options import Options
 
 

@@ -5,16 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from agent import report
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.output import Exit, Output, fail, print_json, print_table
+from agent.datapath.frontends import Installed, read
+from agent.explain.wording import action_text, backends
 from agent.ir.identity import name_id
+from agent.ir.plan import FrontendName
+from agent.ir.tables import FrontendKey, PodRow, address_text
 from agent.kernel.maps import open_kernel
-from agent.plan.plan import FrontendName
-from agent.plan.tables import FrontendKey, PodRow, address_text
-from agent.reconcile.frontends import Installed, read
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
-from agent.simulate.wording import backends
 
 
 def tables(
@@ -86,8 +85,8 @@ def _frontend(
     return {
         "frontend": name,
         "index": item.index,
-        "l4": report.verdict(item.words[0]),
-        "l7": report.verdict(item.words[1]),
+        "l4": action_text(item.words[0]),
+        "l7": action_text(item.words[1]),
         "waypointPort": item.service.waypoint_port or None,
         "base": item.base,
         "backends": shares,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 from agent.settings import DEFAULT_STATE, XDS_SOCKET
 from agent.waypoint import process
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from agent.api.errors import ApiError
-from agent.api.server import ApiServer
 from agent.controller.lease import RENEW_BEFORE, RETRY, Candidate, Lease, LeaseSpec, decode_lease
+from agent.kube.client import ApiServer
+from agent.kube.errors import ApiError
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from agent.controller.merge import ANCESTORS, PARENTS, Json, StatusList, merge_e
 from agent.controller.mesh import mesh_status, new_mesh
 from agent.controller.node_reports import NodeReports
 from agent.controller.stored import MESH, MESH_VERSION, ROUTES, Stored, decode_stored
+from agent.ir.plan import Fragment, ParentStatus
 from agent.model.change import Change, Delete, Upsert
 from agent.model.meta import CONTROLLER_NAME, Key
-from agent.plan.plan import Fragment, ParentStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ time moves only when its status does. Nothing is taken back that a newer generat
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agent.ir.plan import Condition, ParentStatus
 from agent.model.meta import CONTROLLER_NAME
 from agent.model.routes import ParentReference
-from agent.plan.plan import Condition, ParentStatus
 
 Json = dict[str, Any]
 

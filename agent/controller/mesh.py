@@ -2,8 +2,8 @@
 
 from agent.controller.merge import Json, merge_conditions
 from agent.controller.stored import MESH, MESH_VERSION, Stored
+from agent.ir.plan import Condition
 from agent.model.meta import CONTROLLER_NAME
-from agent.plan.plan import Condition
 from agent.translate.filters.registry import HTTP_FILTERS
 
 # What conformance tests of the Gateway API ask for by name, besides what is said of filters. The names without Mesh are

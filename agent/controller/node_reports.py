@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from agent.ir.plan import Condition, ParentStatus
+from agent.kube.collection import Collection
 from agent.model.change import Change, Delete, Keyed, Problem, Upsert
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.model.weft_node import KIND, MAX_REJECTED, MAX_ROUTES, MAX_TEXT, VERSION, RejectedResource, WeftNode
-from agent.observe.escape import escape
-from agent.plan.plan import Condition, ParentStatus
-from agent.sources.collection import Collection
+from agent.telemetry.escape import escape
 
 # Of nodes that refuse a Route, a message names so many.
 NAMED = 3

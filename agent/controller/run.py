@@ -6,26 +6,26 @@ from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from typing import Any
 
-from agent.api.server import ApiServer
 from agent.controller.election import Election
 from agent.controller.ledger import Ledger
 from agent.controller.node_reports import NodeReports, report_collection
 from agent.controller.stored import MESH, controller_collections
 from agent.controller.taint import KINDS, TaintLedger, taint_collections
 from agent.controller.writer import Writer
+from agent.ir.tables import host_port
+from agent.kube.client import ApiServer
+from agent.kube.kubernetes_source import KubernetesSource
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, subject_of
 from agent.model.meta import Key
 from agent.model.weft_node import KIND
-from agent.observe.controller import ControllerMetrics
-from agent.observe.faults import logged_faults
-from agent.observe.http import HttpServer, Query, Response, listening_at
-from agent.plan.tables import host_port
 from agent.settings import ControllerSettings
 from agent.signals import until_signalled
-from agent.sources.kubernetes import KubernetesSource
+from agent.store.store import World
+from agent.telemetry.controller_metrics import ControllerMetrics
+from agent.telemetry.http import HttpServer, Query, Response, listening_at
+from agent.telemetry.internal_errors import logged_faults
 from agent.translate.incremental import STATUS_KINDS, Translator
 from agent.translate.options import Options
-from agent.world import World
 
 log = logging.getLogger(__name__)
 

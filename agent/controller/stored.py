@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from agent.kube.collection import Collection, collection, plural
 from agent.model.change import Keyed, Problem
 from agent.model.meta import Key, Value
 from agent.model.routes import AnyRoute
-from agent.sources.collection import Collection, collection, plural
 
 ROUTES = tuple(sorted(kind.__name__ for kind in AnyRoute.__args__))
 MESH = "XMesh"

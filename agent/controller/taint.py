@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from agent.controller.ledger import Write
+from agent.kube.collection import Collection, collection
 from agent.model.change import Change, Delete, Keyed, Problem, Upsert
 from agent.model.core import Pod
 from agent.model.meta import Key, Value
-from agent.sources.collection import Collection, collection
 from agent.translate.enrolment import AGENT, NAME_LABEL, OWN_NAMESPACE, own
 
 TAINT = "weft.dev/agent-not-ready"

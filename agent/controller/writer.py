@@ -9,12 +9,12 @@ from typing import Protocol
 
 import msgspec
 
-from agent.api.backoff import Backoff
-from agent.api.errors import ApiError
-from agent.api.server import JSON, MERGE_PATCH, ApiServer
+from agent.backoff import Backoff
 from agent.controller.ledger import Write
+from agent.internal_errors import Faults
+from agent.kube.client import JSON, MERGE_PATCH, ApiServer
+from agent.kube.errors import ApiError
 from agent.model.meta import Key
-from agent.plan.faults import Faults
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from agent.plan.flow_tables import FLOW_STEPS
-from agent.plan.tables import (
+from agent.ir.flow_tables import FLOW_STEPS
+from agent.ir.tables import (
     REASON_ROOM,
     UNSPECIFIED,
     WAYPOINTS_BESIDE,

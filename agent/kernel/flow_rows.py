@@ -1,8 +1,8 @@
 """Rows of `weft_flows` and events of `weft_events`, from bytes and to bytes; their layouts are in `abi.py`."""
 
+from agent.ir.flow_tables import FLOW_NUMBERS, FLOW_STEPS, Event, FlowKey, FlowSums
+from agent.ir.tables import Reason
 from agent.kernel.abi import EVENT, FLOW, FLOW_KEY
-from agent.plan.flow_tables import FLOW_NUMBERS, FLOW_STEPS, Event, FlowKey, FlowSums
-from agent.plan.tables import Reason
 
 _POLICY_BYTES = 3
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
+from agent.ir.flow_tables import REST, Event, FlowKey, FlowSums
 from agent.kernel import abi, flow_rows, libbpf
-from agent.plan.flow_tables import REST, Event, FlowKey, FlowSums
 
 _CHUNK = 256
 

@@ -7,11 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from agent.kernel import abi, libbpf
-from agent.kernel.abi import Codec, Layout
-from agent.kernel.flows import EventReader, FlowTable
-from agent.kernel.programs import Pins
-from agent.plan.tables import (
+from agent.ir.tables import (
     Action,
     AffinityKey,
     Config,
@@ -24,6 +20,10 @@ from agent.plan.tables import (
     UdpTarget,
     Word,
 )
+from agent.kernel import abi, libbpf
+from agent.kernel.abi import Codec, Layout
+from agent.kernel.flows import EventReader, FlowTable
+from agent.kernel.programs import Pins
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from agent.kernel import abi
-from agent.plan.tables import (
+from agent.ir.tables import (
     ANY_NAMESPACE,
     UNSPECIFIED,
     Action,
@@ -28,6 +27,7 @@ from agent.plan.tables import (
     UnknownPodPolicy,
     Word,
 )
+from agent.kernel import abi
 
 Tables = Mapping[str, Mapping[bytes, bytes]]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from agent.ir.plan import PodPlan
+from agent.ir.tables import PodFlag
 from agent.kernel.cgroups import pod_folders, processes
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, PodSandbox
-from agent.plan.plan import PodPlan
-from agent.plan.tables import PodFlag
 
 log = logging.getLogger(__name__)
 

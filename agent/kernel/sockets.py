@@ -19,8 +19,8 @@ from pyroute2.netlink.diag import SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, SS_CONN, in
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nlsocket import Marshal
 
+from agent.ir.tables import Kept, Place, Protocol, UdpTarget, address_bytes
 from agent.kernel import abi
-from agent.plan.tables import Kept, Place, Protocol, UdpTarget, address_bytes
 
 _STORAGES = "INET_DIAG_SK_BPF_STORAGES"
 # SK_BPF_STORAGES, in it SK_BPF_STORAGE, in it MAP_ID, and MAP_VALUE with this header (linux/sock_diag.h).

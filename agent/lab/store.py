@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 import msgspec
 import yaml
 
+from agent.kube.lists import flattened
 from agent.lab.paths import LabPaths
 from agent.model import core, multicluster
 from agent.model.change import Problem
 from agent.model.meta import Key
-from agent.sources.lists import flattened
 
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = dict[Key, Object]

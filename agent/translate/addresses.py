@@ -13,8 +13,8 @@ from functools import lru_cache
 from agent.model.core import MANAGED_BY, OF_PODS, EndpointSlice, Service
 from agent.model.meta import Object
 from agent.model.multicluster import AnyService, ServiceImport
+from agent.store.store import View
 from agent.translate.options import Options
-from agent.world import View
 
 KINDS = {
     "is_loopback": "a loopback address",

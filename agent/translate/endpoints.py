@@ -13,9 +13,9 @@ from typing import NamedTuple
 from agent.ir.http import BackendPort
 from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
 from agent.model.multicluster import AnyService
+from agent.store.store import View
 from agent.translate.addresses import refused_endpoint
 from agent.translate.options import Options
-from agent.world import View
 
 Address = tuple[str, int]
 DISTRIBUTIONS = ("PreferSameZone", "PreferSameNode", "PreferClose")

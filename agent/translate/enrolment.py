@@ -2,14 +2,14 @@
 
 from fnmatch import fnmatchcase
 
+from agent.ir.plan import Fragment, PodPlan
+from agent.ir.tables import Mode, PodFlag
 from agent.model.core import Pod, RuntimeClass
 from agent.model.facts import RecentClient
 from agent.model.meta import Key
-from agent.plan.plan import Fragment, PodPlan
-from agent.plan.tables import Mode, PodFlag
+from agent.store.store import View
 from agent.translate.options import Options
 from agent.translate.workload import workload_of
-from agent.world import View
 
 OWN_NAMESPACE = "weft-system"
 NAME_LABEL = "app.kubernetes.io/name"

@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from agent.indices import ReadKey
+from agent.internal_errors import Faults
+from agent.ir.plan import Fragment, PodPlan
+from agent.ir.tables import Mode
 from agent.model.change import Change, Delete, Upsert, subject_of
 from agent.model.core import Pod, Service
 from agent.model.meta import Key, Object
 from agent.model.multicluster import ServiceImport
 from agent.model.routes import Route, subject
-from agent.plan.faults import Faults
-from agent.plan.plan import Fragment, PodPlan
-from agent.plan.tables import Mode
-from agent.translate.admission import translate_admission
+from agent.store.indices import ReadKey
+from agent.store.store import View, World
+from agent.translate.client_allow_list import translate_admission
 from agent.translate.enrolment import translate_pod
 from agent.translate.options import Options
 from agent.translate.routes.status import translate_status
 from agent.translate.services import translate_service
-from agent.world import View, World
 
 Update = dict["Unit", tuple[Fragment, Fragment]]
 

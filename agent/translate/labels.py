@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from agent.model.core import Namespace
 from agent.model.multicluster import AnyService
-from agent.world import View
+from agent.store.store import View
 
 SCOPE, ACCESS_LOG = "weft.dev/l7-scope", "weft.dev/access-log"
 ALL, YES = "all", "true"

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import re2
 
-from agent.plan.envoys import MAX_PROGRAM_SIZE
+from agent.ir.envoy import MAX_PROGRAM_SIZE
 
 MAX_LENGTH = 1024
 # Of one Route.

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
+from agent.ir.access_log import UNROUTED
 from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet, WeightedBackend
 from agent.model.core import ServicePort
 from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, HTTPRouteMatch, TLSRoute
-from agent.plan.exchanges import UNROUTED
+from agent.store.store import View
 from agent.translate.labels import sees_all
 from agent.translate.ports import PortKind, port_kind
 from agent.translate.routes.binding import Binding
 from agent.translate.routes.http import route_set
 from agent.translate.routes.tls import tls_route_set
-from agent.world import View
 
 # The protocol of a backend that is spoken to as the client speaks.
 SAME = "same"

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agent.ir.http import Address, BackendPort, RouteSet, TLSRouteSet
+from agent.ir.plan import Fragment, FrontendName, FrontendPlan, OnBackendLoss, OnLoss
 from agent.ir.services import service_name
+from agent.ir.tables import Mode, Protocol, Slot
 from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import TCPRoute, UDPRoute
-from agent.plan.plan import Fragment, FrontendName, FrontendPlan, OnBackendLoss, OnLoss
-from agent.plan.tables import Mode, Protocol, Slot
+from agent.store.store import View
 from agent.translate.addresses import endpoint_warnings, refused_import, unroutable
 from agent.translate.affinity import affinity_seconds, affinity_warnings
 from agent.translate.endpoints import backend_endpoints, distribution_warning
@@ -22,7 +23,6 @@ from agent.translate.options import Options
 from agent.translate.routes.binding import Binding, bindings, consumers, winners
 from agent.translate.routes.l4 import route_slots, service_slots
 from agent.translate.rules import port_rules
-from agent.world import View
 
 Setting = TypeVar("Setting", OnLoss, OnBackendLoss)
 

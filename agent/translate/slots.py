@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from agent.plan.tables import UNSPECIFIED, Slot
+from agent.ir.tables import UNSPECIFIED, Slot
 
 ONE = 2**32
 Target = tuple[bytes, int]

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 from envoy.service.accesslog.v3 import als_pb2
 
-from agent.plan.exchanges import Exchange
-from agent.plan.tables import host_port
+from agent.ir.access_log import Exchange
+from agent.ir.tables import host_port
 from agent.translate.filters.url_rewrite import AUTHORITY, MAX_TEXT, PATH
 from agent.waypoint.xds.access_log import CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
 

@@ -8,8 +8,8 @@ import stat
 from collections import defaultdict
 from pathlib import Path
 
-from agent.plan.resources import ResourceName, ResourceType
-from agent.waypoint.served import read
+from agent.ir.resources import ResourceName, ResourceType
+from agent.waypoint.config_dump import read
 
 SECONDS = 5.0
 # Of all listeners together, those too whose first byte has not come; Envoy also counts by worker, and its own admin

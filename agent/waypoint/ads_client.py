@@ -7,11 +7,11 @@ from typing import NamedTuple, TypeVar
 
 from envoy.service.discovery.v3 import discovery_pb2
 
-from agent.plan.envoys import Envoy
-from agent.plan.resources import ResourceName
-from agent.waypoint.catalogue import Catalogue
-from agent.waypoint.discovery import Request, Response
-from agent.waypoint.served import Drift, compare
+from agent.ir.envoy import Envoy
+from agent.ir.resources import ResourceName
+from agent.waypoint.config_dump import Drift, compare
+from agent.waypoint.messages import Request, Response
+from agent.waypoint.snapshot_cache import Catalogue
 from agent.waypoint.stream import Stream
 
 T = TypeVar("T")

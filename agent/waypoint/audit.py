@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
-from agent.plan.envoys import Envoy
-from agent.waypoint.leftovers import sweep
-from agent.waypoint.served import Drift
+from agent.ir.envoy import Envoy
+from agent.waypoint.config_dump import Drift
+from agent.waypoint.stale_files import sweep
 
 log = logging.getLogger(__name__)
 

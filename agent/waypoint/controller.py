@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from agent.plan.envoys import Envoy
-from agent.plan.plan import Fragment
-from agent.plan.resources import Json, ResourceName, ResourceType
-from agent.plan.waypoint import Adopted, WaypointState
+from agent.ir.envoy import Envoy
+from agent.ir.plan import Fragment
+from agent.ir.resources import Json, ResourceName, ResourceType
+from agent.ir.waypoint_state import Adopted, WaypointState
 from agent.translate.incremental import Unit
 from agent.waypoint.probing import Prober, Probing
 from agent.waypoint.rendering import Rendering

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agent.waypoint import admin
 from agent.waypoint.farewell import LOOK_SECONDS, Leave
-from agent.waypoint.leftovers import is_served
 from agent.waypoint.process import admin_socket, is_retired
+from agent.waypoint.stale_files import is_served
 
 
 class NobodyTakesOverError(Exception):

@@ -26,7 +26,7 @@ from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_ba
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import any_pb2, json_format
 
-from agent.plan.resources import Json, ResourceName, ResourceType
+from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.translate.filters.registry import HTTP_FILTERS
 
 # Messages that resources hold packed: imported so that protobuf knows them by name.

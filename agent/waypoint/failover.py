@@ -10,7 +10,7 @@ address has proved nothing. Times are seconds of one monotonic clock.
 
 from collections.abc import Iterable, Mapping
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 
 # How long an address is remembered as a waypoint's after its Envoy was last there: an agent that comes back is found
 # sooner, and a pod that gets the address later is no waypoint.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 from agent.waypoint import admin
 from agent.waypoint.process import admin_socket, say_retired
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 
 # A Pod's or a host's name: one word, no path. RFC 1123 has lower case only, hosts do not keep to it.
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")

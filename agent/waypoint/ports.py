@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from agent.reconcile.allocate import Ranges
+from agent.datapath.allocate import Ranges
 
 FIRST_PORT = 20_000
 LAST_PORT = 29_999

@@ -7,8 +7,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.plan.envoys import DRAIN_SECONDS, MAX_PROGRAM_SIZE, Envoy
-from agent.plan.resources import Json
+from agent.ir.envoy import DRAIN_SECONDS, MAX_PROGRAM_SIZE, Envoy
+from agent.ir.resources import Json
 
 HTTP2 = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

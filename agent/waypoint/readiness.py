@@ -10,9 +10,9 @@ each next response, and what streams has the drain time to end. All that while i
 from collections.abc import Collection, Mapping, Set
 from enum import StrEnum
 
-from agent.plan.envoys import DRAIN_SECONDS
-from agent.plan.resources import ResourceName, ResourceType
-from agent.plan.waypoint import LISTENER_GRACE_SECONDS
+from agent.ir.envoy import DRAIN_SECONDS
+from agent.ir.resources import ResourceName, ResourceType
+from agent.ir.waypoint_state import LISTENER_GRACE_SECONDS
 
 
 class Phase(StrEnum):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from agent.plan.faults import Faults
-from agent.plan.plan import Fragment
-from agent.plan.resources import Json, ResourceName
+from agent.internal_errors import Faults
+from agent.ir.plan import Fragment
+from agent.ir.resources import Json, ResourceName
 from agent.translate.incremental import Unit
 from agent.translate.options import Options
 from agent.waypoint.xds.render import Rendered, render

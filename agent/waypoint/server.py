@@ -13,18 +13,18 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
-from agent.plan.envoys import Envoy
-from agent.plan.faults import Faults
-from agent.plan.resources import Json, ResourceName, ResourceType
+from agent.internal_errors import Faults
+from agent.ir.envoy import Envoy
+from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.waypoint import admin
 from agent.waypoint.access_log import AccessLog, Take
 from agent.waypoint.admin import AdminError
 from agent.waypoint.ads_client import AdsClient
-from agent.waypoint.catalogue import Catalogue
-from agent.waypoint.discovery import Request
+from agent.waypoint.config_dump import Drift
+from agent.waypoint.messages import Request
 from agent.waypoint.node import NodeError, identify
 from agent.waypoint.process import admin_socket
-from agent.waypoint.served import Drift
+from agent.waypoint.snapshot_cache import Catalogue
 
 log = logging.getLogger(__name__)
 

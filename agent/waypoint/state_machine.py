@@ -12,10 +12,10 @@ that becomes active has its on-loss policy until it is.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from agent.plan.envoys import Envoy
-from agent.plan.resources import ResourceName
-from agent.plan.waypoint import Adopted, WaypointState
-from agent.reconcile.allocate import REST_SECONDS, FullError, RestingError
+from agent.datapath.allocate import REST_SECONDS, FullError, RestingError
+from agent.ir.envoy import Envoy
+from agent.ir.resources import ResourceName
+from agent.ir.waypoint_state import Adopted, WaypointState
 from agent.waypoint.failover import Failover
 from agent.waypoint.ports import Ports
 from agent.waypoint.quota import CAUTIOUS_ROOM, refused

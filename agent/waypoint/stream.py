@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agent.plan.resources import ResourceName, ResourceType
-from agent.waypoint.discovery import Request, Response
+from agent.ir.resources import ResourceName, ResourceType
+from agent.waypoint.messages import Request, Response
 
 BACKENDS = (ResourceType.CLUSTER, ResourceType.ENDPOINT)
 # What waits for the backends that it names.

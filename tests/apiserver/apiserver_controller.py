@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.api.server import ApiServer
 from agent.controller.run import Controller
+from agent.kube.client import ApiServer
 from agent.settings import ControllerSettings
 
 

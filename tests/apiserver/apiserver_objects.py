@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from agent.kube.kubernetes_source import KubernetesSource
 from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Synced, Upsert
 from agent.model.meta import Key
-from agent.sources.kubernetes import KubernetesSource
 
 GATEWAY = "/apis/gateway.networking.k8s.io/v1"
 IMPORTS = "/apis/multicluster.x-k8s.io/v1beta1"

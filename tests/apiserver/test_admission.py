@@ -11,11 +11,11 @@ from apiserver_manifests import apply
 from apiserver_objects import IMPORTS, namespace, pod, service, service_import
 from apiserver_process import Cluster
 
-from agent.plan.plan import OnBackendLoss, OnLoss
-from agent.plan.tables import Mode
+from agent.ir.plan import OnBackendLoss, OnLoss
+from agent.ir.tables import Mode
+from agent.store.store import MODE_LABEL
 from agent.translate.labels import CHOICES
 from agent.translate.services import ON_BACKEND_LOSS, ON_LOSS
-from agent.world import MODE_LABEL
 
 PATIENCE = 30.0
 MERGE_PATCH = "application/merge-patch+json"

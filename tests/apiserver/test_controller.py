@@ -10,8 +10,8 @@ from apiserver_gateway import gateway_cluster, install
 from apiserver_objects import GATEWAY, http_route, namespace, parent, service
 from apiserver_process import Cluster
 
-from agent.api.server import ApiServer
 from agent.controller.mesh import FEATURES
+from agent.kube.client import ApiServer
 from agent.model.meta import CONTROLLER_NAME
 
 MESHES = "/apis/gateway.networking.x-k8s.io/v1alpha1/xmeshes"

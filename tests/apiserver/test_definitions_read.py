@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from apiserver_gateway import read_definitions, read_imports
 
-from agent.offline.fields import CHECKED, NOT_NEEDED, Definitions, unread
+from agent.explain.fields import CHECKED, NOT_NEEDED, Definitions, unread
 
 
 def filled(schema: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from apiserver_objects import GATEWAY, Follower, http_route
 from apiserver_process import Cluster
 from test_source import following
 
-from agent.api.server import MERGE_PATCH
+from agent.kube.client import MERGE_PATCH
 from agent.model.change import Delete
 from agent.model.meta import Key
 from agent.model.routes import HTTPRoute, SessionPersistence

@@ -17,7 +17,7 @@ from apiserver_manifests import FOLDER, apply
 from apiserver_objects import namespace, pod
 from apiserver_process import Cluster
 
-from agent.api.server import MERGE_PATCH
+from agent.kube.client import MERGE_PATCH
 
 EXEC_PRINTS = """#!/bin/sh
 case " $* " in

@@ -15,8 +15,9 @@ from apiserver_manifests import account, agent_account, apply
 from apiserver_objects import GATEWAY, PATIENCE, http_route, namespace, service
 from apiserver_process import Cluster
 
-from agent.api.errors import ApiError
-from agent.api.server import MERGE_PATCH, ApiServer
+from agent.kube.client import MERGE_PATCH, ApiServer
+from agent.kube.errors import ApiError
+from agent.kube.node_objects import PATH, write_to_api
 from agent.model.weft_node import (
     MAX_REJECTED,
     MAX_ROUTES,
@@ -29,7 +30,6 @@ from agent.model.weft_node import (
     WeftNodeMetadata,
     WeftNodeStatus,
 )
-from agent.sources.node_objects import PATH, write_to_api
 
 NODES = ("n1", "n2")
 FOREIGN = "metadata.name: must be the node of the agent's own token"

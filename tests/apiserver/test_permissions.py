@@ -15,10 +15,10 @@ from apiserver_objects import GATEWAY, IMPORTS, Follower, http_route, service, s
 from apiserver_process import Cluster
 from kubernetes.aio.config import incluster_config
 
-from agent.api.errors import ApiError
-from agent.api.server import MERGE_PATCH, ApiServer
-from agent.sources.collection import node_collections
-from agent.sources.kubernetes import KubernetesSource
+from agent.kube.client import MERGE_PATCH, ApiServer
+from agent.kube.collection import node_collections
+from agent.kube.errors import ApiError
+from agent.kube.kubernetes_source import KubernetesSource
 
 PATIENCE = 30.0
 

@@ -11,20 +11,20 @@ from apiserver_gateway import DEFINITIONS, bundle_version, install, loosen
 from apiserver_objects import GATEWAY, Follower, http_route, namespace, pod, service
 from apiserver_process import Cluster
 
-from agent.api.server import MERGE_PATCH as MERGE
-from agent.api.server import ApiServer
+from agent.kube import kubernetes_source
+from agent.kube.client import MERGE_PATCH as MERGE
+from agent.kube.client import ApiServer
+from agent.kube.collection import node_collections
+from agent.kube.kubernetes_source import KubernetesSource
 from agent.model.change import Delete, Synced
 from agent.model.core import Namespace, Service
 from agent.model.meta import Key
-from agent.sources import kubernetes
-from agent.sources.collection import node_collections
-from agent.sources.kubernetes import KubernetesSource
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a server that comes back is found soon."""
-    monkeypatch.setattr("agent.api.backoff.MOST_SECONDS", 1.0)
+    monkeypatch.setattr("agent.backoff.MOST_SECONDS", 1.0)
 
 
 @asynccontextmanager
@@ -91,7 +91,7 @@ async def test_an_endpoint_slice_without_endpoints_is_none_the_less_one(cluster:
 
 
 async def test_lists_of_more_than_a_page(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("agent.sources.reflector.PAGE", 3)
+    monkeypatch.setattr("agent.kube.reflector.PAGE", 3)
     cluster.request("POST", "/api/v1/namespaces", namespace("paged"))
     names = [f"s{number}" for number in range(10)]
     for name in names:
@@ -101,7 +101,7 @@ async def test_lists_of_more_than_a_page(cluster: Cluster, monkeypatch: pytest.M
 
 
 async def test_watches_that_end_are_begun_again_where_they_were(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("agent.sources.kubernetes.WATCH_SECONDS", 1)
+    monkeypatch.setattr("agent.kube.kubernetes_source.WATCH_SECONDS", 1)
     cluster.request("POST", "/api/v1/namespaces", namespace("short"))
     async with following(cluster.kubeconfig()) as follower:
         for number in range(4):
@@ -138,7 +138,7 @@ async def test_definitions_that_are_not_there_are_waited_for(make_cluster):
 async def test_a_server_that_is_away_changes_nothing_and_the_catch_up_is_the_difference(
     make_cluster, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(kubernetes, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(kubernetes_source, "STALE_SECONDS", 1.0)
     cluster = make_cluster()
     install(cluster)
     for name in ("stays", "goes", "changes"):

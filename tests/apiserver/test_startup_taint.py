@@ -12,9 +12,9 @@ from apiserver_manifests import account, apply
 from apiserver_objects import pod
 from apiserver_process import Cluster
 
-from agent.api.errors import ApiError
-from agent.api.server import MERGE_PATCH, ApiServer
 from agent.controller.taint import TAINT
+from agent.kube.client import MERGE_PATCH, ApiServer
+from agent.kube.errors import ApiError
 
 PATIENCE = 30.0
 OTHER = {"key": "example.org/slow", "effect": "NoExecute", "value": "disk"}

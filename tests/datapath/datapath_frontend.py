@@ -7,9 +7,9 @@ from errno import ECONNABORTED
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import INDEX, Case, rows_for
 
+from agent.ir.tables import Action, Protocol, Reason, ServiceRow, Slot, Word
+from agent.ir.tables import address_bytes as packed
 from agent.kernel.oracle import Asking, decide
-from agent.plan.tables import Action, Protocol, Reason, ServiceRow, Slot, Word
-from agent.plan.tables import address_bytes as packed
 
 BASE, SERVICE = 64, 501
 

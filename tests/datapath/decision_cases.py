@@ -6,8 +6,7 @@ from errno import ECONNREFUSED, EPERM
 
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT
 
-from agent.kernel import abi
-from agent.plan.tables import (
+from agent.ir.tables import (
     ANY_NAMESPACE,
     UNSPECIFIED,
     WAYPOINTS_BESIDE,
@@ -25,6 +24,7 @@ from agent.plan.tables import (
     Word,
     address_bytes,
 )
+from agent.kernel import abi
 
 OWN_NAMESPACE = 77
 INDEX, OWN_INDEX = 3, 4

@@ -6,7 +6,7 @@ import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import Case, rows_for, slot
 
-from agent.plan.tables import ANY_NAMESPACE, Action, FrontendKey, Protocol, Reason, ServiceRow, Word, address_bytes
+from agent.ir.tables import ANY_NAMESPACE, Action, FrontendKey, Protocol, Reason, ServiceRow, Word, address_bytes
 
 pytestmark = pytest.mark.bpf
 ONE, TWO, AGAIN = (VIP["4"], VIP_PORT), ("10.96.0.2", 53), ("10.96.0.3", 8080)

@@ -11,8 +11,8 @@ from datapath_node import VIP, VIP_PORT, Node, Pod
 from decision_cases import Case, rows_for
 from test_flows import tables
 
+from agent.ir.tables import Reason
 from agent.kernel.links import list_links
-from agent.plan.tables import Reason
 
 pytestmark = pytest.mark.bpf
 RUN_TIME = 0  # enum bpf_stats_type

@@ -6,8 +6,8 @@ import pytest
 from datapath_node import Node, Pod
 from decision_cases import CASES, ERRNO, REWRITTEN, Case, decisions, rows_for, written
 
+from agent.ir.tables import Protocol, address_bytes
 from agent.kernel.oracle import decide
-from agent.plan.tables import Protocol, address_bytes
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -13,8 +13,7 @@ import pytest
 from datapath_node import Node, Pod
 from decision_cases import ERRNO, Rows
 
-from agent.kernel.oracle import Outcome, decide
-from agent.plan.tables import (
+from agent.ir.tables import (
     ANY_NAMESPACE,
     UNSPECIFIED,
     WAYPOINTS_BESIDE,
@@ -33,6 +32,7 @@ from agent.plan.tables import (
     address_bytes,
     address_text,
 )
+from agent.kernel.oracle import Outcome, decide
 
 pytestmark = pytest.mark.bpf
 TUPLES = int(1_000_000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))

@@ -9,9 +9,9 @@ import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod
 from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, Case, Rows, rows_for
 
+from agent.ir.flow_tables import Event
+from agent.ir.tables import TURN_SECONDS, UNSPECIFIED, PodRow, Protocol, Reason, Slot, address_bytes
 from agent.kernel.flows import EventReader
-from agent.plan.flow_tables import Event
-from agent.plan.tables import TURN_SECONDS, UNSPECIFIED, PodRow, Protocol, Reason, Slot, address_bytes
 
 pytestmark = pytest.mark.bpf
 FORWARD = Case("forward", Reason.FORWARDED)

@@ -10,11 +10,11 @@ import pytest
 from datapath_node import VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run
 from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows, rows_for
 
+from agent.ir.flow_tables import FLOW_STEPS, REST, FlowKey, FlowSums
+from agent.ir.tables import Mode, PodRow, Protocol, Reason, Slot, address_bytes
 from agent.kernel import abi, flow_rows, libbpf
 from agent.kernel.links import opened
 from agent.kernel.programs import Pins
-from agent.plan.flow_tables import FLOW_STEPS, REST, FlowKey, FlowSums
-from agent.plan.tables import Mode, PodRow, Protocol, Reason, Slot, address_bytes
 
 pytestmark = pytest.mark.bpf
 WORKLOAD = 4711

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from datapath_node import CGROUPS, Node, load
 
+from agent.ir.tables import Reason, address_bytes
 from agent.kernel import guards
 from agent.kernel.features import SK_LOOKUP
 from agent.kernel.guards import ATTACHED, NOT_FOUND, Guards
@@ -22,7 +23,6 @@ from agent.kernel.loader import prepare
 from agent.kernel.maps import open_kernel
 from agent.kernel.programs import GUARD, SOURCES, Pins
 from agent.lab import cgroups
-from agent.plan.tables import Reason, address_bytes
 
 pytestmark = pytest.mark.bpf
 

@@ -13,11 +13,11 @@ import pytest
 from datapath_node import CGROUPS, VIP, VIP_PORT, Node, Pod, load
 from decision_cases import Case, rows_for
 
+from agent.ir.tables import Reason
 from agent.kernel import abi
 from agent.kernel.links import detach, ensure, list_links
 from agent.kernel.loader import LoadError, prepare
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins
-from agent.plan.tables import Reason
 
 pytestmark = pytest.mark.bpf
 

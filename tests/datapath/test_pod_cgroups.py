@@ -12,7 +12,7 @@ from datapath_node import Node
 
 from agent.kernel import sandboxes
 from agent.kernel.cgroups import find_pod_cgroups, processes, watch_pod_cgroups
-from agent.kernel.reap import namespaces
+from agent.kernel.terminate_sockets import namespaces
 from agent.model.change import Delete, Upsert
 from agent.model.facts import PodCgroup
 

@@ -10,13 +10,13 @@ import pytest
 from datapath_node import Node
 
 from agent.ir.identity import Workload
+from agent.ir.plan import PodPlan
+from agent.ir.tables import Mode, PodFlag
 from agent.kernel.sandboxes import Sandboxes
 from agent.lab import cgroups
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, PodSandbox
 from agent.model.meta import Key
-from agent.plan.plan import PodPlan
-from agent.plan.tables import Mode, PodFlag
 
 pytestmark = pytest.mark.bpf
 

@@ -7,7 +7,7 @@ import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import REJECT_EMPTY, Case, rows_for
 
-from agent.plan.tables import Action, Mode, PodRow, Reason, Word
+from agent.ir.tables import Action, Mode, PodRow, Reason, Word
 
 pytestmark = pytest.mark.bpf
 FORWARD = Case("forward", Reason.FORWARDED, protocol="UDP")

@@ -8,8 +8,8 @@ from datapath_frontend import SERVICE, Frontend, never
 from datapath_node import BACKEND_PORT, BACKENDS, VIP_PORT, Node, Pod
 from decision_cases import slot
 
-from agent.plan.tables import AffinityKey, Kept, Protocol, Slot, UdpTarget
-from agent.plan.tables import address_bytes as packed
+from agent.ir.tables import AffinityKey, Kept, Protocol, Slot, UdpTarget
+from agent.ir.tables import address_bytes as packed
 
 pytestmark = pytest.mark.bpf
 SECONDS = 3600

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from datapath_node import Node, start
 
+from agent.datapath.datapath import Datapath
 from agent.ir.identity import Workload
+from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
+from agent.ir.tables import Config, Mode, PodFlag, Protocol, address_bytes
+from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
-from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import Config, Mode, PodFlag, Protocol, address_bytes
-from agent.plan.waypoint import WaypointState
-from agent.reconcile.datapath import Datapath
 from agent.translate.slots import alias_table
 
 pytestmark = pytest.mark.bpf

@@ -7,14 +7,14 @@ import pytest
 from datapath_node import VIP, Node
 from decision_cases import TO_FIRST, TO_SECOND
 
+from agent.datapath.datapath import Datapath
+from agent.datapath.frontends import frontend_key
 from agent.ir.identity import Workload
+from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
+from agent.ir.tables import Config, FrontendKey, Mode, PodFlag, PodRow, Protocol, ServiceRow, Slot, address_bytes
+from agent.ir.waypoint_state import WaypointState
 from agent.kernel.maps import open_kernel
 from agent.model.meta import Key
-from agent.plan.plan import FrontendName, FrontendPlan, PodPlan
-from agent.plan.tables import Config, FrontendKey, Mode, PodFlag, PodRow, Protocol, ServiceRow, Slot, address_bytes
-from agent.plan.waypoint import WaypointState
-from agent.reconcile.datapath import Datapath
-from agent.reconcile.frontends import frontend_key
 from agent.translate.slots import alias_table
 
 pytestmark = pytest.mark.bpf

@@ -18,8 +18,8 @@ from datapath_node import CGROUPS, Node, load
 from agent.kernel import abi, bpffs
 from agent.kernel.links import list_links
 from agent.kernel.programs import PROGRAMS
-from agent.observe.http import HttpServer, Response
 from agent.settings import HEALTH_SOCKET, NODE_FILE, STATUS_SOCKET, XDS_SOCKET
+from agent.telemetry.http import HttpServer, Response
 
 pytestmark = pytest.mark.bpf
 

@@ -9,8 +9,8 @@ import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import Case, Rows, rows_for
 
+from agent.ir.tables import Action, Protocol, Reason, Word, address_bytes, address_text
 from agent.kernel.oracle import decide
-from agent.plan.tables import Action, Protocol, Reason, Word, address_bytes, address_text
 from agent.translate.slots import Target, alias_table
 
 pytestmark = pytest.mark.bpf

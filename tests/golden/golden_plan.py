@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from agent.ir.http import RouteSet, Rule, TLSRouteSet, TLSRule
+from agent.ir.plan import Fragment, FrontendPlan, OnBackendLoss, ParentStatus, PodPlan
+from agent.ir.resources import Json, ResourceName
+from agent.ir.tables import PodFlag, address_text
+from agent.kube.decode import decode
+from agent.kube.documents import split
 from agent.model.change import Problem, Upsert
 from agent.model.facts import NodeWaypoints, PodCgroup
-from agent.plan.plan import Fragment, FrontendPlan, OnBackendLoss, ParentStatus, PodPlan
-from agent.plan.resources import Json, ResourceName
-from agent.plan.tables import PodFlag, address_text
-from agent.sources.decode import decode
-from agent.sources.documents import split
+from agent.store.store import World
 from agent.translate.filters.request_mirror import mirrors
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.translate.slots import shares
 from agent.waypoint.xds.render import render
-from agent.world import World
 
 OPTIONS = Options("here", zone="east")
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from golden_plan import resources, translated
 
-from agent.plan.resources import ResourceType
+from agent.ir.resources import ResourceType
 from agent.waypoint.encode import encode
 
 FILES = {"in.yaml", "plan.yaml", "xds.yaml"}

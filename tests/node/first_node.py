@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.cli.lab import wait_agent
+from agent.ir.tables import Reason
 from agent.kernel import bpffs
 from agent.kernel.maps import PinnedKernel, open_kernel
 from agent.lab import cgroups, launch, lifecycle, network
 from agent.lab.paths import NODE_NAME, LabPaths
-from agent.plan.tables import Reason
 
 HERE = Path(__file__).parent
 SERVER = HERE.parent / "datapath" / "traffic_server.py"

@@ -8,7 +8,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from lab_handle import FACES, LabFactory, LabHandle
 from test_routes_http import settle
 
-from agent.plan.resources import ResourceType
+from agent.ir.resources import ResourceType
 from agent.settings import XDS_SOCKET
 from agent.waypoint.server import METHOD, SERVICE
 

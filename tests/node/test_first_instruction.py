@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from first_node import CLUSTER, DENIED, LAYOUTS, MESH, QOS, FirstNode, FirstPod, pods, said, services
 
+from agent.ir.tables import Mode, Reason
 from agent.lab import lifecycle
 from agent.lab.paths import LabPaths
-from agent.plan.tables import Mode, Reason
 
 pytestmark = pytest.mark.node
 

@@ -15,6 +15,9 @@ from waypoint_hostile_routes import GRPC_RULES, HTTP_RULES
 from waypoint_rules import V1, any_path, rewrites, rule, start, to
 from waypoint_translated import PARENT, translated
 
+from agent.ir.envoy import MAX_PROGRAM_SIZE
+from agent.ir.resources import ResourceName, ResourceType
+from agent.kube.schema import violation
 from agent.model.meta import ObjectMeta
 from agent.model.routes import (
     FilteredBackendRef,
@@ -30,9 +33,6 @@ from agent.model.routes import (
     HTTPRouteRule,
     HTTPRouteSpec,
 )
-from agent.plan.envoys import MAX_PROGRAM_SIZE
-from agent.plan.resources import ResourceName, ResourceType
-from agent.sources.schema import violation
 from agent.translate.regex import regex_fault
 
 pytestmark = pytest.mark.node

@@ -8,7 +8,7 @@ from waypoint_client import exchange
 from waypoint_fixtures import CLIENT, STRANGER, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import any_path, rule
 
-from agent.plan.resources import ResourceName, ResourceType
+from agent.ir.resources import ResourceName, ResourceType
 
 pytestmark = pytest.mark.node
 REFUSED = (ConnectionError, OSError)

@@ -9,8 +9,8 @@ from waypoint_fixtures import STRANGER, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import V1, V2, any_path, prefix, rule, to
 
 from agent.ir.http import BackendPort
+from agent.ir.resources import ResourceName, ResourceType
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
-from agent.plan.resources import ResourceName, ResourceType
 from agent.waypoint.server import CANNOT_BIND
 
 pytestmark = pytest.mark.node

@@ -10,9 +10,9 @@ from waypoint_relay import Relay
 from waypoint_rules import V1, any_path, rule, to
 
 from agent.ir.http import BackendPort, Rule
-from agent.plan.resources import ResourceName, ResourceType
-from agent.waypoint.served import Drift
-from agent.waypoint.xds.admission import admission_name
+from agent.ir.resources import ResourceName, ResourceType
+from agent.waypoint.config_dump import Drift
+from agent.waypoint.xds.client_allow_list import admission_name
 
 pytestmark = pytest.mark.node
 

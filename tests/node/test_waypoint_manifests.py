@@ -10,16 +10,16 @@ from waypoint_fixtures import CLIENT, SERVERS, WaypointNode, wait_for, waypoint_
 from waypoint_recorder import Recorder, recorder
 from waypoint_tls import CLOSED, TLSNode
 
+from agent.ir.plan import Condition
+from agent.ir.resources import ResourceType
+from agent.kube.decode import decode
+from agent.kube.documents import split
 from agent.model.change import Problem, Upsert
 from agent.model.facts import PodCgroup
-from agent.plan.plan import Condition
-from agent.plan.resources import ResourceType
-from agent.sources.decode import decode
-from agent.sources.documents import split
+from agent.store.store import World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.xds.render import render
-from agent.world import World
 
 pytestmark = pytest.mark.node
 NODE = f"""

@@ -11,10 +11,10 @@ from waypoint_client import exchange
 from waypoint_fixtures import CLIENT, SERVERS, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import NOBODY, V1, V1_H2C, V2, any_path, exact, rule, to
 
+from agent.ir.access_log import NO_MATCH, Exchange
 from agent.ir.http import Pool, Session
 from agent.model.routes import GRPCRouteMatch
-from agent.plan.exchanges import NO_MATCH, Exchange
-from agent.waypoint.dropped import Dropped
+from agent.waypoint.dropped_log_entries import Dropped
 
 pytestmark = pytest.mark.node
 

@@ -14,10 +14,10 @@ import pytest
 from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
 
+from agent.ir.waypoint_state import LISTENER_GRACE_SECONDS
 from agent.lab import launch, lifecycle
 from agent.lab.network import NODE_ADDRESS
 from agent.lab.paths import NODE_NAME
-from agent.plan.waypoint import LISTENER_GRACE_SECONDS
 
 pytestmark = pytest.mark.node
 WAYPOINT = "10.244.0.2"

@@ -23,21 +23,21 @@ from waypoint_random_routes import (
     http_route,
 )
 
+from agent.explain.answer import Answer, answer
 from agent.ir.http import RouteSet
+from agent.ir.plan import FrontendName
 from agent.ir.request import Request
+from agent.ir.tables import Protocol
 from agent.model.change import Delete, Upsert
 from agent.model.core import Namespace, Pod, PodIP, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.model.routes import GRPCMethodMatch, GRPCRoute, GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.plan.plan import FrontendName
-from agent.plan.tables import Protocol
-from agent.simulate.answer import Answer, answer
+from agent.store.store import MODE_LABEL, World
 from agent.translate.filters.header_modifiers import changed
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.xds.render import render
-from agent.world import MODE_LABEL, World
 
 pytestmark = pytest.mark.node
 SETS = int(2000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))

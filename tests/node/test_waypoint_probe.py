@@ -8,7 +8,7 @@ import pytest
 from waypoint_fixtures import WAYPOINT, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import V1, any_path, rule, to
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 from agent.waypoint import admin
 from agent.waypoint.process import admin_socket, envoy_command, prepare
 

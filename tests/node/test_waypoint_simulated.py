@@ -7,6 +7,7 @@ from waypoint_client import Answer as Seen
 from waypoint_fixtures import WaypointNode, waypoint_node
 from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, filtered, prefix, redirects, rewrites, rule, to
 
+from agent.explain.answer import Answer, Share, answer
 from agent.ir.http import RouteSet
 from agent.ir.request import Headers, request
 from agent.model.filters import CORS, Filter, PathModifier
@@ -18,7 +19,6 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.simulate.answer import Answer, Share, answer
 from agent.translate.filters.header_modifiers import changed
 
 pytestmark = pytest.mark.node

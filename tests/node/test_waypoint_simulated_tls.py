@@ -8,8 +8,8 @@ from waypoint_fixtures import waypoint_node
 from waypoint_rules import to
 from waypoint_tls import CLOSED, TLSNode
 
+from agent.explain.passthrough import rule_for
 from agent.ir.http import TLSRouteSet, TLSRule
-from agent.simulate.passthrough import rule_for
 
 pytestmark = pytest.mark.node
 

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent.plan.exchanges import Exchange
-from agent.plan.resources import Json, ResourceName
-from agent.waypoint.served import Drift
+from agent.ir.access_log import Exchange
+from agent.ir.resources import Json, ResourceName
+from agent.waypoint.config_dump import Drift
 from agent.waypoint.server import AdsServer
 
 PATIENCE = 20.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from waypoint_fixtures import SERVERS, WaypointNode, wait_for
 
-from agent.plan.resources import ResourceName, ResourceType
+from agent.ir.resources import ResourceName, ResourceType
 from agent.translate.options import Collector
 from agent.waypoint.xds.tracing import COLLECTOR, collector_cluster
 

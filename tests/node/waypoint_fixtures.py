@@ -26,8 +26,8 @@ from waypoint_ads import PATIENCE, WAYPOINT, AdsThread
 from waypoint_client import Answer, exchange
 from waypoint_route_sets import CLIENT, PORTS, SERVERS, RouteSets
 
+from agent.ir.envoy import Envoy
 from agent.ir.http import BackendPort, Rule
-from agent.plan.envoys import Envoy
 from agent.waypoint.process import Limits, envoy_command, prepare
 
 PREFIX = "wefttest-wp-"

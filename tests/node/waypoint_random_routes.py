@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from agent.explain.matching import matches
 from agent.ir.request import Request, request
 from agent.model.filters import Filter, Header, HeaderFilter
 from agent.model.meta import ObjectMeta
@@ -23,7 +24,6 @@ from agent.model.routes import (
     ParentReference,
     QueryParamMatch,
 )
-from agent.simulate.matching import matches
 
 AnyRoute = HTTPRoute | GRPCRoute
 Match = HTTPRouteMatch | GRPCRouteMatch

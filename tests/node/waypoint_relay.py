@@ -10,7 +10,7 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
-from agent.plan.resources import ResourceName
+from agent.ir.resources import ResourceName
 from agent.waypoint.server import METHOD, SERVICE
 
 PATIENCE = 20.0

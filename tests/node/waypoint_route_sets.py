@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterable
 
 from agent.ir.http import BackendPort, Pool, RouteSet, Rule
-from agent.plan.resources import Json, ResourceName, ResourceType
+from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.translate.options import FIRST_BYTE_SECONDS, Collector, Options
-from agent.waypoint.xds.admission import admission, admission_name
+from agent.waypoint.xds.client_allow_list import admission, admission_name
 from agent.waypoint.xds.cluster import cluster, endpoints, pool_endpoints
 from agent.waypoint.xds.listener import listener
 from agent.waypoint.xds.route import route_configuration

@@ -14,7 +14,7 @@ from waypoint_ads import WAYPOINT
 from waypoint_fixtures import CLIENT, PATIENCE, SERVERS, WaypointNode
 
 from agent.ir.http import BackendPort, TLSRouteSet, TLSRule
-from agent.plan.resources import ResourceName, ResourceType
+from agent.ir.resources import ResourceName, ResourceType
 from agent.translate.options import Options
 from agent.waypoint.xds.passthrough import passthrough_listener
 

@@ -5,9 +5,9 @@ from agent.model.change import Upsert
 from agent.model.core import Service, ServicePort, ServiceSpec
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import GRPCRoute, HTTPRoute, ParentReference
+from agent.store.store import View, World
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.routes.http import route_set
-from agent.world import View, World
 
 PORT = ServicePort(80, "http")
 PARENT = ParentReference("web", group="", kind="Service", port=80)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.plan.resources import ResourceName, ResourceType
-from agent.waypoint.discovery import Request, Response
+from agent.ir.resources import ResourceName, ResourceType
+from agent.waypoint.messages import Request, Response
 from agent.waypoint.stream import Stream
 
 C, E, L, R = ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.LISTENER, ResourceType.ROUTE

@@ -13,15 +13,15 @@ from hostile import BODIES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.ir.resources import ResourceType
+from agent.kube.decode import KINDS, decode
 from agent.model.change import Change, Problem, Upsert
 from agent.model.facts import PodCgroup
-from agent.plan.resources import ResourceType
-from agent.sources.decode import KINDS, decode
+from agent.store.store import World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.encode import encode
 from agent.waypoint.xds.render import render
-from agent.world import World
 
 SETS = int(20_000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
 NAMES = ("web", "good", "a", "", "..", "a/b", "x" * 300)

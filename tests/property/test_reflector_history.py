@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.api.errors import UNREACHABLE, ApiError
+from agent.kube.collection import collection
+from agent.kube.errors import UNREACHABLE, ApiError
+from agent.kube.reflector import Reflector
 from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Upsert
 from agent.model.meta import Key
-from agent.sources.collection import collection
-from agent.sources.reflector import Reflector
 
 PAGE = 2
 

@@ -11,6 +11,8 @@ import re2
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from agent.explain.answer import Answer, answer
+from agent.explain.matching import matches
 from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
 from agent.ir.request import Request, request
 from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
@@ -22,8 +24,6 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.simulate.answer import Answer, answer
-from agent.simulate.matching import matches
 from agent.waypoint.xds.match import route_match
 from agent.waypoint.xds.route import route_configuration
 

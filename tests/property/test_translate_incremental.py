@@ -5,6 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.ir.plan import Fragment
 from agent.model import filters, routes
 from agent.model.change import Change, Delete, Upsert
 from agent.model.core import (
@@ -23,11 +24,10 @@ from agent.model.core import (
 )
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.plan.plan import Fragment
+from agent.store.store import MODE_LABEL, World
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
 from agent.waypoint.xds.render import render
-from agent.world import MODE_LABEL, World
 
 SPACES = st.sampled_from(["app", "shop"])
 NAMES = st.sampled_from(["a", "b"])

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.plan.tables import address_bytes
+from agent.ir.tables import address_bytes
 from agent.translate.slots import ONE, Target, alias_table, shares
 
 TARGETS = st.one_of(st.none(), st.tuples(st.integers(1, 250).map(lambda n: address_bytes(f"10.0.0.{n}")), st.just(80)))

@@ -4,5 +4,5 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
-for folder in ("unit/reconcile", "property"):
+for folder in ("unit/datapath", "property"):
     sys.path.insert(0, str(TESTS / folder))

@@ -84,7 +84,7 @@ def test_nothing_loads_what_the_image_leaves_out() -> None:
     (folders,) = re.findall(r"^ && find (.+) -type f ! -name '__init__\.\*' -delete", DOCKERFILE, re.MULTILINE)
     left_out = tuple(f"kubernetes.{folder.replace('/', '.')}." for folder in folders.split())
     assert len(left_out) == 4
-    load = "import sys, agent.cli.agent, agent.controller.run, agent.sources.kubernetes; print(*sys.modules)"
+    load = "import sys, agent.cli.agent, agent.controller.run, agent.kube.kubernetes_source; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True).stdout.split()
     assert "kubernetes.aio.client" in loaded
     assert [name for name in loaded if name.startswith(left_out)] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.observe.http import HttpServer, Response
+from agent.telemetry.http import HttpServer, Response
 
 ROUTES = {
     "/ready": lambda _: Response.text("ready\n"),

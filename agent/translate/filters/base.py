@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from agent.ir.http import BackendPort, ResolvedFilter, Rule
 from agent.ir.request import Request
+from agent.ir.resources import Json
 from agent.model.filters import BackendObjectReference, Filter, HeaderFilter
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.resources import Json
-from agent.translate.faults import Fault
+from agent.translate.field_errors import Fault
 
 C = TypeVar("C")
 MILLION = 1_000_000

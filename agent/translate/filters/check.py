@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from agent.model.filters import FILTER_FIELDS, Filter
 from agent.model.limits import MAX_LIST, Violation, too_many
 from agent.model.routes import HTTPRouteMatch
-from agent.translate.faults import INCOMPATIBLE, UNSUPPORTED, Fault
+from agent.translate.field_errors import INCOMPATIBLE, UNSUPPORTED, Fault
 from agent.translate.filters.base import Place
 from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, types_of
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from agent.ir.request import Headers, joined
+from agent.ir.resources import Json
 from agent.model.filters import Filter, HeaderFilter
 from agent.model.limits import HEADER, MAX_LIST, Violation, too_many
-from agent.plan.resources import Json
-from agent.translate.faults import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, Fault
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
 from agent.translate.header_names import CONNECTION, FRAMING, HOST, header_name_fault
 

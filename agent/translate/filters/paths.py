@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from agent.ir.request import Request
+from agent.ir.resources import Json
 from agent.model.filters import PathModifier
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.resources import Json
-from agent.translate.faults import INCOMPATIBLE, UNSUPPORTED, Fault
+from agent.translate.field_errors import INCOMPATIBLE, UNSUPPORTED, Fault
 
 # What would end the path in a request's first line, or may not be there (RFC 9112, 3; RFC 3986, 3.3).
 _NO_PATH = re.compile(r"[^!-~]|[?#]")

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from agent.ir.request import Request
+from agent.ir.resources import Json
 from agent.model.filters import Filter, RequestRedirect
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.resources import Json
-from agent.translate.faults import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, Fault
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
 from agent.translate.filters.paths import (
     full_path,

@@ -8,11 +8,11 @@ kept in the filter state, for the access log.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from agent.ir.resources import Json
 from agent.model.filters import Filter, URLRewrite
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.resources import Json
-from agent.translate.faults import Fault
+from agent.translate.field_errors import Fault
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
 from agent.translate.filters.paths import (
     full_path,

@@ -13,10 +13,10 @@ from agent.model.core import ServicePort
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, TCPRoute, TLSRoute, UDPRoute
-from agent.parents import parent_services
+from agent.store.parents import parent_services
+from agent.store.store import View
 from agent.translate.ports import PortKind, port_kind
 from agent.translate.routes.validate import Checked, check
-from agent.world import View
 
 # On one port the first of these wins (GEP-1294, "Route type specificity"). UDP is another world.
 RANK: tuple[type[AnyRoute], ...] = (GRPCRoute, HTTPRoute, TLSRoute, TCPRoute, UDPRoute)

@@ -17,13 +17,13 @@ from agent.model.routes import (
     HTTPRouteRule,
     HTTPRouteTimeouts,
 )
+from agent.store.store import View
 from agent.translate.filters.registry import types_of
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.precedence import grpc_specificity, http_specificity
 from agent.translate.routes.references import resolve
-from agent.world import View
 
 DEFAULT_ATTEMPTS = 1
 

@@ -2,15 +2,15 @@
 
 from fractions import Fraction
 
+from agent.ir.tables import Slot, address_bytes
 from agent.model.core import ServicePort
 from agent.model.multicluster import AnyService
 from agent.model.routes import TCPRoute, UDPRoute
-from agent.plan.tables import Slot, address_bytes
+from agent.store.store import View
 from agent.translate.endpoints import Address, endpoints
 from agent.translate.options import Options
 from agent.translate.routes.references import resolve
 from agent.translate.slots import Target, alias_table
-from agent.world import View
 
 
 def service_slots(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from agent.model.routes import AnyRoute, GRPCMethodMatch, GRPCRouteMatch, HeaderMatch, HTTPRouteMatch
-from agent.translate.faults import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, Fault
 from agent.translate.grpc_method import path_expression
 from agent.translate.regex import MAX_EXPRESSIONS, regex_fault
 

@@ -17,10 +17,10 @@ from agent.model.routes import (
     L4RouteRule,
     UDPRoute,
 )
-from agent.parents import is_service
+from agent.store.parents import is_service
+from agent.store.store import View
 from agent.translate.filters.registry import filter_references
 from agent.translate.ports import TLS
-from agent.world import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 
+from agent.ir.plan import Condition, Fragment, ParentStatus
 from agent.model.core import ServicePort
 from agent.model.meta import Key
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, UnreadRoute
-from agent.parents import parent_services, services_among
-from agent.plan.plan import Condition, Fragment, ParentStatus
-from agent.translate.faults import UNSUPPORTED
+from agent.store.parents import parent_services, services_among
+from agent.store.store import View
+from agent.translate.field_errors import UNSUPPORTED
 from agent.translate.routes.binding import Binding, binding_of, what_it_reads
 from agent.translate.routes.http import moving_sessions
 from agent.translate.routes.references import references, resolve
-from agent.world import View
 
 
 def translate_status(view: View, key: Key) -> Fragment:

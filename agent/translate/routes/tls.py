@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from agent.ir.http import BackendPort, TLSRouteSet, TLSRule, WeightedBackend
 from agent.model.routes import TLSRoute
+from agent.store.store import View
 from agent.translate.routes.binding import Binding, server_names
 from agent.translate.routes.references import resolve
-from agent.world import View
 
 
 def tls_route_set(view: View, name: str, consumer: str, applying: Iterable[Binding]) -> TLSRouteSet:

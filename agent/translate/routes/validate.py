@@ -11,7 +11,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     SessionPersistence,
 )
-from agent.translate.faults import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, Fault
 from agent.translate.filters.base import Place
 from agent.translate.filters.check import backend_faults, exclusions, filter_faults, match_faults
 from agent.translate.header_names import header_name_fault

@@ -3,7 +3,7 @@
 It is the same in each of them, so that Envoy makes one logger of it; the agent finds the listener by its port.
 """
 
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 from agent.translate.filters.url_rewrite import received_tags
 from agent.waypoint.xds.cluster import LB, MEMBER
 

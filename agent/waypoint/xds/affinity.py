@@ -8,7 +8,7 @@ them. Envoy's ring hash would move up to 15 in 100 besides: an endpoint has fewe
 from collections.abc import Iterable
 
 from agent.ir.http import WeightedBackend
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 
 CLUSTER: Json = {"lb_policy": "MAGLEV"}
 ROUTE: Json = {"hash_policy": [{"connection_properties": {"source_ip": True}}]}

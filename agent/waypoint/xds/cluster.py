@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from agent.ir.http import Address, BackendPort, Pool
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 from agent.waypoint.xds import affinity
 
 HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -4,7 +4,7 @@ A connection counts against Envoy's limit from accept on, but an idle time of HT
 connections for later, would begin at accept as well.
 """
 
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.listener"
 # What looks at the first bytes without taking them. For HTTP it waits for the request's first line or HTTP/2's preface,

@@ -1,12 +1,12 @@
 """The listener of a route set: admission, then HTTP as untouched as Envoy can leave it."""
 
 from agent.ir.http import RouteSet
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 from agent.translate.filters.registry import HTTP_FILTERS
 from agent.translate.options import Options
 from agent.waypoint.xds import session
 from agent.waypoint.xds.access_log import access_log
-from agent.waypoint.xds.admission import RBAC, admission_name
+from agent.waypoint.xds.client_allow_list import RBAC, admission_name
 from agent.waypoint.xds.cluster import ADS, MAX_HEADERS, MAX_HEADERS_KB, PRESERVE_CASE
 from agent.waypoint.xds.first_byte import HTTP, duration, first_byte
 from agent.waypoint.xds.route import FAULT, REFUSAL

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from agent.ir.resources import Json
 from agent.model.routes import (
     GRPCMethodMatch,
     GRPCRouteMatch,
@@ -10,7 +11,6 @@ from agent.model.routes import (
     HTTPRouteMatch,
     QueryParamMatch,
 )
-from agent.plan.resources import Json
 from agent.translate.grpc_method import path_expression
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.ir.http import TLSRouteSet, TLSRule, WeightedBackend
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 from agent.translate.options import Options
 from agent.waypoint.xds import affinity
 from agent.waypoint.xds.first_byte import TLS, first_byte

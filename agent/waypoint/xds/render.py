@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from agent.ir.http import Address, BackendPort, Pool, RouteSet, TLSRouteSet
-from agent.plan.plan import Fragment
-from agent.plan.resources import Json, ResourceName, ResourceType
+from agent.ir.plan import Fragment
+from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.translate.options import Options
-from agent.waypoint.xds.admission import admission, admission_name
+from agent.waypoint.xds.client_allow_list import admission, admission_name
 from agent.waypoint.xds.cluster import cluster, pool_endpoints
 from agent.waypoint.xds.cluster import endpoints as load_assignment
 from agent.waypoint.xds.listener import listener

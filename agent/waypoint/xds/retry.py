@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.ir.http import Retry, Rule
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 
 # What never reached a server: trying again does nothing twice.
 UNREACHED = ("connect-failure", "refused-stream")

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 
+from agent.ir.access_log import NO_MATCH
 from agent.ir.http import Pool, RouteSet, Rule, WeightedBackend
-from agent.plan.exchanges import NO_MATCH
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 from agent.translate.division import divided
 from agent.translate.filters.base import EnvoyRoute, Part
 from agent.translate.filters.registry import rendered
 from agent.waypoint.xds import affinity
 from agent.waypoint.xds.cluster import whose
-from agent.waypoint.xds.draw import ranges
 from agent.waypoint.xds.match import route_match
 from agent.waypoint.xds.retry import duration, retry_policy
 from agent.waypoint.xds.session import session_config
+from agent.waypoint.xds.traffic_split import ranges
 
 FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 # The name of the listener's filter that answers an invalid backendRef's share, and of the cluster that is never asked.

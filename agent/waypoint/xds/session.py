@@ -3,8 +3,8 @@
 import re
 
 from agent.ir.http import Rule, Session
+from agent.ir.resources import Json
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.plan.resources import Json
 
 # The listener's filter, which does nothing for routes without a session.
 NAME = "session"

@@ -3,7 +3,7 @@
 import ipaddress
 
 from agent.ir.http import RouteSet
-from agent.plan.resources import Json
+from agent.ir.resources import Json
 from agent.translate.options import Collector
 
 TRACER = "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig"

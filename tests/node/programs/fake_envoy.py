@@ -13,9 +13,9 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format
 from grpc import aio
 
-from agent.plan.resources import ResourceType
+from agent.ir.resources import ResourceType
 from agent.waypoint.server import METHOD, SERVICE
-from agent.waypoint.xds.admission import admission_name
+from agent.waypoint.xds.client_allow_list import admission_name
 
 # Whose names are those of the resources that lead to them.
 FOLLOWING = {ResourceType.CLUSTER: ResourceType.ENDPOINT, ResourceType.LISTENER: ResourceType.ROUTE}

@@ -12,8 +12,8 @@ from terminal import HOSTILE, unsafe
 from typer.testing import CliRunner, Result
 
 from agent.cli.main import application
-from agent.observe.http import HttpServer, Response
 from agent.settings import STATUS_SOCKET
+from agent.telemetry.http import HttpServer, Response
 
 H = HOSTILE
 EVENT = {"time": "2026-01-01T00:00:00.000+00:00", "verdict": "reject", "reason": H, "errno": None, "namespace": H}

@@ -3,7 +3,7 @@
 import pytest
 
 from agent.cli.live import Attempt, command, new_mark
-from agent.explain import parse
+from agent.explain.connection import parse
 
 
 def words(destination: str, *headers: str, method: str = "GET", path: str = "") -> list[str]:

@@ -6,18 +6,18 @@ from typing import Any, cast
 
 import pytest
 
-from agent.api.server import ApiServer
 from agent.controller import run
 from agent.controller.node_reports import NodeReport, Refused
 from agent.controller.run import Controller
 from agent.controller.stored import ROUTES, decode_stored
 from agent.controller.writer import Writer
+from agent.internal_errors import Faults
+from agent.kube.client import ApiServer
+from agent.kube.kubernetes_source import KubernetesSource
 from agent.model.change import Change, Synced, Upsert
 from agent.model.meta import Key
-from agent.observe.faults import STRICT
-from agent.plan.faults import Faults
 from agent.settings import ControllerSettings
-from agent.sources.kubernetes import KubernetesSource
+from agent.telemetry.internal_errors import STRICT
 
 GOOD, BAD = Key("HTTPRoute", "app", "good"), Key("HTTPRoute", "app", "bad")
 

@@ -8,10 +8,10 @@ import pytest
 from agent.controller.ledger import Ledger, Write
 from agent.controller.mesh import FEATURES, mesh_status
 from agent.controller.stored import MESH, MESH_VERSION, ROUTES, Stored, controller_collections, decode_stored
+from agent.ir.plan import Condition, Fragment, ParentStatus
 from agent.model.change import Delete, Problem, Upsert
 from agent.model.meta import CONTROLLER_NAME, Key
 from agent.model.routes import ParentReference
-from agent.plan.plan import Condition, Fragment, ParentStatus
 
 NOW = "2026-01-01T00:00:00Z"
 ROUTE = Key("HTTPRoute", "app", "web")

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.controller.merge import ANCESTORS, MAX_MESSAGE, PARENTS, merge_conditions, merge_entries
+from agent.ir.plan import Condition, ParentStatus
 from agent.model.meta import CONTROLLER_NAME
 from agent.model.routes import ParentReference
-from agent.plan.plan import Condition, ParentStatus
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 OURS = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid"})

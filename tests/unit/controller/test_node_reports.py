@@ -8,11 +8,11 @@ import pytest
 from agent.controller.ledger import Ledger
 from agent.controller.node_reports import NodeReport, NodeReports, report_collection
 from agent.controller.stored import decode_stored
+from agent.ir.plan import Condition, Fragment, ParentStatus
 from agent.model.change import Change, Delete, Problem, Upsert
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.model.weft_node import KIND, MAX_REJECTED, MAX_ROUTES
-from agent.plan.plan import Condition, Fragment, ParentStatus
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"
 ROUTE = Key("HTTPRoute", "app", "web")

@@ -1,15 +1,15 @@
 """Who a pod is, and the numbers of names."""
 
+from agent.internal_errors import Faults
 from agent.ir.identity import Identity, Workload, kind_id, name_id
 from agent.model.change import Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
-from agent.plan.faults import Faults
-from agent.report import pods
+from agent.node.status import pods
+from agent.store.store import World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.world import World
 
 WEB = Workload("shop", "web", "web", "latest")
 

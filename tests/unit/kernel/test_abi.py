@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.kernel import abi, flow_rows
-from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, read_source, source_hash
-from agent.plan.flow_tables import FlowKey
-from agent.plan.tables import (
+from agent.ir.flow_tables import FlowKey
+from agent.ir.tables import (
     REASON_ROOM,
     Action,
     Config,
@@ -24,6 +22,8 @@ from agent.plan.tables import (
     UnknownPodPolicy,
     Word,
 )
+from agent.kernel import abi, flow_rows
+from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, read_source, source_hash
 
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 ADDRESS = st.binary(min_size=16, max_size=16)

@@ -5,9 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.kernel import abi
-from agent.kernel.oracle import decide
-from agent.plan.tables import (
+from agent.ir.tables import (
     ANY_NAMESPACE,
     Action,
     Config,
@@ -20,6 +18,8 @@ from agent.plan.tables import (
     Word,
     address_bytes,
 )
+from agent.kernel import abi
+from agent.kernel.oracle import decide
 
 WHOLE = 1 << 32
 KEY = FrontendKey(ANY_NAMESPACE, address_bytes("10.96.0.1"), 80, Protocol.TCP)

@@ -3,10 +3,10 @@
 import pytest
 from translate_fixtures import endpoint, service, slice_of, translator
 
+from agent.ir.tables import address_text
 from agent.model.change import Delete, Upsert
 from agent.model.facts import NodeWaypoints
 from agent.model.meta import Key
-from agent.plan.tables import address_text
 from agent.translate.addresses import unroutable
 from agent.translate.incremental import Translator, Unit
 

@@ -3,12 +3,12 @@
 import pytest
 from translate_fixtures import PARENT, endpoint, http_route, service, slice_of, translator, view_of
 
+from agent.ir.tables import address_bytes
 from agent.model.change import Delete, Upsert
 from agent.model.core import Endpoint, EndpointPort, Service, ServicePort, ServiceSpec
 from agent.model.filters import Filter, Header, HeaderFilter
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import BackendRef, HTTPRouteMatch, HTTPRouteRule, L4RouteRule, L4RouteSpec, TCPRoute
-from agent.plan.tables import address_bytes
 from agent.translate.endpoints import endpoints
 from agent.translate.options import Options
 from agent.translate.regex import regex_fault

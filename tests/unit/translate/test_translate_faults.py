@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from translate_fixtures import endpoint, http_route, mesh, pod, service, slice_of
 
-from agent import world as worlds
+from agent.internal_errors import Faults
+from agent.ir.plan import Fragment
 from agent.model.change import Change, Delete, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key
-from agent.plan.faults import Faults
-from agent.plan.plan import Fragment
+from agent.store import store as worlds
+from agent.store.store import View, World
 from agent.translate import incremental
 from agent.translate.incremental import ADMISSION, Translator, Unit
 from agent.translate.options import Options
-from agent.world import View, World
 
 OTHERS = [
     service("other", "10.96.0.9"),

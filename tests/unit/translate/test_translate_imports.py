@@ -7,8 +7,11 @@ import pytest
 from msgspec.structs import replace
 from translate_fixtures import endpoint, pod, service, slice_of, translator, view_of
 
+from agent.explain.dns import resolve
 from agent.ir.http import BackendPort
+from agent.ir.plan import FrontendPlan
 from agent.ir.services import service_key, service_name
+from agent.ir.tables import Mode, address_text
 from agent.model.change import Delete, Upsert
 from agent.model.core import (
     MANAGED_BY,
@@ -26,13 +29,10 @@ from agent.model.core import (
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus
 from agent.model.routes import BackendRef, HTTPRoute, HTTPRouteSpec, L4RouteRule, L4RouteSpec, ParentReference, TCPRoute
-from agent.plan.plan import FrontendPlan
-from agent.plan.tables import Mode, address_text
-from agent.simulate.names import resolve
+from agent.store.store import MODE_LABEL
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
 from agent.translate.slots import shares
-from agent.world import MODE_LABEL
 
 IMPORT = Key("ServiceImport", "app", "web")
 UNIT = Unit("service", IMPORT)

@@ -3,14 +3,14 @@
 import pytest
 from translate_fixtures import namespace
 
+from agent.ir.tables import Mode, PodFlag
 from agent.model.change import Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.plan.tables import Mode, PodFlag
+from agent.store.store import World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.world import World
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from translate_fixtures import PARENT, http_route, service, view_of
 
+from agent.ir.plan import Condition
 from agent.model.core import ServicePort
 from agent.model.filters import Filter
 from agent.model.meta import Key, ObjectMeta
@@ -23,7 +24,6 @@ from agent.model.routes import (
     TCPRoute,
     UDPRoute,
 )
-from agent.plan.plan import Condition
 from agent.translate.routes.binding import bindings
 from agent.translate.routes.http import route_set
 from agent.translate.routes.status import translate_status

@@ -5,16 +5,16 @@ from msgspec.structs import replace
 from translate_fixtures import endpoint, http_route, mesh, namespace, pod, service, slice_of, translator
 
 from agent.ir.identity import Workload
+from agent.ir.plan import Fragment, PodPlan
+from agent.ir.tables import Mode, PodFlag
 from agent.model.change import Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, RecentClient
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import AnyRoute
-from agent.plan.plan import Fragment, PodPlan
-from agent.plan.tables import Mode, PodFlag
+from agent.store.store import World
 from agent.translate.incremental import ADMISSION, Translator, Unit, admitted, depths
 from agent.translate.options import Options
 from agent.translate.routes.validate import Checked, check
-from agent.world import World
 
 WORKLOAD = Workload("app", "p", "p", "latest")
 

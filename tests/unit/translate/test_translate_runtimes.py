@@ -3,17 +3,17 @@
 import pytest
 from translate_fixtures import namespace
 
+from agent.internal_errors import Faults
+from agent.ir.plan import PodPlan
+from agent.ir.tables import Mode
 from agent.model.change import Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus, RuntimeClass
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.plan.faults import Faults
-from agent.plan.plan import PodPlan
-from agent.plan.tables import Mode
-from agent.report import modes, pods
+from agent.node.status import modes, pods
+from agent.store.store import World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.world import World
 
 
 def translator(runtime_class: str, *runtimes: str) -> Translator:

@@ -7,9 +7,9 @@ from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup, PodSandbox
 from agent.model.meta import ObjectMeta
+from agent.store.store import View, World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.world import View, World
 
 HASH = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 

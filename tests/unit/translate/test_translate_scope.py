@@ -6,17 +6,17 @@ import pytest
 from msgspec import structs
 from translate_fixtures import http_route, service, translator, view_of
 
+from agent.ir.plan import Fragment, OnLoss
+from agent.ir.resources import ResourceName, ResourceType
 from agent.model.change import Upsert
 from agent.model.core import Namespace, Service
 from agent.model.meta import Key, ObjectMeta
-from agent.plan.plan import Fragment, OnLoss
-from agent.plan.resources import ResourceName, ResourceType
+from agent.store.store import MODE_LABEL
 from agent.translate.incremental import SERVICES, Unit
 from agent.translate.labels import ACCESS_LOG, SCOPE, is_logged
 from agent.translate.options import Collector, Options
 from agent.waypoint.xds.render import render
 from agent.waypoint.xds.tracing import COLLECTOR
-from agent.world import MODE_LABEL
 
 WEB = Unit(SERVICES, Key("Service", "app", "web"))
 

@@ -3,14 +3,14 @@
 import pytest
 from translate_fixtures import namespace
 
+from agent.ir.tables import Mode
 from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
-from agent.plan.tables import Mode
+from agent.store.store import World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.world import World
 
 HASH = "5d41402abc4b2a76b9719d911017c592"
 

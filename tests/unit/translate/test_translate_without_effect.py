@@ -9,7 +9,7 @@ from agent.model.core import PodSpec
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import BackendRef, HTTPRoute, L4RouteRule, L4RouteSpec, TCPRoute
-from agent.report import without_effect
+from agent.node.status import without_effect
 
 ROUTE = Key("HTTPRoute", "app", "r")
 

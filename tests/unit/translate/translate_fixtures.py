@@ -28,9 +28,9 @@ from agent.model.routes import (
     ParentReference,
     TCPRoute,
 )
+from agent.store.store import MODE_LABEL, View, World
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
-from agent.world import MODE_LABEL, View, World
 
 PARENT = (ParentReference("web", "", "Service"),)
 

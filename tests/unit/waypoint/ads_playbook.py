@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from agent.plan.resources import ResourceName, ResourceType
-from agent.waypoint.discovery import Request, Response
+from agent.ir.resources import ResourceName, ResourceType
+from agent.waypoint.messages import Request, Response
 from agent.waypoint.stream import Stream
 
 C, E, X, L, R = (

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from test_leftovers import LIMITS, listen
+from test_stale_files import LIMITS, listen
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 from agent.waypoint.drain import NobodyTakesOverError, drain
 from agent.waypoint.process import admin_socket, is_retired, prepare, say_retired
 

@@ -4,12 +4,12 @@ import pytest
 from envoy.config.listener.v3 import listener_pb2
 
 from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
+from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.model.routes import HTTPRouteMatch
-from agent.plan.resources import Json, ResourceName, ResourceType
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Options
 from agent.waypoint.encode import EncodeError, encode
-from agent.waypoint.xds.admission import admission
+from agent.waypoint.xds.client_allow_list import admission
 from agent.waypoint.xds.cluster import cluster, endpoints
 from agent.waypoint.xds.listener import listener
 from agent.waypoint.xds.passthrough import passthrough_listener

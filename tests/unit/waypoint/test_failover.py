@@ -1,6 +1,6 @@
 """Which Envoy is active: the newest that was promoted, and no older one by accident."""
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 from agent.waypoint.failover import REMEMBER_SECONDS, Failover
 
 OLD, NEW, NEWEST = (Envoy(number, f"e{number}", f"10.1.1.{number}") for number in (1, 2, 3))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.plan.envoys import Envoy
+from agent.ir.envoy import Envoy
 from agent.waypoint import admin
 from agent.waypoint.farewell import QUIET_LOOKS, Farewell
 from agent.waypoint.process import admin_socket

@@ -10,13 +10,13 @@ import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
-from agent.plan.envoys import Envoy
-from agent.plan.resources import ResourceType
+from agent.ir.envoy import Envoy
+from agent.ir.resources import ResourceType
 from agent.waypoint import admin
-from agent.waypoint.leftovers import is_served, sweep
 from agent.waypoint.node import NodeError, identify
 from agent.waypoint.process import is_retired, say_retired
 from agent.waypoint.server import METHOD, SERVICE, AdsServer
+from agent.waypoint.stale_files import is_served, sweep
 
 ALLOWED = ["10.1.0.2", "fd00::2"]
 GOOD = {"address": "10.1.0.2", "started": "7", "room": "100"}
@@ -123,7 +123,7 @@ def test_a_link_to_a_socket_is_not_connected_to(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_strange_name_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.waypoint.leftovers.YOUNG_SECONDS", -1.0)
+    monkeypatch.setattr("agent.waypoint.stale_files.YOUNG_SECONDS", -1.0)
     for name in ("..json", "a.json", "-x.json"):
         (tmp_path / name).write_text("{}")
     assert sweep(tmp_path) == ["a"]

@@ -1,6 +1,6 @@
 """Ports: one listener, one port, for as long as it is wanted."""
 
-from agent.reconcile.allocate import REST_SECONDS
+from agent.datapath.allocate import REST_SECONDS
 from agent.waypoint.ports import FIRST_PORT, LAST_PORT, Ports
 
 

@@ -1,8 +1,8 @@
 """Readiness of listeners: probed when all is acknowledged, and resources stay for those who are still connected."""
 
-from agent.plan.envoys import DRAIN_SECONDS
-from agent.plan.resources import ResourceName, ResourceType
-from agent.plan.waypoint import LISTENER_GRACE_SECONDS
+from agent.ir.envoy import DRAIN_SECONDS
+from agent.ir.resources import ResourceName, ResourceType
+from agent.ir.waypoint_state import LISTENER_GRACE_SECONDS
 from agent.waypoint.readiness import ListenerReadiness, Phase
 
 NAME = "faces/smiley:80"

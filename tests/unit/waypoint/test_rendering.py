@@ -2,12 +2,12 @@
 
 import pytest
 
+from agent.internal_errors import Faults
 from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.ir.plan import Fragment
+from agent.ir.resources import ResourceName, ResourceType
 from agent.model.meta import Key
 from agent.model.routes import HTTPRouteMatch
-from agent.plan.faults import Faults
-from agent.plan.plan import Fragment
-from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.incremental import SERVICES, Unit
 from agent.translate.options import Collector, Options
 from agent.waypoint import rendering as module

@@ -1,8 +1,8 @@
 """The waypoint's state machine where a drawn history hardly comes: events between two reports."""
 
-from agent.plan.envoys import Envoy
-from agent.plan.resources import ResourceName, ResourceType
-from agent.plan.waypoint import Adopted
+from agent.ir.envoy import Envoy
+from agent.ir.resources import ResourceName, ResourceType
+from agent.ir.waypoint_state import Adopted
 from agent.waypoint.state_machine import WaypointStateMachine
 
 BLUE, GREEN = Envoy(1, "blue", "10.1.1.1"), Envoy(2, "green", "10.1.1.2")

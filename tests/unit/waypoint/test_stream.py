@@ -2,8 +2,8 @@
 
 from ads_playbook import C, E, L, Playbook, R, X
 
-from agent.plan.resources import ResourceName
-from agent.waypoint.discovery import Request
+from agent.ir.resources import ResourceName
+from agent.waypoint.messages import Request
 
 
 def test_nothing_is_said_before_the_first_snapshot():

@@ -2,8 +2,8 @@
 
 from ads_playbook import C, E, L, Playbook, R
 
-from agent.plan.resources import ResourceName
-from agent.waypoint.discovery import Request
+from agent.ir.resources import ResourceName
+from agent.waypoint.messages import Request
 
 
 def test_a_refused_cluster_does_not_hold_routes_back():

@@ -12,14 +12,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from agent.datapath.datapath import Applied, Datapath
+from agent.datapath.frontends import TO_WAYPOINT, frontend_key
+from agent.ir.envoy import Envoy
+from agent.ir.plan import FrontendName, FrontendPlan, OnLoss
+from agent.ir.resources import ResourceName, ResourceType
+from agent.ir.tables import Action, Config, Mode, Protocol, Slot, Word, address_bytes
+from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
-from agent.plan.envoys import Envoy
-from agent.plan.plan import FrontendName, FrontendPlan, OnLoss
-from agent.plan.resources import ResourceName, ResourceType
-from agent.plan.tables import Action, Config, Mode, Protocol, Slot, Word, address_bytes
-from agent.plan.waypoint import WaypointState
-from agent.reconcile.datapath import Applied, Datapath
-from agent.reconcile.frontends import TO_WAYPOINT, frontend_key
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
 
 ADDRESSES = [f"10.1.1.{number}" for number in (1, 2, 3)]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from agent.ir.envoy import Envoy
 from agent.ir.http import BackendPort, Pool, Retry, RouteSet, Rule, Session, TLSRouteSet, TLSRule, WeightedBackend
 from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.plan.envoys import Envoy
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Collector, Options
 from agent.waypoint.process import Limits, bootstrap, envoy_command
-from agent.waypoint.xds.admission import admission
+from agent.waypoint.xds.client_allow_list import admission
 from agent.waypoint.xds.cluster import cluster, endpoints
 from agent.waypoint.xds.listener import listener
 from agent.waypoint.xds.passthrough import passthrough_listener

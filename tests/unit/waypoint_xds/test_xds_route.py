@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from agent.ir.http import BackendPort, Pool, Retry, RouteSet, Rule, Session, WeightedBackend
+from agent.ir.resources import ResourceName, ResourceType
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.plan.resources import ResourceName, ResourceType
 from agent.translate.filters.request_mirror import Mirror
 from agent.waypoint.encode import encode
 from agent.waypoint.xds.cluster import pool_endpoints

@@ -1,1 +1,0 @@
-"""Talking to the Kubernetes API server: raw bytes over HTTP. The only importer of `kubernetes` and `aiohttp`."""

@@ -1,0 +1,298 @@
+"""The kernel's side of the plan: what has changed is written, what fails is kept and tried again, all is audited.
+
+What a table has no room for is not pending but a steady state: it is named in `failures`, and tried again when it is
+changed, or when space was given back and has rested.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import filterfalse
+from operator import attrgetter
+
+from agent.datapath.adoption import Inherited, adopted, sent_to
+from agent.datapath.allocate import REST_SECONDS, FullError, RestingError
+from agent.datapath.allow_list import AllowList
+from agent.datapath.diff import Diff, diff
+from agent.datapath.drift import Drift
+from agent.datapath.driver import Kernel, Shrunk
+from agent.datapath.frontends import Frontends, Installed, frontend_key, read
+from agent.datapath.losses import Losses
+from agent.ir.identity import name_id
+from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
+from agent.ir.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow
+from agent.ir.waypoint_state import Adopted, WaypointState
+
+# As frontends compare; thousands of them are sorted ten times faster by it.
+_ORDER = attrgetter("address", "port", "protocol", "consumer")
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one pass did: rows written, and which frontends lost backends."""
+
+    writes: int = 0
+    shrunk: list[Shrunk] = field(default_factory=list)
+
+
+def pod_row(plan: PodPlan) -> PodRow:
+    """A pod as the kernel knows it."""
+    return PodRow(name_id(plan.namespace), plan.mode, plan.flags, plan.workload.id)
+
+
+class Datapath:
+    """Desired pods and frontends, and how to make the kernel agree."""
+
+    def __init__(self, kernel: Kernel, config: Config, clock: Callable[[], float], own: Iterable[str] = ()) -> None:
+        """`own` are this agent's addresses, from which it tries the listeners of waypoints."""
+        self._kernel = kernel
+        self._config = config
+        self._clock = clock
+        self._frontends = Frontends(kernel, clock)
+        self._pods: dict[int, PodRow] = {}
+        self._clients = AllowList(kernel.clients, own)
+        self.desired_pods: dict[int, PodPlan] = {}
+        self.desired: dict[FrontendName, FrontendPlan] = {}
+        self._dirty: set[FrontendName] = set()
+        self._stale: set[FrontendKey] = set()
+        # Frontends that did not fit with the reason, how much had been given back when that was last looked at, and
+        # when they are tried again.
+        self._full: dict[FrontendName, str] = {}
+        self._frees = 0
+        self.retry_at: float | None = None
+        self._pods_without_row: set[int] = set()
+        self._losses = Losses()
+        self._waypoint = WaypointState()
+
+    def inherit(self) -> Inherited:
+        """Read what an earlier agent left in the kernel: the first thing to do. Raises `OSError`."""
+        active, others = self._kernel.configuration().waypoints()
+        if active:
+            self._config = self._config.with_waypoints(active, others)
+        self.adopt()
+        enrolled = [cgroup for cgroup, row in self._pods.items() if row.mode is not Mode.NONE]
+        return Inherited(active, tuple(others), tuple(enrolled))
+
+    def take_over(
+        self,
+        inherited: Inherited,
+        frontends: Mapping[FrontendName, FrontendPlan],
+        pods: Mapping[int, PodPlan],
+        clients: Iterable[str],
+    ) -> Adopted:
+        """Want this, which is everything that there shall be, where an earlier agent left that."""
+        self.want_frontends(frontends, ())
+        self.want_pods(pods)
+        self.want_clients(clients)
+        self._waypoint = WaypointState(active=inherited.active, others=inherited.others)
+        return adopted(inherited, self.desired, self.installed)
+
+    def adopt(self) -> None:
+        """Read the kernel's tables; everything desired is then compared with them anew. Raises `OSError`."""
+        if self._kernel.configuration() != self._config:
+            self._kernel.configure(self._config)
+        self._frontends.adopt()
+        self._pods = self._kernel.pods.load()
+        self._clients.adopt()
+        self._pods_without_row = set()
+        self._dirty = set(self.desired)
+        self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
+        for key in self._frontends.installed:
+            self._losses.note((key.protocol, (key.address, key.port)))
+
+    @property
+    def waypoints(self) -> tuple[str, ...]:
+        """Addresses of the node's Envoys as the kernel has them; the one that clients are sent to is the first."""
+        active, others = self._config.waypoints()
+        return (active, *others) if active else tuple(others)
+
+    def follow(self, waypoint: WaypointState) -> None:
+        """The waypoint is in this state now; the next pass writes what follows from it."""
+        changed, self._waypoint = waypoint.changed_listeners(self._waypoint), waypoint
+        if changed:
+            self._dirty.update(name for name, plan in self.desired.items() if plan.listener in changed)
+
+    @property
+    def installed(self) -> Mapping[FrontendKey, Installed]:
+        """Frontends as last written to, or read from, the kernel."""
+        return self._frontends.installed
+
+    @property
+    def sent_to(self) -> frozenset[int]:
+        """Ports of the waypoint that clients are sent to now."""
+        return sent_to(self.installed.values())
+
+    @property
+    def unprotected(self) -> dict[str, str]:
+        """Waypoints that pods can dial, as `weft_config` has no room for them; by name with the reason."""
+        reason = f"no room beside {WAYPOINTS_BESIDE} others in weft_config: pods can dial it"
+        return {f"waypoint {address}": reason for address in self._waypoint.others[WAYPOINTS_BESIDE:]}
+
+    @property
+    def fill(self) -> dict[str, tuple[int, int]]:
+        """Per table: rows in use and capacity."""
+        pods = len(self._pods), self._kernel.pods.capacity
+        return {"pods": pods, "clients": self._clients.fill, **self._frontends.fill}
+
+    def want_pods(self, pods: Mapping[int, PodPlan]) -> None:
+        """Replace the pods that there shall be."""
+        self.desired_pods = dict(pods)
+
+    def want_clients(self, addresses: Iterable[str]) -> None:
+        """Replace who may connect to waypoints, as many as there is room for."""
+        self._clients.want(addresses)
+
+    def admit(self) -> int:
+        """Write who may connect to waypoints; returns how many rows that were. Raises `OSError` as `apply` does."""
+        return self._clients.write()
+
+    def want_frontends(self, upserts: Mapping[FrontendName, FrontendPlan], deletes: Iterable[FrontendName]) -> None:
+        """Change the frontends that there shall be."""
+        for name in deletes:
+            if self.desired.pop(name, None) is not None:
+                self._dirty.discard(name)
+                self._full.pop(name, None)
+                self._stale.add(frontend_key(name))
+                self._losses.change(name, None)
+        for name, plan in upserts.items():
+            self.desired[name] = plan
+            self._losses.change(name, plan)
+            self._dirty.add(name)
+            self._stale.discard(frontend_key(name))
+
+    @property
+    def pending(self) -> int:
+        """Frontends and pods that are not yet as they should be; without those that do not fit."""
+        pods = self._pod_change()
+        pods_left = len(pods) - len(pods.upserts.keys() & self._pods_without_row)
+        return len(self._dirty) + len(self._stale) + pods_left + (self._wanted_config() != self._config)
+
+    @property
+    def without_room(self) -> dict[str, int]:
+        """How many objects do not fit, by table."""
+        pods = len(self._pods_without_row & self.desired_pods.keys())
+        clients = len(self._clients.without_room)
+        return {"frontends": len(self._full), "pods": pods, "clients": clients, "config": len(self.unprotected)}
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """What does not fit, by name with the reason."""
+        pods = (str(self.desired_pods[cgroup].pod) for cgroup in self._pods_without_row & self.desired_pods.keys())
+        return {
+            **{str(name): text for name, text in self._full.items()},
+            **dict.fromkeys(pods, f"no room for more than {self._kernel.pods.capacity} pods"),
+            **self._clients.failures,
+            **self.unprotected,
+        }
+
+    def apply(self, waypoint: WaypointState) -> Applied:
+        """Write what is pending with the waypoint in this state. Raises `OSError`: `adopt`, then try again.
+
+        Pods that leave go first and pods that come go last, but for those that `enrol` wrote before.
+        """
+        self.follow(waypoint)
+        done = Applied()
+        for _ in self.applying(done):
+            pass
+        return done
+
+    def applying(self, done: Applied) -> Iterator[None]:
+        """The same by small steps, added up in `done`. Between them pods may be wanted and enrolled.
+
+        Whose listener is not available at the new address is taken from the old one before the address changes.
+        """
+        waypoint = self._waypoint
+        done.writes += self._remove_pods()
+        names = sorted(self._dirty | self._take_retry(), key=_ORDER)
+        unavailable = {name for name in names if self.desired[name].listener in waypoint.unavailable}
+        for name in (*filter(unavailable.__contains__, names), None, *filterfalse(unavailable.__contains__, names)):
+            if name is None:
+                self._move()
+            else:
+                self._install(name, waypoint, done)
+            yield
+        for key in sorted(self._stale):
+            if key in self._frontends.installed:
+                self._frontends.remove(key)
+                done.writes += 1
+            self._stale.discard(key)
+            yield
+        self._plan_retry()
+        done.writes += self.enrol()
+        done.shrunk = self._losses.take(self._dirty | self._full.keys())
+
+    def enrol(self) -> int:
+        """Write the pods that are wanted, as many as there is room for; returns how many rows that were. Raises
+        `OSError` as `apply` does.
+        """
+        rows = self._pod_change().upserts
+        new = [cgroup for cgroup in rows if cgroup not in self._pods]
+        self._pods_without_row = set(new[max(0, self._kernel.pods.capacity - len(self._pods)) :])
+        rows = {cgroup: row for cgroup, row in rows.items() if cgroup not in self._pods_without_row}
+        if rows:
+            self._kernel.pods.upsert(rows)
+            self._pods = {**self._pods, **rows}
+        return len(rows)
+
+    def frontend_drift(self) -> Diff[FrontendKey, Installed]:
+        """Compare the kernel's frontends with what was last written. Raises `OSError`.
+
+        Thousands take a third of a second: it may run in a thread of its own, while nothing but pods is written.
+        """
+        return diff(self.installed, read(self._kernel))
+
+    def drift(self, frontends: Diff[FrontendKey, Installed]) -> Drift:
+        """The same of everything, with what was found of the frontends. Does not change anything. Raises `OSError`."""
+        pods = diff(self._pods, self._kernel.pods.load())
+        return Drift(pods, frontends, self._clients.drift(), self._kernel.configuration() != self._config)
+
+    def _wanted_config(self) -> Config:
+        return self._config.with_waypoints(self._waypoint.active, self._waypoint.others)
+
+    def _move(self) -> None:
+        """Send new connections for the waypoint to the active address, by one store. Raises `OSError`."""
+        config = self._wanted_config()
+        if config != self._config:
+            self._kernel.configure(config)
+            self._config = config
+
+    def _install(self, name: FrontendName, waypoint: WaypointState, done: Applied) -> None:
+        plan = self.desired[name]
+        try:
+            done.writes += self._frontends.install(name, plan, waypoint)
+        except (FullError, RestingError) as error:
+            if plan.listener in waypoint.unavailable:
+                # The address that its clients are sent to may be another one in a moment.
+                done.writes += self._frontends.interrupt(name)
+            if isinstance(error, RestingError):
+                return
+            self._full[name] = str(error)
+        else:
+            self._full.pop(name, None)
+        self._dirty.discard(name)
+
+    @property
+    def retry_due(self) -> bool:
+        """Whether what did not fit is to be tried again now."""
+        return self.retry_at is not None and self._clock() >= self.retry_at
+
+    def _take_retry(self) -> set[FrontendName]:
+        """The frontends that did not fit, when it is time to try them again."""
+        if not self.retry_due:
+            return set()
+        self.retry_at = None
+        return set(self._full)
+
+    def _plan_retry(self) -> None:
+        """Where space was given back, try again once it has rested: at most once in that time, however much changes."""
+        if self._full and self.retry_at is None and self._frees != self._frontends.frees:
+            self._frees, self.retry_at = self._frontends.frees, self._clock() + REST_SECONDS
+
+    def _pod_change(self) -> Diff[int, PodRow]:
+        return diff({cgroup: pod_row(plan) for cgroup, plan in self.desired_pods.items()}, self._pods)
+
+    def _remove_pods(self) -> int:
+        gone = self._pod_change().deletes
+        if gone:
+            self._kernel.pods.delete(gone)
+            self._pods = {cgroup: row for cgroup, row in self._pods.items() if cgroup not in set(gone)}
+        return len(gone)

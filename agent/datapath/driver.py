@@ -1,0 +1,74 @@
+"""What the hands offer: a table of the kernel as a mapping that can be loaded, written and deleted from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from agent.ir import tables
+from agent.ir.tables import Config, FrontendKey, Place, PodRow, Reason, ServiceRow, Slot, Word
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Table(Protocol[K, V]):
+    """One kernel table. Every method raises `OSError` with the kernel's errno; only the loop retries."""
+
+    @property
+    def capacity(self) -> int:
+        """How many rows fit."""
+
+    def load(self) -> dict[K, V]:
+        """Every row that is there now. Array tables leave out rows that are all zero."""
+
+    def upsert(self, rows: Mapping[K, V]) -> None:
+        """Write rows, in the order given."""
+
+    def delete(self, keys: Iterable[K]) -> None:
+        """Delete rows; one that is not there is a success. Array tables write zeros."""
+
+
+class Kernel(Protocol):
+    """The tables of one node. A frontend's value is its index; the driver adds and checks the fingerprint."""
+
+    @property
+    def pods(self) -> Table[int, PodRow]:
+        """`weft_pods`, by cgroup id."""
+
+    @property
+    def clients(self) -> Table[bytes, bool]:
+        """`weft_clients`, by source address; a row is always True."""
+
+    @property
+    def frontends(self) -> Table[FrontendKey, int]:
+        """`weft_frontends`."""
+
+    @property
+    def words(self) -> Table[int, Word]:
+        """`weft_words`, two for each frontend index."""
+
+    @property
+    def services(self) -> Table[int, ServiceRow]:
+        """`weft_services`, by frontend index."""
+
+    @property
+    def slots(self) -> Table[int, Slot]:
+        """`weft_slots`."""
+
+    def configure(self, config: Config) -> None:
+        """Replace the node's configuration in one write."""
+
+    def configuration(self) -> Config:
+        """The node's configuration, as it is in force."""
+
+    def counters(self) -> dict[Reason, int]:
+        """Decisions so far by reason, summed over CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """A frontend that may have lost backends; `backends` are those that it still has, in anybody's view of it."""
+
+    protocol: tables.Protocol
+    place: Place
+    backends: frozenset[Place]

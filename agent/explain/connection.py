@@ -1,0 +1,241 @@
+"""What `weft explain` says: a connection, decided again by the oracle on the kernel's tables, with names put to it; and
+where it goes to the waypoint, what becomes of a request there.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from agent.explain.query import Question, QuestionError, question
+from agent.explain.wording import action_text
+from agent.ir.identity import name_id
+from agent.ir.plan import FrontendName
+from agent.ir.services import service_key, service_name
+from agent.ir.tables import ANY_NAMESPACE, Action, Reason, address_bytes, address_text
+from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
+from agent.model.meta import Key
+
+Document = dict[str, Any]
+
+RECENT = 5
+# What follows `name.namespace` in the name of a ServiceImport (KEP-1645).
+CLUSTER_SET = ["svc", "clusterset", "local"]
+
+SENTENCES = {
+    Reason.NOT_ENROLLED: "the pod is not in the mesh: its connections are left alone",
+    Reason.UNKNOWN_POD: "the kernel does not know this pod yet: its connections are left alone",
+    Reason.UNKNOWN_POD_REJECTED: "the kernel does not know this pod yet, and refuses such pods (EPERM)",
+    Reason.NO_FRONTEND: "no Service of the mesh has this address and port: the connection is left alone",
+    Reason.FORWARDED: "the kernel connects it to a backend",
+    Reason.TO_WAYPOINT: "it goes to the waypoint, for the Service's Routes or because all of its HTTP is to be seen",
+    Reason.PASSED: "the connection is left alone",
+    Reason.NO_BACKEND: "there is no backend that is ready: refused at once (ECONNREFUSED)",
+    Reason.SHARE_REJECTED: "it is the share of a backendRef that is not valid: refused at once (ECONNREFUSED)",
+    Reason.WAYPOINT_DIALLED: "nobody may dial the waypoint itself (EPERM)",
+    Reason.WAYPOINT_LOST: "there is no waypoint to go to: refused at once (ECONNREFUSED)",
+}
+
+
+class ExplainError(Exception):
+    """What was asked cannot be answered, in one sentence."""
+
+
+Ask = Callable[[str, Question], Document | None]
+"""The agent's word on what the waypoint does with a request that comes to a frontend; None where it serves none."""
+
+
+def parse(
+    pod: str, destination: str, udp: bool = False, method: str = "", path: str = "", headers: Sequence[str] = ()
+) -> Question:
+    """`NAMESPACE/POD` and `HOST:PORT` or a URL. What speaks of a request makes one of HOST:PORT, a connection else.
+
+    Raises `QuestionError`.
+    """
+    if "://" in destination:
+        if path or udp:
+            raise QuestionError(f"{destination!r} says itself what --path and --udp could")
+        return question(pod, method or "GET", destination, headers)
+    host, _, port = destination.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise QuestionError(f"{destination!r} is not HOST:PORT")
+    if path and not path.startswith("/"):
+        raise QuestionError(f"--path: {path!r} does not begin with /")
+    if udp and (method or path or headers):
+        raise QuestionError("--udp: HTTP over UDP is not seen by the waypoint")
+    scheme = "http" if method or path or headers else "udp" if udp else "tcp"
+    return question(pod, method or "GET", f"{scheme}://{destination}{path}", headers)
+
+
+def explain(
+    tables: Tables, status: Mapping[str, Any], events: Sequence[Document], asked: Question, now: int, ask: Ask
+) -> list[Document]:
+    """One answer for each address of the destination.
+
+    `status` and `events` (the decisions that it remembers) are the agent's, `now` is a CLOCK_MONOTONIC reading in ns.
+    Raises `ExplainError`.
+    """
+    pod = _pod(status, f"{asked.pod.namespace}/{asked.pod.name}")
+    addresses = list(_addresses(status, asked))
+    found = [_explain_one(tables, status, asked, pod, address, now) for address in addresses]
+    return [
+        {**document, "waypoint": _at_waypoint(status, document, asked, ask), "events": _events(events, document)}
+        for document in found
+    ]
+
+
+def _at_waypoint(status: Mapping[str, Any], document: Document, asked: Question, ask: Ask) -> Document | None:
+    """What becomes of a request behind the kernel; nothing where it does not go to the waypoint, or is only a
+    connection. Of endpoints those that are pods of this node have names.
+    """
+    sent = any(outcome["reason"] == Reason.TO_WAYPOINT.name.lower() for outcome in document["outcomes"])
+    frontend = (document["frontend"] or {}).get("frontend")
+    found = ask(frontend, asked) if sent and frontend and asked.is_request else None
+    if found is None:
+        return None
+    pods = _pod_names(status)
+    named = [
+        {**share, "pods": [pods.get(item.rpartition(":")[0]) for item in share["endpoints"]]}
+        for share in found["shares"]
+    ]
+    return {**found, "shares": named}
+
+
+def _pod_names(status: Mapping[str, Any]) -> dict[str, str]:
+    """The pods of this node by address, as URLs have it."""
+    return {f"[{item}]" if ":" in item else item: pod["pod"] for pod in status["pods"] for item in pod["addresses"]}
+
+
+def _events(events: Sequence[Document], document: Document) -> list[Document]:
+    """The last decisions that the kernel told of, for this pod and destination; the kernel tells of a part only."""
+    place, _, protocol = document["destination"].rpartition("/")
+    mine = [
+        event
+        for event in events
+        if f"{event['namespace']}/{event['pod']}" == document["pod"]
+        and (event["destination"], event["protocol"]) == (place, protocol)
+    ]
+    return [
+        {name: event[name] for name in ("time", "verdict", "reason", "errno", "backend")} for event in mine[-RECENT:]
+    ]
+
+
+def _pod(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The pod of this name, or the one pod of a Deployment of this name."""
+    found: list[Document] = [pod for pod in status["pods"] if pod["pod"] == name]
+    found = found or [pod for pod in status["pods"] if pod["pod"].startswith(f"{name}-")]
+    if not found:
+        raise ExplainError(f"no pod {name} with a cgroup on node {status['node']}")
+    if len(found) > 1:
+        raise ExplainError(f"{name} is not one pod: {', '.join(pod['pod'] for pod in found)}")
+    return found[0]
+
+
+def _addresses(status: Mapping[str, Any], asked: Question) -> Iterator[str]:
+    try:
+        yield str(ipaddress.ip_address(asked.host))
+        return
+    except ValueError:
+        pass
+    name, *rest = asked.host.removesuffix(".").split(".")
+    kind = "ServiceImport" if rest[1:] == CLUSTER_SET else "Service"
+    service = service_name(Key(kind, rest[0] if rest else asked.pod.namespace, name))
+    ending = f":{asked.port}/{asked.protocol.name}"
+    found = {
+        item["frontend"].removesuffix(ending).strip("[]")
+        for item in status["frontends"]
+        if item["service"] == service and item["frontend"].endswith(ending)
+    }
+    if not found:
+        raise ExplainError(f"{service_key(service)} has no port {asked.port}/{asked.protocol.name} in the mesh")
+    yield from sorted(found)
+
+
+def _explain_one(
+    tables: Tables, status: Mapping[str, Any], asked: Question, pod: Mapping[str, Any], address: str, now: int
+) -> Document:
+    packed = address_bytes(address)
+    verdict = decide(tables, _levels(pod["cgroup"]), packed, asked.port, asked.protocol, Asking(now=now))
+    passage = verdict.passage
+    planned = _planned(status, passage)
+    return {
+        "pod": pod["pod"],
+        "destination": str(FrontendName(address, asked.port, asked.protocol)),
+        "service": planned["service"] if planned else None,
+        "client": _client(passage, pod),
+        "frontend": _frontend(passage, planned),
+        "sources": _sources(status, planned),
+        "outcomes": _outcomes(status, verdict),
+    }
+
+
+def _levels(cgroup: int) -> Sequence[int]:
+    """The pod's cgroup at every level where the configuration may look."""
+    return [cgroup] * 64
+
+
+def _client(passage: Passage, pod: Mapping[str, Any]) -> Document:
+    row = passage.client
+    return {
+        "cgroup": pod["cgroup"],
+        "mode": row.mode.label if row else None,
+        "modeReason": pod["modeReason"],
+        "addresses": pod["addresses"],
+        "consumerRoutes": bool(row.flags) if row else False,
+    }
+
+
+def _planned(status: Mapping[str, Any], passage: Passage) -> Mapping[str, Any] | None:
+    """The agent's own record of the frontend that the kernel found."""
+    if passage.frontend is None or passage.index is None:
+        return None
+    key = passage.frontend
+    wanted = str(FrontendName(address_text(key.address), key.port, key.protocol))
+    for item in status["frontends"]:
+        name, _, consumer = item["frontend"].partition("@")
+        if name == wanted and (name_id(consumer) if consumer else ANY_NAMESPACE) == key.namespace_id:
+            return dict(item)
+    return None
+
+
+def _frontend(passage: Passage, planned: Mapping[str, Any] | None) -> Document | None:
+    if passage.index is None or passage.word is None or passage.service is None or passage.frontend is None:
+        return None
+    return {
+        "frontend": planned["frontend"] if planned else None,
+        "view": "its namespace's own" if passage.frontend.namespace_id else "everybody's",
+        "index": passage.index,
+        "action": action_text(passage.word),
+        "slots": [passage.word.base, passage.word.count] if passage.word.action is Action.FORWARD else None,
+        "waypointPort": passage.service.waypoint_port or None,
+        "affinitySeconds": passage.service.affinity_seconds or None,
+        "mode": planned["mode"] if planned else None,
+    }
+
+
+def _sources(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> list[Document]:
+    """The Routes that apply, each with what it was told; the Service itself where there is none."""
+    if planned is None:
+        return []
+    routes = {f"{route['kind']} {route['namespace']}/{route['name']}": route for route in status["routes"]}
+    found = [
+        {"object": name, "parents": routes[name]["parents"] if name in routes else []} for name in planned["routes"]
+    ]
+    return found or [{"object": str(service_key(planned["service"])), "parents": []}]
+
+
+def _outcomes(status: Mapping[str, Any], verdict: Verdict) -> list[Document]:
+    """How it can end, the likeliest first."""
+    pods = {address: pod["pod"] for pod in status["pods"] for address in pod["addresses"]}
+    shares = sorted(verdict.shares.items(), key=lambda item: (-item[1], str(item[0])))
+    return [{"share": float(share), **_outcome(outcome, pods)} for outcome, share in shares]
+
+
+def _outcome(outcome: Outcome, pods: Mapping[str, str]) -> Document:
+    address = address_text(outcome.target[0]) if outcome.target else None
+    return {
+        "reason": outcome.reason.name.lower(),
+        "message": SENTENCES[outcome.reason],
+        "address": address,
+        "port": outcome.target[1] if outcome.target else None,
+        "pod": pods.get(address) if address else None,
+    }

@@ -1,0 +1,97 @@
+"""Manifests translated for one node that all of their pods run on.
+
+Manifests as people write them lack what a cluster adds: uids, cluster IPs, pods of Deployments. It is assumed here, so
+that a Service has a frontend and a pod a row, and said wherever it can matter.
+"""
+
+import dataclasses
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from agent.explain.manifests import Manifests
+from agent.ir.plan import Fragment, FrontendName, FrontendPlan, PodPlan
+from agent.model.change import Change, Keyed, Upsert
+from agent.model.core import Pod, PodStatus, Service, ServiceCIDR
+from agent.model.facts import PodCgroup
+from agent.model.meta import Key, ObjectMeta
+from agent.store.store import View, World
+from agent.translate.incremental import Translator
+from agent.translate.options import Options
+
+# Nobody's: for benchmarks (RFC 2544), so that it is no cluster's own range.
+ANY_RANGE = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
+ASSUMED_RANGE = ipaddress.IPv4Network("198.18.0.0/15")
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The world, and what the agent would want of a node in it."""
+
+    world: World
+    fragments: tuple[Fragment, ...]
+
+    def view(self) -> View:
+        """A fresh look at the world."""
+        return View(self.world)
+
+    @property
+    def frontends(self) -> Mapping[FrontendName, FrontendPlan]:
+        """Every frontend of the kernel."""
+        return {name: plan for item in self.fragments for name, plan in item.frontends.items()}
+
+    def of_listener(self, plan: FrontendPlan) -> Fragment:
+        """The fragment that says what the waypoint does for a frontend; one that says nothing where it does nothing."""
+        return next((item for item in self.fragments if plan.listener in item.route_sets), Fragment())
+
+    @property
+    def pods(self) -> Mapping[Key, PodPlan]:
+        """Every pod of the node."""
+        return {plan.pod: plan for item in self.fragments for plan in item.pods.values()}
+
+
+def translated(manifests: Manifests, options: Options, clients: Iterable[Key] = ()) -> Mesh:
+    """What the agent makes of manifests. `clients` are pods that are assumed where the manifests have none."""
+    objects = dict(manifests.objects)
+    for key in clients:
+        if key not in objects:
+            objects[key] = Pod(ObjectMeta(key.name, key.namespace), status=PodStatus("Running"))
+    completed = [*_with_uids(objects.values()), *_with_addresses(objects.values())]
+    objects |= {value.key: value for value in completed}
+    pods = [value for value in objects.values() if isinstance(value, Pod)]
+    facts = [PodCgroup(pod.metadata.uid, number) for number, pod in enumerate(pods, start=1)]
+    changes: list[Change] = [Upsert(value) for value in (*objects.values(), *facts)]
+    world = World()
+    translator = Translator(world, _with_ranges(options, objects.values()))
+    translator.update(changes)
+    return Mesh(world, tuple(translator.fragments.values()))
+
+
+def _with_ranges(options: Options, objects: Iterable[Keyed]) -> Options:
+    """The options; of imports every address is assumed to be in range where no manifest says the cluster's ranges."""
+    known = options.clusterset_cidrs or any(isinstance(value, ServiceCIDR) for value in objects)
+    return options if known else dataclasses.replace(options, clusterset_cidrs=ANY_RANGE)
+
+
+def has_assumed_address(service: Service) -> bool:
+    """Whether the API server has yet to give a Service its cluster IP."""
+    return not service.spec.cluster_ip and not service.spec.cluster_ips and service.spec.type != "ExternalName"
+
+
+def _with_uids(objects: Iterable[Keyed]) -> Iterator[Pod]:
+    """Pods, each with a uid of its own."""
+    for value in objects:
+        if isinstance(value, Pod):
+            yield replace(value, metadata=replace(value.metadata, uid=f"{value.key}"))
+
+
+def _with_addresses(objects: Iterable[Keyed]) -> Iterator[Service]:
+    """Services without a cluster IP, each with one that nobody else has."""
+    services = sorted((value for value in objects if isinstance(value, Service)), key=lambda value: value.key)
+    taken = {address for service in services for address in service.cluster_ips}
+    free = (str(address) for address in ASSUMED_RANGE.hosts() if str(address) not in taken)
+    for service in services:
+        if has_assumed_address(service):
+            yield replace(service, spec=replace(service.spec, cluster_ips=(next(free),)))

@@ -1,0 +1,113 @@
+"""`weft simulate` as one document: which way a pod's request goes, and what becomes of it there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from agent.explain.decision import Decision, Path, decide
+from agent.explain.dns import Host, resolve
+from agent.explain.document import treatment
+from agent.explain.manifest_mesh import Mesh, has_assumed_address, translated
+from agent.explain.manifests import Manifests
+from agent.explain.query import Question, QuestionError
+from agent.explain.wording import backends
+from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
+from agent.ir.services import service_key, service_name
+from agent.model.core import Service
+from agent.model.routes import TCPRoute, UDPRoute
+from agent.store.store import View
+from agent.translate.options import Options
+
+Document = dict[str, Any]
+NOBODY = {"backend": "refused", "share": 1.0}
+
+
+def simulate(manifests: Manifests, asked: Question, options: Options) -> Document:
+    """The answer. Raises `QuestionError` when the pod has ended."""
+    mesh = translated(manifests, options, [asked.pod])
+    pod = mesh.pods.get(asked.pod)
+    if pod is None:
+        raise QuestionError(f"{asked.pod} has ended")
+    view = mesh.view()
+    host = resolve(view, asked.host, pod.namespace)
+    decision = Decision(Path.NONE, host.reason)
+    if host.address:
+        decision = decide(mesh.frontends, pod, FrontendName(host.address, asked.port, asked.protocol))
+    document: Document = {
+        "client": _client(pod),
+        "destination": _destination(asked, host),
+        "path": decision.path.value,
+        "reason": decision.why,
+        "routes": [str(key) for key in decision.plan.routes] if decision.plan else [],
+        **_treatment(mesh, decision, asked),
+    }
+    document["notes"] = [*_assumptions(manifests, mesh, asked, host, document), *_warnings(mesh, asked, host, document)]
+    return document
+
+
+def _treatment(mesh: Mesh, decision: Decision, asked: Question) -> Document:
+    """What the kernel or the waypoint does; nothing for what is not intercepted."""
+    name, plan = decision.name, decision.plan
+    if name is None or plan is None:
+        return {}
+    if plan.listener is not None and decision.path is Path.WAYPOINT:
+        fragment = mesh.of_listener(plan)
+        found = treatment(fragment.route_sets[plan.listener], fragment.endpoints, asked)
+        return {"waypoint": found, "onWaypointLoss": plan.on_loss.value}
+    affinity = {"affinitySeconds": plan.affinity_seconds} if plan.affinity_seconds else {}
+    return {
+        "services": list(_services(mesh.view(), name, plan)),
+        "backends": backends(plan.slots) or [NOBODY],
+        **affinity,
+    }
+
+
+def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:
+    """The Services that the kernel divides connections between: a TCPRoute's or UDPRoute's, else the one dialled."""
+    route = view.route(plan.routes[0]) if plan.routes else None
+    if not isinstance(route, TCPRoute | UDPRoute):
+        yield {"service": f"{service_name(plan.service)}:{name.port}", "share": 1.0}
+        return
+    refs = route.spec.rules[0].backend_refs
+    total = sum(ref.weight for ref in refs)
+    for ref in refs:
+        if ref.weight:
+            where = f"{ref.namespace or route.metadata.namespace}/{ref.name}:{ref.port}"
+            yield {"service": where, "share": ref.weight / total}
+
+
+def _client(pod: PodPlan) -> Document:
+    return {"pod": f"{pod.namespace}/{pod.pod.name}", "mode": pod.mode.label, "modeReason": pod.mode_reason}
+
+
+def _destination(asked: Question, host: Host) -> Document:
+    return {
+        "service": service_name(host.service) if host.service else None,
+        "address": host.address or None,
+        "port": asked.port,
+        "protocol": asked.protocol.name,
+    }
+
+
+def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
+    """What the manifests do not say, and what was taken to be so."""
+    if asked.pod not in manifests.objects:
+        yield f"{asked.pod} is not in the manifests: one without labels is assumed"
+    service = manifests.objects.get(host.service) if host.service else None
+    if isinstance(service, Service) and has_assumed_address(service):
+        yield f"{service.key} has no cluster IP yet: {host.address} is assumed"
+    if manifests.problems:
+        yield f"{len(manifests.problems)} objects or documents cannot be used: see weft lint"
+    view = mesh.view()
+    asked_for = [item["service"] for item in document.get("services", ())]
+    asked_for += [item["backend"] for item in document.get("waypoint", {}).get("shares", ())]
+    for key in dict.fromkeys(service_key(item.partition(":")[0]) for item in asked_for):
+        if view.service(key) is not None and not view.slices(key):
+            yield f"{key} has no EndpointSlice in the manifests: nothing is behind it here"
+
+
+def _warnings(mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
+    """What would go wrong on the way, and what the agent would tell of the pod and the Service."""
+    if warning := document.get("waypoint", {}).get("warning"):
+        yield warning
+    subjects = tuple(f"{key}: " for key in (asked.pod, host.service) if key)
+    yield from sorted({text for item in mesh.fragments for text in item.warnings if text.startswith(subjects)})

@@ -1,0 +1,129 @@
+"""Has connected sockets of pods ended when their backend is gone. `reap` does it, in a process of its own.
+
+Unconnected sockets need no such help: each datagram is decided anew.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.backoff import Backoff
+from agent.datapath.driver import Shrunk
+from agent.ir.tables import Place, Protocol, address_text
+
+log = logging.getLogger(__name__)
+
+REST_SECONDS = 0.3  # between two runs: what comes meanwhile goes together
+RUN_SECONDS = 60.0  # a run over 250 pods with thousands of sockets takes a few
+PROGRAM = ("-m", "agent.kernel.terminate_sockets")
+
+
+class ReapError(Exception):
+    """A run of the process failed; says why."""
+
+
+class Reaper:
+    """Starts that process when frontends lost backends; `run` it beside the control loop."""
+
+    def __init__(
+        self,
+        pins: Path,
+        kubepods: Path,
+        spared: Callable[[], list[str]],
+        program: Sequence[str] = PROGRAM,
+        run_seconds: float = RUN_SECONDS,
+        able: bool = True,
+    ) -> None:
+        """`spared` are the waypoints' addresses: going there is no backend's loss. `program` are Python's arguments; a
+        run of it is killed after `run_seconds`. Nothing runs where the kernel is not `able` to end sockets.
+        """
+        self._command = [*program, "--pins", str(pins), "--kubepods", str(kubepods)]
+        self._run_seconds = run_seconds
+        self._able = able
+        self._backoff = Backoff(random.random)
+        self._spared = spared
+        self.waiting: dict[tuple[Protocol, Place], Shrunk] = {}
+        self._wake = asyncio.Event()
+        self.ended: Counter[Protocol] = Counter()
+        self.runs = 0
+
+    def counts(self) -> dict[str, int]:
+        """Sockets ended so far, by protocol."""
+        return {protocol.name.lower(): self.ended[protocol] for protocol in Protocol}
+
+    def submit(self, frontends: Iterable[Shrunk]) -> None:
+        """Look after these frontends' sockets soon; the latest word on a frontend counts."""
+        if self._able:
+            self.waiting |= {(shrunk.protocol, shrunk.place): shrunk for shrunk in frontends}
+        if self.waiting:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. A run that failed is tried again with all its frontends, later each time."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            waiting, self.waiting = self.waiting, {}
+            try:
+                self._count(await self._reap(list(waiting.values())))
+                self._backoff.succeeded()
+                rest = REST_SECONDS
+            except (OSError, ReapError) as error:
+                log.warning("sockets of gone backends could not be ended, trying again", extra={"error": str(error)})
+                self.waiting = waiting | self.waiting
+                self._wake.set()
+                rest = self._backoff.failed(REST_SECONDS)
+            self.runs += 1
+            await asyncio.sleep(rest)
+
+    async def _reap(self, frontends: list[Shrunk]) -> Counter[Protocol]:
+        """One run of the process; returns how many sockets it ended. Raises `OSError` and `ReapError`."""
+        task = json.dumps(document(frontends, self._spared())).encode()
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+        try:
+            async with asyncio.timeout(self._run_seconds):
+                said, complaint = await child.communicate(task)
+        except TimeoutError as error:
+            raise ReapError(f"not done after {self._run_seconds:g} s") from error
+        finally:
+            await _kill(child)
+        if child.returncode:
+            raise ReapError(complaint.decode(errors="replace").strip().rpartition("\n")[2])
+        return Counter({Protocol(int(number)): count for number, count in json.loads(said).items()})
+
+    def _count(self, ended: Counter[Protocol]) -> None:
+        self.ended += ended
+        if ended:
+            counts = {protocol.name.lower(): count for protocol, count in ended.items()}
+            log.info("ended sockets of gone backends", extra=counts)
+
+
+async def _kill(child: Process) -> None:
+    """End a process that still runs: it took too long, or the agent stops."""
+    if child.returncode is None:
+        child.kill()
+        await child.wait()
+
+
+def document(frontends: Iterable[Shrunk], spared: list[str]) -> dict[str, Any]:
+    """What `reap` reads: addresses to spare, and each frontend with the backends that it still has."""
+    return {
+        "spared": spared,
+        "frontends": [
+            [shrunk.protocol, _written(shrunk.place), [_written(backend) for backend in sorted(shrunk.backends)]]
+            for shrunk in frontends
+        ],
+    }
+
+
+def _written(place: Place) -> tuple[str, int]:
+    return address_text(place[0]), place[1]

@@ -1,0 +1,137 @@
+"""Ends connected sockets of pods whose backend is gone: the one part of weft that enters pods' network namespaces.
+
+`python -m agent.kernel.terminate_sockets --pins DIR --kubepods PATH` reads the JSON document that
+`socket_terminator.document` makes, does its work once, and prints how many sockets it ended of each protocol.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from agent.ir.tables import Kept, Place, Protocol, UdpTarget, address_bytes
+from agent.kernel import abi
+from agent.kernel.cgroups import GONE, processes
+from agent.kernel.links import opened
+from agent.kernel.maps import HashTable
+from agent.kernel.programs import Pins
+from agent.kernel.sockets import Rewritten, SocketList, destroy, rewritten_tcp, rewritten_udp
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Backends that frontends still have; sockets of these frontends that go elsewhere are to end."""
+
+    spared: frozenset[bytes]
+    frontends: Mapping[tuple[Protocol, Place], frozenset[Place]]
+
+    def ends(self, found: Rewritten) -> bool:
+        """Whether a socket has lost its backend."""
+        there = self.frontends.get((found.protocol, found.original))
+        return there is not None and found.backend not in there and found.backend[0] not in self.spared
+
+
+def read(document: Mapping[str, Any]) -> Task:
+    """The inverse of `reaper.document`."""
+
+    def place(written: tuple[str, int]) -> Place:
+        return address_bytes(written[0]), written[1]
+
+    return Task(
+        frozenset(map(address_bytes, document["spared"])),
+        {
+            (Protocol(protocol), place(frontend)): frozenset(map(place, backends))
+            for protocol, frontend, backends in document["frontends"]
+        },
+    )
+
+
+def namespaces(kubepods: Path) -> Iterator[Path]:
+    """One path to each network namespace that a process below `kubepods` is in.
+
+    Raises `PermissionError` at the end where there were processes and none may be looked at.
+    """
+    seen: set[int] = set()
+    refused: PermissionError | None = None
+    for process in processes(kubepods):
+        path = process / "ns/net"
+        try:
+            inode = os.stat(path).st_ino
+        except PermissionError as found:  # of one process: a security module protects it
+            refused = found
+            continue
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            continue
+        if inode not in seen:
+            yield path
+        seen.add(inode)
+    if refused and not seen:
+        raise refused
+
+
+def _enter(namespace: Path) -> bool:
+    """Move this thread; False when the last process of that namespace has ended. Raises `OSError`."""
+    # Opened here and not by pyroute2, which lists the folder first: that takes CAP_DAC_READ_SEARCH.
+    try:
+        descriptor = os.open(namespace, os.O_RDONLY)
+    except OSError as gone:
+        if gone.errno in GONE:
+            return False
+        raise
+    try:
+        if _LIBC.setns(descriptor, _CLONE_NEWNET):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), str(namespace))
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def reap(task: Task, storage: int, choices: Mapping[UdpTarget, Kept]) -> Counter[Protocol]:
+    """End what has to end in the network namespace where this thread is. Raises `OSError`."""
+    with SocketList() as diag:
+        listed = chain(rewritten_tcp(diag, storage), rewritten_udp(diag, choices))
+        stale = [found for found in listed if task.ends(found)]
+        return Counter(found.protocol for found in stale if destroy(diag, found))
+
+
+def _die_with_parent() -> None:
+    """What an agent asked for is nobody's wish any more when that agent is gone. Raises `OSError`."""
+    if _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def main() -> None:
+    """The process's entry point."""
+    _die_with_parent()
+    parser = argparse.ArgumentParser(description="end sockets of backends that are gone, as told on standard input")
+    parser.add_argument("--pins", type=Path, required=True, help="weft's folder in bpffs")
+    parser.add_argument("--kubepods", type=Path, required=True, help="the kubepods folder of cgroup v2")
+    options = parser.parse_args()
+    task, pins = read(json.load(sys.stdin)), Pins(options.pins)
+    ended: Counter[Protocol] = Counter()
+    with opened(pins.map_path("weft_sockets")) as storage, opened(pins.map_path("weft_udp_choices")) as table:
+        choices = HashTable(table, abi.UDP_CHOICE_CODEC).load()
+        for namespace in namespaces(options.kubepods):
+            if _enter(namespace):
+                ended += reap(task, storage, choices)
+    print(json.dumps(ended))
+
+
+if __name__ == "__main__":
+    main()

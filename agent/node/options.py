@@ -1,0 +1,32 @@
+"""The agent's settings as translation and the kernel's tables take them."""
+
+from agent.ir.tables import Config
+from agent.kernel import cgroups
+from agent.node.telemetry import allowance
+from agent.settings import Settings
+from agent.translate.options import Options
+
+
+def translation_options(settings: Settings) -> Options:
+    """What translation is told of the settings."""
+    return Options(
+        settings.node,
+        settings.enrol_kube_system,
+        settings.zone,
+        settings.collector,
+        settings.unsupported_runtimes,
+        settings.first_byte_seconds,
+        settings.clusterset_cidrs,
+    )
+
+
+def kernel_config(settings: Settings, cpus: int) -> Config:
+    """The node's configuration for the kernel."""
+    first, last = cgroups.levels(settings.kubepods)
+    config = Config(
+        first_level=first,
+        last_level=last,
+        unknown_pod=settings.unknown_pod,
+        events=allowance(cpus),
+    )
+    return config.with_waypoints(settings.waypoint_address or "", ())

@@ -1,0 +1,45 @@
+"""The controller's metrics. Names are for ever: dashboards are built on them."""
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
+
+from agent.telemetry.internal_errors import FaultMetrics
+
+
+class ControllerMetrics:
+    """Everything that the controller's `/metrics` shows."""
+
+    def __init__(self, version: str, leads: Callable[[], bool], stale: Callable[[], str]) -> None:
+        self._registry = CollectorRegistry()
+        Info("weft_build", "The controller's version.", registry=self._registry).info({"version": version})
+        self._writes = Counter(
+            "weft_api_writes", "Writes to the API server by kind and outcome.", ["kind", "outcome"],
+            registry=self._registry,
+        )  # fmt: skip
+        leader = Gauge("weft_leader", "Whether this replica is the one that writes.", registry=self._registry)
+        leader.set_function(leads)
+        old = Gauge("weft_source_stale", "Whether what is known may be old.", registry=self._registry)
+        old.set_function(lambda: bool(stale()))
+        self._problems = Gauge("weft_source_problems", "Objects that cannot be used.", registry=self._registry)
+
+    def show_faults(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many internal errors there have been, by part."""
+        self._registry.register(FaultMetrics(counts))
+
+    def wrote(self, kind: str, outcome: str) -> None:
+        """One write of an object of this kind ended so: ok, conflict, gone or failed."""
+        self._writes.labels(kind, outcome).inc()
+
+    def problems(self, count: int) -> None:
+        """This many objects cannot be used."""
+        self._problems.set(count)
+
+    def written(self, kind: str, outcome: str = "ok") -> float:
+        """How many writes ended so."""
+        value = self._registry.get_sample_value("weft_api_writes_total", {"kind": kind, "outcome": outcome})
+        return value or 0.0
+
+    def render(self) -> str:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry).decode()

@@ -1,0 +1,89 @@
+"""What an Envoy serves, as its admin interface shows it, and how far that is from what it acknowledged. No input, no
+output, no clock.
+
+Listeners, clusters, route tables and filters are shown with the version that they came in; endpoints without, so that
+their addresses stand for it.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from operator import getitem
+from typing import Any
+
+import msgspec
+
+from agent.ir.resources import Json, ResourceName, ResourceType
+
+Served = Mapping[ResourceName, Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Resources that Envoy acknowledged and does not have so, and those that it has and should not."""
+
+    lacks: frozenset[ResourceName] = frozenset()
+    keeps: frozenset[ResourceName] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.lacks) + len(self.keeps)
+
+    def __and__(self, other: "Drift") -> "Drift":
+        return Drift(self.lacks & other.lacks, self.keeps & other.keeps)
+
+    def lines(self) -> list[str]:
+        """For people, one line for each."""
+        lacks = (f"{name}: not served as acknowledged" for name in self.lacks)
+        keeps = (f"{name}: served and not wanted" for name in self.keeps)
+        return sorted([*lacks, *keeps])
+
+
+def compare(believed: Mapping[ResourceName, str], told: Collection[ResourceName], served: Served) -> Drift:
+    """`believed` is what an Envoy acknowledged, as it should be shown; `told` is all that it was sent."""
+    return Drift(
+        frozenset(name for name, shown in believed.items() if shown not in served.get(name, ())),
+        frozenset(name for name in served if name.kind.owned and name not in told),
+    )
+
+
+def shown(name: ResourceName, resource: Json, version: str) -> str:
+    """How a resource shows that it is the one that was sent."""
+    return addresses(resource) if name.kind is ResourceType.ENDPOINT else version
+
+
+def addresses(assignment: Json) -> str:
+    """The addresses of a ClusterLoadAssignment."""
+    groups = assignment.get("endpoints", ())
+    sockets = (
+        item["endpoint"]["address"]["socket_address"] for group in groups for item in group.get("lb_endpoints", ())
+    )
+    found = {f"{_shortest(socket['address'])}!{socket['port_value']}" for socket in sockets}
+    return " ".join(sorted(found))
+
+
+@lru_cache(maxsize=2**16)
+def _shortest(address: str) -> str:
+    """An address as Python writes it: Envoy may write it otherwise."""
+    return str(ipaddress.ip_address(address))
+
+
+def read(kind: ResourceType, dump: str) -> Iterator[tuple[ResourceName, str]]:
+    """The resources in an answer to one of the type's queries; one can be there in two versions, of which one warms.
+
+    Raises `ValueError`, `LookupError`, `TypeError`, as it is read, where that makes no sense.
+    """
+    where = kind.dump
+    for entry in msgspec.json.decode(dump).get("configs", ()):
+        name = ResourceName(kind, _at(entry, where.name))
+        if where.content:
+            yield name, addresses(_at(entry, where.content.rpartition(".")[0]))
+        for path in where.versions:
+            holder, _, field = path.rpartition(".")
+            if not holder or holder in entry:
+                yield name, _at(entry, holder).get(field, "")
+
+
+def _at(entry: Any, path: str) -> Any:
+    """What is at a path in a dump's entry; the entry itself where the path is empty."""
+    return reduce(getitem, path.split("."), entry) if path else entry

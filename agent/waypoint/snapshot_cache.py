@@ -1,0 +1,98 @@
+"""What Envoys shall have, encoded: once for all of them, but for listeners, which are at each Envoy's own address."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from agent.internal_errors import Faults
+from agent.ir.resources import Json, ResourceName, ResourceType
+from agent.waypoint.config_dump import shown
+from agent.waypoint.encode import Encoded, EncodeError, encode
+
+log = logging.getLogger(__name__)
+
+
+class _Item(NamedTuple):
+    """A resource as an Envoy gets it, and what it was made of; a listener's has a port."""
+
+    encoded: Encoded
+    source: Json
+    port: int | None
+
+
+class Catalogue:
+    """Resources by name, and their bytes by name and address.
+
+    What cannot be encoded any more stays as it last could be: it is a bug, and the traffic that it carries goes on.
+    """
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        """Without `faults` they are raised."""
+        self._faults = faults or Faults()
+        self._sources: dict[ResourceName, tuple[Json, int | None]] = {}
+        self._items: dict[tuple[ResourceName, str], _Item | None] = {}
+        self._former: dict[tuple[ResourceName, str], _Item] = {}
+        self.unencodable: dict[ResourceName, str] = {}
+
+    def replace(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> bool:
+        """Have these resources and no others; says whether anything is different."""
+        wanted = {
+            name: (resource, ports.get(name.name) if name.kind is ResourceType.LISTENER else None)
+            for name, resource in resources.items()
+        }
+        gone = self._sources.keys() - wanted.keys()
+        changed = {name for name, source in wanted.items() if self._sources.get(name) != source} | gone
+        self._sources = wanted
+        self.unencodable = {name: text for name, text in self.unencodable.items() if name not in changed}
+        self._former |= {key: item for key, item in self._items.items() if item is not None and key[0] in changed}
+        self._former = {key: item for key, item in self._former.items() if key[0] not in gone}
+        self._items = {key: item for key, item in self._items.items() if key[0] not in changed}
+        for name in gone:
+            self._faults.forget("encode", name)
+        return bool(changed)
+
+    def forget(self, address: str) -> None:
+        """No Envoy is at this address any more."""
+        self._items = {key: item for key, item in self._items.items() if key[1] != address}
+        self._former = {key: item for key, item in self._former.items() if key[1] != address}
+
+    def get(self, name: ResourceName, address: str) -> Encoded | None:
+        """A resource as the Envoy at this address gets it; None when there is none, or it never could be encoded."""
+        item = self._item(name, address)
+        return item.encoded if item is not None else None
+
+    def versions(self, address: str) -> dict[ResourceName, str]:
+        """Every resource of the Envoy at this address, with its version."""
+        found = ((name, self.get(name, address)) for name in self._sources)
+        return {name: encoded.version for name, encoded in found if encoded is not None}
+
+    def leads(self, address: str) -> dict[ResourceName, frozenset[str]]:
+        """The clusters that resources name."""
+        found = ((name, self.get(name, address)) for name in self._sources)
+        return {name: encoded.leads for name, encoded in found if encoded is not None and encoded.leads}
+
+    def shown(self, names: Iterable[ResourceName], address: str) -> dict[ResourceName, str]:
+        """How the Envoy at this address shows that it has these."""
+        found = ((name, self._item(name, address)) for name in names)
+        return {name: shown(name, item.source, item.encoded.version) for name, item in found if item is not None}
+
+    def _item(self, name: ResourceName, address: str) -> _Item | None:
+        key = name, address if name.kind is ResourceType.LISTENER else ""
+        if key not in self._items and name in self._sources:
+            former = self._former.pop(key, None)
+            # At another port it would be another listener's.
+            stays = former is not None and former.port == self._sources[name][1]
+            self._items[key] = former if stays else None
+            with self._faults.guard("encode", name):
+                self._items[key] = self._encode(name, address) or self._items[key]
+        return self._items.get(key)
+
+    def _encode(self, name: ResourceName, address: str) -> _Item | None:
+        """A resource as it is now, None when its message cannot hold it."""
+        source, port = self._sources[name]
+        try:
+            return _Item(encode(name, source, address, port), source, port)
+        except EncodeError as error:
+            self.unencodable[name] = str(error)
+            log.error("resource cannot be encoded", extra={"error": str(error)})
+            return None

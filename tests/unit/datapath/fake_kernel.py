@@ -1,0 +1,93 @@
+"""A kernel in dictionaries: capacity, failures on demand, and a reader that follows references as the C does."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from errno import E2BIG, EIO
+from typing import Generic, TypeVar
+
+from agent.ir.tables import Action, Config, FrontendKey, Mode, PodRow, Reason, ServiceRow, Slot, Word
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class InterruptedWriteError(OSError):
+    """The fake was told to fail here."""
+
+
+@dataclass
+class Fuse:
+    """Lets `left` more writes through, then every one fails; None never fails."""
+
+    left: int | None = None
+
+    def burn(self) -> None:
+        if self.left is not None:
+            if self.left == 0:
+                raise InterruptedWriteError(EIO, "interrupted")
+            self.left -= 1
+
+
+@dataclass
+class FakeTable(Generic[K, V]):
+    name: str
+    capacity: int
+    fuse: Fuse
+    rows: dict[K, V] = field(default_factory=dict)
+    writes: int = 0
+
+    def load(self) -> dict[K, V]:
+        return dict(self.rows)
+
+    def upsert(self, rows: Mapping[K, V]) -> None:
+        for key, row in rows.items():
+            self.fuse.burn()
+            if key not in self.rows and len(self.rows) >= self.capacity:
+                raise OSError(E2BIG, f"{self.name} is full")
+            self.rows[key] = row
+            self.writes += 1
+
+    def delete(self, keys: Iterable[K]) -> None:
+        for key in keys:
+            self.fuse.burn()
+            self.rows.pop(key, None)
+            self.writes += 1
+
+
+class FakeKernel:
+    def __init__(self, frontends: int = 64, slots: int = 256, pods: int = 64) -> None:
+        self.fuse = Fuse()
+        self.pods: FakeTable[int, PodRow] = FakeTable("pods", pods, self.fuse)
+        self.clients: FakeTable[bytes, bool] = FakeTable("clients", 64, self.fuse)
+        self.frontends: FakeTable[FrontendKey, int] = FakeTable("frontends", frontends, self.fuse)
+        self.words: FakeTable[int, Word] = FakeTable("words", 2 * frontends, self.fuse)
+        self.services: FakeTable[int, ServiceRow] = FakeTable("services", frontends, self.fuse)
+        self.slots: FakeTable[int, Slot] = FakeTable("slots", slots, self.fuse)
+        self.config = Config()
+
+    def configure(self, config: Config) -> None:
+        self.config = config
+
+    def configuration(self) -> Config:
+        return self.config
+
+    def counters(self) -> dict[Reason, int]:
+        return {}
+
+    @property
+    def writes(self) -> int:
+        return sum(t.writes for t in (self.pods, self.clients, self.frontends, self.words, self.services, self.slots))
+
+    def reach(
+        self, key: FrontendKey, client: Mode
+    ) -> tuple[Word, ServiceRow, frozenset[tuple[bytes, int, bool]]] | None:
+        """What a client finds at a frontend: the word, the service, and every slot it can be sent to."""
+        index = self.frontends.rows.get(key)
+        if index is None:
+            return None
+        word = self.words.rows[2 * index + (client is Mode.L7)]
+        slots: list[Slot] = []
+        if word.action is Action.FORWARD:
+            slots = [self.slots.rows[position] for position in range(word.base, word.base + word.count)]
+            assert all(0 <= slot.alias < word.count for slot in slots), "an alias outside of its array"
+        return word, self.services.rows[index], frozenset((slot.address, slot.port, slot.reject) for slot in slots)

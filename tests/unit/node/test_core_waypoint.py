@@ -1,0 +1,283 @@
+"""The loop and its Envoys: when clients are sent there, and what happens when one fails."""
+
+import pytest
+from core_node import BLUE, GREEN, LISTENER, LOST, OTHER, ROUTE, SECOND, TEXT, WEB, Node, upserts
+from fake_kernel import FakeKernel
+
+from agent.internal_errors import Faults
+from agent.ir.envoy import Envoy
+from agent.ir.resources import ResourceName, ResourceType
+from agent.ir.tables import WAYPOINTS_BESIDE, Action, Mode, Word, address_bytes
+from agent.model.change import Delete
+from agent.model.meta import Key
+from agent.node.status import Envoys, rejected_kinds, status
+from agent.waypoint import readiness
+from agent.waypoint.readiness import Phase
+
+
+async def test_traffic_flips_only_when_envoy_has_acknowledged_and_accepts(node: Node):
+    await node.synced()
+    assert ResourceType.LISTENER in {name.kind for name in node.ads.resources}
+    node.listens = True
+    await node.passes()
+    assert (node.word().action, node.tried) == (Action.FORWARD, [])
+    node.listens, node.ads.acknowledges = False, True
+    await node.passes()
+    assert node.tried
+    assert node.word().action is Action.FORWARD
+    await node.serving()
+    assert set(node.tried) == {node.ads.ports[LISTENER]}
+    assert node.kernel.reach(WEB, Mode.L7)[1].waypoint_port == node.ads.ports[LISTENER]
+
+
+async def test_a_listener_that_does_not_answer_yet_is_tried_again_without_being_asked(node: Node):
+    node.ads.acknowledges = True
+    await node.synced()
+    await node.until(lambda: len(node.tried) > 1)
+    node.listens = True
+    await node.until(lambda: node.word() == Word(Action.WAYPOINT))
+
+
+async def test_a_change_is_on_its_way_until_the_kernel_has_it_and_envoy_has_answered(node: Node):
+    await node.synced()
+    await node.passes()
+    assert node.core.reconciling
+    node.ads.rejected = dict.fromkeys(node.ads.resources, "no")
+    await node.until(lambda: not node.core.reconciling)
+    node.ads.rejected = {}
+    await node.serving()
+    await node.until(lambda: not node.core.reconciling)
+    node.ads.acknowledges = False
+    await node.until(lambda: node.core.reconciling)
+    node.ads.acknowledges = True
+    await node.until(lambda: not node.core.reconciling)
+
+
+async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(node: Node):
+    await node.synced()
+    await node.serving()
+    node.listens, node.ads.envoys = False, []
+    node.wake()
+    await node.until(lambda: (node.core.machine.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST))
+    node.ads.envoys = [BLUE]
+    await node.passes()
+    assert node.word() == LOST, "connected is not yet listening"
+    await node.serving()
+    assert not node.core.machine.lost
+
+
+async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
+    relaxed = TEXT.replace("{name: web, namespace: app}", "{name: web, namespace: app, annotations: {A}}", 1)
+    relaxed = relaxed.replace("{A}", "{weft.dev/on-waypoint-loss: kernel}")
+    await node.synced(relaxed)
+    await node.serving()
+    node.listens, node.ads.envoys = False, []
+    node.wake()
+    await node.until(lambda: node.core.machine.lost and node.word().action is Action.FORWARD)
+
+
+async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
+    await node.synced()
+    await node.serving()
+    node.ads.envoys = []
+    await node.passes()
+    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
+
+
+def waypoint(node: Node) -> tuple[str, list[str]]:
+    return node.kernel.configuration().waypoints()
+
+
+async def test_a_second_envoy_takes_over_when_it_serves_what_the_first_one_does(node: Node):
+    await node.synced()
+    await node.serving()
+    assert waypoint(node) == (BLUE.address, [])
+    node.silent = {GREEN.address}
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    assert waypoint(node) == (BLUE.address, [GREEN.address])
+    writes = node.kernel.writes
+    node.silent = set()
+    await node.until(lambda: waypoint(node) == (GREEN.address, [BLUE.address]))
+    assert node.core.machine.failover.draining == [BLUE]
+    assert node.kernel.writes == writes, "one store of the configuration moves everybody"
+    await node.passes()
+    assert (waypoint(node)[0], node.word()) == (GREEN.address, Word(Action.WAYPOINT))
+
+
+async def test_a_standby_takes_over_once_what_it_does_not_serve_is_not_wanted_any_more(node: Node):
+    await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
+    await node.serving()
+    await node.until(lambda: node.kernel.reach(OTHER, Mode.L7)[0] == Word(Action.WAYPOINT))
+    node.deaf = {(GREEN.address, node.ads.ports["app/other:80"])}
+    node.ads.envoys.append(GREEN)
+    node.wake()
+    await node.until(lambda: (GREEN.address, node.ads.ports[LISTENER]) in node.accepted)
+    await node.passes()
+    assert waypoint(node)[0] == BLUE.address
+    node.manifests.say(Delete(Key("HTTPRoute", "app", "other")))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+
+
+async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(node: Node):
+    await node.synced()
+    await node.serving()
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    await node.kill()
+    later = Node(node.kernel)
+    later.listens = later.ads.acknowledges = True
+    await later.synced()
+    await later.passes()
+    assert waypoint(later) == (GREEN.address, [BLUE.address])
+    later.ads.envoys.append(GREEN)
+    await later.passes()
+    assert later.core.machine.failover.draining == [BLUE]
+    await later.kill()
+
+
+async def test_a_waypoint_that_the_agent_may_not_try_yet_is_not_lost(node: Node):
+    await node.synced()
+    await node.serving()
+    node.refused, node.ads.envoys = True, []
+    await node.passes()
+    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    node.refused = node.listens = False
+    await node.until(lambda: (node.core.machine.lost, node.word()) == (True, LOST))
+
+
+async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: Node):
+    await node.synced()
+    await node.serving()
+    await node.passes(lambda: node.ads.envoys.append(GREEN))
+    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    node.ads.envoys, node.silent = [BLUE], {GREEN.address}
+    node.wake()
+    await node.until(lambda: waypoint(node)[0] == BLUE.address)
+    await node.passes()
+    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
+
+
+async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
+    await node.synced()
+    await node.serving()
+    node.listens, node.ads.envoys = False, []
+    node.wake()
+    await node.until(lambda: node.core.machine.lost and node.word() == LOST)
+    node.ads.envoys = [GREEN]
+    await node.serving()
+    assert (waypoint(node)[0], node.core.machine.lost) == (GREEN.address, False)
+
+
+async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
+    await node.synced()
+    await node.serving()
+    node.manifests.say(Delete(Key("HTTPRoute", "app", "web")))
+    await node.until(lambda: node.word().action is Action.FORWARD)
+    assert ResourceName(ResourceType.LISTENER, LISTENER) in node.ads.resources
+    assert LISTENER in node.ads.ports
+    await node.until(lambda: node.core.machine.phases()[LISTENER] is Phase.DRAINING)
+
+
+async def test_a_listener_without_room_is_said_and_its_policy_applies():
+    node = Node(FakeKernel())
+    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=1)]
+    more = SECOND + "---" + ROUTE.replace("web", "other")
+    await node.synced(TEXT + "---" + more)
+    await node.passes()
+    assert set(node.core.machine.without_room) == {LISTENER}, "the first by name has the place"
+    assert (node.word(), node.core.datapath.pending, node.core.ready) == (LOST, 0, True)
+    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=4)]
+    await node.serving()
+    assert node.core.machine.without_room == {}
+    await node.kill()
+
+
+async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node: Node):
+    await node.synced()
+    await node.serving()
+    others = [Envoy(number, f"e{number}", f"10.1.2.{number + 8}") for number in range(2, WAYPOINTS_BESIDE + 3)]
+    node.silent = {envoy.address for envoy in others}
+    await node.passes(lambda: node.ads.envoys.extend(others[:-1]))
+    addresses = sorted(envoy.address for envoy in others)
+    assert (waypoint(node)[0], sorted(waypoint(node)[1])) == (BLUE.address, addresses[:-1])
+    assert node.core.datapath.unprotected == {}
+    await node.passes(lambda: node.ads.envoys.append(others[-1]))
+    (reported,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["failures"].items()
+    (left,) = set(addresses) - set(waypoint(node)[1])
+    assert reported == (f"waypoint {left}", "no room beside 8 others in weft_config: pods can dial it")
+
+
+MOVED = SECOND.replace("10.1.0.7", "10.1.0.8")
+
+
+async def test_endpoints_of_another_service_do_not_wait_for_a_probe_without_an_answer(node: Node):
+    """By the order of events: the probe is let go only after the kernel has the change."""
+    await node.synced(TEXT + "---" + SECOND)
+    node.answers.clear()
+    node.ads.acknowledges = True
+    node.wake()
+    await node.until(lambda: node.tried)
+    node.manifests.say(*upserts(MOVED))
+    backend = (address_bytes("10.1.0.8"), 8080, False)
+    await node.until(lambda: node.kernel.reach(OTHER, Mode.L4)[2] == {backend})
+    node.listens = True
+    node.answers.set()
+    await node.until(lambda: node.word() == Word(Action.WAYPOINT))
+
+
+async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: Node, monkeypatch: pytest.MonkeyPatch):
+    """The listener comes back at another port, where the standby has not been tried yet."""
+    monkeypatch.setattr(readiness, "LISTENER_GRACE_SECONDS", 0.1)
+    other = upserts(ROUTE.replace("web", "other"))
+    await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
+    await node.serving()
+    await node.until(lambda: set(node.core.machine.ready) == {LISTENER, "app/other:80"})
+    left, kept = node.ads.ports["app/other:80"], node.ads.ports[LISTENER]
+    node.deaf = {(GREEN.address, port) for port in range(20_000, 20_010)} - {(GREEN.address, left)}
+    node.ads.envoys = [BLUE, GREEN]
+    node.wake()
+    await node.until(lambda: (GREEN.address, left) in node.accepted)
+    node.manifests.say(Delete(Key("HTTPRoute", "app", "other")))
+    await node.until(lambda: "app/other:80" not in node.ads.ports)
+    node.manifests.say(*other)
+    await node.until(lambda: node.ads.ports.get("app/other:80", left) != left)
+    node.deaf -= {(GREEN.address, kept)}
+    node.ads.envoys = [GREEN]
+    node.silent = {BLUE.address}
+    node.wake()
+    await node.until(lambda: waypoint(node)[0] == GREEN.address and LISTENER in node.core.machine.ready)
+    assert node.core.machine.ready == {LISTENER}
+    assert node.kernel.reach(OTHER, Mode.L7)[0].action is not Action.WAYPOINT
+
+
+async def test_routes_whose_table_envoy_refuses_are_shown_so_and_others_are_not(node: Node):
+    await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
+    await node.serving()
+    assert set(shown_conditions(node, {})) == {"web", "other"}
+    refused = {ResourceName(ResourceType.ROUTE, LISTENER): "missing )"}
+    found = shown_conditions(node, refused)
+    assert found["web"]["Programmed"] == ("False", "RefusedByEnvoy", f"RouteConfiguration {LISTENER}: missing )")
+    assert "Programmed" not in found["other"]
+    cluster = ResourceName(ResourceType.CLUSTER, "app/other:80/http")
+    refused[cluster] = "bad"
+    assert shown_conditions(node, refused)["other"]["Programmed"] == ("False", "RefusedByEnvoy", f"{cluster}: bad")
+    assert found["web"]["Accepted"][0] == "True", "what the API's status says is left as it is"
+    assert rejected_kinds(refused) == {
+        "Cluster": 1,
+        "ClusterLoadAssignment": 0,
+        "TypedExtensionConfig": 0,
+        "Listener": 0,
+        "RouteConfiguration": 1,
+    }
+
+
+def shown_conditions(node: Node, rejected: dict[ResourceName, str]) -> dict[str, dict[str, tuple[str, str, str]]]:
+    """By Route and type: the conditions that `weft status` shows."""
+    document = status(node.core, "here", Envoys(rejected, [], [], {}), Faults())
+    return {
+        route["name"]: {
+            item["type"]: (item["status"], item["reason"], item["message"]) for item in parent["conditions"]
+        }
+        for route in document["routes"]
+        for parent in route["parents"]
+    }

@@ -1,0 +1,146 @@
+"""When an agent writes its WeftNode: changes together, again after a failure, and not while nothing is known."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent.internal_errors import Faults
+from agent.ir.envoy import Envoy
+from agent.kube.errors import ApiError
+from agent.model.weft_node import WeftNode, WeftNodeMetadata, WeftNodeStatus
+from agent.node import weft_node_writer as node_writer
+from agent.node.weft_node_writer import ABSENT_SECONDS, ANSWER_SECONDS, NodeWriter, Settling
+
+BLUE, GREEN = Envoy(1, "blue", "10.0.0.1", 0), Envoy(2, "green", "10.0.0.2", 0)
+
+
+def node(count: int) -> WeftNode:
+    return WeftNode(WeftNodeMetadata("n1"), WeftNodeStatus((), count))
+
+
+def test_what_envoys_refuse_is_known_once_the_same_ones_are_connected_for_a_while() -> None:
+    settling = Settling()
+    assert not settling.see([BLUE], 10.0)
+    assert not settling.see([BLUE], 9.9 + ANSWER_SECONDS)
+    assert settling.see([BLUE], 10.0 + ANSWER_SECONDS)
+    assert not settling.see([GREEN], 20.0), "another one has refused nothing yet"
+    assert settling.see([GREEN], 20.0 + ANSWER_SECONDS)
+
+
+def test_a_report_outlives_an_envoy_that_returns_but_not_one_that_stays_away() -> None:
+    settling = Settling()
+    assert not settling.see([], 0.0)
+    assert not settling.see([], ABSENT_SECONDS - 0.1)
+    assert settling.see([], ABSENT_SECONDS)
+    assert not settling.see([BLUE], ABSENT_SECONDS)
+
+
+class Server:
+    """What is stored, how often it was written, and what the next writes end with."""
+
+    def __init__(self) -> None:
+        self.made: WeftNode | None = None
+        self.writes: list[WeftNode] = []
+        self.errors: list[Exception] = []
+
+    async def make(self) -> WeftNode | None:
+        return self.made
+
+    async def write(self, written: WeftNode) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.writes.append(written)
+
+
+@asynccontextmanager
+async def running(server: Server, faults: Faults | None = None) -> AsyncIterator[NodeWriter]:
+    writer = NodeWriter(lambda: [BLUE], server.make, server.write, faults or Faults())
+    task = asyncio.ensure_future(writer.run())
+    try:
+        yield writer
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has to settle, and what nobody says is looked at often."""
+    monkeypatch.setattr(node_writer, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(node_writer, "LOOK_SECONDS", 0.01)
+
+
+async def test_a_report_is_written_when_it_changed_and_only_then(quick: None) -> None:
+    server = Server()
+    async with running(server) as writer:
+        server.made = node(1)
+        await until(lambda: server.writes)
+        for _ in range(5):
+            writer.touch()
+            await asyncio.sleep(node_writer.COALESCE_SECONDS)
+        server.made = node(2)
+        await until(lambda: len(server.writes) == 2)
+    assert server.writes == [node(1), node(2)]
+    assert writer.outcomes() == {"ok": 2, "failed": 0}
+
+
+async def test_changes_that_come_together_are_one_write(quick: None) -> None:
+    server = Server()
+    async with running(server) as writer:
+        for count in range(50):
+            server.made = node(count)
+            writer.touch()
+            await asyncio.sleep(0)
+        await until(lambda: server.writes)
+    assert server.writes == [node(49)]
+
+
+async def test_while_nothing_is_known_nothing_is_written() -> None:
+    server = Server()
+    server.made = node(1)
+    async with running(server) as writer:
+        writer.touch()
+        await asyncio.sleep(3 * node_writer.COALESCE_SECONDS)
+    assert server.writes == [], "the Envoy may still refuse what it refused before"
+
+
+@pytest.mark.parametrize("error", [ApiError(0, "unreachable"), ApiError(403, "forbidden"), OSError("no space")])
+async def test_what_could_not_be_written_is_written_later_as_it_is_then(error: Exception, quick: None) -> None:
+    server = Server()
+    server.errors = [error, error]
+    server.made = node(1)
+    async with running(server) as writer:
+        await until(lambda: writer.outcomes()["failed"])
+        server.made = node(2)
+        await until(lambda: server.writes)
+    assert server.writes == [node(2)]
+    assert writer.outcomes() == {"ok": 1, "failed": 2}
+
+
+async def test_an_object_that_somebody_deleted_is_there_again(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_writer, "AGAIN_SECONDS", 0.2)
+    server = Server()
+    server.made = node(1)
+    async with running(server):
+        await until(lambda: len(server.writes) == 2)
+
+
+async def test_a_bug_in_the_report_ends_no_agent(quick: None) -> None:
+    server, faults = Server(), Faults(strict=False)
+
+    async def broken() -> WeftNode | None:
+        raise KeyError("a bug")
+
+    server.make = broken  # type: ignore[method-assign]
+    async with running(server, faults):
+        await until(faults.listed)
+    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("node report", "WeftNode")]

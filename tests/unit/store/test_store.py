@@ -1,0 +1,227 @@
+"""The world: what a change touches, and what it leaves alone."""
+
+import pytest
+
+from agent.ir.tables import Mode
+from agent.model.change import Delete, Problem, Synced, Upsert
+from agent.model.core import EndpointSlice, Namespace, Pod, Service, ServiceSpec
+from agent.model.facts import PodCgroup
+from agent.model.meta import Key, ObjectMeta
+from agent.model.multicluster import AnyService, ServiceImport, ServiceImportSpec
+from agent.model.routes import HTTPRoute, HTTPRouteSpec, ParentReference
+from agent.store.store import MODE_LABEL, View, World
+
+
+def service_ref(name: str, namespace: str | None = None, group: str = "") -> ParentReference:
+    return ParentReference(name, group, "Service", namespace)
+
+
+def route(*refs: ParentReference, name: str = "r", namespace: str = "app") -> HTTPRoute:
+    return HTTPRoute(ObjectMeta(name, namespace), HTTPRouteSpec(parent_refs=refs))
+
+
+def slice_of(service: str, name: str = "s") -> EndpointSlice:
+    return EndpointSlice(ObjectMeta(name, "app", labels={"kubernetes.io/service-name": service}))
+
+
+def labelled(value: str | None) -> Namespace:
+    return Namespace(ObjectMeta("app", labels={} if value is None else {MODE_LABEL: value}))
+
+
+def test_a_new_value_touches_its_object() -> None:
+    touched = World().apply([Upsert(Service(ObjectMeta("web", "app")))])
+    assert ("object", "Service", "app", "web") in touched
+
+
+def test_an_equal_value_touches_nothing() -> None:
+    world = World()
+    world.apply([Upsert(Service(ObjectMeta("web", "app")))])
+    assert world.apply([Upsert(Service(ObjectMeta("web", "app")))]) == set()
+
+
+def test_deleting_what_is_not_there_touches_nothing() -> None:
+    assert World().apply([Delete(Key("Service", "app", "web"))]) == set()
+
+
+def test_what_is_no_value_touches_nothing() -> None:
+    assert World().apply([Synced("source"), Problem("file", "it", "$", "is bad")]) == set()
+
+
+def test_a_slice_that_moves_touches_both_services() -> None:
+    world = World()
+    world.apply([Upsert(slice_of("old"))])
+    touched = world.apply([Upsert(slice_of("new"))])
+    assert {("slices", "Service", "app", "old"), ("slices", "Service", "app", "new")} <= touched
+    view = View(world)
+    assert view.slices(Key("Service", "app", "old")) == []
+    assert view.slices(Key("Service", "app", "new")) == [slice_of("new")]
+
+
+def test_a_deleted_slice_is_found_no_more() -> None:
+    world = World()
+    world.apply([Upsert(slice_of("web"))])
+    assert ("slices", "Service", "app", "web") in world.apply([Delete(slice_of("web").key)])
+    assert View(world).slices(Key("Service", "app", "web")) == []
+
+
+def test_a_slice_can_be_a_service_s_and_an_import_s() -> None:
+    labels = {"kubernetes.io/service-name": "derived-1", "multicluster.kubernetes.io/service-name": "web"}
+    both = EndpointSlice(ObjectMeta("web-1", "app", labels=labels))
+    world = World()
+    world.apply([Upsert(both)])
+    view = View(world)
+    assert view.slices(Key("Service", "app", "derived-1")) == view.slices(Key("ServiceImport", "app", "web")) == [both]
+    assert view.slices(Key("Service", "app", "web")) == []
+
+
+def claiming(kind: type[AnyService], name: str, namespace: str = "app", born: str = "2026-01-01") -> AnyService:
+    meta = ObjectMeta(name, namespace, creation_timestamp=born)
+    if kind is Service:
+        return Service(meta, ServiceSpec(cluster_ip="10.96.0.1"))
+    return ServiceImport(meta, ServiceImportSpec(ips=("10.96.0.1",)))
+
+
+@pytest.mark.parametrize(
+    ("claims", "owner"),
+    [
+        ([claiming(Service, "new", born="2026-02-01"), claiming(Service, "old")], "old"),
+        ([claiming(ServiceImport, "new", born="2026-02-01"), claiming(ServiceImport, "old", "other")], "old"),
+        ([claiming(Service, "derived"), claiming(ServiceImport, "web", born="2026-02-01")], "web"),
+        ([claiming(Service, "web", born="2026-02-01"), claiming(ServiceImport, "thief", "other")], "web"),
+    ],
+)
+def test_an_address_is_the_oldest_service_s_or_its_own_import_s(claims: list[AnyService], owner: str) -> None:
+    world = World()
+    world.apply([Upsert(item) for item in claims])
+    found = View(world).service_at("10.96.0.1")
+    assert found is not None
+    assert found.metadata.name == owner
+
+
+@pytest.mark.parametrize("group", ["", "core"])
+def test_routes_are_found_by_their_parent_service(group: str) -> None:
+    world = World()
+    world.apply([Upsert(route(service_ref("web", group=group)))])
+    assert [found.metadata.name for found in View(world).routes(Key("Service", "app", "web"))] == ["r"]
+
+
+def test_a_gateway_is_no_parent_of_ours() -> None:
+    world = World()
+    world.apply([Upsert(route(ParentReference("web"), ParentReference("web", "", "Gateway")))])
+    assert View(world).routes(Key("Service", "app", "web")) == []
+
+
+def test_a_route_for_another_namespace_makes_its_own_a_consumer() -> None:
+    world = World()
+    world.apply([Upsert(route(service_ref("web", "app"), namespace="shop")), Upsert(route(service_ref("web")))])
+    view = View(world)
+    assert view.has_consumer_routes("shop")
+    assert not view.has_consumer_routes("app")
+    assert [found.metadata.namespace for found in view.routes(Key("Service", "app", "web"))] == ["app", "shop"]
+
+
+def test_a_pod_is_known_by_its_cgroup_in_any_order() -> None:
+    world = World()
+    assert View(world).cgroup("uid") is None
+    assert ("PodCgroup", "uid") in world.apply([Upsert(PodCgroup("uid", 7))])
+    assert View(world).cgroup("uid") == 7
+
+
+def test_what_units_share_is_made_once_until_what_it_read_changes() -> None:
+    world = World()
+    made: list[str] = []
+
+    def make(view: View) -> int:
+        made.append("")
+        return len(view.routes(Key("Service", "app", "web")))
+
+    views = [View(world) for _ in range(3)]
+    assert [view.shared(("count", "web"), make) for view in views] == [0, 0, 0]
+    assert all(view.reads == {("routes", "Service", "app", "web")} for view in views)
+    world.apply([Upsert(route(service_ref("other")))])
+    world.derive("depth", {"": Mode.L7})
+    assert View(world).shared(("count", "web"), make) == 0
+    assert len(made) == 1
+    world.apply([Upsert(route(service_ref("web")))])
+    assert View(world).shared(("count", "web"), make) == 1
+    assert len(made) == 2
+
+
+def test_what_is_shared_can_be_made_of_what_is_derived() -> None:
+    world = World()
+    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is None
+    world.derive("depth", {"": Mode.L7})
+    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is Mode.L7
+
+
+def test_every_way_of_reading_is_noted() -> None:
+    view = View(World())
+    view.get(Pod, "app", "p")
+    view.route(Key("HTTPRoute", "app", "r"))
+    view.slices(Key("Service", "app", "web"))
+    view.routes(Key("Service", "app", "web"))
+    view.cgroup("uid")
+    view.sandbox("uid")
+    view.has_consumer_routes("app")
+    view.mode("Pod", "app", "p")
+    view.derived("depth", "app")
+    assert view.reads == {
+        ("object", "Pod", "app", "p"),
+        ("object", "HTTPRoute", "app", "r"),
+        ("slices", "Service", "app", "web"),
+        ("routes", "Service", "app", "web"),
+        ("PodCgroup", "uid"),
+        ("PodSandbox", "uid"),
+        ("consumers", "app"),
+        ("mode", "Pod", "app", "p"),
+        ("depth", "app"),
+    }
+
+
+@pytest.mark.parametrize("text", ["none", "l4", "l7"])
+def test_a_mode_is_read_from_its_label(text: str) -> None:
+    world = World()
+    world.apply([Upsert(labelled(text))])
+    assert View(world).mode("Namespace", "", "app") == (Mode[text.upper()], "")
+
+
+@pytest.mark.parametrize("before", [[], [labelled("l4")], [labelled("l7"), labelled("none")]])
+@pytest.mark.parametrize("text", ["L7", "l5", ""])
+def test_a_wrong_label_is_as_none_whatever_was_before(text: str, before: list[Namespace]) -> None:
+    """An agent that saw the label before has the same mode as one that starts now."""
+    world = World()
+    for value in [*before, labelled(text)]:
+        world.apply([Upsert(value)])
+    mode, warning = View(world).mode("Namespace", "", "app")
+    assert mode is None
+    assert warning == f"Namespace app: metadata.labels[weft.dev/mode]: {text!r} is none of none, l4, l7; ignored"
+
+
+@pytest.mark.parametrize("change", [Upsert(labelled(None)), Delete(Key("Namespace", "", "app"))])
+def test_a_label_that_is_gone_is_forgotten(change: Upsert | Delete) -> None:
+    world = World()
+    world.apply([Upsert(labelled("l4"))])
+    assert ("mode", "Namespace", "", "app") in world.apply([change])
+    assert View(world).mode("Namespace", "", "app") == (None, "")
+
+
+def test_a_change_that_is_not_of_the_label_does_not_touch_the_mode() -> None:
+    world = World()
+    world.apply([Upsert(Namespace(ObjectMeta("app", labels={MODE_LABEL: "l4"})))])
+    touched = world.apply([Upsert(Namespace(ObjectMeta("app", labels={MODE_LABEL: "l4", "team": "blue"})))])
+    assert touched == {("object", "Namespace", "", "app")}
+
+
+def test_derived_answers_touch_only_what_differs() -> None:
+    world = World()
+    assert world.derive("depth", {"app": Mode.L4, "shop": Mode.L4}) == {("depth", "app"), ("depth", "shop")}
+    assert world.derive("depth", {"app": Mode.L4, "shop": Mode.L7}) == {("depth", "shop")}
+    assert world.derive("admitted", {"": ()}) == {("admitted", "")}
+    assert world.derive("depth", {}) == {("depth", "app"), ("depth", "shop")}
+    assert View(world).derived("depth", "app") is None
+
+
+def test_keys_are_found_by_kind() -> None:
+    world = World()
+    world.apply([Upsert(Service(ObjectMeta(name, "app"))) for name in "ba"] + [Upsert(labelled("l4"))])
+    assert world.keys(Service) == [Key("Service", "app", "a"), Key("Service", "app", "b")]

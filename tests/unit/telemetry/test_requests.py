@@ -1,0 +1,283 @@
+"""Requests at the waypoint: who is counted as what, what is written, and what happens when there is too much."""
+
+import io
+import json
+from dataclasses import replace
+from threading import Event
+
+import pytest
+from observe_fixtures import SMILEY, plan
+from prometheus_client import CollectorRegistry
+
+from agent.ir.access_log import NO_MATCH, UNROUTED, Exchange
+from agent.telemetry import access_log
+from agent.telemetry.access_log import Lines
+from agent.telemetry.request_log import Addresses, Listeners, Served
+from agent.telemetry.requests import LINGER_SECONDS, MAX_EDGES, MAX_OUTCOMES, Requests, backend_of, rule_of
+
+CLIENT = replace(plan("face-1"), addresses=("10.1.0.9", "fd00::9"))
+ASKED = Exchange(
+    start=1_700_000_000.25,
+    client="10.1.0.9",
+    port=20000,
+    route="faces/canary/main/0",
+    cluster="faces/smiley2:80/http",
+    upstream="10.1.0.2:8080",
+    protocol="HTTP/1.1",
+    method="GET",
+    authority="smiley",
+    path='/a"b',
+    code=200,
+    attempts=1,
+    received=80,
+    sent=5000,
+    seconds=0.003,
+    upstream_seconds=0.002,
+)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Counted:
+    """Requests, and what Prometheus would be told."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.requests = Requests(self.clock)
+        self.registry = CollectorRegistry()
+        self.registry.register(self.requests)
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of the samples that have these labels among theirs."""
+        samples = [sample for family in self.registry.collect() for sample in family.samples if sample.name == name]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+
+def test_a_request_is_counted_under_istio_s_names_and_our_own() -> None:
+    counted = Counted()
+    counted.requests.add(ASKED, CLIENT, SMILEY)
+    assert counted.value(
+        "istio_requests_total",
+        reporter="waypoint",
+        source_workload="face",
+        source_workload_namespace="faces",
+        source_canonical_service="face-app",
+        destination_service="smiley.faces.svc.cluster.local",
+        destination_service_name="smiley",
+        destination_canonical_service="smiley2",
+        request_protocol="http",
+        response_code="200",
+        grpc_response_status="",
+        response_flags="-",
+        route="faces/canary",
+        rule="main",
+        backend="faces/smiley2:80",
+    )
+    assert counted.value("istio_request_duration_milliseconds_sum") == 3
+    assert counted.value("istio_request_duration_milliseconds_bucket", le="1.0") == 0
+    assert counted.value("istio_request_duration_milliseconds_bucket", le="5.0") == 1
+    assert counted.value("istio_request_bytes_sum") == 80
+    assert counted.value("istio_response_bytes_bucket", le="1000.0") == 0
+    assert counted.value("istio_response_bytes_bucket", le="10000.0") == 1
+
+
+def test_how_requests_end_divides_the_counter_and_not_the_histograms() -> None:
+    counted = Counted()
+    for code, flags in ((200, "-"), (503, "UH"), (503, "UH")):
+        counted.requests.add(replace(ASKED, code=code, flags=flags), CLIENT, SMILEY)
+    assert counted.value("istio_requests_total", response_code="503", response_flags="UH") == 2
+    assert counted.value("istio_request_duration_milliseconds_count") == 3
+
+
+def test_grpc_says_its_status() -> None:
+    counted = Counted()
+    counted.requests.add(replace(ASKED, is_grpc=True, grpc_status="14"), CLIENT, SMILEY)
+    counted.requests.add(replace(ASKED, is_grpc=True, grpc_status="whatever"), CLIENT, SMILEY)
+    assert counted.value("istio_requests_total", request_protocol="grpc", grpc_response_status="14") == 1
+    assert counted.value("istio_requests_total", request_protocol="grpc", grpc_response_status="other") == 1
+
+
+def test_who_is_not_known_is_counted_all_the_same() -> None:
+    counted = Counted()
+    counted.requests.add(ASKED, None, None)
+    assert counted.value("istio_requests_total", source_workload="unknown", destination_service_name="other") == 1
+
+
+def test_more_edges_than_there_is_room_for_are_other_until_there_is_room() -> None:
+    counted = Counted()
+    for number in range(MAX_EDGES + 3):
+        counted.requests.add(replace(ASKED, cluster=f"faces/b{number}:80/http"), CLIENT, SMILEY)
+    assert counted.value("weft_request_edges_left_out") == 3
+    assert counted.value("istio_requests_total", source_workload="other", route="other") == 3
+    assert counted.value("istio_requests_total") == MAX_EDGES + 3
+    counted.clock.now = LINGER_SECONDS
+    counted.value("istio_requests_total")
+    counted.requests.add(replace(ASKED, cluster="faces/late:80/http"), CLIENT, SMILEY)
+    assert counted.value("istio_requests_total", backend="faces/late:80") == 1
+
+
+def test_more_ways_to_end_than_there_is_room_for_are_other() -> None:
+    counted = Counted()
+    for code in range(200, 200 + MAX_OUTCOMES + 5):
+        counted.requests.add(replace(ASKED, code=code), CLIENT, SMILEY)
+    assert counted.value("istio_requests_total", response_code="other") == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "route", "rule"),
+    [
+        ("faces/canary/0/1", "faces/canary", "0"),
+        ("faces/canary/my-rule/1", "faces/canary", "my-rule"),
+        (NO_MATCH, "none", NO_MATCH),
+        (UNROUTED, "none", UNROUTED),
+        ("", "none", "none"),
+    ],
+)
+def test_what_a_rule_s_name_says(name: str, route: str, rule: str) -> None:
+    assert rule_of(name) == (route, rule)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "members", "backend"),
+    [
+        ("a/b:80/h2c", (), "a/b:80"),
+        ("a/b:80+a/c:80/http", ("a/c:80/http",), "a/c:80"),
+        ("a/b:80+a/c:80/http", (), "a/b:80+a/c:80"),
+        ("", (), "none"),
+    ],
+)
+def test_who_was_to_answer(cluster: str, members: tuple[str, ...], backend: str) -> None:
+    assert backend_of(replace(ASKED, cluster=cluster, members=members, upstream="")) == backend
+
+
+class Node:
+    """What the agent knows of a node, and what it writes."""
+
+    def __init__(self) -> None:
+        self.pods = {41: CLIENT}
+        self.ports = {"faces/smiley:80@faces": 20000}
+        self.logged = {"faces"}
+        self.written: list[bytes] = []
+        self.counted = Counted()
+        self.served = Served(
+            Addresses(lambda: self.pods),
+            Listeners(lambda: self.ports),
+            self.counted.requests,
+            self.logged.__contains__,
+            self.written.append,
+        )
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(text) for text in self.written]
+
+
+def test_a_line_names_the_pod_the_service_and_the_rule() -> None:
+    node = Node()
+    node.served.take([ASKED])
+    (found,) = node.lines()
+    assert found.items() >= {
+        ("time", "2023-11-14T22:13:20.250+00:00"),
+        ("namespace", "faces"),
+        ("pod", "face-1"),
+        ("workload", "face"),
+        ("address", "10.1.0.9"),
+        ("service", "faces/smiley:80"),
+        ("route", "faces/canary"),
+        ("rule", "main"),
+        ("backend", "faces/smiley2:80"),
+        ("upstream", "10.1.0.2:8080"),
+        ("path", '/a"b'),
+        ("code", 200),
+        ("milliseconds", 3.0),
+        ("grpcStatus", None),
+    }
+    assert node.written[0].endswith(b"\n")
+    assert node.written[0].count(b"\n") == 1
+
+
+def test_only_namespaces_that_ask_are_written_and_all_are_counted() -> None:
+    node = Node()
+    node.logged.clear()
+    node.served.take([ASKED])
+    assert node.written == []
+    assert node.counted.value("istio_requests_total", source_workload="face") == 1
+
+
+def test_a_pod_that_has_just_gone_keeps_its_name_until_its_address_is_another_s() -> None:
+    node = Node()
+    node.served.take([ASKED])
+    node.pods.clear()
+    node.served.take([ASKED])
+    node.pods[42] = replace(plan("face-2"), addresses=("10.1.0.9",))
+    node.served.take([ASKED])
+    assert [line["pod"] for line in node.lines()] == ["face-1", "face-1", "face-2"]
+
+
+def test_addresses_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.telemetry.request_log.MAX_ADDRESSES", 2)
+    pods = {1: replace(plan("old"), addresses=("10.0.0.1",))}
+    addresses = Addresses(lambda: pods)
+    addresses.refresh()
+    pods[1] = replace(plan("new"), addresses=("10.0.0.2", "fd00::2"))
+    addresses.refresh()
+    assert addresses.pod("10.0.0.1") is None
+    assert addresses.pod("fd00::2") is pods[1]
+
+
+def test_a_port_is_the_listener_s_that_has_it_now() -> None:
+    ports = {"a/b:80": 20000}
+    listeners = Listeners(lambda: ports)
+    assert listeners.name(20000) == "a/b:80"
+    ports.clear()
+    assert listeners.name(20000) == "a/b:80"
+    ports["c/d:80"] = 20000
+    assert listeners.name(20000) == "c/d:80"
+    assert listeners.name(20001) is None
+
+
+class Stuck(io.BytesIO):
+    """Takes one line, and nothing more before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.go = Event(), Event()
+
+    def write(self, text: bytes) -> int:  # type: ignore[override]
+        self.entered.set()
+        self.go.wait(10)
+        return super().write(text)
+
+
+def test_lines_that_nobody_takes_are_lost_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_log, "WAITING_LINES", 2)
+    out = Stuck()
+    lines = Lines(out)
+    lines.put(b"1\n")
+    assert out.entered.wait(10)
+    for text in (b"2\n", b"3\n", b"4\n"):
+        lines.put(text)
+    assert lines.lost == 1
+    out.go.set()
+    lines.close()
+    assert out.getvalue() == b"1\n2\n3\n"
+
+
+def test_a_closed_output_loses_lines_and_nothing_else() -> None:
+    out = io.BytesIO()
+    out.write = lambda _: (_ for _ in ()).throw(BrokenPipeError())  # type: ignore[method-assign, assignment]
+    lines = Lines(out)
+    lines.put(b"1\n")
+    lines.close()
+    assert lines.lost == 1
+
+
+def test_the_service_of_a_listener_without_a_consumer() -> None:
+    node = Node()
+    node.ports = {"faces/smiley:80": 20000}
+    node.served.take([ASKED])
+    assert node.counted.value("istio_requests_total", destination_service_name="smiley") == 1

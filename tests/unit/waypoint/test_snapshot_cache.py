@@ -1,0 +1,147 @@
+"""The catalogue: one encoding for all Envoys, but for listeners, which are at each one's own address."""
+
+from typing import Any
+
+import pytest
+
+from agent.internal_errors import Faults
+from agent.ir.resources import ResourceName, ResourceType
+from agent.waypoint import snapshot_cache as module
+from agent.waypoint.snapshot_cache import Catalogue
+
+LISTENER, CLUSTER = ResourceName(ResourceType.LISTENER, "l"), ResourceName(ResourceType.CLUSTER, "c")
+RESOURCES = {LISTENER: {"name": "l"}, CLUSTER: {"name": "c"}}
+BLUE, GREEN = "10.1.1.1", "10.1.1.2"
+
+
+def made() -> Catalogue:
+    catalogue = Catalogue()
+    assert catalogue.replace(RESOURCES, {"l": 20000})
+    return catalogue
+
+
+def test_listeners_differ_by_address_and_nothing_else_does():
+    blue, green = made().versions(BLUE), made().versions(GREEN)
+    assert blue.keys() == green.keys() == RESOURCES.keys()
+    assert blue[LISTENER] != green[LISTENER]
+    assert blue[CLUSTER] == green[CLUSTER]
+    assert GREEN.encode() in made().get(LISTENER, GREEN).packed.value
+
+
+def test_the_same_again_is_no_change():
+    catalogue = made()
+    assert not catalogue.replace(dict(RESOURCES), {"l": 20000, "other": 1})
+    assert catalogue.replace(RESOURCES, {"l": 20001})
+    assert catalogue.replace({CLUSTER: RESOURCES[CLUSTER]}, {})
+    assert catalogue.versions(BLUE).keys() == {CLUSTER}
+    assert catalogue.get(LISTENER, BLUE) is None
+
+
+def test_what_cannot_be_encoded_is_named_until_it_is_mended_or_gone():
+    catalogue = made()
+    catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": 1}}, {"l": 20000})
+    assert catalogue.versions(BLUE).keys() == {LISTENER}
+    assert "nonsense" in catalogue.unencodable[CLUSTER]
+    catalogue.replace(RESOURCES, {"l": 20000})
+    assert catalogue.unencodable == {}
+    assert catalogue.versions(BLUE).keys() == RESOURCES.keys()
+
+
+def test_a_listener_of_an_envoy_that_does_not_say_where_it_is_cannot_be_encoded():
+    catalogue = made()
+    assert catalogue.versions("").keys() == {CLUSTER}
+    assert "address" in catalogue.unencodable[LISTENER]
+
+
+def test_an_address_can_be_forgotten():
+    catalogue = made()
+    before = catalogue.versions(GREEN)
+    catalogue.forget(GREEN)
+    assert catalogue.versions(GREEN) == before
+
+
+def assigned(address: str) -> dict[str, Any]:
+    """Endpoints with one address."""
+    socket = {"address": {"socket_address": {"address": address, "port_value": 80}}}
+    return {"cluster_name": "c", "endpoints": [{"lb_endpoints": [{"endpoint": socket}]}]}
+
+
+ENDPOINTS = ResourceName(ResourceType.ENDPOINT, "c")
+
+
+class Bug:
+    """An `encode` that fails for one resource while there is a bug, as no code expects."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: ResourceName) -> None:
+        self.there = False
+        real = module.encode
+
+        def broken(resource: ResourceName, *rest: Any) -> Any:
+            if self.there and resource == name:
+                raise RecursionError("a bug")
+            return real(resource, *rest)
+
+        monkeypatch.setattr(module, "encode", broken)
+
+
+def test_what_trips_a_bug_stays_as_it_was_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, faults = Bug(monkeypatch, ENDPOINTS), Faults(strict=False)
+    catalogue = Catalogue(faults)
+    catalogue.replace({ENDPOINTS: assigned("10.1.0.1"), CLUSTER: {"name": "c"}}, {})
+    before = catalogue.versions(BLUE)
+    bug.there = True
+    news = {ENDPOINTS: assigned("10.1.0.2"), CLUSTER: {"name": "c", "connect_timeout": "2s"}}
+    assert catalogue.replace(news, {})
+    after = catalogue.versions(BLUE)
+    assert after[ENDPOINTS] == before[ENDPOINTS]
+    assert after[CLUSTER] != before[CLUSTER]
+    assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.1!80"}
+    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("encode", str(ENDPOINTS))]
+    catalogue.versions(BLUE)
+    assert faults.counts() == {"encode": 1}
+    bug.there = False
+    catalogue.replace(news | {ENDPOINTS: assigned("10.1.0.3")}, {})
+    assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.3!80"}
+    assert faults.listed() == []
+
+
+def test_what_trips_a_bug_from_the_start_is_not_there_and_is_forgotten_when_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bug, faults = Bug(monkeypatch, CLUSTER), Faults(strict=False)
+    catalogue = Catalogue(faults)
+    bug.there = True
+    catalogue.replace(RESOURCES, {"l": 20000})
+    assert catalogue.versions(BLUE).keys() == catalogue.versions(GREEN).keys() == {LISTENER}
+    assert len(faults.listed()) == 1
+    catalogue.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
+    assert faults.listed() == []
+
+
+def test_what_cannot_be_encoded_any_more_stays_as_it_was_and_goes_when_it_is_not_wanted():
+    catalogue = made()
+    before = catalogue.versions(BLUE)
+    for nonsense in (1, 2):
+        catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": nonsense}}, {"l": 20000})
+        assert catalogue.versions(BLUE) == before
+        assert "nonsense" in catalogue.unencodable[CLUSTER]
+    catalogue.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
+    assert catalogue.versions(BLUE).keys() == {LISTENER}
+    catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": 1}}, {"l": 20000})
+    assert catalogue.versions(BLUE).keys() == {LISTENER}
+
+
+def test_a_listener_that_cannot_be_encoded_does_not_stay_at_a_port_that_is_not_its_own_now():
+    catalogue = made()
+    catalogue.versions(BLUE)
+    catalogue.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20000})
+    assert LISTENER in catalogue.versions(BLUE)
+    catalogue.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20001})
+    assert LISTENER not in catalogue.versions(BLUE)
+
+
+def test_tests_are_stopped_by_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, catalogue = Bug(monkeypatch, CLUSTER), made()
+    bug.there = True
+    with pytest.raises(RecursionError):
+        catalogue.versions(BLUE)

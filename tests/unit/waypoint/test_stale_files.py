@@ -1,0 +1,47 @@
+"""Files of Envoys that are gone are removed; those of others are not."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from agent.ir.envoy import Envoy
+from agent.waypoint.process import Limits, admin_socket, prepare
+from agent.waypoint.stale_files import sweep
+
+LIMITS = Limits(1, 1000, 2**30)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An agent's socket, an Envoy that is gone, one that serves, and one that starts."""
+    agent = tmp_path / "xds.sock"
+    agent.touch()
+    for name in ("gone", "crashed", "serves", "starts"):
+        bootstrap = prepare(agent, Envoy(1, name, "10.1.1.1"), LIMITS)
+        if name != "starts":
+            os.utime(bootstrap, (0, 0))
+    return tmp_path
+
+
+def listen(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    made.listen()
+    return made
+
+
+def test_only_what_gone_ones_left_is_removed(folder: Path):
+    listen(admin_socket(folder, "crashed")).close()
+    with listen(admin_socket(folder, "serves")):
+        assert sorted(sweep(folder)) == ["crashed", "gone"]
+        assert {file.name for file in folder.iterdir()} == {
+            "xds.sock",
+            "serves.json",
+            "serves-retired",
+            "serves-admin.sock",
+            "starts.json",
+            "starts-retired",
+        }
+        assert sweep(folder) == []
