@@ -97,6 +97,39 @@ class CORS(Value, frozen=True):
     max_age: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 5
 
 
+class GRPCAuth(Value, frozen=True):
+    """What an authorization server that speaks Envoy's ext_authz protocol gets; no headers named: all of them."""
+
+    allowed_headers: tuple[str, ...] = ()
+
+
+class HTTPAuth(Value, frozen=True):
+    """What an authorization server that speaks HTTP gets, and which headers of its answer the backend gets.
+
+    No `allowed_headers` named: only those that it always gets. No `allowed_response_headers` named: all of them.
+    """
+
+    path: str = ""
+    allowed_headers: tuple[str, ...] = ()
+    allowed_response_headers: tuple[str, ...] = ()
+
+
+class ForwardBody(Value, frozen=True):
+    """How much of a request's body the authorization server gets, in bytes; 0: nothing."""
+
+    max_size: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+
+
+class ExternalAuth(Value, frozen=True):
+    """A server that decides about each request (GEP-1494)."""
+
+    protocol: str
+    backend_ref: BackendObjectReference
+    grpc: GRPCAuth | None = None
+    http: HTTPAuth | None = None
+    forward_body: ForwardBody = ForwardBody()
+
+
 class Filter(Value, frozen=True):
     """One filter: `type` names which of the fields is meant."""
 
@@ -107,7 +140,7 @@ class Filter(Value, frozen=True):
     url_rewrite: URLRewrite | None = None
     request_mirror: RequestMirror | None = None
     cors: CORS | None = None
-    external_auth: Raw = None
+    external_auth: ExternalAuth | None = None
     extension_ref: Raw = None
 
 

@@ -86,19 +86,24 @@ def encode(name: ResourceName, resource: Json, address: str | None = None, port:
     packed = any_pb2.Any()
     packed.Pack(message, deterministic=True)
     version = hashlib.blake2b(packed.value, digest_size=12).hexdigest()
-    return Encoded(version, packed, frozenset(_clusters(resource)))
+    return Encoded(version, packed, frozenset(_clusters(resource, name.kind is ResourceType.ROUTE)))
 
 
-def _clusters(value: object) -> Iterator[str]:
-    """The clusters that routes and proxies anywhere in a resource name."""
+def _clusters(value: object, grpc: bool) -> Iterator[str]:
+    """The clusters that routes and proxies anywhere in a resource name.
+
+    `grpc`: of gRPC services too. Those of a listener are for telemetry, which no traffic waits for.
+    """
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key == "cluster":
                 yield item
             elif key == "weighted_clusters":
                 yield from (share["name"] for share in item["clusters"])
+            elif key == "envoy_grpc" and grpc:
+                yield item["cluster_name"]
             else:
-                yield from _clusters(item)
+                yield from _clusters(item, grpc)
     elif isinstance(value, list):
         for item in value:
-            yield from _clusters(item)
+            yield from _clusters(item, grpc)

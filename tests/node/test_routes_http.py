@@ -239,11 +239,12 @@ def test_a_consumer_route_is_for_its_own_clients_and_replaces_the_producer_s(mes
 
 
 def test_what_is_not_built_is_said_and_the_service_goes_on(mesh, route):
-    route("[{filters: [{type: ExternalAuth, externalAuth: {}}], backendRefs: [{name: v1, port: 80}]}]")
+    own = "{type: ExtensionRef, extensionRef: {group: example.com, kind: Filter, name: own}}"
+    route(f"[{{filters: [{own}], backendRefs: [{{name: v1, port: 80}}]}}]")
     (found,) = mesh.status()["routes"]
     accepted = found["parents"][0]["conditions"][0]
     assert (accepted["status"], accepted["reason"]) == ("False", "UnsupportedValue")
-    assert "spec.rules[0].filters[0].externalAuth" in accepted["message"]
+    assert "spec.rules[0].filters[0].extensionRef" in accepted["message"]
     assert get(mesh, "http://echo/").status == 200
 
 

@@ -41,11 +41,14 @@ def exchange(
     method: str = "GET",
     host: str = "app",
     headers: Iterable[tuple[str, str]] = (),
+    body: bytes | None = None,
 ) -> Answer:
-    """Send exactly these headers and a Host, and read the answer."""
+    """Send exactly these headers and a Host, with a body also its Content-Length, and read the answer."""
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     for name, value in (("Host", host), *headers):
         connection.putheader(name, value)
-    connection.endheaders()
+    if body is not None:
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
     response = connection.getresponse()
     return Answer(response.status, tuple(response.getheaders()), response.read())

@@ -34,7 +34,8 @@ class Recorded:
 class Recorder(ThreadingHTTPServer):
     """Answers with `script`'s statuses one after the other, then with 200.
 
-    `DROP` is to hang up without an answer, `SILENCE` to say nothing until the client hangs up.
+    `DROP` is to hang up without an answer, `SILENCE` to say nothing until the client hangs up. Every answer has
+    `headers`.
     """
 
     daemon_threads = True
@@ -47,6 +48,7 @@ class Recorder(ThreadingHTTPServer):
         self.socket.bind((SERVERS, 0))
         self.server_activate()
         self.backend, self.requests, self.script = backend, list[Recorded](), list[int]()
+        self.headers = dict[str, str]()
         node.servers[backend.service] = [self.socket.getsockname()[1]]
 
 
@@ -69,6 +71,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = status == DROP or not self.rfile.read(1)
             return
         self.send_response(status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -111,7 +111,7 @@ def any_routes(draw: st.DrawFn) -> routes.Route:
     if kind == "HTTPRoute":
         mirror = filters.RequestMirror(filters.BackendObjectReference(draw(NAMES), port=draw(PORTS)))
         known = filters.Filter("RequestMirror", request_mirror=mirror)
-        unknown = filters.Filter("ExternalAuth", external_auth={})
+        unknown = filters.Filter("ExtensionRef", extension_ref={})
         session = draw(st.sampled_from([None, routes.SessionPersistence()]))
         backends = (backend, routes.FilteredBackendRef(draw(NAMES), port=draw(PORTS)))
         items = draw(st.sampled_from([(), (known,), (unknown,)]))

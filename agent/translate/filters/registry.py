@@ -9,6 +9,7 @@ from agent.model.filters import FILTER_FIELDS, BackendObjectReference, Filter
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage
 from agent.translate.filters.cors import CORSFilter
+from agent.translate.filters.external_auth import ExternalAuthFilter
 from agent.translate.filters.header_modifiers import RequestHeaderFilter, ResponseHeaderFilter
 from agent.translate.filters.request_mirror import MirrorFilter
 from agent.translate.filters.request_redirect import RedirectFilter
@@ -22,8 +23,14 @@ HTTP_FILTERS: tuple[HTTPFilter[Any], ...] = (
     RedirectFilter(),
     MirrorFilter(),
     CORSFilter(),
+    ExternalAuthFilter(),
 )
 BY_TYPE = {item.type: item for item in HTTP_FILTERS}
+
+
+def is_guard(entry: Filter) -> bool:
+    """Whether a request must not pass where this filter cannot act."""
+    return entry.type in BY_TYPE and BY_TYPE[entry.type].guards
 
 
 def types_of(entry: Filter) -> Iterator[tuple[HTTPFilter[Any], Any]]:

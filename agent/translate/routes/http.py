@@ -24,6 +24,7 @@ from agent.translate.routes.binding import Binding
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.precedence import grpc_specificity, http_specificity
 from agent.translate.routes.references import resolve
+from agent.translate.routes.validate import Checked
 
 DEFAULT_ATTEMPTS = 1
 
@@ -38,15 +39,15 @@ def route_set(view: View, name: str, consumer: str, port: ServicePort, applying:
         route = binding.route
         if isinstance(route, HTTPRoute | GRPCRoute):
             grpc = isinstance(route, GRPCRoute)
-            found += _rules(view, route, binding.checked.valid)
+            found += _rules(view, route, binding.checked)
     found.sort(key=lambda item: item[0])
     return RouteSet(name, consumer, port.port, grpc, tuple(rule for _, rule in found))
 
 
-def _rules(view: View, route: HTTPRoute | GRPCRoute, valid: tuple[int, ...]) -> Iterator[tuple[SortKey, Rule]]:
-    for index in valid:
+def _rules(view: View, route: HTTPRoute | GRPCRoute, checked: Checked) -> Iterator[tuple[SortKey, Rule]]:
+    for index in (*checked.valid, *checked.closed):
         rule = route.spec.rules[index]
-        made = _rule(view, route, index)
+        made = _closed(route, index) if index in checked.closed else _rule(view, route, index)
         matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (made.match,)
         for number, match in enumerate(matches):
             yield (
@@ -57,10 +58,10 @@ def _rules(view: View, route: HTTPRoute | GRPCRoute, valid: tuple[int, ...]) -> 
 
 def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
     """What a rule does with every request: its matches make one of these each, with their number in the name."""
-    rule, meta = route.spec.rules[index], route.metadata
+    rule = route.spec.rules[index]
     timeouts = rule.timeouts if isinstance(rule, HTTPRouteRule) else HTTPRouteTimeouts()
     return Rule(
-        name=f"{meta.namespace}/{meta.name}/{rule.name or index}",
+        name=_name(route, index),
         match=_everything(route),
         filters=rule.filters,
         backends=tuple(_backends(view, route, index)),
@@ -70,6 +71,15 @@ def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
         retry=_retry(rule.retry) if isinstance(rule, HTTPRouteRule) else None,
         session=_session(view, route, index),
     )
+
+
+def _closed(route: HTTPRoute | GRPCRoute, index: int) -> Rule:
+    """A rule whose requests are all answered 500."""
+    return Rule(_name(route, index), _everything(route))
+
+
+def _name(route: HTTPRoute | GRPCRoute, index: int) -> str:
+    return f"{route.metadata.namespace}/{route.metadata.name}/{route.spec.rules[index].name or index}"
 
 
 def _everything(route: HTTPRoute | GRPCRoute) -> HTTPRouteMatch | GRPCRouteMatch:

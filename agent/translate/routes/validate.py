@@ -9,11 +9,13 @@ from agent.model.routes import (
     GRPCRouteRule,
     HTTPRouteRetry,
     HTTPRouteRule,
+    L4RouteRule,
     SessionPersistence,
 )
 from agent.translate.field_errors import UNSUPPORTED, Fault
 from agent.translate.filters.base import Place
 from agent.translate.filters.check import backend_faults, exclusions, filter_faults, match_faults
+from agent.translate.filters.registry import is_guard
 from agent.translate.header_names import header_name_fault
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.matches import grpc_match_faults, http_match_faults, too_many_expressions
@@ -29,10 +31,14 @@ MAX_ATTEMPTS = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A Route's rules by index: those that can be done, and the first fault of each that cannot."""
+    """A Route's rules by index: those that can be done, and the first fault of each that cannot.
+
+    `closed` are those among the latter whose requests are answered 500, because a filter of theirs must not be skipped.
+    """
 
     valid: tuple[int, ...]
     faults: tuple[tuple[int, Fault], ...]
+    closed: tuple[int, ...] = ()
 
 
 def check(route: AnyRoute) -> Checked:
@@ -51,7 +57,15 @@ def check(route: AnyRoute) -> Checked:
         if fault is not None:
             faults.append((index, fault))
     bad = {index for index, _ in faults}
-    return Checked(tuple(index for index in range(len(route.spec.rules)) if index not in bad), tuple(faults))
+    valid = tuple(index for index in range(len(route.spec.rules)) if index not in bad)
+    return Checked(valid, tuple(faults), tuple(index for index in sorted(bad) if _is_closed(route.spec.rules[index])))
+
+
+def _is_closed(rule: HTTPRouteRule | GRPCRouteRule | L4RouteRule) -> bool:
+    """Whether requests that match a rule must not go to another rule when this one cannot be done."""
+    if not isinstance(rule, HTTPRouteRule) or not any(is_guard(item) for item in rule.filters):
+        return False
+    return not any(True for match in rule.matches for _ in http_match_faults("", match))
 
 
 def _of_the_whole(route: AnyRoute) -> Iterator[Fault]:

@@ -102,6 +102,6 @@ def test_what_is_gone_is_forgotten() -> None:
 
 
 def test_an_unsupported_filter_is_named_by_its_field() -> None:
-    auth = Filter("ExternalAuth", external_auth={})
-    ((_, fault),) = check(http_route(HTTPRouteRule(filters=(auth,)))).faults
-    assert fault.field == "spec.rules[0].filters[0].externalAuth"
+    own = Filter("ExtensionRef", extension_ref={})
+    ((_, fault),) = check(http_route(HTTPRouteRule(filters=(own,)))).faults
+    assert fault.field == "spec.rules[0].filters[0].extensionRef"

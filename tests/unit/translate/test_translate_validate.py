@@ -6,8 +6,10 @@ from translate_fixtures import http_route
 from agent.model.filters import (
     CORS,
     BackendObjectReference,
+    ExternalAuth,
     Filter,
     HeaderFilter,
+    HTTPAuth,
     PathModifier,
     RequestMirror,
     RequestRedirect,
@@ -142,3 +144,12 @@ def test_sessions(session: SessionPersistence, expected: tuple[str, str]) -> Non
 def test_sessions_and_filters_of_one_backend_among_several(count: int, expected: tuple[str, str]) -> None:
     backends = (FilteredBackendRef("web", port=80, filters=(HEADERS,)), FilteredBackendRef("web", port=80))
     assert fault(HTTPRouteRule(backend_refs=backends[:count], session_persistence=HOUR)) == expected
+
+
+def test_a_rule_whose_guard_cannot_be_done_is_closed_unless_its_matches_cannot() -> None:
+    auth = ExternalAuth("HTTP", BackendObjectReference("auth", port=80), http=HTTPAuth(".."))
+    wrong = Filter("ExternalAuth", external_auth=auth)
+    nowhere = HTTPRouteMatch(HTTPPathMatch("RegularExpression", "("))
+    rules = (HTTPRouteRule(filters=(wrong,)), HTTPRouteRule(), HTTPRouteRule(matches=(nowhere,), filters=(wrong,)))
+    checked = check(http_route(*rules))
+    assert (checked.valid, checked.closed, [index for index, _ in checked.faults]) == ((1,), (0,), [0, 2])
