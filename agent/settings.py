@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
+from agent.ir.addresses import Addresses
 from agent.ir.tables import UnknownPodPolicy
 from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES, Collector
 
@@ -35,7 +36,7 @@ class Settings:
     manifests: Path | None = None
     kubeconfig: Path | None = None
     state: Path = DEFAULT_STATE
-    waypoint_address: str | None = None
+    waypoint_addresses: Addresses = field(default_factory=Addresses)
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9464
     node: str = field(default_factory=socket.gethostname)
@@ -122,6 +123,14 @@ def parse_cidrs(texts: Iterable[str]) -> tuple[IPv4Network | IPv6Network, ...]:
         except ValueError as error:
             raise SettingsError(f"--clusterset-cidr: {error}") from error
     return tuple(found)
+
+
+def parse_addresses(text: str, option: str) -> Addresses:
+    """An option's addresses, at most one of each family, separated by commas. Raises `SettingsError`."""
+    try:
+        return Addresses.parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{option}: {error}") from error
 
 
 def parse_endpoint(text: str, option: str = "--metrics") -> tuple[str, int]:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agent.ir.access_log import Exchange
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.flow_tables import FLOW_STEPS, FlowSums
 from agent.ir.identity import Workload
@@ -138,7 +139,7 @@ async def connecting(folder: Path) -> dict[str, object]:
     """An Envoy starts, and every listener becomes ready."""
     translator = translated()
     changed = {**translator.enrol(), **translator.advance(10 * SERVICES)}
-    server = AdsServer(folder / "xds.sock", ADDRESS)
+    server = AdsServer(folder / "xds.sock", Addresses(ADDRESS))
     rendering = Rendering(Options("here"))
     controller = WaypointController(server, rendering, Prober(), asyncio.get_running_loop().time, lambda: None)
     server.on_change(controller.wake)
@@ -146,7 +147,7 @@ async def connecting(folder: Path) -> dict[str, object]:
     running = asyncio.create_task(controller.run())
     controller.start(Adopted())
     limits = Limits(workers=2, descriptors=20_000, heap=2**30)
-    envoy = Envoy(time.monotonic_ns(), "bench", ADDRESS, limits.listeners)
+    envoy = Envoy(time.monotonic_ns(), "bench", Addresses(ADDRESS), limits.listeners(1))
     command = envoy_command(prepare(folder / "xds.sock", envoy, limits), limits.workers)
     idle, starting, lateness = Lateness(), Lateness(), Lateness()
     async with idle.measured():

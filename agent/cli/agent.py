@@ -15,6 +15,7 @@ from agent.settings import (
     Settings,
     SettingsError,
     find_kubepods,
+    parse_addresses,
     parse_cidrs,
     parse_collector,
     parse_endpoint,
@@ -42,7 +43,9 @@ def agent(
     ] = None,
     state: Annotated[Path, typer.Option(help="Sockets and pins.")] = DEFAULT_STATE,
     kubepods: Annotated[Path | None, typer.Option(help="The kubelet's cgroup; found when not given.")] = None,
-    waypoint_address: Annotated[str | None, typer.Option(help="Where a waypoint listens that does not say so.")] = None,
+    waypoint_address: Annotated[
+        str, typer.Option(help="Where a waypoint listens that does not say so: an address, or one of each IP family.")
+    ] = "",
     metrics: Annotated[str, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz.")] = "127.0.0.1:9464",
     node: Annotated[str | None, typer.Option(help="This node's name; by default the host's.")] = None,
     zone: Annotated[str, typer.Option(help="This node's zone; by default what its Node says.")] = "",
@@ -83,7 +86,7 @@ def agent(
             manifests=manifests,
             kubeconfig=kubeconfig,
             state=state,
-            waypoint_address=waypoint_address,
+            waypoint_addresses=parse_addresses(waypoint_address, "--waypoint-address"),
             metrics_host=host,
             metrics_port=port,
             zone=zone,

@@ -24,7 +24,7 @@ def replace(paths: LabPaths, patience: float) -> int:
     (new,) = weft.WAYPOINTS.keys() - there
     store.apply(json.dumps(weft.waypoint_pod(paths, new)))
     address = weft.WAYPOINTS[new]
-    lifecycle.wait_for(f"{new} takes over", lambda: _waypoint(paths).get("address") == address, TAKE_OVER_SECONDS)
+    lifecycle.wait_for(f"{new} takes over", lambda: _waypoint(paths).get("addresses") == [address], TAKE_OVER_SECONDS)
     left = _drain(paths, there[0], patience)
     store.delete(json.dumps(weft.waypoint_pod(paths, there[0])))
     return left

@@ -1,5 +1,6 @@
 """`weft status`: what the agent knows, wants and has done."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ def _print(report: dict[str, Any]) -> None:
     print_line(f" Linux {report['kernel']['release']}{_missing(report['kernel'])}", heading="kernel")
     waypoint = report["waypoint"]
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
-    print_line(f" {waypoint['address'] or 'none'}: {health}{_others(waypoint)}", heading="waypoint")
+    print_line(f" {_joined(waypoint['addresses'])}: {health}{_others(waypoint)}", heading="waypoint")
     _print_tables(report)
     _print_errors(report)
 
@@ -106,12 +107,16 @@ def _mode(pod: dict[str, Any]) -> str:
 
 def _others(waypoint: dict[str, Any]) -> str:
     """Envoys beside the one that serves: one that comes, those that go."""
-    standby = f"; {waypoint['standby']} is to take over" if waypoint["standby"] else ""
+    standby = f"; {_joined(waypoint['standby'])} is to take over" if waypoint["standby"] else ""
     leaving = (
-        f"; {envoy['address']} {'has drained' if envoy['drained'] else f'drains, {_left(envoy)} connected'}"
+        f"; {_joined(envoy['addresses'])} {'has drained' if envoy['drained'] else f'drains, {_left(envoy)} connected'}"
         for envoy in waypoint["draining"]
     )
     return standby + "".join(leaving)
+
+
+def _joined(addresses: Sequence[str]) -> str:
+    return ", ".join(addresses) or "none"
 
 
 def _left(envoy: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.output import Exit, fail
 from agent.ir.envoy import Envoy
-from agent.settings import DEFAULT_STATE, XDS_SOCKET
+from agent.settings import DEFAULT_STATE, XDS_SOCKET, SettingsError, parse_addresses
 from agent.waypoint import process
 
 MEMORY_PART = 4
@@ -20,7 +21,11 @@ DESCRIPTORS_WITHOUT_LIMIT = 2**20
 def waypoint(
     state: Annotated[Path, typer.Option(help="The state folder of the agent that configures it.")] = DEFAULT_STATE,
     address: Annotated[
-        str, typer.Option(help="Where its listeners are: this pod's address; by default what the agent says.")
+        str,
+        typer.Option(
+            help="Where its listeners are: this pod's addresses, of IPv4, IPv6 or both, separated by commas; "
+            "by default what the agent says."
+        ),
     ] = "",
     node_id: Annotated[str, typer.Option("--id", help="Its own name on this node; by default the host's.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Envoy's worker threads.")] = 2,
@@ -34,7 +39,12 @@ def waypoint(
     takes over from it when it serves all that the other does.
     """
     limits = process.Limits(concurrency, _descriptors(), memory * 2**20 if memory else _memory() // MEMORY_PART)
-    envoy = Envoy(time.monotonic_ns(), node_id or socket.gethostname(), address, limits.listeners)
+    try:
+        addresses = parse_addresses(address, "--address")
+    except SettingsError as error:
+        fail(str(error), Exit.USAGE)
+    room = limits.listeners(len(list(addresses)))
+    envoy = Envoy(time.monotonic_ns(), node_id or socket.gethostname(), addresses, room)
     xds = state / XDS_SOCKET
     xds.parent.mkdir(parents=True, exist_ok=True)
     argv = process.envoy_command(process.prepare(xds, envoy, limits), concurrency)

@@ -1,22 +1,24 @@
 """What an earlier agent left in the kernel about the node's waypoint, as its state machine starts from it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.datapath.frontends import REJECT_LOST, TO_WAYPOINT, Installed, frontend_key
+from agent.ir.addresses import Addresses
 from agent.ir.plan import FrontendName, FrontendPlan
-from agent.ir.tables import FrontendKey
-from agent.ir.waypoint_state import Adopted
+from agent.ir.tables import FrontendKey, packed_family
+from agent.ir.waypoint_state import Adopted, PortFamily
 
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
     """The kernel's tables as an earlier agent left them. Only `Datapath.inherit` makes one, when it has read them.
 
-    `active` and `others` are addresses of Envoys, `enrolled_pods` the cgroups of pods in the mesh.
+    `active` are the addresses of the Envoy that served, `others` those of other Envoys, `enrolled_pods` the cgroups of
+    pods in the mesh.
     """
 
-    active: str
+    active: Addresses
     others: tuple[str, ...]
     enrolled_pods: tuple[int, ...]
 
@@ -27,15 +29,19 @@ def adopted(
     """From what was read, the frontends that are wanted, and those that the kernel has."""
     known = _listener_ports(desired, installed)
     named = {item.service.waypoint_port for item in installed.values()} - {0, *known.values()}
-    sending = sent_to(installed.values())
+    sending = sent_to(installed)
     # A frontend that names no port is refused for want of room.
     refused = any(REJECT_LOST in item.words and item.service.waypoint_port for item in installed.values())
     return Adopted(inherited.active, inherited.others, known, frozenset(named), sending, lost=refused and not sending)
 
 
-def sent_to(installed: Iterable[Installed]) -> frozenset[int]:
-    """Ports of the waypoint that these frontends send clients to."""
-    return frozenset(item.service.waypoint_port for item in installed if TO_WAYPOINT in item.words)
+def sent_to(installed: Mapping[FrontendKey, Installed]) -> frozenset[PortFamily]:
+    """Ports of the waypoint that these frontends send clients to, by family."""
+    return frozenset(
+        (item.service.waypoint_port, packed_family(key.address))
+        for key, item in installed.items()
+        if TO_WAYPOINT in item.words
+    )
 
 
 def _listener_ports(

@@ -20,7 +20,7 @@ from agent.datapath.losses import Losses
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow
-from agent.ir.waypoint_state import Adopted, WaypointState
+from agent.ir.waypoint_state import Adopted, PortFamily, WaypointState
 
 # As frontends compare; thousands of them are sorted ten times faster by it.
 _ORDER = attrgetter("address", "port", "protocol", "consumer")
@@ -101,9 +101,9 @@ class Datapath:
 
     @property
     def waypoints(self) -> tuple[str, ...]:
-        """Addresses of the node's Envoys as the kernel has them; the one that clients are sent to is the first."""
+        """Addresses of the node's Envoys as the kernel has them; those that clients are sent to come first."""
         active, others = self._config.waypoints()
-        return (active, *others) if active else tuple(others)
+        return (*active, *others)
 
     def follow(self, waypoint: WaypointState) -> None:
         """The waypoint is in this state now; the next pass writes what follows from it."""
@@ -117,9 +117,9 @@ class Datapath:
         return self._frontends.installed
 
     @property
-    def sent_to(self) -> frozenset[int]:
-        """Ports of the waypoint that clients are sent to now."""
-        return sent_to(self.installed.values())
+    def sent_to(self) -> frozenset[PortFamily]:
+        """Ports of the waypoint that clients are sent to now, by family."""
+        return sent_to(self.installed)
 
     @property
     def unprotected(self) -> dict[str, str]:
@@ -203,7 +203,7 @@ class Datapath:
         waypoint = self._waypoint
         done.writes += self._remove_pods()
         names = sorted(self._dirty | self._take_retry(), key=_ORDER)
-        unavailable = {name for name in names if self.desired[name].listener in waypoint.unavailable}
+        unavailable = {name for name in names if waypoint.is_unavailable(self.desired[name].listener, name.address)}
         for name in (*filter(unavailable.__contains__, names), None, *filterfalse(unavailable.__contains__, names)):
             if name is None:
                 self._move()
@@ -260,7 +260,7 @@ class Datapath:
         try:
             done.writes += self._frontends.install(name, plan, waypoint)
         except (FullError, RestingError) as error:
-            if plan.listener in waypoint.unavailable:
+            if waypoint.is_unavailable(plan.listener, name.address):
                 # The address that its clients are sent to may be another one in a moment.
                 done.writes += self._frontends.interrupt(name)
             if isinstance(error, RestingError):

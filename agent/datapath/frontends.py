@@ -57,12 +57,11 @@ def waypoint_word(
     """
     if not goes_to_waypoint(plan, client):
         return None
-    reachable = waypoint.has_family(name.address)
-    ready = plan.listener in waypoint.ready
-    if ready and reachable:
+    if waypoint.is_ready(plan.listener, name.address):
         return TO_WAYPOINT
-    astray = current == TO_WAYPOINT and (plan.listener not in waypoint.ports or not reachable)
-    if plan.listener in waypoint.unavailable or ready or astray:
+    has_address = plan.listener in waypoint.ports and waypoint.has_family(name.address)
+    astray = current == TO_WAYPOINT and not has_address
+    if waypoint.is_unavailable(plan.listener, name.address) or astray:
         return None if plan.on_loss is OnLoss.KERNEL else REJECT_LOST
     return current if current in (TO_WAYPOINT, REJECT_LOST) else None
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from agent.ir.addresses import Addresses
+
 # How long connections of a listener that is gone may go on.
 DRAIN_SECONDS = 300
 # How many instructions the RE2 program of a regular expression may have. Envoy's default is 100, which a UUID's
@@ -13,11 +15,11 @@ MAX_PROGRAM_SIZE = 2048
 class Envoy:
     """One process, as it presents itself to the agent; of two the one that started later is the newer.
 
-    `started` is CLOCK_MONOTONIC in ns, `address` where its listeners are, empty when it does not say, `room` how many
+    `started` is CLOCK_MONOTONIC in ns, `addresses` where its listeners are, none when it does not say, `room` how many
     listeners it has descriptors for, 0 when it does not say.
     """
 
     started: int
     id: str
-    address: str
+    addresses: Addresses
     room: int = 0

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 
+from agent.ir.addresses import Addresses, Family
+
 Place = tuple[bytes, int]
 """An address of 16 bytes and a port."""
 
@@ -16,7 +18,7 @@ ANY_NAMESPACE = 0
 TURN_SECONDS = 2**27 / 1e9
 UNSPECIFIED = bytes(16)
 WAYPOINTS_BESIDE = 8
-"""How many waypoints `weft_config` has room for, beside the one that serves."""
+"""For how many addresses of other waypoints `weft_config` has room, beside those of the one that serves."""
 
 
 class Mode(IntEnum):
@@ -206,27 +208,30 @@ class Config:
     events: int = 0
     beside: tuple[bytes, ...] = ()
 
-    def with_waypoints(self, serving: str, beside: Sequence[str]) -> "Config":
-        """The same with other waypoints; of those beside as many as there is room for. Empty: there is none."""
-        packed = address_bytes(serving) if serving else UNSPECIFIED
-        is6 = ":" in serving
+    def with_waypoints(self, serving: Addresses, beside: Sequence[str]) -> "Config":
+        """The same with other waypoints; of the addresses beside as many as there is room for."""
         return replace(
             self,
-            waypoint4=UNSPECIFIED if is6 else packed,
-            waypoint6=packed if is6 else UNSPECIFIED,
+            waypoint4=address_bytes(serving.ipv4) if serving.ipv4 else UNSPECIFIED,
+            waypoint6=address_bytes(serving.ipv6) if serving.ipv6 else UNSPECIFIED,
             beside=tuple(map(address_bytes, beside[:WAYPOINTS_BESIDE])),
         )
 
-    def waypoints(self) -> tuple[str, list[str]]:
+    def waypoints(self) -> tuple[Addresses, list[str]]:
         """The inverse of `with_waypoints`."""
-        serving = [address_text(item) for item in (self.waypoint4, self.waypoint6) if item != UNSPECIFIED]
-        return serving[0] if serving else "", [address_text(item) for item in self.beside]
+        serving = (address_text(item) if item != UNSPECIFIED else "" for item in (self.waypoint4, self.waypoint6))
+        return Addresses(*serving), [address_text(item) for item in self.beside]
 
 
 def address_bytes(text: str) -> bytes:
     """An IP address as the tables hold it: 16 bytes, IPv4 v4-mapped. Raises `ValueError`."""
     address = ipaddress.ip_address(text)
     return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
+
+
+def packed_family(packed: bytes) -> Family:
+    """The family of an address as the tables hold it."""
+    return Family.IPV4 if packed.startswith(bytes(10) + b"\xff\xff") else Family.IPV6
 
 
 def address_text(packed: bytes) -> str:

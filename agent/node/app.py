@@ -62,8 +62,8 @@ class Agent:
         self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
-        address = settings.waypoint_address or ""
-        self._ads = AdsServer(settings.xds_socket, address, self._take, self._waypoint_pods, faults)
+        addresses = settings.waypoint_addresses
+        self._ads = AdsServer(settings.xds_socket, addresses, self._take, self._waypoint_pods, faults)
         self._dropped = Dropped(settings.xds_socket.parent)
         self._world = world = World()
         self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
@@ -204,7 +204,12 @@ class Agent:
     def _retired(self) -> list[dict[str, Any]]:
         """Envoys that others took over from, with how many are connected to them still."""
         return [
-            {"id": envoy.id, "address": envoy.address, "connections": leave.connections, "drained": leave.drained}
+            {
+                "id": envoy.id,
+                "addresses": list(envoy.addresses),
+                "connections": leave.connections,
+                "drained": leave.drained,
+            }
             for envoy, leave in self._farewell.leaves.items()
         ]
 
@@ -218,7 +223,8 @@ class Agent:
 
     def _places(self) -> dict[str, dict[int, frozenset[str]]]:
         """The addresses of the node's Envoys, each with those of weft's own pods that have it."""
-        addresses = {*self._waypoints(), *(envoy.address for envoy in self._ads.envoys if envoy.address)}
+        connected = (address for envoy in self._ads.envoys for address in envoy.addresses)
+        addresses = {*self._waypoints(), *connected}
         own = [(cgroup, pod) for cgroup, pod in self.core.datapath.desired_pods.items() if is_own(pod)]
         return {
             address: {cgroup: frozenset(pod.addresses) for cgroup, pod in own if address in pod.addresses}

@@ -29,4 +29,4 @@ def kernel_config(settings: Settings, cpus: int) -> Config:
         unknown_pod=settings.unknown_pod,
         events=allowance(cpus),
     )
-    return config.with_waypoints(settings.waypoint_address or "", ())
+    return config.with_waypoints(settings.waypoint_addresses, ())

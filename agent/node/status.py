@@ -197,10 +197,10 @@ def waypoint(machine: WaypointStateMachine, envoys: Envoys) -> Document:
     """The node's Envoy, as far as the agent knows it; `standby` is one that is to take over."""
     standby = machine.failover.standby
     return {
-        "address": machine.failover.active or None,
+        "addresses": list(machine.failover.active),
         "connected": bool(machine.connected),
         "lost": machine.lost,
-        "standby": standby.address if standby else None,
+        "standby": list(standby.addresses) if standby else None,
         "draining": envoys.draining,
         "guards": dict(envoys.guards),
         "drift": envoys.drift,

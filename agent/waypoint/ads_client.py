@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from envoy.service.discovery.v3 import discovery_pb2
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName
 from agent.waypoint.config_dump import Drift, compare
@@ -43,7 +44,7 @@ class AdsClient:
         """Send what this Envoy lacks of everything that it shall have."""
         await self._send(
             lambda: self._stream.on_snapshot(
-                self._catalogue.versions(self._address), self._catalogue.leads(self._address)
+                self._catalogue.versions(self._addresses), self._catalogue.leads(self._addresses)
             )
         )
 
@@ -69,16 +70,16 @@ class AdsClient:
         def compared() -> Drift:
             now = self._believed()
             still = [name for name, _ in before.versions.items() & now.versions.items()]
-            return compare(self._catalogue.shown(still, self._address), before.told | now.told, served)
+            return compare(self._catalogue.shown(still, self._addresses), before.told | now.told, served)
 
         return await self._in_worker(compared)
 
     @property
-    def _address(self) -> str:
-        return self.envoy.address if self.envoy else ""
+    def _addresses(self) -> Addresses:
+        return self.envoy.addresses if self.envoy else Addresses()
 
     def _believed(self) -> Believed:
-        versions = self._catalogue.versions(self._address)
+        versions = self._catalogue.versions(self._addresses)
         known = {name: versions[name] for name in self._stream.acknowledged if name in versions}
         return Believed(known, self._stream.told)
 
@@ -102,7 +103,7 @@ class AdsClient:
             type_url=response.kind, nonce=response.nonce, removed_resources=response.removed
         )
         for name in response.resources:
-            encoded = self._catalogue.get(ResourceName(response.kind, name), self._address)
+            encoded = self._catalogue.get(ResourceName(response.kind, name), self._addresses)
             if encoded is not None:
                 message.resources.add(name=name, version=encoded.version, resource=encoded.packed)
         return bytes(message.SerializeToString())

@@ -13,7 +13,7 @@ from typing import Protocol
 from agent.ir.envoy import Envoy
 from agent.ir.plan import Fragment
 from agent.ir.resources import Json, ResourceName, ResourceType
-from agent.ir.waypoint_state import Adopted, WaypointState
+from agent.ir.waypoint_state import Adopted, PortFamily, WaypointState
 from agent.translate.incremental import Unit
 from agent.waypoint.probing import Prober, Probing
 from agent.waypoint.rendering import Rendering
@@ -85,8 +85,8 @@ class WaypointController:
             self._wanted += 1
             self._publish_again.set()
 
-    def send_to(self, ports: Collection[int], state: WaypointState) -> None:
-        """Ports that the kernel sends clients to, once this state is written."""
+    def send_to(self, ports: Collection[PortFamily], state: WaypointState) -> None:
+        """Ports that the kernel sends clients to, by family, once this state is written."""
         self.machine.send_to(ports, state)
         self.wake()
 
@@ -170,7 +170,7 @@ class WaypointController:
         if effects.state == before:
             return
         if effects.state.active != before.active and before.active:
-            log.info("the waypoint moves", extra={"to": effects.state.active, "was": before.active})
+            log.info("the waypoint moves", extra={"to": str(effects.state.active), "was": str(before.active)})
         if effects.state.lost and not before.lost:
             log.error("the waypoint is lost; each service's policy applies")
         self._changed()

@@ -26,6 +26,7 @@ from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_ba
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import any_pb2, json_format
 
+from agent.ir.addresses import Addresses
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.translate.filters.registry import HTTP_FILTERS
 
@@ -71,14 +72,16 @@ class Encoded:
     leads: frozenset[str]
 
 
-def encode(name: ResourceName, resource: Json, address: str | None = None, port: int | None = None) -> Encoded:
-    """Encode a resource; a listener gets its address. Raises `EncodeError`."""
+def encode(name: ResourceName, resource: Json, addresses: Addresses | None = None, port: int | None = None) -> Encoded:
+    """Encode a resource; a listener gets its addresses. Raises `EncodeError`."""
     if name.kind is ResourceType.LISTENER:
         # Protobuf would take an absent port for 0, and Envoy would listen on any port.
-        if not address or not port:
+        sockets = [{"socket_address": {"address": address, "port_value": port}} for address in addresses or ()]
+        if not sockets or not port:
             raise EncodeError(f"Listener {name.name}: address: needs both an address and a port")
-        socket = {"address": address, "port_value": port}
-        resource = {**resource, "address": {"socket_address": socket}}
+        # Without this field where there is one address, as an earlier version has it: it is not sent again.
+        more = {"additional_addresses": [{"address": socket} for socket in sockets[1:]]} if sockets[1:] else {}
+        resource = {**resource, "address": sockets[0], **more}
     try:
         message = json_format.ParseDict(dict(resource), _MESSAGES[name.kind]())
     except json_format.ParseError as error:

@@ -84,7 +84,7 @@ class Farewell:
                 await admin.leave(socket)
                 say_retired(self._folder, envoy.id, retired=True)
                 self._told.add(envoy)
-                log.info("waypoint drains", extra={"id": envoy.id, "address": envoy.address})
+                log.info("waypoint drains", extra={"id": envoy.id, "addresses": str(envoy.addresses)})
             return await admin.connections(socket)
         except (admin.AdminError, OSError) as error:
             log.info("a retired waypoint does not answer", extra={"id": envoy.id, "error": str(error)})

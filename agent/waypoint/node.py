@@ -1,6 +1,6 @@
 """Who an Envoy says it is, judged: whoever has taken over an Envoy can say anything.
 
-Its id names files in a folder that it shares with the agent, its address is where clients are sent, and the time at
+Its id names files in a folder that it shares with the agent, its addresses are where clients are sent, and the time at
 which it started decides who serves.
 """
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 
 # A Pod's or a host's name: one word, no path. RFC 1123 has lower case only, hosts do not keep to it.
@@ -28,18 +29,21 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def identify(node: Any, default: str, allowed: Collection[str]) -> Envoy:
-    """An Envoy by its node (`envoy.config.core.v3.Node`). One of an earlier version says neither where nor since when.
+def identify(node: Any, default: Addresses, allowed: Collection[str]) -> Envoy:
+    """An Envoy by its node (`envoy.config.core.v3.Node`). One of an earlier version has one `address`, or says neither
+    where nor since when.
 
-    `default` is the address of one that names none, empty where it is not known. `allowed` are the addresses of the
-    waypoints' pods on this node, empty where none is known. Raises `NodeError`.
+    `default` are the addresses of one that names none, none where they are not known. `allowed` are the addresses of
+    the waypoints' pods on this node, empty where none is known. Raises `NodeError`.
     """
     fields = {name: value.string_value for name, value in node.metadata.fields.items()}
     if not is_id(node.id):
         raise NodeError(f"node.id: {node.id[:300]!a} is no name")
     started = _number(fields, "started", time.monotonic_ns() + _AHEAD)
     room = _number(fields, "room", MAX_ROOM)
-    return Envoy(started, node.id, _address(fields.get("address") or default, allowed), room)
+    name = "addresses" if fields.get("addresses") else "address"
+    addresses = _addresses(name, fields.get(name) or str(default), allowed)
+    return Envoy(started, node.id, addresses, room)
 
 
 def _number(fields: dict[str, str], name: str, most: int) -> int:
@@ -49,13 +53,13 @@ def _number(fields: dict[str, str], name: str, most: int) -> int:
     return int(text)
 
 
-def _address(text: str, allowed: Collection[str]) -> str:
-    if not text:
-        return ""
+def _addresses(name: str, text: str, allowed: Collection[str]) -> Addresses:
     try:
-        found = str(ipaddress.ip_address(text))
+        found = Addresses.parse(text)
     except ValueError:
-        raise NodeError(f"node.metadata.address: {text[:60]!a} is no IP address") from None
-    if allowed and found not in {str(ipaddress.ip_address(address)) for address in allowed}:
-        raise NodeError(f"node.metadata.address: {found} is no waypoint pod's of this node")
+        raise NodeError(f"node.metadata.{name}: {text[:100]!a} is not one IP address of each family") from None
+    known = {str(ipaddress.ip_address(address)) for address in allowed}
+    for address in found:
+        if known and address not in known:
+            raise NodeError(f"node.metadata.{name}: {address} is no waypoint pod's of this node")
     return found

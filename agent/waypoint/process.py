@@ -44,10 +44,9 @@ class Limits:
     descriptors: int
     heap: int
 
-    @property
-    def listeners(self) -> int:
-        """Half of the descriptors are for listeners: each worker has a socket for each of them."""
-        return max(1, self.descriptors // 2 // self.workers)
+    def listeners(self, addresses: int) -> int:
+        """Half of the descriptors are for listeners: each worker has a socket for each of them, at each address."""
+        return max(1, self.descriptors // 2 // self.workers // max(1, addresses))
 
     @property
     def connections(self) -> int:
@@ -126,7 +125,7 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
         "node": {
             "id": envoy.id,
             "cluster": "weft",
-            "metadata": {"address": envoy.address, "started": str(envoy.started), "room": str(envoy.room)},
+            "metadata": _metadata(envoy),
         },
         "admin": {
             "address": {"pipe": {"path": str(admin_socket(socket.parent, envoy.id)), "mode": 0o600}},
@@ -150,6 +149,16 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
                 }
             ],
         },
+    }
+
+
+def _metadata(envoy: Envoy) -> Json:
+    """What the agent reads of an Envoy. An agent of an earlier version reads `address` only."""
+    return {
+        "address": next(iter(envoy.addresses), ""),
+        "addresses": str(envoy.addresses),
+        "started": str(envoy.started),
+        "room": str(envoy.room),
     }
 
 

@@ -14,6 +14,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
 from agent.internal_errors import Faults
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.waypoint import admin
@@ -50,18 +51,18 @@ class AdsServer:
     def __init__(
         self,
         socket: Path,
-        address: str,
+        addresses: Addresses,
         take: Take = lambda _: None,
         allowed: Callable[[], Collection[str]] = tuple,
         faults: Faults | None = None,
     ) -> None:
-        """`address` is where the listeners are of an Envoy that does not say it itself; empty: not known.
+        """`addresses` is where the listeners are of an Envoy that does not say it itself; none: not known.
 
         `take` gets the requests that Envoys serve. `allowed` says where Envoys can be: the addresses of the waypoints'
         pods on this node, nothing where none is known. Without `faults` they are raised.
         """
         self._socket = socket
-        self._address = address
+        self._addresses = addresses
         self._allowed = allowed
         self._access_log = AccessLog(take)
         self._server: aio.Server | None = None
@@ -222,8 +223,8 @@ class AdsServer:
 
     async def _meet(self, client: AdsClient, node: Any) -> None:
         """An Envoy has said who it is."""
-        client.envoy = identify(node, self._address, self._allowed())
-        log.info("waypoint connected", extra={"id": client.envoy.id, "address": client.envoy.address})
+        client.envoy = identify(node, self._addresses, self._allowed())
+        log.info("waypoint connected", extra={"id": client.envoy.id, "addresses": str(client.envoy.addresses)})
         await self._tell(client)
         self._changed()
 
@@ -231,9 +232,9 @@ class AdsServer:
         """An Envoy's stream has ended."""
         self._clients.discard(client)
         envoy = client.envoy
-        if envoy is not None and all(other.address != envoy.address for other in self.envoys):
+        if envoy is not None and all(other.addresses != envoy.addresses for other in self.envoys):
             with suppress(RuntimeError):  # the server has stopped
-                self._worker.submit(self._catalogue.forget, envoy.address)
+                self._worker.submit(self._catalogue.forget, envoy.addresses)
         if envoy is not None:
             log.info("waypoint disconnected", extra={"id": envoy.id})
         self._changed()

@@ -1,10 +1,11 @@
-"""What Envoys shall have, encoded: once for all of them, but for listeners, which are at each Envoy's own address."""
+"""What Envoys shall have, encoded: once for all of them, but for listeners, which are at each Envoy's own addresses."""
 
 import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent.internal_errors import Faults
+from agent.ir.addresses import Addresses
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.waypoint.config_dump import shown
 from agent.waypoint.encode import Encoded, EncodeError, encode
@@ -21,7 +22,7 @@ class _Item(NamedTuple):
 
 
 class Catalogue:
-    """Resources by name, and their bytes by name and address.
+    """Resources by name, and their bytes by name and addresses.
 
     What cannot be encoded any more stays as it last could be: it is a bug, and the traffic that it carries goes on.
     """
@@ -30,8 +31,8 @@ class Catalogue:
         """Without `faults` they are raised."""
         self._faults = faults or Faults()
         self._sources: dict[ResourceName, tuple[Json, int | None]] = {}
-        self._items: dict[tuple[ResourceName, str], _Item | None] = {}
-        self._former: dict[tuple[ResourceName, str], _Item] = {}
+        self._items: dict[tuple[ResourceName, Addresses], _Item | None] = {}
+        self._former: dict[tuple[ResourceName, Addresses], _Item] = {}
         self.unencodable: dict[ResourceName, str] = {}
 
     def replace(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> bool:
@@ -51,47 +52,47 @@ class Catalogue:
             self._faults.forget("encode", name)
         return bool(changed)
 
-    def forget(self, address: str) -> None:
-        """No Envoy is at this address any more."""
-        self._items = {key: item for key, item in self._items.items() if key[1] != address}
-        self._former = {key: item for key, item in self._former.items() if key[1] != address}
+    def forget(self, addresses: Addresses) -> None:
+        """No Envoy is at these addresses any more."""
+        self._items = {key: item for key, item in self._items.items() if key[1] != addresses}
+        self._former = {key: item for key, item in self._former.items() if key[1] != addresses}
 
-    def get(self, name: ResourceName, address: str) -> Encoded | None:
-        """A resource as the Envoy at this address gets it; None when there is none, or it never could be encoded."""
-        item = self._item(name, address)
+    def get(self, name: ResourceName, addresses: Addresses) -> Encoded | None:
+        """A resource as the Envoy at these addresses gets it; None when there is none, or it never could be encoded."""
+        item = self._item(name, addresses)
         return item.encoded if item is not None else None
 
-    def versions(self, address: str) -> dict[ResourceName, str]:
-        """Every resource of the Envoy at this address, with its version."""
-        found = ((name, self.get(name, address)) for name in self._sources)
+    def versions(self, addresses: Addresses) -> dict[ResourceName, str]:
+        """Every resource of the Envoy at these addresses, with its version."""
+        found = ((name, self.get(name, addresses)) for name in self._sources)
         return {name: encoded.version for name, encoded in found if encoded is not None}
 
-    def leads(self, address: str) -> dict[ResourceName, frozenset[str]]:
+    def leads(self, addresses: Addresses) -> dict[ResourceName, frozenset[str]]:
         """The clusters that resources name."""
-        found = ((name, self.get(name, address)) for name in self._sources)
+        found = ((name, self.get(name, addresses)) for name in self._sources)
         return {name: encoded.leads for name, encoded in found if encoded is not None and encoded.leads}
 
-    def shown(self, names: Iterable[ResourceName], address: str) -> dict[ResourceName, str]:
-        """How the Envoy at this address shows that it has these."""
-        found = ((name, self._item(name, address)) for name in names)
+    def shown(self, names: Iterable[ResourceName], addresses: Addresses) -> dict[ResourceName, str]:
+        """How the Envoy at these addresses shows that it has these."""
+        found = ((name, self._item(name, addresses)) for name in names)
         return {name: shown(name, item.source, item.encoded.version) for name, item in found if item is not None}
 
-    def _item(self, name: ResourceName, address: str) -> _Item | None:
-        key = name, address if name.kind is ResourceType.LISTENER else ""
+    def _item(self, name: ResourceName, addresses: Addresses) -> _Item | None:
+        key = name, addresses if name.kind is ResourceType.LISTENER else Addresses()
         if key not in self._items and name in self._sources:
             former = self._former.pop(key, None)
             # At another port it would be another listener's.
             stays = former is not None and former.port == self._sources[name][1]
             self._items[key] = former if stays else None
             with self._faults.guard("encode", name):
-                self._items[key] = self._encode(name, address) or self._items[key]
+                self._items[key] = self._encode(name, addresses) or self._items[key]
         return self._items.get(key)
 
-    def _encode(self, name: ResourceName, address: str) -> _Item | None:
+    def _encode(self, name: ResourceName, addresses: Addresses) -> _Item | None:
         """A resource as it is now, None when its message cannot hold it."""
         source, port = self._sources[name]
         try:
-            return _Item(encode(name, source, address, port), source, port)
+            return _Item(encode(name, source, addresses, port), source, port)
         except EncodeError as error:
             self.unencodable[name] = str(error)
             log.error("resource cannot be encoded", extra={"error": str(error)})

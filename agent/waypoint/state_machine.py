@@ -6,16 +6,19 @@ is an argument, a probe is a value that others carry out.
 
 What it keeps: a frontend is sent to an address and port only where its listener was proved there, by this agent or by
 the one before, which left it so in the kernel. A listener that clients are sent to and that is not proved at the Envoy
-that becomes active has its on-loss policy until it is.
+that becomes active has its on-loss policy until it is. Each family of addresses is by itself in all of this: one that
+does not work does not keep clients of the other one from their Routes.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from agent.datapath.allocate import REST_SECONDS, FullError, RestingError
+from agent.ir.addresses import Family, family_of
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName
-from agent.ir.waypoint_state import Adopted, WaypointState
+from agent.ir.waypoint_state import Adopted, ListenerFamily, PortFamily, WaypointState
 from agent.waypoint.failover import Failover
 from agent.waypoint.ports import Ports
 from agent.waypoint.quota import CAUTIOUS_ROOM, refused
@@ -59,12 +62,13 @@ class WaypointStateMachine:
         state = WaypointState(dict(self.ports), lost=adopted.lost, active=adopted.active, others=adopted.others)
         self.effects = Effects(state)
         # Ports that clients are sent to by the last report, and those that were ready in a state given out since.
-        self._sent_to: frozenset[int] = adopted.sent_to
-        self._offered: set[int] = set()
+        self._sent_to: frozenset[PortFamily] = adopted.sent_to
+        self._offered: set[PortFamily] = set()
         self._acknowledged: Mapping[Envoy, frozenset[ResourceName]] = {}
         # Listeners that clients were sent to, until they are proved at the Envoy that became active since.
-        self._interrupted: set[str] = set()
-        self._active_is_silent = False
+        self._interrupted: set[ListenerFamily] = set()
+        # Addresses of the active Envoy that accept nobody, while it is not connected.
+        self._silent: set[str] = set()
         self._assign_again: float | None = None
 
     @property
@@ -103,8 +107,8 @@ class WaypointStateMachine:
         if process is not None and process != self.failover.process:
             self._interrupt(required)
 
-    def send_to(self, ports: Collection[int], state: WaypointState) -> None:
-        """Ports of the waypoint that the kernel sends clients to, once this state is written to it."""
+    def send_to(self, ports: Collection[PortFamily], state: WaypointState) -> None:
+        """Ports of the waypoint that the kernel sends clients to, by family, once this state is written to it."""
         self._sent_to = frozenset(ports)
         if state == self.effects.state:
             self._offered = set()
@@ -114,24 +118,25 @@ class WaypointStateMachine:
         if probe not in self.effects.probes:
             return False
         if probe.envoy is None:
-            self._active_is_silent = accepted is False
-            return self._active_is_silent
+            (self._silent.add if accepted is False else self._silent.discard)(probe.address)
+            return self._silent.issuperset(self.failover.active)
         if accepted:
-            self.failover.prove(probe.envoy, probe.listener, probe.port)
+            self.failover.prove(probe.envoy, probe.listener, probe.port, probe.address)
         return bool(accepted)
 
     def advance(self) -> Effects:
         """What follows from everything that happened."""
         self._fail_over()
-        self._interrupted |= set(self.readiness.wanted) if self.lost else set()
-        self._interrupted &= self.readiness.wanted - self.ready
-        self._offered |= {self.ports[listener] for listener in self.ready}
+        wanted = set(_in_each_family(self.readiness.wanted))
+        self._interrupted |= wanted if self.lost else set()
+        self._interrupted &= wanted - self.ready
+        self._offered |= self._ports_of(self.ready)
         deadlines = (self.readiness.deadline, self.failover.deadline, self._assign_again)
         self.effects = Effects(
             WaypointState(
                 dict(self.ports),
                 self.ready,
-                frozenset(self._interrupted | self.without_room.keys()),
+                frozenset((*self._interrupted, *_in_each_family(self.without_room))),
                 self.lost,
                 self.failover.active,
                 self.failover.others,
@@ -142,15 +147,22 @@ class WaypointStateMachine:
         return self.effects
 
     @property
-    def ready(self) -> frozenset[str]:
-        """Listeners that the active Envoy has proved, also while its stream is broken."""
+    def ready(self) -> frozenset[ListenerFamily]:
+        """Listeners that the active Envoy has proved, by family, also while its stream is broken."""
         return self.failover.proved(self.failover.process)
 
     def phases(self) -> dict[str, Phase]:
         """Where every listener is on its way, by name."""
         probing = {probe.listener for probe in self.effects.probes if probe.envoy == self.failover.process}
-        ready = self.ready
+        ready = self._proved_everywhere(self.failover.process)
         return {name: self.readiness.phase(name, ready, probing) for name in self.readiness.listeners}
+
+    def _proved_everywhere(self, envoy: Envoy | None) -> set[str]:
+        """Listeners that an Envoy has proved at each of its addresses."""
+        if envoy is None:
+            return set()
+        proved = self.failover.proved(envoy)
+        return {name for name, _ in proved if all((name, family) in proved for family in envoy.addresses.families)}
 
     def _assign(self, listeners: Collection[str], now: float) -> None:
         """Give every listener a port; those for which there is no room are noted with the reason."""
@@ -166,20 +178,30 @@ class WaypointStateMachine:
                 except FullError as error:
                     self.without_room[listener] = str(error)
 
-    def _required(self) -> frozenset[int]:
+    def _ports_of(self, listeners: Collection[ListenerFamily]) -> frozenset[PortFamily]:
+        return frozenset((self.ports[listener], family) for listener, family in listeners)
+
+    def _required(self) -> frozenset[PortFamily]:
         """Ports that clients are sent to, or may be by a state that was given out."""
-        return self._sent_to | self._offered | {self.ports[listener] for listener in self.ready}
+        return self._sent_to | self._offered | self._ports_of(self.ready)
 
     def _fail_over(self) -> None:
         """Promote the candidate when it serves whatever clients are sent to; lose the active one when it is silent."""
-        required, candidate = self._required(), self._candidate()
-        if candidate and required <= {self.ports[name] for name in self.failover.proved(candidate)}:
+        candidate = self._candidate()
+        if candidate and self._serves(candidate, self._required()):
             self.failover.promote(candidate)
         if self.failover.connected is not None:
             self.lost = False
-        elif self._active_is_silent and self._is_missed():
+        elif self._silent.issuperset(self.failover.active) and self._is_missed():
             self._lose()
-        self._active_is_silent = False
+        if not self._is_missed():
+            self._silent.clear()
+
+    def _serves(self, envoy: Envoy, required: Collection[PortFamily]) -> bool:
+        """Whether an Envoy proved these ports: in a family that it has no address of, at an address that it has."""
+        families = envoy.addresses.families
+        proved = self._ports_of(self.failover.proved(envoy))
+        return all((port, family if family in families else families[0]) in proved for port, family in required)
 
     def _candidate(self) -> Envoy | None:
         """The Envoy that is to take over: the newer one, or the newest of all when the active one is lost, or is not
@@ -203,19 +225,27 @@ class WaypointStateMachine:
         else:
             self.lost = True
 
-    def _interrupt(self, required: Collection[int]) -> None:
+    def _interrupt(self, required: Collection[PortFamily]) -> None:
         """Clients were sent to these ports: where the Envoy that is active now proved none, policies apply."""
-        self._interrupted |= {listener for listener, port in self.ports.items() if port in required}
+        at_port = {port: listener for listener, port in self.ports.items()}
+        self._interrupted |= {(at_port[port], family) for port, family in required if port in at_port}
 
     def _probes(self) -> Iterator[Probe]:
         """Listeners for which the active Envoy or the candidate has acknowledged everything, and which are not proved
-        there. And the active address itself while its Envoy is not connected: a stream may break although Envoy goes
-        on serving. It is tried at a port that clients are sent to; without such a port nobody can lose anything.
+        there, at each address. And the active addresses themselves while their Envoy is not connected: a stream may
+        break although Envoy goes on serving. They are tried at a port that clients are sent to; without such a port
+        nobody can lose anything.
         """
         for envoy in filter(None, (self.failover.connected, self._candidate())):
-            acknowledged = self._acknowledged[envoy]
-            for listener in self.readiness.acknowledged(acknowledged, self.failover.proved(envoy)):
-                if listener in self.ports:
-                    yield Probe(envoy.address, self.ports[listener], listener, envoy)
+            proved = self.failover.proved(envoy)
+            names = self.readiness.acknowledged(self._acknowledged[envoy], self._proved_everywhere(envoy))
+            for listener, address in product(names, envoy.addresses):
+                if listener in self.ports and (listener, family_of(address)) not in proved:
+                    yield Probe(address, self.ports[listener], listener, envoy)
         if self._is_missed():
-            yield Probe(self.failover.active, min(self._required()))
+            port, _ = min(self._required())
+            yield from (Probe(address, port) for address in self.failover.active)
+
+
+def _in_each_family(listeners: Iterable[str]) -> Iterator[ListenerFamily]:
+    return product(listeners, Family)

@@ -66,7 +66,7 @@ def test_the_control_plane_is_away(running_shop: None) -> None:
 
 def test_a_waypoint_crashes(running_shop: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Who may go without it does, others are refused until it is back."""
-    address = installed.status(FIRST)["waypoint"]["address"]
+    address = installed.status(FIRST)["waypoint"]["addresses"][0]
     clients = [steady(SPACE, service, address) for service in ("web", "soft")]
     with load.running(*clients) as seen:
         time.sleep(3)
@@ -87,7 +87,7 @@ def test_a_waypoint_crashes(running_shop: None, capsys: pytest.CaptureFixture[st
 
 def test_a_node_dies(running_shop: None, capsys: pytest.CaptureFixture[str]) -> None:
     """In the kernel as much is lost as by kube-proxy, at the waypoint nothing that can be tried elsewhere."""
-    address = installed.status(FIRST)["waypoint"]["address"]
+    address = installed.status(FIRST)["waypoint"]["addresses"][0]
     plain, l4, l7 = clients = [steady("plain", "l4", "-"), steady("basic", "l4", "-"), steady(SPACE, "web", address)]
     with load.running(*clients) as seen:
         cluster.crash(SECOND)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from golden_plan import resources, translated
 
+from agent.ir.addresses import Addresses
 from agent.ir.resources import ResourceType
 from agent.waypoint.encode import encode
 
@@ -44,7 +45,7 @@ def test_envoy_is_told_what_is_written(case: Path) -> None:
     """Every resource, and each can be encoded for Envoy."""
     found = resources(case)
     for name, resource in found.items():
-        encode(name, resource, "10.244.0.2", 20000)
+        encode(name, resource, Addresses("10.244.0.2"), 20000)
     told: dict[str, dict[str, Any]] = {}
     for name, resource in sorted(found.items()):
         told.setdefault(name.kind.name.lower(), {})[name.name] = resource

@@ -89,7 +89,7 @@ def test_every_value_of_a_command_arrives(tmp_path: Path) -> None:
         "DaemonSet weft-waypoint": [
             "waypoint",
             "--id=$(POD_NAME)",
-            "--address=$(POD_IP)",
+            "--address=$(POD_IPS)",
             "--concurrency=4",
             "--memory=512",
         ],
@@ -150,7 +150,7 @@ def test_the_commands_understand_their_arguments(values: dict[str, Any], tmp_pat
     assert f'ENTRYPOINT ["{program}"]' in (DAEMONSET / "Dockerfile").read_text()
     for name, *options in [*commands.values(), before_the_end]:
         command = typer.main.get_command(application([name, "status"])).commands[name]  # type: ignore[attr-defined]
-        command.make_context(name, [option.replace("$(POD_IP)", "10.0.0.1") for option in options])
+        command.make_context(name, [option.replace("$(POD_IPS)", "10.0.0.1") for option in options])
 
 
 def test_every_value_is_tried_here() -> None:

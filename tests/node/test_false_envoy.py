@@ -55,5 +55,5 @@ def test_it_is_refused_and_nobody_moves(mesh: LabHandle, node_id: str, metadata:
     error = connect(mesh, node_id, **(newest | metadata))
     assert (error.code(), field in error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
     waypoint = mesh.status()["waypoint"]
-    assert (waypoint["address"], waypoint["connected"], waypoint["standby"]) == ("10.244.0.2", True, None)
+    assert (waypoint["addresses"], waypoint["connected"], waypoint["standby"]) == (["10.244.0.2"], True, None)
     assert "Traceback" not in mesh.log("agent")

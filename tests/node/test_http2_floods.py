@@ -31,4 +31,4 @@ def test_all_requests_of_others_are_answered(mesh: LabHandle, kind: str, count: 
     assert seen["failed"] == []
     assert seen["asked"] > 0
     assert sent["sent"] > count / 10
-    assert mesh.status()["waypoint"]["address"] == envoy["address"]
+    assert mesh.status()["waypoint"]["addresses"] == envoy["addresses"]

@@ -82,8 +82,8 @@ def test_what_does_not_end_is_cut_in_the_end_and_nobody_dials_a_waypoint(mesh):
     with load(mesh) as seen:
         replacing = threading.Thread(target=lambda: cut.append(replace(mesh.paths, patience=4)))
         replacing.start()
-        before = mesh.status()["waypoint"]["address"]
-        mesh.wait_for("the other took over", lambda: mesh.status()["waypoint"]["address"] != before)
+        before = mesh.status()["waypoint"]["addresses"]
+        mesh.wait_for("the other took over", lambda: mesh.status()["waypoint"]["addresses"] != before)
         programs = (DIAL.format(address=address) for address in WAYPOINTS.values())
         dialled = [mesh.python("shop/client", program).strip() for program in programs]
         replacing.join()

@@ -157,8 +157,8 @@ def test_an_heir_without_listeners_does_not_take_over(mesh: LabHandle) -> None:
         assert {"app/echo:80", "app/echo:80@other"} <= set(line(fake)), "it has acknowledged the listeners"
         mesh.wait_for("the agent tries them", lambda: refused_in(mesh, f"{pod['metadata']['namespace']}/{HEIR}") >= 10)
         waypoint = mesh.status()["waypoint"]
-        assert (waypoint["address"], waypoint["standby"]) == (WAYPOINT, HEIR_ADDRESS)
+        assert (waypoint["addresses"], waypoint["standby"]) == ([WAYPOINT], [HEIR_ADDRESS])
         assert [get(mesh, "http://echo.app/", client=client).status for client in (CLIENT, STRANGER)] == [200, 200]
     mesh.delete(json.dumps(pod))
     mesh.wait_for("it is gone", lambda: HEIR_ADDRESS not in json.dumps(mesh.status()["pods"]))
-    assert mesh.status()["waypoint"]["address"] == WAYPOINT
+    assert mesh.status()["waypoint"]["addresses"] == [WAYPOINT]

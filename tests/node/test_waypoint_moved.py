@@ -82,7 +82,7 @@ def answer(mesh: LabHandle) -> str:
 
 def goes_by(mesh: LabHandle, address: str) -> None:
     """Wait until the client's requests are answered by way of this waypoint."""
-    mesh.wait_for(f"served by {address}", lambda: mesh.status()["waypoint"]["address"] == address, patience=40)
+    mesh.wait_for(f"served by {address}", lambda: mesh.status()["waypoint"]["addresses"] == [address], patience=40)
     mesh.wait_for("the Route has effect", lambda: "x-way: waypoint" in answer(mesh), patience=40)
     assert not mesh.status()["waypoint"]["lost"]
 

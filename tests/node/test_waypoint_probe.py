@@ -8,6 +8,7 @@ import pytest
 from waypoint_fixtures import WAYPOINT, WaypointNode, wait_for, waypoint_node
 from waypoint_rules import V1, any_path, rule, to
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint import admin
 from agent.waypoint.process import admin_socket, envoy_command, prepare
@@ -25,7 +26,7 @@ def probe(node: WaypointNode, node_id: str, *arguments: str) -> tuple[int, str]:
 
 def waiting(node: WaypointNode) -> None:
     """An Envoy whose agent is away."""
-    envoy = Envoy(time.monotonic_ns(), "waiting", WAYPOINT)
+    envoy = Envoy(time.monotonic_ns(), "waiting", Addresses(WAYPOINT))
     config = prepare(node.folder / "xds.sock", envoy, node.limits)
     config.write_text(config.read_text().replace(str(node.folder / "xds.sock"), str(node.folder / "nobody.sock")))
     node.spawn(*envoy_command(config, 1))

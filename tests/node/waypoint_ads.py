@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.ir.access_log import Exchange
+from agent.ir.addresses import Addresses
 from agent.ir.resources import Json, ResourceName
 from agent.waypoint.config_dump import Drift
 from agent.waypoint.server import AdsServer
@@ -23,7 +24,7 @@ class AdsThread:
 
     def __init__(self, path: Path) -> None:
         self.exchanges: list[Exchange] = []
-        self.server = AdsServer(path, WAYPOINT, self.exchanges.extend)
+        self.server = AdsServer(path, Addresses(WAYPOINT), self.exchanges.extend)
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()

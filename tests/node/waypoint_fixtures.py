@@ -26,6 +26,7 @@ from waypoint_ads import PATIENCE, WAYPOINT, AdsThread
 from waypoint_client import Answer, exchange
 from waypoint_route_sets import CLIENT, PORTS, SERVERS, RouteSets
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.http import BackendPort, Rule
 from agent.waypoint.process import Limits, envoy_command, prepare
@@ -81,7 +82,7 @@ class WaypointNode(RouteSets):
 
     def start_envoy(self, node_id: str) -> subprocess.Popen[bytes]:
         """Start an Envoy; it asks for its configuration a moment later."""
-        envoy = Envoy(time.monotonic_ns(), node_id, WAYPOINT)
+        envoy = Envoy(time.monotonic_ns(), node_id, Addresses(WAYPOINT))
         config = prepare(self.folder / "xds.sock", envoy, self.limits)
         return self.spawn(*envoy_command(config, 1))
 

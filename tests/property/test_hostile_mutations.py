@@ -13,6 +13,7 @@ from hostile import BODIES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.ir.addresses import Addresses
 from agent.ir.resources import ResourceType
 from agent.kube.decode import KINDS, decode
 from agent.model.change import Change, Problem, Upsert
@@ -111,7 +112,7 @@ def told(items: list[dict[str, Any]], counts: Counter[str]) -> None:
     translator.update(changes)
     for fragment in translator.fragments.values():
         for name, resource in render(fragment, Options("n")).resources.items():
-            place = ("10.0.0.1", 20000) if name.kind is ResourceType.LISTENER else ()
+            place = (Addresses("10.0.0.1"), 20000) if name.kind is ResourceType.LISTENER else ()
             encode(name, resource, *place)
             counts[name.kind.label] += 1
 

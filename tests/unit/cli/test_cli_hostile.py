@@ -22,7 +22,7 @@ COUNTED = ("opened", "established", "refused", "failed", "closed", "sent", "rece
 FLOW = {"namespace": H, "workload": H, "service": H, "protocol": "TCP", **dict.fromkeys(COUNTED, 1)}
 FLOW |= {"connectMicroseconds": 1, "rttMicroseconds": 1}
 CONDITION = {"type": H, "status": "False", "reason": H, "message": H + "\nforged: yes"}
-RETIRED = {"id": H, "address": H, "connections": None, "drained": False}
+RETIRED = {"id": H, "addresses": [H], "connections": None, "drained": False}
 STATUS: dict[str, Any] = {
     "node": H,
     "synced": True,
@@ -32,10 +32,10 @@ STATUS: dict[str, Any] = {
     "kernel": {"release": H, "missing": [{"feature": H, "since": H, "without": H}]},
     "source": {"kind": "manifests", "directory": H, "stale": ""},
     "waypoint": {
-        "address": H,
+        "addresses": [H],
         "connected": True,
         "lost": False,
-        "standby": H,
+        "standby": [H],
         "draining": [RETIRED],
         "drift": [H],
         "guards": {H: H},

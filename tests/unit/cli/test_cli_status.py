@@ -23,7 +23,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         name: [] for name in ("pods", "frontends", "routes", "ineffectiveRoutes", "problems", "warnings")
     }
     waypoint = {
-        "address": None,
+        "addresses": [],
         "connected": False,
         "lost": False,
         "listeners": [],
@@ -75,29 +75,30 @@ def test_the_source(
 @pytest.mark.parametrize(
     ("standby", "draining", "line"),
     [
-        (None, [], "waypoint 10.1.1.1: connected"),
-        ("10.1.1.2", [], "waypoint 10.1.1.1: connected; 10.1.1.2 is to take over"),
+        (None, [], "waypoint 10.1.1.1, fd00::1: connected"),
+        (["10.1.1.2"], [], "waypoint 10.1.1.1, fd00::1: connected; 10.1.1.2 is to take over"),
         (
             None,
             [
-                {"id": "a", "address": "10.1.1.2", "connections": 3, "drained": False},
-                {"id": "b", "address": "10.1.1.3", "connections": None, "drained": False},
-                {"id": "c", "address": "10.1.1.4", "connections": 0, "drained": True},
+                {"id": "a", "addresses": ["10.1.1.2"], "connections": 3, "drained": False},
+                {"id": "b", "addresses": ["10.1.1.3"], "connections": None, "drained": False},
+                {"id": "c", "addresses": ["10.1.1.4"], "connections": 0, "drained": True},
             ],
-            "waypoint 10.1.1.1: connected; 10.1.1.2 drains, 3 connected; 10.1.1.3 drains, ? connected; "
+            "waypoint 10.1.1.1, fd00::1: connected; 10.1.1.2 drains, 3 connected; 10.1.1.3 drains, ? connected; "
             "10.1.1.4 has drained",
         ),
     ],
 )
 def test_the_waypoints(
-    standby: str | None,
+    standby: list[str] | None,
     draining: list[dict[str, Any]],
     line: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     shown = report(KUBERNETES)
-    shown["waypoint"] |= {"address": "10.1.1.1", "connected": True, "standby": standby, "draining": draining}
+    shown["waypoint"] |= {"addresses": ["10.1.1.1", "fd00::1"], "connected": True}
+    shown["waypoint"] |= {"standby": standby, "draining": draining}
     monkeypatch.setattr(module, "ask", lambda *_: shown)
     module.status(DEFAULT_STATE, Output.TEXT)
     assert line in capsys.readouterr().out.replace("\n", " ").replace("  ", " ")

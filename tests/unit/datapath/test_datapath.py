@@ -1,5 +1,7 @@
 """The datapath: plan in, rows out, and at every moment something sensible for whoever connects."""
 
+from itertools import product
+
 import pytest
 from fake_kernel import FakeKernel, InterruptedWriteError
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from agent.datapath.datapath import Datapath
 from agent.datapath.frontends import frontend_key
+from agent.ir.addresses import Addresses, Family, family_of
 from agent.ir.identity import Workload, name_id
 from agent.ir.plan import FrontendName, FrontendPlan, OnLoss, PodPlan
 from agent.ir.tables import Action, Config, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes
@@ -18,6 +21,14 @@ COLOR = FrontendName("10.96.0.2", 80, Protocol.TCP)
 LISTENER = "faces/smiley:80"
 PORTS = {LISTENER: 20001}
 IDLE = WaypointState(PORTS)
+
+
+def ready(*addresses: str) -> frozenset[tuple[str, Family]]:
+    """The listeners, where an Envoy with these addresses has proved them."""
+    return frozenset(product(PORTS, map(family_of, addresses)))
+
+
+READY = ready("10.244.0.2")
 WORKLOAD = Workload("faces", "face", "face", "latest")
 
 
@@ -119,14 +130,14 @@ def test_another_service_at_the_same_address_gets_another_index(datapath, kernel
 def test_traffic_goes_to_the_waypoint_only_when_the_listener_is_ready(datapath, kernel):
     want(datapath, {SMILEY: plan(1, listener=LISTENER)})
     assert word(kernel, SMILEY, Mode.L7).action is Action.FORWARD
-    datapath.apply(WaypointState(PORTS, frozenset(PORTS)))
+    datapath.apply(WaypointState(PORTS, READY))
     assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
     assert word(kernel, SMILEY, Mode.L4).action is Action.FORWARD
     assert kernel.reach(frontend_key(SMILEY), Mode.L7)[1].waypoint_port == 20001
 
 
 def test_a_service_in_mode_l7_takes_every_client_to_the_waypoint(datapath, kernel):
-    want(datapath, {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7)}, WaypointState(PORTS, frozenset(PORTS)))
+    want(datapath, {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7)}, WaypointState(PORTS, READY))
     assert {word(kernel, SMILEY, mode).action for mode in (Mode.L4, Mode.L7)} == {Action.WAYPOINT}
 
 
@@ -136,12 +147,12 @@ def test_a_service_in_mode_l7_takes_every_client_to_the_waypoint(datapath, kerne
 )
 def test_a_lost_waypoint_is_answered_by_policy_until_the_listener_is_ready_again(datapath, kernel, on_loss, expected):
     frontends = {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss)}
-    want(datapath, frontends, WaypointState(PORTS, frozenset(PORTS)))
-    datapath.apply(WaypointState(PORTS, unavailable=frozenset(PORTS), lost=True))
+    want(datapath, frontends, WaypointState(PORTS, READY))
+    datapath.apply(WaypointState(PORTS, unavailable=READY, lost=True))
     assert word(kernel, SMILEY, Mode.L7).action is expected
     datapath.apply(WaypointState(PORTS))
     assert word(kernel, SMILEY, Mode.L7).action is expected
-    datapath.apply(WaypointState(PORTS, frozenset(PORTS)))
+    datapath.apply(WaypointState(PORTS, READY))
     assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
 
 
@@ -156,27 +167,40 @@ def test_policies_apply_to_the_family_for_which_the_waypoint_has_no_address(
     names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
     reached, other = names if ":" not in active else reversed(names)
     frontends = dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss))
-    want(datapath, frontends, WaypointState(PORTS, active=active))
+    want(datapath, frontends, WaypointState(PORTS, active=Addresses.parse(active)))
     assert {word(kernel, name, Mode.L7).action for name in names} == {Action.FORWARD}, "no listener is ready"
-    datapath.apply(WaypointState(PORTS, frozenset(PORTS), active=active))
+    datapath.apply(WaypointState(PORTS, ready(active), active=Addresses.parse(active)))
     assert (word(kernel, reached, Mode.L7).action, word(kernel, other, Mode.L7).action) == (Action.WAYPOINT, expected)
     again = Datapath(kernel, Config(), clock)
     again.take_over(again.inherit(), frontends, {}, ())
-    again.apply(WaypointState(PORTS, active=active))
+    again.apply(WaypointState(PORTS, active=Addresses.parse(active)))
     assert (word(kernel, reached, Mode.L7).action, word(kernel, other, Mode.L7).action) == (Action.WAYPOINT, expected)
+
+
+def test_clients_of_each_family_are_sent_to_the_waypoint_s_address_of_that_family(datapath, kernel):
+    names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
+    active = Addresses("10.244.0.2", "fd00::2")
+    want(
+        datapath, dict.fromkeys(names, plan(1, listener=LISTENER)), WaypointState(PORTS, ready(*active), active=active)
+    )
+    assert {word(kernel, name, Mode.L7) for name in names} == {Word(Action.WAYPOINT)}
+    assert kernel.configuration().waypoints() == (active, [])
+    assert datapath.sent_to == {(20001, Family.IPV4), (20001, Family.IPV6)}
+    datapath.apply(WaypointState(PORTS, ready("10.244.0.2"), ready("fd00::2"), active=active))
+    assert [word(kernel, name, Mode.L7).action for name in names] == [Action.WAYPOINT, Action.REJECT]
 
 
 def test_clients_of_both_families_are_looked_at_again_when_the_waypoint_has_another_one(datapath, kernel):
     names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
     want(datapath, dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=OnLoss.KERNEL)))
     for active, actions in (("10.244.0.2", ["WAYPOINT", "FORWARD"]), ("fd00::2", ["FORWARD", "WAYPOINT"])):
-        datapath.apply(WaypointState(PORTS, frozenset(PORTS), active=active))
+        datapath.apply(WaypointState(PORTS, ready(active), active=Addresses.parse(active)))
         assert [word(kernel, name, Mode.L7).action.name for name in names] == actions
 
 
 def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock):
     desired = {SMILEY: plan(1, 2, listener=LISTENER), COLOR: plan(3, name="color")}
-    want(datapath, desired, WaypointState(PORTS, frozenset(PORTS)))
+    want(datapath, desired, WaypointState(PORTS, READY))
     before = kernel.writes
     again = Datapath(kernel, Config(), clock)
     again.adopt()
@@ -278,7 +302,7 @@ states = st.dictionaries(
 @given(st.lists(states, min_size=2, max_size=5), st.integers(0, 30), st.sets(st.just(LISTENER)))
 def test_a_stop_at_any_write_leaves_every_client_with_an_old_or_a_new_answer(sequence, stop, ready):
     kernel, clock = FakeKernel(), Clock()
-    datapath, waypoint = Datapath(kernel, Config(), clock), WaypointState(PORTS, frozenset(ready))
+    datapath, waypoint = Datapath(kernel, Config(), clock), WaypointState(PORTS, READY if ready else frozenset())
     datapath.adopt()
     before, last = sequence[-2], sequence[-1]
     for state in sequence[:-1]:

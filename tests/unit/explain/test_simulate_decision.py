@@ -1,5 +1,7 @@
 """The simulation decides as the kernel's tables do, once everything that is wanted is there."""
 
+from itertools import product
+
 from fake_kernel import FakeKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from test_translate_incremental import LABELS, OPTIONS, any_routes
 
 from agent.datapath.datapath import Datapath
 from agent.explain.decision import Path, decide
+from agent.ir.addresses import Family
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, PodPlan
 from agent.ir.tables import ANY_NAMESPACE, Action, Config, FrontendKey, Mode, PodFlag, Protocol, Word, address_bytes
@@ -75,7 +78,7 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     datapath.adopt()
     datapath.want_frontends(frontends, ())
     ports = {name: number for number, name in enumerate(sorted(listeners), start=20000)}
-    datapath.apply(WaypointState(ports, frozenset(listeners)))
+    datapath.apply(WaypointState(ports, frozenset(product(listeners, Family))))
     assert not datapath.failures
     dialled = {FrontendName(name.address, name.port, name.protocol) for name in frontends} | {UNKNOWN}
     for pod in (pod for item in fragments for pod in item.pods.values()):

@@ -9,6 +9,7 @@ from agent.datapath.datapath import Datapath
 from agent.datapath.driver import Shrunk
 from agent.datapath.frontends import frontend_key
 from agent.internal_errors import Faults
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.plan import FrontendName
 from agent.ir.resources import Json, ResourceName
@@ -63,7 +64,7 @@ status: {{phase: Running, podIP: 10.1.0.1}}
 ---
 {ROUTE}"""
 SECOND = SERVICE_TEXT.replace("web", "other").replace("10.96.0.1", "10.96.0.2")
-BLUE, GREEN = Envoy(1, "blue", "10.1.1.1"), Envoy(2, "green", "10.1.1.2")
+BLUE, GREEN = Envoy(1, "blue", Addresses("10.1.1.1")), Envoy(2, "green", Addresses("10.1.1.2"))
 POD = PodCgroup("u-1", 42)
 
 

@@ -3,6 +3,7 @@
 from core_node import WEB, Node
 
 from agent.internal_errors import Faults
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.tables import Action, Mode, Reason, Word, address_text
 from agent.node.status import Envoys, status
@@ -11,9 +12,9 @@ from agent.node.status import Envoys, status
 async def test_a_waypoint_is_nobody_s_endpoint(node: Node):
     await node.synced()
     before = node.kernel.reach(WEB, Mode.L4)[2]
-    elsewhere = Envoy(3, "endpoint", "10.1.0.7")
-    assert {address_text(address) for address, _, _ in before} == {elsewhere.address}
-    node.silent = {elsewhere.address}
+    elsewhere = Envoy(3, "endpoint", Addresses("10.1.0.7"))
+    assert {address_text(address) for address, _, _ in before} == {elsewhere.addresses.ipv4}
+    node.silent = {elsewhere.addresses.ipv4}
     await node.passes(lambda: node.ads.envoys.append(elsewhere))
     assert node.word(Mode.L4) == Word(Action.REJECT, Reason.NO_BACKEND)
     (told,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["warnings"]

@@ -43,7 +43,7 @@ async def test_the_programs_run_when_their_tables_are_full_and_again_when_somebo
 async def test_an_audit_heals_the_configuration():
     node = Node(FakeKernel(), audit_seconds=0.1)
     await node.synced()
-    wanted = Config().with_waypoints(BLUE.address, ())
+    wanted = Config().with_waypoints(BLUE.addresses, ())
     await node.until(lambda: node.kernel.configuration() == wanted)
     node.kernel.configure(Config(first_level=7))
     await node.until(lambda: node.kernel.configuration() == wanted)

@@ -5,6 +5,7 @@ from core_node import BLUE, GREEN, LISTENER, LOST, OTHER, ROUTE, SECOND, TEXT, W
 from fake_kernel import FakeKernel
 
 from agent.internal_errors import Faults
+from agent.ir.addresses import Addresses, Family
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName, ResourceType
 from agent.ir.tables import WAYPOINTS_BESIDE, Action, Mode, Word, address_bytes
@@ -85,50 +86,51 @@ async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
 
 
 def waypoint(node: Node) -> tuple[str, list[str]]:
-    return node.kernel.configuration().waypoints()
+    serving, beside = node.kernel.configuration().waypoints()
+    return str(serving), beside
 
 
 async def test_a_second_envoy_takes_over_when_it_serves_what_the_first_one_does(node: Node):
     await node.synced()
     await node.serving()
-    assert waypoint(node) == (BLUE.address, [])
-    node.silent = {GREEN.address}
+    assert waypoint(node) == (BLUE.addresses.ipv4, [])
+    node.silent = {GREEN.addresses.ipv4}
     await node.passes(lambda: node.ads.envoys.append(GREEN))
-    assert waypoint(node) == (BLUE.address, [GREEN.address])
+    assert waypoint(node) == (BLUE.addresses.ipv4, [GREEN.addresses.ipv4])
     writes = node.kernel.writes
     node.silent = set()
-    await node.until(lambda: waypoint(node) == (GREEN.address, [BLUE.address]))
+    await node.until(lambda: waypoint(node) == (GREEN.addresses.ipv4, [BLUE.addresses.ipv4]))
     assert node.core.machine.failover.draining == [BLUE]
     assert node.kernel.writes == writes, "one store of the configuration moves everybody"
     await node.passes()
-    assert (waypoint(node)[0], node.word()) == (GREEN.address, Word(Action.WAYPOINT))
+    assert (waypoint(node)[0], node.word()) == (GREEN.addresses.ipv4, Word(Action.WAYPOINT))
 
 
 async def test_a_standby_takes_over_once_what_it_does_not_serve_is_not_wanted_any_more(node: Node):
     await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
     await node.serving()
     await node.until(lambda: node.kernel.reach(OTHER, Mode.L7)[0] == Word(Action.WAYPOINT))
-    node.deaf = {(GREEN.address, node.ads.ports["app/other:80"])}
+    node.deaf = {(GREEN.addresses.ipv4, node.ads.ports["app/other:80"])}
     node.ads.envoys.append(GREEN)
     node.wake()
-    await node.until(lambda: (GREEN.address, node.ads.ports[LISTENER]) in node.accepted)
+    await node.until(lambda: (GREEN.addresses.ipv4, node.ads.ports[LISTENER]) in node.accepted)
     await node.passes()
-    assert waypoint(node)[0] == BLUE.address
+    assert waypoint(node)[0] == BLUE.addresses.ipv4
     node.manifests.say(Delete(Key("HTTPRoute", "app", "other")))
-    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    await node.until(lambda: waypoint(node)[0] == GREEN.addresses.ipv4)
 
 
 async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(node: Node):
     await node.synced()
     await node.serving()
     await node.passes(lambda: node.ads.envoys.append(GREEN))
-    await node.until(lambda: waypoint(node)[0] == GREEN.address)
+    await node.until(lambda: waypoint(node)[0] == GREEN.addresses.ipv4)
     await node.kill()
     later = Node(node.kernel)
     later.listens = later.ads.acknowledges = True
     await later.synced()
     await later.passes()
-    assert waypoint(later) == (GREEN.address, [BLUE.address])
+    assert waypoint(later) == (GREEN.addresses.ipv4, [BLUE.addresses.ipv4])
     later.ads.envoys.append(GREEN)
     await later.passes()
     assert later.core.machine.failover.draining == [BLUE]
@@ -149,10 +151,10 @@ async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: No
     await node.synced()
     await node.serving()
     await node.passes(lambda: node.ads.envoys.append(GREEN))
-    await node.until(lambda: waypoint(node)[0] == GREEN.address)
-    node.ads.envoys, node.silent = [BLUE], {GREEN.address}
+    await node.until(lambda: waypoint(node)[0] == GREEN.addresses.ipv4)
+    node.ads.envoys, node.silent = [BLUE], {GREEN.addresses.ipv4}
     node.wake()
-    await node.until(lambda: waypoint(node)[0] == BLUE.address)
+    await node.until(lambda: waypoint(node)[0] == BLUE.addresses.ipv4)
     await node.passes()
     assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
 
@@ -165,7 +167,7 @@ async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
     await node.until(lambda: node.core.machine.lost and node.word() == LOST)
     node.ads.envoys = [GREEN]
     await node.serving()
-    assert (waypoint(node)[0], node.core.machine.lost) == (GREEN.address, False)
+    assert (waypoint(node)[0], node.core.machine.lost) == (GREEN.addresses.ipv4, False)
 
 
 async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
@@ -180,13 +182,13 @@ async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
 
 async def test_a_listener_without_room_is_said_and_its_policy_applies():
     node = Node(FakeKernel())
-    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=1)]
+    node.ads.envoys = [Envoy(1, "small", BLUE.addresses, room=1)]
     more = SECOND + "---" + ROUTE.replace("web", "other")
     await node.synced(TEXT + "---" + more)
     await node.passes()
     assert set(node.core.machine.without_room) == {LISTENER}, "the first by name has the place"
     assert (node.word(), node.core.datapath.pending, node.core.ready) == (LOST, 0, True)
-    node.ads.envoys = [Envoy(1, "small", BLUE.address, room=4)]
+    node.ads.envoys = [Envoy(1, "small", BLUE.addresses, room=4)]
     await node.serving()
     assert node.core.machine.without_room == {}
     await node.kill()
@@ -195,11 +197,13 @@ async def test_a_listener_without_room_is_said_and_its_policy_applies():
 async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node: Node):
     await node.synced()
     await node.serving()
-    others = [Envoy(number, f"e{number}", f"10.1.2.{number + 8}") for number in range(2, WAYPOINTS_BESIDE + 3)]
-    node.silent = {envoy.address for envoy in others}
+    others = [
+        Envoy(number, f"e{number}", Addresses(f"10.1.2.{number + 8}")) for number in range(2, WAYPOINTS_BESIDE + 3)
+    ]
+    node.silent = {envoy.addresses.ipv4 for envoy in others}
     await node.passes(lambda: node.ads.envoys.extend(others[:-1]))
-    addresses = sorted(envoy.address for envoy in others)
-    assert (waypoint(node)[0], sorted(waypoint(node)[1])) == (BLUE.address, addresses[:-1])
+    addresses = sorted(envoy.addresses.ipv4 for envoy in others)
+    assert (waypoint(node)[0], sorted(waypoint(node)[1])) == (BLUE.addresses.ipv4, addresses[:-1])
     assert node.core.datapath.unprotected == {}
     await node.passes(lambda: node.ads.envoys.append(others[-1]))
     (reported,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["failures"].items()
@@ -231,22 +235,23 @@ async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: 
     other = upserts(ROUTE.replace("web", "other"))
     await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
     await node.serving()
-    await node.until(lambda: set(node.core.machine.ready) == {LISTENER, "app/other:80"})
+    await node.until(lambda: node.core.machine.ready == {(name, Family.IPV4) for name in (LISTENER, "app/other:80")})
     left, kept = node.ads.ports["app/other:80"], node.ads.ports[LISTENER]
-    node.deaf = {(GREEN.address, port) for port in range(20_000, 20_010)} - {(GREEN.address, left)}
+    node.deaf = {(GREEN.addresses.ipv4, port) for port in range(20_000, 20_010)} - {(GREEN.addresses.ipv4, left)}
     node.ads.envoys = [BLUE, GREEN]
     node.wake()
-    await node.until(lambda: (GREEN.address, left) in node.accepted)
+    await node.until(lambda: (GREEN.addresses.ipv4, left) in node.accepted)
     node.manifests.say(Delete(Key("HTTPRoute", "app", "other")))
     await node.until(lambda: "app/other:80" not in node.ads.ports)
     node.manifests.say(*other)
     await node.until(lambda: node.ads.ports.get("app/other:80", left) != left)
-    node.deaf -= {(GREEN.address, kept)}
+    node.deaf -= {(GREEN.addresses.ipv4, kept)}
     node.ads.envoys = [GREEN]
-    node.silent = {BLUE.address}
+    node.silent = {BLUE.addresses.ipv4}
     node.wake()
-    await node.until(lambda: waypoint(node)[0] == GREEN.address and LISTENER in node.core.machine.ready)
-    assert node.core.machine.ready == {LISTENER}
+    only = {(LISTENER, Family.IPV4)}
+    await node.until(lambda: waypoint(node)[0] == GREEN.addresses.ipv4 and only <= node.core.machine.ready)
+    assert node.core.machine.ready == only
     assert node.kernel.reach(OTHER, Mode.L7)[0].action is not Action.WAYPOINT
 
 

@@ -31,13 +31,13 @@ def restarted(node: Node, *envoys: object) -> Node:
     later = Node(node.kernel)
     later.ads.envoys = list(envoys)
     later.listens = later.ads.acknowledges = True
-    later.silent = {BLUE.address}
+    later.silent = {BLUE.addresses.ipv4}
     return later
 
 
 async def served_by(node: Node, address: str) -> None:
     configured = node.kernel.configuration
-    await node.until(lambda: (configured().waypoints()[0], node.word()) == (address, Word(Action.WAYPOINT)))
+    await node.until(lambda: (str(configured().waypoints()[0]), node.word()) == (address, Word(Action.WAYPOINT)))
     assert node.kernel.reach(WEB, Mode.L7)[1].waypoint_port == next(iter(node.ads.ports.values()))
     assert not node.core.machine.lost
 
@@ -54,7 +54,7 @@ async def test_a_waypoint_that_was_lost_comes_back_elsewhere_after_the_agent_res
     assert (later.core.machine.lost, later.word()) == (True, LOST), "what is refused is not forgotten"
     later.ads.envoys = [GREEN]
     later.wake()
-    await served_by(later, GREEN.address)
+    await served_by(later, GREEN.addresses.ipv4)
     await later.kill()
 
 
@@ -63,14 +63,14 @@ async def test_a_waypoint_that_moved_while_the_agent_was_away_serves(node: Node,
     await killed(node, lost)
     later = restarted(node, GREEN)
     await later.synced()
-    await served_by(later, GREEN.address)
+    await served_by(later, GREEN.addresses.ipv4)
     await later.kill()
 
 
 @pytest.mark.parametrize("restarts", [1, 2])
 async def test_a_route_that_comes_after_the_waypoint_moved_has_effect(node: Node, soon: None, restarts: int):
     await node.synced(WITHOUT_ROUTE)
-    await node.until(lambda: node.kernel.configuration().waypoints()[0] == BLUE.address)
+    await node.until(lambda: node.kernel.configuration().waypoints()[0] == BLUE.addresses)
     await node.kill()
     for _ in range(restarts - 1):
         between = restarted(node, GREEN)
@@ -79,7 +79,7 @@ async def test_a_route_that_comes_after_the_waypoint_moved_has_effect(node: Node
     later = restarted(node, GREEN)
     await later.synced(WITHOUT_ROUTE)
     later.manifests.say(*upserts(ROUTE))
-    await served_by(later, GREEN.address)
+    await served_by(later, GREEN.addresses.ipv4)
     await later.kill()
 
 
@@ -92,7 +92,7 @@ async def test_a_waypoint_that_goes_before_anybody_is_sent_there_leaves_its_plac
     node.ads.envoys = [BLUE]
     await node.passes()
     node.manifests.say(*upserts(ROUTE))
-    await served_by(node, BLUE.address)
+    await served_by(node, BLUE.addresses.ipv4)
 
 
 async def test_a_route_that_came_while_the_agent_was_away_refuses_nobody(node: Node):

@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.internal_errors import Faults
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.kube.errors import ApiError
 from agent.model.weft_node import WeftNode, WeftNodeMetadata, WeftNodeStatus
 from agent.node import weft_node_writer as node_writer
 from agent.node.weft_node_writer import ABSENT_SECONDS, ANSWER_SECONDS, NodeWriter, Settling
 
-BLUE, GREEN = Envoy(1, "blue", "10.0.0.1", 0), Envoy(2, "green", "10.0.0.2", 0)
+BLUE, GREEN = Envoy(1, "blue", Addresses("10.0.0.1"), 0), Envoy(2, "green", Addresses("10.0.0.2"), 0)
 
 
 def node(count: int) -> WeftNode:

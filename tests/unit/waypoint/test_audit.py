@@ -1,11 +1,12 @@
 """What audits of Envoys find is counted and told."""
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName, ResourceType
 from agent.waypoint.audit import Audit
 from agent.waypoint.config_dump import Drift
 
-BLUE, GREEN = Envoy(1, "blue", "10.1.1.1"), Envoy(2, "green", "10.1.1.2")
+BLUE, GREEN = Envoy(1, "blue", Addresses("10.1.1.1")), Envoy(2, "green", Addresses("10.1.1.2"))
 LACKS = Drift(lacks=frozenset({ResourceName(ResourceType.ROUTE, "r"), ResourceName(ResourceType.ROUTE, "s")}))
 
 

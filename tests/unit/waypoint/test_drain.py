@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from test_stale_files import LIMITS, listen
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint.drain import NobodyTakesOverError, drain
 from agent.waypoint.process import admin_socket, is_retired, prepare, say_retired
@@ -18,7 +19,7 @@ def never(line: str) -> None:
 def folder(tmp_path: Path) -> Path:
     """What two Envoys have; none of them listens yet."""
     for name in ("old", "new"):
-        prepare(tmp_path / "xds.sock", Envoy(1, name, "10.1.1.1"), LIMITS)
+        prepare(tmp_path / "xds.sock", Envoy(1, name, Addresses("10.1.1.1")), LIMITS)
     return tmp_path
 
 

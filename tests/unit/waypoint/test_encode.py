@@ -3,6 +3,7 @@
 import pytest
 from envoy.config.listener.v3 import listener_pb2
 
+from agent.ir.addresses import Addresses
 from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.model.routes import HTTPRouteMatch
@@ -28,18 +29,33 @@ RESOURCES: dict[ResourceType, Json] = {
 
 @pytest.mark.parametrize("kind", ResourceType)
 def test_every_kind_is_packed_as_its_type(kind: ResourceType):
-    found = encode(ResourceName(kind, "x"), RESOURCES[kind], "10.0.0.1", 20000)
+    found = encode(ResourceName(kind, "x"), RESOURCES[kind], Addresses("10.0.0.1"), 20000)
     assert found.packed.type_url == kind
     assert found.packed.value
 
 
-def test_a_listener_gets_its_address():
+def listening_at(addresses: Addresses) -> listener_pb2.Listener:
     found = listener_pb2.Listener()
-    encode(ResourceName(ResourceType.LISTENER, "x"), RESOURCES[ResourceType.LISTENER], "10.0.0.1", 20000).packed.Unpack(
-        found
-    )
-    assert (found.address.socket_address.address, found.address.socket_address.port_value) == ("10.0.0.1", 20000)
+    name = ResourceName(ResourceType.LISTENER, "x")
+    encode(name, RESOURCES[ResourceType.LISTENER], addresses, 20000).packed.Unpack(found)
+    return found
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fd00::1"])
+def test_a_listener_gets_its_address(address: str):
+    found = listening_at(Addresses.of([address]))
+    assert (found.address.socket_address.address, found.address.socket_address.port_value) == (address, 20000)
+    assert not found.additional_addresses
     assert "address" not in RESOURCES[ResourceType.LISTENER]
+
+
+def test_a_listener_listens_at_the_address_of_each_family():
+    found = listening_at(Addresses("10.0.0.1", "fd00::1"))
+    sockets = [found.address, *(item.address for item in found.additional_addresses)]
+    assert [(item.socket_address.address, item.socket_address.port_value) for item in sockets] == [
+        ("10.0.0.1", 20000),
+        ("fd00::1", 20000),
+    ]
 
 
 def test_the_version_is_of_the_content():
@@ -62,7 +78,9 @@ def test_what_a_resource_leads_to():
     found = encode(ResourceName(ResourceType.ROUTE, "x"), table).leads
     assert found == {"app/a:80/http", "app/b:80/http", "app/c:80/http", "invalid"}
     tls = TLSRouteSet("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))
-    found = encode(ResourceName(ResourceType.LISTENER, "x"), passthrough_listener(tls, Options()), "10.0.0.1", 1).leads
+    found = encode(
+        ResourceName(ResourceType.LISTENER, "x"), passthrough_listener(tls, Options()), Addresses("10.0.0.1"), 1
+    ).leads
     assert found == {"app/d:80/http", "invalid"}
 
 

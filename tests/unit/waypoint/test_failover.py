@@ -1,13 +1,15 @@
 """Which Envoy is active: the newest that was promoted, and no older one by accident."""
 
+from agent.ir.addresses import Addresses, Family
 from agent.ir.envoy import Envoy
 from agent.waypoint.failover import REMEMBER_SECONDS, Failover
 
-OLD, NEW, NEWEST = (Envoy(number, f"e{number}", f"10.1.1.{number}") for number in (1, 2, 3))
-STRANGE = Envoy(9, "strange", "")
+OLD, NEW, NEWEST = (Envoy(number, f"e{number}", Addresses(f"10.1.1.{number}")) for number in (1, 2, 3))
+NOWHERE = Addresses()
+STRANGE = Envoy(9, "strange", NOWHERE)
 
 
-def connected(*envoys: Envoy, active: str = "") -> Failover:
+def connected(*envoys: Envoy, active: Addresses = NOWHERE) -> Failover:
     made = Failover(active, (), 0)
     made.connect(envoys, 0)
     return made
@@ -15,24 +17,29 @@ def connected(*envoys: Envoy, active: str = "") -> Failover:
 
 def test_the_first_is_active_at_once():
     made = connected(OLD)
-    assert (made.active, made.connected, made.standby, made.draining) == (OLD.address, OLD, None, [])
+    assert (made.active, made.connected, made.standby, made.draining) == (OLD.addresses, OLD, None, [])
 
 
 def test_of_several_the_newest_is_active_where_none_was():
-    assert connected(NEW, OLD).active == NEW.address
+    assert connected(NEW, OLD).active == NEW.addresses
 
 
 def test_one_that_does_not_say_where_it_is_is_left_alone():
     made = connected(STRANGE)
-    assert (made.active, made.newest) == ("", None)
+    assert (made.active, made.newest) == (NOWHERE, None)
 
 
 def test_a_newer_one_is_the_standby_and_once_it_is_promoted_the_older_drains():
     made = connected(OLD)
     made.connect([NEW, OLD], 1)
-    assert (made.active, made.standby, made.others) == (OLD.address, NEW, (NEW.address,))
+    assert (made.active, made.standby, made.others) == (OLD.addresses, NEW, (NEW.addresses.ipv4,))
     made.promote(NEW)
-    assert (made.active, made.standby, made.draining, made.others) == (NEW.address, None, [OLD], (OLD.address,))
+    assert (made.active, made.standby, made.draining, made.others) == (
+        NEW.addresses,
+        None,
+        [OLD],
+        (OLD.addresses.ipv4,),
+    )
 
 
 def test_the_newest_of_several_is_the_standby():
@@ -42,17 +49,17 @@ def test_the_newest_of_several_is_the_standby():
 
 
 def test_after_a_restart_of_the_agent_there_is_no_standby_before_the_active_one_is_seen():
-    made = connected(OLD, active=NEW.address)
+    made = connected(OLD, active=NEW.addresses)
     seen = (made.active, made.connected, made.standby, made.draining, made.newest)
-    assert seen == (NEW.address, None, None, [], OLD)
+    assert seen == (NEW.addresses, None, None, [], OLD)
     made.connect([OLD, NEW], 1)
     assert (made.connected, made.standby, made.draining) == (NEW, None, [OLD])
 
 
 def test_an_envoy_that_starts_again_at_its_address_has_proved_nothing():
     made = connected(NEW)
-    made.prove(NEW, "a/b:80", 20_000)
-    again = Envoy(7, NEW.id, NEW.address)
+    made.prove(NEW, "a/b:80", 20_000, NEW.addresses.ipv4)
+    again = Envoy(7, NEW.id, NEW.addresses)
     made.connect([again], 1)
     assert (made.connected, made.standby, made.proved(again), made.proved(NEW)) == (again, None, set(), set())
 
@@ -61,24 +68,35 @@ def test_the_active_one_keeps_its_proofs_while_its_stream_is_broken_and_others_d
     made = connected(OLD)
     made.connect([OLD, NEW], 1)
     for envoy in (OLD, NEW):
-        made.prove(envoy, "a/b:80", 20_000)
+        made.prove(envoy, "a/b:80", 20_000, envoy.addresses.ipv4)
     made.connect([], 2)
     made.connect([OLD, NEW], 3)
-    assert (made.proved(OLD), made.proved(NEW)) == ({"a/b:80"}, set())
+    assert (made.proved(OLD), made.proved(NEW)) == ({("a/b:80", Family.IPV4)}, set())
 
 
 def test_proofs_are_taken_back_when_a_listener_left_or_has_another_port():
     made = connected(OLD)
-    made.prove(OLD, "left", 20_000)
-    made.prove(OLD, "moved", 20_001)
-    made.prove(OLD, "kept", 20_002)
+    made.prove(OLD, "left", 20_000, OLD.addresses.ipv4)
+    made.prove(OLD, "moved", 20_001, OLD.addresses.ipv4)
+    made.prove(OLD, "kept", 20_002, OLD.addresses.ipv4)
     made.keep_proofs({"moved": 20_000, "kept": 20_002})
-    assert made.proved(OLD) == {"kept"}
+    assert made.proved(OLD) == {("kept", Family.IPV4)}
 
 
 def test_an_address_is_remembered_for_a_while():
-    made = Failover(NEW.address, [OLD.address], 10)
+    made = Failover(NEW.addresses, [OLD.addresses.ipv4], 10)
     made.connect([NEW], 10 + REMEMBER_SECONDS - 1)
-    assert made.others == (OLD.address,)
+    assert made.others == (OLD.addresses.ipv4,)
     made.connect([NEW], 10 + REMEMBER_SECONDS)
     assert made.others == ()
+
+
+def test_the_process_at_the_active_address_is_active_at_all_of_its_addresses():
+    """An earlier agent, or an earlier version of the process, knew of one family only."""
+    dual = Envoy(5, "dual", Addresses("10.1.1.1", "fd00::1"))
+    made = connected(dual, active=OLD.addresses)
+    assert (made.active, made.connected, made.draining, made.others) == (dual.addresses, dual, [], ())
+    made.prove(dual, "a/b:80", 20_000, "fd00::1")
+    assert made.proved(dual) == {("a/b:80", Family.IPV6)}
+    made.connect([], 1)
+    assert (made.active, made.absent) == (dual.addresses, False)

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint import admin
 from agent.waypoint.farewell import QUIET_LOOKS, Farewell
 from agent.waypoint.process import admin_socket
 
-OLD, NEW = Envoy(1, "old", "10.1.1.1"), Envoy(2, "new", "10.1.1.2")
+OLD, NEW = Envoy(1, "old", Addresses("10.1.1.1")), Envoy(2, "new", Addresses("10.1.1.2"))
 STATISTICS = """\
 listener.10.1.1.1_20000.downstream_cx_active: {count}
 listener.10.1.1.1_20000.worker_0.downstream_cx_active: {count}

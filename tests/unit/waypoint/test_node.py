@@ -10,6 +10,7 @@ import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceType
 from agent.waypoint import admin
@@ -44,26 +45,38 @@ def request(node_id: str = "waypoint-x7z2p", **metadata: str) -> Any:
 )
 def test_what_cannot_be_is_refused_with_its_field(node_id: str, metadata: dict[str, str], field: str) -> None:
     with pytest.raises(NodeError, match=field):
-        identify(request(node_id, **metadata).node, "", ALLOWED)
+        identify(request(node_id, **metadata).node, Addresses(), ALLOWED)
 
 
 @pytest.mark.parametrize("address", ["10.1.0.2", "fd00::2", "fd00:0::2"])
 def test_a_waypoint_s_own_pod_is_taken(address: str) -> None:
-    found = identify(request("weft-waypoint-x7z2p", address=address).node, "", ALLOWED)
+    found = identify(request("weft-waypoint-x7z2p", address=address).node, Addresses(), ALLOWED)
     assert (found.id, found.started, found.room) == ("weft-waypoint-x7z2p", 7, 100)
-    assert found.address in ALLOWED
+    assert set(found.addresses) <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("addresses", ["10.1.0.2,fd00::2", "fd00:0::2,10.1.0.2"])
+def test_a_pod_has_an_address_of_each_family(addresses: str) -> None:
+    found = identify(request(addresses=addresses).node, Addresses(), ALLOWED)
+    assert found.addresses == Addresses("10.1.0.2", "fd00::2")
+
+
+@pytest.mark.parametrize("addresses", ["10.1.0.2,10.1.0.3", "10.1.0.2,x", "10.1.0.2,fd00::9", "fd00::2 10.1.0.2"])
+def test_addresses_that_cannot_be_are_refused(addresses: str) -> None:
+    with pytest.raises(NodeError, match=r"node\.metadata\.addresses"):
+        identify(request(addresses=addresses).node, Addresses(), ALLOWED)
 
 
 def test_where_no_waypoint_s_pod_is_known_any_address_is_taken() -> None:
-    assert identify(request(address="10.9.9.9").node, "", ()).address == "10.9.9.9"
-    assert identify(request(address="", started="", room="").node, "10.1.0.5", ()) == Envoy(
-        0, "waypoint-x7z2p", "10.1.0.5"
+    assert identify(request(address="10.9.9.9").node, Addresses(), ()).addresses == Addresses("10.9.9.9")
+    assert identify(request(address="", started="", room="").node, Addresses("10.1.0.5"), ()) == Envoy(
+        0, "waypoint-x7z2p", Addresses("10.1.0.5")
     )
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[AdsServer]:
-    made = AdsServer(tmp_path / "xds.sock", "", allowed=lambda: ALLOWED)
+    made = AdsServer(tmp_path / "xds.sock", Addresses(), allowed=lambda: ALLOWED)
     await made.publish({}, {})
     await made.start()
     yield made

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from agent.internal_errors import Faults
+from agent.ir.addresses import Addresses
 from agent.ir.resources import ResourceName, ResourceType
 from agent.waypoint import snapshot_cache as module
 from agent.waypoint.snapshot_cache import Catalogue
 
 LISTENER, CLUSTER = ResourceName(ResourceType.LISTENER, "l"), ResourceName(ResourceType.CLUSTER, "c")
 RESOURCES = {LISTENER: {"name": "l"}, CLUSTER: {"name": "c"}}
-BLUE, GREEN = "10.1.1.1", "10.1.1.2"
+BLUE, GREEN = Addresses("10.1.1.1"), Addresses("10.1.1.2")
 
 
 def made() -> Catalogue:
@@ -25,7 +26,7 @@ def test_listeners_differ_by_address_and_nothing_else_does():
     assert blue.keys() == green.keys() == RESOURCES.keys()
     assert blue[LISTENER] != green[LISTENER]
     assert blue[CLUSTER] == green[CLUSTER]
-    assert GREEN.encode() in made().get(LISTENER, GREEN).packed.value
+    assert str(GREEN).encode() in made().get(LISTENER, GREEN).packed.value
 
 
 def test_the_same_again_is_no_change():
@@ -49,7 +50,7 @@ def test_what_cannot_be_encoded_is_named_until_it_is_mended_or_gone():
 
 def test_a_listener_of_an_envoy_that_does_not_say_where_it_is_cannot_be_encoded():
     catalogue = made()
-    assert catalogue.versions("").keys() == {CLUSTER}
+    assert catalogue.versions(Addresses()).keys() == {CLUSTER}
     assert "address" in catalogue.unencodable[LISTENER]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint.process import Limits, admin_socket, prepare
 from agent.waypoint.stale_files import sweep
@@ -19,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     agent = tmp_path / "xds.sock"
     agent.touch()
     for name in ("gone", "crashed", "serves", "starts"):
-        bootstrap = prepare(agent, Envoy(1, name, "10.1.1.1"), LIMITS)
+        bootstrap = prepare(agent, Envoy(1, name, Addresses("10.1.1.1")), LIMITS)
         if name != "starts":
             os.utime(bootstrap, (0, 0))
     return tmp_path

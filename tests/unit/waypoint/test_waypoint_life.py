@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from agent.datapath.datapath import Applied, Datapath
 from agent.datapath.frontends import TO_WAYPOINT, frontend_key
+from agent.ir.addresses import Addresses, Family
 from agent.ir.envoy import Envoy
 from agent.ir.plan import FrontendName, FrontendPlan, OnLoss
 from agent.ir.resources import ResourceName, ResourceType
@@ -22,11 +23,26 @@ from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
 
-ADDRESSES = [f"10.1.1.{number}" for number in (1, 2, 3)]
-NAMES = {f"app/{letter}:80": FrontendName(f"10.96.0.{at}", 80, Protocol.TCP) for at, letter in enumerate("abc", 1)}
+PODS = [
+    Addresses("10.1.1.1", "fd00:1::1"),
+    Addresses("10.1.1.2", "fd00:1::2"),
+    Addresses("10.1.1.3"),
+    Addresses(ipv6="fd00:1::4"),
+]
+LISTENERS = [f"app/{letter}:80" for letter in "abc"]
+NAMES = {
+    (listener, family): FrontendName(f"{prefix}{at}", 80, Protocol.TCP)
+    for at, listener in enumerate(LISTENERS, 1)
+    for family, prefix in ((Family.IPV4, "10.96.0."), (Family.IPV6, "fd00:96::"))
+}
 SLOTS = (Slot(address_bytes("10.244.0.1"), 8080, False, 0, 2**32),)
 # Passes of either controller until nothing changes any more.
 BOUND = 40
+
+
+def at(addresses: Addresses, family: Family) -> str:
+    """The address of a family, empty where there is none."""
+    return addresses.ipv4 if family is Family.IPV4 else addresses.ipv6
 
 
 @dataclass
@@ -47,7 +63,9 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.now = 100.0
         self.started = 0
-        self.processes: dict[str, Process] = {}
+        self.processes: dict[Addresses, Process] = {}
+        # Addresses that drop whatever is sent there.
+        self.blocked: set[str] = set()
         self.kernel = FakeKernel()
         self.routes: dict[str, OnLoss] = {}
         # Probes that were accepted, as (address, port, listener), since the listener was last asked for.
@@ -73,7 +91,7 @@ class Life(RuleBasedStateMachine):
                 listener if listener in self.routes else None,
                 self.routes.get(listener, OnLoss.REJECT),
             )
-            for listener, name in NAMES.items()
+            for (listener, _), name in NAMES.items()
         }
 
     def connected(self) -> dict[Envoy, frozenset[ResourceName]]:
@@ -96,8 +114,9 @@ class Life(RuleBasedStateMachine):
         # Attempts that are not wanted any more are given up.
         self.answers = {probe: found for probe, found in self.answers.items() if probe in effects.probes}
         state = effects.state
-        for listener in state.ready:
-            assert (state.active, state.ports[listener], listener) in self.proofs, "ready and never proved"
+        for listener, family in state.ready:
+            proof = at(state.active, family), state.ports[listener], listener
+            assert proof in self.proofs, "ready and never proved"
 
     def publish_slowly(self) -> None:
         """What is wanted now begins to be encoded; until that is done, all is as it was."""
@@ -122,7 +141,8 @@ class Life(RuleBasedStateMachine):
             if step == steps:
                 return
         wanted = self.routes.keys() | self.machine.readiness.wanted
-        gone = {name for name in NAMES.keys() - wanted if self.word(name)[0] != TO_WAYPOINT}
+        sent = {listener for listener, family in NAMES if self.word(listener, family)[0] == TO_WAYPOINT}
+        gone = set(LISTENERS) - wanted - sent
         self.proofs = {proof for proof in self.proofs if proof[2] not in gone}
         self.machine.send_to(self.datapath.sent_to, state)
 
@@ -133,33 +153,35 @@ class Life(RuleBasedStateMachine):
         process.bound = taken
 
     def try_at(self, probe: Probe) -> None:
-        process = self.processes.get(probe.address)
-        accepted = process is not None and probe.port in process.bound
+        there = (process for addresses, process in self.processes.items() if probe.address in addresses)
+        process = next(there, None)
+        accepted = process is not None and probe.port in process.bound and probe.address not in self.blocked
         if accepted and probe.envoy is not None:
             self.proofs.add((probe.address, probe.port, probe.listener))
         self.answers[probe] = accepted
 
-    def word(self, listener: str) -> tuple[Word, int]:
-        found = self.kernel.reach(frontend_key(NAMES[listener]), Mode.L7)
+    def word(self, listener: str, family: Family) -> tuple[Word, int]:
+        found = self.kernel.reach(frontend_key(NAMES[listener, family]), Mode.L7)
         return (found[0], found[1].waypoint_port) if found else (Word(Action.PASS), 0)
 
-    @precondition(lambda self: len(self.processes) < len(ADDRESSES))
+    @precondition(lambda self: len(self.processes) < len(PODS))
     @rule(data=st.data())
     def start_envoy(self, data: st.DataObject) -> None:
-        address = data.draw(st.sampled_from([item for item in ADDRESSES if item not in self.processes]))
+        self.starts(data.draw(st.sampled_from([item for item in PODS if item not in self.processes])))
+
+    def starts(self, addresses: Addresses) -> None:
         self.started += 1
-        self.processes[address] = Process(Envoy(self.started, f"e{self.started}", address))
+        self.processes[addresses] = Process(Envoy(self.started, f"e{self.started}", addresses))
 
     @precondition(lambda self: self.processes)
     @rule(data=st.data(), what=st.sampled_from(["die", "restart", "lose stream", "come back", "take", "take"]))
     def something_about_an_envoy(self, data: st.DataObject, what: str) -> None:
-        address = data.draw(st.sampled_from(sorted(self.processes)))
-        process = self.processes[address]
+        addresses = data.draw(st.sampled_from(sorted(self.processes)))
+        process = self.processes[addresses]
         if what == "die":
-            del self.processes[address]
+            del self.processes[addresses]
         elif what == "restart":
-            self.started += 1
-            self.processes[address] = Process(Envoy(self.started, f"e{self.started}", address))
+            self.starts(addresses)
         elif what == "lose stream":
             process.connected, process.acknowledged = False, frozenset()
         elif what == "come back":
@@ -168,12 +190,16 @@ class Life(RuleBasedStateMachine):
             self.take(process)
 
     @precondition(lambda self: self.processes)
-    @rule(data=st.data(), listener=st.sampled_from(sorted(NAMES)))
+    @rule(data=st.data(), listener=st.sampled_from(LISTENERS))
     def refuse(self, data: st.DataObject, listener: str) -> None:
-        address = data.draw(st.sampled_from(sorted(self.processes)))
-        self.processes[address].refuses.add(listener)
+        addresses = data.draw(st.sampled_from(sorted(self.processes)))
+        self.processes[addresses].refuses.add(listener)
 
-    @rule(listener=st.sampled_from(sorted(NAMES)), on_loss=st.sampled_from([None, *OnLoss]))
+    @rule(address=st.sampled_from([address for pod in PODS for address in pod]))
+    def block_or_not(self, address: str) -> None:
+        self.blocked ^= {address}
+
+    @rule(listener=st.sampled_from(LISTENERS), on_loss=st.sampled_from([None, *OnLoss]))
     def change_a_route(self, listener: str, on_loss: OnLoss | None) -> None:
         if on_loss is None:
             self.routes.pop(listener, None)
@@ -236,6 +262,7 @@ class Life(RuleBasedStateMachine):
 
         Either controller has a pass when there is news for it, or its deadline has come.
         """
+        self.blocked = set()
         for process in self.processes.values():
             process.connected, process.refuses = True, set()
         passes, due = 0, True
@@ -264,12 +291,16 @@ class Life(RuleBasedStateMachine):
 
     def is_settled(self) -> None:
         newest = max(process.envoy for process in self.processes.values())
-        assert self.kernel.configuration().waypoints()[0] == newest.address
-        for listener in self.routes:
-            assert self.word(listener) == (TO_WAYPOINT, self.published[listener])
-            assert self.machine.phases()[listener] == "ready"
-        for listener in NAMES.keys() - self.routes.keys():
-            assert self.word(listener)[0].action is Action.FORWARD
+        assert self.kernel.configuration().waypoints()[0] == newest.addresses
+        for listener, family in NAMES:
+            word, port = self.word(listener, family)
+            if listener not in self.routes:
+                assert word.action is Action.FORWARD
+            elif family in newest.addresses.families:
+                assert (word, port) == (TO_WAYPOINT, self.published[listener])
+            else:
+                assert word.action is (Action.FORWARD if self.routes[listener] is OnLoss.KERNEL else Action.REJECT)
+        assert {self.machine.phases()[listener] for listener in self.routes} <= {"ready"}
         assert not self.machine.lost
         assert self.machine.effects.probes == frozenset(), "nothing is tried any more"
         writes = self.kernel.writes
@@ -279,10 +310,11 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def clients_are_sent_only_where_a_listener_was_proved(self) -> None:
-        address, _ = self.kernel.configuration().waypoints()
-        for listener in NAMES:
-            word, port = self.word(listener)
-            assert word != TO_WAYPOINT or (address, port, listener) in self.proofs, (listener, address, port)
+        active, _ = self.kernel.configuration().waypoints()
+        for listener, family in NAMES:
+            word, port = self.word(listener, family)
+            proof = at(active, family), port, listener
+            assert word != TO_WAYPOINT or proof in self.proofs, proof
 
 
 TestLife = Life.TestCase

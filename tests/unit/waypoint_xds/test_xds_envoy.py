@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.http import BackendPort, Pool, Retry, RouteSet, Rule, Session, TLSRouteSet, TLSRule, WeightedBackend
 from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
@@ -65,7 +66,7 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     more = {**more, "address": {"socket_address": {"address": "127.0.0.1", "port_value": 2}}}
     for chain in more["filter_chains"]:
         chain["filters"][0] = filters[0]
-    config = bootstrap(tmp_path / "ads.sock", Envoy(1, "here", "127.0.0.2"), Limits(1, 1000, 2**30))
+    config = bootstrap(tmp_path / "ads.sock", Envoy(1, "here", Addresses("127.0.0.2")), Limits(1, 1000, 2**30))
     config["static_resources"]["listeners"] = [{**made, "filter_chains": [{"filters": filters}]}, more]
     config["static_resources"]["clusters"] += [cluster(A), cluster(B), cluster(POOL), cluster(A_SAME)]
     config["static_resources"]["clusters"] += [collector_cluster(collector)]
