@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 
 from agent.ir.addresses import Addresses, Family
 
@@ -223,8 +224,12 @@ class Config:
         return Addresses(*serving), [address_text(item) for item in self.beside]
 
 
+@lru_cache(maxsize=65536)
 def address_bytes(text: str) -> bytes:
-    """An IP address as the tables hold it: 16 bytes, IPv4 v4-mapped. Raises `ValueError`."""
+    """An IP address as the tables hold it: 16 bytes, IPv4 v4-mapped. Raises `ValueError`.
+
+    Cached: a Service's endpoints have one address each for all of its ports, and stay over its changes.
+    """
     address = ipaddress.ip_address(text)
     return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
 

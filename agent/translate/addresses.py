@@ -24,7 +24,7 @@ KINDS = {
 }
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=65536)
 def unroutable(address: str) -> str:
     """Why an address is nobody's in particular, empty when it can be somebody's; a v4-mapped one is read as IPv4."""
     parsed = ipaddress.ip_address(address)

@@ -8,6 +8,7 @@ writes the slices: it is done by hints. With `internalTrafficPolicy: Local` only
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from agent.ir.http import BackendPort
@@ -122,9 +123,14 @@ def _serves_its_end(endpoint: Endpoint) -> bool:
     return endpoint.conditions.terminating is True and endpoint.conditions.serving is not False
 
 
+@lru_cache(maxsize=65536)
+def _shortest(address: str) -> str:
+    return str(ipaddress.ip_address(address))
+
+
 def _addresses(candidates: Iterable[_Candidate]) -> tuple[Address, ...]:
     """Each address once, as it is written shortest; slices may overlap."""
-    found = {(str(ipaddress.ip_address(item.endpoint.addresses[0])), item.target) for item in candidates}
+    found = {(_shortest(item.endpoint.addresses[0]), item.target) for item in candidates}
     return tuple(sorted(found))
 
 
