@@ -123,6 +123,7 @@ vm-test: setup ## tests on other kernels, in virtual machines: KERNEL=6.1 JOB=fe
 
 vm-test-ci: setup ## what CI is to run of them: features, and a third of the datapath's tests
 	@$(BIN)/python vm-tests/run.py --job features datapath-third
+	$(BIN)/pytest -m vm --numprocesses 2 --dist loadfile vm-tests/tests
 
 golden: setup ## rewrite the golden files from what the code does now; then read the diff
 	WEFT_GOLDEN=rewrite $(BIN)/pytest -q tests/golden

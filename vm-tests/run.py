@@ -124,6 +124,8 @@ def _run(run: Run, only: str, make: Callable[..., Machine]) -> Verdict:
         )
     found = verdict.read(results, serial, ended)
     results.unlink()
+    for name, content in found.kept.items():
+        (run.output / f"{run.kernel.name}-{name}").write_bytes(content)
     _report(run, found, time.monotonic() - begun)
     if found.passed:
         shutil.rmtree(run.folder)

@@ -8,6 +8,8 @@ import dmesg
 import junit
 from junit import Outcome
 
+_READ = {"status", "junit.xml", "dmesg"}
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -15,6 +17,7 @@ class Verdict:
 
     outcomes: tuple[Outcome, ...]
     slow: dict[str, int]  # reports of a slow guest, see `dmesg.SLOW_GUEST`
+    kept: dict[str, bytes]  # other files that the guest's tests left
 
     @property
     def failures(self) -> list[Outcome]:
@@ -34,7 +37,8 @@ def read(results: Path, serial: Path, ended: bool) -> Verdict:
     found = dmesg.examine([*files["dmesg"].decode(errors="replace").splitlines()] if "dmesg" in files else console)
     outcomes = junit.parse(files["junit.xml"]) if "junit.xml" in files else []
     log = Outcome("the kernel's log", "\n".join(found.problems))
-    return Verdict((*outcomes, _end(files, outcomes, console, ended), log), found.slow)
+    kept = {name: content for name, content in files.items() if name not in _READ}
+    return Verdict((*outcomes, _end(files, outcomes, console, ended), log), found.slow, kept)
 
 
 def _unpacked(results: Path) -> dict[str, bytes]:

@@ -59,6 +59,11 @@ def test_what_failed_is_said(
     assert message in failure.message
 
 
+def test_what_tests_left_is_kept(tmp_path: Path) -> None:
+    found = ended(tmp_path, {"junit.xml": PASSED, "status": "0", "dmesg": QUIET, "sizes.json": "{}"})
+    assert found.kept == {"sizes.json": b"{}"}
+
+
 def test_a_machine_that_died_shows_its_last_words(tmp_path: Path) -> None:
     panic = "[    3.000000] Kernel panic - not syncing: VFS: Unable to mount root fs\n"
     end, log = ended(tmp_path, {}, QUIET + panic).failures
