@@ -9,7 +9,7 @@ import fcntl
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,20 +93,22 @@ def _chosen(kernel_names: Sequence[str], job_names: Sequence[str], output: Path)
 def _run_all(runs: Sequence[Run], output: Path, only: str) -> int:
     repository = output / "repository.erofs"
     layers.repository(repository)
-    root, site = layers.root(), layers.site()
-    booted = {run.kernel.name: kernel_layer.files(run.kernel.package) for run in runs}
-
-    def one(run: Run) -> Verdict:
-        files = booted[run.kernel.name]
-        return _run(run, only, lambda **place: Machine(files, (root, files.modules, site, repository), **place))
-
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        verdicts = dict(zip((run.name for run in runs), pool.map(one, runs), strict=True))
+        making = pool.submit(layers.root)
+        site = layers.site()
+        booted = {run.kernel.name: kernel_layer.files(run.kernel.package) for run in runs}
+        root = making.result()
+
+        def one(run: Run) -> Verdict:
+            files = booted[run.kernel.name]
+            return _run(run, only, lambda **place: Machine(files, (root, files.modules, site, repository), **place))
+
+        found = list(pool.map(one, runs))
     repository.unlink()
     report = output / "junit.xml"
-    junit.write(report, {name: list(found.outcomes) for name, found in verdicts.items()})
+    junit.write(report, {run.name: list(one.outcomes) for run, one in zip(runs, found, strict=True)})
     print(f"vm-tests: {report}")
-    return _summary(verdicts)
+    return _summary(runs, found)
 
 
 def _run(run: Run, only: str, make: Callable[..., Machine]) -> Verdict:
@@ -147,10 +149,20 @@ def _count(found: Verdict) -> str:
     return f"{len(found.outcomes) - len(found.failures)} of {len(found.outcomes)} tests"
 
 
-def _summary(verdicts: Mapping[str, Verdict]) -> int:
-    failed = [name for name, found in verdicts.items() if not found.passed]
-    print(f"vm-tests: FAILED: {', '.join(failed)}" if failed else "vm-tests: all passed")
-    return bool(failed)
+def _summary(runs: Sequence[Run], found: Sequence[Verdict]) -> int:
+    """0 when all passed, and every kernel ran the same tests of a job: they decide alike on each."""
+    failed = [run.name for run, one in zip(runs, found, strict=True) if not one.passed]
+    jobs_run: dict[str, dict[str, Verdict]] = {}
+    for run, one in zip(runs, found, strict=True):
+        jobs_run.setdefault(run.job.name, {})[run.kernel.name] = one
+    missing = [f"{job}: {line}" for job, kernels_run in jobs_run.items() for line in verdict.missing_tests(kernels_run)]
+    for line in missing:
+        print(f"vm-tests: FAILED: {line}")
+    if failed:
+        print(f"vm-tests: FAILED: {', '.join(failed)}")
+    if not failed and not missing:
+        print("vm-tests: all passed")
+    return bool(failed or missing)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a machine that has ended came to: from its results disk and its console."""
 
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def read(results: Path, serial: Path, ended: bool) -> Verdict:
     log = Outcome("the kernel's log", "\n".join(found.problems))
     kept = {name: content for name, content in files.items() if name not in _READ}
     return Verdict((*outcomes, _end(files, outcomes, console, ended), log), found.slow, kept)
+
+
+def missing_tests(found: Mapping[str, Verdict]) -> list[str]:
+    """Tests of a job that one kernel ran and another did not, a sentence each; `found` is by kernel. A failed machine
+    has not run all.
+    """
+    ran = {kernel: {outcome.name for outcome in one.outcomes} for kernel, one in found.items() if one.passed}
+    everywhere = set().union(*ran.values())
+    return [f"{kernel} did not run {name}" for kernel, names in ran.items() for name in sorted(everywhere - names)]
 
 
 def _unpacked(results: Path) -> dict[str, bytes]:

@@ -71,6 +71,13 @@ def test_a_machine_that_died_shows_its_last_words(tmp_path: Path) -> None:
     assert log.message == panic.strip()
 
 
+def test_a_test_that_another_kernel_did_not_run_is_named() -> None:
+    both, one = verdict.Verdict((Outcome("a"), Outcome("b")), {}, {}), verdict.Verdict((Outcome("a"),), {}, {})
+    died = verdict.Verdict((Outcome("the machine's end", "killed"),), {}, {})
+    assert verdict.missing_tests({"6.1": both, "6.12": both, "6.18": died}) == []
+    assert verdict.missing_tests({"6.1": both, "6.12": one}) == ["6.12 did not run b"]
+
+
 def test_one_report_of_all_machines_can_be_read_again(tmp_path: Path) -> None:
     suites = {"6.1 features": [Outcome("a"), Outcome("b", "one\ntwo")], "6.12 features": [Outcome("a")]}
     junit.write(tmp_path / "junit.xml", suites)
