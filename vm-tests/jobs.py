@@ -10,7 +10,9 @@ DECLARED = Path(__file__).with_name("jobs.toml")
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a machine runs. `share` is which part of how many equal ones of the tests; all of them when it is (0, 1)."""
+    """What a machine runs. `share` is which part of how many equal ones of the tests; all of them when it is (0, 1).
+    `marks` is pytest's -m expression.
+    """
 
     tests: tuple[str, ...]
     memory: int  # MiB
@@ -19,6 +21,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: bool = False
     scale: str = ""
     share: tuple[int, int] = (0, 1)
+    marks: str = "not cluster and not vm"
 
 
 def declared(text: str | None = None) -> dict[str, Job]:

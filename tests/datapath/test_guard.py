@@ -227,6 +227,7 @@ def test_it_outlives_the_agent_and_one_that_was_removed_is_attached_again(
     assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("listening", ["4"], indirect=True)
 def test_another_version_takes_its_place(place: Place, listening: tuple[str, socket.socket], tmp_path: Path) -> None:
     place.look()
@@ -239,6 +240,7 @@ def test_another_version_takes_its_place(place: Place, listening: tuple[str, soc
     assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("listening", ["4"], indirect=True)
 def test_nothing_of_it_is_left_by_detach(place: Place, listening: tuple[str, socket.socket]) -> None:
     place.look()
@@ -317,6 +319,7 @@ def test_guards_that_cannot_be_read_have_an_unknown_state(place: Place) -> None:
     assert place.look() == ATTACHED
 
 
+@pytest.mark.compiles
 def test_a_kernel_without_the_hook_does_without(place: Place) -> None:
     version = prepare(place.pins, place.kubepods, without=frozenset([SK_LOOKUP])).version
     assert not (Pins(place.pins).programs / version / GUARD.name).exists()

@@ -109,6 +109,7 @@ def ready(state: Path) -> dict:
     raise AssertionError("the agent did not become ready")
 
 
+@pytest.mark.compiles
 def test_status_and_metrics_show_what_is_missing(state: Path, node: Node) -> None:
     missing = ready(state)["kernel"]["missing"]
     assert [(one["feature"], one["since"]) for one in missing] == [

@@ -47,6 +47,7 @@ def counter(node: Node, number: int) -> int:
     return sum(memoryview(parts).cast("Q"))
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(("protocol", "call"), [("TCP", "connect"), ("UDP", "sendto")])
 def test_its_reason_and_policy_are_read(protocol: str, call: str, later: None, node: Node, pod: Pod) -> None:
     rows = rows_for(replace(REFUSED, protocol=protocol), pod.cgroup_id, node.levels)

@@ -34,6 +34,7 @@ def test_a_second_start_adopts_what_is_there(node: Node) -> None:
     assert list_links(node.pins) == before
 
 
+@pytest.mark.compiles
 def test_other_sources_replace_the_programs_in_place_and_lose_nothing(node: Node, pod: Pod, tmp_path: Path) -> None:
     rows_for(Case("forward", Reason.FORWARDED), pod.cgroup_id, node.levels).write(node.kernel)
     before = list_links(node.pins)
@@ -53,6 +54,7 @@ def test_other_sources_replace_the_programs_in_place_and_lose_nothing(node: Node
     assert {tuple(answer["reached"]) for answer in answers} == {("10.0.1.1", 9090)}
 
 
+@pytest.mark.compiles
 def test_two_starts_at_once_prepare_one_datapath(node: Node) -> None:
     pins, cgroup = node.pins / "twice", CGROUPS / node.name / "twice"
     cgroup.mkdir()
@@ -70,6 +72,7 @@ def test_two_starts_at_once_prepare_one_datapath(node: Node) -> None:
     cgroup.rmdir()
 
 
+@pytest.mark.compiles
 def test_what_cannot_be_is_said_in_one_sentence(node: Node, tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="is not in a bpf file system"):
         load(tmp_path, node.kubepods)
@@ -82,6 +85,7 @@ def test_what_cannot_be_is_said_in_one_sentence(node: Node, tmp_path: Path) -> N
         load(node.pins, node.kubepods, broken)
 
 
+@pytest.mark.compiles
 def test_a_program_that_the_verifier_refuses_is_named_with_its_reason(node: Node, tmp_path: Path) -> None:
     """Made by a call of a helper that this hook does not have."""
     lacking = tmp_path / "bpf"
@@ -95,6 +99,7 @@ def test_a_program_that_the_verifier_refuses_is_named_with_its_reason(node: Node
     assert list_links(node.pins) == before
 
 
+@pytest.mark.compiles
 def test_links_of_a_cgroup_made_anew_are_made_anew(node: Node) -> None:
     """The kubelet can remove and make its folder again; a link to the former one runs nothing."""
     pins, cgroup = node.pins / "anew", CGROUPS / node.name / "anew"
@@ -111,6 +116,7 @@ def test_links_of_a_cgroup_made_anew_are_made_anew(node: Node) -> None:
     assert ensure(pins, cgroup, version) == []
 
 
+@pytest.mark.compiles
 def test_a_link_that_somebody_took_away_is_made_anew(node: Node) -> None:
     pins, cgroup = node.pins / "taken", CGROUPS / node.name / "taken"
     pins.mkdir()

@@ -96,6 +96,7 @@ def place(node: Node) -> Iterator[Place]:
     made.cgroup.rmdir()
 
 
+@pytest.mark.compiles
 def test_nothing_is_left(place: Place) -> None:
     load(place.pins, place.cgroup)
     found = used(place.pins)
@@ -115,6 +116,7 @@ def test_nothing_is_left(place: Place) -> None:
     assert place.uninstall().returncode == 0
 
 
+@pytest.mark.compiles
 def test_a_bpffs_of_weft_s_own_is_unmounted(place: Place) -> None:
     own = Place(place.cgroup, place.state, place.state / "bpf")
     bpffs.mount(own.pins)
@@ -134,6 +136,7 @@ def test_what_is_not_weft_s_stays_and_is_named(place: Place) -> None:
     (place.state / "mine").unlink()
 
 
+@pytest.mark.compiles
 async def test_while_an_agent_answers_nothing_is_removed(place: Place) -> None:
     load(place.pins, place.cgroup)
     attached = place.attached()

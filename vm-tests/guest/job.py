@@ -28,7 +28,7 @@ def main() -> int:
     if job.scale:
         os.environ["WEFT_TEST_SCALE"] = job.scale
     options = ["--junitxml=/results/junit.xml", "-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", "-q"]
-    options += ["--durations=15"]
+    options += ["--durations=25", "-m", job.marks]
     if only := _WORDS.get("weft.only"):
         options += ["-k", only.replace(",", " ")]
     return int(pytest.main([*options, *job.tests], plugins=[Share(*job.share)]))
