@@ -27,7 +27,7 @@ from agent.model.change import Change, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
 from agent.node.start import tune_interpreter
-from agent.store.store import World
+from agent.store.store import Store
 from agent.telemetry.flow_metrics import MAX_PAIRS
 from agent.telemetry.flows import Flow
 from agent.telemetry.metrics import Metrics
@@ -120,7 +120,7 @@ def upserts(text: str) -> list[Change]:
 
 def translated() -> Translator:
     """A translator with all Services, worked through."""
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     translator.take([*upserts(CLIENT), Upsert(PodCgroup("u-1", 42))])
     for number in range(SERVICES):
         text = TEXT.format(n=number, high=number // 250, low=number % 250 + 1)

@@ -20,7 +20,7 @@ from agent.model.meta import Key
 from agent.model.weft_node import KIND
 from agent.settings import ControllerSettings
 from agent.signals import until_signalled
-from agent.store.store import World
+from agent.store.store import Store
 from agent.telemetry.controller_metrics import ControllerMetrics
 from agent.telemetry.http import HttpServer, Query, Response, listening_at
 from agent.telemetry.internal_errors import logged_faults
@@ -61,7 +61,7 @@ class Controller:
         self.metrics.show_faults(self._faults.counts)
         self.writer = Writer(api, self.ledger, self._may_write, self.metrics.wrote, self._faults)
         self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._faults)
-        self._translator = Translator(World(), Options(), STATUS_KINDS, self._faults)
+        self._translator = Translator(Store(), Options(), STATUS_KINDS, self._faults)
         self._problems: set[str] = set()
         self._stranger = ""
         # Routes to be written because of reports.

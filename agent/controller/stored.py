@@ -26,7 +26,7 @@ class Metadata(Value, frozen=True):
 
 
 class MeshSpec(Value, frozen=True):
-    """An XMesh's spec (GEP-3949); for Routes it is left empty, the world has it."""
+    """An XMesh's spec (GEP-3949); for Routes it is left empty, the store has it."""
 
     controller_name: str = ""
     parameters_ref: Any = None
@@ -42,7 +42,7 @@ class Status(Value, frozen=True):
 
 
 class Stored(Value, frozen=True):
-    """One object whose status is ours to write, beside the world's value of it."""
+    """One object whose status is ours to write, beside the store's value of it."""
 
     metadata: Metadata
     api_version: str
@@ -100,7 +100,7 @@ def controller_collections() -> tuple[Collection, ...]:
 
 
 def _route(kind: str) -> Collection:
-    """A Route's collection whose objects are told twice: for the world, and for the writer."""
+    """A Route's collection whose objects are told twice: for the store, and for the writer."""
     plain = collection(kind)
 
     def read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:

@@ -1,7 +1,7 @@
 """Pods that left the mesh a moment ago: a connection of theirs may still be on its way to the waypoint.
 
 They stay on the waypoint's client allow-list as long as a listener that nobody wants any more stays. Who is on
-that list is for translation to say; what it needs to know is put into the world as facts.
+that list is for translation to say; what it needs to know is put into the store as facts.
 """
 
 from collections.abc import Iterable, Mapping

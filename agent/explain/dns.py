@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from agent.model.meta import Key
-from agent.store.store import View
+from agent.store.store import TrackedView
 
 DOMAIN = ("svc", "cluster", "local")
 CLUSTER_SET = ("svc", "clusterset", "local")
@@ -19,7 +19,7 @@ class Host:
     reason: str = ""
 
 
-def resolve(view: View, host: str, namespace: str) -> Host:
+def resolve(view: TrackedView, host: str, namespace: str) -> Host:
     """Look a host up for a client in `namespace`: an address, or a Service's name in any of its forms."""
     try:
         address = str(ipaddress.ip_address(host.strip("[]")))
@@ -29,7 +29,7 @@ def resolve(view: View, host: str, namespace: str) -> Host:
     return Host(address, owner.key if owner else None)
 
 
-def _service(view: View, host: str, namespace: str) -> Host:
+def _service(view: TrackedView, host: str, namespace: str) -> Host:
     """`name`, `name.namespace`, `name.namespace.svc`, the same with the cluster's domain or the cluster set's."""
     name, *rest = host.lower().rstrip(".").split(".")
     space, domain = (rest[0], tuple(rest[1:])) if rest else (namespace, ())

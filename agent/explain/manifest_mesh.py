@@ -17,7 +17,7 @@ from agent.model.change import Change, Keyed, Upsert
 from agent.model.core import Pod, PodStatus, Service, ServiceCIDR
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
-from agent.store.store import View, World
+from agent.store.store import Store, TrackedView
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -28,14 +28,14 @@ ASSUMED_RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """The world, and what the agent would want of a node in it."""
+    """The store, and what the agent would want of a node in it."""
 
-    world: World
+    store: Store
     fragments: tuple[Fragment, ...]
 
-    def view(self) -> View:
-        """A fresh look at the world."""
-        return View(self.world)
+    def view(self) -> TrackedView:
+        """A fresh look at the store."""
+        return TrackedView(self.store)
 
     @property
     def frontends(self) -> Mapping[FrontendName, FrontendPlan]:
@@ -63,10 +63,10 @@ def translated(manifests: Manifests, options: Options, clients: Iterable[Key] = 
     pods = [value for value in objects.values() if isinstance(value, Pod)]
     facts = [PodCgroup(pod.metadata.uid, number) for number, pod in enumerate(pods, start=1)]
     changes: list[Change] = [Upsert(value) for value in (*objects.values(), *facts)]
-    world = World()
-    translator = Translator(world, _with_ranges(options, objects.values()))
+    store = Store()
+    translator = Translator(store, _with_ranges(options, objects.values()))
     translator.update(changes)
-    return Mesh(world, tuple(translator.fragments.values()))
+    return Mesh(store, tuple(translator.fragments.values()))
 
 
 def _with_ranges(options: Options, objects: Iterable[Keyed]) -> Options:

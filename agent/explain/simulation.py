@@ -14,7 +14,7 @@ from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.services import service_key, service_name
 from agent.model.core import Service
 from agent.model.routes import TCPRoute, UDPRoute
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.options import Options
 
 Document = dict[str, Any]
@@ -61,7 +61,7 @@ def _treatment(mesh: Mesh, decision: Decision, asked: Question) -> Document:
     }
 
 
-def _services(view: View, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:
+def _services(view: TrackedView, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:
     """The Services that the kernel divides connections between: a TCPRoute's or UDPRoute's, else the one dialled."""
     route = view.route(plan.routes[0]) if plan.routes else None
     if not isinstance(route, TCPRoute | UDPRoute):

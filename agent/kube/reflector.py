@@ -196,9 +196,9 @@ class Reflector:
         found: Sequence[Keyed] | Problem = internal_error(where, where)
         with self._faults.guard("decode", where):
             found = self._collection.read(raw, where)
-        return self._spoil(name, found) if isinstance(found, Problem) else self._settle(name, tuple(found))
+        return self._invalidate(name, found) if isinstance(found, Problem) else self._settle(name, tuple(found))
 
-    def _spoil(self, name: Name, problem: Problem) -> list[Change]:
+    def _invalidate(self, name: Name, problem: Problem) -> list[Change]:
         """An object cannot be used: its last good values stay, but for what is known to be otherwise now."""
         good = self._good.setdefault(name, self._known.get(name, ()))
         values: dict[Key, Keyed] = {value.key: value for value in (*good, *problem.beside)}

@@ -7,7 +7,7 @@ from agent.model.meta import Key
 
 
 class Keyed(Protocol):
-    """Anything that can be put into the world."""
+    """Anything that can be put into the store."""
 
     @property
     def key(self) -> Key:

@@ -1,4 +1,4 @@
-"""What was observed on this node: it enters the world through the same door as the objects of the API."""
+"""What was observed on this node: it enters the store through the same door as the objects of the API."""
 
 from typing import ClassVar
 

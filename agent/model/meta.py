@@ -51,7 +51,7 @@ class Object(Value, frozen=True):
 
     @property
     def key(self) -> Key:
-        """The object's identity in the world."""
+        """The object's identity in the store."""
         return Key(type(self).__name__, self.metadata.namespace, self.metadata.name)
 
     @property

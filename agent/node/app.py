@@ -32,7 +32,7 @@ from agent.node.weft_node import weft_node
 from agent.node.weft_node_writer import NodeWriter
 from agent.settings import Settings
 from agent.signals import EndedError, until_signalled
-from agent.store.store import View, World
+from agent.store.store import Store, TrackedView
 from agent.telemetry.http import HttpServer, ListenError, Query, Response, Route, listening_at
 from agent.telemetry.metrics import Metrics
 from agent.telemetry.names import Known
@@ -65,12 +65,12 @@ class Agent:
         addresses = settings.waypoint_addresses
         self._ads = AdsServer(settings.xds_socket, addresses, self._take, self._waypoint_pods, faults)
         self._dropped = Dropped(settings.xds_socket.parent)
-        self._world = world = World()
+        self._store = store = Store()
         self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
         able = prepared.has(features.SOCK_DESTROY)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints, able=able)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
-        self.core = self._make_core(settings, world)
+        self.core = self._make_core(settings, store)
         self._farewell = Farewell(settings.xds_socket.parent, lambda: self.core.machine.failover)
         self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
         self._observation = Observation(
@@ -78,17 +78,17 @@ class Agent:
             self._known,
             lambda: self.core.datapath.desired_pods,
             lambda: self.core.machine.ports,
-            lambda namespace: is_logged(View(world), namespace),
+            lambda namespace: is_logged(TrackedView(store), namespace),
         )
         self._inquiry = Inquiry(self.core.intake.fragments.values)
         self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, faults)
         self._show()
 
-    def _make_core(self, settings: Settings, world: World) -> Core:
+    def _make_core(self, settings: Settings, store: Store) -> Core:
         clock = asyncio.get_running_loop().time
         config = kernel_config(settings, self._kernel.cpus)
         return Core(
-            Translator(world, translation_options(settings), faults=self._faults),
+            Translator(store, translation_options(settings), faults=self._faults),
             Rendering(translation_options(settings), self._faults),
             Datapath(self._kernel, config, clock, own_addresses()),
             self._ads,
@@ -188,7 +188,7 @@ class Agent:
             return None
         rejected, name = self._ads.rejected, self._settings.node
         fragments = list(self.core.intake.fragments.values()) if rejected else []
-        node, needs = View(self._world).get(Node, "", name), self.core.rendering.dependencies
+        node, needs = TrackedView(self._store).get(Node, "", name), self.core.rendering.dependencies
         return await asyncio.to_thread(weft_node, name, node.metadata.uid if node else "", fragments, needs, rejected)
 
     def _take(self, served: list[Exchange]) -> None:
@@ -215,7 +215,7 @@ class Agent:
 
     def _waypoint_pods(self) -> list[str]:
         """Where the pods of this node's waypoints are, as far as they are known."""
-        return addresses_of_own(View(self._world), WAYPOINT, self._settings.node)
+        return addresses_of_own(TrackedView(self._store), WAYPOINT, self._settings.node)
 
     def _waypoints(self) -> list[str]:
         """Where the node's Envoys are, those on their way in or out too."""

@@ -1,4 +1,4 @@
-"""Under what others look for a value: keys of the world's indices."""
+"""Under what others look for a value: keys of the store's indices."""
 
 from agent.model.change import Keyed
 from agent.model.core import EndpointSlice, Node, Pod, Service, ServiceCIDR, shortest

@@ -27,7 +27,7 @@ S = TypeVar("S")
 LabelledMode = tuple[Mode | None, str]
 
 
-class World:
+class Store:
     """Every value that is known, by key and by what others look for."""
 
     def __init__(self) -> None:
@@ -35,9 +35,9 @@ class World:
         self._by: dict[ReadKey, set[Key]] = defaultdict(set)
         self._endpoints = EndpointIndex()
         self._modes: dict[Key, LabelledMode] = {}
-        self._derived: dict[ReadKey, object] = {}
-        self._shared: dict[ReadKey, tuple[object, frozenset[ReadKey]]] = {}
-        self._sharers: dict[ReadKey, set[ReadKey]] = defaultdict(set)
+        self._computed: dict[ReadKey, object] = {}
+        self._memos: dict[ReadKey, tuple[object, frozenset[ReadKey]]] = {}
+        self._memo_readers: dict[ReadKey, set[ReadKey]] = defaultdict(set)
 
     def apply(self, changes: Iterable[Change]) -> set[ReadKey]:
         """Take changes in; returns the keys of all reads that would now be answered otherwise."""
@@ -47,16 +47,16 @@ class World:
                 touched |= self._replace(change.value.key, change.value)
             elif isinstance(change, Delete):
                 touched |= self._replace(change.key, None)
-        self._spoil(touched)
+        self._invalidate(touched)
         return touched
 
-    def derive(self, kind: str, values: Mapping[str, object]) -> set[ReadKey]:
-        """Replace all derived answers of a kind, which are facts about the world found elsewhere."""
-        old = {key: value for key, value in self._derived.items() if key[0] == kind}
+    def set_computed(self, kind: str, values: Mapping[str, object]) -> set[ReadKey]:
+        """Replace all derived answers of a kind, which are facts about the store found elsewhere."""
+        old = {key: value for key, value in self._computed.items() if key[0] == kind}
         new: dict[ReadKey, object] = {(kind, name): value for name, value in values.items()}
-        self._derived = {key: value for key, value in self._derived.items() if key[0] != kind} | new
+        self._computed = {key: value for key, value in self._computed.items() if key[0] != kind} | new
         touched = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-        self._spoil(touched)
+        self._invalidate(touched)
         return touched
 
     def has(self, key: Key) -> bool:
@@ -67,13 +67,13 @@ class World:
         """Every known object of a kind, or of the kinds that derive from it."""
         return sorted(key for key, value in self._values.items() if isinstance(value, kind))
 
-    def _spoil(self, touched: Iterable[ReadKey]) -> None:
+    def _invalidate(self, touched: Iterable[ReadKey]) -> None:
         """Forget shared answers that were made of what changed."""
-        for name in {name for key in touched for name in self._sharers.get(key, ())}:
-            for key in self._shared.pop(name)[1]:
-                self._sharers[key].discard(name)
-                if not self._sharers[key]:
-                    del self._sharers[key]
+        for name in {name for key in touched for name in self._memo_readers.get(key, ())}:
+            for key in self._memos.pop(name)[1]:
+                self._memo_readers[key].discard(name)
+                if not self._memo_readers[key]:
+                    del self._memo_readers[key]
 
     def _replace(self, key: Key, value: Keyed | None) -> set[ReadKey]:
         old = self._values.get(key)
@@ -132,42 +132,42 @@ def _waypoints(value: Keyed | None) -> frozenset[str]:
     return frozenset(value.addresses if isinstance(value, NodeWaypoints) else ())
 
 
-class View:
-    """A world as one unit of translation reads it."""
+class TrackedView:
+    """A store as one unit of translation reads it."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self.reads: set[ReadKey] = set()
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
         """One object."""
         key = Key(kind.__name__, namespace, name)
         self.reads.add(("object", *key))
-        found = self._world._values.get(key)
+        found = self._store._values.get(key)
         return found if isinstance(found, kind) else None
 
     def pods(self, namespace: str) -> list[Pod]:
         """The pods of a namespace; not for units, which are not computed again when one comes."""
-        keys = [key for key in self._world.keys(Pod) if key.namespace == namespace]
+        keys = [key for key in self._store.keys(Pod) if key.namespace == namespace]
         return [pod for key in keys if (pod := self.get(Pod, key.namespace, key.name)) is not None]
 
     def route(self, key: Key) -> AnyRoute | None:
         """One route of any kind."""
         self.reads.add(("object", *key))
-        found = self._world._values.get(key)
+        found = self._store._values.get(key)
         return found if isinstance(found, AnyRoute) else None
 
     def service(self, key: Key) -> AnyService | None:
         """One Service or ServiceImport."""
         self.reads.add(("object", *key))
-        found = self._world._values.get(key)
+        found = self._store._values.get(key)
         return found if isinstance(found, AnyService) else None
 
     def unread(self, route: Key) -> UnreadRoute | None:
         """That a Route's newest generation could not be read, when it could not."""
         key = unread(route)
         self.reads.add(("object", *key))
-        found = self._world._values.get(key)
+        found = self._store._values.get(key)
         return found if isinstance(found, UnreadRoute) else None
 
     def is_waypoint(self, endpoint: str) -> bool:
@@ -175,7 +175,7 @@ class View:
 
         Noted as read by `slices`: when waypoints come or go, only those who have such an endpoint are computed again.
         """
-        found = self._world._values.get(NodeWaypoints().key)
+        found = self._store._values.get(NodeWaypoints().key)
         return isinstance(found, NodeWaypoints) and shortest(endpoint) in found.addresses
 
     def slices(self, service: Key) -> list[EndpointSlice]:
@@ -211,7 +211,7 @@ class View:
         """The pods and nodes that have an address, as far as they are known here, and the slices that name it."""
         self.reads.add(("endpoint", address))
         found = [value for value in self._find("holders", address) if isinstance(value, Object)]
-        slices = (self.get(EndpointSlice, *key[1:]) for key in self._world._endpoints.slices(address))
+        slices = (self.get(EndpointSlice, *key[1:]) for key in self._store._endpoints.slices(address))
         return found + [value for value in slices if value is not None]
 
     def service_cidrs(self) -> list[ServiceCIDR]:
@@ -238,34 +238,34 @@ class View:
         """The mode that an object's label asks for, and what is wrong with the label."""
         key = Key(kind, namespace, name)
         self.reads.add(("mode", *key))
-        return self._world._modes.get(key, (None, ""))
+        return self._store._modes.get(key, (None, ""))
 
-    def derived(self, kind: str, name: str) -> object:
+    def computed(self, kind: str, name: str) -> object:
         """A derived answer, None when there is none."""
         self.reads.add((kind, name))
-        return self._world._derived.get((kind, name))
+        return self._store._computed.get((kind, name))
 
-    def shared(self, name: ReadKey, make: Callable[["View"], S]) -> S:
+    def memo(self, name: ReadKey, make: Callable[["TrackedView"], S]) -> S:
         """An answer that many units need and that is made once, until what it read changes. `name` says which."""
-        if name not in self._world._shared:
-            view = View(self._world)
+        if name not in self._store._memos:
+            view = TrackedView(self._store)
             try:
                 made = make(view)
             finally:
                 # What was read before a failure decides whether it happens again.
                 self.reads |= view.reads
-            self._world._shared[name] = made, frozenset(view.reads)
+            self._store._memos[name] = made, frozenset(view.reads)
             for key in view.reads:
-                self._world._sharers[key].add(name)
-        found, reads = self._world._shared[name]
+                self._store._memo_readers[key].add(name)
+        found, reads = self._store._memos[name]
         self.reads |= reads
         return cast(S, found)
 
     def _find(self, *index: str) -> list[Keyed]:
         self.reads.add(index)
-        keys = self._world._by.get(index, set())
-        return [self._world._values[key] for key in sorted(keys)]
+        keys = self._store._by.get(index, set())
+        return [self._store._values[key] for key in sorted(keys)]
 
     def _any(self, *index: str) -> bool:
         self.reads.add(index)
-        return bool(self._world._by.get(index))
+        return bool(self._store._by.get(index))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from agent.model.core import MANAGED_BY, OF_PODS, EndpointSlice, Service
 from agent.model.meta import Object
 from agent.model.multicluster import AnyService, ServiceImport
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.options import Options
 
 KINDS = {
@@ -33,7 +33,7 @@ def unroutable(address: str) -> str:
     return next((text for kind, text in KINDS.items() if getattr(parsed, kind)), "")
 
 
-def refused_import(view: View, item: ServiceImport, address: str, options: Options) -> str:
+def refused_import(view: TrackedView, item: ServiceImport, address: str, options: Options) -> str:
     """Why an address is not a ServiceImport's, empty when it is.
 
     Nobody checks what an import says (KEP-1645), and a client that dials somebody's address would reach the import's
@@ -50,13 +50,13 @@ def refused_import(view: View, item: ServiceImport, address: str, options: Optio
     return f"{holder.key} has it" if holder is not None else ""
 
 
-def _import_ranges(view: View, options: Options) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+def _import_ranges(view: TrackedView, options: Options) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     if options.clusterset_cidrs:
         return options.clusterset_cidrs
     return tuple(ipaddress.ip_network(cidr) for found in view.service_cidrs() for cidr in found.spec.cidrs)
 
 
-def _has_it_for_certain(view: View, holder: Object) -> bool:
+def _has_it_for_certain(view: TrackedView, holder: Object) -> bool:
     """Anybody can write a slice: only one that the control plane made of pods takes an address away from an import."""
     if not isinstance(holder, EndpointSlice):
         return True
@@ -65,12 +65,12 @@ def _has_it_for_certain(view: View, holder: Object) -> bool:
     return selects and holder.metadata.labels.get(MANAGED_BY) == OF_PODS
 
 
-def refused_endpoint(view: View, address: str) -> str:
+def refused_endpoint(view: TrackedView, address: str) -> str:
     """Why an address of a slice that was read is no endpoint, empty when it is one."""
     return unroutable(address) or ("an address of this node's waypoint" if view.is_waypoint(address) else "")
 
 
-def endpoint_warnings(view: View, service: AnyService) -> Iterator[str]:
+def endpoint_warnings(view: TrackedView, service: AnyService) -> Iterator[str]:
     """One for each slice with addresses that are not used."""
     for found in view.slices(service.key):
         refused = list(_refused(view, found))
@@ -79,7 +79,7 @@ def endpoint_warnings(view: View, service: AnyService) -> Iterator[str]:
             yield f"{service.key}: EndpointSlice {found.metadata.name}: {refused[0]}{more}"
 
 
-def _refused(view: View, found: EndpointSlice) -> Iterator[str]:
+def _refused(view: TrackedView, found: EndpointSlice) -> Iterator[str]:
     for position, endpoint in enumerate(found.endpoints if found.address_type != "FQDN" else ()):
         why = refused_endpoint(view, endpoint.addresses[0])
         if why:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from agent.ir.plan import Fragment
-from agent.store.store import View
+from agent.store.store import TrackedView
 
 
-def translate_admission(view: View) -> Fragment:
+def translate_admission(view: TrackedView) -> Fragment:
     """One filter for everybody's listeners, and one for each namespace with routes of its own; the kernel's allow-list
     has everybody.
     """
-    found = view.derived("admitted", "")
+    found = view.computed("admitted", "")
     by_namespace: Mapping[str, tuple[str, ...]] = found if isinstance(found, Mapping) else {}
     everybody = sorted({address for addresses in by_namespace.values() for address in addresses})
     groups = {"": tuple(everybody)} | {

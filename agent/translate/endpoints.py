@@ -14,7 +14,7 @@ from typing import NamedTuple
 from agent.ir.http import BackendPort
 from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
 from agent.model.multicluster import AnyService
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.addresses import refused_endpoint
 from agent.translate.options import Options
 
@@ -30,14 +30,14 @@ class _Candidate(NamedTuple):
 
 
 def endpoints(
-    view: View, service: AnyService, port: ServicePort, version: int, options: Options
+    view: TrackedView, service: AnyService, port: ServicePort, version: int, options: Options
 ) -> tuple[Address, ...]:
     """Addresses of one IP version, with target ports, that take new connections: sorted, each once."""
     return _addresses(_selected(view, service, _candidates(view, service, port, (f"IPv{version}",)), options))
 
 
 def endpoints_of_either_family(
-    view: View, service: AnyService, port: ServicePort, options: Options
+    view: TrackedView, service: AnyService, port: ServicePort, options: Options
 ) -> tuple[Address, ...]:
     """The same for a proxy, to whom an address is as good as another: one choice among both families.
 
@@ -46,7 +46,7 @@ def endpoints_of_either_family(
     return _addresses(_selected(view, service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
 
 
-def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tuple[Address, ...]:
+def backend_endpoints(view: TrackedView, backend: BackendPort, options: Options) -> tuple[Address, ...]:
     """The endpoints of either family of a backend's TCP port; none when its Service is not there."""
     service = view.service(backend.key)
     if service is None:
@@ -55,7 +55,7 @@ def backend_endpoints(view: View, backend: BackendPort, options: Options) -> tup
     return tuple(item for port in ports for item in endpoints_of_either_family(view, service, port, options))
 
 
-def distribution_warning(view: View, service: AnyService, options: Options) -> str:
+def distribution_warning(view: TrackedView, service: AnyService, options: Options) -> str:
     """Why a Service's traffic is not kept near although somebody asked for it; empty when it is, or nobody did."""
     spec = service.spec
     field = f"{service.key}: spec.trafficDistribution"
@@ -73,7 +73,9 @@ def distribution_warning(view: View, service: AnyService, options: Options) -> s
     return ""
 
 
-def _selected(view: View, service: AnyService, candidates: Iterable[_Candidate], options: Options) -> list[_Candidate]:
+def _selected(
+    view: TrackedView, service: AnyService, candidates: Iterable[_Candidate], options: Options
+) -> list[_Candidate]:
     local = _is_local(service, options)
     found = [item for item in candidates if not local or item.endpoint.node_name == options.node]
     ready = [item for item in found if _is_ready(item.endpoint)]
@@ -82,7 +84,7 @@ def _selected(view: View, service: AnyService, candidates: Iterable[_Candidate],
     return ready if local else _near(view, ready, options)
 
 
-def _near(view: View, ready: list[_Candidate], options: Options) -> list[_Candidate]:
+def _near(view: TrackedView, ready: list[_Candidate], options: Options) -> list[_Candidate]:
     """Those whose hints name this node, else this zone, else all of them."""
     if all(_nodes(item.endpoint) for item in ready):
         near = [item for item in ready if options.node in _nodes(item.endpoint)]
@@ -94,7 +96,7 @@ def _near(view: View, ready: list[_Candidate], options: Options) -> list[_Candid
     return ready
 
 
-def _zone(view: View, options: Options) -> str:
+def _zone(view: TrackedView, options: Options) -> str:
     """This node's zone: that of the settings, else what its Node says. Read only where a hint asks for it."""
     found = None if options.zone else view.get(Node, "", options.node)
     return found.zone if found is not None else options.zone
@@ -135,7 +137,7 @@ def _addresses(candidates: Iterable[_Candidate]) -> tuple[Address, ...]:
 
 
 def _candidates(
-    view: View, service: AnyService, port: ServicePort, address_types: tuple[str, ...]
+    view: TrackedView, service: AnyService, port: ServicePort, address_types: tuple[str, ...]
 ) -> Iterator[_Candidate]:
     """Endpoints of every slice of these types of the Service that has this port, with the target port there, but for
     addresses that are nobody's endpoint.

@@ -7,7 +7,7 @@ from agent.ir.tables import Mode, PodFlag
 from agent.model.core import Pod, RuntimeClass
 from agent.model.facts import RecentClient
 from agent.model.meta import Key
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.options import Options
 from agent.translate.workload import workload_of
 
@@ -16,7 +16,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 AGENT, WAYPOINT = "weft-agent", "weft-waypoint"
 
 
-def translate_pod(view: View, namespace: str, name: str, options: Options) -> Fragment:
+def translate_pod(view: TrackedView, namespace: str, name: str, options: Options) -> Fragment:
     """A pod's row, once its cgroup is known; nothing for pods of other nodes and for those that have ended."""
     pod = view.get(Pod, namespace, name)
     if pod is None or pod.finished:
@@ -57,14 +57,14 @@ def is_own(plan: PodPlan) -> bool:
     return plan.namespace == OWN_NAMESPACE
 
 
-def addresses_of_own(view: View, name: str, node: str) -> list[str]:
+def addresses_of_own(view: TrackedView, name: str, node: str) -> list[str]:
     """The addresses of weft's own pods of this name on a node; of a pod that names no node too."""
     pods = [pod for pod in view.pods(OWN_NAMESPACE) if own(pod, name) and not pod.finished]
     here = [pod for pod in pods if pod.spec.node_name in ("", node)]
     return [address for pod in here for address in pod.addresses or view.sandbox(_folder(view, pod))]
 
 
-def _is_admitted(view: View, pod: Pod, cgroup: int, mode: Mode) -> bool:
+def _is_admitted(view: TrackedView, pod: Pod, cgroup: int, mode: Mode) -> bool:
     """Whether the pod may connect to the waypoint's listeners: in the mesh, or until a moment ago.
 
     Of weft's own pods only the agent, which tries them.
@@ -74,7 +74,7 @@ def _is_admitted(view: View, pod: Pod, cgroup: int, mode: Mode) -> bool:
     return mode is not Mode.NONE or view.get(RecentClient, "", str(cgroup)) is not None
 
 
-def _folder(view: View, pod: Pod) -> str:
+def _folder(view: TrackedView, pod: Pod) -> str:
     """What names the pod's cgroup, empty where nothing does.
 
     Of several that say they mirror one static pod the oldest is right: the kubelet was there.
@@ -85,7 +85,7 @@ def _folder(view: View, pod: Pod) -> str:
     return pod.static_hash if first.key == pod.key else ""
 
 
-def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, str, tuple[str, ...]]:
+def _mode(view: TrackedView, pod: Pod, options: Options) -> tuple[Mode, str, tuple[str, ...]]:
     """The pod's mode: its own label, else its namespace's; why so, and what its user should know."""
     mode, because, warnings = _labelled(view, pod)
     if mode is Mode.NONE:
@@ -99,7 +99,7 @@ def _mode(view: View, pod: Pod, options: Options) -> tuple[Mode, str, tuple[str,
     return mode, because, warnings
 
 
-def _labelled(view: View, pod: Pod) -> tuple[Mode, str, tuple[str, ...]]:
+def _labelled(view: TrackedView, pod: Pod) -> tuple[Mode, str, tuple[str, ...]]:
     """What the labels say."""
     namespace = pod.metadata.namespace
     own, own_warning = view.mode("Pod", namespace, pod.metadata.name)
@@ -116,7 +116,7 @@ def _instead(pod: Pod, mode: Mode, because: str, warnings: tuple[str, ...]) -> t
     return mode, because, (*warnings, f"{pod.key}: {because}")
 
 
-def _unsupported_runtime(view: View, pod: Pod, options: Options) -> str:
+def _unsupported_runtime(view: TrackedView, pod: Pod, options: Options) -> str:
     """What runs the pod with sockets of its own, empty where nothing does. A class that is not there speaks by name."""
     name = pod.spec.runtime_class_name
     found = view.get(RuntimeClass, "", name) if name else None
@@ -125,7 +125,7 @@ def _unsupported_runtime(view: View, pod: Pod, options: Options) -> str:
     return f"RuntimeClass {name}, handler {handler}" if unsupported else ""
 
 
-def service_mode(view: View, service: Key) -> tuple[Mode, tuple[str, ...]]:
+def service_mode(view: TrackedView, service: Key) -> tuple[Mode, tuple[str, ...]]:
     """A Service's mode: its own label, else its namespace's."""
     own, own_warning = view.mode(*service)
     spaces, _ = view.mode("Namespace", "", service.namespace)

@@ -1,7 +1,7 @@
 """Keeping the plan up to date at the cost of the change.
 
 The plan is made of units: a pod, a Service, a Route's status, the admission of clients. Each is computed by a pure
-function from a view of the world, which notes what was read. A change touches read keys; the units that read one of
+function from a view of the store, which notes what was read. A change touches read keys; the units that read one of
 them are computed again, pods first, because how deep this node's pods are decides what Services need.
 
 A unit that trips a bug keeps its last fragment, and is computed again when something changes that it read before.
@@ -21,7 +21,7 @@ from agent.model.meta import Key, Object
 from agent.model.multicluster import ServiceImport
 from agent.model.routes import Route, subject
 from agent.store.indices import ReadKey
-from agent.store.store import View, World
+from agent.store.store import Store, TrackedView
 from agent.translate.client_allow_list import translate_admission
 from agent.translate.enrolment import translate_pod
 from agent.translate.options import Options
@@ -49,9 +49,9 @@ Makers = Sequence[tuple[type[Object], str]]
 class Translator:
     """The fragments of all units, and who read what."""
 
-    def __init__(self, world: World, options: Options, kinds: Makers = KINDS, faults: Faults | None = None) -> None:
+    def __init__(self, store: Store, options: Options, kinds: Makers = KINDS, faults: Faults | None = None) -> None:
         """`kinds` says of which objects what is made. Without `faults` they are raised."""
-        self._world = world
+        self._store = store
         self._faults = faults or Faults()
         self._options = options
         self._kinds = {name.__name__: makes for base, makes in kinds for name in (base, *base.__subclasses__())}
@@ -77,7 +77,7 @@ class Translator:
         """Take changes in, and compute nothing yet."""
         for change in changes:
             with self._faults.guard("intake", subject_of(change)):
-                self._mark(self._touched(self._world.apply([change])) | self._appeared([change]))
+                self._mark(self._touched(self._store.apply([change])) | self._appeared([change]))
 
     def enrol(self) -> Update:
         """Compute the pods that are behind; returns what changed, as `update` does."""
@@ -85,7 +85,7 @@ class Translator:
         done = self._compute(pods)
         first = ADMISSION not in self._reads and ADMISSION not in self._others
         if pods or first:
-            self._mark(self._touched(self._derive()) | ({ADMISSION} if first else set()))
+            self._mark(self._touched(self._recompute()) | ({ADMISSION} if first else set()))
         return done
 
     def advance(self, at_most: int) -> Update:
@@ -123,7 +123,7 @@ class Translator:
 
     def _made(self, unit: Unit) -> Fragment:
         """A unit's fragment as it is now. What trips a bug stays as it was while its object is there."""
-        view, exists, made = View(self._world), self._exists(unit), None
+        view, exists, made = TrackedView(self._store), self._exists(unit), None
         with self._faults.guard(unit.makes, unit.key):
             made = self._translate(unit, view)
         reads = view.reads
@@ -138,9 +138,9 @@ class Translator:
 
     def _exists(self, unit: Unit) -> bool:
         """Whether the unit's object is there; one that comes back appears anew."""
-        return unit == ADMISSION or self._world.has(unit.key)
+        return unit == ADMISSION or self._store.has(unit.key)
 
-    def _translate(self, unit: Unit, view: View) -> Fragment:
+    def _translate(self, unit: Unit, view: TrackedView) -> Fragment:
         _, namespace, name = unit.key
         makers: dict[str, Callable[[], Fragment]] = {
             PODS: lambda: translate_pod(view, namespace, name, self._options),
@@ -163,12 +163,12 @@ class Translator:
         if not reads:
             del self._reads[unit]
 
-    def _derive(self) -> set[ReadKey]:
+    def _recompute(self) -> set[ReadKey]:
         """What this node's pods, taken together, mean for others."""
         pods = [pod for fragment in self._with_pods.values() for pod in fragment.pods.values()]
         enrolled = [pod for pod in pods if pod.mode is not Mode.NONE]
-        touched = self._world.derive("depth", depths(enrolled))
-        return touched | self._world.derive("admitted", {"": admitted(pods)})
+        touched = self._store.set_computed("depth", depths(enrolled))
+        return touched | self._store.set_computed("admitted", {"": admitted(pods)})
 
 
 def depths(enrolled: Iterable[PodPlan]) -> dict[str, Mode]:

@@ -4,30 +4,30 @@ from collections.abc import Iterator
 
 from agent.model.core import Namespace
 from agent.model.multicluster import AnyService
-from agent.store.store import View
+from agent.store.store import TrackedView
 
 SCOPE, ACCESS_LOG = "weft.dev/l7-scope", "weft.dev/access-log"
 ALL, YES = "all", "true"
 CHOICES = {SCOPE: (ALL, "routes"), ACCESS_LOG: (YES, "false")}
 
 
-def sees_all(view: View, service: AnyService) -> bool:
+def sees_all(view: TrackedView, service: AnyService) -> bool:
     """Whether the waypoint shall see HTTP ports without Routes too: the Service's label, else its Namespace's."""
     own = service.metadata.labels.get(SCOPE)
     return (own if own in CHOICES[SCOPE] else _of_namespace(view, service.metadata.namespace, SCOPE)) == ALL
 
 
-def is_logged(view: View, namespace: str) -> bool:
+def is_logged(view: TrackedView, namespace: str) -> bool:
     """Whether requests to a namespace's Services are written to the access log."""
     return _of_namespace(view, namespace, ACCESS_LOG) == YES
 
 
-def _of_namespace(view: View, namespace: str, label: str) -> str | None:
+def _of_namespace(view: TrackedView, namespace: str, label: str) -> str | None:
     found = view.get(Namespace, "", namespace)
     return found.metadata.labels.get(label) if found is not None else None
 
 
-def label_warnings(view: View, service: AnyService) -> Iterator[str]:
+def label_warnings(view: TrackedView, service: AnyService) -> Iterator[str]:
     """Labels that say nothing known, of a Service and of its Namespace."""
     namespace = view.get(Namespace, "", service.metadata.namespace)
     for item in (service, namespace) if namespace is not None else (service,):

@@ -1,4 +1,4 @@
-"""What translation depends on beside the world."""
+"""What translation depends on beside the store."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network

@@ -7,7 +7,7 @@ from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet, WeightedBack
 from agent.model.core import ServicePort
 from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, HTTPRouteMatch, TLSRoute
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.labels import sees_all
 from agent.translate.ports import PortKind, port_kind
 from agent.translate.routes.binding import Binding
@@ -19,7 +19,7 @@ SAME = "same"
 
 
 def port_rules(
-    view: View, service: AnyService, port: ServicePort, name: str, consumer: str, applying: Sequence[Binding]
+    view: TrackedView, service: AnyService, port: ServicePort, name: str, consumer: str, applying: Sequence[Binding]
 ) -> RouteSet | TLSRouteSet | None:
     """The rules of a port's listener, which is called `name`; None where nobody asks the waypoint for anything.
 
@@ -35,7 +35,7 @@ def port_rules(
     return None
 
 
-def is_observed(view: View, service: AnyService, port: ServicePort) -> bool:
+def is_observed(view: TrackedView, service: AnyService, port: ServicePort) -> bool:
     """Whether the waypoint shall see a port that no Route speaks of (DESIGN.md §3). ClientIP stays with the kernel."""
     is_http = port.protocol == "TCP" and port_kind(port) is PortKind.HTTP
     return is_http and not service.keeps_clients and sees_all(view, service)

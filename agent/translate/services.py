@@ -13,7 +13,7 @@ from agent.model.core import PROXY_LABEL, Service, ServicePort
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.model.routes import TCPRoute, UDPRoute
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.addresses import endpoint_warnings, refused_import, unroutable
 from agent.translate.affinity import affinity_seconds, affinity_warnings
 from agent.translate.endpoints import backend_endpoints, distribution_warning
@@ -41,7 +41,7 @@ class _Parts:
     warnings: set[str] = field(default_factory=set)
 
 
-def translate_service(view: View, key: Key, options: Options) -> Fragment:
+def translate_service(view: TrackedView, key: Key, options: Options) -> Fragment:
     """Every frontend of a Service, for everybody and for each namespace with routes of its own."""
     service = view.service(key)
     if service is None:
@@ -64,7 +64,7 @@ def translate_service(view: View, key: Key, options: Options) -> Fragment:
     )
 
 
-def _has_slices(view: View, service: AnyService) -> bool:
+def _has_slices(view: TrackedView, service: AnyService) -> bool:
     """Whether a Service's own endpoints can be known. Of an import without any slice that is not certain: only Routes
     make anything of it, the rest goes where its maker sends it.
     """
@@ -93,7 +93,7 @@ class _Frontend:
         return f"{name}@{self.consumer}" if self.consumer else name
 
 
-def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], options: Options) -> None:
+def _port(view: TrackedView, parts: _Parts, front: _Frontend, applying: list[Binding], options: Options) -> None:
     listener_name = None
     rules = _rules(view, front, applying)
     if rules is not None:
@@ -115,19 +115,19 @@ def _port(view: View, parts: _Parts, front: _Frontend, applying: list[Binding], 
         )
 
 
-def _rules(view: View, front: _Frontend, applying: list[Binding]) -> RouteSet | TLSRouteSet | None:
+def _rules(view: TrackedView, front: _Frontend, applying: list[Binding]) -> RouteSet | TLSRouteSet | None:
     """What the waypoint does on the port; None where nobody asks it for anything, or no client would go there."""
     if not _is_used(view, front):
         return None
     return port_rules(view, front.service, front.port, front.name, front.consumer, applying)
 
 
-def _own_addresses(view: View, service: AnyService, options: Options) -> list[str]:
+def _own_addresses(view: TrackedView, service: AnyService, options: Options) -> list[str]:
     """The Service's virtual addresses that it may have."""
     return [address for address in service.cluster_ips if not _unused(view, service, address, options)]
 
 
-def _unused(view: View, service: AnyService, address: str, options: Options) -> str:
+def _unused(view: TrackedView, service: AnyService, address: str, options: Options) -> str:
     """Why an address is not the Service's, empty when it is. An API server sees to cluster IPs, to no import's."""
     if unroutable(address):
         return "traffic there is never translated"
@@ -137,13 +137,15 @@ def _unused(view: View, service: AnyService, address: str, options: Options) -> 
     return refused_import(view, service, address, options) if isinstance(service, ServiceImport) else ""
 
 
-def _is_used(view: View, front: _Frontend) -> bool:
+def _is_used(view: TrackedView, front: _Frontend) -> bool:
     """Whether a client of this node would go to the waypoint: the deeper end of a connection decides."""
-    depth = view.derived("depth", front.consumer)
+    depth = view.computed("depth", front.consumer)
     return isinstance(depth, Mode) and depth is not Mode.NONE and max(depth, front.mode) is Mode.L7
 
 
-def _slots(view: View, front: _Frontend, applying: list[Binding], version: int, options: Options) -> tuple[Slot, ...]:
+def _slots(
+    view: TrackedView, front: _Frontend, applying: list[Binding], version: int, options: Options
+) -> tuple[Slot, ...]:
     route = applying[0].route if applying else None
     if isinstance(route, TCPRoute | UDPRoute):
         return route_slots(view, route, version, options)
@@ -157,7 +159,7 @@ def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:
     return kind(text) if text in tuple(kind) else default
 
 
-def _address_warnings(view: View, service: AnyService, options: Options) -> Iterator[str]:
+def _address_warnings(view: TrackedView, service: AnyService, options: Options) -> Iterator[str]:
     """Addresses that a Service says and does not get.
 
     Nothing is said of a Service that whoever makes imports derived from one, for its address: nobody refers to it.
@@ -170,7 +172,7 @@ def _address_warnings(view: View, service: AnyService, options: Options) -> Iter
             yield f"{service.key}: {field}: {address} is not used: {why}"
 
 
-def _warnings(view: View, service: AnyService, options: Options) -> Iterator[str]:
+def _warnings(view: TrackedView, service: AnyService, options: Options) -> Iterator[str]:
     """What a user may expect of this Service and does not get."""
     key, meta = service.key, service.metadata
     if service.spec.internal_traffic_policy == "Local" and not options.node:

@@ -1,4 +1,4 @@
-"""Objects for tests against an API server, and a world that follows a source."""
+"""Objects for tests against an API server, and a store that follows a source."""
 
 import asyncio
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def http_route(name: str, *parents: dict[str, Any], backend: str = "web") -> dic
 
 
 class Follower:
-    """Takes in what a source says, as a world would."""
+    """Takes in what a source says, as a store would."""
 
     def __init__(self, source: KubernetesSource) -> None:
         self.source = source

@@ -12,7 +12,7 @@ from agent.kube.decode import decode
 from agent.kube.documents import split
 from agent.model.change import Problem, Upsert
 from agent.model.facts import NodeWaypoints, PodCgroup
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.filters.request_mirror import mirrors
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
@@ -41,14 +41,14 @@ def read(case: Path) -> list[Upsert]:
 
 def translated(case: Path) -> dict[str, Any]:
     """The plan of a case, for people."""
-    translator = Translator(World(), OPTIONS)
+    translator = Translator(Store(), OPTIONS)
     translator.update(read(case))
     return {key: value for key, value in plan(translator.fragments.values()).items() if value}
 
 
 def resources(case: Path) -> dict[ResourceName, Json]:
     """Everything that Envoy is told in a case."""
-    translator = Translator(World(), OPTIONS)
+    translator = Translator(Store(), OPTIONS)
     translator.update(read(case))
     made = [render(item, OPTIONS) for item in translator.fragments.values()]
     return {name: value for item in made for name, value in item.resources.items()}

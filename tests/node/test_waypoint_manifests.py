@@ -16,7 +16,7 @@ from agent.kube.decode import decode
 from agent.kube.documents import split
 from agent.model.change import Problem, Upsert
 from agent.model.facts import PodCgroup
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.xds.render import render
@@ -71,7 +71,7 @@ class Cluster:
 
     def __init__(self, node: WaypointNode) -> None:
         self.node = node
-        self.translator = Translator(World(), Options("here"))
+        self.translator = Translator(Store(), Options("here"))
         names = ["web", *node.servers]
         ports = {**{name: found[0] for name, found in node.servers.items()}, "web": 1}
         services = [

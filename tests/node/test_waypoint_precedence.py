@@ -33,7 +33,7 @@ from agent.model.core import Namespace, Pod, PodIP, PodSpec, PodStatus, Service,
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.model.routes import GRPCMethodMatch, GRPCRoute, GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.store.store import MODE_LABEL, World
+from agent.store.store import MODE_LABEL, Store
 from agent.translate.filters.header_modifiers import changed
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
@@ -51,8 +51,8 @@ class Port:
 
     def __init__(self, node: WaypointNode) -> None:
         self.node = node
-        self._world = World()
-        self._translator = Translator(self._world, Options("here"))
+        self._store = Store()
+        self._translator = Translator(self._store, Options("here"))
         spec = ServiceSpec(cluster_ips=(FRONTEND.address,), ports=(ServicePort(80, "http"),))
         client = Pod(
             ObjectMeta("client", "app", "uid"), PodSpec("here"), PodStatus("Running", pod_ips=(PodIP(CLIENT),))

@@ -5,7 +5,7 @@ from agent.model.change import Upsert
 from agent.model.core import Service, ServicePort, ServiceSpec
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import GRPCRoute, HTTPRoute, ParentReference
-from agent.store.store import View, World
+from agent.store.store import Store, TrackedView
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.routes.http import route_set
 
@@ -15,11 +15,11 @@ PARENT = ParentReference("web", group="", kind="Service", port=80)
 
 def translated(*routes: HTTPRoute | GRPCRoute, services: tuple[str, ...] = ()) -> RouteSet:
     """The route set of port 80 of `app/web` for clients of its namespace; `services` are other backends there."""
-    world = World()
+    store = Store()
     for number, name in enumerate(("web", *services), 1):
         spec = ServiceSpec(cluster_ips=(f"10.96.0.{number}",), ports=(PORT,))
-        world.apply([Upsert(Service(ObjectMeta(name, "app"), spec))])
-    world.apply(map(Upsert, routes))
-    view = View(world)
+        store.apply([Upsert(Service(ObjectMeta(name, "app"), spec))])
+    store.apply(map(Upsert, routes))
+    view = TrackedView(store)
     applying = winners(bindings(view, Key("Service", "app", "web")), PORT, "", "app")
     return route_set(view, "app/web:80", "", PORT, applying)

@@ -18,7 +18,7 @@ from agent.ir.resources import ResourceType
 from agent.kube.decode import KINDS, decode
 from agent.model.change import Change, Problem, Upsert
 from agent.model.facts import PodCgroup
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.encode import encode
@@ -99,7 +99,7 @@ def objects(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 def told(items: list[dict[str, Any]], counts: Counter[str]) -> None:
     """Through all of it. Each object that is refused has a reason that names it and a field."""
-    translator = Translator(World(), Options("n"))
+    translator = Translator(Store(), Options("n"))
     changes: list[Change] = [Upsert(PodCgroup("client", 7))]
     for found in (found for item in items for found in decode(item, "here")):
         if isinstance(found, Problem):

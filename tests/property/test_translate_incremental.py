@@ -1,4 +1,4 @@
-"""Whatever way changes come in, the plan is that of the world they leave behind."""
+"""Whatever way changes come in, the plan is that of the store they leave behind."""
 
 from random import Random
 
@@ -24,7 +24,7 @@ from agent.model.core import (
 )
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.store.store import MODE_LABEL, World
+from agent.store.store import MODE_LABEL, Store
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
 from agent.waypoint.xds.render import render
@@ -133,7 +133,7 @@ WORLDS = st.lists(OBJECTS, max_size=20, unique_by=lambda value: value.key)
 
 def translated(batches: list[list[Change]]) -> dict[Unit, Fragment]:
     """The fragments after these changes."""
-    translator = Translator(World(), OPTIONS)
+    translator = Translator(Store(), OPTIONS)
     for batch in [[], *batches]:
         translator.update(batch)
     return translator.fragments
@@ -164,7 +164,7 @@ def test_splitting_does_not_matter(edits: list[tuple[object, bool]], data: st.Da
 @given(EDITS, st.data())
 def test_small_steps_do_not_matter(edits: list[tuple[object, bool]], data: st.DataObject) -> None:
     batch = changes(edits)
-    translator = Translator(World(), OPTIONS)
+    translator = Translator(Store(), OPTIONS)
     for change in batch:
         translator.take([change])
         if data.draw(st.booleans()):
@@ -192,7 +192,7 @@ def test_incremental_is_as_from_scratch(edits: list[tuple[object, bool]]) -> Non
 @settings(max_examples=100, deadline=None)
 @given(EDITS)
 def test_updates_tell_exactly_what_changed(edits: list[tuple[object, bool]]) -> None:
-    translator = Translator(World(), OPTIONS)
+    translator = Translator(Store(), OPTIONS)
     translator.update([])
     for change in changes(edits):
         before = dict(translator.fragments)
@@ -207,7 +207,7 @@ def test_updates_tell_exactly_what_changed(edits: list[tuple[object, bool]]) -> 
 @settings(max_examples=60, deadline=None)
 @given(EDITS)
 def test_saying_it_again_changes_nothing(edits: list[tuple[object, bool]]) -> None:
-    translator = Translator(World(), OPTIONS)
+    translator = Translator(Store(), OPTIONS)
     batch = changes(edits)
     translator.update(batch)
     final = {}

@@ -14,11 +14,11 @@ from agent.model.meta import Key
 from agent.model.multicluster import AnyService
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, TCPRoute, TLSRoute, UDPRoute
 from agent.store.parents import parent_services
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.ports import PortKind, port_kind
 from agent.translate.routes.validate import Checked, check
 
-# On one port the first of these wins (GEP-1294, "Route type specificity"). UDP is another world.
+# On one port the first of these wins (GEP-1294, "Route type specificity"). UDP ports are a separate set.
 RANK: tuple[type[AnyRoute], ...] = (GRPCRoute, HTTPRoute, TLSRoute, TCPRoute, UDPRoute)
 MERGED = (GRPCRoute, HTTPRoute)
 # Several of one of these kinds share a port.
@@ -74,22 +74,22 @@ Arena = dict[tuple[str, ServicePort], Rivals]
 Bound = dict[tuple[Key, int], Binding]
 
 
-def bindings(view: View, key: Key) -> list[Binding]:
+def bindings(view: TrackedView, key: Key) -> list[Binding]:
     """Every parentRef of every Route that names this Service or ServiceImport, after validation and conflicts."""
     return list(_bound(view, key).values())
 
 
-def binding_of(view: View, key: Key, route: Key, position: int) -> Binding:
+def binding_of(view: TrackedView, key: Key, route: Key, position: int) -> Binding:
     """One of them: that of a Route's parentRef."""
     return _bound(view, key)[route, position]
 
 
-def _bound(view: View, key: Key) -> Bound:
+def _bound(view: TrackedView, key: Key) -> Bound:
     """By Route and position. What applies to a Service is asked for by each of its Routes, and found out once."""
-    return view.shared(("bindings", *key), lambda own: _bind_all(own, key)) if view.has_routes(key) else {}
+    return view.memo(("bindings", *key), lambda own: _bind_all(own, key)) if view.has_routes(key) else {}
 
 
-def _bind_all(view: View, key: Key) -> Bound:
+def _bind_all(view: TrackedView, key: Key) -> Bound:
     service = view.service(key)
     found = [
         _bind(route, position, ref, service, key)

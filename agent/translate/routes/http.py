@@ -17,7 +17,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     HTTPRouteTimeouts,
 )
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.filters.registry import types_of
 from agent.translate.ports import speaks_h2c
 from agent.translate.routes.binding import Binding
@@ -31,7 +31,7 @@ DEFAULT_ATTEMPTS = 1
 SortKey = tuple[object, ...]
 
 
-def route_set(view: View, name: str, consumer: str, port: ServicePort, applying: Iterable[Binding]) -> RouteSet:
+def route_set(view: TrackedView, name: str, consumer: str, port: ServicePort, applying: Iterable[Binding]) -> RouteSet:
     """What the waypoint does on a port: the rules of every Route that applies there, most specific first."""
     found: list[tuple[SortKey, Rule]] = []
     grpc = False
@@ -44,7 +44,7 @@ def route_set(view: View, name: str, consumer: str, port: ServicePort, applying:
     return RouteSet(name, consumer, port.port, grpc, tuple(rule for _, rule in found))
 
 
-def _rules(view: View, route: HTTPRoute | GRPCRoute, checked: Checked) -> Iterator[tuple[SortKey, Rule]]:
+def _rules(view: TrackedView, route: HTTPRoute | GRPCRoute, checked: Checked) -> Iterator[tuple[SortKey, Rule]]:
     for index in (*checked.valid, *checked.closed):
         rule = route.spec.rules[index]
         made = _closed(route, index) if index in checked.closed else _rule(view, route, index)
@@ -56,7 +56,7 @@ def _rules(view: View, route: HTTPRoute | GRPCRoute, checked: Checked) -> Iterat
             )
 
 
-def _rule(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
+def _rule(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
     """What a rule does with every request: its matches make one of these each, with their number in the name."""
     rule = route.spec.rules[index]
     timeouts = rule.timeouts if isinstance(rule, HTTPRouteRule) else HTTPRouteTimeouts()
@@ -104,7 +104,7 @@ def _retry(retry: HTTPRouteRetry | None) -> Retry | None:
     return Retry(DEFAULT_ATTEMPTS if retry.attempts is None else retry.attempts, retry.codes, backoff)
 
 
-def _session(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Session | None:
+def _session(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Session | None:
     rule, meta = route.spec.rules[index], route.metadata
     asked = rule.session_persistence
     if asked is None:
@@ -124,7 +124,7 @@ def session_name(rule: str) -> str:
     return f"weft-session-{hashlib.blake2b(rule.encode(), digest_size=6).hexdigest()}"
 
 
-def moving_sessions(view: View, route: AnyRoute) -> list[str]:
+def moving_sessions(view: TrackedView, route: AnyRoute) -> list[str]:
     """The rules that ask for sessions and have backends of different protocols, which no pool can hold: a session may
     move from one to another. By their JSON path.
     """
@@ -137,28 +137,28 @@ def moving_sessions(view: View, route: AnyRoute) -> list[str]:
     ]
 
 
-def _pool(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Pool | None:
+def _pool(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Pool | None:
     """The backends of a rule that keeps sessions, when there are several and they speak one protocol."""
     members = _members(view, route, index)
     alike = len({item.protocol for item in members}) == 1
     return Pool(members) if len(members) > 1 and alike else None
 
 
-def _members(view: View, route: HTTPRoute | GRPCRoute, index: int) -> tuple[BackendPort, ...]:
+def _members(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> tuple[BackendPort, ...]:
     """Every backend of a rule that is there, also of weight 0: its sessions stay (GEP-1619)."""
     refs = route.spec.rules[index].backend_refs
     found = {_backend(view, route, ref, f"spec.rules[{index}].backendRefs[{at}]") for at, ref in enumerate(refs)}
     return tuple(sorted((item for item in found if item is not None), key=lambda item: item.cluster))
 
 
-def _backends(view: View, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[WeightedBackend]:
+def _backends(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Iterator[WeightedBackend]:
     for position, ref in enumerate(route.spec.rules[index].backend_refs):
         if ref.weight:
             backend = _backend(view, route, ref, f"spec.rules[{index}].backendRefs[{position}]")
             yield WeightedBackend(backend, ref.weight, ref.filters, tuple(_resolved(view, route, ref.filters)))
 
 
-def _resolved(view: View, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter]) -> Iterator[ResolvedFilter]:
+def _resolved(view: TrackedView, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter]) -> Iterator[ResolvedFilter]:
     """Filters that refer to backends, with those that are there."""
     for entry in filters:
         for item, config in types_of(entry):
@@ -167,7 +167,9 @@ def _resolved(view: View, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter
                 yield found
 
 
-def _backend(view: View, route: HTTPRoute | GRPCRoute, ref: BackendObjectReference, field: str) -> BackendPort | None:
+def _backend(
+    view: TrackedView, route: HTTPRoute | GRPCRoute, ref: BackendObjectReference, field: str
+) -> BackendPort | None:
     """The port that a reference means, None where it is invalid. gRPC is HTTP/2 whatever the port says (GEP-1016)."""
     found = resolve(view, route, ref, field)
     if found.service is None or found.port is None:

@@ -6,7 +6,7 @@ from agent.ir.tables import Slot, address_bytes
 from agent.model.core import ServicePort
 from agent.model.multicluster import AnyService
 from agent.model.routes import TCPRoute, UDPRoute
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.endpoints import Address, endpoints
 from agent.translate.options import Options
 from agent.translate.routes.references import resolve
@@ -14,13 +14,13 @@ from agent.translate.slots import Target, alias_table
 
 
 def service_slots(
-    view: View, service: AnyService, port: ServicePort, version: int, options: Options
+    view: TrackedView, service: AnyService, port: ServicePort, version: int, options: Options
 ) -> tuple[Slot, ...]:
     """Every endpoint of one IP version with the same weight; no slots when there is none."""
     return alias_table({_target(item): 1 for item in endpoints(view, service, port, version, options)})
 
 
-def route_slots(view: View, route: TCPRoute | UDPRoute, version: int, options: Options) -> tuple[Slot, ...]:
+def route_slots(view: TrackedView, route: TCPRoute | UDPRoute, version: int, options: Options) -> tuple[Slot, ...]:
     """A Route's backends by weight, each spread evenly over its endpoints.
 
     A backend that is not there, or has no endpoint, keeps its share: connections that fall on it are refused

@@ -18,7 +18,7 @@ from agent.model.routes import (
     UDPRoute,
 )
 from agent.store.parents import is_service
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.filters.registry import filter_references
 from agent.translate.ports import TLS
 
@@ -46,7 +46,7 @@ def references(route: AnyRoute) -> Iterator[tuple[str, BackendObjectReference]]:
             yield from filter_references(field, rule.filters)
 
 
-def resolve(view: View, route: AnyRoute, ref: BackendObjectReference, field: str) -> Resolved:
+def resolve(view: TrackedView, route: AnyRoute, ref: BackendObjectReference, field: str) -> Resolved:
     """Look a Route's backendRef up; `field` is its JSON path for messages."""
     if not is_service(ref.group, ref.kind):
         said = f"{field}: {ref.group or 'core'}/{ref.kind} is neither a Service nor a ServiceImport"

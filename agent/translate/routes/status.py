@@ -7,14 +7,14 @@ from agent.model.core import ServicePort
 from agent.model.meta import Key
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, UnreadRoute
 from agent.store.parents import parent_services, services_among
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.field_errors import UNSUPPORTED
 from agent.translate.routes.binding import Binding, binding_of, what_it_reads
 from agent.translate.routes.http import moving_sessions
 from agent.translate.routes.references import references, resolve
 
 
-def translate_status(view: View, key: Key) -> Fragment:
+def translate_status(view: TrackedView, key: Key) -> Fragment:
     """The status of one Route; none when no parentRef names a Service."""
     route, unread = view.route(key), view.unread(key)
     if unread is not None:
@@ -86,7 +86,7 @@ def _ports(ports: tuple[ServicePort, ...]) -> str:
     return "port " + ", ".join(str(port.port) for port in ports)
 
 
-def _references(view: View, route: AnyRoute) -> tuple[str, str]:
+def _references(view: TrackedView, route: AnyRoute) -> tuple[str, str]:
     """The reason of the first backendRef that cannot be used, and what is to say of all of them; empty for none."""
     found = [resolve(view, route, ref, field) for field, ref in references(route)]
     faults = [item for item in found if item.reason]

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from agent.ir.http import BackendPort, TLSRouteSet, TLSRule, WeightedBackend
 from agent.model.routes import TLSRoute
-from agent.store.store import View
+from agent.store.store import TrackedView
 from agent.translate.routes.binding import Binding, server_names
 from agent.translate.routes.references import resolve
 
 
-def tls_route_set(view: View, name: str, consumer: str, applying: Iterable[Binding]) -> TLSRouteSet:
+def tls_route_set(view: TrackedView, name: str, consumer: str, applying: Iterable[Binding]) -> TLSRouteSet:
     """What the waypoint does on a port where TLSRoutes apply: each name belongs to the oldest Route that has it."""
     taken: set[str] = set()
     rules: list[TLSRule] = []
@@ -22,12 +22,12 @@ def tls_route_set(view: View, name: str, consumer: str, applying: Iterable[Bindi
     return TLSRouteSet(name, consumer, tuple(rules))
 
 
-def _rule(view: View, route: TLSRoute, names: tuple[str, ...]) -> TLSRule:
+def _rule(view: TrackedView, route: TLSRoute, names: tuple[str, ...]) -> TLSRule:
     meta, rule = route.metadata, route.spec.rules[0]
     return TLSRule(f"{meta.namespace}/{meta.name}/{rule.name or 0}", names, tuple(_backends(view, route)))
 
 
-def _backends(view: View, route: TLSRoute) -> Iterator[WeightedBackend]:
+def _backends(view: TrackedView, route: TLSRoute) -> Iterator[WeightedBackend]:
     for position, ref in enumerate(route.spec.rules[0].backend_refs):
         if ref.weight:
             found = resolve(view, route, ref, f"spec.rules[0].backendRefs[{position}]")

@@ -18,7 +18,7 @@ from agent.model.change import Upsert
 from agent.model.core import Namespace, Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 
 UNKNOWN = FrontendName("10.9.9.9", 80, Protocol.TCP)
@@ -67,8 +67,8 @@ def found_by_kernel(
 @settings(max_examples=200, deadline=None)
 @given(meshes())
 def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
-    world = World()
-    translator = Translator(world, OPTIONS)
+    store = Store()
+    translator = Translator(store, OPTIONS)
     translator.update([Upsert(value) for value in values])  # type: ignore[arg-type]
     fragments = list(translator.fragments.values())
     frontends = {name: plan for item in fragments for name, plan in item.frontends.items()}

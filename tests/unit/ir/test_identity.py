@@ -7,7 +7,7 @@ from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
 from agent.node.status import pods
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -21,7 +21,7 @@ def identity(account: str) -> Identity:
         PodSpec(node_name="here", service_account_name=account),
         PodStatus("Running"),
     )
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     translator.update([Upsert(pod), Upsert(PodCgroup("u", 7))])
     (plan,) = (plan for item in translator.fragments.values() for plan in item.pods.values())
     (document,) = pods(translator.fragments.values(), Faults())

@@ -8,7 +8,7 @@ from agent.kube.decode import decode
 from agent.kube.documents import split
 from agent.model.change import Change, Problem, Upsert
 from agent.model.meta import Key
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
 
@@ -67,7 +67,7 @@ def good_units(translator: Translator) -> dict[Unit, Fragment]:
 
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[Unit, Fragment]:
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     translator.update(read(GOOD)[0])
     return good_units(translator)
 
@@ -93,7 +93,7 @@ def test_there_are_enough():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.what)
 def test_a_hostile_object_is_told_of_once_and_hurts_nobody(document: Hostile, undisturbed: dict[Unit, Fragment]):
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     translator.update(read(GOOD)[0])
     changes, problems = read(document.text, document.is_json)
     translator.update(changes)
@@ -125,7 +125,7 @@ spec:
 """
         for a, b in (("good", "web"), ("web", "good"))
     )
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     changes, problems = read(GOOD + "---" + routes)
     translator.update(changes)
     keys = [Key("HTTPRoute", "app", name) for name in ("good", "web")]

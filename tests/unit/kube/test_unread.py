@@ -10,7 +10,7 @@ from agent.kube.reflector import Reflector
 from agent.model.change import Change, Delete, Problem, Resolved, Upsert
 from agent.model.meta import Key
 from agent.model.routes import HTTPRoute, ParentReference, UnreadRoute
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import STATUS_KINDS, Translator
 from agent.translate.options import Options
 
@@ -147,7 +147,7 @@ class Told:
     """What a Route's status says as changes come in."""
 
     def __init__(self) -> None:
-        self.translator = Translator(World(), Options(), STATUS_KINDS)
+        self.translator = Translator(Store(), Options(), STATUS_KINDS)
         self.reflector = Reflector(collection("HTTPRoute"))
         self.reflector.page(b'{"metadata": {"resourceVersion": "1"}, "items": []}')
 

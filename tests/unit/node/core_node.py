@@ -20,7 +20,7 @@ from agent.model.change import Change, Synced, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, Object
 from agent.node.loop import Core
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.rendering import Rendering
@@ -126,7 +126,7 @@ class Node:
         self.drifts: list[int] = []
         self.manifests, self.facts = Source(), Source()
         clock = asyncio.get_running_loop().time
-        translator = Translator(World(), Options("here"), faults=faults)
+        translator = Translator(Store(), Options("here"), faults=faults)
         self.detached = ["weft_connect4"]
         self.attachable, self.attempts = True, 0
         self.attached: list[tuple[str, int]] = []

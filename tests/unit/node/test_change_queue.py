@@ -7,7 +7,7 @@ from core_node import POD, TEXT, upserts
 
 from agent.model.change import Delete, Upsert
 from agent.node.change_queue import Intake
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -20,7 +20,7 @@ class Unwalked(dict[Any, Any]):
 
 
 def test_a_pod_that_comes_or_goes_walks_through_nothing() -> None:
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     intake = Intake(translator)
     intake.put(upserts(TEXT))
     while intake.enrol(0.0) or intake.behind:

@@ -1,4 +1,4 @@
-"""The world: what a change touches, and what it leaves alone."""
+"""The store: what a change touches, and what it leaves alone."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport, ServiceImportSpec
 from agent.model.routes import HTTPRoute, HTTPRouteSpec, ParentReference
-from agent.store.store import MODE_LABEL, View, World
+from agent.store.store import MODE_LABEL, Store, TrackedView
 
 
 def service_ref(name: str, namespace: str | None = None, group: str = "") -> ParentReference:
@@ -29,47 +29,47 @@ def labelled(value: str | None) -> Namespace:
 
 
 def test_a_new_value_touches_its_object() -> None:
-    touched = World().apply([Upsert(Service(ObjectMeta("web", "app")))])
+    touched = Store().apply([Upsert(Service(ObjectMeta("web", "app")))])
     assert ("object", "Service", "app", "web") in touched
 
 
 def test_an_equal_value_touches_nothing() -> None:
-    world = World()
-    world.apply([Upsert(Service(ObjectMeta("web", "app")))])
-    assert world.apply([Upsert(Service(ObjectMeta("web", "app")))]) == set()
+    store = Store()
+    store.apply([Upsert(Service(ObjectMeta("web", "app")))])
+    assert store.apply([Upsert(Service(ObjectMeta("web", "app")))]) == set()
 
 
 def test_deleting_what_is_not_there_touches_nothing() -> None:
-    assert World().apply([Delete(Key("Service", "app", "web"))]) == set()
+    assert Store().apply([Delete(Key("Service", "app", "web"))]) == set()
 
 
 def test_what_is_no_value_touches_nothing() -> None:
-    assert World().apply([Synced("source"), Problem("file", "it", "$", "is bad")]) == set()
+    assert Store().apply([Synced("source"), Problem("file", "it", "$", "is bad")]) == set()
 
 
 def test_a_slice_that_moves_touches_both_services() -> None:
-    world = World()
-    world.apply([Upsert(slice_of("old"))])
-    touched = world.apply([Upsert(slice_of("new"))])
+    store = Store()
+    store.apply([Upsert(slice_of("old"))])
+    touched = store.apply([Upsert(slice_of("new"))])
     assert {("slices", "Service", "app", "old"), ("slices", "Service", "app", "new")} <= touched
-    view = View(world)
+    view = TrackedView(store)
     assert view.slices(Key("Service", "app", "old")) == []
     assert view.slices(Key("Service", "app", "new")) == [slice_of("new")]
 
 
 def test_a_deleted_slice_is_found_no_more() -> None:
-    world = World()
-    world.apply([Upsert(slice_of("web"))])
-    assert ("slices", "Service", "app", "web") in world.apply([Delete(slice_of("web").key)])
-    assert View(world).slices(Key("Service", "app", "web")) == []
+    store = Store()
+    store.apply([Upsert(slice_of("web"))])
+    assert ("slices", "Service", "app", "web") in store.apply([Delete(slice_of("web").key)])
+    assert TrackedView(store).slices(Key("Service", "app", "web")) == []
 
 
 def test_a_slice_can_be_a_service_s_and_an_import_s() -> None:
     labels = {"kubernetes.io/service-name": "derived-1", "multicluster.kubernetes.io/service-name": "web"}
     both = EndpointSlice(ObjectMeta("web-1", "app", labels=labels))
-    world = World()
-    world.apply([Upsert(both)])
-    view = View(world)
+    store = Store()
+    store.apply([Upsert(both)])
+    view = TrackedView(store)
     assert view.slices(Key("Service", "app", "derived-1")) == view.slices(Key("ServiceImport", "app", "web")) == [both]
     assert view.slices(Key("Service", "app", "web")) == []
 
@@ -91,71 +91,71 @@ def claiming(kind: type[AnyService], name: str, namespace: str = "app", born: st
     ],
 )
 def test_an_address_is_the_oldest_service_s_or_its_own_import_s(claims: list[AnyService], owner: str) -> None:
-    world = World()
-    world.apply([Upsert(item) for item in claims])
-    found = View(world).service_at("10.96.0.1")
+    store = Store()
+    store.apply([Upsert(item) for item in claims])
+    found = TrackedView(store).service_at("10.96.0.1")
     assert found is not None
     assert found.metadata.name == owner
 
 
 @pytest.mark.parametrize("group", ["", "core"])
 def test_routes_are_found_by_their_parent_service(group: str) -> None:
-    world = World()
-    world.apply([Upsert(route(service_ref("web", group=group)))])
-    assert [found.metadata.name for found in View(world).routes(Key("Service", "app", "web"))] == ["r"]
+    store = Store()
+    store.apply([Upsert(route(service_ref("web", group=group)))])
+    assert [found.metadata.name for found in TrackedView(store).routes(Key("Service", "app", "web"))] == ["r"]
 
 
 def test_a_gateway_is_no_parent_of_ours() -> None:
-    world = World()
-    world.apply([Upsert(route(ParentReference("web"), ParentReference("web", "", "Gateway")))])
-    assert View(world).routes(Key("Service", "app", "web")) == []
+    store = Store()
+    store.apply([Upsert(route(ParentReference("web"), ParentReference("web", "", "Gateway")))])
+    assert TrackedView(store).routes(Key("Service", "app", "web")) == []
 
 
 def test_a_route_for_another_namespace_makes_its_own_a_consumer() -> None:
-    world = World()
-    world.apply([Upsert(route(service_ref("web", "app"), namespace="shop")), Upsert(route(service_ref("web")))])
-    view = View(world)
+    store = Store()
+    store.apply([Upsert(route(service_ref("web", "app"), namespace="shop")), Upsert(route(service_ref("web")))])
+    view = TrackedView(store)
     assert view.has_consumer_routes("shop")
     assert not view.has_consumer_routes("app")
     assert [found.metadata.namespace for found in view.routes(Key("Service", "app", "web"))] == ["app", "shop"]
 
 
 def test_a_pod_is_known_by_its_cgroup_in_any_order() -> None:
-    world = World()
-    assert View(world).cgroup("uid") is None
-    assert ("PodCgroup", "uid") in world.apply([Upsert(PodCgroup("uid", 7))])
-    assert View(world).cgroup("uid") == 7
+    store = Store()
+    assert TrackedView(store).cgroup("uid") is None
+    assert ("PodCgroup", "uid") in store.apply([Upsert(PodCgroup("uid", 7))])
+    assert TrackedView(store).cgroup("uid") == 7
 
 
 def test_what_units_share_is_made_once_until_what_it_read_changes() -> None:
-    world = World()
+    store = Store()
     made: list[str] = []
 
-    def make(view: View) -> int:
+    def make(view: TrackedView) -> int:
         made.append("")
         return len(view.routes(Key("Service", "app", "web")))
 
-    views = [View(world) for _ in range(3)]
-    assert [view.shared(("count", "web"), make) for view in views] == [0, 0, 0]
+    views = [TrackedView(store) for _ in range(3)]
+    assert [view.memo(("count", "web"), make) for view in views] == [0, 0, 0]
     assert all(view.reads == {("routes", "Service", "app", "web")} for view in views)
-    world.apply([Upsert(route(service_ref("other")))])
-    world.derive("depth", {"": Mode.L7})
-    assert View(world).shared(("count", "web"), make) == 0
+    store.apply([Upsert(route(service_ref("other")))])
+    store.set_computed("depth", {"": Mode.L7})
+    assert TrackedView(store).memo(("count", "web"), make) == 0
     assert len(made) == 1
-    world.apply([Upsert(route(service_ref("web")))])
-    assert View(world).shared(("count", "web"), make) == 1
+    store.apply([Upsert(route(service_ref("web")))])
+    assert TrackedView(store).memo(("count", "web"), make) == 1
     assert len(made) == 2
 
 
 def test_what_is_shared_can_be_made_of_what_is_derived() -> None:
-    world = World()
-    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is None
-    world.derive("depth", {"": Mode.L7})
-    assert View(world).shared(("deep",), lambda view: view.derived("depth", "")) is Mode.L7
+    store = Store()
+    assert TrackedView(store).memo(("deep",), lambda view: view.computed("depth", "")) is None
+    store.set_computed("depth", {"": Mode.L7})
+    assert TrackedView(store).memo(("deep",), lambda view: view.computed("depth", "")) is Mode.L7
 
 
 def test_every_way_of_reading_is_noted() -> None:
-    view = View(World())
+    view = TrackedView(Store())
     view.get(Pod, "app", "p")
     view.route(Key("HTTPRoute", "app", "r"))
     view.slices(Key("Service", "app", "web"))
@@ -164,7 +164,7 @@ def test_every_way_of_reading_is_noted() -> None:
     view.sandbox("uid")
     view.has_consumer_routes("app")
     view.mode("Pod", "app", "p")
-    view.derived("depth", "app")
+    view.computed("depth", "app")
     assert view.reads == {
         ("object", "Pod", "app", "p"),
         ("object", "HTTPRoute", "app", "r"),
@@ -180,48 +180,48 @@ def test_every_way_of_reading_is_noted() -> None:
 
 @pytest.mark.parametrize("text", ["none", "l4", "l7"])
 def test_a_mode_is_read_from_its_label(text: str) -> None:
-    world = World()
-    world.apply([Upsert(labelled(text))])
-    assert View(world).mode("Namespace", "", "app") == (Mode[text.upper()], "")
+    store = Store()
+    store.apply([Upsert(labelled(text))])
+    assert TrackedView(store).mode("Namespace", "", "app") == (Mode[text.upper()], "")
 
 
 @pytest.mark.parametrize("before", [[], [labelled("l4")], [labelled("l7"), labelled("none")]])
 @pytest.mark.parametrize("text", ["L7", "l5", ""])
 def test_a_wrong_label_is_as_none_whatever_was_before(text: str, before: list[Namespace]) -> None:
     """An agent that saw the label before has the same mode as one that starts now."""
-    world = World()
+    store = Store()
     for value in [*before, labelled(text)]:
-        world.apply([Upsert(value)])
-    mode, warning = View(world).mode("Namespace", "", "app")
+        store.apply([Upsert(value)])
+    mode, warning = TrackedView(store).mode("Namespace", "", "app")
     assert mode is None
     assert warning == f"Namespace app: metadata.labels[weft.dev/mode]: {text!r} is none of none, l4, l7; ignored"
 
 
 @pytest.mark.parametrize("change", [Upsert(labelled(None)), Delete(Key("Namespace", "", "app"))])
 def test_a_label_that_is_gone_is_forgotten(change: Upsert | Delete) -> None:
-    world = World()
-    world.apply([Upsert(labelled("l4"))])
-    assert ("mode", "Namespace", "", "app") in world.apply([change])
-    assert View(world).mode("Namespace", "", "app") == (None, "")
+    store = Store()
+    store.apply([Upsert(labelled("l4"))])
+    assert ("mode", "Namespace", "", "app") in store.apply([change])
+    assert TrackedView(store).mode("Namespace", "", "app") == (None, "")
 
 
 def test_a_change_that_is_not_of_the_label_does_not_touch_the_mode() -> None:
-    world = World()
-    world.apply([Upsert(Namespace(ObjectMeta("app", labels={MODE_LABEL: "l4"})))])
-    touched = world.apply([Upsert(Namespace(ObjectMeta("app", labels={MODE_LABEL: "l4", "team": "blue"})))])
+    store = Store()
+    store.apply([Upsert(Namespace(ObjectMeta("app", labels={MODE_LABEL: "l4"})))])
+    touched = store.apply([Upsert(Namespace(ObjectMeta("app", labels={MODE_LABEL: "l4", "team": "blue"})))])
     assert touched == {("object", "Namespace", "", "app")}
 
 
 def test_derived_answers_touch_only_what_differs() -> None:
-    world = World()
-    assert world.derive("depth", {"app": Mode.L4, "shop": Mode.L4}) == {("depth", "app"), ("depth", "shop")}
-    assert world.derive("depth", {"app": Mode.L4, "shop": Mode.L7}) == {("depth", "shop")}
-    assert world.derive("admitted", {"": ()}) == {("admitted", "")}
-    assert world.derive("depth", {}) == {("depth", "app"), ("depth", "shop")}
-    assert View(world).derived("depth", "app") is None
+    store = Store()
+    assert store.set_computed("depth", {"app": Mode.L4, "shop": Mode.L4}) == {("depth", "app"), ("depth", "shop")}
+    assert store.set_computed("depth", {"app": Mode.L4, "shop": Mode.L7}) == {("depth", "shop")}
+    assert store.set_computed("admitted", {"": ()}) == {("admitted", "")}
+    assert store.set_computed("depth", {}) == {("depth", "app"), ("depth", "shop")}
+    assert TrackedView(store).computed("depth", "app") is None
 
 
 def test_keys_are_found_by_kind() -> None:
-    world = World()
-    world.apply([Upsert(Service(ObjectMeta(name, "app"))) for name in "ba"] + [Upsert(labelled("l4"))])
-    assert world.keys(Service) == [Key("Service", "app", "a"), Key("Service", "app", "b")]
+    store = Store()
+    store.apply([Upsert(Service(ObjectMeta(name, "app"))) for name in "ba"] + [Upsert(labelled("l4"))])
+    assert store.keys(Service) == [Key("Service", "app", "a"), Key("Service", "app", "b")]

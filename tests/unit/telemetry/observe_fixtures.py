@@ -16,7 +16,7 @@ def plan(name: str, workload: Workload = FACE) -> PodPlan:
     return PodPlan(Key("Pod", workload.namespace, name), workload.namespace, Mode.L4, PodFlag.NONE, (), workload)
 
 
-class World:
+class KnownObjects:
     """What there is; tests change it."""
 
     def __init__(self) -> None:

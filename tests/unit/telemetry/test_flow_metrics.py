@@ -4,7 +4,7 @@ from dataclasses import replace
 from errno import ECONNREFUSED, ETIMEDOUT
 
 import pytest
-from observe_fixtures import FACE, KEY, SMILEY, FakeTable, World, plan
+from observe_fixtures import FACE, KEY, SMILEY, FakeTable, KnownObjects, plan
 
 from agent.ir.flow_tables import FLOW_STEPS, REST, FlowKey, FlowSums
 from agent.ir.identity import Workload, name_id
@@ -31,9 +31,9 @@ class Clock:
         return self.now
 
 
-def made(rows: dict[FlowKey, FlowSums]) -> tuple[World, FakeTable, Clock, Flows]:
-    world, table, clock = World(), FakeTable(rows), Clock()
-    return world, table, clock, Flows(table, world.names, clock)
+def made(rows: dict[FlowKey, FlowSums]) -> tuple[KnownObjects, FakeTable, Clock, Flows]:
+    objects, table, clock = KnownObjects(), FakeTable(rows), Clock()
+    return objects, table, clock, Flows(table, objects.names, clock)
 
 
 def test_rows_get_names_and_those_without_are_left_out() -> None:
@@ -50,9 +50,9 @@ def test_what_found_no_room_is_other() -> None:
 
 
 def test_rows_of_what_is_gone_stay_for_a_while_with_their_names() -> None:
-    world, table, clock, flows = made({KEY: SUMS, REST: SUMS})
+    objects, table, clock, flows = made({KEY: SUMS, REST: SUMS})
     flows.sweep()
-    world.pods.clear()
+    objects.pods.clear()
     flows.sweep()
     clock.now = LINGER_SECONDS - 1
     assert flows.sweep() == 0
@@ -60,44 +60,44 @@ def test_rows_of_what_is_gone_stay_for_a_while_with_their_names() -> None:
     clock.now = LINGER_SECONDS
     assert flows.sweep() == 1
     assert table.rows.keys() == {REST}
-    assert world.names.workload(FACE.id) is None
+    assert objects.names.workload(FACE.id) is None
 
 
 def test_rows_of_a_workload_go_while_a_service_of_its_name_stays() -> None:
     """The usual case: Deployment and Service are both called shop/web."""
     web = Workload("shop", "web", "web", "v1")
-    world, table, clock, flows = made({FlowKey(web.id, service_id(SMILEY), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
-    world.pods[43] = plan("web-1", web)
-    world.services.add(Key("Service", "shop", "web"))
+    objects, table, clock, flows = made({FlowKey(web.id, service_id(SMILEY), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
+    objects.pods[43] = plan("web-1", web)
+    objects.services.add(Key("Service", "shop", "web"))
     assert flows.sweep() == 0
-    del world.pods[43]
+    del objects.pods[43]
     flows.sweep()
     clock.now = LINGER_SECONDS
     assert flows.sweep() == 1
     assert table.rows == {}
-    assert world.names.workload(web.id) is None
+    assert objects.names.workload(web.id) is None
 
 
 def test_rows_of_a_service_go_while_a_workload_of_its_name_stays() -> None:
     web = Key("Service", "faces", "face")
-    world, table, clock, flows = made({FlowKey(FACE.id, service_id(web), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
-    world.services.add(web)
+    objects, table, clock, flows = made({FlowKey(FACE.id, service_id(web), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
+    objects.services.add(web)
     assert flows.sweep() == 0
-    world.services.remove(web)
+    objects.services.remove(web)
     flows.sweep()
     clock.now = LINGER_SECONDS
     assert flows.sweep() == 1
     assert table.rows == {}
-    assert world.names.service(service_id(web)) is None
+    assert objects.names.service(service_id(web)) is None
 
 
 def test_rows_by_the_numbers_of_an_earlier_version_are_nobodys_and_go() -> None:
     """A workload's number was once the hash of its name alone, as a Service's is: sockets of then still bear it."""
     web = Workload("shop", "web", "web", "v1")
     old = FlowKey(name_id("shop/web"), service_id(SMILEY), Reason.FORWARDED, 0, Protocol.TCP)
-    world, _, clock, flows = made({old: SUMS})
-    world.pods[43] = plan("web-1", web)
-    world.services.add(Key("Service", "shop", "web"))
+    objects, _, clock, flows = made({old: SUMS})
+    objects.pods[43] = plan("web-1", web)
+    objects.services.add(Key("Service", "shop", "web"))
     assert flows.load() == []
     flows.sweep()
     clock.now = LINGER_SECONDS
@@ -105,14 +105,14 @@ def test_rows_by_the_numbers_of_an_earlier_version_are_nobodys_and_go() -> None:
 
 
 def test_a_workload_that_comes_back_keeps_its_row() -> None:
-    world, table, clock, flows = made({KEY: SUMS})
-    pods = dict(world.pods)
-    world.pods.clear()
+    objects, table, clock, flows = made({KEY: SUMS})
+    pods = dict(objects.pods)
+    objects.pods.clear()
     flows.sweep()
-    world.pods.update(pods)
+    objects.pods.update(pods)
     clock.now = LINGER_SECONDS / 2
     flows.sweep()
-    world.services.clear()
+    objects.services.clear()
     clock.now = LINGER_SECONDS
     assert flows.sweep() == 0
     assert table.rows.keys() == {KEY}
@@ -255,11 +255,11 @@ def test_histograms_are_cumulative_and_in_seconds() -> None:
 
 def test_pairs_that_do_not_fit_are_other_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow_metrics, "MAX_PAIRS", 2)
-    world, table, _, flows = made({})
+    objects, table, _, flows = made({})
     metrics = Metrics("0", dict)
     metrics.show_flows(flows.load)
     services = [Key("Service", "faces", name) for name in ("a", "b", "c")]
-    world.services.update(services)
+    objects.services.update(services)
 
     def names() -> dict[str, float]:
         lines = (x for x in metrics.render().splitlines() if x.startswith("istio_tcp_connections_opened_total{"))
@@ -276,8 +276,8 @@ def test_pairs_that_do_not_fit_are_other_and_counted(monkeypatch: pytest.MonkeyP
 
 
 def test_pods_of_a_workload_are_one_client() -> None:
-    world = World()
-    world.pods[43] = plan("other-1", Workload("faces", "other", "other", "latest"))
-    world.names.refresh()
-    assert world.names.workload(world.pods[41].workload.id) == FACE
-    assert world.names.pod(43).workload.name == "other"
+    objects = KnownObjects()
+    objects.pods[43] = plan("other-1", Workload("faces", "other", "other", "latest"))
+    objects.names.refresh()
+    assert objects.names.workload(objects.pods[41].workload.id) == FACE
+    assert objects.names.pod(43).workload.name == "other"

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from observe_fixtures import FACE, SMILEY, World, plan
+from observe_fixtures import FACE, SMILEY, KnownObjects, plan
 
 from agent.cli.flows import line, matches
 from agent.cli.top import amount, table
@@ -33,9 +33,9 @@ def event(reason: Reason = Reason.FORWARDED, **changes: object) -> Event:
     return Event(**(given | changes))
 
 
-def made(world: World | None = None) -> Journal:
+def made(objects: KnownObjects | None = None) -> Journal:
     """The kernel's clock shows 10 s when it is 1000 s after the epoch."""
-    return Journal((world or World()).names, lambda: 7, lambda: 10_000_000_000, lambda: 1000.0)
+    return Journal((objects or KnownObjects()).names, lambda: 7, lambda: 10_000_000_000, lambda: 1000.0)
 
 
 def test_an_event_has_names_and_the_time_of_day() -> None:
@@ -87,13 +87,13 @@ def test_a_failure_has_its_errno() -> None:
 
 
 def test_a_new_pod_is_looked_for_once_a_batch() -> None:
-    world = World()
-    journal = made(world)
+    objects = KnownObjects()
+    journal = made(objects)
     journal.add([event()])
-    world.pods[50] = plan("face-3")
+    objects.pods[50] = plan("face-3")
     journal.add([event(cgroup_id=50), event(cgroup_id=50), event(cgroup_id=99)])
     assert [found["pod"] for found in journal.after(1)["events"]] == ["face-3", "face-3", None]
-    assert world.looks == 2
+    assert objects.looks == 2
 
 
 def test_viewers_get_what_came_since_and_are_told_what_they_missed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from agent.model.change import Change, Delete, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key
 from agent.store import store as worlds
-from agent.store.store import View, World
+from agent.store.store import Store, TrackedView
 from agent.translate import incremental
 from agent.translate.incremental import ADMISSION, Translator, Unit
 from agent.translate.options import Options
@@ -47,7 +47,7 @@ class Bug:
         real: Callable[..., Fragment] = getattr(incremental, function)
         name = UNITS[function].key.name
 
-        def broken(view: View, *rest: Any) -> Fragment:
+        def broken(view: TrackedView, *rest: Any) -> Fragment:
             made = real(view, *rest)
             if function == "translate_admission" or any(name in (item, getattr(item, "name", "")) for item in rest):
                 self.calls += 1
@@ -59,7 +59,7 @@ class Bug:
 
 
 def made(faults: Faults) -> Translator:
-    translator = Translator(World(), Options("here"), faults=faults)
+    translator = Translator(Store(), Options("here"), faults=faults)
     translator.update([*mesh(), Upsert(http_route()), *map(Upsert, OTHERS)])
     return translator
 
@@ -141,17 +141,17 @@ def test_a_value_that_cannot_be_taken_in_leaves_the_former_one(monkeypatch: pyte
 
 
 def test_a_shared_answer_that_cannot_be_made_is_tried_again_when_what_it_reads_changes() -> None:
-    world = World()
-    view = View(world)
+    store = Store()
+    view = TrackedView(store)
 
-    def broken(inner: View) -> None:
+    def broken(inner: TrackedView) -> None:
         inner.service(Key("Service", "app", "web"))
         raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        view.shared(("name",), broken)
+        view.memo(("name",), broken)
     assert view.reads == {("object", "Service", "app", "web")}
-    assert view.shared(("name",), lambda _: 5) == 5
+    assert view.memo(("name",), lambda _: 5) == 5
 
 
 def test_tests_are_stopped_by_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

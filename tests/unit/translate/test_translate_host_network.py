@@ -8,7 +8,7 @@ from agent.model.change import Upsert
 from agent.model.core import Pod, PodIP, PodSpec, PodStatus
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -26,7 +26,7 @@ from agent.translate.options import Options
 def test_a_pod_on_the_host_s_network_is_l4_only(asked: str, on_host: bool, mode: Mode, l4_only: bool) -> None:
     status = PodStatus("Running", pod_ips=(PodIP("192.0.2.1"),))
     pod = Pod(ObjectMeta("p", "app", "uid"), PodSpec("here", host_network=on_host), status)
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     translator.update([Upsert(namespace("app", asked)), Upsert(pod), Upsert(PodCgroup("uid", 900))])
     (fragment,) = (item for item in translator.fragments.values() if item.pods)
     plan = fragment.pods[900]

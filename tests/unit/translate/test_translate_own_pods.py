@@ -8,7 +8,7 @@ from agent.model.change import Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -23,7 +23,7 @@ from agent.translate.options import Options
     ],
 )
 def test_the_agent_alone_may_dial_the_waypoint(space: str, name: str, flags: PodFlag, admitted: bool):
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     meta = ObjectMeta("own", space, "u-1", labels={"app.kubernetes.io/name": name})
     pod = Pod(meta, PodSpec("here"), PodStatus("Running", "10.1.0.9"))
     translator.update([Upsert(namespace("weft-system", "l7")), Upsert(pod), Upsert(PodCgroup("u-1", 7))])

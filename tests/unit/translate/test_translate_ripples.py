@@ -11,7 +11,7 @@ from agent.model.change import Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, RecentClient
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import AnyRoute
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import ADMISSION, Translator, Unit, admitted, depths
 from agent.translate.options import Options
 from agent.translate.routes.validate import Checked, check
@@ -133,6 +133,6 @@ def test_only_pods_in_the_mesh_and_those_that_left_a_moment_ago_are_admitted() -
 def test_kube_system_is_enrolled_only_when_the_agent_is_told_so() -> None:
     changes = [Upsert(namespace("kube-system", "l4")), Upsert(pod("dns", "10.1.0.5", "kube-system"))]
     for told, mode in ((False, Mode.NONE), (True, Mode.L4)):
-        made = Translator(World(), Options("here", told))
+        made = Translator(Store(), Options("here", told))
         made.update([*changes, Upsert(PodCgroup("uid-dns", 5))])
         assert made.fragments[Unit("pod", Key("Pod", "kube-system", "dns"))].pods[5].mode is mode

@@ -11,14 +11,14 @@ from agent.model.core import Pod, PodSpec, PodStatus, RuntimeClass
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.node.status import modes, pods
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
 
 def translator(runtime_class: str, *runtimes: str) -> Translator:
     options = Options("here", unsupported_runtimes=runtimes) if runtimes else Options("here")
-    made = Translator(World(), options)
+    made = Translator(Store(), options)
     spec = PodSpec("here", runtime_class_name=runtime_class)
     pod = Pod(ObjectMeta("web", "app", "u-1"), spec, PodStatus("Running", "10.1.0.9"))
     made.update([Upsert(namespace("app", "l4")), Upsert(pod), Upsert(PodCgroup("u-1", 7))])

@@ -7,7 +7,7 @@ from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup, PodSandbox
 from agent.model.meta import ObjectMeta
-from agent.store.store import View, World
+from agent.store.store import Store, TrackedView
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -16,8 +16,8 @@ HASH = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
 def known(*changes: Change, address: str = "", notes: dict[str, str] | None = None, host: bool = False) -> object:
     """The addresses of the pod's plan, and of whom the waypoint admits, behind some changes."""
-    world = World()
-    made = Translator(world, Options("here"))
+    store = Store()
+    made = Translator(store, Options("here"))
     pod = Pod(
         ObjectMeta("web", "app", "u-1", annotations=notes or {}),
         PodSpec("here", host_network=host),
@@ -25,7 +25,7 @@ def known(*changes: Change, address: str = "", notes: dict[str, str] | None = No
     )
     made.update([Upsert(namespace("app", "l7")), Upsert(pod), *changes])
     (plan,) = [plan for fragment in made.fragments.values() for plan in fragment.pods.values()]
-    admitted = View(world).derived("admitted", "")
+    admitted = TrackedView(store).computed("admitted", "")
     assert isinstance(admitted, dict)
     return plan.addresses, admitted.get("app", ())
 
@@ -63,8 +63,8 @@ def test_a_pod_on_the_host_s_network_has_none() -> None:
 def test_addresses_of_the_status_alone_are_not_provisional() -> None:
     found = []
     for address, sandbox in (("", SANDBOX), ("10.1.0.9", SANDBOX), ("10.1.0.9", None), ("", None)):
-        world = World()
-        made = Translator(world, Options("here"))
+        store = Store()
+        made = Translator(store, Options("here"))
         pod = Pod(ObjectMeta("web", "app", "u-1"), PodSpec("here"), PodStatus("Pending", address))
         facts = [Upsert(PodCgroup("u-1", 7)), *([Upsert(sandbox)] if sandbox else [])]
         made.update([Upsert(namespace("app", "l7")), Upsert(pod), *facts])

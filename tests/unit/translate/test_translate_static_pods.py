@@ -8,7 +8,7 @@ from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key, ObjectMeta
-from agent.store.store import World
+from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -23,7 +23,7 @@ def mirror(name: str, made: str, **notes: str) -> Pod:
 
 def rows(*changes: Change) -> dict[int, str]:
     """Pod rows by cgroup: whose each is. Every change is a batch of its own."""
-    translator = Translator(World(), Options("here"))
+    translator = Translator(Store(), Options("here"))
     for change in (Upsert(namespace("app", "l4")), Upsert(PodCgroup(HASH, 900)), *changes):
         translator.update([change])
     found = [pair for fragment in translator.fragments.values() for pair in fragment.pods.items()]

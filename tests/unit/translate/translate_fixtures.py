@@ -28,7 +28,7 @@ from agent.model.routes import (
     ParentReference,
     TCPRoute,
 )
-from agent.store.store import MODE_LABEL, View, World
+from agent.store.store import MODE_LABEL, Store, TrackedView
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
@@ -80,12 +80,12 @@ def mesh() -> list[Change]:
 
 
 def translator(*more: HTTPRoute | TCPRoute, options: Options | None = None) -> Translator:
-    made = Translator(World(), options or Options("here"))
+    made = Translator(Store(), options or Options("here"))
     made.update([*mesh(), *(Upsert(value) for value in more)])
     return made
 
 
-def view_of(*values: object) -> View:
-    world = World()
-    world.apply([Upsert(value) for value in values])  # type: ignore[arg-type]
-    return View(world)
+def view_of(*values: object) -> TrackedView:
+    store = Store()
+    store.apply([Upsert(value) for value in values])  # type: ignore[arg-type]
+    return TrackedView(store)
