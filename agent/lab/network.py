@@ -89,14 +89,17 @@ def remove_namespace(name: str) -> None:
 
 
 def sweep(paths: LabPaths) -> None:
-    """Remove every namespace of this lab, and the folder of handles if a lab made it and nobody uses it."""
-    if NETNS_DIR.exists():
+    """Remove every namespace of this lab, and the folder of handles if a lab made it and no namespace is left.
+
+    Labs that end at the same time remove the folder together: it can be gone at any moment.
+    """
+    with suppress(FileNotFoundError):
         for entry in NETNS_DIR.iterdir():
             if entry.name == paths.node_netns or entry.name.startswith(f"{paths.node_netns}-"):
                 remove_namespace(entry.name)
-    if _MADE_MARK.exists() and not any(NETNS_DIR.iterdir()):
-        # Somebody may begin to use it just now: then both refuse, and the mark stays for the next sweep.
-        with suppress(OSError):
+    with suppress(OSError):
+        if _MADE_MARK.exists() and not any(NETNS_DIR.iterdir()):
+            # When a lab begins just now, umount and rmdir fail, and the mark stays for the next lab that ends.
             subprocess.run(["umount", NETNS_DIR], check=False, stderr=subprocess.DEVNULL)
             NETNS_DIR.rmdir()
             _MADE_MARK.unlink()
