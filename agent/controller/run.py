@@ -23,7 +23,7 @@ from agent.signals import until_signalled
 from agent.store.store import Store
 from agent.telemetry.controller_metrics import ControllerMetrics
 from agent.telemetry.http import HttpServer, Query, Response, listening_at
-from agent.telemetry.internal_errors import logged_faults
+from agent.telemetry.internal_errors import logged_errors
 from agent.translate.incremental import STATUS_KINDS, Translator
 from agent.translate.options import Options
 
@@ -50,18 +50,18 @@ class Controller:
     def __init__(self, api: ApiServer, settings: ControllerSettings) -> None:
         self._settings = settings
         nodes = taint_collections() if settings.startup_taint else ()
-        self._faults = logged_faults()
+        self._errors = logged_errors()
         followed = (*controller_collections(), report_collection(), *nodes)
-        self.source = KubernetesSource(api, followed, self._faults)
+        self.source = KubernetesSource(api, followed, self._errors)
         self.reports = NodeReports()
         self.ledger = Ledger(settings.mesh, self.reports)
         self.taints = TaintLedger()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._elected)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
-        self.metrics.show_faults(self._faults.counts)
-        self.writer = Writer(api, self.ledger, self._may_write, self.metrics.wrote, self._faults)
-        self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._faults)
-        self._translator = Translator(Store(), Options(), STATUS_KINDS, self._faults)
+        self.metrics.show_internal_errors(self._errors.counts)
+        self.writer = Writer(api, self.ledger, self._may_write, self.metrics.wrote, self._errors)
+        self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._errors)
+        self._translator = Translator(Store(), Options(), STATUS_KINDS, self._errors)
         self._problems: set[str] = set()
         self._stranger = ""
         # Routes to be written because of reports.
@@ -109,7 +109,7 @@ class Controller:
         """Have a ledger take in a batch; returns the objects that may have to be written."""
         touched: set[Key] = set()
         for change in batch:
-            with self._faults.guard("ledger", subject_of(change)):
+            with self._errors.guard("ledger", subject_of(change)):
                 target = ledger.take(change)
                 if target is not None:
                     touched.add(target)
@@ -118,7 +118,7 @@ class Controller:
     def _take_reports(self, batch: list[Change]) -> None:
         """Take in what nodes report."""
         for change in batch:
-            with self._faults.guard("ledger", subject_of(change)):
+            with self._errors.guard("ledger", subject_of(change)):
                 # A taken agent can name Routes without end that are not there.
                 self.reported |= {route for route in self.reports.take(change) if self.ledger.path(route)}
         if self.reported:

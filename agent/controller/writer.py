@@ -11,7 +11,7 @@ import msgspec
 
 from agent.backoff import Backoff
 from agent.controller.ledger import Write
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube.client import JSON, MERGE_PATCH, ApiServer
 from agent.kube.errors import ApiError
 from agent.model.meta import Key
@@ -46,10 +46,10 @@ class Writer:
         ledger: Ledger,
         leads: Callable[[], bool],
         counted: Callable[[str, str], None],
-        faults: Faults | None = None,
+        errors: InternalErrors | None = None,
     ) -> None:
-        """Without `faults` they are raised."""
-        self._faults = faults or Faults()
+        """Without `errors` internal errors are raised."""
+        self._errors = errors or InternalErrors()
         self._api = api
         self._ledger = ledger
         self._leads = leads
@@ -79,9 +79,9 @@ class Writer:
                     group.create_task(self._turn(target))
 
     async def _turn(self, target: Key) -> None:
-        """One object's turn; no two at a time for the same. After a fault it comes up again when something changed."""
+        """Write one object; no two writes of it run at once. After an internal error its next change is a new try."""
         async with self._room:
-            with self._faults.guard("write", target):
+            with self._errors.guard("write", target):
                 await self._bring(target)
         self._busy.discard(target)
         self.touch(())

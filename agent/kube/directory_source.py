@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from watchfiles import awatch
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube.decode import Unread, decode_all
 from agent.kube.documents import split
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, internal_error
@@ -56,11 +56,11 @@ class DirectorySource:
 
     name = "manifests"
 
-    def __init__(self, directory: Path, faults: Faults | None = None, node_file: Path | None = None) -> None:
-        """Without `faults` they are raised. `node_file` is where the WeftNode is stored; by default nowhere."""
+    def __init__(self, directory: Path, errors: InternalErrors | None = None, node_file: Path | None = None) -> None:
+        """Without `errors` internal errors are raised. `node_file` stores the WeftNode; by default it is not stored."""
         self._directory = directory
         self._node_file = node_file
-        self._faults = faults or Faults()
+        self._errors = errors or InternalErrors()
         self._files: dict[Path, _File] = {}
         self._said: dict[Key, Object] = {}
         self._problems: dict[str, Problem] = {}
@@ -114,7 +114,7 @@ class DirectorySource:
         if vanished:
             where = str(self._directory)
             return self._say(self._said, {where: Problem(where, "directory", "$", "is gone; its last state stays")})
-        self._files = {path: _read(path, self._files.get(path), self._faults) for path in _manifests(self._directory)}
+        self._files = {path: _read(path, self._files.get(path), self._errors) for path in _manifests(self._directory)}
         objects: dict[Key, Object] = {}
         owner: dict[Key, Path] = {}
         problems: dict[str, Problem] = {}
@@ -128,7 +128,7 @@ class DirectorySource:
                 owner[key] = path
                 objects[key] = value
         self._log_unread()
-        self._faults.keep("decode", problems)
+        self._errors.keep("decode", problems)
         return self._say(objects, problems)
 
     def _log_unread(self) -> None:
@@ -176,7 +176,7 @@ def _manifests(directory: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix in SUFFIXES)
 
 
-def _read(path: Path, before: _File | None, faults: Faults) -> _File:
+def _read(path: Path, before: _File | None, errors: InternalErrors) -> _File:
     """One file's objects and problems; as before when the file is the same."""
     stamp = UNREAD
     try:
@@ -189,13 +189,13 @@ def _read(path: Path, before: _File | None, faults: Faults) -> _File:
         problem = Problem(str(path), "file", "$", str(error))
         kept = before or _File(UNREAD)
         return _File(UNREAD, kept.objects, {problem.where: problem}, kept.lines, kept.unread)
-    made = _parse(path, text, stamp, faults)
+    made = _parse(path, text, stamp, errors)
     if before is None or not made.problems:
         return made
     return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines, made.unread)
 
 
-def _parse(path: Path, text: str, stamp: tuple[int, int, int], faults: Faults) -> _File:
+def _parse(path: Path, text: str, stamp: tuple[int, int, int], errors: InternalErrors) -> _File:
     """The objects of a file's text, and the problems with its documents."""
     objects: dict[Key, Object] = {}
     problems: dict[str, Problem] = {}
@@ -208,7 +208,7 @@ def _parse(path: Path, text: str, stamp: tuple[int, int, int], faults: Faults) -
             continue
         read: Iterable[tuple[str, Object | Problem | Unread]]
         read = ((where, internal_error(where, f"document {document.number}")),)
-        with faults.guard("decode", where):
+        with errors.guard("decode", where):
             read = list(decode_all(document.value, where))
         for place, found in read:
             if isinstance(found, Problem):

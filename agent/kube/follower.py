@@ -4,7 +4,7 @@ import logging
 import random
 
 from agent.backoff import Backoff
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube.collection import Collection
 from agent.kube.errors import ApiError
 from agent.kube.reflector import Reflector
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 class Follower:
     """One collection: its state machine, and how talking to the server about it goes."""
 
-    def __init__(self, collection: Collection, version: str, faults: Faults | None = None) -> None:
-        """Without `faults` they are raised."""
+    def __init__(self, collection: Collection, version: str, errors: InternalErrors | None = None) -> None:
+        """Without `errors` internal errors are raised."""
         self.collection = collection
         self.version = version
-        self.reflector = Reflector(collection, faults)
+        self.reflector = Reflector(collection, errors)
         self.backoff = Backoff(random.random)
         self.failing_since: float | None = None
         self.error = ""

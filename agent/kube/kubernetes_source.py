@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from agent.backoff import Backoff
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube.client import ApiServer
 from agent.kube.collection import Collection
 from agent.kube.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
@@ -40,11 +40,11 @@ SETTLE_SECONDS = 2.0
 
 @asynccontextmanager
 async def open_kubernetes(
-    kubeconfig: Path | None, agent: str, collections: Sequence[Collection], faults: Faults | None = None
+    kubeconfig: Path | None, agent: str, collections: Sequence[Collection], errors: InternalErrors | None = None
 ) -> AsyncIterator["KubernetesSource"]:
     """The source with a connection of its own; `agent` is sent as User-Agent. Raises `ConfigurationError`."""
     async with ApiServer(kubeconfig, agent) as api:
-        yield KubernetesSource(api, collections, faults)
+        yield KubernetesSource(api, collections, errors)
 
 
 class KubernetesSource:
@@ -56,13 +56,13 @@ class KubernetesSource:
 
     name = "kubernetes"
 
-    def __init__(self, api: ApiServer, collections: Sequence[Collection], faults: Faults | None = None) -> None:
-        """Without `faults` they are raised."""
+    def __init__(self, api: ApiServer, collections: Sequence[Collection], errors: InternalErrors | None = None) -> None:
+        """Without `errors` internal errors are raised."""
         self._api = api
-        self._faults = faults
+        self._errors = errors
         self._collections = tuple(collections)
         self._clock = asyncio.get_running_loop().time
-        self._definitions = Follower(definitions(), definitions().versions[0], faults)
+        self._definitions = Follower(definitions(), definitions().versions[0], errors)
         self._defined: dict[Key, Definition] = {}
         self._redefined = asyncio.Event()
         self._discovered = False
@@ -276,7 +276,7 @@ class KubernetesSource:
         if before is not None:
             before.version = version
             before.reflector.restart()
-        follower = before or Follower(collection, version, self._faults)
+        follower = before or Follower(collection, version, self._errors)
         self._followers[collection.kind] = follower
         self._start(collection.kind, self._follow(follower))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube.collection import Collection
 from agent.kube.errors import UNREACHABLE, ApiError, explain
 from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Upsert, internal_error
@@ -81,10 +81,10 @@ def _identity(raw: bytes) -> _Metadata:
 class Reflector:
     """What is known of one collection, and what to ask next."""
 
-    def __init__(self, collection: Collection, faults: Faults | None = None) -> None:
-        """Without `faults` they are raised."""
+    def __init__(self, collection: Collection, errors: InternalErrors | None = None) -> None:
+        """Without `errors` internal errors are raised."""
         self._collection = collection
-        self._faults = faults or Faults()
+        self._errors = errors or InternalErrors()
         self._known: dict[Name, tuple[Keyed, ...]] = {}
         self._problems: dict[Name, Problem] = {}
         # What objects that are a problem now said before they were one.
@@ -194,7 +194,7 @@ class Reflector:
         """An object is now so; one that cannot be used stays what it was."""
         where = self._where(name)
         found: Sequence[Keyed] | Problem = internal_error(where, where)
-        with self._faults.guard("decode", where):
+        with self._errors.guard("decode", where):
             found = self._collection.read(raw, where)
         return self._invalidate(name, found) if isinstance(found, Problem) else self._settle(name, tuple(found))
 
@@ -210,7 +210,7 @@ class Reflector:
     def _settle(self, name: Name, values: tuple[Keyed, ...]) -> list[Change]:
         """An object is as these values say, or gone when there are none."""
         self._good.pop(name, None)
-        self._faults.forget("decode", self._where(name))
+        self._errors.forget("decode", self._where(name))
         changes = self._replace(name, values)
         if self._problems.pop(name, None):
             changes.append(Resolved(self._where(name)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube.collection import node_collections
 from agent.kube.directory_source import DirectorySource
 from agent.model.change import Change
@@ -37,19 +37,19 @@ class Source(Interface):
 
 @asynccontextmanager
 async def open_source(
-    manifests: Path | None, kubeconfig: Path | None, node: str, node_file: Path, faults: Faults | None = None
+    manifests: Path | None, kubeconfig: Path | None, node: str, node_file: Path, errors: InternalErrors | None = None
 ) -> AsyncIterator[Source]:
     """The directory `manifests`, or the API server that `kubeconfig` (None: the pod's account) names, for this node.
 
-    With a directory the WeftNode is stored in `node_file`. Without `faults` they are raised. Raises
+    With a directory the WeftNode is stored in `node_file`. Without `errors` internal errors are raised. Raises
     `ConfigurationError`.
     """
     if manifests is not None:
-        yield DirectorySource(manifests, faults, node_file)
+        yield DirectorySource(manifests, errors, node_file)
         return
     # An agent of manifests need not spend 40 MB and a third of a second on the client.
     from agent.kube.kubernetes_source import open_kubernetes  # noqa: PLC0415
 
     agent = f"weft-agent/{metadata.version('weft')}"
-    async with open_kubernetes(kubeconfig, agent, node_collections(node), faults) as source:
+    async with open_kubernetes(kubeconfig, agent, node_collections(node), errors) as source:
         yield source

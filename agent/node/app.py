@@ -10,7 +10,7 @@ from typing import Any
 from agent.datapath.datapath import Datapath
 from agent.datapath.driver import Shrunk
 from agent.explain.trace import Inquiry
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.access_log import Exchange
 from agent.ir.tables import host_port
 from agent.kernel import cgroups, features, links, maps
@@ -55,15 +55,15 @@ START_ERRORS = (SourceError, ConfigurationError, ListenError, EndedError)
 class Agent:
     """One agent's parts, wired together. `prepared` is what the loader pinned."""
 
-    def __init__(self, settings: Settings, prepared: Prepared, source: Source, faults: Faults) -> None:
-        self._faults = faults
+    def __init__(self, settings: Settings, prepared: Prepared, source: Source, errors: InternalErrors) -> None:
+        self._errors = errors
         self._settings = settings
         self._prepared = prepared
         self._source = source
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         addresses = settings.waypoint_addresses
-        self._ads = AdsServer(settings.xds_socket, addresses, self._take, self._waypoint_pods, faults)
+        self._ads = AdsServer(settings.xds_socket, addresses, self._take, self._waypoint_pods, errors)
         self._dropped = Dropped(settings.xds_socket.parent)
         self._store = store = Store()
         self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
@@ -81,15 +81,15 @@ class Agent:
             lambda namespace: is_logged(TrackedView(store), namespace),
         )
         self._inquiry = Inquiry(self.core.intake.fragments.values)
-        self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, faults)
+        self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, errors)
         self._show()
 
     def _make_core(self, settings: Settings, store: Store) -> Core:
         clock = asyncio.get_running_loop().time
         config = kernel_config(settings, self._kernel.cpus)
         return Core(
-            Translator(store, translation_options(settings), faults=self._faults),
-            Rendering(translation_options(settings), self._faults),
+            Translator(store, translation_options(settings), errors=self._errors),
+            Rendering(translation_options(settings), self._errors),
             Datapath(self._kernel, config, clock, own_addresses()),
             self._ads,
             self,
@@ -111,7 +111,7 @@ class Agent:
             "kind",
             lambda: self._source.report().get("unread", {}),
         )
-        self._metrics.show_faults(self._faults.counts)
+        self._metrics.show_internal_errors(self._errors.counts)
         self._metrics.show_numbers(
             "weft_kernel_feature",
             "Whether the kernel has a feature that weft can do without.",
@@ -278,12 +278,12 @@ class Agent:
         datapath, document = self.core.datapath, self._document()
         desired, installed = dict(datapath.desired), dict(datapath.installed)
         return await asyncio.to_thread(
-            lambda: Response.json(status.completed(document, desired, installed, self._faults))
+            lambda: Response.json(status.completed(document, desired, installed, self._errors))
         )
 
     def _document(self) -> dict[str, Any]:
         """All of it but the frontends."""
         settings = self._settings
         envoys = status.Envoys(self._ads.rejected, self._audit.found, self._retired(), self._guards.states)
-        found = status.status(self.core, settings.node, envoys, self._faults)
+        found = status.status(self.core, settings.node, envoys, self._errors)
         return found | {"source": self._source.report(), "kernel": features.document(self._prepared.missing)}

@@ -30,14 +30,14 @@ async def run(settings: Settings) -> None:
     # Half a second of a start: the compiler, a second and more, has a core of its own meanwhile.
     from agent.kube.source import open_source  # noqa: PLC0415
     from agent.node.app import START_ERRORS, Agent  # noqa: PLC0415
-    from agent.telemetry.internal_errors import logged_faults  # noqa: PLC0415
+    from agent.telemetry.internal_errors import logged_errors  # noqa: PLC0415
 
-    faults = logged_faults()
+    errors = logged_errors()
     try:
         place = settings.manifests, settings.kubeconfig, settings.node, settings.node_file
-        async with open_source(*place, faults) as source:
+        async with open_source(*place, errors) as source:
             prepared = await asyncio.wrap_future(preparing)
-            await Agent(settings, prepared, source, faults).serve()
+            await Agent(settings, prepared, source, errors).serve()
     except (loader.LoadError, *START_ERRORS) as error:
         raise StartError(str(error)) from error
 

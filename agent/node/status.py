@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from agent.datapath.frontends import Installed, frontend_key
 from agent.explain.wording import action_text, backends
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan
 from agent.ir.resources import ResourceName, ResourceType
 from agent.ir.services import service_name
@@ -25,21 +25,21 @@ AT_WAYPOINT = {"HTTPRoute", "GRPCRoute", "TLSRoute"}
 
 
 def entries(
-    part: str, faults: Faults, items: Collection[tuple[N, T]], make: Callable[[N, T], Document]
+    part: str, errors: InternalErrors, items: Collection[tuple[N, T]], make: Callable[[N, T], Document]
 ) -> list[Document]:
     """An entry for each item, but for those with which that fails: these are among the internal errors."""
     found: list[Document] = []
     for name, item in items:
-        with faults.guard(part, name):
+        with errors.guard(part, name):
             found.append(make(name, item))
-    faults.keep(part, [name for name, _ in items])
+    errors.keep(part, [name for name, _ in items])
     return found
 
 
-def pods(fragments: Iterable[Fragment], faults: Faults) -> list[Document]:
+def pods(fragments: Iterable[Fragment], errors: InternalErrors) -> list[Document]:
     """Pods of this node with their modes, by name."""
     plans = [(plan.pod, (cgroup, plan)) for fragment in fragments for cgroup, plan in fragment.pods.items()]
-    found = entries("pod report", faults, plans, lambda _, item: _pod(*item))
+    found = entries("pod report", errors, plans, lambda _, item: _pod(*item))
     return sorted(found, key=lambda pod: (str(pod["pod"]), pod["cgroup"]))
 
 
@@ -67,12 +67,12 @@ def modes(plans: Iterable[PodPlan]) -> dict[str, int]:
 
 
 def frontends(
-    desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[Any, Installed], faults: Faults
+    desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[Any, Installed], errors: InternalErrors
 ) -> list[Document]:
     """Frontends as wanted, with what the kernel now does for clients of either mode."""
     plans = sorted(desired.items(), key=lambda item: item[0])
     return entries(
-        "frontend report", faults, plans, lambda name, plan: _frontend(name, plan, installed.get(frontend_key(name)))
+        "frontend report", errors, plans, lambda name, plan: _frontend(name, plan, installed.get(frontend_key(name)))
     )
 
 
@@ -80,11 +80,11 @@ def completed(
     document: Document,
     desired: Mapping[FrontendName, FrontendPlan],
     installed: Mapping[Any, Installed],
-    faults: Faults,
+    errors: InternalErrors,
 ) -> Document:
     """A `status` with its frontends, and with the internal errors, those of this report too."""
-    shown = frontends(desired, installed, faults)
-    return document | {"frontends": shown, "errors": [fault.document() for fault in faults.listed()]}
+    shown = frontends(desired, installed, errors)
+    return document | {"frontends": shown, "errors": [item.document() for item in errors.listed()]}
 
 
 def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | None) -> Document:
@@ -102,11 +102,11 @@ def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | Non
     }
 
 
-def routes(fragments: Iterable[Fragment], refused: Mapping[Key, str], faults: Faults) -> list[Document]:
+def routes(fragments: Iterable[Fragment], refused: Mapping[Key, str], errors: InternalErrors) -> list[Document]:
     """Routes with what each of their parents' entries says, and which of them an Envoy refuses, with the reason."""
     found = {key: parents for fragment in fragments for key, parents in fragment.statuses.items()}
     items = [(key, (parents, refused.get(key, ""))) for key, parents in sorted(found.items(), key=lambda item: item[0])]
-    return entries("route report", faults, items, _route)
+    return entries("route report", errors, items, _route)
 
 
 def _route(key: Key, told: tuple[Iterable[ParentStatus], str]) -> Document:
@@ -211,7 +211,7 @@ def waypoint(machine: WaypointStateMachine, envoys: Envoys) -> Document:
     }
 
 
-def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
+def status(core: Core, node: str, envoys: Envoys, errors: InternalErrors) -> Document:
     """Everything that `weft status` shows, but for the frontends and the internal errors."""
     fragments, datapath = list(core.intake.fragments.values()), core.datapath
     return {
@@ -220,9 +220,9 @@ def status(core: Core, node: str, envoys: Envoys, faults: Faults) -> Document:
         "ready": core.ready,
         "reconciling": core.reconciling,
         "drift": core.drift,
-        "pods": pods(fragments, faults),
+        "pods": pods(fragments, errors),
         "routes": routes(
-            fragments, refused_routes(refusals(fragments, core.rendering.dependencies, envoys.rejected)), faults
+            fragments, refused_routes(refusals(fragments, core.rendering.dependencies, envoys.rejected)), errors
         ),
         "ineffectiveRoutes": [
             {"clients": clients, "routes": sorted(map(str, found))}

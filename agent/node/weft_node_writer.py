@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from agent.backoff import Backoff
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.envoy import Envoy
 from agent.kube.errors import ApiError
 from agent.model.weft_node import WeftNode
@@ -56,12 +56,12 @@ class NodeWriter:
         envoys: Callable[[], Collection[Envoy]],
         made: Callable[[], Awaitable[WeftNode | None]],
         write: Callable[[WeftNode], Awaitable[None]],
-        faults: Faults,
+        errors: InternalErrors,
     ) -> None:
         self._envoys = envoys
         self._made = made
         self._write = write
-        self._faults = faults
+        self._errors = errors
         self._settling = Settling()
         self._changed = asyncio.Event()
         self._written: WeftNode | None = None
@@ -88,7 +88,7 @@ class NodeWriter:
             self._changed.clear()
             now = asyncio.get_running_loop().time()
             if self._settling.see(self._envoys(), now):
-                with self._faults.guard("node report", "WeftNode"):
+                with self._errors.guard("node report", "WeftNode"):
                     made = await self._made()
                     if made is not None and (made != self._written or now >= self._written_at + AGAIN_SECONDS):
                         await self._bring(made, now)

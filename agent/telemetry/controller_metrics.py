@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
 
-from agent.telemetry.internal_errors import FaultMetrics
+from agent.telemetry.internal_errors import InternalErrorMetrics
 
 
 class ControllerMetrics:
@@ -23,9 +23,9 @@ class ControllerMetrics:
         old.set_function(lambda: bool(stale()))
         self._problems = Gauge("weft_source_problems", "Objects that cannot be used.", registry=self._registry)
 
-    def show_faults(self, counts: Callable[[], Mapping[str, int]]) -> None:
+    def show_internal_errors(self, counts: Callable[[], Mapping[str, int]]) -> None:
         """Show how many internal errors there have been, by part."""
-        self._registry.register(FaultMetrics(counts))
+        self._registry.register(InternalErrorMetrics(counts))
 
     def wrote(self, kind: str, outcome: str) -> None:
         """One write of an object of this kind ended so: ok, conflict, gone or failed."""

@@ -1,4 +1,4 @@
-"""Faults of weft's own code, as they are logged and counted: each with its traceback, once."""
+"""Internal errors in log and metrics. Each one is logged once, with its traceback."""
 
 import logging
 import os
@@ -8,25 +8,25 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from agent.internal_errors import Fault, Faults
+from agent.internal_errors import InternalError, InternalErrors
 
 log = logging.getLogger(__name__)
 
-# In tests `1`: a fault ends the process, so that none is overlooked.
+# Tests set `1`: an internal error then ends the process, so that none is overlooked.
 STRICT = "WEFT_STRICT"
 
 
-def logged_faults() -> Faults:
-    """The faults of a process that runs on: logged, and kept to their objects."""
-    return Faults(strict=os.environ.get(STRICT) == "1", report=_log)
+def logged_errors() -> InternalErrors:
+    """The internal errors of a process that continues after them: logged, and confined to their objects."""
+    return InternalErrors(strict=os.environ.get(STRICT) == "1", report=_log)
 
 
-def _log(fault: Fault, error: Exception) -> None:
-    said = {"part": fault.part, "object": fault.subject}
+def _log(item: InternalError, error: Exception) -> None:
+    said = {"part": item.part, "object": item.subject}
     log.error("internal error, the last good state stays", extra=said, exc_info=error)
 
 
-class FaultMetrics(Collector):
+class InternalErrorMetrics(Collector):
     """`weft_internal_errors_total`, of the agent and of the controller."""
 
     def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:

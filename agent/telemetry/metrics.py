@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from agent.ir.tables import Reason
 from agent.telemetry.flow_metrics import FlowMetrics
 from agent.telemetry.flows import Flow
-from agent.telemetry.internal_errors import FaultMetrics
+from agent.telemetry.internal_errors import InternalErrorMetrics
 from agent.telemetry.requests import Requests
 
 VERDICTS = {
@@ -148,9 +148,9 @@ class Metrics:
         """Show numbers that are read, by their label's values, when somebody asks."""
         self._registry.register(_Numbers(lambda: GaugeMetricFamily(name, text, labels=[label]), numbers))
 
-    def show_faults(self, counts: Callable[[], Mapping[str, int]]) -> None:
+    def show_internal_errors(self, counts: Callable[[], Mapping[str, int]]) -> None:
         """Show how many internal errors there have been, by part."""
-        self._registry.register(FaultMetrics(counts))
+        self._registry.register(InternalErrorMetrics(counts))
 
     def show_flows(self, load: Callable[[], Iterable[Flow]], prepare: Callable[[], None] = lambda: None) -> None:
         """Show what became of connections, by client workload and Service: `load` may run in another thread, after

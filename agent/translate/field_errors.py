@@ -7,7 +7,7 @@ INCOMPATIBLE = "IncompatibleFilters"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """Something that a Route asks for and does not get."""
 
     reason: str

@@ -10,7 +10,7 @@ CONNECTION = frozenset({"connection", "proxy-connection", "keep-alive", "upgrade
 HOST = "host"
 
 
-def header_name_fault(name: str) -> str:
+def header_name_error(name: str) -> str:
     """Why a filter or a session may not use a header of this name, empty where it may."""
     lowered = name.lower()
     if lowered == HOST or lowered.startswith(":"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.plan import Fragment, PodPlan
 from agent.ir.tables import Mode
 from agent.model.change import Change, Delete, Upsert, subject_of
@@ -49,10 +49,12 @@ Makers = Sequence[tuple[type[Object], str]]
 class Translator:
     """The fragments of all units, and who read what."""
 
-    def __init__(self, store: Store, options: Options, kinds: Makers = KINDS, faults: Faults | None = None) -> None:
-        """`kinds` says of which objects what is made. Without `faults` they are raised."""
+    def __init__(
+        self, store: Store, options: Options, kinds: Makers = KINDS, errors: InternalErrors | None = None
+    ) -> None:
+        """`kinds` lists the kinds of object and the unit of each. Without `errors` internal errors are raised."""
         self._store = store
-        self._faults = faults or Faults()
+        self._errors = errors or InternalErrors()
         self._options = options
         self._kinds = {name.__name__: makes for base, makes in kinds for name in (base, *base.__subclasses__())}
         self.fragments: dict[Unit, Fragment] = {}
@@ -76,7 +78,7 @@ class Translator:
     def take(self, changes: Iterable[Change]) -> None:
         """Take changes in, and compute nothing yet."""
         for change in changes:
-            with self._faults.guard("intake", subject_of(change)):
+            with self._errors.guard("intake", subject_of(change)):
                 self._mark(self._touched(self._store.apply([change])) | self._appeared([change]))
 
     def enrol(self) -> Update:
@@ -124,7 +126,7 @@ class Translator:
     def _made(self, unit: Unit) -> Fragment:
         """A unit's fragment as it is now. What trips a bug stays as it was while its object is there."""
         view, exists, made = TrackedView(self._store), self._exists(unit), None
-        with self._faults.guard(unit.makes, unit.key):
+        with self._errors.guard(unit.makes, unit.key):
             made = self._translate(unit, view)
         reads = view.reads
         if made is None:
@@ -132,7 +134,7 @@ class Translator:
             # It may have failed before it read anything.
             reads = reads | self._reads.get(unit, set()) | {("object", *unit.key)}
         if not exists:
-            self._faults.forget(unit.makes, unit.key)
+            self._errors.forget(unit.makes, unit.key)
         self._note(unit, reads if exists else set())
         return made
 

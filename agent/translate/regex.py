@@ -26,7 +26,7 @@ _REPETITION = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
 @lru_cache(maxsize=4096)
-def regex_fault(text: str) -> str:
+def regex_error(text: str) -> str:
     """Why Envoy would not take an expression, empty when it does."""
     if not text:
         return "is empty"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.plan import Fragment
 from agent.ir.resources import Json, ResourceName
 from agent.translate.incremental import Unit
@@ -15,10 +15,10 @@ NOTHING = Fragment()
 class Rendering:
     """What was rendered of each unit of translation. A unit that trips a bug keeps what it last was."""
 
-    def __init__(self, options: Options, faults: Faults | None = None) -> None:
-        """Without `faults` they are raised."""
+    def __init__(self, options: Options, errors: InternalErrors | None = None) -> None:
+        """Without `errors` internal errors are raised."""
         self._options = options
-        self._faults = faults or Faults()
+        self._errors = errors or InternalErrors()
         self._pending: dict[Unit, Fragment] = {}
         self._rendered: dict[Unit, Rendered] = {}
         self._merged: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
@@ -42,9 +42,9 @@ class Rendering:
             self._merged = None
             if _of_waypoint(fragment) == _of_waypoint(NOTHING):
                 self._rendered.pop(unit, None)
-                self._faults.forget("render", unit.key)
+                self._errors.forget("render", unit.key)
                 continue
-            with self._faults.guard("render", unit.key):
+            with self._errors.guard("render", unit.key):
                 self._rendered[unit] = render(fragment, self._options)
 
     @property

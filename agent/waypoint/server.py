@@ -13,7 +13,7 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.resources import Json, ResourceName, ResourceType
@@ -54,12 +54,12 @@ class AdsServer:
         addresses: Addresses,
         take: Take = lambda _: None,
         allowed: Callable[[], Collection[str]] = tuple,
-        faults: Faults | None = None,
+        errors: InternalErrors | None = None,
     ) -> None:
         """`addresses` is where the listeners are of an Envoy that does not say it itself; none: not known.
 
         `take` gets the requests that Envoys serve. `allowed` says where Envoys can be: the addresses of the waypoints'
-        pods on this node, nothing where none is known. Without `faults` they are raised.
+        pods on this node, nothing where none is known. Without `errors` internal errors are raised.
         """
         self._socket = socket
         self._addresses = addresses
@@ -69,7 +69,7 @@ class AdsServer:
         self._clients: set[AdsClient] = set()
         self._changed: Callable[[], None] = lambda: None
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="xds")
-        self._catalogue = Catalogue(faults)
+        self._catalogue = Catalogue(errors)
         self._published = False
         self._retries: set[asyncio.Future[None]] = set()
         self.acks = 0

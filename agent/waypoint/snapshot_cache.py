@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.waypoint.config_dump import shown
@@ -27,9 +27,9 @@ class Catalogue:
     What cannot be encoded any more stays as it last could be: it is a bug, and the traffic that it carries goes on.
     """
 
-    def __init__(self, faults: Faults | None = None) -> None:
-        """Without `faults` they are raised."""
-        self._faults = faults or Faults()
+    def __init__(self, errors: InternalErrors | None = None) -> None:
+        """Without `errors` internal errors are raised."""
+        self._errors = errors or InternalErrors()
         self._sources: dict[ResourceName, tuple[Json, int | None]] = {}
         self._items: dict[tuple[ResourceName, Addresses], _Item | None] = {}
         self._former: dict[tuple[ResourceName, Addresses], _Item] = {}
@@ -49,7 +49,7 @@ class Catalogue:
         self._former = {key: item for key, item in self._former.items() if key[0] not in gone}
         self._items = {key: item for key, item in self._items.items() if key[0] not in changed}
         for name in gone:
-            self._faults.forget("encode", name)
+            self._errors.forget("encode", name)
         return bool(changed)
 
     def forget(self, addresses: Addresses) -> None:
@@ -84,7 +84,7 @@ class Catalogue:
             # At another port it would be another listener's.
             stays = former is not None and former.port == self._sources[name][1]
             self._items[key] = former if stays else None
-            with self._faults.guard("encode", name):
+            with self._errors.guard("encode", name):
                 self._items[key] = self._encode(name, addresses) or self._items[key]
         return self._items.get(key)
 

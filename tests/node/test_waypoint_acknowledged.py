@@ -33,7 +33,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     HTTPRouteSpec,
 )
-from agent.translate.regex import regex_fault
+from agent.translate.regex import regex_error
 
 pytestmark = pytest.mark.node
 SETS = int(3000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
@@ -133,7 +133,7 @@ def test_no_rule_stops_those_of_other_routes(table: Table, route: HTTPRoute | GR
 
 def test_the_bound_is_envoy_s(table: Table) -> None:
     """What is one instruction too large here is so there."""
-    assert (regex_fault(LARGEST), bool(regex_fault(LARGER))) == ("", True)
+    assert (regex_error(LARGEST), bool(regex_error(LARGER))) == ("", True)
     before = dict(table.node.resources)
     try:
         name = table.node.add([rule(path(LARGER), to(V1)), rule(any_path(), to(V1))])

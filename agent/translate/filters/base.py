@@ -12,7 +12,7 @@ from agent.ir.resources import Json
 from agent.model.filters import BackendObjectReference, Filter, HeaderFilter
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.translate.field_errors import Fault
+from agent.translate.field_errors import FieldError
 
 C = TypeVar("C")
 MILLION = 1_000_000
@@ -149,11 +149,11 @@ class HTTPFilter(ABC, Generic[C]):
         """What breaks the schema that an API server applies."""
         return iter(())
 
-    def check(self, field: str, config: C) -> Iterator[Fault]:
+    def check(self, field: str, config: C) -> Iterator[FieldError]:
         """What cannot be done."""
         return iter(())
 
-    def check_matches(self, field: str, config: C, matches: Sequence[HTTPRouteMatch]) -> Iterator[Fault]:
+    def check_matches(self, field: str, config: C, matches: Sequence[HTTPRouteMatch]) -> Iterator[FieldError]:
         """What does not go together with the rule's matches."""
         return iter(())
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from agent.model.filters import FILTER_FIELDS, Filter
 from agent.model.limits import MAX_LIST, Violation, too_many
 from agent.model.routes import HTTPRouteMatch
-from agent.translate.field_errors import INCOMPATIBLE, UNSUPPORTED, Fault
+from agent.translate.field_errors import INCOMPATIBLE, UNSUPPORTED, FieldError
 from agent.translate.filters.base import Place
 from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, types_of
 
@@ -30,41 +30,41 @@ def _union(field: str, entry: Filter) -> Iterator[Violation]:
             yield f"{field}.{name}", f"is missing: the type is {kind}"
 
 
-def filter_faults(field: str, filters: tuple[Filter, ...], place: Place) -> Iterator[Fault]:
+def filter_errors(field: str, filters: tuple[Filter, ...], place: Place) -> Iterator[FieldError]:
     """What is wrong with a list of filters at a place in a Route."""
     types = [entry.type for entry in filters]
     for position, entry in enumerate(filters):
         where = f"{field}[{position}]"
         item, name = BY_TYPE.get(entry.type), FILTER_FIELDS.get(entry.type, ("", "type"))[1]
         if item is None or place not in item.places:
-            yield Fault(UNSUPPORTED, f"{where}.{name}", f"filter {entry.type!r} is not implemented here")
+            yield FieldError(UNSUPPORTED, f"{where}.{name}", f"filter {entry.type!r} is not implemented here")
         elif item.config(entry) is None:
-            yield Fault(UNSUPPORTED, where, f"has the type {entry.type} but not its field")
+            yield FieldError(UNSUPPORTED, where, f"has the type {entry.type} but not its field")
         elif entry.type in types[:position] and not item.repeatable:
-            yield Fault(INCOMPATIBLE, where, f"{entry.type} is there twice")
+            yield FieldError(INCOMPATIBLE, where, f"{entry.type} is there twice")
         else:
             yield from item.check(f"{where}.{name}", item.config(entry))
     yield from exclusions(field, types)
 
 
-def exclusions(field: str, types: Collection[str]) -> Iterator[Fault]:
+def exclusions(field: str, types: Collection[str]) -> Iterator[FieldError]:
     """Types of filters that do not go together."""
     for item in HTTP_FILTERS:
         for other in sorted(item.excludes):
             if item.type in types and other in types:
-                yield Fault(INCOMPATIBLE, field, f"{item.type} and {other} exclude each other")
+                yield FieldError(INCOMPATIBLE, field, f"{item.type} and {other} exclude each other")
 
 
-def match_faults(field: str, filters: Iterable[Filter], matches: Sequence[HTTPRouteMatch]) -> Iterator[Fault]:
+def match_errors(field: str, filters: Iterable[Filter], matches: Sequence[HTTPRouteMatch]) -> Iterator[FieldError]:
     """Filters that do not go together with the rule's matches."""
     for position, entry in enumerate(filters):
         for item, config in types_of(entry):
             yield from item.check_matches(f"{field}[{position}].{FILTER_FIELDS[item.type][1]}", config, matches)
 
 
-def backend_faults(field: str, filters: Iterable[Filter]) -> Iterator[Fault]:
+def backend_errors(field: str, filters: Iterable[Filter]) -> Iterator[FieldError]:
     """Why a rule with these filters may have no backends."""
     for entry in filters:
         item = BY_TYPE.get(entry.type)
         if item is not None and item.no_backends:
-            yield Fault(INCOMPATIBLE, field, item.no_backends)
+            yield FieldError(INCOMPATIBLE, field, item.no_backends)

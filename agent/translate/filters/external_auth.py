@@ -13,9 +13,9 @@ from agent.ir.http import BackendPort, ResolvedFilter
 from agent.ir.resources import Json
 from agent.model.filters import BackendObjectReference, ExternalAuth, Filter, HTTPAuth
 from agent.model.limits import HEADER, Violation, too_many, twice
-from agent.translate.field_errors import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.filters.base import EnvoyRoute, Fact, HTTPFilter, Part, Passage, Place
-from agent.translate.header_names import CONNECTION, FRAMING, header_name_fault
+from agent.translate.header_names import CONNECTION, FRAMING, header_name_error
 
 NAME = "external_auth"
 MATCHER = "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher"
@@ -89,20 +89,20 @@ class ExternalAuthFilter(HTTPFilter[ExternalAuth]):
         if config.http is not None and not _PATH.fullmatch(config.http.path):
             yield f"{field}.http.path", f"{config.http.path[:80]!a} is no path"
 
-    def check(self, field: str, config: ExternalAuth) -> Iterator[Fault]:
+    def check(self, field: str, config: ExternalAuth) -> Iterator[FieldError]:
         for name, headers in _header_lists(config):
             for position, header in enumerate(headers):
                 if not HEADER.fullmatch(header):
-                    yield Fault(UNSUPPORTED, f"{field}.{name}[{position}]", f"{header[:80]!a} is no header name")
+                    yield FieldError(UNSUPPORTED, f"{field}.{name}[{position}]", f"{header[:80]!a} is no header name")
         for position, header in enumerate(config.http.allowed_response_headers if config.http else ()):
-            reason = header_name_fault(header)
+            reason = header_name_error(header)
             if reason:
-                yield Fault(UNSUPPORTED, f"{field}.http.allowedResponseHeaders[{position}]", reason)
+                yield FieldError(UNSUPPORTED, f"{field}.http.allowedResponseHeaders[{position}]", reason)
         if config.http is not None and {".", ".."} & set(unquote(config.http.path).split("/")):
-            yield Fault(UNSUPPORTED, f"{field}.http.path", "has a segment `.` or `..`")
+            yield FieldError(UNSUPPORTED, f"{field}.http.path", "has a segment `.` or `..`")
         if config.forward_body.max_size > MAX_BODY:
             message = f"{config.forward_body.max_size} is more than the {MAX_BODY} bytes that a waypoint buffers"
-            yield Fault(UNSUPPORTED, f"{field}.forwardBody.maxSize", message)
+            yield FieldError(UNSUPPORTED, f"{field}.forwardBody.maxSize", message)
 
     def references(self, config: ExternalAuth) -> Iterator[tuple[str, BackendObjectReference]]:
         yield "backendRef", config.backend_ref

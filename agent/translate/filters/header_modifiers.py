@@ -14,9 +14,9 @@ from agent.ir.request import Headers, joined
 from agent.ir.resources import Json
 from agent.model.filters import Filter, HeaderFilter
 from agent.model.limits import HEADER, MAX_LIST, Violation, too_many
-from agent.translate.field_errors import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
-from agent.translate.header_names import CONNECTION, FRAMING, HOST, header_name_fault
+from agent.translate.header_names import CONNECTION, FRAMING, HOST, header_name_error
 
 OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 APPEND = "APPEND_IF_EXISTS_OR_ADD"
@@ -48,15 +48,15 @@ class _HeaderModifier(HTTPFilter[HeaderFilter]):
                 if not HEADER.fullmatch(name):
                     yield f"{field}.{kind}[{position}]", f"{name[:80]!a} is not a header name"
 
-    def check(self, field: str, config: HeaderFilter) -> Iterator[Fault]:
+    def check(self, field: str, config: HeaderFilter) -> Iterator[FieldError]:
         """Control characters and changes to `Host`, which Envoy refuses; and changes to a message's framing."""
         for kind, items in (("set", config.set), ("add", config.add)):
             for position, item in enumerate(items):
-                yield from _name_fault(f"{field}.{kind}[{position}].name", item.name)
+                yield from _name_error(f"{field}.{kind}[{position}].name", item.name)
                 if _CONTROL.search(item.value):
-                    yield Fault(UNSUPPORTED, f"{field}.{kind}[{position}].value", "has a control character")
+                    yield FieldError(UNSUPPORTED, f"{field}.{kind}[{position}].value", "has a control character")
         for position, name in enumerate(config.remove):
-            yield from _name_fault(f"{field}.remove[{position}]", name)
+            yield from _name_error(f"{field}.remove[{position}]", name)
 
     def render(self, route: EnvoyRoute, configs: Sequence[HeaderFilter], part: Part) -> Iterable[EnvoyRoute]:
         route = replace(route, fields={**route.fields, **_combined(self.kind, configs)})
@@ -114,10 +114,10 @@ def _changed(headers: Headers, change: HeaderFilter) -> Iterator[tuple[str, str]
             yield item.name, item.value
 
 
-def _name_fault(field: str, name: str) -> Iterator[Fault]:
-    fault = header_name_fault(name)
-    if fault:
-        yield Fault(UNSUPPORTED, field, fault)
+def _name_error(field: str, name: str) -> Iterator[FieldError]:
+    error = header_name_error(name)
+    if error:
+        yield FieldError(UNSUPPORTED, field, error)
 
 
 def _combined(kind: str, changes: Iterable[HeaderFilter]) -> Json:

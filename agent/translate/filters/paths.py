@@ -8,7 +8,7 @@ from agent.ir.resources import Json
 from agent.model.filters import PathModifier
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.translate.field_errors import INCOMPATIBLE, UNSUPPORTED, Fault
+from agent.translate.field_errors import INCOMPATIBLE, UNSUPPORTED, FieldError
 
 # What would end the path in a request's first line, or may not be there (RFC 9112, 3; RFC 3986, 3.3).
 _NO_PATH = re.compile(r"[^!-~]|[?#]")
@@ -29,30 +29,30 @@ def path_violations(field: str, path: PathModifier | None) -> Iterator[Violation
             yield f"{field}.{name}", f"is missing: the type is {kind}"
 
 
-def host_faults(field: str, host: str | None) -> Iterator[Fault]:
+def host_errors(field: str, host: str | None) -> Iterator[FieldError]:
     """What is wrong with a host name."""
     if host is not None and not _HOST.fullmatch(host):
-        yield Fault(UNSUPPORTED, field, f"{host!r} is not a host name")
+        yield FieldError(UNSUPPORTED, field, f"{host!r} is not a host name")
 
 
-def path_faults(field: str, path: PathModifier | None) -> Iterator[Fault]:
+def path_errors(field: str, path: PathModifier | None) -> Iterator[FieldError]:
     """What of a path cannot be done."""
     if path is None:
         return
     values = {"ReplaceFullPath": path.replace_full_path, "ReplacePrefixMatch": path.replace_prefix_match}
     if path.type not in values:
-        yield Fault(UNSUPPORTED, f"{field}.type", f"{path.type!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.type", f"{path.type!r} is not known")
     elif values[path.type] is None:
-        yield Fault(UNSUPPORTED, field, f"has the type {path.type} but not its field")
+        yield FieldError(UNSUPPORTED, field, f"has the type {path.type} but not its field")
     elif _NO_PATH.search(values[path.type] or ""):
-        yield Fault(UNSUPPORTED, field, "a path has no query, fragment, space, control or non-ASCII character")
+        yield FieldError(UNSUPPORTED, field, "a path has no query, fragment, space, control or non-ASCII character")
 
 
-def prefix_faults(field: str, path: PathModifier | None, matches: Sequence[HTTPRouteMatch]) -> Iterator[Fault]:
+def prefix_errors(field: str, path: PathModifier | None, matches: Sequence[HTTPRouteMatch]) -> Iterator[FieldError]:
     """ReplacePrefixMatch says what becomes of a matched prefix, so every match has to be one (HTTPPathModifier)."""
     prefixes = all(match.path.type == "PathPrefix" for match in matches)
     if path is not None and path.type == "ReplacePrefixMatch" and not prefixes:
-        yield Fault(INCOMPATIBLE, field, "ReplacePrefixMatch needs PathPrefix matches")
+        yield FieldError(INCOMPATIBLE, field, "ReplacePrefixMatch needs PathPrefix matches")
 
 
 def full_path(path: PathModifier) -> str:

@@ -9,15 +9,15 @@ from agent.ir.resources import Json
 from agent.model.filters import Filter, RequestRedirect
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.translate.field_errors import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
 from agent.translate.filters.paths import (
     full_path,
-    host_faults,
+    host_errors,
     new_target,
-    path_faults,
+    path_errors,
     path_violations,
-    prefix_faults,
+    prefix_errors,
     replaced_prefix,
 )
 
@@ -57,16 +57,18 @@ class RedirectFilter(HTTPFilter[RequestRedirect]):
     def violations(self, field: str, config: RequestRedirect) -> Iterator[Violation]:
         yield from path_violations(f"{field}.path", config.path)
 
-    def check(self, field: str, config: RequestRedirect) -> Iterator[Fault]:
+    def check(self, field: str, config: RequestRedirect) -> Iterator[FieldError]:
         if config.scheme not in (None, *WELL_KNOWN):
-            yield Fault(UNSUPPORTED, f"{field}.scheme", f"{config.scheme!r} is neither http nor https")
+            yield FieldError(UNSUPPORTED, f"{field}.scheme", f"{config.scheme!r} is neither http nor https")
         if config.status_code not in CODES:
-            yield Fault(UNSUPPORTED, f"{field}.statusCode", f"{config.status_code} is none of {tuple(CODES)}")
-        yield from host_faults(f"{field}.hostname", config.hostname)
-        yield from path_faults(f"{field}.path", config.path)
+            yield FieldError(UNSUPPORTED, f"{field}.statusCode", f"{config.status_code} is none of {tuple(CODES)}")
+        yield from host_errors(f"{field}.hostname", config.hostname)
+        yield from path_errors(f"{field}.path", config.path)
 
-    def check_matches(self, field: str, config: RequestRedirect, matches: Sequence[HTTPRouteMatch]) -> Iterator[Fault]:
-        yield from prefix_faults(f"{field}.path", config.path, matches)
+    def check_matches(
+        self, field: str, config: RequestRedirect, matches: Sequence[HTTPRouteMatch]
+    ) -> Iterator[FieldError]:
+        yield from prefix_errors(f"{field}.path", config.path, matches)
 
     def render(self, route: EnvoyRoute, configs: Sequence[RequestRedirect], part: Part) -> Iterable[EnvoyRoute]:
         """Port unsaid means to Envoy the port in the request's Host: where there is one, it has to be said."""

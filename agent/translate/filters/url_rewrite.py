@@ -12,16 +12,16 @@ from agent.ir.resources import Json
 from agent.model.filters import Filter, URLRewrite
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.translate.field_errors import Fault
+from agent.translate.field_errors import FieldError
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
 from agent.translate.filters.paths import (
     full_path,
-    host_faults,
+    host_errors,
     new_target,
-    path_faults,
+    path_errors,
     path_regex,
     path_violations,
-    prefix_faults,
+    prefix_errors,
     replaced_prefix,
 )
 
@@ -49,12 +49,12 @@ class RewriteFilter(HTTPFilter[URLRewrite]):
     def violations(self, field: str, config: URLRewrite) -> Iterator[Violation]:
         yield from path_violations(f"{field}.path", config.path)
 
-    def check(self, field: str, config: URLRewrite) -> Iterator[Fault]:
-        yield from host_faults(f"{field}.hostname", config.hostname)
-        yield from path_faults(f"{field}.path", config.path)
+    def check(self, field: str, config: URLRewrite) -> Iterator[FieldError]:
+        yield from host_errors(f"{field}.hostname", config.hostname)
+        yield from path_errors(f"{field}.path", config.path)
 
-    def check_matches(self, field: str, config: URLRewrite, matches: Sequence[HTTPRouteMatch]) -> Iterator[Fault]:
-        yield from prefix_faults(f"{field}.path", config.path, matches)
+    def check_matches(self, field: str, config: URLRewrite, matches: Sequence[HTTPRouteMatch]) -> Iterator[FieldError]:
+        yield from prefix_errors(f"{field}.path", config.path, matches)
 
     def render(self, route: EnvoyRoute, configs: Sequence[URLRewrite], part: Part) -> Iterable[EnvoyRoute]:
         if not configs:

@@ -119,14 +119,14 @@ def consumers(bound: Iterable[Binding], owner: str) -> list[str]:
 def _bind(route: AnyRoute, position: int, ref: ParentReference, service: AnyService | None, key: Key) -> Binding:
     checked = check(route)
     binding = Binding(route, position, ref, checked)
-    reason, message = _parent_fault(service, key)
+    reason, message = _parent_error(service, key)
     if reason or service is None:
         return _refused(binding, reason, message)
     named = [port for port in _protocol_ports(route, service) if _named(ref, port)]
     if not named:
         return _refused(binding, "NoMatchingParent", f"{key} has no {_wanted(route, ref)}")
     if not checked.valid:
-        return _refused(binding, *_first_fault(checked))
+        return _refused(binding, *_first_error(checked))
     explicit = ref.port is not None or ref.section_name is not None
     covered = tuple(port for port in named if explicit or _covers(route, port))
     passed_over = tuple(port for port in named if port not in covered)
@@ -143,7 +143,7 @@ def _refused(binding: Binding, reason: str, message: str) -> Binding:
     return replace(binding, reason=reason, message=message)
 
 
-def _parent_fault(service: AnyService | None, key: Key) -> tuple[str, str]:
+def _parent_error(service: AnyService | None, key: Key) -> tuple[str, str]:
     if service is None:
         return "NoMatchingParent", f"{key} is not there"
     if service.without_frontend:
@@ -151,11 +151,11 @@ def _parent_fault(service: AnyService | None, key: Key) -> tuple[str, str]:
     return "", ""
 
 
-def _first_fault(checked: Checked) -> tuple[str, str]:
-    """Why no rule can be done: the first reason, and every fault."""
-    if not checked.faults:
+def _first_error(checked: Checked) -> tuple[str, str]:
+    """Why no rule can be done: the first reason, and every error."""
+    if not checked.errors:
         return "UnsupportedValue", "spec.rules: is empty"
-    return checked.faults[0][1].reason, "; ".join(str(fault) for _, fault in checked.faults)
+    return checked.errors[0][1].reason, "; ".join(str(error) for _, error in checked.errors)
 
 
 def _protocol_ports(route: AnyRoute, service: AnyService) -> Iterator[ServicePort]:

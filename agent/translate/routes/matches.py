@@ -4,21 +4,21 @@ import re
 from collections.abc import Iterator
 
 from agent.model.routes import AnyRoute, GRPCMethodMatch, GRPCRouteMatch, HeaderMatch, HTTPRouteMatch
-from agent.translate.field_errors import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.grpc_method import path_expression
-from agent.translate.regex import MAX_EXPRESSIONS, regex_fault
+from agent.translate.regex import MAX_EXPRESSIONS, regex_error
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 REGEX = "RegularExpression"
 _GRPC_NAME = re.compile(r"[A-Za-z0-9_.]*")
 
 
-def too_many_expressions(route: AnyRoute) -> Iterator[Fault]:
+def too_many_expressions(route: AnyRoute) -> Iterator[FieldError]:
     """A Route's regular expressions are compiled on every node, so their number has a bound."""
     matches = [match for rule in route.spec.rules for match in getattr(rule, "matches", ())]
     count = sum(kind == REGEX for match in matches for kind in _types(match))
     if count > MAX_EXPRESSIONS:
-        yield Fault(UNSUPPORTED, "spec.rules", f"{count} regular expressions are more than {MAX_EXPRESSIONS}")
+        yield FieldError(UNSUPPORTED, "spec.rules", f"{count} regular expressions are more than {MAX_EXPRESSIONS}")
 
 
 def _types(match: HTTPRouteMatch | GRPCRouteMatch) -> Iterator[str]:
@@ -31,55 +31,55 @@ def _types(match: HTTPRouteMatch | GRPCRouteMatch) -> Iterator[str]:
         yield match.method.type
 
 
-def http_match_faults(field: str, match: HTTPRouteMatch) -> Iterator[Fault]:
+def http_match_errors(field: str, match: HTTPRouteMatch) -> Iterator[FieldError]:
     """What is wrong with a match of an HTTPRoute."""
     if match.path.type not in ("Exact", "PathPrefix", REGEX):
-        yield Fault(UNSUPPORTED, f"{field}.path.type", f"{match.path.type!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.path.type", f"{match.path.type!r} is not known")
     if match.path.type == REGEX:
         yield from _regex(f"{field}.path.value", match.path.value)
     if match.method is not None and match.method not in METHODS:
-        yield Fault(UNSUPPORTED, f"{field}.method", f"{match.method!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.method", f"{match.method!r} is not known")
     yield from _headers(f"{field}.headers", match.headers)
     for position, item in enumerate(match.query_params):
         yield from _value(f"{field}.queryParams[{position}]", item.type, item.value)
 
 
-def grpc_match_faults(field: str, match: GRPCRouteMatch) -> Iterator[Fault]:
+def grpc_match_errors(field: str, match: GRPCRouteMatch) -> Iterator[FieldError]:
     """What is wrong with a match of a GRPCRoute."""
     if match.method is not None:
         yield from _method(f"{field}.method", match.method)
     yield from _headers(f"{field}.headers", match.headers)
 
 
-def _method(field: str, method: GRPCMethodMatch) -> Iterator[Fault]:
+def _method(field: str, method: GRPCMethodMatch) -> Iterator[FieldError]:
     named = {"service": method.service, "method": method.method}
     if method.service is None and method.method is None:
-        yield Fault(UNSUPPORTED, field, "names neither a service nor a method")
+        yield FieldError(UNSUPPORTED, field, "names neither a service nor a method")
     if method.type not in ("Exact", REGEX):
-        yield Fault(UNSUPPORTED, f"{field}.type", f"{method.type!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.type", f"{method.type!r} is not known")
     for name, value in named.items():
         if value and method.type == REGEX:
             yield from _regex(f"{field}.{name}", value)
         elif not _GRPC_NAME.fullmatch(value or ""):
-            yield Fault(UNSUPPORTED, f"{field}.{name}", "has other characters than letters, digits, `_` and `.`")
+            yield FieldError(UNSUPPORTED, f"{field}.{name}", "has other characters than letters, digits, `_` and `.`")
     if method.type == REGEX:
         # The two parts may be good and not go together: an open `\Q`, or both together are too large.
         yield from _regex(field, path_expression(method))
 
 
-def _headers(field: str, headers: tuple[HeaderMatch, ...]) -> Iterator[Fault]:
+def _headers(field: str, headers: tuple[HeaderMatch, ...]) -> Iterator[FieldError]:
     for position, item in enumerate(headers):
         yield from _value(f"{field}[{position}]", item.type, item.value)
 
 
-def _value(field: str, kind: str, value: str) -> Iterator[Fault]:
+def _value(field: str, kind: str, value: str) -> Iterator[FieldError]:
     if kind == REGEX:
         yield from _regex(f"{field}.value", value)
     elif kind != "Exact":
-        yield Fault(UNSUPPORTED, f"{field}.type", f"{kind!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.type", f"{kind!r} is not known")
 
 
-def _regex(field: str, text: str) -> Iterator[Fault]:
-    fault = regex_fault(text)
-    if fault:
-        yield Fault(UNSUPPORTED, field, fault)
+def _regex(field: str, text: str) -> Iterator[FieldError]:
+    error = regex_error(text)
+    if error:
+        yield FieldError(UNSUPPORTED, field, error)

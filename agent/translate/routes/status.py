@@ -58,9 +58,9 @@ def _conditions(binding: Binding, refs: tuple[str, str], moving: list[str]) -> I
     yield Condition(
         "ResolvedRefs", not reason, reason or "ResolvedRefs", message or "every backendRef is there", generation
     )
-    if accepted and binding.checked.faults:
+    if accepted and binding.checked.errors:
         rules = binding.route.spec.rules
-        dropped = [f"Dropped Rule {_called(index, rules[index].name)}: {x}" for index, x in binding.checked.faults]
+        dropped = [f"Dropped Rule {_called(index, rules[index].name)}: {x}" for index, x in binding.checked.errors]
         yield Condition("PartiallyInvalid", True, "UnsupportedValue", "; ".join(dropped), generation)
 
 
@@ -89,5 +89,5 @@ def _ports(ports: tuple[ServicePort, ...]) -> str:
 def _references(view: TrackedView, route: AnyRoute) -> tuple[str, str]:
     """The reason of the first backendRef that cannot be used, and what is to say of all of them; empty for none."""
     found = [resolve(view, route, ref, field) for field, ref in references(route)]
-    faults = [item for item in found if item.reason]
-    return (faults[0].reason, "; ".join(item.message for item in faults)) if faults else ("", "")
+    errors = [item for item in found if item.reason]
+    return (errors[0].reason, "; ".join(item.message for item in errors)) if errors else ("", "")

@@ -12,13 +12,13 @@ from agent.model.routes import (
     L4RouteRule,
     SessionPersistence,
 )
-from agent.translate.field_errors import UNSUPPORTED, Fault
+from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.filters.base import Place
-from agent.translate.filters.check import backend_faults, exclusions, filter_faults, match_faults
+from agent.translate.filters.check import backend_errors, exclusions, filter_errors, match_errors
 from agent.translate.filters.registry import is_guard
-from agent.translate.header_names import header_name_fault
+from agent.translate.header_names import header_name_error
 from agent.translate.routes.durations import milliseconds
-from agent.translate.routes.matches import grpc_match_faults, http_match_faults, too_many_expressions
+from agent.translate.routes.matches import grpc_match_errors, http_match_errors, too_many_expressions
 
 MAX_RULES = 16
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
@@ -31,131 +31,133 @@ MAX_ATTEMPTS = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A Route's rules by index: those that can be done, and the first fault of each that cannot.
+    """A Route's rules by index: those that can be done, and the first error of each that cannot.
 
     `closed` are those among the latter whose requests are answered 500, because a filter of theirs must not be skipped.
     """
 
     valid: tuple[int, ...]
-    faults: tuple[tuple[int, Fault], ...]
+    errors: tuple[tuple[int, FieldError], ...]
     closed: tuple[int, ...] = ()
 
 
 def check(route: AnyRoute) -> Checked:
     """Check every rule of a Route by itself."""
-    faults: list[tuple[int, Fault]] = []
+    errors: list[tuple[int, FieldError]] = []
     whole = next(_of_the_whole(route), None)
     if whole is not None:
         return Checked((), ((0, whole),))
     for index, rule in enumerate(route.spec.rules):
-        found: Iterator[Fault] = iter(())
+        found: Iterator[FieldError] = iter(())
         if isinstance(rule, HTTPRouteRule):
             found = _http_rule(f"spec.rules[{index}]", rule)
         elif isinstance(rule, GRPCRouteRule):
             found = _grpc_rule(f"spec.rules[{index}]", rule)
-        fault = next(found, None)
-        if fault is not None:
-            faults.append((index, fault))
-    bad = {index for index, _ in faults}
+        error = next(found, None)
+        if error is not None:
+            errors.append((index, error))
+    bad = {index for index, _ in errors}
     valid = tuple(index for index in range(len(route.spec.rules)) if index not in bad)
-    return Checked(valid, tuple(faults), tuple(index for index in sorted(bad) if _is_closed(route.spec.rules[index])))
+    return Checked(valid, tuple(errors), tuple(index for index in sorted(bad) if _is_closed(route.spec.rules[index])))
 
 
 def _is_closed(rule: HTTPRouteRule | GRPCRouteRule | L4RouteRule) -> bool:
     """Whether requests that match a rule must not go to another rule when this one cannot be done."""
     if not isinstance(rule, HTTPRouteRule) or not any(is_guard(item) for item in rule.filters):
         return False
-    return not any(True for match in rule.matches for _ in http_match_faults("", match))
+    return not any(True for match in rule.matches for _ in http_match_errors("", match))
 
 
-def _of_the_whole(route: AnyRoute) -> Iterator[Fault]:
-    """Faults of the Route as a whole."""
+def _of_the_whole(route: AnyRoute) -> Iterator[FieldError]:
+    """Errors of the Route as a whole."""
     count = len(route.spec.rules)
     if count > MAX_RULES:
-        yield Fault(UNSUPPORTED, "spec.rules", f"{count} are more than {MAX_RULES}")
+        yield FieldError(UNSUPPORTED, "spec.rules", f"{count} are more than {MAX_RULES}")
     yield from too_many_expressions(route)
 
 
-def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
+def _http_rule(field: str, rule: HTTPRouteRule) -> Iterator[FieldError]:
     for number, match in enumerate(rule.matches):
-        yield from http_match_faults(f"{field}.matches[{number}]", match)
-    yield from filter_faults(f"{field}.filters", rule.filters, Place.HTTP_RULE)
-    yield from match_faults(f"{field}.filters", rule.filters, rule.matches)
+        yield from http_match_errors(f"{field}.matches[{number}]", match)
+    yield from filter_errors(f"{field}.filters", rule.filters, Place.HTTP_RULE)
+    yield from match_errors(f"{field}.filters", rule.filters, rule.matches)
     yield from _backend_filters(field, rule, Place.HTTP_BACKEND)
     yield from _timeouts(f"{field}.timeouts", rule)
     yield from _retry(f"{field}.retry", rule.retry)
     yield from _session(f"{field}.sessionPersistence", rule)
     if rule.backend_refs:
-        yield from backend_faults(f"{field}.backendRefs", rule.filters)
+        yield from backend_errors(f"{field}.backendRefs", rule.filters)
 
 
-def _grpc_rule(field: str, rule: GRPCRouteRule) -> Iterator[Fault]:
+def _grpc_rule(field: str, rule: GRPCRouteRule) -> Iterator[FieldError]:
     for number, match in enumerate(rule.matches):
-        yield from grpc_match_faults(f"{field}.matches[{number}]", match)
-    yield from filter_faults(f"{field}.filters", rule.filters, Place.GRPC_RULE)
+        yield from grpc_match_errors(f"{field}.matches[{number}]", match)
+    yield from filter_errors(f"{field}.filters", rule.filters, Place.GRPC_RULE)
     yield from _backend_filters(field, rule, Place.GRPC_BACKEND)
     yield from _session(f"{field}.sessionPersistence", rule)
 
 
-def _backend_filters(field: str, rule: HTTPRouteRule | GRPCRouteRule, place: Place) -> Iterator[Fault]:
+def _backend_filters(field: str, rule: HTTPRouteRule | GRPCRouteRule, place: Place) -> Iterator[FieldError]:
     """A backend's filters come after the rule's, so they must go together with those too."""
     of_rule = [item.type for item in rule.filters]
     for position, backend in enumerate(rule.backend_refs):
         where = f"{field}.backendRefs[{position}].filters"
-        yield from filter_faults(where, backend.filters, place)
+        yield from filter_errors(where, backend.filters, place)
         yield from exclusions(where, [*of_rule, *(item.type for item in backend.filters)])
         if isinstance(rule, HTTPRouteRule):
-            yield from match_faults(where, backend.filters, rule.matches)
+            yield from match_errors(where, backend.filters, rule.matches)
 
 
-def _timeouts(field: str, rule: HTTPRouteRule) -> Iterator[Fault]:
+def _timeouts(field: str, rule: HTTPRouteRule) -> Iterator[FieldError]:
     found: dict[str, int] = {}
     for name, text in (("request", rule.timeouts.request), ("backendRequest", rule.timeouts.backend_request)):
         if text is None:
             continue
         value = milliseconds(text)
         if value is None:
-            yield Fault(UNSUPPORTED, f"{field}.{name}", f"{text!r} is not a duration (GEP-2257)")
+            yield FieldError(UNSUPPORTED, f"{field}.{name}", f"{text!r} is not a duration (GEP-2257)")
         else:
             found[name] = value
     if found.get("request") and found.get("backendRequest", 0) > found["request"]:
-        yield Fault(UNSUPPORTED, f"{field}.backendRequest", "is longer than the request's timeout")
+        yield FieldError(UNSUPPORTED, f"{field}.backendRequest", "is longer than the request's timeout")
 
 
-def _retry(field: str, retry: HTTPRouteRetry | None) -> Iterator[Fault]:
+def _retry(field: str, retry: HTTPRouteRetry | None) -> Iterator[FieldError]:
     if retry is None:
         return
     if retry.attempts is not None and retry.attempts > MAX_ATTEMPTS:
-        yield Fault(UNSUPPORTED, f"{field}.attempts", f"is more than {MAX_ATTEMPTS}")
+        yield FieldError(UNSUPPORTED, f"{field}.attempts", f"is more than {MAX_ATTEMPTS}")
     if retry.backoff is not None and milliseconds(retry.backoff) is None:
-        yield Fault(UNSUPPORTED, f"{field}.backoff", f"{retry.backoff!r} is not a duration (GEP-2257)")
+        yield FieldError(UNSUPPORTED, f"{field}.backoff", f"{retry.backoff!r} is not a duration (GEP-2257)")
 
 
-def _session(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[Fault]:
+def _session(field: str, rule: HTTPRouteRule | GRPCRouteRule) -> Iterator[FieldError]:
     asked = rule.session_persistence
     if asked is None:
         return
     yield from _session_token(field, asked)
     if asked.idle_timeout is not None:
-        yield Fault(UNSUPPORTED, f"{field}.idleTimeout", "nobody notes when a session was last used")
+        yield FieldError(UNSUPPORTED, f"{field}.idleTimeout", "nobody notes when a session was last used")
     if asked.absolute_timeout is not None:
         if not milliseconds(asked.absolute_timeout):
-            fault = f"{asked.absolute_timeout!r} is not a duration (GEP-2257) above 0"
-            yield Fault(UNSUPPORTED, f"{field}.absoluteTimeout", fault)
+            error = f"{asked.absolute_timeout!r} is not a duration (GEP-2257) above 0"
+            yield FieldError(UNSUPPORTED, f"{field}.absoluteTimeout", error)
         if asked.type == "Header":
-            yield Fault(UNSUPPORTED, f"{field}.absoluteTimeout", "a session by header has no end")
+            yield FieldError(UNSUPPORTED, f"{field}.absoluteTimeout", "a session by header has no end")
     if len(rule.backend_refs) > 1 and any(backend.filters for backend in rule.backend_refs):
-        yield Fault(UNSUPPORTED, field, "several backends with filters of their own cannot share sessions")
+        yield FieldError(UNSUPPORTED, field, "several backends with filters of their own cannot share sessions")
 
 
-def _session_token(field: str, asked: SessionPersistence) -> Iterator[Fault]:
+def _session_token(field: str, asked: SessionPersistence) -> Iterator[FieldError]:
     """What is wrong with a session's cookie or header. No server stores both of the shapes that a session can have."""
     for old, value in (("sessionName", asked.session_name), ("cookieConfig", asked.cookie_config)):
         if value is not None and (asked.cookie or asked.header):
-            yield Fault(UNSUPPORTED, f"{field}.{old}", "is of Gateway API v1.6, beside fields of v1.7")
+            yield FieldError(UNSUPPORTED, f"{field}.{old}", "is of Gateway API v1.6, beside fields of v1.7")
     if asked.name is not None and not _TOKEN.fullmatch(asked.name):
-        yield Fault(UNSUPPORTED, f"{field}.{asked.name_field}", f"{asked.name!r} is no name of a cookie or header")
-    if asked.type == "Header" and (fault := header_name_fault(asked.name or "")):
-        yield Fault(UNSUPPORTED, f"{field}.{asked.name_field}", fault)
+        yield FieldError(UNSUPPORTED, f"{field}.{asked.name_field}", f"{asked.name!r} is no name of a cookie or header")
+    if asked.type == "Header" and (error := header_name_error(asked.name or "")):
+        yield FieldError(UNSUPPORTED, f"{field}.{asked.name_field}", error)
     if asked.path is not None and not _COOKIE_PATH.fullmatch(asked.path):
-        yield Fault(UNSUPPORTED, f"{field}.cookie.path", f"{asked.path!r} is no absolute path for a cookie (RFC 6265)")
+        yield FieldError(
+            UNSUPPORTED, f"{field}.cookie.path", f"{asked.path!r} is no absolute path for a cookie (RFC 6265)"
+        )

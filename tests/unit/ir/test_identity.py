@@ -1,6 +1,6 @@
 """Who a pod is, and the numbers of names."""
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.identity import Identity, Workload, kind_id, name_id
 from agent.model.change import Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
@@ -24,7 +24,7 @@ def identity(account: str) -> Identity:
     translator = Translator(Store(), Options("here"))
     translator.update([Upsert(pod), Upsert(PodCgroup("u", 7))])
     (plan,) = (plan for item in translator.fragments.values() for plan in item.pods.values())
-    (document,) = pods(translator.fragments.values(), Faults())
+    (document,) = pods(translator.fragments.values(), InternalErrors())
     assert (document["serviceAccount"] or "", document["workload"]) == (plan.service_account, plan.workload.name)
     assert plan.pod == Key("Pod", "shop", "web")
     return plan.identity

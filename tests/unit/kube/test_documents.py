@@ -23,7 +23,7 @@ def test_json_is_one_document():
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("a: &x [1]\nb: *x\n", "aliases are not supported"),
         ("a: 1\na: 2\n", "key 'a' is there twice"),
@@ -32,9 +32,9 @@ def test_json_is_one_document():
         ("x: " + "y" * MAX_BYTES, "more than"),
     ],
 )
-def test_what_cannot_be_taken_is_an_error(text: str, fault: str):
+def test_what_cannot_be_taken_is_an_error(text: str, error: str):
     (error,) = values(text)
-    assert fault in str(error)
+    assert error in str(error)
 
 
 def test_dates_stay_text():

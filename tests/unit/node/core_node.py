@@ -8,7 +8,7 @@ from fake_kernel import FakeKernel
 from agent.datapath.datapath import Datapath
 from agent.datapath.driver import Shrunk
 from agent.datapath.frontends import frontend_key
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.plan import FrontendName
@@ -111,7 +111,7 @@ class Node:
         self,
         kernel: FakeKernel,
         audit_seconds: float = 60.0,
-        faults: Faults | None = None,
+        errors: InternalErrors | None = None,
         own: Sequence[str] = (),
     ) -> None:
         self.kernel = kernel
@@ -126,11 +126,11 @@ class Node:
         self.drifts: list[int] = []
         self.manifests, self.facts = Source(), Source()
         clock = asyncio.get_running_loop().time
-        translator = Translator(Store(), Options("here"), faults=faults)
+        translator = Translator(Store(), Options("here"), errors=errors)
         self.detached = ["weft_connect4"]
         self.attachable, self.attempts = True, 0
         self.attached: list[tuple[str, int]] = []
-        rendering = Rendering(Options("here"), faults)
+        rendering = Rendering(Options("here"), errors)
         self.core = Core(
             translator, rendering, Datapath(kernel, Config(), clock, own), self.ads, self, self, audit_seconds
         )

@@ -2,7 +2,7 @@
 
 from core_node import WEB, Node
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.tables import Action, Mode, Reason, Word, address_text
@@ -17,5 +17,5 @@ async def test_a_waypoint_is_nobody_s_endpoint(node: Node):
     node.silent = {elsewhere.addresses.ipv4}
     await node.passes(lambda: node.ads.envoys.append(elsewhere))
     assert node.word(Mode.L4) == Word(Action.REJECT, Reason.NO_BACKEND)
-    (told,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["warnings"]
+    (told,) = status(node.core, "here", Envoys({}, [], [], {}), InternalErrors())["warnings"]
     assert told.endswith("addresses[0]: 10.1.0.7 is not used: it is an address of this node's waypoint")

@@ -4,7 +4,7 @@ import pytest
 from core_node import BLUE, GREEN, LISTENER, LOST, OTHER, ROUTE, SECOND, TEXT, WEB, Node, upserts
 from fake_kernel import FakeKernel
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses, Family
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName, ResourceType
@@ -206,7 +206,7 @@ async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node
     assert (waypoint(node)[0], sorted(waypoint(node)[1])) == (BLUE.addresses.ipv4, addresses[:-1])
     assert node.core.datapath.unprotected == {}
     await node.passes(lambda: node.ads.envoys.append(others[-1]))
-    (reported,) = status(node.core, "here", Envoys({}, [], [], {}), Faults())["failures"].items()
+    (reported,) = status(node.core, "here", Envoys({}, [], [], {}), InternalErrors())["failures"].items()
     (left,) = set(addresses) - set(waypoint(node)[1])
     assert reported == (f"waypoint {left}", "no room beside 8 others in weft_config: pods can dial it")
 
@@ -278,7 +278,7 @@ async def test_routes_whose_table_envoy_refuses_are_shown_so_and_others_are_not(
 
 def shown_conditions(node: Node, rejected: dict[ResourceName, str]) -> dict[str, dict[str, tuple[str, str, str]]]:
     """By Route and type: the conditions that `weft status` shows."""
-    document = status(node.core, "here", Envoys(rejected, [], [], {}), Faults())
+    document = status(node.core, "here", Envoys(rejected, [], [], {}), InternalErrors())
     return {
         route["name"]: {
             item["type"]: (item["status"], item["reason"], item["message"]) for item in parent["conditions"]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.kube.errors import ApiError
@@ -56,8 +56,8 @@ class Server:
 
 
 @asynccontextmanager
-async def running(server: Server, faults: Faults | None = None) -> AsyncIterator[NodeWriter]:
-    writer = NodeWriter(lambda: [BLUE], server.make, server.write, faults or Faults())
+async def running(server: Server, errors: InternalErrors | None = None) -> AsyncIterator[NodeWriter]:
+    writer = NodeWriter(lambda: [BLUE], server.make, server.write, errors or InternalErrors())
     task = asyncio.ensure_future(writer.run())
     try:
         yield writer
@@ -136,12 +136,12 @@ async def test_an_object_that_somebody_deleted_is_there_again(quick: None, monke
 
 
 async def test_a_bug_in_the_report_ends_no_agent(quick: None) -> None:
-    server, faults = Server(), Faults(strict=False)
+    server, errors = Server(), InternalErrors(strict=False)
 
     async def broken() -> WeftNode | None:
         raise KeyError("a bug")
 
     server.make = broken  # type: ignore[method-assign]
-    async with running(server, faults):
-        await until(faults.listed)
-    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("node report", "WeftNode")]
+    async with running(server, errors):
+        await until(errors.listed)
+    assert [(item.part, item.subject) for item in errors.listed()] == [("node report", "WeftNode")]

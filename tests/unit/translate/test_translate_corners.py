@@ -11,7 +11,7 @@ from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import BackendRef, HTTPRouteMatch, HTTPRouteRule, L4RouteRule, L4RouteSpec, TCPRoute
 from agent.translate.endpoints import endpoints
 from agent.translate.options import Options
-from agent.translate.regex import regex_fault
+from agent.translate.regex import regex_error
 from agent.translate.routes.binding import bindings, winners
 from agent.translate.routes.http import route_set
 from agent.translate.routes.l4 import route_slots, service_slots
@@ -23,27 +23,27 @@ BOTH = (ServicePort(53, "u", "UDP"), ServicePort(53, "t", "TCP"))
 
 @pytest.mark.parametrize("text", [r"a\Z", r"(?x)a b", r"(?#c)a", r"(a{100}){100}", r"\u0041", r"(?a)b", r"(?u)b"])
 def test_what_re2_does_not_take_is_refused(text: str) -> None:
-    assert regex_fault(text)
+    assert regex_error(text)
 
 
 def test_a_character_class_is_not_a_possessive_repeat() -> None:
-    assert not regex_fault("[*+]x")
+    assert not regex_error("[*+]x")
 
 
 def test_a_header_value_cannot_have_a_line_break() -> None:
     bad = Filter("RequestHeaderModifier", HeaderFilter(set=(Header("a", "b\r\nc"),)))
-    assert check(http_route(HTTPRouteRule(filters=(bad,)))).faults
+    assert check(http_route(HTTPRouteRule(filters=(bad,)))).errors
 
 
 @pytest.mark.parametrize("change", [HeaderFilter(set=(Header("Host", "b"),)), HeaderFilter(remove=("host",))])
 def test_the_host_header_is_not_a_modifier_s(change: HeaderFilter) -> None:
-    assert check(http_route(HTTPRouteRule(filters=(Filter("RequestHeaderModifier", change),)))).faults
+    assert check(http_route(HTTPRouteRule(filters=(Filter("RequestHeaderModifier", change),)))).errors
 
 
-def test_too_many_rules_are_one_fault_of_the_route() -> None:
+def test_too_many_rules_are_one_error_of_the_route() -> None:
     found = check(http_route(*[HTTPRouteRule()] * 17))
     assert not found.valid
-    assert [fault.field for _, fault in found.faults] == ["spec.rules"]
+    assert [error.field for _, error in found.errors] == ["spec.rules"]
 
 
 def test_a_tcproute_finds_the_tcp_port_behind_a_udp_port_of_the_same_number() -> None:
@@ -103,5 +103,5 @@ def test_what_is_gone_is_forgotten() -> None:
 
 def test_an_unsupported_filter_is_named_by_its_field() -> None:
     own = Filter("ExtensionRef", extension_ref={})
-    ((_, fault),) = check(http_route(HTTPRouteRule(filters=(own,)))).faults
-    assert fault.field == "spec.rules[0].filters[0].extensionRef"
+    ((_, error),) = check(http_route(HTTPRouteRule(filters=(own,)))).errors
+    assert error.field == "spec.rules[0].filters[0].extensionRef"

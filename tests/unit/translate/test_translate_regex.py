@@ -15,7 +15,7 @@ from agent.model.routes import (
     HTTPRouteRule,
     QueryParamMatch,
 )
-from agent.translate.regex import MAX_EXPRESSIONS, MAX_LENGTH, full_match, regex_fault
+from agent.translate.regex import MAX_EXPRESSIONS, MAX_LENGTH, full_match, regex_error
 from agent.translate.routes.validate import check
 
 REGEX = "RegularExpression"
@@ -37,11 +37,11 @@ TOO_LARGE = "its RE2 program is larger than 2048 instructions"
     ],
 )
 def test_what_envoy_takes_is_taken(text: str) -> None:
-    assert regex_fault(text) == ""
+    assert regex_error(text) == ""
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("(?=a)", "RE2 does not take it: invalid perl operator: (?="),
         ("(?<!a)b", "invalid perl operator"),
@@ -64,12 +64,12 @@ def test_what_envoy_takes_is_taken(text: str) -> None:
         (r"(?:[\p{L}\p{N}]{1,40}){1,24}", "Unicode classes"),
     ],
 )
-def test_what_envoy_does_not_take_is_explained(text: str, fault: str) -> None:
-    assert fault in regex_fault(text)
+def test_what_envoy_does_not_take_is_explained(text: str, error: str) -> None:
+    assert error in regex_error(text)
 
 
 def test_a_program_may_have_as_many_instructions_as_envoy_lets_it() -> None:
-    assert regex_fault("a" * 44 + "b{1000}c{1000}") == ""
+    assert regex_error("a" * 44 + "b{1000}c{1000}") == ""
 
 
 def test_bytes_are_compared_as_envoy_does() -> None:
@@ -79,8 +79,8 @@ def test_bytes_are_compared_as_envoy_does() -> None:
     assert not full_match("é+", "éé"), "what is repeated is the last byte"
 
 
-def faults(route: AnyRoute) -> list[tuple[str, str]]:
-    return [(fault.field, fault.message) for _, fault in check(route).faults]
+def errors(route: AnyRoute) -> list[tuple[str, str]]:
+    return [(error.field, error.message) for _, error in check(route).errors]
 
 
 @pytest.mark.parametrize(("count", "refused"), [(MAX_EXPRESSIONS, False), (MAX_EXPRESSIONS + 1, True)])
@@ -92,12 +92,12 @@ def test_a_route_s_expressions_are_counted_wherever_they_are(count: int, refused
         HTTPRouteRule(matches=rest),
     )
     expected = [("spec.rules", f"{count} regular expressions are more than {MAX_EXPRESSIONS}")] if refused else []
-    assert faults(http_route(*rules)) == expected
+    assert errors(http_route(*rules)) == expected
 
 
-def test_an_expression_s_fault_has_its_field() -> None:
+def test_an_expression_s_error_has_its_field() -> None:
     match = HTTPRouteMatch(headers=(HeaderMatch("a", "b"), HeaderMatch("c", "a{999}" * 3, REGEX)))
-    assert faults(http_route(HTTPRouteRule(matches=(HTTPRouteMatch(), match)))) == [
+    assert errors(http_route(HTTPRouteRule(matches=(HTTPRouteMatch(), match)))) == [
         ("spec.rules[0].matches[1].headers[1].value", TOO_LARGE)
     ]
 
@@ -118,7 +118,7 @@ def test_an_expression_s_fault_has_its_field() -> None:
 )
 def test_grpc_methods(method: GRPCMethodMatch, field: str | None) -> None:
     rule = GRPCRouteRule(matches=(GRPCRouteMatch(method),))
-    found = [name for name, _ in faults(grpc_route(rule))]
+    found = [name for name, _ in errors(grpc_route(rule))]
     assert found == ([f"spec.rules[0].matches[0].{field}"] if field else [])
 
 
@@ -131,6 +131,6 @@ def test_new_paths_have_only_what_a_request_s_first_line_may_have(path: str, kin
     rewrite = Filter("URLRewrite", url_rewrite=URLRewrite(path=modifier))
     redirect = Filter("RequestRedirect", request_redirect=RequestRedirect(path=modifier))
     for item, name in ((rewrite, "urlRewrite"), (redirect, "requestRedirect")):
-        assert [field for field, _ in faults(http_route(HTTPRouteRule(filters=(item,))))] == [
+        assert [field for field, _ in errors(http_route(HTTPRouteRule(filters=(item,))))] == [
             f"spec.rules[0].filters[0].{name}.path"
         ]

@@ -3,7 +3,7 @@
 import pytest
 from translate_fixtures import namespace
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.plan import PodPlan
 from agent.ir.tables import Mode
 from agent.model.change import Delete, Upsert
@@ -62,5 +62,5 @@ def test_the_handler_tells_and_its_pods_follow_it():
 def test_who_is_not_supported_is_counted_apart():
     plans = [plan(translator(name)) for name in ("gvisor", "kata", "")]
     assert modes(plans) == {"none": 0, "l4": 1, "l4 only": 0, "l7": 0, "unsupported": 2}
-    (shown,) = pods(translator("gvisor").fragments.values(), Faults())
+    (shown,) = pods(translator("gvisor").fragments.values(), InternalErrors())
     assert (shown["mode"], shown["supported"]) == ("none", False)

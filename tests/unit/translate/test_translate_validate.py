@@ -30,9 +30,9 @@ from agent.translate.routes.validate import check
 INCOMPATIBLE, UNSUPPORTED = "IncompatibleFilters", "UnsupportedValue"
 
 
-def fault(rule: HTTPRouteRule) -> tuple[str, str]:
-    """Reason and field of the first fault of a rule, empty when there is none."""
-    found = check(http_route(rule)).faults
+def error(rule: HTTPRouteRule) -> tuple[str, str]:
+    """Reason and field of the first error of a rule, empty when there is none."""
+    found = check(http_route(rule)).errors
     return (found[0][1].reason, found[0][1].field.removeprefix("spec.rules[0].")) if found else ("", "")
 
 
@@ -59,7 +59,7 @@ HEADERS = Filter("RequestHeaderModifier", request_header_modifier=HeaderFilter(r
     ],
 )
 def test_filters(filters: tuple[Filter, ...], expected: tuple[str, str]) -> None:
-    assert fault(HTTPRouteRule(filters=filters)) == expected
+    assert error(HTTPRouteRule(filters=filters)) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_backend_s_filters_go_together_with_its_rule_s(
     of_rule: tuple[Filter, ...], own: tuple[Filter, ...], expected: tuple[str, str]
 ) -> None:
     backend = FilteredBackendRef("web", port=80, filters=own)
-    assert fault(HTTPRouteRule(filters=of_rule, backend_refs=(backend,))) == expected
+    assert error(HTTPRouteRule(filters=of_rule, backend_refs=(backend,))) == expected
 
 
 def test_a_backend_replaces_prefixes_of_prefixes_only() -> None:
@@ -85,12 +85,12 @@ def test_a_backend_replaces_prefixes_of_prefixes_only() -> None:
     backend = FilteredBackendRef("web", port=80, filters=(own,))
     exact = HTTPRouteMatch(HTTPPathMatch("Exact", "/a"))
     field = "backendRefs[0].filters[0].urlRewrite.path"
-    assert fault(HTTPRouteRule(matches=(exact,), backend_refs=(backend,))) == (INCOMPATIBLE, field)
+    assert error(HTTPRouteRule(matches=(exact,), backend_refs=(backend,))) == (INCOMPATIBLE, field)
 
 
 def test_a_rule_that_redirects_has_no_backends() -> None:
     backend = FilteredBackendRef("web", port=80)
-    assert fault(HTTPRouteRule(filters=(REDIRECT,), backend_refs=(backend,))) == (INCOMPATIBLE, "backendRefs")
+    assert error(HTTPRouteRule(filters=(REDIRECT,), backend_refs=(backend,))) == (INCOMPATIBLE, "backendRefs")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_rule_that_redirects_has_no_backends() -> None:
     ],
 )
 def test_retries(retry: HTTPRouteRetry, expected: tuple[str, str]) -> None:
-    assert fault(HTTPRouteRule(retry=retry)) == expected
+    assert error(HTTPRouteRule(retry=retry)) == expected
 
 
 HOUR = SessionPersistence(absolute_timeout="1h")
@@ -137,13 +137,13 @@ OLD_COOKIE = "sessionPersistence.cookieConfig"
     ],
 )
 def test_sessions(session: SessionPersistence, expected: tuple[str, str]) -> None:
-    assert fault(HTTPRouteRule(session_persistence=session)) == expected
+    assert error(HTTPRouteRule(session_persistence=session)) == expected
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, ("", "")), (2, (UNSUPPORTED, "sessionPersistence"))])
 def test_sessions_and_filters_of_one_backend_among_several(count: int, expected: tuple[str, str]) -> None:
     backends = (FilteredBackendRef("web", port=80, filters=(HEADERS,)), FilteredBackendRef("web", port=80))
-    assert fault(HTTPRouteRule(backend_refs=backends[:count], session_persistence=HOUR)) == expected
+    assert error(HTTPRouteRule(backend_refs=backends[:count], session_persistence=HOUR)) == expected
 
 
 def test_a_rule_whose_guard_cannot_be_done_is_closed_unless_its_matches_cannot() -> None:
@@ -152,4 +152,4 @@ def test_a_rule_whose_guard_cannot_be_done_is_closed_unless_its_matches_cannot()
     nowhere = HTTPRouteMatch(HTTPPathMatch("RegularExpression", "("))
     rules = (HTTPRouteRule(filters=(wrong,)), HTTPRouteRule(), HTTPRouteRule(matches=(nowhere,), filters=(wrong,)))
     checked = check(http_route(*rules))
-    assert (checked.valid, checked.closed, [index for index, _ in checked.faults]) == ((1,), (0,), [0, 2])
+    assert (checked.valid, checked.closed, [index for index, _ in checked.errors]) == ((1,), (0,), [0, 2])

@@ -9,7 +9,7 @@ from agent.ir.request import Request
 from agent.model.filters import BackendObjectReference, ExternalAuth, Filter, ForwardBody, GRPCAuth, HTTPAuth
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.filters.base import EnvoyRoute, Part, Passage, Place
-from agent.translate.filters.check import filter_faults, filter_violations
+from agent.translate.filters.check import filter_errors, filter_violations
 from agent.translate.filters.external_auth import MAX_BODY, NAME, Authorizer
 from agent.translate.filters.registry import evaluated, rendered
 
@@ -64,7 +64,7 @@ def test_what_the_schema_forbids(item: Filter, field: str) -> None:
     ],
 )
 def test_what_cannot_be_done(item: Filter, field: str) -> None:
-    assert [(fault.reason, fault.field) for fault in filter_faults("filters", (item,), Place.HTTP_RULE)] == [
+    assert [(error.reason, error.field) for error in filter_errors("filters", (item,), Place.HTTP_RULE)] == [
         ("UnsupportedValue", f"{FIELD}.{field}")
     ]
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_done(item: Filter, field: str) -> None:
 @pytest.mark.parametrize("path", ["", "/", "/a/b/", "a.b/..c", "%41"])
 def test_paths_that_can(path: str) -> None:
     item = external(path=path, size=MAX_BODY)
-    assert [*filter_violations("filters", (item,)), *filter_faults("filters", (item,), Place.HTTP_RULE)] == []
+    assert [*filter_violations("filters", (item,)), *filter_errors("filters", (item,), Place.HTTP_RULE)] == []
 
 
 @pytest.mark.parametrize(("path", "prefix"), [("", None), ("/", None), ("a/", "/a"), ("//a/b", "/a/b")])

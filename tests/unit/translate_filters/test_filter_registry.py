@@ -6,7 +6,7 @@ from agent.ir.http import RouteSet, Rule
 from agent.model.filters import FILTER_FIELDS, Filter, HeaderFilter
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Place
-from agent.translate.filters.check import filter_faults
+from agent.translate.filters.check import filter_errors
 from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, rendered, types_of
 from agent.translate.options import Options
 from agent.waypoint.xds.listener import listener
@@ -22,16 +22,16 @@ def test_a_type_reads_its_own_field(item: HTTPFilter[object]) -> None:
 @pytest.mark.parametrize("kind", sorted(FILTER_FIELDS.keys() - BY_TYPE.keys()))
 def test_a_type_without_a_module_is_not_implemented(kind: str) -> None:
     entry = Filter(kind, **{FILTER_FIELDS[kind][0]: {}})
-    (fault,) = filter_faults("filters", (entry,), Place.HTTP_RULE)
-    assert fault.message == f"filter {kind!r} is not implemented here"
+    (error,) = filter_errors("filters", (entry,), Place.HTTP_RULE)
+    assert error.message == f"filter {kind!r} is not implemented here"
 
 
 @pytest.mark.parametrize("item", HTTP_FILTERS, ids=lambda item: item.type)
 def test_a_type_has_its_places(item: HTTPFilter[object]) -> None:
     """Where it may not be it is not implemented; where it may, something else can be wrong with it."""
     for place in (Place.HTTP_RULE, Place.HTTP_BACKEND, Place.GRPC_RULE, Place.GRPC_BACKEND):
-        (fault,) = filter_faults("filters", (Filter(item.type),), place)
-        assert ("is not implemented here" in fault.message) is (place not in item.places)
+        (error,) = filter_errors("filters", (Filter(item.type),), place)
+        assert ("is not implemented here" in error.message) is (place not in item.places)
 
 
 def test_the_chain_is_in_the_registry_s_order() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
 from agent.ir.plan import Fragment
 from agent.ir.resources import ResourceName, ResourceType
@@ -56,8 +56,8 @@ def test_what_concerns_no_envoy_is_not_rendered() -> None:
 
 
 def test_a_unit_that_trips_a_bug_keeps_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = Faults(strict=False)
-    rendering = Rendering(Options(), faults)
+    errors = InternalErrors(strict=False)
+    rendering = Rendering(Options(), errors)
     one, two = fragment("10.0.0.1"), fragment("10.0.0.2")
     taken(rendering, Fragment(), one)
     before = rendering.configuration[0]
@@ -68,9 +68,9 @@ def test_a_unit_that_trips_a_bug_keeps_what_it_was(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "render", bug)
     taken(rendering, one, two)
     assert rendering.configuration[0] == before
-    assert [str(item.subject) for item in faults.listed()] == [str(WEB.key)]
+    assert [str(item.subject) for item in errors.listed()] == [str(WEB.key)]
     taken(rendering, two, Fragment())
-    assert (rendering.configuration[0], faults.listed()) == ({}, [])
+    assert (rendering.configuration[0], errors.listed()) == ({}, [])
 
 
 def test_few_are_rendered_at_once() -> None:

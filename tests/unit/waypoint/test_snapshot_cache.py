@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.resources import ResourceName, ResourceType
 from agent.waypoint import snapshot_cache as module
@@ -86,8 +86,8 @@ class Bug:
 
 
 def test_what_trips_a_bug_stays_as_it_was_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    bug, faults = Bug(monkeypatch, ENDPOINTS), Faults(strict=False)
-    catalogue = Catalogue(faults)
+    bug, errors = Bug(monkeypatch, ENDPOINTS), InternalErrors(strict=False)
+    catalogue = Catalogue(errors)
     catalogue.replace({ENDPOINTS: assigned("10.1.0.1"), CLUSTER: {"name": "c"}}, {})
     before = catalogue.versions(BLUE)
     bug.there = True
@@ -97,26 +97,26 @@ def test_what_trips_a_bug_stays_as_it_was_and_the_others_go_on(monkeypatch: pyte
     assert after[ENDPOINTS] == before[ENDPOINTS]
     assert after[CLUSTER] != before[CLUSTER]
     assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.1!80"}
-    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("encode", str(ENDPOINTS))]
+    assert [(item.part, item.subject) for item in errors.listed()] == [("encode", str(ENDPOINTS))]
     catalogue.versions(BLUE)
-    assert faults.counts() == {"encode": 1}
+    assert errors.counts() == {"encode": 1}
     bug.there = False
     catalogue.replace(news | {ENDPOINTS: assigned("10.1.0.3")}, {})
     assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.3!80"}
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 def test_what_trips_a_bug_from_the_start_is_not_there_and_is_forgotten_when_it_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bug, faults = Bug(monkeypatch, CLUSTER), Faults(strict=False)
-    catalogue = Catalogue(faults)
+    bug, errors = Bug(monkeypatch, CLUSTER), InternalErrors(strict=False)
+    catalogue = Catalogue(errors)
     bug.there = True
     catalogue.replace(RESOURCES, {"l": 20000})
     assert catalogue.versions(BLUE).keys() == catalogue.versions(GREEN).keys() == {LISTENER}
-    assert len(faults.listed()) == 1
+    assert len(errors.listed()) == 1
     catalogue.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 def test_what_cannot_be_encoded_any_more_stays_as_it_was_and_goes_when_it_is_not_wanted():

@@ -11,7 +11,7 @@ from agent.controller.node_reports import NodeReport, Refused
 from agent.controller.run import Controller
 from agent.controller.stored import ROUTES, decode_stored
 from agent.controller.writer import Writer
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube.client import ApiServer
 from agent.kube.kubernetes_source import KubernetesSource
 from agent.model.change import Change, Synced, Upsert
@@ -40,21 +40,21 @@ class Books:
 
 
 async def test_a_writer_goes_on_with_the_others_and_tries_again_when_something_changed() -> None:
-    books, faults = Books(), Faults(strict=False)
-    writer = Writer(cast(ApiServer, None), books, lambda: True, lambda *_: None, faults)
+    books, errors = Books(), InternalErrors(strict=False)
+    writer = Writer(cast(ApiServer, None), books, lambda: True, lambda *_: None, errors)
     running = asyncio.create_task(writer.run())
     async with asyncio.timeout(30):
         writer.touch([BAD, GOOD])
-        while len(books.asked) < 2 or not faults.listed():
+        while len(books.asked) < 2 or not errors.listed():
             await asyncio.sleep(0.01)
-        assert [(fault.part, fault.subject) for fault in faults.listed()] == [("write", str(BAD))]
+        assert [(item.part, item.subject) for item in errors.listed()] == [("write", str(BAD))]
         writer.touch([GOOD])
         while len(books.asked) < 3:
             await asyncio.sleep(0.01)
         assert sorted(books.asked) == [BAD, GOOD, GOOD]
         books.bug = False
         writer.touch([BAD])
-        while faults.listed():
+        while errors.listed():
             await asyncio.sleep(0.01)
     assert not running.done()
     running.cancel()

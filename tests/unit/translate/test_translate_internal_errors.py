@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from translate_fixtures import endpoint, http_route, mesh, pod, service, slice_of
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.plan import Fragment
 from agent.model.change import Change, Delete, Upsert
 from agent.model.facts import PodCgroup
@@ -58,8 +58,8 @@ class Bug:
         monkeypatch.setattr(incremental, function, broken)
 
 
-def made(faults: Faults) -> Translator:
-    translator = Translator(Store(), Options("here"), faults=faults)
+def made(errors: InternalErrors) -> Translator:
+    translator = Translator(Store(), Options("here"), errors=errors)
     translator.update([*mesh(), Upsert(http_route()), *map(Upsert, OTHERS)])
     return translator
 
@@ -68,8 +68,8 @@ def made(faults: Faults) -> Translator:
 def test_a_unit_that_trips_a_bug_keeps_its_fragment_and_the_others_go_on(
     function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bug, faults, unit = Bug(monkeypatch, function), Faults(strict=False), UNITS[function]
-    translator = made(faults)
+    bug, errors, unit = Bug(monkeypatch, function), InternalErrors(strict=False), UNITS[function]
+    translator = made(errors)
     good = translator.fragments[unit]
     assert good != Fragment()
     bug.there = True
@@ -78,46 +78,46 @@ def test_a_unit_that_trips_a_bug_keeps_its_fragment_and_the_others_go_on(
     assert unit not in found
     assert translator.fragments[unit] == good
     assert {"second", "other"} <= {changed.key.name for changed in found}
-    (fault,) = faults.listed()
-    assert (fault.part, fault.subject, fault.error) == (unit.makes, str(unit.key), "KeyError: 'a bug'")
-    assert faults.counts() == {unit.makes: 1}
+    (item,) = errors.listed()
+    assert (item.part, item.subject, item.error) == (unit.makes, str(unit.key), "KeyError: 'a bug'")
+    assert errors.counts() == {unit.makes: 1}
 
 
 @pytest.mark.parametrize("function", ["translate_pod", "translate_service", "translate_status"])
 def test_a_unit_that_tripped_a_bug_is_tried_again_when_what_it_reads_changes(
     function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bug, faults, unit = Bug(monkeypatch, function), Faults(strict=False), UNITS[function]
-    translator = made(faults)
+    bug, errors, unit = Bug(monkeypatch, function), InternalErrors(strict=False), UNITS[function]
+    translator = made(errors)
     good = translator.fragments[unit]
     bug.there = True
     translator.update([NEWS[function]])
     bug.there, tried = False, bug.calls
     translator.update([Upsert(slice_of("other", endpoint("10.1.0.90")))])
     assert bug.calls == tried
-    assert faults.listed() != []
+    assert errors.listed() != []
     value = NEWS[function].value  # type: ignore[union-attr]
     translator.update([Delete(value.key)])
     translator.update([Upsert(value)])
     assert bug.calls > tried
-    assert faults.listed() == []
+    assert errors.listed() == []
     assert translator.fragments[unit] != good
 
 
 @pytest.mark.parametrize("function", ["translate_pod", "translate_service", "translate_status"])
 def test_nothing_stays_of_an_object_that_is_gone_whatever_trips(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    bug, faults, unit = Bug(monkeypatch, function), Faults(strict=False), UNITS[function]
-    translator = made(faults)
+    bug, errors, unit = Bug(monkeypatch, function), InternalErrors(strict=False), UNITS[function]
+    translator = made(errors)
     bug.there = True
     found = translator.update([Delete(unit.key)])
     assert found[unit][1] == Fragment()
     assert unit not in translator.fragments
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 def test_a_value_that_cannot_be_taken_in_leaves_the_former_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = Faults(strict=False)
-    translator = made(faults)
+    errors = InternalErrors(strict=False)
+    translator = made(errors)
     before = dict(translator.fragments)
     real = worlds.indices
 
@@ -134,10 +134,10 @@ def test_a_value_that_cannot_be_taken_in_leaves_the_former_one(monkeypatch: pyte
     assert {unit.key.name for unit in found} == {"other"}
     unit = UNITS["translate_service"]
     assert translator.fragments[unit] == before[unit]
-    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("intake", "Service app/web")]
+    assert [(item.part, item.subject) for item in errors.listed()] == [("intake", "Service app/web")]
     translator.update([Upsert(service("web", "10.96.0.77"))])
     assert {name.address for name in translator.fragments[unit].frontends} == {"10.96.0.77"}
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 def test_a_shared_answer_that_cannot_be_made_is_tried_again_when_what_it_reads_changes() -> None:
@@ -156,7 +156,7 @@ def test_a_shared_answer_that_cannot_be_made_is_tried_again_when_what_it_reads_c
 
 def test_tests_are_stopped_by_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     bug = Bug(monkeypatch, "translate_service")
-    translator = made(Faults())
+    translator = made(InternalErrors())
     bug.there = True
     with pytest.raises(KeyError):
         translator.update([NEWS["translate_service"]])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from test_reflector import event, item, page, said
 
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.kube import collection as collections
 from agent.kube import directory_source
 from agent.kube.collection import collection
@@ -16,8 +16,8 @@ from agent.model.change import Problem, Resolved, Upsert
 
 
 def test_an_object_of_a_watch_that_trips_a_bug_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = Faults(strict=False)
-    reflector = Reflector(collection("Namespace"), faults)
+    errors = InternalErrors(strict=False)
+    reflector = Reflector(collection("Namespace"), errors)
     reflector.page(page(item("one", 3), item("two", 4)))
     real = collections.decode_json
 
@@ -30,20 +30,20 @@ def test_an_object_of_a_watch_that_trips_a_bug_stays_as_it_was(monkeypatch: pyte
         patch.setattr(collections, "decode_json", broken)
         assert said(reflector.event(event("MODIFIED", item("one", 11, a="b")))) == ["problem namespaces/one"]
         assert said(reflector.event(event("MODIFIED", item("two", 12, a="b")))) == ["+two"]
-        assert [(fault.part, fault.subject) for fault in faults.listed()] == [("decode", "namespaces/one")]
+        assert [(item.part, item.subject) for item in errors.listed()] == [("decode", "namespaces/one")]
     assert said(reflector.event(event("MODIFIED", item("one", 13, a="b")))) == ["+one", "resolved namespaces/one"]
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 def test_an_object_that_trips_a_bug_and_goes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = Faults(strict=False)
-    reflector = Reflector(collection("Namespace"), faults)
+    errors = InternalErrors(strict=False)
+    reflector = Reflector(collection("Namespace"), errors)
     reflector.page(page(item("one", 3)))
     with monkeypatch.context() as patch:
         patch.setattr(collections, "decode_json", lambda *_: 1 / 0)
         reflector.event(event("MODIFIED", item("one", 11)))
     assert said(reflector.event(event("DELETED", item("one", 12)))) == ["-one", "resolved namespaces/one"]
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 def test_a_document_that_trips_a_bug_leaves_what_it_gave_before(
@@ -52,8 +52,8 @@ def test_a_document_that_trips_a_bug_leaves_what_it_gave_before(
     text = "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {}, labels: {{a: {}}}}}\n"
     file = tmp_path / "a.yaml"
     file.write_text(text.format("one", "x") + "---\n" + text.format("two", "x"))
-    faults = Faults(strict=False)
-    source = DirectorySource(tmp_path, faults)
+    errors = InternalErrors(strict=False)
+    source = DirectorySource(tmp_path, errors)
     assert len(source.read()) == 2
     real = directory_source.decode_all
 
@@ -69,10 +69,10 @@ def test_a_document_that_trips_a_bug_leaves_what_it_gave_before(
     assert [change.value.key.name for change in told if isinstance(change, Upsert)] == ["two"]
     (problem,) = [change for change in told if isinstance(change, Problem)]
     assert "internal error" in problem.message
-    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("decode", problem.where)]
+    assert [(item.part, item.subject) for item in errors.listed()] == [("decode", problem.where)]
     file.write_text(text.format("one", "zzz") + "---\n" + text.format("two", "yy"))
     assert [type(change) for change in source.read()] == [Upsert, Resolved]
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 def test_tests_are_stopped_by_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from core_node import NAME, SECOND, SERVICE, Node, upserts
 from fake_kernel import FakeKernel
 
 from agent.datapath.frontends import frontend_key
-from agent.internal_errors import Faults
+from agent.internal_errors import InternalErrors
 from agent.ir.plan import FrontendName
 from agent.ir.tables import Mode, Protocol
 from agent.model.change import Upsert
@@ -35,19 +35,19 @@ status: {phase: Running, podIP: 10.1.0.2}
 
 
 @pytest.fixture
-def faults() -> Faults:
-    return Faults(strict=False)
+def errors() -> InternalErrors:
+    return InternalErrors(strict=False)
 
 
 @pytest.fixture
-async def lenient(faults: Faults) -> AsyncIterator[Node]:
-    made = Node(FakeKernel(), faults=faults)
+async def lenient(errors: InternalErrors) -> AsyncIterator[Node]:
+    made = Node(FakeKernel(), errors=errors)
     yield made
     await made.kill()
 
 
 async def test_the_loop_goes_on_when_a_service_trips_a_bug(
-    lenient: Node, faults: Faults, monkeypatch: pytest.MonkeyPatch
+    lenient: Node, errors: InternalErrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lenient.synced()
     before = lenient.word(Mode.L4)
@@ -65,18 +65,18 @@ async def test_the_loop_goes_on_when_a_service_trips_a_bug(
     await lenient.until(lambda: 43 in lenient.kernel.pods.rows)
     assert lenient.word(Mode.L4) == before
     assert lenient.core.ready
-    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("service", str(SERVICE))]
+    assert [(item.part, item.subject) for item in errors.listed()] == [("service", str(SERVICE))]
     monkeypatch.setattr(incremental, "translate_service", real)
     lenient.manifests.say(*upserts(MOVED.replace("10.1.0.77", "10.1.0.78")))
     await lenient.until(lambda: lenient.word(Mode.L4) != before)
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 @pytest.mark.parametrize(
     ("function", "part", "listed"), [("_pod", "pod report", "pods"), ("_route", "route report", "routes")]
 )
 async def test_status_shows_the_others_when_one_trips_a_bug(
-    function: str, part: str, listed: str, lenient: Node, faults: Faults, monkeypatch: pytest.MonkeyPatch
+    function: str, part: str, listed: str, lenient: Node, errors: InternalErrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lenient.synced()
     lenient.manifests.say(*upserts(POD))
@@ -84,7 +84,7 @@ async def test_status_shows_the_others_when_one_trips_a_bug(
     await lenient.until(lambda: 43 in lenient.kernel.pods.rows)
 
     def asked() -> dict[str, Any]:
-        return status.status(lenient.core, "here", Envoys({}, [], [], {}), faults)
+        return status.status(lenient.core, "here", Envoys({}, [], [], {}), errors)
 
     whole = asked()
     real = getattr(status, function)
@@ -98,13 +98,13 @@ async def test_status_shows_the_others_when_one_trips_a_bug(
         patch.setattr(status, function, broken)
         shown = asked()
     assert shown == whole | {listed: whole[listed][1:]}
-    assert [fault.part for fault in faults.listed()] == [part]
+    assert [item.part for item in errors.listed()] == [part]
     assert asked() == whole
-    assert faults.listed() == []
+    assert errors.listed() == []
 
 
 async def test_frontends_are_shown_when_one_trips_a_bug(
-    lenient: Node, faults: Faults, monkeypatch: pytest.MonkeyPatch
+    lenient: Node, errors: InternalErrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lenient.synced()
     lenient.manifests.say(*upserts(SECOND))
@@ -117,8 +117,8 @@ async def test_frontends_are_shown_when_one_trips_a_bug(
         return real(name, *rest)
 
     monkeypatch.setattr(status, "_frontend", broken)
-    (shown,) = status.frontends(datapath.desired, datapath.installed, faults)
+    (shown,) = status.frontends(datapath.desired, datapath.installed, errors)
     assert shown["frontend"] == str(OTHER)
-    assert [(fault.part, fault.subject) for fault in faults.listed()] == [("frontend report", str(NAME))]
-    assert status.frontends({}, {}, faults) == []
-    assert faults.listed() == []
+    assert [(item.part, item.subject) for item in errors.listed()] == [("frontend report", str(NAME))]
+    assert status.frontends({}, {}, errors) == []
+    assert errors.listed() == []
