@@ -7,20 +7,20 @@
 #ifndef WEFT_ABI_H
 #define WEFT_ABI_H
 
-#define WEFT_CONFIGS	2
-#define WEFT_PODS	4096
-#define WEFT_FRONTENDS	65536
-#define WEFT_WORDS	(2 * WEFT_FRONTENDS)
-#define WEFT_SERVICES	65536
-#define WEFT_SLOTS	262144
-#define WEFT_UDP_PEERS	65536
-#define WEFT_AFFINITY	65536
-#define WEFT_CLIENTS	8192
-#define WEFT_FLOWS	4096
-#define WEFT_FLOW_STEPS 16
-#define WEFT_EVENT_SIZE 262144 /* bytes of the ring: a power of two, whole pages */
-#define WEFT_MAX_LEVELS 8
-#define WEFT_BESIDE	8
+#define WEFT_CONFIGS	     2
+#define WEFT_PODS	     4096
+#define WEFT_FRONTENDS	     65536
+#define WEFT_ACTIONS	     (2 * WEFT_FRONTENDS)
+#define WEFT_SERVICES	     65536
+#define WEFT_SLOTS	     262144
+#define WEFT_UDP_PEERS	     65536
+#define WEFT_AFFINITY	     65536
+#define WEFT_CLIENTS	     8192
+#define WEFT_FLOWS	     4096
+#define WEFT_FLOW_STEPS	     16
+#define WEFT_EVENT_SIZE	     262144 /* bytes of the ring: a power of two, whole pages */
+#define WEFT_MAX_LEVELS	     8
+#define WEFT_OTHER_WAYPOINTS 8
 
 /* Rows of weft_counters: a new reason leaves the layout as it is. */
 #define WEFT_REASON_ROOM 64
@@ -84,7 +84,7 @@ struct weft_config {
 	u64 epoch;
 	struct weft_address waypoint4;
 	struct weft_address waypoint6;
-	struct weft_address beside[WEFT_BESIDE];
+	struct weft_address other_waypoints[WEFT_OTHER_WAYPOINTS];
 	u32 first_level;
 	u32 last_level;
 	u32 unknown_pod;
@@ -216,8 +216,8 @@ struct weft_flow {
 };
 
 /* How many events a CPU has sent in a turn. */
-struct weft_turn {
-	u64 turn;
+struct weft_rate_window {
+	u64 window;
 	u64 sent;
 };
 

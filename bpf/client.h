@@ -48,7 +48,7 @@ static __always_inline bool find_pod(u64 cgroup_id, struct client *client)
 		return false;
 	if (copy_pod(row, cgroup_id, client))
 		return true;
-	count(WEFT_STALE_ROW);
+	counter_inc(WEFT_STALE_ROW);
 	row = pod_row(cgroup_id);
 	return row && copy_pod(row, cgroup_id, client);
 }

@@ -8,20 +8,20 @@
 #include "client.h"
 #include "lookup.h"
 #include "select.h"
-#include "sticky.h"
+#include "affinity.h"
 
-enum outcome {
-	OUTCOME_PASS,	 /* leave the destination as it is */
-	OUTCOME_REWRITE, /* go to choice.address and choice.port */
-	OUTCOME_REFUSE,	 /* ECONNREFUSED: nobody is there */
-	OUTCOME_DENY,	 /* EPERM: policy */
+enum verdict {
+	VERDICT_PASS,	 /* leave the destination as it is */
+	VERDICT_REWRITE, /* go to choice.address and choice.port */
+	VERDICT_REFUSE,	 /* ECONNREFUSED: nobody is there */
+	VERDICT_DENY,	 /* EPERM: policy */
 };
 
 /*
  * `client` is 0 for those that are not in the mesh and let be, `now` for what nobody observes.
  * `policy` is the index of the policy that decided, at most 24 bits; 0: none.
  */
-struct choice {
+struct decision {
 	struct weft_address address;
 	u16 port;
 	u32 reason;
@@ -40,146 +40,150 @@ static __always_inline bool is_waypoint(const struct weft_config *config,
 	if (same_address(address, &config->waypoint4) || same_address(address, &config->waypoint6))
 		return true;
 #pragma unroll
-	for (int i = 0; i < WEFT_BESIDE; i++) {
-		if (same_address(address, &config->beside[i]))
+	for (int i = 0; i < WEFT_OTHER_WAYPOINTS; i++) {
+		if (same_address(address, &config->other_waypoints[i]))
 			return true;
 	}
 	return false;
 }
 
-static __always_inline void write_policy(u8 *bytes, const struct choice *choice)
+static __always_inline void write_policy(u8 *bytes, const struct decision *decision)
 {
-	bytes[0] = choice->policy;
-	bytes[1] = choice->policy >> 8;
-	bytes[2] = choice->policy >> 16;
+	bytes[0] = decision->policy;
+	bytes[1] = decision->policy >> 8;
+	bytes[2] = decision->policy >> 16;
 }
 
-static __always_inline enum outcome end(struct choice *choice, u32 reason, enum outcome outcome)
+static __always_inline enum verdict finish(struct decision *decision, u32 reason,
+					   enum verdict verdict)
 {
-	choice->reason = reason;
-	return outcome;
+	decision->reason = reason;
+	return verdict;
 }
 
 /* No slot is a way around the refusal to dial a waypoint: slices are written by users. */
-static __always_inline enum outcome
-rewrite(const struct weft_config *config, const struct weft_backend *backend, struct choice *choice)
+static __always_inline enum verdict rewrite(const struct weft_config *config,
+					    const struct weft_backend *backend,
+					    struct decision *decision)
 {
-	choice->address = backend->address;
-	choice->port = backend->port;
+	decision->address = backend->address;
+	decision->port = backend->port;
 	if (is_waypoint(config, &backend->address))
-		return end(choice, WEFT_WAYPOINT_DIALLED, OUTCOME_DENY);
-	return end(choice, WEFT_FORWARDED, OUTCOME_REWRITE);
+		return finish(decision, WEFT_WAYPOINT_DIALLED, VERDICT_DENY);
+	return finish(decision, WEFT_FORWARDED, VERDICT_REWRITE);
 }
 
-static __always_inline enum outcome draw(u32 base, u32 columns, bool ipv4,
-					 struct weft_backend *backend, struct choice *choice)
+static __always_inline enum verdict select_backend(u32 base, u32 columns, bool ipv4,
+						   struct weft_backend *backend,
+						   struct decision *decision)
 {
-	struct weft_slot *slot = pick(base, columns);
+	struct weft_slot *slot = select_slot(base, columns);
 
 	if (!slot)
-		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
+		return finish(decision, WEFT_NO_BACKEND, VERDICT_REFUSE);
 	if (slot->reject)
-		return end(choice, WEFT_SHARE_REJECTED, OUTCOME_REFUSE);
+		return finish(decision, WEFT_SHARE_REJECTED, VERDICT_REFUSE);
 	/* No port: never written. The other family: an IPv4 socket cannot go there. */
 	if (!slot->port || is_ipv4(&slot->address) != ipv4)
-		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
+		return finish(decision, WEFT_NO_BACKEND, VERDICT_REFUSE);
 	backend->address = slot->address;
 	backend->port = slot->port;
-	return OUTCOME_REWRITE;
+	return VERDICT_REWRITE;
 }
 
-static __always_inline enum outcome forward(const struct weft_config *config, u64 word,
-					    struct sticky *sticky, bool ipv4, struct choice *choice)
+static __always_inline enum verdict forward(const struct weft_config *config, u64 action,
+					    struct affinity *affinity, bool ipv4,
+					    struct decision *decision)
 {
-	u32 base = word;
-	u32 columns = (word >> 32) & 0xffffff;
+	u32 base = action;
+	u32 columns = (action >> 32) & 0xffffff;
 	struct weft_backend backend = {};
-	enum outcome outcome;
+	enum verdict verdict;
 
 	if (!columns)
-		return end(choice, WEFT_NO_BACKEND, OUTCOME_REFUSE);
-	if (kept_by_socket(sticky, base, columns, &backend))
-		return rewrite(config, &backend, choice);
-	if (!kept_by_pod(sticky, base, columns, &backend)) {
-		outcome = draw(base, columns, ipv4, &backend, choice);
-		if (outcome != OUTCOME_REWRITE)
-			return outcome;
-		keep_by_pod(sticky, &backend);
+		return finish(decision, WEFT_NO_BACKEND, VERDICT_REFUSE);
+	if (affinity_lookup_socket(affinity, base, columns, &backend))
+		return rewrite(config, &backend, decision);
+	if (!affinity_lookup_pod(affinity, base, columns, &backend)) {
+		verdict = select_backend(base, columns, ipv4, &backend, decision);
+		if (verdict != VERDICT_REWRITE)
+			return verdict;
+		affinity_update_pod(affinity, &backend);
 	}
-	keep_by_socket(sticky, &backend);
-	return rewrite(config, &backend, choice);
+	affinity_update_socket(affinity, &backend);
+	return rewrite(config, &backend, decision);
 }
 
-static __always_inline enum outcome to_waypoint(const struct weft_config *config,
+static __always_inline enum verdict to_waypoint(const struct weft_config *config,
 						const struct weft_service *service, bool stream,
-						bool ipv4, struct choice *choice)
+						bool ipv4, struct decision *decision)
 {
-	choice->address = ipv4 ? config->waypoint4 : config->waypoint6;
-	choice->port = service->waypoint_port;
-	if (!stream || !choice->port || is_unspecified(&choice->address))
-		return end(choice, WEFT_WAYPOINT_LOST, OUTCOME_REFUSE);
-	return end(choice, WEFT_TO_WAYPOINT, OUTCOME_REWRITE);
+	decision->address = ipv4 ? config->waypoint4 : config->waypoint6;
+	decision->port = service->waypoint_port;
+	if (!stream || !decision->port || is_unspecified(&decision->address))
+		return finish(decision, WEFT_WAYPOINT_LOST, VERDICT_REFUSE);
+	return finish(decision, WEFT_TO_WAYPOINT, VERDICT_REWRITE);
 }
 
-/* A reason that is none can only be a broken word; it is counted as the plainest refusal. */
-static __always_inline enum outcome refuse(u32 reason, struct choice *choice)
+/* A reason that is none can only be a broken action; it is counted as the plainest refusal. */
+static __always_inline enum verdict refuse(u32 reason, struct decision *decision)
 {
-	return end(choice, reason < WEFT_REASONS ? reason : WEFT_NO_BACKEND, OUTCOME_REFUSE);
+	return finish(decision, reason < WEFT_REASONS ? reason : WEFT_NO_BACKEND, VERDICT_REFUSE);
 }
 
 /* The waypoint's traffic, also while there is no waypoint. */
-static __always_inline bool belongs_at_waypoint(u64 word)
+static __always_inline bool is_waypoint_action(u64 action)
 {
-	if (word >> 56 == WEFT_ACTION_REJECT)
-		return (u32)word == WEFT_WAYPOINT_LOST;
-	return word >> 56 == WEFT_ACTION_WAYPOINT;
+	if (action >> 56 == WEFT_ACTION_REJECT)
+		return (u32)action == WEFT_WAYPOINT_LOST;
+	return action >> 56 == WEFT_ACTION_WAYPOINT;
 }
 
-static __always_inline enum outcome follow_word(const struct weft_config *config, u32 index,
-						const struct client *client,
-						const struct weft_frontend *key,
-						struct choice *choice)
+static __always_inline enum verdict apply_action(const struct weft_config *config, u32 index,
+						 const struct client *client,
+						 const struct weft_frontend *key,
+						 struct decision *decision)
 {
-	u64 *row = word_row(2 * index + (client->mode != WEFT_MODE_L4));
+	u64 *row = action_row(2 * index + (client->mode != WEFT_MODE_L4));
 	struct weft_service *service = service_row(index);
-	struct sticky sticky = {};
+	struct affinity affinity = {};
 	bool ipv4 = is_ipv4(&key->address);
-	u64 word;
+	u64 action;
 
 	if (!row || !service)
-		return end(choice, WEFT_NO_FRONTEND, OUTCOME_PASS);
-	word = READ_ONCE(*row);
-	choice->service_id = service->service_id;
+		return finish(decision, WEFT_NO_FRONTEND, VERDICT_PASS);
+	action = READ_ONCE(*row);
+	decision->service_id = service->service_id;
 	/* A waypoint would refuse who has no address of its own: let it go as without a mesh. */
-	if ((client->flags & WEFT_POD_L4_ONLY) && belongs_at_waypoint(word))
-		return end(choice, WEFT_PASSED, OUTCOME_PASS);
-	switch (word >> 56) {
+	if ((client->flags & WEFT_POD_L4_ONLY) && is_waypoint_action(action))
+		return finish(decision, WEFT_PASSED, VERDICT_PASS);
+	switch (action >> 56) {
 	case WEFT_ACTION_FORWARD:
-		stick(&sticky, client, key, service);
-		return forward(config, word, &sticky, ipv4, choice);
+		affinity_init(&affinity, client, key, service);
+		return forward(config, action, &affinity, ipv4, decision);
 	case WEFT_ACTION_WAYPOINT:
-		return to_waypoint(config, service, key->protocol == IPPROTO_TCP, ipv4, choice);
+		return to_waypoint(config, service, key->protocol == IPPROTO_TCP, ipv4, decision);
 	case WEFT_ACTION_REJECT:
-		return refuse(word, choice);
+		return refuse(action, decision);
 	default:
-		return end(choice, WEFT_PASSED, OUTCOME_PASS);
+		return finish(decision, WEFT_PASSED, VERDICT_PASS);
 	}
 }
 
-static __always_inline enum outcome decide_unknown(const struct weft_config *config,
-						   struct choice *choice)
+static __always_inline enum verdict decide_unknown(const struct weft_config *config,
+						   struct decision *decision)
 {
 	if (config->unknown_pod == WEFT_UNKNOWN_REJECT)
-		return end(choice, WEFT_UNKNOWN_POD_REJECTED, OUTCOME_DENY);
-	return end(choice, WEFT_UNKNOWN_POD, OUTCOME_PASS);
+		return finish(decision, WEFT_UNKNOWN_POD_REJECTED, VERDICT_DENY);
+	return finish(decision, WEFT_UNKNOWN_POD, VERDICT_PASS);
 }
 
 /*
  * `key` is the destination; its namespace is filled in here. `udp_socket` is the cookie of a UDP
  * socket, else 0. Nobody dials the waypoint itself but the agent, which tries its listeners.
  */
-static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_socket,
-					   struct choice *choice)
+static __always_inline enum verdict decide(struct weft_frontend *key, u64 udp_socket,
+					   struct decision *decision)
 {
 	struct weft_config *config = current_config();
 	struct client client = {.udp_socket = udp_socket};
@@ -187,18 +191,18 @@ static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_so
 	bool known;
 
 	if (!config)
-		return end(choice, WEFT_UNKNOWN_POD, OUTCOME_PASS);
+		return finish(decision, WEFT_UNKNOWN_POD, VERDICT_PASS);
 	known = find_client(config, &client);
 	if (is_waypoint(config, &key->address) && !(client.flags & WEFT_POD_AGENT)) {
-		choice->client = client.cgroup_id;
-		return end(choice, WEFT_WAYPOINT_DIALLED, OUTCOME_DENY);
+		decision->client = client.cgroup_id;
+		return finish(decision, WEFT_WAYPOINT_DIALLED, VERDICT_DENY);
 	}
 	if (!known)
-		return decide_unknown(config, choice);
+		return decide_unknown(config, decision);
 	if (client.mode == WEFT_MODE_NONE)
-		return end(choice, WEFT_NOT_ENROLLED, OUTCOME_PASS);
-	choice->client = client.cgroup_id;
-	choice->workload_id = client.workload_id;
+		return finish(decision, WEFT_NOT_ENROLLED, VERDICT_PASS);
+	decision->client = client.cgroup_id;
+	decision->workload_id = client.workload_id;
 	if (client.flags & WEFT_POD_CONSUMER_ROUTES) {
 		key->namespace_id = client.namespace_id;
 		index = find_frontend(key);
@@ -207,8 +211,8 @@ static __always_inline enum outcome decide(struct weft_frontend *key, u64 udp_so
 	if (index == WEFT_NO_INDEX)
 		index = find_frontend(key);
 	if (index == WEFT_NO_INDEX)
-		return end(choice, WEFT_NO_FRONTEND, OUTCOME_PASS);
-	return follow_word(config, index, &client, key, choice);
+		return finish(decision, WEFT_NO_FRONTEND, VERDICT_PASS);
+	return apply_action(config, index, &client, key, decision);
 }
 
 #endif

@@ -8,37 +8,37 @@
 
 #include "decide.h"
 
-#define WEFT_TURN_SHIFT 27 /* a turn is 2^27 ns: 134 ms */
+#define RATE_WINDOW_SHIFT 27 /* a turn is 2^27 ns: 134 ms */
 
-enum told {
-	TOLD_ON,
-	TOLD_END,
+enum event_class {
+	EV_CLASS_ALLOW,
+	EV_CLASS_DENY,
 };
 
-static __always_inline bool may_tell(enum told what, u64 now)
+static __always_inline bool event_rate_allows(enum event_class class, u64 now)
 {
 	struct weft_config *config = current_config();
-	struct weft_turn *turn = turn_row(what);
+	struct weft_rate_window *rate = rate_window_row(class);
 
-	if (!config || !turn)
+	if (!config || !rate)
 		return false;
-	if (turn->turn != now >> WEFT_TURN_SHIFT) {
-		turn->turn = now >> WEFT_TURN_SHIFT;
-		turn->sent = 0;
+	if (rate->window != now >> RATE_WINDOW_SHIFT) {
+		rate->window = now >> RATE_WINDOW_SHIFT;
+		rate->sent = 0;
 	}
-	if (turn->sent >= config->events)
+	if (rate->sent >= config->events)
 		return false;
-	turn->sent++;
+	rate->sent++;
 	return true;
 }
 
 /* Room for one event with everything zero; NULL when there is none, which is counted. */
-static __always_inline struct weft_event *event_begin(enum told what, u64 now)
+static __always_inline struct weft_event *event_begin(enum event_class class, u64 now)
 {
-	struct weft_event *event = may_tell(what, now) ? event_reserve() : NULL;
+	struct weft_event *event = event_rate_allows(class, now) ? event_reserve() : NULL;
 
 	if (!event) {
-		count(WEFT_EVENT_LOST);
+		counter_inc(WEFT_EVENT_LOST);
 		return NULL;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
@@ -46,29 +46,30 @@ static __always_inline struct weft_event *event_begin(enum told what, u64 now)
 	return event;
 }
 
-static __always_inline void tell_decision(const struct weft_frontend *key,
-					  const struct choice *choice, enum outcome outcome)
+static __always_inline void emit_decision(const struct weft_frontend *key,
+					  const struct decision *decision, enum verdict verdict)
 {
-	bool ends = outcome == OUTCOME_REFUSE || outcome == OUTCOME_DENY;
-	struct weft_event *event = event_begin(ends ? TOLD_END : TOLD_ON, choice->now);
+	bool ends = verdict == VERDICT_REFUSE || verdict == VERDICT_DENY;
+	struct weft_event *event =
+	    event_begin(ends ? EV_CLASS_DENY : EV_CLASS_ALLOW, decision->now);
 
 	if (!event)
 		return;
-	event->client = choice->client;
-	event->service_id = choice->service_id;
+	event->client = decision->client;
+	event->service_id = decision->service_id;
 	event->original = key->address;
 	event->original_port = key->port;
-	event->backend = choice->address;
-	event->backend_port = choice->port;
-	event->reason = choice->reason;
+	event->backend = decision->address;
+	event->backend_port = decision->port;
+	event->reason = decision->reason;
 	event->protocol = key->protocol;
-	write_policy(event->policy, choice);
+	write_policy(event->policy, decision);
 	event_submit(event);
 }
 
-static __always_inline void tell_failure(const struct weft_socket *socket, u16 error)
+static __always_inline void emit_failure(const struct weft_socket *socket, u16 error)
 {
-	struct weft_event *event = event_begin(TOLD_END, bpf_ktime_get_ns());
+	struct weft_event *event = event_begin(EV_CLASS_DENY, bpf_ktime_get_ns());
 
 	if (!event)
 		return;

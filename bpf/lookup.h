@@ -39,7 +39,7 @@ static __always_inline u32 find_frontend(struct weft_frontend *key)
 		value = READ_ONCE(*row);
 		if (value >> 32 == expected)
 			return value;
-		count(WEFT_STALE_ROW);
+		counter_inc(WEFT_STALE_ROW);
 	}
 	return WEFT_NO_INDEX;
 }

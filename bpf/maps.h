@@ -18,7 +18,7 @@
 WEFT_TABLE("array", u32, struct weft_config, weft_config, WEFT_CONFIGS, BPF_F_MMAPABLE);
 WEFT_TABLE("hash", u64, struct weft_pod, weft_pods, WEFT_PODS, BPF_F_NO_PREALLOC);
 WEFT_TABLE("hash", struct weft_frontend, u64, weft_frontends, WEFT_FRONTENDS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("array", u32, u64, weft_words, WEFT_WORDS, BPF_F_MMAPABLE);
+WEFT_TABLE("array", u32, u64, weft_actions, WEFT_ACTIONS, BPF_F_MMAPABLE);
 WEFT_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
 WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE("hash", struct weft_address, u64, weft_clients, WEFT_CLIENTS, BPF_F_NO_PREALLOC);
@@ -26,7 +26,7 @@ WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
 WEFT_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
 WEFT_TABLE("array", u32, struct weft_flow, weft_no_flow, 1, 0);
-WEFT_TABLE("percpu_array", u32, struct weft_turn, weft_turns, 2, 0);
+WEFT_TABLE("percpu_array", u32, struct weft_rate_window, weft_event_rate, 2, 0);
 BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_peers", struct weft_udp_flow, struct weft_udp_peer,
 	    weft_udp_peers, WEFT_UDP_PEERS, 0);
 BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_choices", struct weft_udp_target,
@@ -65,9 +65,9 @@ static __always_inline u64 *frontend_row(struct weft_frontend *key)
 	return weft_frontends.lookup(key);
 }
 
-static __always_inline u64 *word_row(u32 number)
+static __always_inline u64 *action_row(u32 number)
 {
-	return weft_words.lookup(&number);
+	return weft_actions.lookup(&number);
 }
 
 static __always_inline struct weft_service *service_row(u32 index)
@@ -85,7 +85,7 @@ static __always_inline u64 *client_row(struct weft_address *source)
 	return weft_clients.lookup(source);
 }
 
-static __always_inline void count(u32 reason)
+static __always_inline void counter_inc(u32 reason)
 {
 	u64 *counter = weft_counters.lookup(&reason);
 
@@ -109,9 +109,9 @@ static __always_inline void flow_make(struct weft_flow_key *key)
 		weft_flows.insert(key, zeros);
 }
 
-static __always_inline struct weft_turn *turn_row(u32 row)
+static __always_inline struct weft_rate_window *rate_window_row(u32 row)
 {
-	return weft_turns.lookup(&row);
+	return weft_event_rate.lookup(&row);
 }
 
 /* Ring buffers: kernel 5.8. */

@@ -12,7 +12,7 @@
  * within it (low half). The fraction either stays below the column's threshold or goes to its
  * alias.
  */
-static __always_inline struct weft_slot *pick(u32 base, u32 columns)
+static __always_inline struct weft_slot *select_slot(u32 base, u32 columns)
 {
 	u64 product = (u64)bpf_get_prandom_u32() * columns;
 	struct weft_slot *slot = slot_row(base + (u32)(product >> 32));
@@ -23,7 +23,8 @@ static __always_inline struct weft_slot *pick(u32 base, u32 columns)
 }
 
 /* Below 0: the slot stands before the backend. Slots that reject stand behind all others. */
-static __always_inline int order(const struct weft_slot *slot, const struct weft_backend *backend)
+static __always_inline int slot_compare(const struct weft_slot *slot,
+					const struct weft_backend *backend)
 {
 	if (slot->reject)
 		return 1;
@@ -39,7 +40,7 @@ static __always_inline int order(const struct weft_slot *slot, const struct weft
 }
 
 /* Whether a backend is still in an array. The agent writes arrays sorted, so halving finds it. */
-static __always_inline bool holds(u32 base, u32 columns, const struct weft_backend *backend)
+static __always_inline bool slots_contain(u32 base, u32 columns, const struct weft_backend *backend)
 {
 	u32 low = 0;
 	u32 high = columns;
@@ -53,7 +54,7 @@ static __always_inline bool holds(u32 base, u32 columns, const struct weft_backe
 
 		if (!slot)
 			return false;
-		difference = order(slot, backend);
+		difference = slot_compare(slot, backend);
 		if (!difference)
 			return true;
 		if (difference < 0)

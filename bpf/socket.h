@@ -17,29 +17,29 @@ enum phase {
 };
 
 /* A second connect on one descriptor overwrites the first. */
-static __always_inline void remember(void *sk, const struct weft_frontend *key,
-				     const struct choice *choice)
+static __always_inline void sock_state_set(void *sk, const struct weft_frontend *key,
+					   const struct decision *decision)
 {
 	struct weft_socket *row = socket_row_made(sk);
 
 	if (!row) {
-		count(WEFT_STATE_FAILED);
+		counter_inc(WEFT_STATE_FAILED);
 		return;
 	}
 	row->original = key->address;
 	row->original_port = key->port;
-	row->backend = choice->address;
-	row->backend_port = choice->port;
-	row->service_id = choice->service_id;
-	row->client = choice->client;
-	row->workload_id = choice->workload_id;
-	row->reason = choice->reason;
+	row->backend = decision->address;
+	row->backend_port = decision->port;
+	row->service_id = decision->service_id;
+	row->client = decision->client;
+	row->workload_id = decision->workload_id;
+	row->reason = decision->reason;
 	row->phase = PHASE_CONNECTING;
-	row->started = choice->now;
+	row->started = decision->now;
 }
 
 /* A socket that now goes elsewhere, untranslated, must not keep its old name. */
-static __always_inline void forget(void *sk)
+static __always_inline void sock_state_clear(void *sk)
 {
 	if (socket_row(sk))
 		socket_row_drop(sk);
@@ -49,23 +49,23 @@ static __always_inline void forget(void *sk)
  * For unconnected UDP: replies are known by the socket and the backend. To look first is cheaper
  * than to write with each datagram. True when the socket meets this backend for the first time.
  */
-static __always_inline bool remember_peer(u64 cookie, const struct weft_frontend *key,
-					  const struct choice *choice)
+static __always_inline bool udp_peer_set(u64 cookie, const struct weft_frontend *key,
+					 const struct decision *decision)
 {
 	struct weft_udp_flow flow = {};
 	struct weft_udp_peer peer = {};
 	struct weft_udp_peer *row;
 
 	flow.cookie = cookie;
-	flow.backend = choice->address;
-	flow.port = choice->port;
+	flow.backend = decision->address;
+	flow.port = decision->port;
 	row = udp_peer_row(&flow);
 	if (row && row->port == key->port && same_address(&row->original, &key->address))
 		return false;
 	peer.original = key->address;
 	peer.port = key->port;
 	if (udp_peer_write(&flow, &peer))
-		count(WEFT_STATE_FAILED);
+		counter_inc(WEFT_STATE_FAILED);
 	return true;
 }
 

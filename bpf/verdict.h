@@ -30,42 +30,44 @@ static __always_inline void write_ip6(struct bpf_sock_addr *ctx, const struct we
 #ifdef WEFT_WITHOUT_SET_RETVAL
 #define REFUSING_PORT 1
 
-static __always_inline enum outcome refusal(const struct weft_frontend *key, struct choice *choice)
+static __always_inline enum verdict refusal(const struct weft_frontend *key,
+					    struct decision *decision)
 {
-	choice->address = (struct weft_address){.part = {0, 0, 0, bpf_htonl(1)}};
+	decision->address = (struct weft_address){.part = {0, 0, 0, bpf_htonl(1)}};
 	if (is_ipv4(&key->address)) {
-		choice->address.part[2] = bpf_htonl(0xffff);
-		choice->address.part[3] = bpf_htonl(0x7f000001);
+		decision->address.part[2] = bpf_htonl(0xffff);
+		decision->address.part[3] = bpf_htonl(0x7f000001);
 	}
-	choice->port = REFUSING_PORT;
-	return OUTCOME_REWRITE;
+	decision->port = REFUSING_PORT;
+	return VERDICT_REWRITE;
 }
 #else
-static __always_inline enum outcome refusal(const struct weft_frontend *key, struct choice *choice)
+static __always_inline enum verdict refusal(const struct weft_frontend *key,
+					    struct decision *decision)
 {
 	bpf_set_retval(-ECONNREFUSED);
-	return OUTCOME_DENY;
+	return VERDICT_DENY;
 }
 #endif
 
-static __always_inline int apply4(struct bpf_sock_addr *ctx, enum outcome outcome,
-				  const struct weft_frontend *key, struct choice *choice)
+static __always_inline int apply4(struct bpf_sock_addr *ctx, enum verdict verdict,
+				  const struct weft_frontend *key, struct decision *decision)
 {
-	if (outcome == OUTCOME_REFUSE)
-		outcome = refusal(key, choice);
-	if (outcome == OUTCOME_REWRITE)
-		write_ip4(ctx, &choice->address, choice->port);
-	return outcome != OUTCOME_DENY;
+	if (verdict == VERDICT_REFUSE)
+		verdict = refusal(key, decision);
+	if (verdict == VERDICT_REWRITE)
+		write_ip4(ctx, &decision->address, decision->port);
+	return verdict != VERDICT_DENY;
 }
 
-static __always_inline int apply6(struct bpf_sock_addr *ctx, enum outcome outcome,
-				  const struct weft_frontend *key, struct choice *choice)
+static __always_inline int apply6(struct bpf_sock_addr *ctx, enum verdict verdict,
+				  const struct weft_frontend *key, struct decision *decision)
 {
-	if (outcome == OUTCOME_REFUSE)
-		outcome = refusal(key, choice);
-	if (outcome == OUTCOME_REWRITE)
-		write_ip6(ctx, &choice->address, choice->port);
-	return outcome != OUTCOME_DENY;
+	if (verdict == VERDICT_REFUSE)
+		verdict = refusal(key, decision);
+	if (verdict == VERDICT_REWRITE)
+		write_ip6(ctx, &decision->address, decision->port);
+	return verdict != VERDICT_DENY;
 }
 
 #endif

@@ -11,12 +11,12 @@
 #include "client.h"
 #include "lookup.h"
 #include "select.h"
-#include "sticky.h"
+#include "affinity.h"
 #include "decide.h"
 #include "socket.h"
 #include "flow.h"
 #include "event.h"
-#include "outcome.h"
+#include "tcp_lifecycle.h"
 #include "verdict.h"
 #include "guard.h"
 
@@ -50,102 +50,102 @@ static __always_inline u64 udp_socket(struct bpf_sock_addr *ctx)
 }
 
 /* Pods that are not in the mesh pay nothing for this. */
-static __always_inline void observe(const struct weft_frontend *key, struct choice *choice,
-				    enum outcome outcome)
+static __always_inline void record_decision(const struct weft_frontend *key,
+					    struct decision *decision, enum verdict verdict)
 {
-	if (!choice->client && outcome == OUTCOME_PASS)
+	if (!decision->client && verdict == VERDICT_PASS)
 		return;
-	choice->now = bpf_ktime_get_ns();
-	flow_opened(choice, key->protocol);
-	tell_decision(key, choice, outcome);
+	decision->now = bpf_ktime_get_ns();
+	flow_opened(decision, key->protocol);
+	emit_decision(key, decision, verdict);
 }
 
-static __always_inline enum outcome connect(struct bpf_sock_addr *ctx, struct weft_frontend *key,
-					    struct choice *choice)
+static __always_inline enum verdict
+decide_connect(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct decision *decision)
 {
-	enum outcome outcome = decide(key, udp_socket(ctx), choice);
+	enum verdict verdict = decide(key, udp_socket(ctx), decision);
 
-	count(choice->reason);
-	observe(key, choice, outcome);
-	if (outcome == OUTCOME_REWRITE)
-		remember(ctx->sk, key, choice);
+	counter_inc(decision->reason);
+	record_decision(key, decision, verdict);
+	if (verdict == VERDICT_REWRITE)
+		sock_state_set(ctx->sk, key, decision);
 	else
-		forget(ctx->sk);
-	return outcome;
+		sock_state_clear(ctx->sk);
+	return verdict;
 }
 
-static __always_inline enum outcome send(struct bpf_sock_addr *ctx, struct weft_frontend *key,
-					 struct choice *choice)
+static __always_inline enum verdict
+decide_sendmsg(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct decision *decision)
 {
 	u64 cookie = udp_socket(ctx);
-	enum outcome outcome;
+	enum verdict verdict;
 
 	/* A connected v4-mapped socket gets here with each datagram: connect has decided. */
 	if (connected_row(ctx->sk, key))
-		return OUTCOME_PASS;
-	outcome = decide(key, cookie, choice);
-	count(choice->reason);
+		return VERDICT_PASS;
+	verdict = decide(key, cookie, decision);
+	counter_inc(decision->reason);
 	/* A UDP socket is observed when it meets a backend, not with each of its datagrams. */
-	if (outcome == OUTCOME_PASS)
-		return outcome;
-	if (outcome == OUTCOME_REWRITE && !remember_peer(cookie, key, choice))
-		return outcome;
-	observe(key, choice, outcome);
-	return outcome;
+	if (verdict == VERDICT_PASS)
+		return verdict;
+	if (verdict == VERDICT_REWRITE && !udp_peer_set(cookie, key, decision))
+		return verdict;
+	record_decision(key, decision, verdict);
+	return verdict;
 }
 
-static __always_inline bool receive(struct bpf_sock_addr *ctx, struct weft_frontend *peer)
+static __always_inline bool translate_source(struct bpf_sock_addr *ctx, struct weft_frontend *peer)
 {
 	if (!translate_connected(ctx->sk, peer) &&
 	    !translate_reply(bpf_get_socket_cookie(ctx), peer))
 		return false;
-	count(WEFT_REPLY_TRANSLATED);
+	counter_inc(WEFT_REPLY_TRANSLATED);
 	return true;
 }
 
 int weft_connect4(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
-	struct choice choice = {};
+	struct decision decision = {};
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip4(ctx, &key);
-	return apply4(ctx, connect(ctx, &key, &choice), &key, &choice);
+	return apply4(ctx, decide_connect(ctx, &key, &decision), &key, &decision);
 }
 
 int weft_connect6(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
-	struct choice choice = {};
+	struct decision decision = {};
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip6(ctx, &key);
-	return apply6(ctx, connect(ctx, &key, &choice), &key, &choice);
+	return apply6(ctx, decide_connect(ctx, &key, &decision), &key, &decision);
 }
 
 /* Also runs for v4-mapped destinations of AF_INET6 sockets. */
 int weft_sendmsg4(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
-	struct choice choice = {};
+	struct decision decision = {};
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip4(ctx, &key);
-	return apply4(ctx, send(ctx, &key, &choice), &key, &choice);
+	return apply4(ctx, decide_sendmsg(ctx, &key, &decision), &key, &decision);
 }
 
 int weft_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
-	struct choice choice = {};
+	struct decision decision = {};
 
 	if (!is_ours(ctx))
 		return 1;
 	read_ip6(ctx, &key);
-	return apply6(ctx, send(ctx, &key, &choice), &key, &choice);
+	return apply6(ctx, decide_sendmsg(ctx, &key, &decision), &key, &decision);
 }
 
 /* recvmsg and getpeername cannot refuse: the verifier wants 1. Both run for connected UDP, too. */
@@ -154,7 +154,7 @@ int weft_recvmsg4(struct bpf_sock_addr *ctx)
 	struct weft_frontend peer = {};
 
 	read_ip4(ctx, &peer);
-	if (receive(ctx, &peer))
+	if (translate_source(ctx, &peer))
 		write_ip4(ctx, &peer.address, peer.port);
 	return 1;
 }
@@ -165,7 +165,7 @@ int weft_recvmsg6(struct bpf_sock_addr *ctx)
 	struct weft_frontend peer = {};
 
 	read_ip6(ctx, &peer);
-	if (receive(ctx, &peer))
+	if (translate_source(ctx, &peer))
 		write_ip6(ctx, &peer.address, peer.port);
 	return 1;
 }
@@ -208,11 +208,11 @@ int weft_sock_ops(struct bpf_sock_ops *ctx)
 	if (!socket)
 		return 1;
 	if (op == BPF_SOCK_OPS_STATE_CB) {
-		on_end(ctx, sk, socket);
+		tcp_ended(ctx, sk, socket);
 		return 1;
 	}
 	if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
-		on_established(socket);
+		tcp_established(socket);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return 1;
 }
@@ -224,6 +224,6 @@ int weft_guard(struct bpf_sk_lookup *ctx)
 
 	if (client_row(&source))
 		return SK_PASS;
-	count(WEFT_CLIENT_REFUSED);
+	counter_inc(WEFT_CLIENT_REFUSED);
 	return SK_DROP;
 }

@@ -85,8 +85,8 @@ def _frontend(
     return {
         "frontend": name,
         "index": item.index,
-        "l4": action_text(item.words[0]),
-        "l7": action_text(item.words[1]),
+        "l4": action_text(item.actions[0]),
+        "l7": action_text(item.actions[1]),
         "waypointPort": item.service.waypoint_port or None,
         "base": item.base,
         "backends": shares,

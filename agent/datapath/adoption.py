@@ -31,7 +31,7 @@ def adopted(
     named = {item.service.waypoint_port for item in installed.values()} - {0, *known.values()}
     sending = sent_to(installed)
     # A frontend that names no port is refused for want of room.
-    refused = any(REJECT_LOST in item.words and item.service.waypoint_port for item in installed.values())
+    refused = any(REJECT_LOST in item.actions and item.service.waypoint_port for item in installed.values())
     return Adopted(inherited.active, inherited.others, known, frozenset(named), sending, lost=refused and not sending)
 
 
@@ -40,7 +40,7 @@ def sent_to(installed: Mapping[FrontendKey, Installed]) -> frozenset[PortFamily]
     return frozenset(
         (item.service.waypoint_port, packed_family(key.address))
         for key, item in installed.items()
-        if TO_WAYPOINT in item.words
+        if TO_WAYPOINT in item.actions
     )
 
 

@@ -19,7 +19,7 @@ from agent.datapath.frontends import Frontends, Installed, frontend_key, read
 from agent.datapath.losses import Losses
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
-from agent.ir.tables import WAYPOINTS_BESIDE, Config, FrontendKey, Mode, PodRow
+from agent.ir.tables import OTHER_WAYPOINTS, Config, FrontendKey, Mode, PodRow
 from agent.ir.waypoint_state import Adopted, PortFamily, WaypointState
 
 # As frontends compare; thousands of them are sorted ten times faster by it.
@@ -124,8 +124,8 @@ class Datapath:
     @property
     def unprotected(self) -> dict[str, str]:
         """Waypoints that pods can dial, as `weft_config` has no room for them; by name with the reason."""
-        reason = f"no room beside {WAYPOINTS_BESIDE} others in weft_config: pods can dial it"
-        return {f"waypoint {address}": reason for address in self._waypoint.others[WAYPOINTS_BESIDE:]}
+        reason = f"no room beside {OTHER_WAYPOINTS} others in weft_config: pods can dial it"
+        return {f"waypoint {address}": reason for address in self._waypoint.others[OTHER_WAYPOINTS:]}
 
     @property
     def fill(self) -> dict[str, tuple[int, int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from agent.ir import tables
-from agent.ir.tables import Config, FrontendKey, Place, PodRow, Reason, ServiceRow, Slot, Word
+from agent.ir.tables import Config, FrontendAction, FrontendKey, Place, PodRow, Reason, ServiceRow, Slot
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -44,8 +44,8 @@ class Kernel(Protocol):
         """`weft_frontends`."""
 
     @property
-    def words(self) -> Table[int, Word]:
-        """`weft_words`, two for each frontend index."""
+    def actions(self) -> Table[int, FrontendAction]:
+        """`weft_actions`, two for each frontend index."""
 
     @property
     def services(self) -> Table[int, ServiceRow]:

@@ -1,7 +1,7 @@
-"""Frontends in the kernel: from what each should do to rows, words and slots, and back.
+"""Frontends in the kernel: from what each should do to rows, actions and slots, and back.
 
-The order of writes is what keeps readers safe (DESIGN.md §2.3): slots and the service row first, then the two words,
-then the frontend's key. Nothing that a reader can reach is edited in place but the words, and those by one store.
+The order of writes is what keeps readers safe (DESIGN.md §2.3): slots and the service row first, then the two actions,
+then the frontend's key. Nothing that a reader can reach is edited in place but the actions, and those by one store.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,15 +12,25 @@ from agent.datapath.driver import Kernel
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, FrontendPlan, OnLoss
 from agent.ir.services import service_name
-from agent.ir.tables import ANY_NAMESPACE, Action, FrontendKey, Mode, Reason, ServiceRow, Slot, Word, address_bytes
+from agent.ir.tables import (
+    ANY_NAMESPACE,
+    Action,
+    FrontendAction,
+    FrontendKey,
+    Mode,
+    Reason,
+    ServiceRow,
+    Slot,
+    address_bytes,
+)
 from agent.ir.waypoint_state import WaypointState
 
 CLIENT_MODES = (Mode.L4, Mode.L7)
-REJECT_NO_BACKEND = Word(Action.REJECT, Reason.NO_BACKEND)
-REJECT_LOST = Word(Action.REJECT, Reason.WAYPOINT_LOST)
-TO_WAYPOINT = Word(Action.WAYPOINT)
+REJECT_NO_BACKEND = FrontendAction(Action.REJECT, Reason.NO_BACKEND)
+REJECT_LOST = FrontendAction(Action.REJECT, Reason.WAYPOINT_LOST)
+TO_WAYPOINT = FrontendAction(Action.WAYPOINT)
 
-Words = tuple[Word, Word]
+Actions = tuple[FrontendAction, FrontendAction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class Installed:
 
     index: int
     service: ServiceRow
-    words: Words
+    actions: Actions
     base: int | None
     slots: tuple[Slot, ...]
 
@@ -45,10 +55,10 @@ def goes_to_waypoint(plan: FrontendPlan, client: Mode) -> bool:
     return plan.listener is not None and max(plan.mode, client) == Mode.L7
 
 
-def waypoint_word(
-    name: FrontendName, plan: FrontendPlan, client: Mode, waypoint: WaypointState, current: Word | None
-) -> Word | None:
-    """The word that takes clients of a mode out of the kernel's hands; None where the kernel itself answers them.
+def waypoint_action(
+    name: FrontendName, plan: FrontendPlan, client: Mode, waypoint: WaypointState, current: FrontendAction | None
+) -> FrontendAction | None:
+    """The action that takes clients of a mode out of the kernel's hands; None where the kernel itself answers them.
 
     Until a listener has proved itself traffic stays where it is: at the waypoint (or refused, after a loss) when it
     was there before this agent started, in the kernel otherwise. The port that it was sent to there may be another
@@ -107,9 +117,10 @@ class Frontends:
         """
         key = frontend_key(name)
         old = self.installed.get(key)
-        current = old.words if old else (None, None)
+        current = old.actions if old else (None, None)
         fixed = [
-            waypoint_word(name, plan, mode, waypoint, word) for mode, word in zip(CLIENT_MODES, current, strict=True)
+            waypoint_action(name, plan, mode, waypoint, action)
+            for mode, action in zip(CLIENT_MODES, current, strict=True)
         ]
         slots = plan.slots if None in fixed else ()
         service = self._service_row(plan, old, waypoint)
@@ -118,7 +129,7 @@ class Frontends:
             raise FullError(f"no room for more than {self._indices.capacity} frontends")
         base = self._place(slots, old)
         index = self._index(service, old, base, len(slots))
-        kernel = REJECT_NO_BACKEND if base is None else Word(Action.FORWARD, base, len(slots))
+        kernel = REJECT_NO_BACKEND if base is None else FrontendAction(Action.FORWARD, base, len(slots))
         new = Installed(index, service, (fixed[0] or kernel, fixed[1] or kernel), base, slots)
         if new == old:
             return False
@@ -131,10 +142,10 @@ class Frontends:
         """
         key = frontend_key(name)
         old = self.installed.get(key)
-        if old is None or TO_WAYPOINT not in old.words:
+        if old is None or TO_WAYPOINT not in old.actions:
             return False
-        first, second = (REJECT_LOST if word == TO_WAYPOINT else word for word in old.words)
-        self._write(key, replace(old, words=(first, second)), old)
+        first, second = (REJECT_LOST if action == TO_WAYPOINT else action for action in old.actions)
+        self._write(key, replace(old, actions=(first, second)), old)
         return True
 
     def remove(self, key: FrontendKey) -> None:
@@ -177,8 +188,8 @@ class Frontends:
             self._kernel.slots.upsert(dict(enumerate(new.slots, new.base)))
         if moved:
             self._kernel.services.upsert({new.index: new.service})
-        if moved or (old and old.words != new.words):
-            self._kernel.words.upsert({2 * new.index: new.words[0], 2 * new.index + 1: new.words[1]})
+        if moved or (old and old.actions != new.actions):
+            self._kernel.actions.upsert({2 * new.index: new.actions[0], 2 * new.index + 1: new.actions[1]})
         if moved:
             self._kernel.frontends.upsert({key: new.index})
         self.installed[key] = new
@@ -217,25 +228,25 @@ def _entangled(installed: Mapping[FrontendKey, Installed]) -> set[FrontendKey]:
 
 def read(kernel: Kernel) -> dict[FrontendKey, Installed]:
     """What the kernel has, decoded. Rows that make no sense are read as they are; they will differ from the plan."""
-    words, services, slots = kernel.words.load(), kernel.services.load(), kernel.slots.load()
-    nothing = Word(Action.PASS)
+    actions, services, slots = kernel.actions.load(), kernel.services.load(), kernel.slots.load()
+    nothing = FrontendAction(Action.PASS)
     found: dict[FrontendKey, Installed] = {}
     for key, index in kernel.frontends.load().items():
-        pair = (words.get(2 * index, nothing), words.get(2 * index + 1, nothing))
+        pair = (actions.get(2 * index, nothing), actions.get(2 * index + 1, nothing))
         base, array = _array(pair, slots)
         found[key] = Installed(index, services.get(index, ServiceRow(0)), pair, base, array)
     return found
 
 
-def _array(pair: Words, slots: Mapping[int, Slot]) -> tuple[int | None, tuple[Slot, ...]]:
-    """The slot array that a frontend's words point at, if one does.
+def _array(pair: Actions, slots: Mapping[int, Slot]) -> tuple[int | None, tuple[Slot, ...]]:
+    """The slot array that a frontend's actions point at, if one does.
 
     None does while all its clients are at the waypoint: the array is written when one of them needs it.
     """
-    word = next((word for word in pair if word.action is Action.FORWARD), None)
-    if word is None:
+    action = next((action for action in pair if action.kind is Action.FORWARD), None)
+    if action is None:
         return None, ()
-    end = word.base + word.count
-    if any(slot not in slots for slot in range(word.base, end)):
+    end = action.base + action.count
+    if any(slot not in slots for slot in range(action.base, end)):
         return None, ()
-    return word.base, tuple(slots[slot] for slot in range(word.base, end))
+    return action.base, tuple(slots[slot] for slot in range(action.base, end))

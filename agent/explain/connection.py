@@ -198,14 +198,14 @@ def _planned(status: Mapping[str, Any], passage: Passage) -> Mapping[str, Any] |
 
 
 def _frontend(passage: Passage, planned: Mapping[str, Any] | None) -> Document | None:
-    if passage.index is None or passage.word is None or passage.service is None or passage.frontend is None:
+    if passage.index is None or passage.action is None or passage.service is None or passage.frontend is None:
         return None
     return {
         "frontend": planned["frontend"] if planned else None,
         "view": "its namespace's own" if passage.frontend.namespace_id else "everybody's",
         "index": passage.index,
-        "action": action_text(passage.word),
-        "slots": [passage.word.base, passage.word.count] if passage.word.action is Action.FORWARD else None,
+        "action": action_text(passage.action),
+        "slots": [passage.action.base, passage.action.count] if passage.action.kind is Action.FORWARD else None,
         "waypointPort": passage.service.waypoint_port or None,
         "affinitySeconds": passage.service.affinity_seconds or None,
         "mode": planned["mode"] if planned else None,

@@ -7,7 +7,7 @@ import msgspec
 
 from agent.ir.access_log import UNROUTED
 from agent.ir.http import Rule, Session, TLSRule
-from agent.ir.tables import Action, Reason, Slot, Word, address_text, host_port
+from agent.ir.tables import Action, FrontendAction, Reason, Slot, address_text, host_port
 from agent.model.meta import Key
 from agent.translate.filters.registry import words
 from agent.translate.slots import shares
@@ -75,8 +75,8 @@ def _without_nothing(value: Any) -> Any:
     return [_without_nothing(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def action_text(word: Word) -> str:
+def action_text(action: FrontendAction) -> str:
     """A frontend's action as people read it: `kernel`, `waypoint`, `pass`, `reject (no backend)`."""
-    if word.action is Action.REJECT:
-        return f"reject ({Reason(word.base).name.lower().replace('_', ' ')})"
-    return "kernel" if word.action is Action.FORWARD else word.action.name.lower()
+    if action.kind is Action.REJECT:
+        return f"reject ({Reason(action.base).name.lower().replace('_', ' ')})"
+    return "kernel" if action.kind is Action.FORWARD else action.kind.name.lower()

@@ -16,9 +16,9 @@ Place = tuple[bytes, int]
 """An address of 16 bytes and a port."""
 
 ANY_NAMESPACE = 0
-TURN_SECONDS = 2**27 / 1e9
+RATE_WINDOW_SECONDS = 2**27 / 1e9
 UNSPECIFIED = bytes(16)
-WAYPOINTS_BESIDE = 8
+OTHER_WAYPOINTS = 8
 """For how many addresses of other waypoints `weft_config` has room, beside those of the one that serves."""
 
 
@@ -43,7 +43,7 @@ class Protocol(IntEnum):
 
 
 class Action(IntEnum):
-    """What a word tells the kernel to do. An all-zero word, as in a fresh map, changes nothing."""
+    """The kinds of `FrontendAction`. All zeros, as in a fresh map, are PASS: nothing is changed."""
 
     PASS = 0
     FORWARD = 1
@@ -126,14 +126,14 @@ class FrontendKey:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Word:
-    """`weft_words`: a frontend's decision, read by one load.
+class FrontendAction:
+    """`weft_actions`: what the kernel does with connections to a frontend, in 8 bytes that it reads by one load.
 
     FORWARD: `base` and `count` are its range in `weft_slots`. REJECT: `base` is the `Reason`. Each frontend index owns
-    two words, `2 * index` for clients in mode l4 and `2 * index + 1` for clients in mode l7.
+    two actions, `2 * index` for clients in mode l4 and `2 * index + 1` for clients in mode l7.
     """
 
-    action: Action
+    kind: Action
     base: int = 0
     count: int = 0
 
@@ -197,8 +197,8 @@ class Config:
     """`weft_config`: what is the same for every decision on this node.
 
     `first_level` and `last_level` are the cgroup levels (root is 0) between which pod directories can be. `events` is
-    how many decisions of a kind each CPU may tell of in `TURN_SECONDS`; 0 is silence. `beside` are waypoints that no
-    new connection is sent to, at most `WAYPOINTS_BESIDE`: one that comes, those that go. Nobody dials them either.
+    how many events of a class each CPU may emit in `RATE_WINDOW_SECONDS`; 0: none. `other_waypoints` are waypoints that
+    get no new connections, at most `OTHER_WAYPOINTS`: a standby, and those that drain. Pods may not dial them either.
     """
 
     waypoint4: bytes = UNSPECIFIED
@@ -207,7 +207,7 @@ class Config:
     last_level: int = 1
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     events: int = 0
-    beside: tuple[bytes, ...] = ()
+    other_waypoints: tuple[bytes, ...] = ()
 
     def with_waypoints(self, serving: Addresses, beside: Sequence[str]) -> "Config":
         """The same with other waypoints; of the addresses beside as many as there is room for."""
@@ -215,13 +215,13 @@ class Config:
             self,
             waypoint4=address_bytes(serving.ipv4) if serving.ipv4 else UNSPECIFIED,
             waypoint6=address_bytes(serving.ipv6) if serving.ipv6 else UNSPECIFIED,
-            beside=tuple(map(address_bytes, beside[:WAYPOINTS_BESIDE])),
+            other_waypoints=tuple(map(address_bytes, beside[:OTHER_WAYPOINTS])),
         )
 
     def waypoints(self) -> tuple[Addresses, list[str]]:
         """The inverse of `with_waypoints`."""
         serving = (address_text(item) if item != UNSPECIFIED else "" for item in (self.waypoint4, self.waypoint6))
-        return Addresses(*serving), [address_text(item) for item in self.beside]
+        return Addresses(*serving), [address_text(item) for item in self.other_waypoints]
 
 
 @lru_cache(maxsize=65536)

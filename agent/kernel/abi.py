@@ -1,7 +1,7 @@
 """The bytes of every kernel table: `bpf/abi.h` says the same in C, and a test compares both with the kernel's BTF.
 Rows of flows and events are decoded in `flow_rows.py`.
 
-Numbers are in the byte order of the machine, addresses in network order. Words and frontend values are single u64s,
+Numbers are in the byte order of the machine, addresses in network order. Actions and frontend values are single u64s,
 because the kernel reads them by one load.
 """
 
@@ -13,12 +13,13 @@ from typing import Generic, TypeVar
 
 from agent.ir.flow_tables import FLOW_STEPS
 from agent.ir.tables import (
+    OTHER_WAYPOINTS,
     REASON_ROOM,
     UNSPECIFIED,
-    WAYPOINTS_BESIDE,
     Action,
     AffinityKey,
     Config,
+    FrontendAction,
     FrontendKey,
     Kept,
     Mode,
@@ -29,7 +30,6 @@ from agent.ir.tables import (
     Slot,
     UdpTarget,
     UnknownPodPolicy,
-    Word,
 )
 
 K = TypeVar("K")
@@ -39,7 +39,7 @@ NOTHING = struct.Struct("=")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 ADDRESS = struct.Struct("=16s")
-CONFIG = struct.Struct(f"=Q16s16s{'16s' * WAYPOINTS_BESIDE}IIII")
+CONFIG = struct.Struct(f"=Q16s16s{'16s' * OTHER_WAYPOINTS}IIII")
 POD = struct.Struct("=QIIQQ")
 FRONTEND = struct.Struct("=Q16sHB5x")
 SERVICE = struct.Struct("=QIH2x")
@@ -52,13 +52,12 @@ AFFINITY = struct.Struct("=QQHBB4x")
 BACKEND = struct.Struct("=16sH6xQ")
 FLOW_KEY = struct.Struct("=QQHHB3s")
 FLOW = struct.Struct(f"=QQQQQQQQ{FLOW_STEPS}I{FLOW_STEPS}I")
-TURN = struct.Struct("=QQ")
+RATE_WINDOW = struct.Struct("=QQ")
 EVENT = struct.Struct("=QQQ16s16sHHHHB3s4x")
 
-BESIDE = WAYPOINTS_BESIDE
 PODS = 4096
 FRONTENDS = 65536
-WORDS = 2 * FRONTENDS
+ACTIONS = 2 * FRONTENDS
 SERVICES = 65536
 SLOTS = 262144
 UDP_PEERS = 65536
@@ -91,14 +90,14 @@ TABLES = (
     Layout("weft_config", U32, CONFIG, 2),
     Layout("weft_pods", U64, POD, PODS),
     Layout("weft_frontends", FRONTEND, U64, FRONTENDS),
-    Layout("weft_words", U32, U64, WORDS),
+    Layout("weft_actions", U32, U64, ACTIONS),
     Layout("weft_services", U32, SERVICE, SERVICES),
     Layout("weft_slots", U32, SLOT, SLOTS),
     Layout("weft_clients", ADDRESS, U64, CLIENTS),
     Layout("weft_counters", U32, U64, REASON_ROOM),
     Layout("weft_flows", FLOW_KEY, FLOW, FLOWS),
     Layout("weft_no_flow", U32, FLOW, 1),
-    Layout("weft_turns", U32, TURN, 2),
+    Layout("weft_event_rate", U32, RATE_WINDOW, 2),
 )
 # A ring of bytes, which has neither keys nor rows: the value is what one event looks like.
 EVENTS = Layout("weft_events", NOTHING, EVENT, EVENT_BYTES)
@@ -131,33 +130,33 @@ def fingerprint(key: bytes) -> int:
     return mixed & 0xFFFFFFFF
 
 
-def pack_word(word: Word) -> int:
-    """A word as its u64. Raises `ValueError` when a part does not fit."""
-    if not (0 <= word.base < 1 << 32 and 0 <= word.count < _COUNT_LIMIT):
-        raise ValueError(f"a word has room for a base of 32 and a count of 24 bits: {word}")
-    return word.base | word.count << 32 | word.action << 56
+def pack_action(action: FrontendAction) -> int:
+    """An action as its u64. Raises `ValueError` when a part does not fit."""
+    if not (0 <= action.base < 1 << 32 and 0 <= action.count < _COUNT_LIMIT):
+        raise ValueError(f"an action has room for a base of 32 and a count of 24 bits: {action}")
+    return action.base | action.count << 32 | action.kind << 56
 
 
-def unpack_word(value: int) -> Word:
-    """The inverse of `pack_word`; an unknown action reads as PASS, as it does in the kernel."""
+def unpack_action(value: int) -> FrontendAction:
+    """The inverse of `pack_action`; an unknown action reads as PASS, as it does in the kernel."""
     action = value >> 56
     known = Action(action) if action < len(Action) else Action.PASS
-    return Word(known, value & 0xFFFFFFFF, value >> 32 & (_COUNT_LIMIT - 1))
+    return FrontendAction(known, value & 0xFFFFFFFF, value >> 32 & (_COUNT_LIMIT - 1))
 
 
 def encode_config(config: Config, epoch: int) -> bytes:
     """A row of `weft_config`; the row with the greater epoch is in force."""
     levels = config.first_level, config.last_level
-    beside = (*config.beside, *[UNSPECIFIED] * (BESIDE - len(config.beside)))
-    waypoints = config.waypoint4, config.waypoint6, *beside
+    others = (*config.other_waypoints, *[UNSPECIFIED] * (OTHER_WAYPOINTS - len(config.other_waypoints)))
+    waypoints = config.waypoint4, config.waypoint6, *others
     return CONFIG.pack(epoch, *waypoints, *levels, config.unknown_pod, config.events)
 
 
 def decode_config(row: bytes) -> tuple[int, Config]:
     """The epoch and the configuration of a row."""
     epoch, waypoint4, waypoint6, *addresses, first, last, unknown, events = CONFIG.unpack(row)
-    beside = tuple(address for address in addresses if address != UNSPECIFIED)
-    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, beside)
+    others = tuple(address for address in addresses if address != UNSPECIFIED)
+    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, others)
 
 
 def encode_frontend_key(key: FrontendKey) -> bytes:

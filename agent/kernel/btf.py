@@ -64,7 +64,7 @@ class _KernelTypes:
 
 @cache
 def socket_offsets() -> dict[str, int]:
-    """Offsets in `struct sock` that bpf/outcome.h reads, by the name of their define; none without BTF."""
+    """Offsets in `struct sock` that bpf/tcp_lifecycle.h reads, by the name of their define; none without BTF."""
     try:
         types = _KernelTypes()
     except OSError:

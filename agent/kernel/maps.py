@@ -11,6 +11,7 @@ from agent.ir.tables import (
     Action,
     AffinityKey,
     Config,
+    FrontendAction,
     FrontendKey,
     Kept,
     PodRow,
@@ -18,7 +19,6 @@ from agent.ir.tables import (
     ServiceRow,
     Slot,
     UdpTarget,
-    Word,
 )
 from agent.kernel import abi, libbpf
 from agent.kernel.abi import Codec, Layout
@@ -33,7 +33,7 @@ _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 
 
 _DECIDING = (
-    *("weft_config", "weft_pods", "weft_frontends", "weft_words", "weft_services", "weft_slots"),
+    *("weft_config", "weft_pods", "weft_frontends", "weft_actions", "weft_services", "weft_slots"),
     *("weft_udp_choices", "weft_affinity"),
 )
 
@@ -103,27 +103,27 @@ class ArrayTable(HashTable[int, V]):
         libbpf.update_batch(self._fd, b"".join(map(self._codec.encode_key, numbers)), zeros, len(numbers))
 
 
-class WordTable:
-    """The decision words, written through shared memory: each is one aligned store of eight bytes, never half done."""
+class ActionTable:
+    """Frontend actions, written through shared memory: each is one aligned store of 8 bytes."""
 
     def __init__(self, fd: int) -> None:
-        layout = abi.LAYOUTS["weft_words"]
+        layout = abi.LAYOUTS["weft_actions"]
         self.name = layout.name
         self.capacity = layout.capacity
         self._memory = _map_memory(fd, layout)
 
-    def load(self) -> dict[int, Word]:
-        """Every word that is not zero."""
-        return {number: abi.unpack_word(value) for number, value in enumerate(self._memory.tolist()) if value}
+    def load(self) -> dict[int, FrontendAction]:
+        """Every action that is not zero."""
+        return {number: abi.unpack_action(value) for number, value in enumerate(self._memory.tolist()) if value}
 
-    def upsert(self, rows: Mapping[int, Word]) -> None:
-        """Store words in order."""
-        for number, word in rows.items():
-            self._memory[number] = abi.pack_word(word)
+    def upsert(self, rows: Mapping[int, FrontendAction]) -> None:
+        """Store actions in order."""
+        for number, action in rows.items():
+            self._memory[number] = abi.pack_action(action)
 
     def delete(self, keys: Iterable[int]) -> None:
         """Store zeros: the kernel lets these connections pass."""
-        self.upsert(dict.fromkeys(keys, Word(Action.PASS)))
+        self.upsert(dict.fromkeys(keys, FrontendAction(Action.PASS)))
 
 
 def _map_memory(fd: int, layout: Layout) -> "memoryview[int]":
@@ -170,7 +170,7 @@ class PinnedKernel:
             self.pods: HashTable[int, PodRow] = HashTable(fds["weft_pods"], abi.POD_CODEC)
             self.clients: HashTable[bytes, bool] = HashTable(fds["weft_clients"], abi.CLIENT_CODEC)
             self.frontends: HashTable[FrontendKey, int] = HashTable(fds["weft_frontends"], abi.FRONTEND_CODEC)
-            self.words = WordTable(fds["weft_words"])
+            self.actions = ActionTable(fds["weft_actions"])
             self.services: ArrayTable[ServiceRow] = ArrayTable(fds["weft_services"], abi.SERVICE_CODEC)
             self.slots: ArrayTable[Slot] = ArrayTable(fds["weft_slots"], abi.SLOT_CODEC)
             self.udp_choices: HashTable[UdpTarget, Kept] = HashTable(fds["weft_udp_choices"], abi.UDP_CHOICE_CODEC)

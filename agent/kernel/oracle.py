@@ -13,6 +13,7 @@ from agent.ir.tables import (
     Action,
     AffinityKey,
     Config,
+    FrontendAction,
     FrontendKey,
     Kept,
     Mode,
@@ -25,7 +26,6 @@ from agent.ir.tables import (
     Slot,
     UdpTarget,
     UnknownPodPolicy,
-    Word,
 )
 from agent.kernel import abi
 
@@ -34,7 +34,7 @@ Tables = Mapping[str, Mapping[bytes, bytes]]
 _ONE = Fraction(1)
 _WHOLE = 1 << 32
 _NS_PER_SECOND = 10**9
-_ZERO_WORD = bytes(8)
+_ZERO_ACTION = bytes(8)
 _IPV4_PREFIX = bytes(10) + b"\xff\xff"
 
 
@@ -53,7 +53,7 @@ class Passage:
     client: PodRow | None = None
     frontend: FrontendKey | None = None
     index: int | None = None
-    word: Word | None = None
+    action: FrontendAction | None = None
     service: ServiceRow | None = None
 
 
@@ -104,7 +104,7 @@ class _Question:
 
     def is_waypoint(self, address: bytes) -> bool:
         config = self.config
-        return address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6, *config.beside)
+        return address != UNSPECIFIED and address in (config.waypoint4, config.waypoint6, *config.other_waypoints)
 
 
 def decide(
@@ -130,7 +130,7 @@ def decide(
     key, index = _frontend(question, client)
     if index is None:
         return replace(_always(Reason.NO_FRONTEND), passage=Passage(client.pod))
-    return _follow_word(question, key, index, client)
+    return _apply_action(question, key, index, client)
 
 
 def _is_agent(client: "_Client | None") -> bool:
@@ -177,31 +177,31 @@ def _frontend(question: _Question, client: _Client) -> tuple[FrontendKey, int | 
     return key, None
 
 
-def _follow_word(question: _Question, key: FrontendKey, index: int, client: _Client) -> Verdict:
+def _apply_action(question: _Question, key: FrontendKey, index: int, client: _Client) -> Verdict:
     passage = Passage(client.pod, key, index)
-    if 2 * index >= abi.WORDS or index >= abi.SERVICES:
+    if 2 * index >= abi.ACTIONS or index >= abi.SERVICES:
         return replace(_always(Reason.NO_FRONTEND), passage=passage)
     number = abi.U32.pack(2 * index + (client.mode != Mode.L4))
-    word = abi.unpack_word(abi.U64.unpack(question.tables["weft_words"].get(number, _ZERO_WORD))[0])
+    action = abi.unpack_action(abi.U64.unpack(question.tables["weft_actions"].get(number, _ZERO_ACTION))[0])
     service = _service(question, index)
-    return replace(_act(question, word, service, client), passage=replace(passage, word=word, service=service))
+    return replace(_act(question, action, service, client), passage=replace(passage, action=action, service=service))
 
 
-def _act(question: _Question, word: Word, service: ServiceRow, client: _Client) -> Verdict:
-    if PodFlag.L4_ONLY in client.pod.flags and _belongs_at_waypoint(word):
+def _act(question: _Question, action: FrontendAction, service: ServiceRow, client: _Client) -> Verdict:
+    if PodFlag.L4_ONLY in client.pod.flags and _is_waypoint_action(action):
         return _always(Reason.PASSED)
-    if word.action == Action.FORWARD:
-        kept = _kept(question, service, client, range(word.base, word.base + word.count))
-        return Verdict({_rewrite(question, kept): _ONE}) if kept else _forward(question, word.base, word.count)
-    if word.action == Action.WAYPOINT:
+    if action.kind == Action.FORWARD:
+        kept = _kept(question, service, client, range(action.base, action.base + action.count))
+        return Verdict({_rewrite(question, kept): _ONE}) if kept else _forward(question, action.base, action.count)
+    if action.kind == Action.WAYPOINT:
         return _to_waypoint(question, service.waypoint_port)
-    if word.action == Action.REJECT:
-        return _always(Reason(word.base) if word.base < len(Reason) else Reason.NO_BACKEND)
+    if action.kind == Action.REJECT:
+        return _always(Reason(action.base) if action.base < len(Reason) else Reason.NO_BACKEND)
     return _always(Reason.PASSED)
 
 
-def _belongs_at_waypoint(word: Word) -> bool:
-    return word.action == Action.WAYPOINT or (word.action, word.base) == (Action.REJECT, Reason.WAYPOINT_LOST)
+def _is_waypoint_action(action: FrontendAction) -> bool:
+    return action.kind == Action.WAYPOINT or (action.kind, action.base) == (Action.REJECT, Reason.WAYPOINT_LOST)
 
 
 def _service(question: _Question, index: int) -> ServiceRow:
@@ -209,7 +209,7 @@ def _service(question: _Question, index: int) -> ServiceRow:
 
 
 def _kept(question: _Question, service: ServiceRow, client: _Client, columns: range) -> Place | None:
-    """The backend of an earlier choice, by this socket or else by this pod, while the array has it (bpf/sticky.h)."""
+    """The backend of an earlier choice, by this socket or else by this pod, while the array has it (bpf/affinity.h)."""
     slots = [_slot(question.tables, number) for number in columns]
     there = {(slot.address, slot.port) for slot in slots if not slot.reject}
     for kept in (_kept_by_socket(question), _kept_by_pod(question, service, client)):

@@ -88,7 +88,7 @@ def completed(
 
 
 def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | None) -> Document:
-    l4, l7 = (action_text(word) for word in installed.words) if installed else ("pending", "pending")
+    l4, l7 = (action_text(action) for action in installed.actions) if installed else ("pending", "pending")
     return {
         "frontend": str(name),
         "service": service_name(plan.service),

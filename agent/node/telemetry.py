@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from agent.ir.plan import PodPlan
-from agent.ir.tables import TURN_SECONDS, Reason
+from agent.ir.tables import RATE_WINDOW_SECONDS, Reason
 from agent.kernel.maps import PinnedKernel
 from agent.telemetry.access_log import Lines
 from agent.telemetry.flows import Flows, document
@@ -26,7 +26,7 @@ EVENTS_PER_SECOND = 500  # of all CPUs together: what the agent can read without
 
 def allowance(cpus: int) -> int:
     """How many events of a kind one of so many CPUs may tell in a turn."""
-    return max(1, round(EVENTS_PER_SECOND * TURN_SECONDS / cpus))
+    return max(1, round(EVENTS_PER_SECOND * RATE_WINDOW_SECONDS / cpus))
 
 
 class Observation:

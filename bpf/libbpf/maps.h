@@ -43,7 +43,7 @@ WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_config, weft_config, WEFT_CONFIG
 WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, struct weft_pod, weft_pods, WEFT_PODS, BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_frontend, u64, weft_frontends, WEFT_FRONTENDS,
 	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, u64, weft_words, WEFT_WORDS, BPF_F_MMAPABLE);
+WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, u64, weft_actions, WEFT_ACTIONS, BPF_F_MMAPABLE);
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, u64, weft_clients, WEFT_CLIENTS,
@@ -52,7 +52,7 @@ WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, weft_counters, WEFT_REASON_ROOM,
 WEFT_TABLE(BPF_MAP_TYPE_PERCPU_HASH, struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_flow, weft_no_flow, 1, 0);
-WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct weft_turn, weft_turns, 2, 0);
+WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct weft_rate_window, weft_event_rate, 2, 0);
 WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_flow, struct weft_udp_peer, weft_udp_peers,
 	   WEFT_UDP_PEERS, 0);
 WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_target, struct weft_backend, weft_udp_choices,
@@ -81,9 +81,9 @@ static __always_inline u64 *frontend_row(struct weft_frontend *key)
 	return bpf_map_lookup_elem(&weft_frontends, key);
 }
 
-static __always_inline u64 *word_row(u32 number)
+static __always_inline u64 *action_row(u32 number)
 {
-	return bpf_map_lookup_elem(&weft_words, &number);
+	return bpf_map_lookup_elem(&weft_actions, &number);
 }
 
 static __always_inline struct weft_service *service_row(u32 index)
@@ -101,7 +101,7 @@ static __always_inline u64 *client_row(struct weft_address *source)
 	return bpf_map_lookup_elem(&weft_clients, source);
 }
 
-static __always_inline void count(u32 reason)
+static __always_inline void counter_inc(u32 reason)
 {
 	u64 *counter = bpf_map_lookup_elem(&weft_counters, &reason);
 
@@ -123,9 +123,9 @@ static __always_inline void flow_make(struct weft_flow_key *key)
 		bpf_map_update_elem(&weft_flows, key, zeros, BPF_NOEXIST);
 }
 
-static __always_inline struct weft_turn *turn_row(u32 row)
+static __always_inline struct weft_rate_window *rate_window_row(u32 row)
 {
-	return bpf_map_lookup_elem(&weft_turns, &row);
+	return bpf_map_lookup_elem(&weft_event_rate, &row);
 }
 
 static __always_inline struct weft_event *event_reserve(void)

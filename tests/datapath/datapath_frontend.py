@@ -7,7 +7,7 @@ from errno import ECONNABORTED
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import INDEX, Case, rows_for
 
-from agent.ir.tables import Action, Protocol, Reason, ServiceRow, Slot, Word
+from agent.ir.tables import Action, FrontendAction, Protocol, Reason, ServiceRow, Slot
 from agent.ir.tables import address_bytes as packed
 from agent.kernel.oracle import Asking, decide
 
@@ -42,7 +42,7 @@ class Frontend:
         case = Case(
             "kept",
             Reason.FORWARDED,
-            words=(Word(Action.FORWARD, BASE, len(slots)),) * 2,
+            actions=(FrontendAction(Action.FORWARD, BASE, len(slots)),) * 2,
             protocol=self.protocol,
             family=self.family,
         )

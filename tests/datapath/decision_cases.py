@@ -8,10 +8,11 @@ from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, WAYPOINT, WAYPO
 
 from agent.ir.tables import (
     ANY_NAMESPACE,
+    OTHER_WAYPOINTS,
     UNSPECIFIED,
-    WAYPOINTS_BESIDE,
     Action,
     Config,
+    FrontendAction,
     FrontendKey,
     Mode,
     PodFlag,
@@ -21,26 +22,28 @@ from agent.ir.tables import (
     ServiceRow,
     Slot,
     UnknownPodPolicy,
-    Word,
     address_bytes,
 )
 from agent.kernel import abi
 
 OWN_NAMESPACE = 77
 INDEX, OWN_INDEX = 3, 4
-PASS = Word(Action.PASS)
-TO_FIRST, TO_SECOND = Word(Action.FORWARD, 16, 1), Word(Action.FORWARD, 17, 1)
+PASS = FrontendAction(Action.PASS)
+TO_FIRST, TO_SECOND = FrontendAction(Action.FORWARD, 16, 1), FrontendAction(Action.FORWARD, 17, 1)
 TO_REJECTING, TO_OTHER_FAMILY, TO_NOTHING = (
-    Word(Action.FORWARD, 18, 1),
-    Word(Action.FORWARD, 19, 1),
-    Word(Action.FORWARD),
+    FrontendAction(Action.FORWARD, 18, 1),
+    FrontendAction(Action.FORWARD, 19, 1),
+    FrontendAction(Action.FORWARD),
 )
-TO_UNWRITTEN = Word(Action.FORWARD, 900, 1)
+TO_UNWRITTEN = FrontendAction(Action.FORWARD, 900, 1)
 # As the kernel makes a table: other tests of the session may have written that slot.
 NEVER_WRITTEN = Slot(bytes(16), 0, False, 0, 0)
-BACK_TO_WAYPOINT, BACK_TO_BESIDE = Word(Action.FORWARD, 20, 1), Word(Action.FORWARD, 21, 1)
-VIA_WAYPOINT = Word(Action.WAYPOINT)
-REJECT_EMPTY, REJECT_LOST = Word(Action.REJECT, Reason.NO_BACKEND), Word(Action.REJECT, Reason.WAYPOINT_LOST)
+BACK_TO_WAYPOINT, BACK_TO_BESIDE = FrontendAction(Action.FORWARD, 20, 1), FrontendAction(Action.FORWARD, 21, 1)
+VIA_WAYPOINT = FrontendAction(Action.WAYPOINT)
+REJECT_EMPTY, REJECT_LOST = (
+    FrontendAction(Action.REJECT, Reason.NO_BACKEND),
+    FrontendAction(Action.REJECT, Reason.WAYPOINT_LOST),
+)
 
 REWRITTEN = {Reason.FORWARDED, Reason.TO_WAYPOINT}
 ERRNO = {
@@ -54,13 +57,13 @@ ERRNO = {
 
 @dataclass(frozen=True)
 class Case:
-    """One row. `words` are those of the frontend for anybody (l4, l7), `own_words` those of the client's namespace."""
+    """One row. `actions` (l4, l7) are of the frontend for all clients, `own_actions` those of its namespace."""
 
     title: str
     reason: Reason
     mode: Mode | None = Mode.L4
-    words: tuple[Word, Word] | None = (TO_FIRST, TO_SECOND)
-    own_words: tuple[Word, Word] | None = None
+    actions: tuple[FrontendAction, FrontendAction] | None = (TO_FIRST, TO_SECOND)
+    own_actions: tuple[FrontendAction, FrontendAction] | None = None
     flags: PodFlag = PodFlag.NONE
     unknown: UnknownPodPolicy = UnknownPodPolicy.PASS
     waypoint: bool = True
@@ -109,36 +112,36 @@ ROWS = (
     Case("agent-dials-waypoint", Reason.NOT_ENROLLED, mode=Mode.NONE, flags=PodFlag.AGENT, dials="waypoint"),
     Case("l4-dials-last-waypoint-beside", Reason.WAYPOINT_DIALLED, beside=True, dials="beside"),
     Case("beside-unset", Reason.NO_FRONTEND, dials="beside"),
-    Case("backend-is-waypoint", Reason.WAYPOINT_DIALLED, words=(BACK_TO_WAYPOINT, PASS)),
-    Case("backend-is-waypoint-l7", Reason.WAYPOINT_DIALLED, mode=Mode.L7, words=(PASS, BACK_TO_WAYPOINT)),
-    Case("backend-is-waypoint-beside", Reason.WAYPOINT_DIALLED, beside=True, words=(BACK_TO_BESIDE, PASS)),
-    Case("backend-was-waypoint", Reason.FORWARDED, words=(BACK_TO_BESIDE, PASS), backend=2),
+    Case("backend-is-waypoint", Reason.WAYPOINT_DIALLED, actions=(BACK_TO_WAYPOINT, PASS)),
+    Case("backend-is-waypoint-l7", Reason.WAYPOINT_DIALLED, mode=Mode.L7, actions=(PASS, BACK_TO_WAYPOINT)),
+    Case("backend-is-waypoint-beside", Reason.WAYPOINT_DIALLED, beside=True, actions=(BACK_TO_BESIDE, PASS)),
+    Case("backend-was-waypoint", Reason.FORWARDED, actions=(BACK_TO_BESIDE, PASS), backend=2),
     Case("waypoint-unset", Reason.NO_FRONTEND, dials="waypoint", waypoint=False),
     Case("pod-ip-untouched", Reason.NO_FRONTEND, dials="pod"),
-    Case("no-frontend", Reason.NO_FRONTEND, words=None),
-    Case("word-passes", Reason.PASSED, words=(PASS, TO_SECOND)),
+    Case("no-frontend", Reason.NO_FRONTEND, actions=None),
+    Case("action-passes", Reason.PASSED, actions=(PASS, TO_SECOND)),
     Case("l4-forward", Reason.FORWARDED, backend=0),
     Case("l7-forward", Reason.FORWARDED, mode=Mode.L7, backend=1),
-    Case("l7-waypoint", Reason.TO_WAYPOINT, mode=Mode.L7, words=(TO_FIRST, VIA_WAYPOINT), protocols=("TCP",)),
-    Case("l4-to-l7-service", Reason.TO_WAYPOINT, words=(VIA_WAYPOINT, VIA_WAYPOINT), protocols=("TCP",)),
-    Case("host-to-l7-service", Reason.PASSED, flags=HOST, words=(VIA_WAYPOINT, VIA_WAYPOINT), protocols=("TCP",)),
-    Case("host-to-lost-waypoint", Reason.PASSED, flags=HOST, words=(REJECT_LOST, REJECT_LOST)),
+    Case("l7-waypoint", Reason.TO_WAYPOINT, mode=Mode.L7, actions=(TO_FIRST, VIA_WAYPOINT), protocols=("TCP",)),
+    Case("l4-to-l7-service", Reason.TO_WAYPOINT, actions=(VIA_WAYPOINT, VIA_WAYPOINT), protocols=("TCP",)),
+    Case("host-to-l7-service", Reason.PASSED, flags=HOST, actions=(VIA_WAYPOINT, VIA_WAYPOINT), protocols=("TCP",)),
+    Case("host-to-lost-waypoint", Reason.PASSED, flags=HOST, actions=(REJECT_LOST, REJECT_LOST)),
     Case("host-forward", Reason.FORWARDED, flags=HOST, backend=0),
-    Case("host-refused", Reason.NO_BACKEND, flags=HOST, words=(REJECT_EMPTY, PASS)),
-    Case("waypoint-for-udp", Reason.WAYPOINT_LOST, words=(VIA_WAYPOINT, PASS), protocols=("UDP",)),
-    Case("waypoint-without-address", Reason.WAYPOINT_LOST, words=(VIA_WAYPOINT, PASS), waypoint=False),
-    Case("reject-empty", Reason.NO_BACKEND, words=(REJECT_EMPTY, PASS)),
-    Case("reject-lost", Reason.WAYPOINT_LOST, mode=Mode.L7, words=(PASS, REJECT_LOST)),
-    Case("reject-broken-word", Reason.NO_BACKEND, words=(Word(Action.REJECT, 4000), PASS)),
-    Case("forward-nothing", Reason.NO_BACKEND, words=(TO_NOTHING, PASS)),
-    Case("forward-unwritten", Reason.NO_BACKEND, words=(TO_UNWRITTEN, PASS)),
-    Case("share-rejected", Reason.SHARE_REJECTED, words=(TO_REJECTING, PASS)),
-    Case("other-family", Reason.NO_BACKEND, words=(TO_OTHER_FAMILY, PASS)),
-    Case("consumer-own-row", Reason.FORWARDED, flags=CONSUMER, own_words=(TO_SECOND, PASS), backend=1),
+    Case("host-refused", Reason.NO_BACKEND, flags=HOST, actions=(REJECT_EMPTY, PASS)),
+    Case("waypoint-for-udp", Reason.WAYPOINT_LOST, actions=(VIA_WAYPOINT, PASS), protocols=("UDP",)),
+    Case("waypoint-without-address", Reason.WAYPOINT_LOST, actions=(VIA_WAYPOINT, PASS), waypoint=False),
+    Case("reject-empty", Reason.NO_BACKEND, actions=(REJECT_EMPTY, PASS)),
+    Case("reject-lost", Reason.WAYPOINT_LOST, mode=Mode.L7, actions=(PASS, REJECT_LOST)),
+    Case("reject-broken-action", Reason.NO_BACKEND, actions=(FrontendAction(Action.REJECT, 4000), PASS)),
+    Case("forward-nothing", Reason.NO_BACKEND, actions=(TO_NOTHING, PASS)),
+    Case("forward-unwritten", Reason.NO_BACKEND, actions=(TO_UNWRITTEN, PASS)),
+    Case("share-rejected", Reason.SHARE_REJECTED, actions=(TO_REJECTING, PASS)),
+    Case("other-family", Reason.NO_BACKEND, actions=(TO_OTHER_FAMILY, PASS)),
+    Case("consumer-own-row", Reason.FORWARDED, flags=CONSUMER, own_actions=(TO_SECOND, PASS), backend=1),
     Case("consumer-falls-back", Reason.FORWARDED, flags=CONSUMER, backend=0),
-    Case("consumer-only-own", Reason.FORWARDED, flags=CONSUMER, words=None, own_words=(TO_FIRST, PASS), backend=0),
-    Case("flagless-ignores-own", Reason.FORWARDED, own_words=(TO_SECOND, PASS), backend=0),
-    Case("consumer-pass-is-final", Reason.PASSED, flags=CONSUMER, own_words=(PASS, PASS)),
+    Case("consumer-only-own", Reason.FORWARDED, flags=CONSUMER, actions=None, own_actions=(TO_FIRST, PASS), backend=0),
+    Case("flagless-ignores-own", Reason.FORWARDED, own_actions=(TO_SECOND, PASS), backend=0),
+    Case("consumer-pass-is-final", Reason.PASSED, flags=CONSUMER, own_actions=(PASS, PASS)),
 )
 
 
@@ -161,16 +164,16 @@ class Rows:
     config: Config
     pods: dict[int, PodRow]
     frontends: dict[FrontendKey, int]
-    words: dict[int, Word]
+    actions: dict[int, FrontendAction]
     services: dict[int, ServiceRow]
     slots: dict[int, Slot]
 
     def write(self, kernel) -> None:
-        """Replace what is there; slots and services that no word names do no harm."""
+        """Replace what is there; slots and services that no action names do no harm."""
         kernel.configure(self.config)
         kernel.slots.upsert(self.slots)
         kernel.services.upsert(self.services)
-        for name in ("words", "frontends", "pods"):
+        for name in ("actions", "frontends", "pods"):
             table, wanted = getattr(kernel, name), getattr(self, name)
             table.delete(set(table.load()) - set(wanted))
             table.upsert(wanted)
@@ -183,7 +186,9 @@ class Rows:
             codec.layout.name: {codec.encode_key(key): codec.encode_value(key, row) for key, row in table.items()}
             for codec, table in zip(codecs, rows, strict=True)
         } | {
-            "weft_words": {abi.U32.pack(n): abi.U64.pack(abi.pack_word(word)) for n, word in self.words.items()},
+            "weft_actions": {
+                abi.U32.pack(n): abi.U64.pack(abi.pack_action(action)) for n, action in self.actions.items()
+            },
             "weft_config": {abi.U32.pack(0): abi.encode_config(self.config, 1)},
         }
 
@@ -198,15 +203,15 @@ def rows_for(case: Case, cgroup_id: int, levels: tuple[int, int]) -> Rows:
     first, second, third = BACKENDS[case.ip]
     other = BACKENDS["4" if case.ip == "6" else "6"][0]
     key = FrontendKey(ANY_NAMESPACE, address_bytes(VIP[case.ip]), VIP_PORT, Protocol[case.protocol])
-    given = ((key, INDEX, case.words), (replace(key, namespace_id=OWN_NAMESPACE), OWN_INDEX, case.own_words))
-    there = [(key, index, words) for key, index, words in given if words is not None]
+    given = ((key, INDEX, case.actions), (replace(key, namespace_id=OWN_NAMESPACE), OWN_INDEX, case.own_actions))
+    there = [(key, index, actions) for key, index, actions in given if actions is not None]
     packed = {family: address_bytes(WAYPOINT[family]) if case.waypoint else UNSPECIFIED for family in "46"}
-    beside = [*(f"10.0.8.{last}" for last in range(1, WAYPOINTS_BESIDE)), third] if case.beside else []
+    beside = [*(f"10.0.8.{last}" for last in range(1, OTHER_WAYPOINTS)), third] if case.beside else []
     return Rows(
-        Config(packed["4"], packed["6"], *levels, case.unknown, beside=tuple(map(address_bytes, beside))),
+        Config(packed["4"], packed["6"], *levels, case.unknown, other_waypoints=tuple(map(address_bytes, beside))),
         {} if case.mode is None else {cgroup_id: PodRow(OWN_NAMESPACE, case.mode, case.flags)},
         {key: index for key, index, _ in there},
-        {2 * index + deep: words[deep] for _, index, words in there for deep in (0, 1) if words[deep] != PASS},
+        {2 * index + deep: actions[deep] for _, index, actions in there for deep in (0, 1) if actions[deep] != PASS},
         {index: ServiceRow(1000 + index, WAYPOINT_PORT) for _, index, _ in there},
         {
             16: slot(first),

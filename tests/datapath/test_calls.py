@@ -6,7 +6,16 @@ import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import Case, rows_for, slot
 
-from agent.ir.tables import ANY_NAMESPACE, Action, FrontendKey, Protocol, Reason, ServiceRow, Word, address_bytes
+from agent.ir.tables import (
+    ANY_NAMESPACE,
+    Action,
+    FrontendAction,
+    FrontendKey,
+    Protocol,
+    Reason,
+    ServiceRow,
+    address_bytes,
+)
 
 pytestmark = pytest.mark.bpf
 ONE, TWO, AGAIN = (VIP["4"], VIP_PORT), ("10.96.0.2", 53), ("10.96.0.3", 8080)
@@ -38,7 +47,7 @@ def frontends(node: Node, pod: Pod) -> None:
         rows.slots[BASE + number] = slot(backend[0])
         rows.services[INDEX + number] = ServiceRow(3000 + number)
         for deep in (0, 1):
-            rows.words[2 * (INDEX + number) + deep] = Word(Action.FORWARD, BASE + number, 1)
+            rows.actions[2 * (INDEX + number) + deep] = FrontendAction(Action.FORWARD, BASE + number, 1)
         for protocol in Protocol:
             rows.frontends[FrontendKey(ANY_NAMESPACE, address_bytes(place[0]), place[1], protocol)] = INDEX + number
     rows.write(node.kernel)

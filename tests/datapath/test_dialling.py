@@ -28,8 +28,8 @@ STREAMS = (
 @pytest.fixture(autouse=True)
 def enrolled(node: Node, pod: Pod) -> None:
     """The pod is in mode l4, and the Service's port goes through the waypoint."""
-    words = (VIA_WAYPOINT, VIA_WAYPOINT)
-    rows_for(Case("", Reason.TO_WAYPOINT, words=words), pod.cgroup_id, node.levels).write(node.kernel)
+    actions = (VIA_WAYPOINT, VIA_WAYPOINT)
+    rows_for(Case("", Reason.TO_WAYPOINT, actions=actions), pod.cgroup_id, node.levels).write(node.kernel)
 
 
 def dialled(node: Node, pod: Pod, way: str, place: tuple[str, int]) -> tuple[dict[str, Any], Counter[Reason]]:

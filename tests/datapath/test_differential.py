@@ -15,10 +15,11 @@ from decision_cases import ERRNO, Rows
 
 from agent.ir.tables import (
     ANY_NAMESPACE,
+    OTHER_WAYPOINTS,
     UNSPECIFIED,
-    WAYPOINTS_BESIDE,
     Action,
     Config,
+    FrontendAction,
     FrontendKey,
     Mode,
     PodFlag,
@@ -28,7 +29,6 @@ from agent.ir.tables import (
     ServiceRow,
     Slot,
     UnknownPodPolicy,
-    Word,
     address_bytes,
     address_text,
 )
@@ -83,15 +83,15 @@ def random_slot(choose: random.Random) -> Slot:
     return Slot(address, choose.randrange(1, 65536), kind == "refused", alias, threshold)
 
 
-def random_word(choose: random.Random) -> Word:
+def random_action(choose: random.Random) -> FrontendAction:
     action = choose.choice(
         (Action.PASS, Action.FORWARD, Action.FORWARD, Action.FORWARD, Action.WAYPOINT, Action.REJECT)
     )
     if action is Action.REJECT:
-        return Word(action, choose.choice((Reason.NO_BACKEND, Reason.WAYPOINT_LOST, 4000)))
+        return FrontendAction(action, choose.choice((Reason.NO_BACKEND, Reason.WAYPOINT_LOST, 4000)))
     if action is Action.FORWARD:
-        return Word(action, choose.randrange(SLOTS - LENGTH), choose.randrange(LENGTH + 1))
-    return Word(action)
+        return FrontendAction(action, choose.randrange(SLOTS - LENGTH), choose.randrange(LENGTH + 1))
+    return FrontendAction(action)
 
 
 def random_pod(choose: random.Random) -> PodRow:
@@ -109,10 +109,14 @@ def random_rows(choose: random.Random, cgroups: list[int], levels: tuple[int, in
     }
     waypoint = [address_bytes(WAYPOINT[family]) if choose.random() < 0.8 else UNSPECIFIED for family in "46"]
     return Rows(
-        Config(*waypoint, *levels, choose.choice(list(UnknownPodPolicy)), beside=random_beside(choose)),
+        Config(*waypoint, *levels, choose.choice(list(UnknownPodPolicy)), other_waypoints=random_beside(choose)),
         {cgroup: random_pod(choose) for cgroup in cgroups if choose.random() < 0.9},
         {key: choose.randrange(INDICES) for key in sorted(keys)},
-        {number: word for number in range(2 * INDICES) if (word := random_word(choose)) != Word(Action.PASS)},
+        {
+            number: action
+            for number in range(2 * INDICES)
+            if (action := random_action(choose)) != FrontendAction(Action.PASS)
+        },
         {index: ServiceRow(1000 + index, choose.choice((0, 15001))) for index in range(INDICES)},
         {number: random_slot(choose) for number in range(SLOTS)},
     )
@@ -121,7 +125,7 @@ def random_rows(choose: random.Random, cgroups: list[int], levels: tuple[int, in
 def random_beside(choose: random.Random) -> tuple[bytes, ...]:
     """Waypoints that no client is sent to: some of the addresses that slots name."""
     places = [*BACKENDS["4"], *BACKENDS["6"]]
-    return tuple(address_bytes(choose.choice(places)) for _ in range(choose.randrange(WAYPOINTS_BESIDE + 1)))
+    return tuple(address_bytes(choose.choice(places)) for _ in range(choose.randrange(OTHER_WAYPOINTS + 1)))
 
 
 def random_question(choose: random.Random) -> Question:

@@ -10,12 +10,12 @@ from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, WAYPOINT, WAYPO
 from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, Case, Rows, rows_for
 
 from agent.ir.flow_tables import Event
-from agent.ir.tables import TURN_SECONDS, UNSPECIFIED, PodRow, Protocol, Reason, Slot, address_bytes
+from agent.ir.tables import RATE_WINDOW_SECONDS, UNSPECIFIED, PodRow, Protocol, Reason, Slot, address_bytes
 from agent.kernel.flows import EventReader
 
 pytestmark = pytest.mark.bpf
 FORWARD = Case("forward", Reason.FORWARDED)
-REFUSE = Case("refuse", Reason.NO_BACKEND, words=(REJECT_EMPTY, REJECT_EMPTY))
+REFUSE = Case("refuse", Reason.NO_BACKEND, actions=(REJECT_EMPTY, REJECT_EMPTY))
 PLENTY = 1000
 
 
@@ -94,7 +94,7 @@ def test_who_is_not_in_the_mesh_is_not_told_of(node: Node, pod: Pod, events) -> 
 def test_a_storm_is_told_in_part_and_what_is_not_is_counted(node: Node, pod: Pod, events) -> None:
     """What goes on cannot drown what ends: each has an allowance of its own."""
     tables(replace(FORWARD, protocol="UDP"), node, pod, allowance=1).write(node.kernel)
-    time.sleep(2 * TURN_SECONDS)
+    time.sleep(2 * RATE_WINDOW_SECONDS)
     before = node.kernel.counters()
     call = {"call": "assign", "family": "4", "protocol": "UDP", "address": VIP["4"], "port": VIP_PORT}
     pod.calls(**call, times=2000)

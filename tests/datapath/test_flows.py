@@ -97,7 +97,7 @@ def test_times_are_in_the_step_of_their_length(node: Node, pod: Pod, flows, slow
 
 
 def test_what_the_waypoint_gets_is_a_flow_of_its_own(node: Node, pod: Pod, flows) -> None:
-    rows = tables(replace(FORWARD, words=(VIA_WAYPOINT, VIA_WAYPOINT)), node, pod)
+    rows = tables(replace(FORWARD, actions=(VIA_WAYPOINT, VIA_WAYPOINT)), node, pod)
     rows.write(node.kernel)
     answer = pod.call(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT)
     assert answer["reached"] == [WAYPOINT["4"], WAYPOINT_PORT]
@@ -163,7 +163,7 @@ def test_a_connection_is_open_until_it_ends(node: Node, pod: Pod, flows) -> None
 @pytest.mark.parametrize(("protocol", "call"), [("TCP", "connect"), ("UDP", "connect"), ("UDP", "sendto")])
 @pytest.mark.parametrize("family", ["4", "6", "mapped"])
 def test_a_refusal_of_ours_is_opened_and_nothing_else(family, protocol, call, node, pod, flows) -> None:
-    case = Case("r", Reason.NO_BACKEND, words=(REJECT_EMPTY, REJECT_EMPTY), protocol=protocol, family=family)
+    case = Case("r", Reason.NO_BACKEND, actions=(REJECT_EMPTY, REJECT_EMPTY), protocol=protocol, family=family)
     rows = tables(case, node, pod)
     rows.write(node.kernel)
     address = f"::ffff:{VIP['4']}" if family == "mapped" else VIP[family]

@@ -17,12 +17,12 @@ from agent.kernel.programs import Pins
 
 pytestmark = pytest.mark.bpf
 LATER, POLICY, WORKLOAD, SERVICE = len(Reason), 0x123456, 77, 88
-REFUSED = Case("refused", Reason.NO_BACKEND, words=(REJECT_EMPTY, REJECT_EMPTY))
+REFUSED = Case("refused", Reason.NO_BACKEND, actions=(REJECT_EMPTY, REJECT_EMPTY))
 CHANGES = {
     "abi.h": ("\tWEFT_REASONS,\n", "\tWEFT_LATER,\n\tWEFT_REASONS,\n"),
     "decide.h": (
-        "\treturn end(choice, reason < WEFT_REASONS ? reason : WEFT_NO_BACKEND, OUTCOME_REFUSE);\n",
-        f"\tchoice->policy = {POLICY};\n\treturn end(choice, WEFT_LATER, OUTCOME_REFUSE);\n",
+        "\treturn finish(decision, reason < WEFT_REASONS ? reason : WEFT_NO_BACKEND, VERDICT_REFUSE);\n",
+        f"\tdecision->policy = {POLICY};\n\treturn finish(decision, WEFT_LATER, VERDICT_REFUSE);\n",
     ),
 }
 

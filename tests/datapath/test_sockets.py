@@ -7,7 +7,7 @@ import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import REJECT_EMPTY, Case, rows_for
 
-from agent.ir.tables import Action, Mode, PodRow, Reason, Word
+from agent.ir.tables import Action, FrontendAction, Mode, PodRow, Reason
 
 pytestmark = pytest.mark.bpf
 FORWARD = Case("forward", Reason.FORWARDED, protocol="UDP")
@@ -46,17 +46,17 @@ def test_rewritten_connections_are_counted_from_beginning_to_end(node: Node, pod
     assert after[Reason.CLOSED] - before[Reason.CLOSED] == 5
 
 
-def test_a_word_flipped_under_load_is_never_half_read(node: Node, pod: Pod) -> None:
-    """Two words whose halves, mixed, would name an unwritten slot: every connection lands on one of the two."""
+def test_an_action_flipped_under_load_is_never_half_read(node: Node, pod: Pod) -> None:
+    """Two actions whose halves, mixed, would name an unwritten slot: every connection lands on one of the two."""
     rows = rows_for(FORWARD, pod.cgroup_id, node.levels)
     rows.write(node.kernel)
     low, high = 20, 200_000
     node.kernel.slots.upsert({low: rows.slots[16], high: rows.slots[17]})
-    number = min(rows.words)
-    words = [Word(Action.FORWARD, low, 1), Word(Action.FORWARD, high, 1)]
+    number = min(rows.actions)
+    actions = [FrontendAction(Action.FORWARD, low, 1), FrontendAction(Action.FORWARD, high, 1)]
     pod.start(call="connect", family="4", protocol="UDP", address=VIP["4"], port=VIP_PORT, times=3000)
     for flip in range(300_000):
-        node.kernel.words.upsert({number: words[flip % 2]})
+        node.kernel.actions.upsert({number: actions[flip % 2]})
     answers = pod.finish()
     node.kernel.slots.delete([low, high])
     reached = {tuple(answer.get("reached", (answer.get("errno"),))) for answer in answers}
@@ -67,7 +67,7 @@ def test_the_programs_are_those_of_the_cgroup_where_the_socket_was_made(node: No
     """A socket made outside kubepods and handed to a pod runs none of our programs."""
     outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     pod = node.new_pod(outside.fileno())
-    refused = Case("refused", Reason.NO_BACKEND, words=(REJECT_EMPTY, REJECT_EMPTY), protocol="UDP")
+    refused = Case("refused", Reason.NO_BACKEND, actions=(REJECT_EMPTY, REJECT_EMPTY), protocol="UDP")
     rows_for(refused, pod.cgroup_id, node.levels).write(node.kernel)
     call = {"call": "assign", "family": "4", "protocol": "UDP", "address": VIP["4"], "port": VIP_PORT}
     own, handed = pod.call(**call), pod.call(**call, fd=outside.fileno())

@@ -20,12 +20,12 @@ from agent.translate.slots import alias_table
 pytestmark = pytest.mark.bpf
 
 
-def test_stored_words_are_read_back(node: Node) -> None:
-    node.kernel.words.upsert({0: TO_FIRST, 131071: TO_SECOND})
-    loaded = node.kernel.words.load()
+def test_stored_actions_are_read_back(node: Node) -> None:
+    node.kernel.actions.upsert({0: TO_FIRST, 131071: TO_SECOND})
+    loaded = node.kernel.actions.load()
     assert (loaded[0], loaded[131071]) == (TO_FIRST, TO_SECOND)
-    node.kernel.words.delete([0, 131071])
-    assert not {0, 131071} & node.kernel.words.load().keys()
+    node.kernel.actions.delete([0, 131071])
+    assert not {0, 131071} & node.kernel.actions.load().keys()
 
 
 def test_many_frontends_are_read_back(node: Node) -> None:

@@ -9,7 +9,7 @@ import pytest
 from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 from decision_cases import Case, Rows, rows_for
 
-from agent.ir.tables import Action, Protocol, Reason, Word, address_bytes, address_text
+from agent.ir.tables import Action, FrontendAction, Protocol, Reason, address_bytes, address_text
 from agent.kernel.oracle import decide
 from agent.translate.slots import Target, alias_table
 
@@ -33,7 +33,9 @@ def bound(probability: float, times: int) -> float:
 
 def rows(weights: dict[Target | None, Fraction | int], protocol: str, node: Node, pod: Pod) -> Rows:
     slots = alias_table(weights)
-    case = Case("weights", Reason.FORWARDED, words=(Word(Action.FORWARD, BASE, len(slots)),) * 2, protocol=protocol)
+    case = Case(
+        "weights", Reason.FORWARDED, actions=(FrontendAction(Action.FORWARD, BASE, len(slots)),) * 2, protocol=protocol
+    )
     found = rows_for(case, pod.cgroup_id, node.levels)
     found.slots.update(enumerate(slots, BASE))
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from errno import E2BIG, EIO
 from typing import Generic, TypeVar
 
-from agent.ir.tables import Action, Config, FrontendKey, Mode, PodRow, Reason, ServiceRow, Slot, Word
+from agent.ir.tables import Action, Config, FrontendAction, FrontendKey, Mode, PodRow, Reason, ServiceRow, Slot
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -60,7 +60,7 @@ class FakeKernel:
         self.pods: FakeTable[int, PodRow] = FakeTable("pods", pods, self.fuse)
         self.clients: FakeTable[bytes, bool] = FakeTable("clients", 64, self.fuse)
         self.frontends: FakeTable[FrontendKey, int] = FakeTable("frontends", frontends, self.fuse)
-        self.words: FakeTable[int, Word] = FakeTable("words", 2 * frontends, self.fuse)
+        self.actions: FakeTable[int, FrontendAction] = FakeTable("actions", 2 * frontends, self.fuse)
         self.services: FakeTable[int, ServiceRow] = FakeTable("services", frontends, self.fuse)
         self.slots: FakeTable[int, Slot] = FakeTable("slots", slots, self.fuse)
         self.config = Config()
@@ -76,18 +76,18 @@ class FakeKernel:
 
     @property
     def writes(self) -> int:
-        return sum(t.writes for t in (self.pods, self.clients, self.frontends, self.words, self.services, self.slots))
+        return sum(t.writes for t in (self.pods, self.clients, self.frontends, self.actions, self.services, self.slots))
 
     def reach(
         self, key: FrontendKey, client: Mode
-    ) -> tuple[Word, ServiceRow, frozenset[tuple[bytes, int, bool]]] | None:
-        """What a client finds at a frontend: the word, the service, and every slot it can be sent to."""
+    ) -> tuple[FrontendAction, ServiceRow, frozenset[tuple[bytes, int, bool]]] | None:
+        """What a client finds at a frontend: the action, the service, and every slot it can be sent to."""
         index = self.frontends.rows.get(key)
         if index is None:
             return None
-        word = self.words.rows[2 * index + (client is Mode.L7)]
+        action = self.actions.rows[2 * index + (client is Mode.L7)]
         slots: list[Slot] = []
-        if word.action is Action.FORWARD:
-            slots = [self.slots.rows[position] for position in range(word.base, word.base + word.count)]
-            assert all(0 <= slot.alias < word.count for slot in slots), "an alias outside of its array"
-        return word, self.services.rows[index], frozenset((slot.address, slot.port, slot.reject) for slot in slots)
+        if action.kind is Action.FORWARD:
+            slots = [self.slots.rows[position] for position in range(action.base, action.base + action.count)]
+            assert all(0 <= slot.alias < action.count for slot in slots), "an alias outside of its array"
+        return action, self.services.rows[index], frozenset((slot.address, slot.port, slot.reject) for slot in slots)

@@ -12,7 +12,7 @@ from agent.datapath.frontends import frontend_key
 from agent.ir.addresses import Addresses, Family, family_of
 from agent.ir.identity import Workload, name_id
 from agent.ir.plan import FrontendName, FrontendPlan, OnLoss, PodPlan
-from agent.ir.tables import Action, Config, Mode, PodFlag, Protocol, Reason, Slot, Word, address_bytes
+from agent.ir.tables import Action, Config, FrontendAction, Mode, PodFlag, Protocol, Reason, Slot, address_bytes
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
 
@@ -78,7 +78,7 @@ def hosts(kernel: FakeKernel, name: FrontendName, client: Mode = Mode.L4) -> set
     return {address for address, _, _ in found}
 
 
-def word(kernel: FakeKernel, name: FrontendName, client: Mode) -> Word:
+def action(kernel: FakeKernel, name: FrontendName, client: Mode) -> FrontendAction:
     return kernel.reach(frontend_key(name), client)[0]
 
 
@@ -90,7 +90,7 @@ def test_a_frontend_forwards_to_its_slots(datapath, kernel):
 
 def test_no_slots_refuses(datapath, kernel):
     want(datapath, {SMILEY: plan()})
-    assert word(kernel, SMILEY, Mode.L4) == Word(Action.REJECT, Reason.NO_BACKEND)
+    assert action(kernel, SMILEY, Mode.L4) == FrontendAction(Action.REJECT, Reason.NO_BACKEND)
 
 
 def test_the_same_plan_again_writes_nothing(datapath, kernel):
@@ -102,9 +102,9 @@ def test_the_same_plan_again_writes_nothing(datapath, kernel):
 
 def test_new_endpoints_get_a_new_array_and_keep_the_index(datapath, kernel):
     want(datapath, {SMILEY: plan(1, 2)})
-    index, first = kernel.frontends.rows[frontend_key(SMILEY)], word(kernel, SMILEY, Mode.L4)
+    index, first = kernel.frontends.rows[frontend_key(SMILEY)], action(kernel, SMILEY, Mode.L4)
     want(datapath, {SMILEY: plan(3)})
-    second = word(kernel, SMILEY, Mode.L4)
+    second = action(kernel, SMILEY, Mode.L4)
     assert kernel.frontends.rows[frontend_key(SMILEY)] == index
     assert not set(range(first.base, first.base + first.count)) & set(range(second.base, second.base + second.count))
 
@@ -129,16 +129,16 @@ def test_another_service_at_the_same_address_gets_another_index(datapath, kernel
 
 def test_traffic_goes_to_the_waypoint_only_when_the_listener_is_ready(datapath, kernel):
     want(datapath, {SMILEY: plan(1, listener=LISTENER)})
-    assert word(kernel, SMILEY, Mode.L7).action is Action.FORWARD
+    assert action(kernel, SMILEY, Mode.L7).kind is Action.FORWARD
     datapath.apply(WaypointState(PORTS, READY))
-    assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
-    assert word(kernel, SMILEY, Mode.L4).action is Action.FORWARD
+    assert action(kernel, SMILEY, Mode.L7).kind is Action.WAYPOINT
+    assert action(kernel, SMILEY, Mode.L4).kind is Action.FORWARD
     assert kernel.reach(frontend_key(SMILEY), Mode.L7)[1].waypoint_port == 20001
 
 
 def test_a_service_in_mode_l7_takes_every_client_to_the_waypoint(datapath, kernel):
     want(datapath, {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7)}, WaypointState(PORTS, READY))
-    assert {word(kernel, SMILEY, mode).action for mode in (Mode.L4, Mode.L7)} == {Action.WAYPOINT}
+    assert {action(kernel, SMILEY, mode).kind for mode in (Mode.L4, Mode.L7)} == {Action.WAYPOINT}
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_a_lost_waypoint_is_answered_by_policy_until_the_listener_is_ready_again
     frontends = {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss)}
     want(datapath, frontends, WaypointState(PORTS, READY))
     datapath.apply(WaypointState(PORTS, unavailable=READY, lost=True))
-    assert word(kernel, SMILEY, Mode.L7).action is expected
+    assert action(kernel, SMILEY, Mode.L7).kind is expected
     datapath.apply(WaypointState(PORTS))
-    assert word(kernel, SMILEY, Mode.L7).action is expected
+    assert action(kernel, SMILEY, Mode.L7).kind is expected
     datapath.apply(WaypointState(PORTS, READY))
-    assert word(kernel, SMILEY, Mode.L7).action is Action.WAYPOINT
+    assert action(kernel, SMILEY, Mode.L7).kind is Action.WAYPOINT
 
 
 @pytest.mark.parametrize(
@@ -168,13 +168,13 @@ def test_policies_apply_to_the_family_for_which_the_waypoint_has_no_address(
     reached, other = names if ":" not in active else reversed(names)
     frontends = dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss))
     want(datapath, frontends, WaypointState(PORTS, active=Addresses.parse(active)))
-    assert {word(kernel, name, Mode.L7).action for name in names} == {Action.FORWARD}, "no listener is ready"
+    assert {action(kernel, name, Mode.L7).kind for name in names} == {Action.FORWARD}, "no listener is ready"
     datapath.apply(WaypointState(PORTS, ready(active), active=Addresses.parse(active)))
-    assert (word(kernel, reached, Mode.L7).action, word(kernel, other, Mode.L7).action) == (Action.WAYPOINT, expected)
+    assert (action(kernel, reached, Mode.L7).kind, action(kernel, other, Mode.L7).kind) == (Action.WAYPOINT, expected)
     again = Datapath(kernel, Config(), clock)
     again.take_over(again.inherit(), frontends, {}, ())
     again.apply(WaypointState(PORTS, active=Addresses.parse(active)))
-    assert (word(kernel, reached, Mode.L7).action, word(kernel, other, Mode.L7).action) == (Action.WAYPOINT, expected)
+    assert (action(kernel, reached, Mode.L7).kind, action(kernel, other, Mode.L7).kind) == (Action.WAYPOINT, expected)
 
 
 def test_clients_of_each_family_are_sent_to_the_waypoint_s_address_of_that_family(datapath, kernel):
@@ -183,11 +183,11 @@ def test_clients_of_each_family_are_sent_to_the_waypoint_s_address_of_that_famil
     want(
         datapath, dict.fromkeys(names, plan(1, listener=LISTENER)), WaypointState(PORTS, ready(*active), active=active)
     )
-    assert {word(kernel, name, Mode.L7) for name in names} == {Word(Action.WAYPOINT)}
+    assert {action(kernel, name, Mode.L7) for name in names} == {FrontendAction(Action.WAYPOINT)}
     assert kernel.configuration().waypoints() == (active, [])
     assert datapath.sent_to == {(20001, Family.IPV4), (20001, Family.IPV6)}
     datapath.apply(WaypointState(PORTS, ready("10.244.0.2"), ready("fd00::2"), active=active))
-    assert [word(kernel, name, Mode.L7).action for name in names] == [Action.WAYPOINT, Action.REJECT]
+    assert [action(kernel, name, Mode.L7).kind for name in names] == [Action.WAYPOINT, Action.REJECT]
 
 
 def test_clients_of_both_families_are_looked_at_again_when_the_waypoint_has_another_one(datapath, kernel):
@@ -195,7 +195,7 @@ def test_clients_of_both_families_are_looked_at_again_when_the_waypoint_has_anot
     want(datapath, dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=OnLoss.KERNEL)))
     for active, actions in (("10.244.0.2", ["WAYPOINT", "FORWARD"]), ("fd00::2", ["FORWARD", "WAYPOINT"])):
         datapath.apply(WaypointState(PORTS, ready(active), active=Addresses.parse(active)))
-        assert [word(kernel, name, Mode.L7).action.name for name in names] == actions
+        assert [action(kernel, name, Mode.L7).kind.name for name in names] == actions
 
 
 def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock):
@@ -223,7 +223,7 @@ def test_what_is_not_desired_after_a_restart_is_removed(datapath, kernel, clock)
 def test_drift_is_seen_and_healed(datapath, kernel):
     want(datapath, {SMILEY: plan(1, 2), COLOR: plan(3, name="color")})
     index = kernel.frontends.rows[frontend_key(SMILEY)]
-    kernel.words.rows[2 * index] = Word(Action.PASS)
+    kernel.actions.rows[2 * index] = FrontendAction(Action.PASS)
     del kernel.frontends.rows[frontend_key(COLOR)]
     assert len(datapath.drift(datapath.frontend_drift())) == 2
     datapath.adopt()
@@ -241,7 +241,7 @@ def test_rows_that_use_each_others_space_are_parted(datapath, kernel, clock, sha
     if shared == "index":
         kernel.frontends.rows[frontend_key(names[1])] = one
     else:
-        kernel.words.rows[2 * other] = kernel.words.rows[2 * one]
+        kernel.actions.rows[2 * other] = kernel.actions.rows[2 * one]
     again = Datapath(kernel, Config(), clock)
     again.adopt()
     wanted = {name: plan(10 + number) for number, name in enumerate(names)}
@@ -273,7 +273,7 @@ def test_pods_are_enrolled_last_and_removed_first(datapath, kernel):
     pod = PodPlan(Key("Pod", "faces", "face"), "faces", Mode.L4, PodFlag.NONE, ("10.244.0.9",), WORKLOAD)
     datapath.want_pods({42: pod})
     datapath.want_frontends({SMILEY: plan(1)}, [])
-    kernel.fuse.left = 4  # slot, service, two words: the frontend itself no more
+    kernel.fuse.left = 4  # slot, service, two actions: the frontend itself no more
     with pytest.raises(InterruptedWriteError):
         datapath.apply(WaypointState(PORTS))
     assert kernel.pods.rows == {}
@@ -320,7 +320,7 @@ def test_a_stop_at_any_write_leaves_every_client_with_an_old_or_a_new_answer(seq
                 allowed = [state[name] for state in (before, last) if name in state]
                 assert found[1].service_id in {name_id(f"faces/{p.service.name}") for p in allowed}
                 sets = [frozenset((s.address, s.port, s.reject) for s in p.slots) for p in allowed]
-                assert found[0].action is not Action.FORWARD or found[2] in sets
+                assert found[0].kind is not Action.FORWARD or found[2] in sets
     kernel.fuse.left = None
     datapath.adopt()
     clock.now += 2
@@ -333,6 +333,6 @@ def test_a_stop_at_any_write_leaves_every_client_with_an_old_or_a_new_answer(seq
     assert kernel.frontends.rows.keys() == fresh_kernel.frontends.rows.keys()
     for name in last:
         for client in (Mode.L4, Mode.L7):
-            (word, _, reached), (_, _, wanted) = (k.reach(frontend_key(name), client) for k in (kernel, fresh_kernel))
-            if not (last[name].listener and word.action is Action.WAYPOINT):
+            (action, _, reached), (_, _, wanted) = (k.reach(frontend_key(name), client) for k in (kernel, fresh_kernel))
+            if not (last[name].listener and action.kind is Action.WAYPOINT):
                 assert reached == wanted

@@ -12,7 +12,17 @@ from agent.explain.decision import Path, decide
 from agent.ir.addresses import Family
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, PodPlan
-from agent.ir.tables import ANY_NAMESPACE, Action, Config, FrontendKey, Mode, PodFlag, Protocol, Word, address_bytes
+from agent.ir.tables import (
+    ANY_NAMESPACE,
+    Action,
+    Config,
+    FrontendAction,
+    FrontendKey,
+    Mode,
+    PodFlag,
+    Protocol,
+    address_bytes,
+)
 from agent.ir.waypoint_state import WaypointState
 from agent.model.change import Upsert
 from agent.model.core import Namespace, Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
@@ -48,7 +58,7 @@ def meshes(draw: st.DrawFn) -> list[object]:
 
 def found_by_kernel(
     kernel: FakeKernel, pod: PodPlan, dialled: FrontendName
-) -> tuple[Word, frozenset[tuple[bytes, int, bool]]] | None:
+) -> tuple[FrontendAction, frozenset[tuple[bytes, int, bool]]] | None:
     """What bpf/decide.h finds: the namespace's row first where the pod's flag says so, then everybody's.
 
     Who is on the host's network is left alone where others go to the waypoint.
@@ -58,7 +68,7 @@ def found_by_kernel(
         key = FrontendKey(namespace, address_bytes(dialled.address), dialled.port, dialled.protocol)
         found = kernel.reach(key, pod.mode) if pod.mode is not Mode.NONE else None
         if found is not None:
-            if pod.flags & PodFlag.L4_ONLY and found[0].action is Action.WAYPOINT:
+            if pod.flags & PodFlag.L4_ONLY and found[0].kind is Action.WAYPOINT:
                 return None
             return found[0], found[2]
     return None
@@ -84,6 +94,6 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     for pod in (pod for item in fragments for pod in item.pods.values()):
         for name in dialled:
             decision, found = decide(frontends, pod, name), found_by_kernel(kernel, pod, name)
-            assert decision.path is (PATHS[found[0].action] if found else Path.NONE)
+            assert decision.path is (PATHS[found[0].kind] if found else Path.NONE)
             if found and decision.plan and decision.path is Path.KERNEL:
                 assert found[1] == {(slot.address, slot.port, slot.reject) for slot in decision.plan.slots}

@@ -11,6 +11,7 @@ from agent.ir.tables import (
     REASON_ROOM,
     Action,
     Config,
+    FrontendAction,
     FrontendKey,
     Mode,
     PodFlag,
@@ -20,7 +21,6 @@ from agent.ir.tables import (
     ServiceRow,
     Slot,
     UnknownPodPolicy,
-    Word,
 )
 from agent.kernel import abi, flow_rows
 from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, read_source, source_hash
@@ -36,7 +36,7 @@ def test_reasons_are_those_of_the_c_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PODS", "CLIENTS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS", "BESIDE"]
+    "name", ["PODS", "CLIENTS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS", "OTHER_WAYPOINTS"]
 )
 def test_capacities_are_those_of_the_c_header(name: str) -> None:
     found = re.search(rf"#define WEFT_{name}\s+(\d+)", HEADER)
@@ -73,15 +73,17 @@ def test_numbers_are_those_of_the_c_header(kind: type[Mode] | type[Action]) -> N
     assert found == {item.name: item.value for item in kind}
 
 
-@given(st.builds(Word, st.sampled_from(Action), U32, st.integers(0, (1 << 24) - 1)))
-def test_words_round_trip(word: Word) -> None:
-    assert abi.unpack_word(abi.pack_word(word)) == word
+@given(st.builds(FrontendAction, st.sampled_from(Action), U32, st.integers(0, (1 << 24) - 1)))
+def test_actions_round_trip(action: FrontendAction) -> None:
+    assert abi.unpack_action(abi.pack_action(action)) == action
 
 
-@pytest.mark.parametrize("word", [Word(Action.FORWARD, 1 << 32, 1), Word(Action.FORWARD, 0, 1 << 24)])
-def test_a_word_that_does_not_fit_is_refused(word: Word) -> None:
+@pytest.mark.parametrize(
+    "action", [FrontendAction(Action.FORWARD, 1 << 32, 1), FrontendAction(Action.FORWARD, 0, 1 << 24)]
+)
+def test_an_action_that_does_not_fit_is_refused(action: FrontendAction) -> None:
     with pytest.raises(ValueError, match="has room for"):
-        abi.pack_word(word)
+        abi.pack_action(action)
 
 
 @given(st.builds(Slot, ADDRESS, U16, st.booleans(), U32, st.integers(0, 1 << 32)))
@@ -106,10 +108,10 @@ def test_services_round_trip(row: ServiceRow) -> None:
     assert abi.decode_service(abi.encode_service(0, row)) == row
 
 
-BESIDE = st.lists(ADDRESS.filter(any), max_size=abi.BESIDE).map(tuple)
+OTHERS = st.lists(ADDRESS.filter(any), max_size=abi.OTHER_WAYPOINTS).map(tuple)
 
 
-@given(st.builds(Config, ADDRESS, ADDRESS, U32, U32, st.sampled_from(UnknownPodPolicy), beside=BESIDE), U64)
+@given(st.builds(Config, ADDRESS, ADDRESS, U32, U32, st.sampled_from(UnknownPodPolicy), other_waypoints=OTHERS), U64)
 def test_configuration_round_trips(config: Config, epoch: int) -> None:
     assert abi.decode_config(abi.encode_config(config, epoch)) == (epoch, config)
 

@@ -9,13 +9,13 @@ from agent.ir.tables import (
     ANY_NAMESPACE,
     Action,
     Config,
+    FrontendAction,
     FrontendKey,
     Mode,
     PodRow,
     Protocol,
     Reason,
     Slot,
-    Word,
     address_bytes,
 )
 from agent.kernel import abi
@@ -27,12 +27,12 @@ KEY = FrontendKey(ANY_NAMESPACE, address_bytes("10.96.0.1"), 80, Protocol.TCP)
 
 def tables(slots: list[Slot], base: int, pod: PodRow) -> dict[str, dict[bytes, bytes]]:
     """One pod, one frontend, one slot array."""
-    word = abi.pack_word(Word(Action.FORWARD, base, len(slots)))
+    action = abi.pack_action(FrontendAction(Action.FORWARD, base, len(slots)))
     return {
         "weft_config": {abi.U32.pack(1): abi.encode_config(Config(first_level=1, last_level=2), 9)},
         "weft_pods": {abi.U64.pack(42): abi.encode_pod(42, pod)},
         "weft_frontends": {abi.encode_frontend_key(KEY): abi.encode_frontend(KEY, 5)},
-        "weft_words": {abi.U32.pack(10): abi.U64.pack(word)},
+        "weft_actions": {abi.U32.pack(10): abi.U64.pack(action)},
         "weft_services": {},
         "weft_slots": {abi.U32.pack(n): abi.encode_slot(n, slot) for n, slot in enumerate(slots, base)},
     }

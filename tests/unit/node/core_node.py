@@ -13,7 +13,7 @@ from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.plan import FrontendName
 from agent.ir.resources import Json, ResourceName
-from agent.ir.tables import Action, Config, Mode, Protocol, Reason, Word
+from agent.ir.tables import Action, Config, FrontendAction, Mode, Protocol, Reason
 from agent.kube.decode import decode
 from agent.kube.documents import split
 from agent.model.change import Change, Synced, Upsert
@@ -30,7 +30,7 @@ WEB = frontend_key(NAME)
 OTHER = frontend_key(FrontendName("10.96.0.2", 80, Protocol.TCP))
 LISTENER = "app/web:80"
 SERVICE = Key("Service", "app", "web")
-LOST = Word(Action.REJECT, Reason.WAYPOINT_LOST)
+LOST = FrontendAction(Action.REJECT, Reason.WAYPOINT_LOST)
 SERVICE_TEXT = """
 apiVersion: v1
 kind: Service
@@ -183,7 +183,7 @@ class Node:
         """Go on until clients are sent to the waypoint."""
         self.listens = self.ads.acknowledges = True
         self.wake()
-        await self.until(lambda: self.word() == Word(Action.WAYPOINT))
+        await self.until(lambda: self.action() == FrontendAction(Action.WAYPOINT))
 
     async def until(self, true: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -213,6 +213,6 @@ class Node:
             _, left = await asyncio.wait(left, timeout=1)
         self._tasks = []
 
-    def word(self, client: Mode = Mode.L7) -> Word | None:
+    def action(self, client: Mode = Mode.L7) -> FrontendAction | None:
         found = self.kernel.reach(WEB, client)
         return found[0] if found else None

@@ -4,7 +4,7 @@ import asyncio
 
 from core_node import LISTENER, POD, SERVICE, TEXT, WEB, Node, upserts
 
-from agent.ir.tables import Action, Word
+from agent.ir.tables import Action, FrontendAction
 from agent.model.change import Delete, Problem, Resolved, Synced, Upsert
 
 
@@ -49,7 +49,7 @@ async def test_a_restart_changes_nothing(node: Node):
     before, port = node.kernel.writes, node.ads.ports[LISTENER]
     later = Node(node.kernel)
     await later.synced()
-    assert later.word() == Word(Action.WAYPOINT), "nothing has proved itself, and nobody is moved"
+    assert later.action() == FrontendAction(Action.WAYPOINT), "nothing has proved itself, and nobody is moved"
     await later.serving()
     assert later.ads.ports == {LISTENER: port}
     assert node.kernel.writes == before

@@ -5,7 +5,7 @@ from core_node import WEB, Node
 from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
-from agent.ir.tables import Action, Mode, Reason, Word, address_text
+from agent.ir.tables import Action, FrontendAction, Mode, Reason, address_text
 from agent.node.status import Envoys, status
 
 
@@ -16,6 +16,6 @@ async def test_a_waypoint_is_nobody_s_endpoint(node: Node):
     assert {address_text(address) for address, _, _ in before} == {elsewhere.addresses.ipv4}
     node.silent = {elsewhere.addresses.ipv4}
     await node.passes(lambda: node.ads.envoys.append(elsewhere))
-    assert node.word(Mode.L4) == Word(Action.REJECT, Reason.NO_BACKEND)
+    assert node.action(Mode.L4) == FrontendAction(Action.REJECT, Reason.NO_BACKEND)
     (told,) = status(node.core, "here", Envoys({}, [], [], {}), InternalErrors())["warnings"]
     assert told.endswith("addresses[0]: 10.1.0.7 is not used: it is an address of this node's waypoint")

@@ -50,7 +50,7 @@ async def test_the_loop_goes_on_when_a_service_trips_a_bug(
     lenient: Node, errors: InternalErrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lenient.synced()
-    before = lenient.word(Mode.L4)
+    before = lenient.action(Mode.L4)
     real = incremental.translate_service
 
     def broken(view: Any, key: Any, options: Any) -> Any:
@@ -63,12 +63,12 @@ async def test_the_loop_goes_on_when_a_service_trips_a_bug(
     lenient.facts.say(Upsert(PodCgroup("u-2", 43)))
     await lenient.until(lambda: lenient.kernel.reach(frontend_key(OTHER), Mode.L4))
     await lenient.until(lambda: 43 in lenient.kernel.pods.rows)
-    assert lenient.word(Mode.L4) == before
+    assert lenient.action(Mode.L4) == before
     assert lenient.core.ready
     assert [(item.part, item.subject) for item in errors.listed()] == [("service", str(SERVICE))]
     monkeypatch.setattr(incremental, "translate_service", real)
     lenient.manifests.say(*upserts(MOVED.replace("10.1.0.77", "10.1.0.78")))
-    await lenient.until(lambda: lenient.word(Mode.L4) != before)
+    await lenient.until(lambda: lenient.action(Mode.L4) != before)
     assert errors.listed() == []
 
 

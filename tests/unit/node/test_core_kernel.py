@@ -61,7 +61,7 @@ async def test_a_kernel_that_refuses_is_asked_again(node: Node, writes: int):
     await asyncio.sleep(0.05)
     node.kernel.fuse.left = None
     await node.until(lambda: node.core.ready)
-    assert node.word().action is Action.FORWARD
+    assert node.action().kind is Action.FORWARD
     assert 42 in node.kernel.pods.rows
 
 
@@ -119,7 +119,7 @@ def unreadable(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_tables_that_cannot_be_read_are_read_again(node: Node, unreadable: list[int]):
     await node.synced()
     assert len(unreadable) >= 4
-    assert node.word().action is Action.FORWARD
+    assert node.action().kind is Action.FORWARD
 
 
 async def test_without_pods_cgroups_it_is_not_ready_and_tries_again():

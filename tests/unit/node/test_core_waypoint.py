@@ -8,7 +8,7 @@ from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses, Family
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName, ResourceType
-from agent.ir.tables import WAYPOINTS_BESIDE, Action, Mode, Word, address_bytes
+from agent.ir.tables import OTHER_WAYPOINTS, Action, FrontendAction, Mode, address_bytes
 from agent.model.change import Delete
 from agent.model.meta import Key
 from agent.node.status import Envoys, rejected_kinds, status
@@ -21,11 +21,11 @@ async def test_traffic_flips_only_when_envoy_has_acknowledged_and_accepts(node: 
     assert ResourceType.LISTENER in {name.kind for name in node.ads.resources}
     node.listens = True
     await node.passes()
-    assert (node.word().action, node.tried) == (Action.FORWARD, [])
+    assert (node.action().kind, node.tried) == (Action.FORWARD, [])
     node.listens, node.ads.acknowledges = False, True
     await node.passes()
     assert node.tried
-    assert node.word().action is Action.FORWARD
+    assert node.action().kind is Action.FORWARD
     await node.serving()
     assert set(node.tried) == {node.ads.ports[LISTENER]}
     assert node.kernel.reach(WEB, Mode.L7)[1].waypoint_port == node.ads.ports[LISTENER]
@@ -36,7 +36,7 @@ async def test_a_listener_that_does_not_answer_yet_is_tried_again_without_being_
     await node.synced()
     await node.until(lambda: len(node.tried) > 1)
     node.listens = True
-    await node.until(lambda: node.word() == Word(Action.WAYPOINT))
+    await node.until(lambda: node.action() == FrontendAction(Action.WAYPOINT))
 
 
 async def test_a_change_is_on_its_way_until_the_kernel_has_it_and_envoy_has_answered(node: Node):
@@ -59,10 +59,10 @@ async def test_the_policy_applies_when_the_waypoint_is_lost_until_it_is_back(nod
     await node.serving()
     node.listens, node.ads.envoys = False, []
     node.wake()
-    await node.until(lambda: (node.core.machine.lost, node.word(), node.word(Mode.L4)) == (True, LOST, LOST))
+    await node.until(lambda: (node.core.machine.lost, node.action(), node.action(Mode.L4)) == (True, LOST, LOST))
     node.ads.envoys = [BLUE]
     await node.passes()
-    assert node.word() == LOST, "connected is not yet listening"
+    assert node.action() == LOST, "connected is not yet listening"
     await node.serving()
     assert not node.core.machine.lost
 
@@ -74,7 +74,7 @@ async def test_on_loss_kernel_lets_the_kernel_serve(node: Node):
     await node.serving()
     node.listens, node.ads.envoys = False, []
     node.wake()
-    await node.until(lambda: node.core.machine.lost and node.word().action is Action.FORWARD)
+    await node.until(lambda: node.core.machine.lost and node.action().kind is Action.FORWARD)
 
 
 async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
@@ -82,7 +82,7 @@ async def test_a_broken_stream_is_no_loss_while_envoy_serves(node: Node):
     await node.serving()
     node.ads.envoys = []
     await node.passes()
-    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    assert (node.core.machine.lost, node.action()) == (False, FrontendAction(Action.WAYPOINT))
 
 
 def waypoint(node: Node) -> tuple[str, list[str]]:
@@ -103,13 +103,13 @@ async def test_a_second_envoy_takes_over_when_it_serves_what_the_first_one_does(
     assert node.core.machine.failover.draining == [BLUE]
     assert node.kernel.writes == writes, "one store of the configuration moves everybody"
     await node.passes()
-    assert (waypoint(node)[0], node.word()) == (GREEN.addresses.ipv4, Word(Action.WAYPOINT))
+    assert (waypoint(node)[0], node.action()) == (GREEN.addresses.ipv4, FrontendAction(Action.WAYPOINT))
 
 
 async def test_a_standby_takes_over_once_what_it_does_not_serve_is_not_wanted_any_more(node: Node):
     await node.synced(TEXT + "---" + SECOND + "---" + ROUTE.replace("web", "other"))
     await node.serving()
-    await node.until(lambda: node.kernel.reach(OTHER, Mode.L7)[0] == Word(Action.WAYPOINT))
+    await node.until(lambda: node.kernel.reach(OTHER, Mode.L7)[0] == FrontendAction(Action.WAYPOINT))
     node.deaf = {(GREEN.addresses.ipv4, node.ads.ports["app/other:80"])}
     node.ads.envoys.append(GREEN)
     node.wake()
@@ -142,9 +142,9 @@ async def test_a_waypoint_that_the_agent_may_not_try_yet_is_not_lost(node: Node)
     await node.serving()
     node.refused, node.ads.envoys = True, []
     await node.passes()
-    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    assert (node.core.machine.lost, node.action()) == (False, FrontendAction(Action.WAYPOINT))
     node.refused = node.listens = False
-    await node.until(lambda: (node.core.machine.lost, node.word()) == (True, LOST))
+    await node.until(lambda: (node.core.machine.lost, node.action()) == (True, LOST))
 
 
 async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: Node):
@@ -156,7 +156,7 @@ async def test_when_the_one_that_serves_is_lost_another_takes_its_place(node: No
     node.wake()
     await node.until(lambda: waypoint(node)[0] == BLUE.addresses.ipv4)
     await node.passes()
-    assert (node.core.machine.lost, node.word()) == (False, Word(Action.WAYPOINT))
+    assert (node.core.machine.lost, node.action()) == (False, FrontendAction(Action.WAYPOINT))
 
 
 async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
@@ -164,7 +164,7 @@ async def test_a_lost_waypoint_comes_back_at_another_address(node: Node):
     await node.serving()
     node.listens, node.ads.envoys = False, []
     node.wake()
-    await node.until(lambda: node.core.machine.lost and node.word() == LOST)
+    await node.until(lambda: node.core.machine.lost and node.action() == LOST)
     node.ads.envoys = [GREEN]
     await node.serving()
     assert (waypoint(node)[0], node.core.machine.lost) == (GREEN.addresses.ipv4, False)
@@ -174,7 +174,7 @@ async def test_a_listener_lingers_for_those_who_are_connected(node: Node):
     await node.synced()
     await node.serving()
     node.manifests.say(Delete(Key("HTTPRoute", "app", "web")))
-    await node.until(lambda: node.word().action is Action.FORWARD)
+    await node.until(lambda: node.action().kind is Action.FORWARD)
     assert ResourceName(ResourceType.LISTENER, LISTENER) in node.ads.resources
     assert LISTENER in node.ads.ports
     await node.until(lambda: node.core.machine.phases()[LISTENER] is Phase.DRAINING)
@@ -187,7 +187,7 @@ async def test_a_listener_without_room_is_said_and_its_policy_applies():
     await node.synced(TEXT + "---" + more)
     await node.passes()
     assert set(node.core.machine.without_room) == {LISTENER}, "the first by name has the place"
-    assert (node.word(), node.core.datapath.pending, node.core.ready) == (LOST, 0, True)
+    assert (node.action(), node.core.datapath.pending, node.core.ready) == (LOST, 0, True)
     node.ads.envoys = [Envoy(1, "small", BLUE.addresses, room=4)]
     await node.serving()
     assert node.core.machine.without_room == {}
@@ -198,7 +198,7 @@ async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node
     await node.synced()
     await node.serving()
     others = [
-        Envoy(number, f"e{number}", Addresses(f"10.1.2.{number + 8}")) for number in range(2, WAYPOINTS_BESIDE + 3)
+        Envoy(number, f"e{number}", Addresses(f"10.1.2.{number + 8}")) for number in range(2, OTHER_WAYPOINTS + 3)
     ]
     node.silent = {envoy.addresses.ipv4 for envoy in others}
     await node.passes(lambda: node.ads.envoys.extend(others[:-1]))
@@ -226,7 +226,7 @@ async def test_endpoints_of_another_service_do_not_wait_for_a_probe_without_an_a
     await node.until(lambda: node.kernel.reach(OTHER, Mode.L4)[2] == {backend})
     node.listens = True
     node.answers.set()
-    await node.until(lambda: node.word() == Word(Action.WAYPOINT))
+    await node.until(lambda: node.action() == FrontendAction(Action.WAYPOINT))
 
 
 async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: Node, monkeypatch: pytest.MonkeyPatch):
@@ -252,7 +252,7 @@ async def test_what_a_standby_proved_of_a_listener_that_left_is_forgotten(node: 
     only = {(LISTENER, Family.IPV4)}
     await node.until(lambda: waypoint(node)[0] == GREEN.addresses.ipv4 and only <= node.core.machine.ready)
     assert node.core.machine.ready == only
-    assert node.kernel.reach(OTHER, Mode.L7)[0].action is not Action.WAYPOINT
+    assert node.kernel.reach(OTHER, Mode.L7)[0].kind is not Action.WAYPOINT
 
 
 async def test_routes_whose_table_envoy_refuses_are_shown_so_and_others_are_not(node: Node):

@@ -3,7 +3,7 @@
 import pytest
 from core_node import BLUE, GREEN, LOST, OTHER, ROUTE, SECOND, TEXT, WEB, Node, upserts
 
-from agent.ir.tables import Action, Mode, Word
+from agent.ir.tables import Action, FrontendAction, Mode
 from agent.waypoint import failover
 
 WITHOUT_ROUTE = TEXT.replace(ROUTE, "")
@@ -22,7 +22,7 @@ async def killed(node: Node, lost: bool, text: str = TEXT) -> None:
     if lost:
         node.listens, node.ads.envoys = False, []
         node.wake()
-        await node.until(lambda: node.word() == LOST)
+        await node.until(lambda: node.action() == LOST)
     await node.kill()
 
 
@@ -37,7 +37,9 @@ def restarted(node: Node, *envoys: object) -> Node:
 
 async def served_by(node: Node, address: str) -> None:
     configured = node.kernel.configuration
-    await node.until(lambda: (str(configured().waypoints()[0]), node.word()) == (address, Word(Action.WAYPOINT)))
+    await node.until(
+        lambda: (str(configured().waypoints()[0]), node.action()) == (address, FrontendAction(Action.WAYPOINT))
+    )
     assert node.kernel.reach(WEB, Mode.L7)[1].waypoint_port == next(iter(node.ads.ports.values()))
     assert not node.core.machine.lost
 
@@ -51,7 +53,7 @@ async def test_a_waypoint_that_was_lost_comes_back_elsewhere_after_the_agent_res
         await between.kill()
     later = restarted(node)
     await later.synced()
-    assert (later.core.machine.lost, later.word()) == (True, LOST), "what is refused is not forgotten"
+    assert (later.core.machine.lost, later.action()) == (True, LOST), "what is refused is not forgotten"
     later.ads.envoys = [GREEN]
     later.wake()
     await served_by(later, GREEN.addresses.ipv4)
@@ -103,9 +105,9 @@ async def test_a_route_that_came_while_the_agent_was_away_refuses_nobody(node: N
     actions: set[Action] = set()
 
     def arrived() -> bool:
-        word, *_ = node.kernel.reach(OTHER, Mode.L7)
-        actions.add(word.action)
-        return word == Word(Action.WAYPOINT)
+        action, *_ = node.kernel.reach(OTHER, Mode.L7)
+        actions.add(action.kind)
+        return action == FrontendAction(Action.WAYPOINT)
 
     await later.synced(f"{TEXT}---{SECOND}---{ROUTE.replace('web', 'other')}")
     await later.until(arrived)

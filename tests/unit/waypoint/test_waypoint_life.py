@@ -18,7 +18,7 @@ from agent.ir.addresses import Addresses, Family
 from agent.ir.envoy import Envoy
 from agent.ir.plan import FrontendName, FrontendPlan, OnLoss
 from agent.ir.resources import ResourceName, ResourceType
-from agent.ir.tables import Action, Config, Mode, Protocol, Slot, Word, address_bytes
+from agent.ir.tables import Action, Config, FrontendAction, Mode, Protocol, Slot, address_bytes
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
@@ -141,7 +141,7 @@ class Life(RuleBasedStateMachine):
             if step == steps:
                 return
         wanted = self.routes.keys() | self.machine.readiness.wanted
-        sent = {listener for listener, family in NAMES if self.word(listener, family)[0] == TO_WAYPOINT}
+        sent = {listener for listener, family in NAMES if self.action(listener, family)[0] == TO_WAYPOINT}
         gone = set(LISTENERS) - wanted - sent
         self.proofs = {proof for proof in self.proofs if proof[2] not in gone}
         self.machine.send_to(self.datapath.sent_to, state)
@@ -160,9 +160,9 @@ class Life(RuleBasedStateMachine):
             self.proofs.add((probe.address, probe.port, probe.listener))
         self.answers[probe] = accepted
 
-    def word(self, listener: str, family: Family) -> tuple[Word, int]:
+    def action(self, listener: str, family: Family) -> tuple[FrontendAction, int]:
         found = self.kernel.reach(frontend_key(NAMES[listener, family]), Mode.L7)
-        return (found[0], found[1].waypoint_port) if found else (Word(Action.PASS), 0)
+        return (found[0], found[1].waypoint_port) if found else (FrontendAction(Action.PASS), 0)
 
     @precondition(lambda self: len(self.processes) < len(PODS))
     @rule(data=st.data())
@@ -293,13 +293,13 @@ class Life(RuleBasedStateMachine):
         newest = max(process.envoy for process in self.processes.values())
         assert self.kernel.configuration().waypoints()[0] == newest.addresses
         for listener, family in NAMES:
-            word, port = self.word(listener, family)
+            action, port = self.action(listener, family)
             if listener not in self.routes:
-                assert word.action is Action.FORWARD
+                assert action.kind is Action.FORWARD
             elif family in newest.addresses.families:
-                assert (word, port) == (TO_WAYPOINT, self.published[listener])
+                assert (action, port) == (TO_WAYPOINT, self.published[listener])
             else:
-                assert word.action is (Action.FORWARD if self.routes[listener] is OnLoss.KERNEL else Action.REJECT)
+                assert action.kind is (Action.FORWARD if self.routes[listener] is OnLoss.KERNEL else Action.REJECT)
         assert {self.machine.phases()[listener] for listener in self.routes} <= {"ready"}
         assert not self.machine.lost
         assert self.machine.effects.probes == frozenset(), "nothing is tried any more"
@@ -312,9 +312,9 @@ class Life(RuleBasedStateMachine):
     def clients_are_sent_only_where_a_listener_was_proved(self) -> None:
         active, _ = self.kernel.configuration().waypoints()
         for listener, family in NAMES:
-            word, port = self.word(listener, family)
+            action, port = self.action(listener, family)
             proof = at(active, family), port, listener
-            assert word != TO_WAYPOINT or proof in self.proofs, proof
+            assert action != TO_WAYPOINT or proof in self.proofs, proof
 
 
 TestLife = Life.TestCase

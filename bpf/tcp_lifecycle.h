@@ -3,8 +3,8 @@
  * How a rewritten TCP connection goes on, from sock_ops: established, failed, closed. Nothing per
  * packet, never RTT_CB.
  */
-#ifndef WEFT_OUTCOME_H
-#define WEFT_OUTCOME_H
+#ifndef WEFT_TCP_LIFECYCLE_H
+#define WEFT_TCP_LIFECYCLE_H
 
 #include "event.h"
 #include "flow.h"
@@ -21,7 +21,7 @@ static __always_inline u16 socket_error(void *sk)
 }
 
 /* Whether the peer's FIN was received: without BTF, as far as the state before CLOSE tells. */
-static __always_inline bool peer_finished(void *sk, u32 state)
+static __always_inline bool fin_received(void *sk, u32 state)
 {
 	void *kernel_sock = WEFT_SK_FLAGS ? bpf_skc_to_tcp_sock(sk) : NULL;
 
@@ -31,7 +31,7 @@ static __always_inline bool peer_finished(void *sk, u32 state)
 }
 
 /* Whether the peer acknowledged our FIN. */
-static __always_inline bool own_finished(struct bpf_sock_ops *ctx, u32 state)
+static __always_inline bool fin_acked(struct bpf_sock_ops *ctx, u32 state)
 {
 	if (state == BPF_TCP_FIN_WAIT2)
 		return true;
@@ -40,50 +40,51 @@ static __always_inline bool own_finished(struct bpf_sock_ops *ctx, u32 state)
 }
 
 /* TCP counts a SYN and a FIN as a byte each; users do not. */
-static __always_inline void closed(struct bpf_sock_ops *ctx, void *sk,
-				   const struct weft_socket *socket)
+static __always_inline void tcp_closed(struct bpf_sock_ops *ctx, void *sk,
+				       const struct weft_socket *socket)
 {
 	u32 state = ctx->args[0];
 	u64 sent = ctx->bytes_acked;
 	u64 received = ctx->bytes_received;
-	u64 extra = 1 + own_finished(ctx, state);
+	u64 extra = 1 + fin_acked(ctx, state);
 
 	sent = sent > extra ? sent - extra : 0;
-	if (received && peer_finished(sk, state))
+	if (received && fin_received(sk, state))
 		received--;
 	flow_closed(socket, sent, received, ctx->srtt_us >> 3);
 }
 
-static __always_inline void failed(void *sk, const struct weft_socket *socket)
+static __always_inline void tcp_failed(void *sk, const struct weft_socket *socket)
 {
 	u16 error = socket_error(sk);
 
-	count(WEFT_FAILED);
+	counter_inc(WEFT_FAILED);
 	flow_failed(socket, error);
-	tell_failure(socket, error);
+	emit_failure(socket, error);
 }
 
-static __always_inline void on_established(struct weft_socket *socket)
+static __always_inline void tcp_established(struct weft_socket *socket)
 {
-	count(WEFT_ESTABLISHED);
+	counter_inc(WEFT_ESTABLISHED);
 	socket->phase = PHASE_ESTABLISHED;
 	if (socket->workload_id)
 		flow_established(socket);
 }
 
-static __always_inline void on_end(struct bpf_sock_ops *ctx, void *sk, struct weft_socket *socket)
+static __always_inline void tcp_ended(struct bpf_sock_ops *ctx, void *sk,
+				      struct weft_socket *socket)
 {
 	u8 phase = socket->phase;
 
 	socket->phase = PHASE_ENDED;
 	if (phase == PHASE_ESTABLISHED || !socket->workload_id)
-		count(WEFT_CLOSED);
+		counter_inc(WEFT_CLOSED);
 	if (!socket->workload_id)
 		return;
 	if (phase == PHASE_ESTABLISHED)
-		closed(ctx, sk, socket);
+		tcp_closed(ctx, sk, socket);
 	else if (phase == PHASE_CONNECTING)
-		failed(sk, socket);
+		tcp_failed(sk, socket);
 }
 
 #endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Backends that are kept: a UDP socket keeps its backend per frontend (QUIC, DTLS), and with
+ * sessionAffinity ClientIP so does a pod. Only while the backend is in the frontend's array: that
+ * check also makes a row harmless that was recycled under its reader.
+ */
+#ifndef WEFT_AFFINITY_H
+#define WEFT_AFFINITY_H
+
+#include "address.h"
+#include "client.h"
+#include "select.h"
+
+#define NS_PER_SECOND 1000000000ULL
+
+struct affinity {
+	struct weft_udp_target socket;
+	struct weft_affinity_key pod;
+	u64 affinity_ns;
+	u64 now;
+};
+
+/* Who might have kept a backend of this frontend; a key of zeros is nobody. */
+static __always_inline void affinity_init(struct affinity *affinity, const struct client *client,
+					  const struct weft_frontend *key,
+					  struct weft_service *service)
+{
+	if (client->udp_socket) {
+		affinity->socket.cookie = client->udp_socket;
+		affinity->socket.original = key->address;
+		affinity->socket.port = key->port;
+	}
+	if (service->affinity_seconds) {
+		affinity->affinity_ns = service->affinity_seconds * NS_PER_SECOND;
+		affinity->now = bpf_ktime_get_ns();
+		affinity->pod.service_id = service->service_id;
+		affinity->pod.client = client->cgroup_id;
+		affinity->pod.port = key->port;
+		affinity->pod.protocol = key->protocol;
+		affinity->pod.family = is_ipv4(&key->address) ? 4 : 6;
+	}
+}
+
+static __always_inline bool affinity_lookup_socket(struct affinity *affinity, u32 base, u32 columns,
+						   struct weft_backend *backend)
+{
+	struct weft_backend *row;
+
+	if (!affinity->socket.cookie)
+		return false;
+	row = udp_choice_row(&affinity->socket);
+	if (!row)
+		return false;
+	*backend = *row;
+	return slots_contain(base, columns, backend);
+}
+
+/* Affinity lasts from the last connection on (kube-proxy's `recent`). */
+static __always_inline bool affinity_lookup_pod(struct affinity *affinity, u32 base, u32 columns,
+						struct weft_backend *backend)
+{
+	struct weft_backend *row;
+
+	if (!affinity->affinity_ns)
+		return false;
+	row = affinity_row(&affinity->pod);
+	if (!row || affinity->now - READ_ONCE(row->used) > affinity->affinity_ns)
+		return false;
+	*backend = *row;
+	if (!slots_contain(base, columns, backend))
+		return false;
+	WRITE_ONCE(row->used, affinity->now);
+	return true;
+}
+
+static __always_inline void affinity_update_socket(struct affinity *affinity,
+						   struct weft_backend *backend)
+{
+	if (affinity->socket.cookie && udp_choice_write(&affinity->socket, backend))
+		counter_inc(WEFT_STATE_FAILED);
+}
+
+static __always_inline void affinity_update_pod(struct affinity *affinity,
+						struct weft_backend *backend)
+{
+	if (!affinity->affinity_ns)
+		return;
+	backend->used = affinity->now;
+	if (affinity_write(&affinity->pod, backend))
+		counter_inc(WEFT_STATE_FAILED);
+}
+
+#endif
