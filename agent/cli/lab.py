@@ -13,6 +13,7 @@ from agent.cli.ask import NoAgentError, ask
 from agent.cli.output import Output, fail, print_json, print_line, print_table
 from agent.lab import cgroups, lifecycle
 from agent.lab.controllers import is_ready, with_kind
+from agent.lab.families import IPFamily
 from agent.lab.paths import LabPaths
 from agent.lab.store import CLUSTER_SCOPED, KINDS, Objects, Store
 from agent.model.meta import Key
@@ -33,13 +34,14 @@ Format = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
 def up(
     directory: Annotated[Path, typer.Argument(exists=True, help="Manifests to start with.")],
     no_agent: Annotated[bool, typer.Option("--no-agent", help="The cluster only, no mesh.")] = False,
+    ip_family: Annotated[IPFamily, typer.Option(help="The addresses of its node, pods and Services.")] = IPFamily.IPV4,
     name: Name = "lab",
     output: Format = Output.TEXT,
 ) -> None:
     """Start a lab and wait until its pods and its agent are ready."""
     paths = _paths(name, must_be_up=False)
     with _explained():
-        lifecycle.up(paths, [directory], agent=not no_agent)
+        lifecycle.up(paths, [directory], agent=not no_agent, family=ip_family)
         if not no_agent:
             wait_agent(paths)
     _show(paths, output)

@@ -23,8 +23,8 @@ def replace(paths: LabPaths, patience: float) -> int:
         raise lifecycle.LabError(f"lab {paths.name} has {len(there)} waypoints: {', '.join(there) or 'none'}")
     (new,) = weft.WAYPOINTS.keys() - there
     store.apply(json.dumps(weft.waypoint_pod(paths, new)))
-    address = weft.WAYPOINTS[new]
-    lifecycle.wait_for(f"{new} takes over", lambda: _waypoint(paths).get("addresses") == [address], TAKE_OVER_SECONDS)
+    addresses = list(weft.waypoint_addresses(paths, new))
+    lifecycle.wait_for(f"{new} takes over", lambda: _waypoint(paths).get("addresses") == addresses, TAKE_OVER_SECONDS)
     left = _drain(paths, there[0], patience)
     store.delete(json.dumps(weft.waypoint_pod(paths, there[0])))
     return left

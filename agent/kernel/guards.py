@@ -126,10 +126,10 @@ class Guards:
             if found.namespace in there and places.get(address) == found.pods
         }
         states = {address: self._state(address, pods, there) for address, pods in places.items()}
-        again = sum(found.namespace not in there and self._found.get(at) == found for at, found in before.items())
+        again = {found.namespace for at, found in before.items() if self._found.get(at) == found} - there
         if again:
-            log.warning("guards of waypoints were gone, attached them again", extra={"guards": again})
-            self._drifted(again)
+            log.warning("guards of waypoints were gone, attached them again", extra={"guards": len(again)})
+            self._drifted(len(again))
         self._note(states)
 
     def _note(self, states: dict[str, str]) -> None:
@@ -187,7 +187,8 @@ class Guards:
                 return False
             if address not in found or (only is not None and not found <= only):
                 return False
-            if namespace not in there:
+            # Its other address may have had it attached a moment ago.
+            if namespace not in there | {other.namespace for other in self._found.values()}:
                 attach(self._pins, self._version, fd)
             return True
         finally:

@@ -1,19 +1,18 @@
 """What the cluster's controllers do, as one pure step: objects and what the kubelet saw in, objects out."""
 
 import hashlib
-import ipaddress
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.ir.addresses import family_of
+from agent.lab.families import IPV4, Network, Ranges, of_family
 from agent.lab.paths import NODE_NAME
 from agent.lab.store import Object, Objects, key_of, merged
 from agent.model.meta import Key
 
 FIXED_ADDRESS = "lab.weft.dev/address"
-_POD_RANGE = ipaddress.IPv4Network("10.244.0.0/16")
-_SERVICE_RANGE = ipaddress.IPv4Network("10.96.0.0/16")
 # Below are the addresses that are given by name: the waypoint's, the DNS service's.
 _FIRST_FREE = 11
 
@@ -27,14 +26,16 @@ class Seen:
     restarts: int = 0
 
 
-def step(objects: Objects, seen: Mapping[str, Seen]) -> Objects:
-    """Every controller once; applied to its own result it changes nothing."""
+def step(objects: Objects, seen: Mapping[str, Seen], families: Sequence[Ranges] = (IPV4,)) -> Objects:
+    """Every controller once; applied to its own result it changes nothing. `families` are the cluster's, the one of
+    single-stack Services first.
+    """
     result = dict(objects)
     _namespaces(result)
     _pods(result)
-    _cluster_ips(result)
-    _pod_status(result, seen)
-    _slices(result)
+    _cluster_ips(result, families)
+    _pod_status(result, seen, families)
+    _slices(result, families)
     return result
 
 
@@ -110,45 +111,75 @@ def _replicas(key: Key, deployment: Object) -> Iterator[Object]:
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def _cluster_ips(objects: Objects) -> None:
+def _cluster_ips(objects: Objects, families: Sequence[Ranges]) -> None:
     services = list(with_kind(objects, "Service"))
-    free = _free(_SERVICE_RANGE, (item["spec"].get("clusterIP", "") for _, item in services))
+    used = [address for _, item in services for address in _addresses_of(item["spec"])]
+    free = {ranges.family: _free(ranges.services, used) for ranges in families}
     for key, service in services:
         spec = service["spec"]
         if spec.get("type") == "ExternalName" or spec.get("clusterIPs"):
             continue
-        address = spec.get("clusterIP") or next(free)
-        objects[key] = {**service, "spec": {**spec, "clusterIP": address, "clusterIPs": [address]}}
+        given = spec.get("clusterIP", "")
+        wanted = _families_of(spec, families)
+        addresses = ["None"] if given == "None" else [
+            given if given and family_of(given) is ranges.family else next(free[ranges.family]) for ranges in wanted
+        ]  # fmt: skip
+        names = [ranges.name for ranges in wanted]
+        allocated = {"clusterIP": addresses[0], "clusterIPs": addresses, "ipFamilies": names}
+        objects[key] = {**service, "spec": {**spec, **allocated}}
 
 
-def _free(network: ipaddress.IPv4Network, used: Iterable[str]) -> Iterator[str]:
+def _addresses_of(spec: Object) -> list[str]:
+    return [*spec.get("clusterIPs", ()), spec.get("clusterIP", "")]
+
+
+def _families_of(spec: Object, families: Sequence[Ranges]) -> list[Ranges]:
+    """The families that a Service gets: what it names, the family of its cluster IP, else the cluster's first one; all
+    of them where its policy says so (core/v1, ipFamilyPolicy).
+    """
+    named = spec.get("ipFamilies") or [f"IPv{family_of(given)}" for given in [spec.get("clusterIP")] if given not in
+                                       (None, "", "None")]  # fmt: skip
+    first = [ranges for name in named for ranges in families if ranges.name == name] or [families[0]]
+    if spec.get("ipFamilyPolicy", "SingleStack") == "SingleStack":
+        return first[:1]
+    return [*first, *(ranges for ranges in families if ranges not in first)]
+
+
+def _free(network: Network, used: Iterable[str]) -> Iterator[str]:
     taken = set(used)
-    candidates = (str(network[number]) for number in range(_FIRST_FREE, network.num_addresses - 1))
+    candidates = (str(network[number]) for number in range(_FIRST_FREE, min(network.num_addresses - 1, 2**16)))
     return (address for address in candidates if address not in taken)
 
 
-def _pod_status(objects: Objects, seen: Mapping[str, Seen]) -> None:
+def pod_ips(pod: Object) -> list[str]:
+    """A pod's addresses, none before it has any."""
+    return [item["ip"] for item in pod.get("status", {}).get("podIPs", ())]
+
+
+def _pod_status(objects: Objects, seen: Mapping[str, Seen], families: Sequence[Ranges]) -> None:
     pods = list(with_kind(objects, "Pod"))
-    free = _free(_POD_RANGE, (pod.get("status", {}).get("podIP", "") for _, pod in pods))
+    used = [address for _, pod in pods for address in pod_ips(pod)]
+    free = {ranges.family: _free(ranges.pods, used) for ranges in families}
     for key, pod in pods:
-        fixed = pod["metadata"].get("annotations", {}).get(FIXED_ADDRESS)
-        address = pod.get("status", {}).get("podIP") or fixed or next(free)
+        fixed = [*filter(None, pod["metadata"].get("annotations", {}).get(FIXED_ADDRESS, "").split(","))]
+        addresses = pod_ips(pod) or [of_family(fixed, ranges) or next(free[ranges.family]) for ranges in families]
         state = seen.get(pod["metadata"]["uid"], Seen())
         status = {
             "phase": state.phase,
-            "podIP": address,
-            "podIPs": [{"ip": address}],
+            "podIP": addresses[0],
+            "podIPs": [{"ip": address} for address in addresses],
             "conditions": [{"type": "Ready", "status": str(state.ready)}],
             "restarts": state.restarts,
         }
         objects[key] = {**pod, "spec": {**pod["spec"], "nodeName": NODE_NAME}, "status": status}
 
 
-def _slices(objects: Objects) -> None:
+def _slices(objects: Objects, families: Sequence[Ranges]) -> None:
     wanted: Objects = {}
     for key, service in with_kind(objects, "Service"):
         if service["spec"].get("selector"):
-            wanted.update((key_of(item), item) for item in _slices_of(key, service, objects))
+            for ranges in _families_of(service["spec"], families):
+                wanted.update((key_of(item), item) for item in _slices_of(key, service, objects, ranges))
     for key, item in list(with_kind(objects, "EndpointSlice")):
         made_here = labels_of(item).get("endpointslice.kubernetes.io/managed-by") == "lab"
         if made_here and key not in wanted:
@@ -161,14 +192,14 @@ def _without_metadata(item: Object) -> Object:
     return {name: value for name, value in item.items() if name != "metadata"}
 
 
-def _slices_of(key: Key, service: Object, objects: Objects) -> Iterator[Object]:
-    """One slice for each distinct set of port numbers: a named target port can differ between pods."""
+def _slices_of(key: Key, service: Object, objects: Objects, ranges: Ranges) -> Iterator[Object]:
+    """Of a family, one slice for each distinct set of port numbers: a named target port can differ between pods."""
     groups: dict[str, list[Object]] = {}
     for pod_key, pod in with_kind(objects, "Pod"):
         if pod_key.namespace == key.namespace and selects(service["spec"]["selector"], labels_of(pod)):
             groups.setdefault(json.dumps(_ports(service, pod)), []).append(pod)
     for ports, pods in groups.items() or [("[]", [])]:
-        digest = hashlib.sha256(ports.encode()).hexdigest()[:5]
+        digest = hashlib.sha256(f"{ports}{ranges.name}".encode()).hexdigest()[:5]
         yield {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
@@ -180,9 +211,9 @@ def _slices_of(key: Key, service: Object, objects: Objects) -> Iterator[Object]:
                     "endpointslice.kubernetes.io/managed-by": "lab",
                 },
             },
-            "addressType": "IPv4",
+            "addressType": ranges.name,
             "ports": json.loads(ports),
-            "endpoints": [_endpoint(pod) for pod in pods],
+            "endpoints": [_endpoint(pod, of_family(pod_ips(pod), ranges)) for pod in pods],
         }
 
 
@@ -205,10 +236,10 @@ def _target(port: Mapping[str, Any], pod: Object) -> int | None:
     return next((item["containerPort"] for item in named if item.get("name") == target), None)
 
 
-def _endpoint(pod: Object) -> dict[str, Any]:
+def _endpoint(pod: Object, address: str) -> dict[str, Any]:
     ready = is_ready(pod)
     return {
-        "addresses": [pod["status"]["podIP"]],
+        "addresses": [address],
         "conditions": {"ready": ready, "serving": ready, "terminating": False},
         "nodeName": NODE_NAME,
         "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]},

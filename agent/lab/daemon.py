@@ -9,20 +9,21 @@ from watchfiles import awatch
 
 from agent.lab import network, proxy
 from agent.lab.controllers import step
-from agent.lab.dns import SERVICE_ADDRESS, DNSServer, names
+from agent.lab.dns import DNSServer, names
+from agent.lab.families import ranges_of
 from agent.lab.kubelet import Kubelet
 from agent.lab.paths import LabPaths
 from agent.lab.store import Objects, Store
 
 LOG = logging.getLogger(__name__)
-_KUBE_DNS = f"""
+_KUBE_DNS = """
 {{apiVersion: v1, kind: Service, metadata: {{name: kube-dns, namespace: kube-system}}, spec: {{
-  clusterIP: {SERVICE_ADDRESS},
+  clusterIP: "{ranges.dns}",
   ports: [{{name: dns, port: 53, protocol: UDP}}, {{name: dns-tcp, port: 53, protocol: TCP}}]}}}}
 ---
 {{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: kube-dns, namespace: kube-system,
-  labels: {{kubernetes.io/service-name: kube-dns}}}}, addressType: IPv4,
-  endpoints: [{{addresses: [{network.NODE_ADDRESS}], conditions: {{ready: true}}}}],
+  labels: {{kubernetes.io/service-name: kube-dns}}}}, addressType: {ranges.name},
+  endpoints: [{{addresses: ["{ranges.node}"], conditions: {{ready: true}}}}],
   ports: [{{name: dns, port: 53, protocol: UDP}}, {{name: dns-tcp, port: 53, protocol: TCP}}]}}
 """
 
@@ -37,12 +38,14 @@ class Daemon:
         self._kubelet = Kubelet(paths, self._dirty.set)
         self._dns = DNSServer()
         self._rules = ""
+        self._families = ranges_of(paths)
 
     async def run(self) -> None:
         """Run until killed."""
-        await asyncio.to_thread(network.furnish_node)
-        await self._dns.start(network.NODE_ADDRESS)
-        self._store.apply(_KUBE_DNS)
+        await asyncio.to_thread(network.furnish_node, self._families)
+        first = self._families[0]
+        await self._dns.start(first.node)
+        self._store.apply(_KUBE_DNS.format(ranges=first))
         watch = asyncio.create_task(self._watch())
         while not watch.done():
             self._dirty.clear()
@@ -63,7 +66,7 @@ class Daemon:
     async def _reconcile(self) -> None:
         objects = self._control()
         self._dns.known = names(objects)
-        rules = proxy.ruleset(objects)
+        rules = proxy.ruleset(objects, self._families)
         if rules != self._rules:
             await asyncio.to_thread(proxy.load, rules)
             self._rules = rules
@@ -72,7 +75,7 @@ class Daemon:
     def _control(self) -> Objects:
         with self._store.locked():
             before = self._store.load()
-            after = step(before, self._kubelet.seen)
+            after = step(before, self._kubelet.seen, self._families)
             self._store.save(before, after)
         return after
 

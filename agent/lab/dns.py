@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import cast
 
-from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord
+from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
+from agent.ir.addresses import Family, family_of
 from agent.lab.controllers import with_kind
 from agent.lab.proxy import slices_of
 from agent.lab.store import Object, Objects
@@ -15,8 +16,8 @@ from agent.model.meta import Key
 
 CLUSTER_DOMAIN = "cluster.local"
 CLUSTER_SET_DOMAIN = "clusterset.local"
-SERVICE_ADDRESS = "10.96.0.10"
 _TTL_SECONDS = 5
+_RECORDS = {QTYPE.A: (Family.IPV4, A), QTYPE.AAAA: (Family.IPV6, AAAA)}
 
 
 def names(objects: Objects) -> dict[str, tuple[str, ...]]:
@@ -35,9 +36,9 @@ def names(objects: Objects) -> dict[str, tuple[str, ...]]:
 
 
 def _addresses(key: Key, service: Object, objects: Objects) -> Iterator[str]:
-    address = service["spec"].get("clusterIP", "")
-    if address != "None":
-        yield from [address] if address else []
+    spec = service["spec"]
+    if spec.get("clusterIP") != "None":
+        yield from spec.get("clusterIPs") or filter(None, [spec.get("clusterIP")])
         return
     for item in slices_of(objects, key):
         for endpoint in item.get("endpoints", ()):
@@ -52,9 +53,11 @@ def answer(query: bytes, known: Mapping[str, tuple[str, ...]]) -> bytes:
     name = str(request.q.qname).lower().rstrip(".")
     if name not in known:
         reply.header.rcode = RCODE.NXDOMAIN
-    elif request.q.qtype == QTYPE.A:
+    elif request.q.qtype in _RECORDS:
+        family, record = _RECORDS[request.q.qtype]
         for address in known[name]:
-            reply.add_answer(RR(request.q.qname, QTYPE.A, ttl=_TTL_SECONDS, rdata=A(address)))
+            if family_of(address) is family:
+                reply.add_answer(RR(request.q.qname, request.q.qtype, ttl=_TTL_SECONDS, rdata=record(address)))
     return bytes(reply.pack())
 
 

@@ -2,11 +2,15 @@
 
 import argparse
 import asyncio
+import socket
+from itertools import product
 from typing import ClassVar, cast
 
+from agent.ir.tables import host_port
 from agent.lab.echo_answer import Controls, Facts, answer, facts_of
 from agent.lab.echo_http1 import HTTP1
 
+ANYWHERE = ("0.0.0.0", "::")
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -85,9 +89,19 @@ class UDPPort(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer, unless told not to."""
         text = data.decode(errors="replace")
-        facts = Facts("udp", f"{addr[0]}:{addr[1]}", self._local)
+        facts = Facts("udp", host_port(addr[0], addr[1]), self._local)
         if not Controls.of(text).close:
             self._transport.sendto(answer(facts, data=text), addr)
+
+
+def _udp(address: str, port: int) -> socket.socket:
+    """A socket of one family only, as asyncio's servers have them."""
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    if made.family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    made.bind((address, port))
+    made.setblocking(False)
+    return made
 
 
 async def serve(arguments: argparse.Namespace) -> None:
@@ -96,9 +110,9 @@ async def serve(arguments: argparse.Namespace) -> None:
     streams = {"http": HTTPPort, "grpc": HTTPPort, "tcp": TCPPort, "greet": GreetPort}
     for flag, protocol in streams.items():
         for port in getattr(arguments, flag):
-            await loop.create_server(protocol, "0.0.0.0", port, backlog=1024)
-    for port in arguments.udp:
-        await loop.create_datagram_endpoint(UDPPort, ("0.0.0.0", port))
+            await loop.create_server(protocol, ANYWHERE, port, backlog=1024)
+    for address, port in product(ANYWHERE, arguments.udp):
+        await loop.create_datagram_endpoint(UDPPort, sock=_udp(address, port))
     await asyncio.Event().wait()
 
 

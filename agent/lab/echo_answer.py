@@ -8,6 +8,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from agent.ir.tables import host_port
+
 POD = os.environ.get("POD_NAME", "")
 NAMESPACE = os.environ.get("POD_NAMESPACE", "")
 
@@ -58,7 +60,7 @@ def facts_of(transport: BaseTransport, protocol: str) -> Facts:
 
 def _address(transport: BaseTransport, which: str) -> str:
     address = transport.get_extra_info(which)
-    return f"{address[0]}:{address[1]}" if address else ""
+    return host_port(address[0], address[1]) if address else ""
 
 
 def answer(facts: Facts, **seen: Any) -> bytes:

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 from agent.lab import cgroups, launch, network
-from agent.lab.controllers import Seen, with_kind
-from agent.lab.dns import CLUSTER_DOMAIN, SERVICE_ADDRESS
+from agent.lab.controllers import Seen, pod_ips, with_kind
+from agent.lab.dns import CLUSTER_DOMAIN
+from agent.lab.families import ranges_of
 from agent.lab.paths import LabPaths
 from agent.lab.probe import Probe, probe_of
 from agent.lab.store import Object, Objects
@@ -65,11 +66,12 @@ class RunningPod:
     async def start(self) -> None:
         """Make its place, then run its containers."""
         self._write_files()
-        await asyncio.to_thread(network.add_pod, self._netns, self._link, self.pod["status"]["podIP"])
+        addresses = pod_ips(self.pod)
+        await asyncio.to_thread(network.add_pod, self._netns, self._link, addresses, ranges_of(self.paths))
         for container in self.pod["spec"]["containers"]:
             (self._cgroup / container["name"]).mkdir(parents=True, exist_ok=True)
             self._tasks.append(asyncio.create_task(self._keep_running(container)))
-        probes = [probe_of(container, self.pod["status"]["podIP"]) for container in self.pod["spec"]["containers"]]
+        probes = [probe_of(container, addresses[0]) for container in self.pod["spec"]["containers"]]
         self._tasks.append(asyncio.create_task(self._watch([probe for probe in probes if probe])))
 
     async def stop(self) -> None:
@@ -94,10 +96,11 @@ class RunningPod:
         folder = self.paths.pod_files(self._namespace, self._name)
         folder.mkdir(parents=True, exist_ok=True)
         search = f"{self._namespace}.svc.{CLUSTER_DOMAIN} svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}"
-        resolver = f"search {search}\nnameserver {SERVICE_ADDRESS}\noptions ndots:5\n"
+        resolver = f"search {search}\nnameserver {ranges_of(self.paths)[0].dns}\noptions ndots:5\n"
         (folder / "resolv.conf").write_text(resolver)
         (folder / "hostname").write_text(f"{self._name}\n")
-        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{self.pod['status']['podIP']} {self._name}\n")
+        own = "".join(f"{address} {self._name}\n" for address in pod_ips(self.pod))
+        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{own}")
 
     async def _keep_running(self, container: dict[str, Any]) -> None:
         """Run a container, again and again, with a growing pause (restartPolicy: Always)."""

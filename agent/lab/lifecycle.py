@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agent.lab import cgroups, launch, network, weft
+from agent.lab import cgroups, families, launch, network, weft
 from agent.lab.controllers import is_ready, with_kind
+from agent.lab.families import IPFamily
 from agent.lab.kubelet import pod_environment, pod_place
 from agent.lab.paths import ROOT, LabPaths
 from agent.lab.store import Object, Store
@@ -30,7 +31,13 @@ def is_up(paths: LabPaths) -> bool:
     return cgroups.populated(paths.system_cgroup("daemon"))
 
 
-def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, patience: float = 60.0) -> None:
+def up(
+    paths: LabPaths,
+    manifests: Sequence[Path] = (),
+    agent: bool = True,
+    patience: float = 60.0,
+    family: IPFamily = IPFamily.IPV4,
+) -> None:
     """Start a lab with these files and wait until its pods are ready.
 
     What an earlier lab of this name left is removed first. Raises LabError when one is up, when none of the pods got
@@ -45,6 +52,7 @@ def up(paths: LabPaths, manifests: Sequence[Path] = (), agent: bool = True, pati
         folder.mkdir(parents=True)
     for folder in (paths.kubepods / "besteffort", paths.cgroup / "system"):
         folder.mkdir(parents=True)
+    families.save(paths, family)
     subprocess.run(["mount", "-t", "bpf", "bpf", paths.bpf], check=True)
     network.make_node(paths)
     apply(paths, manifests)

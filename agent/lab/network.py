@@ -1,22 +1,26 @@
 """Links, addresses and routes of the lab, by netlink.
 
-The node and each pod are network namespaces, joined by routed veth pairs with /32 addresses (as Calico and kindnet
-do). The host's own namespace is never touched; only the folder of namespace handles is in common. Not to be called in
-an event loop: pyroute2's synchronous sockets run one of their own.
+The node and each pod are network namespaces, joined by routed veth pairs with /32 and /128 addresses (as Calico and
+kindnet do). The host's own namespace is never touched; only the folder of namespace handles is in common. Not to be
+called in an event loop: pyroute2's synchronous sockets run one of their own.
 """
 
 import errno
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 
 from pyroute2 import IPRoute, NetlinkError, netns
 
+from agent.ir.addresses import Family
+from agent.lab.families import Ranges, of_family
 from agent.lab.paths import NETNS_DIR, ROOT, LabPaths
 
-NODE_ADDRESS = "10.99.0.1"
-GATEWAY = "169.254.1.1"
-SERVICE_RANGE = "10.96.0.0/16"
+# An address is usable at once: nobody else on a veth pair can have it (RFC 4862, duplicate address detection).
+_NODAD = 0x02
+_AF = {Family.IPV4: AF_INET, Family.IPV6: AF_INET6}
 _SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     # Redirects would teach pods of one node to look for each other on their own link.
@@ -25,6 +29,7 @@ _SYSCTLS = {
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
 }
+_SYSCTLS6 = {"net/ipv6/conf/all/forwarding": "1"}
 _MADE_MARK = ROOT / "made-netns-folder"
 
 
@@ -39,19 +44,23 @@ def make_node(paths: LabPaths) -> None:
     subprocess.run(["ip", "netns", "add", paths.node_netns], check=True)
 
 
-def furnish_node() -> None:
+def furnish_node(families: Sequence[Ranges]) -> None:
     """Give the namespace of the calling process a node's addresses, routes and settings."""
-    for name, value in _SYSCTLS.items():
+    has_ipv6 = any(ranges.family is Family.IPV6 for ranges in families)
+    for name, value in (_SYSCTLS | (_SYSCTLS6 if has_ipv6 else {})).items():
         Path("/proc/sys", name).write_text(value)
     with IPRoute() as ip:
         ip.link("set", index=1, state="up")
-        for address in (NODE_ADDRESS, GATEWAY):
-            ip.addr("add", index=1, address=address, prefixlen=32)
-        # Services have no link. A route lets nftables see them: to translate them, or to refuse what is left.
-        ip.route("add", dst=SERVICE_RANGE, oif=1, prefsrc=NODE_ADDRESS)
+        for ranges in families:
+            flags = _NODAD if ranges.family is Family.IPV6 else 0
+            ip.addr("add", index=1, address=ranges.node, prefixlen=ranges.prefix, flags=flags)
+            # Services have no link. A route lets nftables see them: to translate them, or to refuse what is left.
+            ip.route("add", dst=str(ranges.services), oif=1, prefsrc=ranges.node)
+            if ranges.family is Family.IPV4:
+                ip.addr("add", index=1, address=ranges.gateway, prefixlen=32)
 
 
-def add_pod(namespace: str, link: str, address: str) -> None:
+def add_pod(namespace: str, link: str, addresses: list[str], families: Sequence[Ranges]) -> None:
     """Make a pod's namespace and join it to the node's, which must be that of the calling process."""
     netns.create(namespace)
     with IPRoute() as node, IPRoute(netns=namespace) as pod:
@@ -61,10 +70,23 @@ def add_pod(namespace: str, link: str, address: str) -> None:
         pod.link("set", index=1, state="up")
         eth0 = pod.link_lookup(ifname="eth0")[0]
         pod.link("set", index=eth0, state="up")
+        for ranges in families:
+            if address := of_family(addresses, ranges):
+                _join(node, index, pod, eth0, address, ranges)
+
+
+def _join(node: IPRoute, link: int, pod: IPRoute, eth0: int, address: str, ranges: Ranges) -> None:
+    """One address of a pod, with the routes there and back. IPv6 finds the gateway on the link itself, as neighbor
+    discovery does not answer for addresses of other interfaces; IPv4 finds it on the node's loopback.
+    """
+    if ranges.family is Family.IPV6:
+        node.addr("add", index=link, address=ranges.gateway, prefixlen=64, flags=_NODAD)
+        pod.addr("add", index=eth0, address=address, prefixlen=128, flags=_NODAD)
+    else:
         pod.addr("add", index=eth0, address=address, prefixlen=32)
-        pod.route("add", dst=f"{GATEWAY}/32", oif=eth0, scope="link")
-        pod.route("add", dst="default", gateway=GATEWAY, oif=eth0)
-        node.route("add", dst=f"{address}/32", oif=index, scope="link", prefsrc=NODE_ADDRESS)
+        pod.route("add", dst=f"{ranges.gateway}/32", oif=eth0, scope="link")
+    pod.route("add", dst="default", gateway=ranges.gateway, oif=eth0, family=_AF[ranges.family])
+    node.route("add", dst=f"{address}/{ranges.prefix}", oif=link, scope="link", prefsrc=ranges.node)
 
 
 def remove_pod(namespace: str, link: str) -> None:

@@ -49,6 +49,11 @@ class LabPaths:
         return self.state / "store.lock"
 
     @property
+    def ip_family(self) -> Path:
+        """Which IP families the lab has."""
+        return self.state / "ip-family"
+
+    @property
     def logs(self) -> Path:
         """One log per process."""
         return self.state / "logs"

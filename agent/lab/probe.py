@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from agent.ir.tables import host_port
+
 _ECHO_STREAM_FLAGS = ("--http", "--grpc", "--tcp", "--greet")
 
 
@@ -31,7 +33,8 @@ class Probe:
         return False
 
     async def _get(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        request = f"GET {self.path} HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n\r\n"
+        host = host_port(self.address, self.port)
+        request = f"GET {self.path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         writer.write(request.encode())
         status = await reader.readline()
         return 200 <= int(status.split()[1]) < 400

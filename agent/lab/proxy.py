@@ -1,13 +1,16 @@
 """kube-proxy's part: Services as nftables rules in the node's namespace, for clients that no mesh serves."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from agent.ir.addresses import Family, family_of
 from agent.lab.controllers import labels_of, with_kind
-from agent.lab.network import NODE_ADDRESS, SERVICE_RANGE
+from agent.lab.families import IPV4, Ranges
 from agent.lab.store import Object, Objects
 from agent.model.meta import Key
+
+_IP = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,11 @@ class Frontend:
     @property
     def chain(self) -> str:
         """The name of its chain."""
-        return f"to-{self.address}-{self.protocol}-{self.port}"
+        return f"to-{self.address.replace(':', '_')}-{self.protocol}-{self.port}"
 
 
 def frontends(objects: Objects) -> Iterator[Frontend]:
-    """Every port of every Service that has a cluster IP."""
+    """Every port of every cluster IP."""
     for key, service in with_kind(objects, "Service"):
         spec = service["spec"]
         if spec.get("clusterIP", "None") == "None":
@@ -36,7 +39,9 @@ def frontends(objects: Objects) -> Iterator[Frontend]:
             protocol = port.get("protocol", "TCP")
             found = tuple(_endpoints(objects, key, port.get("name", ""), protocol))
             sticky = spec.get("sessionAffinity") == "ClientIP"
-            yield Frontend(spec["clusterIP"], protocol.lower(), port["port"], found, sticky)
+            for address in spec.get("clusterIPs") or [spec["clusterIP"]]:
+                same = tuple(item for item in found if family_of(item[0]) is family_of(address))
+                yield Frontend(address, protocol.lower(), port["port"], same, sticky)
 
 
 def slices_of(objects: Objects, service: Key) -> Iterator[Object]:
@@ -54,39 +59,45 @@ def _endpoints(objects: Objects, service: Key, name: str, protocol: str) -> Iter
                 yield from ((endpoint["addresses"][0], port) for port in ports)
 
 
-def ruleset(objects: Objects) -> str:
-    """The whole table as one transaction; what is left for the Services' range is refused."""
+def ruleset(objects: Objects, families: Sequence[Ranges] = (IPV4,)) -> str:
+    """A table for each family, as one transaction; what is left for the Services' range is refused."""
     found = [frontend for frontend in frontends(objects) if frontend.endpoints]
-    chains = "\n".join(_chain(frontend) for frontend in found)
+    return "".join(_table(ranges, [item for item in found if family_of(item.address) is ranges.family])
+                   for ranges in families)  # fmt: skip
+
+
+def _table(ranges: Ranges, found: Sequence[Frontend]) -> str:
+    ip = _IP[ranges.family]
+    chains = "\n".join(_chain(frontend, ip) for frontend in found)
     elements = ", ".join(f"{f.address} . {f.protocol} . {f.port} : goto {f.chain}" for f in found)
     services = f"elements = {{ {elements} }}" if found else ""
     pods = sorted({address for frontend in found for address, _ in frontend.endpoints})
     pairs = ", ".join(f"{pod} . {pod}" for pod in pods)
-    hairpin = f"ct status dnat ip saddr . ip daddr {{ {pairs} }} snat to {NODE_ADDRESS}" if pods else ""
+    hairpin = f"ct status dnat {ip} saddr . {ip} daddr {{ {pairs} }} snat to {ranges.node}" if pods else ""
     return f"""
-table ip services
-delete table ip services
-table ip services {{
+table {ip} services
+delete table {ip} services
+table {ip} services {{
 {chains}
-map frontends {{ type ipv4_addr . inet_proto . inet_service : verdict; {services}
+map frontends {{ type ipv{ranges.family}_addr . inet_proto . inet_service : verdict; {services}
 }}
-chain translate {{ ip daddr . meta l4proto . th dport vmap @frontends; }}
+chain translate {{ {ip} daddr . meta l4proto . th dport vmap @frontends; }}
 chain prerouting {{ type nat hook prerouting priority dstnat; jump translate; }}
 chain output {{ type nat hook output priority -100; jump translate; }}
 chain postrouting {{ type nat hook postrouting priority srcnat; {hairpin}
 }}
-chain refuse {{ ip daddr {SERVICE_RANGE} reject; }}
+chain refuse {{ {ip} daddr {ranges.services} reject; }}
 chain forward {{ type filter hook forward priority 0; jump refuse; }}
 chain local {{ type filter hook output priority 0; jump refuse; }}
 }}
 """
 
 
-def _chain(frontend: Frontend) -> str:
+def _chain(frontend: Frontend, ip: str) -> str:
     count = len(frontend.endpoints)
-    pick = f"jhash ip saddr mod {count}" if frontend.sticky else f"numgen random mod {count}"
+    pick = f"jhash {ip} saddr mod {count}" if frontend.sticky else f"numgen random mod {count}"
     targets = ", ".join(f"{i} : {host} . {port}" for i, (host, port) in enumerate(frontend.endpoints))
-    return f"chain {frontend.chain} {{ meta l4proto {frontend.protocol} dnat ip to {pick} map {{ {targets} }}; }}"
+    return f"chain {frontend.chain} {{ meta l4proto {frontend.protocol} dnat {ip} to {pick} map {{ {targets} }}; }}"
 
 
 def load(rules: str) -> None:

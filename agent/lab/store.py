@@ -213,4 +213,4 @@ def merged(present: Object | None, wanted: Object) -> Object:
 
 
 def _allocated(kind: str) -> tuple[str, ...]:
-    return {"Service": ("clusterIP", "clusterIPs"), "Pod": ("nodeName",)}.get(kind, ())
+    return {"Service": ("clusterIP", "clusterIPs", "ipFamilies"), "Pod": ("nodeName",)}.get(kind, ())

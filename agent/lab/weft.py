@@ -1,14 +1,19 @@
-"""How weft itself is started in a lab: the agent on the node, the waypoint in a pod with an address of its own."""
+"""How weft itself is started in a lab: the agent on the node, the waypoint in a pod with addresses of its own."""
 
 import sys
 
+from agent.ir.addresses import Addresses
 from agent.lab.controllers import FIXED_ADDRESS, labels_of, with_kind
+from agent.lab.families import of_family, ranges_of
 from agent.lab.paths import NODE_NAME, LabPaths
 from agent.lab.store import Object, Objects
 
 WAYPOINT_NAMESPACE = "weft-system"
 # Two, of which mostly one is there: the other replaces it.
-WAYPOINTS = {"weft-waypoint": "10.244.0.2", "weft-waypoint-2": "10.244.0.3"}
+WAYPOINTS = {
+    "weft-waypoint": Addresses("10.244.0.2", "fd00:10:244::2"),
+    "weft-waypoint-2": Addresses("10.244.0.3", "fd00:10:244::3"),
+}
 _LABELS = {"app.kubernetes.io/name": "weft-waypoint"}
 _WORKERS = 2
 
@@ -22,11 +27,16 @@ def agent_command(paths: LabPaths) -> list[str]:
     ]
 
 
+def waypoint_addresses(paths: LabPaths, name: str) -> Addresses:
+    """A waypoint's addresses, of the lab's families."""
+    return Addresses.of(of_family([*WAYPOINTS[name]], ranges) for ranges in ranges_of(paths))
+
+
 def waypoint_command(paths: LabPaths, name: str) -> list[str]:
     """How the waypoint is started in its pod."""
     return [
         *(sys.executable, "-m", "agent", "waypoint", "--state", str(paths.state)),
-        *("--id", name, "--address", WAYPOINTS[name], "--concurrency", str(_WORKERS)),
+        *("--id", name, "--address", str(waypoint_addresses(paths, name)), "--concurrency", str(_WORKERS)),
     ]
 
 
@@ -39,7 +49,7 @@ def waypoint_pod(paths: LabPaths, name: str = "weft-waypoint") -> Object:
             "name": name,
             "namespace": WAYPOINT_NAMESPACE,
             "labels": _LABELS,
-            "annotations": {FIXED_ADDRESS: WAYPOINTS[name]},
+            "annotations": {FIXED_ADDRESS: str(WAYPOINTS[name])},
         },
         "spec": {"containers": [{"name": "envoy", "command": waypoint_command(paths, name)}]},
     }

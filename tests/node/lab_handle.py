@@ -9,7 +9,9 @@ from typing import Any
 
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.lab import wait_agent
-from agent.lab import lifecycle
+from agent.ir.addresses import Family
+from agent.lab import lifecycle, weft
+from agent.lab.families import ranges_of
 from agent.lab.paths import LabPaths
 from agent.lab.store import Object, Store
 from agent.model.meta import Key
@@ -26,6 +28,16 @@ class LabHandle:
     def __init__(self, name: str) -> None:
         self.paths = LabPaths(name)
         self.store = Store(self.paths)
+
+    @property
+    def has_ipv4(self) -> bool:
+        """Whether the lab has IPv4, which is then its first family."""
+        return ranges_of(self.paths)[0].family is Family.IPV4
+
+    @property
+    def waypoints(self) -> dict[str, str]:
+        """The addresses of the lab's waypoints in its first family, by name."""
+        return {name: next(iter(weft.waypoint_addresses(self.paths, name))) for name in weft.WAYPOINTS}
 
     def exec(self, pod: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in NAMESPACE/POD; POD can be a Deployment's name."""

@@ -62,8 +62,9 @@ class Seen:
 
     def by_kernel(self, kind: str) -> int:
         """Exchanges of a kind that did not go through a waypoint: the server saw the client's own address."""
+        waypoints = {address for addresses in WAYPOINTS.values() for address in addresses}
         found = {what.partition(f"{kind} by ")[2]: count for what, count in self.counts.items()}
-        return sum(count for peer, count in found.items() if peer and peer not in WAYPOINTS.values())
+        return sum(count for peer, count in found.items() if peer and peer not in waypoints)
 
     @property
     def ends(self) -> collections.Counter[tuple[str, str]]:

@@ -12,7 +12,7 @@ from test_life import at_the_waypoint
 
 from agent.cli.lab_waypoint import replace
 from agent.lab import lifecycle
-from agent.lab.weft import WAYPOINTS, waypoints
+from agent.lab.weft import waypoints
 from agent.waypoint.process import admin_socket
 
 pytestmark = pytest.mark.node
@@ -55,7 +55,7 @@ def test_an_envoy_is_replaced_and_nothing_is_lost(mesh, capsys):
     assert left == [0] * ROUNDS
     assert lived(seen)
     for kind in ("new", "new POST", "kept", "kept POST", "gRPC", *LONG):
-        assert all(seen.counts[f"{kind} by {address}"] for address in WAYPOINTS.values()), kind
+        assert all(seen.counts[f"{kind} by {address}"] for address in mesh.waypoints.values()), kind
     for kind in ("kept", "kept POST", "gRPC calls"):
         # Each client has at least two of them, and each of those left each of the old ones.
         assert seen.ends[kind, "told to leave"] >= 2 * CLIENTS * ROUNDS
@@ -84,7 +84,7 @@ def test_what_does_not_end_is_cut_in_the_end_and_nobody_dials_a_waypoint(mesh):
         replacing.start()
         before = mesh.status()["waypoint"]["addresses"]
         mesh.wait_for("the other took over", lambda: mesh.status()["waypoint"]["addresses"] != before)
-        programs = (DIAL.format(address=address) for address in WAYPOINTS.values())
+        programs = (DIAL.format(address=address) for address in mesh.waypoints.values())
         dialled = [mesh.python("shop/client", program).strip() for program in programs]
         replacing.join()
         # Whoever was cut notices with the next message.

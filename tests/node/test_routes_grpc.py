@@ -9,7 +9,7 @@ import pytest
 from lab_handle import LabFactory, LabHandle
 from test_routes_http import CLIENT, settle
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 
 CALLS = """
 import collections, grpc, json, sys

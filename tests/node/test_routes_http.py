@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lab_handle import LabFactory, LabHandle
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 
 CLIENT, STRANGER, OUTSIDER = "app/client", "other/client", "outside/client"
 
@@ -219,7 +219,7 @@ def test_a_pod_s_own_address_is_not_routed(mesh, route):
     route("[{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-routed, value: a}]}}], "
           "backendRefs: [{name: v1, port: 80}]}]")  # fmt: skip
     assert get(mesh, "http://echo/").headers.get("x-routed") == "a"
-    address = get(mesh, "http://v1/").seen["local"].split(":")[0]
+    address = get(mesh, "http://v1/").seen["local"].rpartition(":")[0]
     assert get(mesh, f"http://{address}:8080/").headers.get("x-routed") is None
 
 

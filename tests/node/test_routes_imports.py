@@ -4,6 +4,7 @@ import collections
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from lab_handle import LabFactory, LabHandle
@@ -11,22 +12,38 @@ from test_explain import explain
 from test_routes_http import CLIENT, get, settle
 from test_routes_l4 import TCP
 
-pytestmark = pytest.mark.node
+from agent.ir.tables import host_port
 
-ADDRESS, LONE = "10.112.0.1", "10.112.0.2"
+pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
+
 NAME = "echo.app.svc.clusterset.local"
 ECHO = "{group: multicluster.x-k8s.io, kind: ServiceImport, name: echo, port: %d}"
 
 
+class Imported(NamedTuple):
+    """Addresses of imports in a family: their range, those of `echo` and `elsewhere`, one outside of the cluster."""
+
+    cidr: str
+    echo: str
+    elsewhere: str
+    external: str
+
+
+IPV4 = Imported("10.112.0.0/16", "10.112.0.1", "10.112.0.2", "203.0.113.7")
+IPV6 = Imported("fd00:10:112::/112", "fd00:10:112::1", "fd00:10:112::2", "2001:db8::7")
 CIDR = """
 apiVersion: networking.k8s.io/v1
 kind: ServiceCIDR
-metadata: {name: kubernetes}
-spec: {cidrs: [10.112.0.0/16]}
+metadata: {{name: kubernetes}}
+spec: {{cidrs: ['{cidr}']}}
 """
 
 
-def service_import(name: str, address: str, endpoint: str) -> str:
+def addresses(mesh: LabHandle) -> Imported:
+    return IPV4 if mesh.has_ipv4 else IPV6
+
+
+def service_import(name: str, listed: str, endpoint: str) -> str:
     """An import that one pod stands behind."""
     return f"""
 apiVersion: multicluster.x-k8s.io/v1beta1
@@ -34,15 +51,15 @@ kind: ServiceImport
 metadata: {{name: {name}, namespace: app}}
 spec:
   type: ClusterSetIP
-  ips: [{address}]
+  ips: {listed}
   ports: [{{name: http, port: 80}}, {{name: tcp, port: 9090}}]
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {{name: imported-{name}, namespace: app, labels: {{multicluster.kubernetes.io/service-name: {name}}}}}
-addressType: IPv4
+addressType: {"IPv6" if ":" in endpoint else "IPv4"}
 ports: [{{name: http, port: 8080}}, {{name: tcp, port: 9090}}]
-endpoints: [{{addresses: [{endpoint}]}}]
+endpoints: [{{addresses: ['{endpoint}']}}]
 """
 
 
@@ -65,8 +82,10 @@ def mesh(make_lab: LabFactory) -> LabHandle:
     """The pods of the HTTP tests, with the imports `echo`, of a pod of v1, and `elsewhere`, of one of v2."""
     lab = make_lab("imports", [Path(__file__).with_name("routes.yaml")], agent=True)
     pods = {pod["pod"].removeprefix("app/")[:2]: pod["addresses"][0] for pod in lab.status()["pods"]}
-    imports = service_import("echo", ADDRESS, pods["v1"]), service_import("elsewhere", LONE, pods["v2"])
-    lab.apply("---".join((CIDR, *imports)))
+    there = addresses(lab)
+    echo = service_import("echo", json.dumps([there.echo]), pods["v1"])
+    elsewhere = service_import("elsewhere", json.dumps([there.elsewhere]), pods["v2"])
+    lab.apply("---".join((CIDR.format(cidr=there.cidr), echo, elsewhere)))
     settle(lab, lambda status: sum("clusterset" in item["service"] for item in status["frontends"]) == 4)
     return lab
 
@@ -82,8 +101,9 @@ def routed(mesh: LabHandle, request: pytest.FixtureRequest) -> Iterator[LabHandl
 
 
 def test_without_a_route_its_own_endpoints_answer_at_its_address_and_name(mesh):
-    assert {get(mesh, f"http://{host}/").pod for host in (ADDRESS, NAME)} == {"v1"}
-    assert get(mesh, f"http://{LONE}/").pod == "v2"
+    there = addresses(mesh)
+    assert {get(mesh, f"http://{host}/").pod for host in (host_port(there.echo, 80), NAME)} == {"v1"}
+    assert get(mesh, f"http://{host_port(there.elsewhere, 80)}/").pod == "v2"
 
 
 @pytest.mark.parametrize("routed", [split("HTTPRoute", ECHO % 80, 80, 3, 1)], indirect=True)
@@ -124,22 +144,22 @@ def test_a_parent_that_is_not_there_is_told(routed):
     assert told == {"Accepted": ("False", "NoMatchingParent"), "ResolvedRefs": ("True", "ResolvedRefs")}
 
 
-EXTERNAL = "203.0.113.7"
-
-
 def test_an_import_of_anybody_s_address_takes_nobody_s_connections(mesh):
     """Another's pod, and a host outside: their addresses stay theirs, whatever an import in another namespace says."""
     victim, thief = (
         next(pod["addresses"][0] for pod in mesh.status()["pods"] if pod["pod"].startswith(f"app/{name}"))
         for name in ("v1", "v2")
     )
-    greedy = service_import("greedy", f"{victim}, {EXTERNAL}", thief).replace("namespace: app", "namespace: other")
+    external = addresses(mesh).external
+    greedy = service_import("greedy", json.dumps([victim, external]), thief).replace(
+        "namespace: app", "namespace: other"
+    )
     greedy = greedy.replace("port: 80}", "port: 8080}")
     mesh.apply(greedy)
     mesh.wait_for("it is reported", lambda: len(refused(mesh)) == 2)
     assert all("ServiceImport other/greedy: spec.ips: " in text for text in refused(mesh))
-    assert get(mesh, f"http://{victim}:8080/").pod == "v1"
-    told = explain(mesh, CLIENT, f"{EXTERNAL}:8080")["outcomes"]
+    assert get(mesh, f"http://{host_port(victim, 8080)}/").pod == "v1"
+    told = explain(mesh, CLIENT, host_port(external, 8080))["outcomes"]
     assert [item["reason"] for item in told] == ["no_frontend"]
     mesh.delete(greedy)
 

@@ -13,7 +13,7 @@ from test_routes_http import CLIENT, OUTSIDER, settle
 
 from agent.lab import lifecycle
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 
 TCP = """
 import collections, json, socket, time
@@ -32,7 +32,8 @@ UDP = """
 import collections, json, socket, time
 found = collections.Counter()
 for _ in range({count}):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    family = socket.getaddrinfo("echo.app", {port}, type=socket.SOCK_DGRAM)[0][0]
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
         s.settimeout(5)
         s.connect(("echo.app", {port}))
         s.send(b"x")
@@ -95,14 +96,17 @@ def test_no_endpoint_refuses_at_once(mesh):
 
 
 def test_nobody_dials_the_waypoint(mesh):
-    dial = "import socket\ntry: socket.create_connection(('10.244.0.2', 20000), 5)\nexcept OSError as e: print(e.errno)"
+    place = mesh.waypoints["weft-waypoint"], 20000
+    dial = f"import socket\ntry: socket.create_connection({place}, 5)\nexcept OSError as e: print(e.errno)"
     assert {mesh.python(client, dial).strip() for client in (CLIENT, OUTSIDER)} == {str(EPERM)}
 
 
 def syn_destination(mesh: LabHandle, client: str) -> str:
     """To which address the first packet of a connection goes, as the node sees it."""
     source = next(pod["addresses"][0] for pod in mesh.status()["pods"] if pod["pod"].startswith(client))
-    command = ["timeout", "10", "tcpdump", "-lnn", "-c", "1", "-i", "any", f"src {source} and tcp[tcpflags] == tcp-syn"]
+    # pcap's `tcp[...]` means IPv4 only; byte 13 of the header has the flags (RFC 9293), and SYN is 2.
+    syn = "(tcp[13] == 2 or ip6[40 + 13] == 2)"
+    command = ["timeout", "10", "tcpdump", "-lnn", "-c", "1", "-i", "any", f"src {source} and tcp and {syn}"]
     with subprocess.Popen(
         lifecycle.node_command(mesh.paths, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as capture:
@@ -111,7 +115,7 @@ def syn_destination(mesh: LabHandle, client: str) -> str:
             pass
         mesh.exec(client, "curl", "-sS", "-o", "/dev/null", "http://v1.app/")
         out, _ = capture.communicate(timeout=15)
-    found = re.search(r"> (\d+\.\d+\.\d+\.\d+)\.\d+:", out)
+    found = re.search(r"> ([0-9a-f.:]+)\.\d+:", out)
     assert found, out
     return found[1]
 

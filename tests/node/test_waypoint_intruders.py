@@ -22,7 +22,7 @@ from agent.settings import XDS_SOCKET
 pytestmark = pytest.mark.node
 ELSEWHERE = "192.0.2.99"
 HEIR = "weft-waypoint-2"
-HEIR_ADDRESS = weft.WAYPOINTS[HEIR]
+HEIR_ADDRESS = weft.WAYPOINTS[HEIR].ipv4
 TIMED_OUT = 28  # curl's
 REDIRECT = f"""
 add table ip elsewhere

@@ -8,7 +8,7 @@ from lab_handle import LabFactory, LabHandle
 
 from agent.lab.weft import WAYPOINTS, waypoint_pod, waypoints
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 
 MESH = """
 apiVersion: v1
@@ -71,7 +71,7 @@ def move(mesh: LabHandle) -> str:
     mesh.delete(json.dumps(waypoint_pod(mesh.paths, old)))
     mesh.apply(json.dumps(waypoint_pod(mesh.paths, new)))
     mesh.wait_ready()
-    return WAYPOINTS[new]
+    return mesh.waypoints[new]
 
 
 def answer(mesh: LabHandle) -> str:
@@ -91,7 +91,7 @@ def goes_by(mesh: LabHandle, address: str) -> None:
 def served(mesh: LabHandle) -> LabHandle:
     """The Route has effect."""
     mesh.apply(ROUTE)
-    goes_by(mesh, WAYPOINTS[present(mesh)])
+    goes_by(mesh, mesh.waypoints[present(mesh)])
     return mesh
 
 
@@ -111,10 +111,10 @@ def test_the_waypoint_was_lost_before_the_agent_went(served: LabHandle) -> None:
     (new,) = WAYPOINTS.keys() - {old}
     served.apply(json.dumps(waypoint_pod(served.paths, new)))
     served.agent_start()
-    goes_by(served, WAYPOINTS[new])
+    goes_by(served, served.waypoints[new])
     served.agent_stop()
     served.agent_start()
-    goes_by(served, WAYPOINTS[new])
+    goes_by(served, served.waypoints[new])
 
 
 def test_the_waypoint_moved_before_there_was_a_route(served: LabHandle) -> None:

@@ -16,7 +16,7 @@ from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
 
 from agent.ir.waypoint_state import LISTENER_GRACE_SECONDS
 from agent.lab import launch, lifecycle
-from agent.lab.network import NODE_ADDRESS
+from agent.lab.families import IPV4
 from agent.lab.paths import NODE_NAME
 
 pytestmark = pytest.mark.node
@@ -168,7 +168,7 @@ def test_the_host_and_its_neighbour_are_refused(mesh: LabHandle) -> None:
 def test_a_pod_of_another_node_is_refused_and_one_on_the_host_s_network_is_l4_only(mesh: LabHandle) -> None:
     uid = str(uuid4())
     elsewhere = POD.format(name="elsewhere", uid=uuid4(), node="another", on_host="false", address=OTHER_NODE_S_POD)
-    on_host = POD.format(name="on-host", uid=uid, node=NODE_NAME, on_host="true", address=NODE_ADDRESS)
+    on_host = POD.format(name="on-host", uid=uid, node=NODE_NAME, on_host="true", address=IPV4.node)
     cgroup = mesh.paths.pod_cgroup(uid)
     cgroup.mkdir()
     # Not by the lab's own store: it would run them.
@@ -185,7 +185,7 @@ def test_a_pod_of_another_node_is_refused_and_one_on_the_host_s_network_is_l4_on
     address = service["spec"]["clusterIP"]
     command = launch.command(launch.Place(cgroup, mesh.paths.node_netns), ["curl", "-sS", f"http://{address}/"])
     seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert json.loads(seen.splitlines()[0])["peer"].startswith(f"{NODE_ADDRESS}:")
+    assert json.loads(seen.splitlines()[0])["peer"].startswith(f"{IPV4.node}:")
 
 
 def test_a_freed_address_is_refused(mesh: LabHandle) -> None:

@@ -16,8 +16,8 @@ from waypoint_rules import any_path, rule, to
 
 from agent.ir.http import BackendPort
 
-pytestmark = pytest.mark.node
-SCOPE, WAYPOINT = "weft.dev/l7-scope", "10.244.0.2"
+pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
+SCOPE = "weft.dev/l7-scope"
 V1_SAME = BackendPort("app", "v1", 80, "same")
 CURL = ("curl", "-sS", "-m", "5")
 
@@ -62,12 +62,16 @@ def mesh(make_lab: LabFactory) -> LabHandle:
 
 def source(mesh: LabHandle, client: str, url: str = "http://echo.app/") -> str:
     """From which address a server sees a client."""
-    return str(get(mesh, url, client=client).seen["peer"]).rpartition(":")[0]
+    return str(get(mesh, url, client=client).seen["peer"]).rpartition(":")[0].strip("[]")
+
+
+def waypoint(mesh: LabHandle) -> str:
+    return mesh.waypoints["weft-waypoint"]
 
 
 def test_an_http_port_without_a_route_goes_through_the_waypoint_and_is_counted(mesh):
     labels = {"source_workload": "client", "route": "none", "rule": "unrouted", "backend": "app/echo:80"}
-    assert source(mesh, CLIENT) == WAYPOINT
+    assert source(mesh, CLIENT) == waypoint(mesh)
     mesh.wait_for("it is counted", lambda: counted(mesh, "istio_requests_total", **labels) > 0)
     assert counted(mesh, "istio_requests_total", **labels, response_code="200", destination_service_name="echo") > 0
 
@@ -82,7 +86,7 @@ def test_other_ports_and_clients_do_not_go_there(mesh):
     listeners = {item["name"] for item in mesh.status()["waypoint"]["listeners"]}
     assert "app/echo:7070" in listeners
     assert listeners.isdisjoint({"app/echo:9090", "app/echo:9091"})
-    assert source(mesh, OUTSIDER) != WAYPOINT
+    assert source(mesh, OUTSIDER) != waypoint(mesh)
 
 
 def test_a_service_s_own_label_takes_it_out_again(mesh):
@@ -91,8 +95,8 @@ def test_a_service_s_own_label_takes_it_out_again(mesh):
         mesh,
         lambda status: all(item["listener"] is None for item in status["frontends"] if item["service"] == "app/v2"),
     )
-    assert source(mesh, CLIENT, "http://v2.app/") != WAYPOINT
-    assert source(mesh, CLIENT, "http://v1.app/") == WAYPOINT
+    assert source(mesh, CLIENT, "http://v2.app/") != waypoint(mesh)
+    assert source(mesh, CLIENT, "http://v1.app/") == waypoint(mesh)
 
 
 def kill_waypoint(mesh: LabHandle) -> None:
@@ -111,8 +115,8 @@ def test_without_a_waypoint_it_goes_on_in_the_kernel(mesh):
         seen.extend(item["l7"] for item in mesh.status()["frontends"] if item["listener"] == "app/echo:80")
         return "kernel" in seen and seen[-1] == "waypoint"
 
-    mesh.wait_for("it goes there", lambda: source(mesh, CLIENT) == WAYPOINT)
+    mesh.wait_for("it goes there", lambda: source(mesh, CLIENT) == waypoint(mesh))
     kill_waypoint(mesh)
     mesh.wait_for("it went to the kernel and back", is_back)
     assert set(seen) == {"waypoint", "kernel"}
-    assert source(mesh, CLIENT) == WAYPOINT
+    assert source(mesh, CLIENT) == waypoint(mesh)
