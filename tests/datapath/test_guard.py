@@ -227,6 +227,15 @@ def test_it_outlives_the_agent_and_one_that_was_removed_is_attached_again(
     assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
 
 
+def test_a_waypoint_with_an_address_of_each_family_is_guarded_once(place: Place) -> None:
+    both = dict.fromkeys(WAYPOINT.values(), place.waypoint.pods(WAYPOINT["6"]))
+    place.guards.look(both)
+    assert (place.guards.states, len(place.pinned())) == (dict.fromkeys(both, ATTACHED), 1)
+    (Pins(place.pins).guards / place.pinned()[0]).unlink()
+    place.guards.look(both)
+    assert (place.guards.states, len(place.pinned()), place.drifts) == (dict.fromkeys(both, ATTACHED), 1, [1])
+
+
 @pytest.mark.compiles
 @pytest.mark.parametrize("listening", ["4"], indirect=True)
 def test_another_version_takes_its_place(place: Place, listening: tuple[str, socket.socket], tmp_path: Path) -> None:

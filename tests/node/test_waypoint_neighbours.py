@@ -62,7 +62,13 @@ while not select.select([sys.stdin], [], [], 0.01)[0]:
 ask()
 print(json.dumps({"peers": peers, "failures": failures}))
 """
-JOIN = "import sys; from agent.lab.network import add_pod; add_pod(*sys.argv[1:])"
+JOIN = """
+import sys
+from agent.lab.families import IPV4
+from agent.lab.network import add_pod
+namespace, link, address = sys.argv[1:]
+add_pod(namespace, link, [address], [IPV4])
+"""
 DIAL = """
 import errno, socket
 for address in {}:

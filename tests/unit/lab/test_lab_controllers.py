@@ -1,8 +1,11 @@
 """The lab's controllers as functions: objects in, objects out."""
 
 import pytest
+import yaml
 
-from agent.lab.controllers import Seen, step
+from agent.ir.addresses import family_of
+from agent.lab.controllers import Seen, pod_ips, step
+from agent.lab.families import RANGES, IPFamily
 from agent.lab.proxy import ruleset
 from agent.lab.store import key_of, merged, parse
 from agent.model.meta import Key
@@ -108,3 +111,46 @@ def test_what_the_lab_cannot_work_with_stays_text(text):
         f"{text}\n",
         {"kind": "Namespace", "metadata": {"name": "after"}},
     ]
+
+
+@pytest.mark.parametrize(
+    ("lab", "fields", "wanted"),
+    [
+        (IPFamily.IPV6, "", ["IPv6"]),
+        (IPFamily.DUAL, "", ["IPv4"]),
+        (IPFamily.DUAL, "ipFamilies: [IPv6]", ["IPv6"]),
+        (IPFamily.DUAL, "ipFamilyPolicy: PreferDualStack", ["IPv4", "IPv6"]),
+        (IPFamily.DUAL, "{ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv6]}", ["IPv6", "IPv4"]),
+        (IPFamily.DUAL, 'clusterIP: "fd00:10:96::77"', ["IPv6"]),
+    ],
+)
+def test_a_service_has_an_address_and_slices_of_each_of_its_families(lab: IPFamily, fields: str, wanted: list[str]):
+    objects = world()
+    service = objects[Key("Service", "shop", "web")]
+    service["spec"] |= yaml.safe_load(fields or "{}")
+    first = step(objects, {}, RANGES[lab])
+    spec = first[Key("Service", "shop", "web")]["spec"]
+    assert (spec["ipFamilies"], spec["clusterIP"]) == (wanted, spec["clusterIPs"][0])
+    assert [f"IPv{family_of(address)}" for address in spec["clusterIPs"]] == wanted
+    slices = {item["addressType"]: item for item in of_kind(first, "EndpointSlice")}
+    assert sorted(slices) == sorted(wanted)
+    pods = [pod_ips(pod) for pod in of_kind(first, "Pod")]
+    assert all(len(addresses) == len(RANGES[lab]) for addresses in pods)
+    for name, item in slices.items():
+        found = [endpoint["addresses"][0] for endpoint in item["endpoints"]]
+        assert sorted(found) == sorted(a for both in pods for a in both if f"IPv{family_of(a)}" == name)
+    assert step(first, {}, RANGES[lab]) == first
+
+
+def test_each_family_has_its_rules():
+    objects = world()
+    objects[Key("Service", "shop", "web")]["spec"]["ipFamilyPolicy"] = "RequireDualStack"
+    once = step(objects, {}, RANGES[IPFamily.DUAL])
+    seen = {pod["metadata"]["uid"]: Seen("Running", True) for pod in of_kind(once, "Pod")}
+    ready = step(once, seen, RANGES[IPFamily.DUAL])
+    rules = ruleset(ready, RANGES[IPFamily.DUAL])
+    ipv4, _, ipv6 = rules.partition("table ip6 services")
+    for pod in of_kind(ready, "Pod"):
+        first, second = pod_ips(pod)
+        assert f"{first} . 8080" in ipv4
+        assert f"{second} . 8080" in ipv6

@@ -9,6 +9,9 @@ from agent.lab.store import key_of, parse
 MANIFEST = """
 {kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.20, ports: [{port: 80}]}}
 ---
+{kind: Service, metadata: {name: dual, namespace: shop}, spec: {
+  clusterIP: 10.96.0.21, clusterIPs: [10.96.0.21, "fd00:96::21"], ports: [{port: 80}]}}
+---
 {kind: Service, metadata: {name: bare, namespace: shop}, spec: {clusterIP: None, ports: [{port: 80}]}}
 ---
 kind: EndpointSlice
@@ -34,6 +37,8 @@ def ask(name, kind="A"):
         ("WEB.Shop.svc.cluster.LOCAL", "A", (0, ["10.96.0.20"])),
         ("bare.shop.svc.cluster.local", "A", (0, ["10.244.0.20"])),
         ("web.shop.svc.cluster.local", "AAAA", (0, [])),
+        ("dual.shop.svc.cluster.local", "A", (0, ["10.96.0.21"])),
+        ("dual.shop.svc.cluster.local", "AAAA", (0, ["fd00:96::21"])),
         ("web.shop", "A", (3, [])),
         ("example.org", "A", (3, [])),
     ],
