@@ -9,7 +9,7 @@ import typer
 
 from agent.cli.output import print_line
 from agent.settings import DEFAULT_STATE, XDS_SOCKET
-from agent.waypoint.drain import NobodyTakesOverError
+from agent.waypoint.drain import NoSuccessorError
 from agent.waypoint.drain import drain as wait
 
 
@@ -24,7 +24,7 @@ def drain(
     """
     try:
         asyncio.run(_within(seconds, (state / XDS_SOCKET).parent, node_id or socket.gethostname()))
-    except NobodyTakesOverError:
+    except NoSuccessorError:
         print_line("nobody takes over")
     except TimeoutError:
         print_line("the time is over")

@@ -40,8 +40,8 @@ from agent.translate.enrolment import WAYPOINT, addresses_of_own, is_own
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
 from agent.waypoint.audit import Audit
-from agent.waypoint.dropped_log_entries import Dropped
-from agent.waypoint.farewell import Farewell
+from agent.waypoint.drainer import WaypointDrainer
+from agent.waypoint.dropped_log_entries import DroppedLogEntries
 from agent.waypoint.probe import accepts
 from agent.waypoint.rendering import Rendering
 from agent.waypoint.server import AdsServer
@@ -64,14 +64,14 @@ class Agent:
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         addresses = settings.waypoint_addresses
         self._ads = AdsServer(settings.xds_socket, addresses, self._take, self._waypoint_pods, errors)
-        self._dropped = Dropped(settings.xds_socket.parent)
+        self._dropped = DroppedLogEntries(settings.xds_socket.parent)
         self._store = store = Store()
         self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
         able = prepared.has(features.SOCK_DESTROY)
         self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints, able=able)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = self._make_core(settings, store)
-        self._farewell = Farewell(settings.xds_socket.parent, lambda: self.core.machine.failover)
+        self._drainer = WaypointDrainer(settings.xds_socket.parent, lambda: self.core.machine.failover)
         self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
         self._observation = Observation(
             self._kernel,
@@ -145,7 +145,7 @@ class Agent:
                 self._reaper.run(),
                 self._guards.run(),
                 self._dropped.run(),
-                self._farewell.run(),
+                self._drainer.run(),
                 self._audit.run(),
                 self.core.run(),
                 self._observation.run(lambda: self.core.ready),
@@ -201,16 +201,16 @@ class Agent:
         datapath = self.core.datapath
         return datapath.desired_pods, {plan.service for plan in datapath.desired.values()}
 
-    def _retired(self) -> list[dict[str, Any]]:
+    def _draining(self) -> list[dict[str, Any]]:
         """Envoys that others took over from, with how many are connected to them still."""
         return [
             {
                 "id": envoy.id,
                 "addresses": list(envoy.addresses),
-                "connections": leave.connections,
-                "drained": leave.drained,
+                "connections": drain.connections,
+                "drained": drain.drained,
             }
-            for envoy, leave in self._farewell.leaves.items()
+            for envoy, drain in self._drainer.statuses.items()
         ]
 
     def _waypoint_pods(self) -> list[str]:
@@ -284,6 +284,6 @@ class Agent:
     def _document(self) -> dict[str, Any]:
         """All of it but the frontends."""
         settings = self._settings
-        envoys = status.Envoys(self._ads.rejected, self._audit.found, self._retired(), self._guards.states)
+        envoys = status.Envoys(self._ads.rejected, self._audit.found, self._draining(), self._guards.states)
         found = status.status(self.core, settings.node, envoys, self._errors)
         return found | {"source": self._source.report(), "kernel": features.document(self._prepared.missing)}

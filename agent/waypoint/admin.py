@@ -1,4 +1,4 @@
-"""Envoy's admin interface, on a Unix socket that only root can reach: what it counts, and how it lets clients go."""
+"""Envoy's admin interface, on a Unix socket that only root can reach: statistics, config dump, health check."""
 
 import asyncio
 import http.client
@@ -21,15 +21,15 @@ QUERIES = tuple((kind, query) for kind in ResourceType for query in kind.dump.qu
 
 
 class AdminError(Exception):
-    """An Envoy that does not answer, or does not do what it is asked."""
+    """Envoy does not answer, or answers with an error."""
 
 
 class AbsentError(AdminError):
-    """There is nothing of what was asked for."""
+    """Envoy has nothing of the kind (404)."""
 
 
 class NotASocketError(OSError):
-    """Something else has the name of a socket."""
+    """A file with the socket's name is no socket."""
 
 
 def connect(connection: socket.socket, path: Path) -> None:
@@ -57,32 +57,32 @@ class _Connection(http.client.HTTPConnection):
         connect(self.sock, self._path)
 
 
-async def leave(path: Path) -> None:
+async def fail_healthcheck(path: Path) -> None:
     """Have every HTTP connection end with its next response: `Connection: close`, or GOAWAY. Raises `AdminError`."""
-    await _ask(path, "POST", "/healthcheck/fail")
+    await _request(path, "POST", "/healthcheck/fail")
 
 
-async def stay(path: Path) -> None:
-    """The opposite of `leave`. Raises `AdminError`."""
-    await _ask(path, "POST", "/healthcheck/ok")
+async def pass_healthcheck(path: Path) -> None:
+    """The opposite of `fail_healthcheck`. Raises `AdminError`."""
+    await _request(path, "POST", "/healthcheck/ok")
 
 
 async def connections(path: Path) -> int:
     """How many clients are connected. Raises `AdminError`."""
-    return count(await _ask(path, "GET", CONNECTIONS))
+    return sum_counters(await _request(path, "GET", CONNECTIONS))
 
 
 async def entries_dropped(path: Path) -> int:
-    """How many entries of its log Envoy dropped, because the agent had not read those before. Raises `AdminError`."""
-    return count(await _ask(path, "GET", DROPPED))
+    """How many access log entries Envoy dropped, because the agent had not read earlier ones. Raises `AdminError`."""
+    return sum_counters(await _request(path, "GET", DROPPED))
 
 
-async def served(path: Path) -> dict[ResourceName, set[str]]:
-    """What an Envoy has, in the versions that it shows. Raises `AdminError`."""
-    return await asyncio.to_thread(_served, path)
+async def config_dump(path: Path) -> dict[ResourceName, set[str]]:
+    """The resources that Envoy has, with the versions that its config dump shows. Raises `AdminError`."""
+    return await asyncio.to_thread(_config_dump, path)
 
 
-def _served(path: Path) -> dict[ResourceName, set[str]]:
+def _config_dump(path: Path) -> dict[ResourceName, set[str]]:
     found: defaultdict[ResourceName, set[str]] = defaultdict(set)
     for kind, query in QUERIES:
         try:
@@ -95,13 +95,13 @@ def _served(path: Path) -> dict[ResourceName, set[str]]:
     return dict(found)
 
 
-def count(statistics: str) -> int:
-    """The sum, without what is of a worker, which is counted in its listener's, and of the admin interface."""
+def sum_counters(statistics: str) -> int:
+    """The sum of counters, without those of workers, which their listener's include, and of the admin interface."""
     pairs = (line.rpartition(": ") for line in statistics.splitlines())
     return sum(int(value) for name, _, value in pairs if name and not any(part in name for part in NOT_CLIENTS))
 
 
-async def _ask(path: Path, method: str, url: str) -> str:
+async def _request(path: Path, method: str, url: str) -> str:
     return await asyncio.to_thread(_exchange, path, method, url)
 
 

@@ -12,39 +12,39 @@ from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName
 from agent.waypoint.config_dump import Drift, compare
 from agent.waypoint.messages import Request, Response
-from agent.waypoint.snapshot_cache import Catalogue
+from agent.waypoint.snapshot_cache import SnapshotCache
 from agent.waypoint.stream import Stream
 
 T = TypeVar("T")
 
 
-class Believed(NamedTuple):
-    """What an Envoy has acknowledged, by version, and every resource that it has been sent."""
+class Acknowledged(NamedTuple):
+    """The versions that an Envoy has acknowledged, and every resource that it was sent."""
 
     versions: Mapping[ResourceName, str]
-    told: set[ResourceName]
+    sent: set[ResourceName]
 
 
 class AdsClient:
-    """The stream and the catalogue are touched in the worker only. What the worker found is read by the loop as values
-    that do not change: `acknowledged` and `rejected`; `outbox` has the messages to send, None at the end.
+    """Only the worker touches the stream and the snapshot cache. The loop reads its results as immutable values:
+    `acknowledged` and `rejected`. `outbox` has the messages to send, None at the end.
     """
 
-    def __init__(self, worker: Executor, catalogue: Catalogue) -> None:
+    def __init__(self, worker: Executor, cache: SnapshotCache) -> None:
         self.envoy: Envoy | None = None
         self.retrying: set[ResourceName] = set()
         self.acknowledged: frozenset[ResourceName] = frozenset()
         self.rejected: Mapping[ResourceName, str] = {}
         self.outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._worker = worker
-        self._catalogue = catalogue
+        self._cache = cache
         self._stream = Stream()
 
     async def snapshot(self) -> None:
-        """Send what this Envoy lacks of everything that it shall have."""
+        """Send what this Envoy lacks of the published resources."""
         await self._send(
             lambda: self._stream.on_snapshot(
-                self._catalogue.versions(self._addresses), self._catalogue.leads(self._addresses)
+                self._cache.versions(self._addresses), self._cache.cluster_refs(self._addresses)
             )
         )
 
@@ -56,21 +56,21 @@ class AdsClient:
         """Send again what was refused."""
         await self._send(lambda: self._stream.retry(name))
 
-    async def mend(self, lacks: Iterable[ResourceName], keeps: Iterable[ResourceName]) -> None:
-        """Send again what this Envoy turned out not to have, and remove what it should not have."""
-        await self._send(lambda: self._stream.mistrust(lacks, keeps))
+    async def resync(self, lacks: Iterable[ResourceName], keeps: Iterable[ResourceName]) -> None:
+        """Send again what this Envoy does not have, and remove what it should not have."""
+        await self._send(lambda: self._stream.resync(lacks, keeps))
 
-    async def believed(self) -> Believed:
-        """What this Envoy has, as far as it said so."""
-        return await self._in_worker(self._believed)
+    async def acknowledged_versions(self) -> Acknowledged:
+        """What this Envoy has acknowledged, and was sent."""
+        return await self._in_worker(self._acknowledged_now)
 
-    async def compare(self, before: Believed, served: Mapping[ResourceName, Collection[str]]) -> Drift:
-        """What it serves otherwise than it said before and says now."""
+    async def compare(self, before: Acknowledged, served: Mapping[ResourceName, Collection[str]]) -> Drift:
+        """How `served`, its config dump, differs from what it had acknowledged before and still has acknowledged."""
 
         def compared() -> Drift:
-            now = self._believed()
+            now = self._acknowledged_now()
             still = [name for name, _ in before.versions.items() & now.versions.items()]
-            return compare(self._catalogue.shown(still, self._addresses), before.told | now.told, served)
+            return compare(self._cache.shown(still, self._addresses), before.sent | now.sent, served)
 
         return await self._in_worker(compared)
 
@@ -78,16 +78,16 @@ class AdsClient:
     def _addresses(self) -> Addresses:
         return self.envoy.addresses if self.envoy else Addresses()
 
-    def _believed(self) -> Believed:
-        versions = self._catalogue.versions(self._addresses)
+    def _acknowledged_now(self) -> Acknowledged:
+        versions = self._cache.versions(self._addresses)
         known = {name: versions[name] for name in self._stream.acknowledged if name in versions}
-        return Believed(known, self._stream.told)
+        return Acknowledged(known, self._stream.sent)
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     async def _send(self, work: Callable[[], list[Response]]) -> None:
-        """Have something done with the stream, and send what it answers."""
+        """Run `work` on the stream in the worker, and send the responses that it returns."""
 
         def worked() -> list[bytes]:
             messages = [self._message(response) for response in work()]
@@ -103,7 +103,7 @@ class AdsClient:
             type_url=response.kind, nonce=response.nonce, removed_resources=response.removed
         )
         for name in response.resources:
-            encoded = self._catalogue.get(ResourceName(response.kind, name), self._addresses)
+            encoded = self._cache.get(ResourceName(response.kind, name), self._addresses)
             if encoded is not None:
                 message.resources.add(name=name, version=encoded.version, resource=encoded.packed)
         return bytes(message.SerializeToString())

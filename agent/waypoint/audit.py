@@ -1,6 +1,4 @@
-"""Looks now and then whether Envoys serve what they acknowledged, counts what they do not, and tidies up after those
-that are gone.
-"""
+"""Audits whether Envoys serve what they acknowledged, counts drift, and removes files of Envoys that are gone."""
 
 import asyncio
 import logging
@@ -9,20 +7,20 @@ from typing import Protocol
 
 from agent.ir.envoy import Envoy
 from agent.waypoint.config_dump import Drift
-from agent.waypoint.stale_files import sweep
+from agent.waypoint.stale_files import remove_stale_files
 
 log = logging.getLogger(__name__)
 
 
 class Ads(Protocol):
-    """Who can look, and mend what is found."""
+    """The server that configures Envoys, as an audit needs it."""
 
     async def audit(self) -> dict[Envoy, Drift]:
-        """What each Envoy that answers does not serve as it should."""
+        """Compare and resync every Envoy that answers; returns its drift."""
 
 
 class Audit:
-    """`found` is what the last look found, `total` the sum of all looks."""
+    """`found` is the drift that the last audit found, in lines; `total` counts that of all audits."""
 
     def __init__(self, ads: Ads, folder: Path, seconds: float) -> None:
         self._ads = ads
@@ -35,20 +33,22 @@ class Audit:
         """Work until cancelled."""
         while True:
             await asyncio.sleep(self._seconds)
-            await self.look()
-            self._tidy()
+            await self.audit()
+            self._remove_stale_files()
 
-    async def look(self) -> None:
-        """Look once."""
+    async def audit(self) -> None:
+        """Audit once."""
         found = await self._ads.audit()
         self.total += sum(map(len, found.values()))
         self.found = [f"{envoy.id}: {line}" for envoy, drift in sorted(found.items()) for line in drift.lines()]
         if self.found:
-            log.warning("a waypoint serves other than it acknowledged, healing it", extra={"drift": self.found[:10]})
+            log.warning(
+                "a waypoint does not serve what it acknowledged; resyncing it", extra={"drift": self.found[:10]}
+            )
 
-    def _tidy(self) -> None:
+    def _remove_stale_files(self) -> None:
         try:
-            gone = sweep(self._folder)
+            gone = remove_stale_files(self._folder)
         except OSError as error:
             log.warning("files of former waypoints cannot be removed", extra={"error": str(error)})
             return

@@ -1,8 +1,7 @@
-"""What an Envoy serves, as its admin interface shows it, and how far that is from what it acknowledged. No input, no
-output, no clock.
+"""Envoy's config dump, and how it differs from what Envoy acknowledged. No input, no output, no clock.
 
-Listeners, clusters, route tables and filters are shown with the version that they came in; endpoints without, so that
-their addresses stand for it.
+The dump shows listeners, clusters, route tables and filters with their version. It shows endpoints without one; their
+addresses take its place.
 """
 
 import ipaddress
@@ -21,7 +20,7 @@ Served = Mapping[ResourceName, Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Resources that Envoy acknowledged and does not have so, and those that it has and should not."""
+    """`lacks`: resources that Envoy acknowledged and does not serve so. `keeps`: resources that it should not serve."""
 
     lacks: frozenset[ResourceName] = frozenset()
     keeps: frozenset[ResourceName] = frozenset()
@@ -39,16 +38,16 @@ class Drift:
         return sorted([*lacks, *keeps])
 
 
-def compare(believed: Mapping[ResourceName, str], told: Collection[ResourceName], served: Served) -> Drift:
-    """`believed` is what an Envoy acknowledged, as it should be shown; `told` is all that it was sent."""
+def compare(acknowledged: Mapping[ResourceName, str], sent: Collection[ResourceName], served: Served) -> Drift:
+    """`acknowledged` are the versions that the dump should show; `sent` are all resources that Envoy was sent."""
     return Drift(
-        frozenset(name for name, shown in believed.items() if shown not in served.get(name, ())),
-        frozenset(name for name in served if name.kind.owned and name not in told),
+        frozenset(name for name, shown in acknowledged.items() if shown not in served.get(name, ())),
+        frozenset(name for name in served if name.kind.owned and name not in sent),
     )
 
 
 def shown(name: ResourceName, resource: Json, version: str) -> str:
-    """How a resource shows that it is the one that was sent."""
+    """What the dump should show for a resource: its version, or its addresses."""
     return addresses(resource) if name.kind is ResourceType.ENDPOINT else version
 
 
@@ -64,14 +63,14 @@ def addresses(assignment: Json) -> str:
 
 @lru_cache(maxsize=2**16)
 def _shortest(address: str) -> str:
-    """An address as Python writes it: Envoy may write it otherwise."""
+    """An address as Python writes it; Envoy may write it differently."""
     return str(ipaddress.ip_address(address))
 
 
 def read(kind: ResourceType, dump: str) -> Iterator[tuple[ResourceName, str]]:
-    """The resources in an answer to one of the type's queries; one can be there in two versions, of which one warms.
+    """The resources in a dump of one of the type's queries; a resource can have two versions, one of them warming.
 
-    Raises `ValueError`, `LookupError`, `TypeError`, as it is read, where that makes no sense.
+    Raises `ValueError`, `LookupError`, `TypeError`, while it is read, for a dump of another shape.
     """
     where = kind.dump
     for entry in msgspec.json.decode(dump).get("configs", ()):

@@ -1,4 +1,4 @@
-"""How much of its log Envoy dropped because nobody read it in time, asked of its admin interface."""
+"""Access log entries that Envoy dropped because the agent did not read them in time, from its admin interface."""
 
 import asyncio
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from agent.waypoint.admin import AdminError, entries_dropped
 from agent.waypoint.process import admin_socket
 
-ASK_SECONDS = 10.0
+POLL_SECONDS = 10.0
 
 
-class Dropped:
-    """Counts over all Envoys whose admin sockets are, or were, in a folder, also when one starts anew."""
+class DroppedLogEntries:
+    """The sum over all Envoys whose admin sockets are, or were, in a folder, also over restarts."""
 
     def __init__(self, folder: Path) -> None:
         self._pattern = admin_socket(folder, "*")
@@ -18,13 +18,13 @@ class Dropped:
         self.total = 0
 
     async def run(self) -> None:
-        """Ask now and then, until cancelled."""
+        """Poll until cancelled."""
         while True:
-            await self.ask()
-            await asyncio.sleep(ASK_SECONDS)
+            await self.poll()
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def ask(self) -> None:
-        """Ask every Envoy that answers; those whose sockets are gone are forgotten."""
+    async def poll(self) -> None:
+        """Read the counter of every Envoy that answers; those whose sockets are gone are forgotten."""
         sockets = sorted(self._pattern.parent.glob(self._pattern.name))
         self._seen = {path.name: self._seen.get(path.name, 0) for path in sockets}
         for path in sockets:

@@ -64,12 +64,12 @@ class EncodeError(ValueError):
 class Encoded:
     """A resource's bytes, packed, with their hash as version: the same content has the same version for ever.
 
-    `leads` are the clusters that it names.
+    `cluster_refs` are the clusters that it names.
     """
 
     version: str
     packed: any_pb2.Any
-    leads: frozenset[str]
+    cluster_refs: frozenset[str]
 
 
 def encode(name: ResourceName, resource: Json, addresses: Addresses | None = None, port: int | None = None) -> Encoded:

@@ -1,4 +1,4 @@
-"""The two messages of a delta ADS stream, as the state machine knows them: names and versions, no bytes."""
+"""The two messages of a delta ADS stream as the state machine has them: names and versions, no bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A DeltaDiscoveryResponse: names and versions to send, names that are no more."""
+    """A DeltaDiscoveryResponse: names and versions to send, names to remove."""
 
     kind: ResourceType
     nonce: str

@@ -17,22 +17,22 @@ HTTP2 = {
     }
 }
 
-# An agent that comes back is found soon; by default Envoy would wait up to 30 s.
+# Envoy finds an agent that starts again soon; by default it would wait up to 30 s.
 RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}}
 
 # The bound that Routes are checked with: Envoy refuses a whole route table for one expression above it.
 RUNTIME = {"re2.max_program_size.error_level": MAX_PROGRAM_SIZE}
 
-# What Envoy needs besides listeners and connections: its log, threads, the streams to the agent, and connections to the
-# admin interface, of audits and probes, which no limit of connections is for (only root of this node reaches it).
+# What Envoy needs besides listeners and connections: its log, threads, the streams to the agent, and connections of
+# audits and probes to the admin interface, which have no limit (only root of this node reaches it).
 OTHER_DESCRIPTORS = 200
 MONITORS = "envoy.resource_monitors"
 HEAP, CONNECTIONS = f"{MONITORS}.fixed_heap", f"{MONITORS}.global_downstream_max_connections"
-# A file whose content says whether this Envoy is retired: then nobody waits for a client that says nothing.
-RETIRED = f"{MONITORS}.injected_resource"
+# A file whose content says whether this Envoy drains. Then it closes idle connections early.
+DRAINING = f"{MONITORS}.injected_resource"
 # As short as servers keep idle connections (Node.js), so that clients cope with it.
-RETIRED_IDLE = "5s"
-# How full the heap is when Envoy gives memory back, asks clients to leave, refuses requests, refuses connections.
+DRAINING_IDLE = "5s"
+# How full the heap is when Envoy releases memory, ends keep-alive connections, refuses requests, refuses connections.
 SHRINK, LEAVE, REFUSE, CLOSE = 0.85, 0.92, 0.95, 0.98
 
 
@@ -63,22 +63,22 @@ def admin_socket(state: Path, node_id: str) -> Path:
 
 def prepare(socket: Path, envoy: Envoy, limits: Limits) -> Path:
     """Write what an Envoy reads when it starts, beside the agent's socket. Returns the bootstrap. Raises `OSError`."""
-    say_retired(socket.parent, envoy.id, retired=False)
+    set_draining(socket.parent, envoy.id, draining=False)
     file = _bootstrap_file(socket.parent, envoy.id)
     _replace(file, json.dumps(bootstrap(socket, envoy, limits)))
     return file
 
 
-def say_retired(state: Path, node_id: str, retired: bool) -> None:
+def set_draining(state: Path, node_id: str, draining: bool) -> None:
     """Have an Envoy close its idle connections, or keep them again. It sees files that are moved. Raises `OSError`."""
-    _replace(_retired_file(state, node_id), str(float(retired)))
+    _replace(_draining_file(state, node_id), str(float(draining)))
 
 
 def _replace(file: Path, text: str) -> None:
     """Write a file whole, or not at all. Raises `OSError`.
 
-    Envoys can write to the folder too, and the agent has more rights than they: what is there is replaced, a link is
-    never followed, neither of the file nor of the draft.
+    Envoys can write to the folder too, and the agent has more privileges than they have. So it replaces what is there,
+    and never follows a link, neither of the file nor of the draft.
     """
     draft = file.with_name(f".{secrets.token_hex(8)}.new")
     # With O_EXCL a link is not followed, dangling or not (open(2)).
@@ -92,24 +92,25 @@ def _replace(file: Path, text: str) -> None:
         raise
 
 
-def is_retired(state: Path, node_id: str) -> bool:
-    """What `say_retired` said last; False where it said nothing. Raises `OSError`."""
+def is_draining(state: Path, node_id: str) -> bool:
+    """What `set_draining` wrote last; False where it wrote nothing. Raises `OSError`."""
     try:
-        return _retired_file(state, node_id).read_text() == str(float(True))
+        return _draining_file(state, node_id).read_text() == str(float(True))
     except FileNotFoundError:
         return False
 
 
 def files(state: Path, node_id: str) -> list[Path]:
-    """Everything that an Envoy has there."""
-    return [_bootstrap_file(state, node_id), _retired_file(state, node_id), admin_socket(state, node_id)]
+    """All files of an Envoy in the folder."""
+    return [_bootstrap_file(state, node_id), _draining_file(state, node_id), admin_socket(state, node_id)]
 
 
 def _bootstrap_file(state: Path, node_id: str) -> Path:
     return state / f"{node_id}.json"
 
 
-def _retired_file(state: Path, node_id: str) -> Path:
+def _draining_file(state: Path, node_id: str) -> Path:
+    # The name is what Envoys of earlier versions watch.
     return state / f"{node_id}-retired"
 
 
@@ -132,7 +133,7 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
             "ignore_global_conn_limit": True,
         },
         "layered_runtime": {"layers": [{"name": "bounds", "static_layer": RUNTIME}]},
-        "overload_manager": _overload(limits, _retired_file(socket.parent, envoy.id)),
+        "overload_manager": _overload(limits, _draining_file(socket.parent, envoy.id)),
         "dynamic_resources": {
             "ads_config": ads,
             "cds_config": {"ads": {}, "resource_api_version": "V3"},
@@ -162,16 +163,16 @@ def _metadata(envoy: Envoy) -> Json:
     }
 
 
-def _overload(limits: Limits, retired: Path) -> Json:
-    """Before it runs out of memory or descriptors, Envoy refuses: new clients last, and nobody's request halfway.
+def _overload(limits: Limits, draining: Path) -> Json:
+    """Before it runs out of memory or descriptors Envoy refuses work: new connections last, and no request halfway.
 
-    One that is retired ends connections that are idle.
+    One that drains ends connections that are idle.
     """
     actions = {"shrink_heap": SHRINK, "disable_http_keepalive": LEAVE, "stop_accepting_requests": REFUSE}
-    idle = {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": RETIRED_IDLE}
+    idle = {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": DRAINING_IDLE}
     return {
         "refresh_interval": "0.25s",
-        "resource_monitors": _monitors(limits, retired),
+        "resource_monitors": _monitors(limits, draining),
         "actions": [
             *(
                 {"name": f"envoy.overload_actions.{name}", "triggers": [_above(HEAP, full)]}
@@ -179,7 +180,7 @@ def _overload(limits: Limits, retired: Path) -> Json:
             ),
             {
                 "name": "envoy.overload_actions.reduce_timeouts",
-                "triggers": [_above(RETIRED, 1.0)],
+                "triggers": [_above(DRAINING, 1.0)],
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
                     "timer_scale_factors": [idle],
@@ -190,19 +191,19 @@ def _overload(limits: Limits, retired: Path) -> Json:
     }
 
 
-def _monitors(limits: Limits, retired: Path) -> list[Json]:
-    """What Envoy looks at: its heap, its clients, and whether it is retired."""
+def _monitors(limits: Limits, draining: Path) -> list[Json]:
+    """What Envoy measures: its heap, its connections, and whether it drains."""
     kinds = "type.googleapis.com/envoy.extensions.resource_monitors"
     heap = {"@type": f"{kinds}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": limits.heap}
     connections = {
         "@type": f"{kinds}.downstream_connections.v3.DownstreamConnectionsConfig",
         "max_active_downstream_connections": limits.connections,
     }
-    told = {
+    drains = {
         "@type": f"{kinds}.injected_resource.v3.InjectedResourceConfig",
-        "filename": str(retired),
+        "filename": str(draining),
     }
-    configured = {HEAP: heap, CONNECTIONS: connections, RETIRED: told}
+    configured = {HEAP: heap, CONNECTIONS: connections, DRAINING: drains}
     return [{"name": name, "typed_config": config} for name, config in configured.items()]
 
 

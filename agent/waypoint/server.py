@@ -1,4 +1,4 @@
-"""The server that Envoy talks to: ADS around `stream`, and its access log, on a Unix socket that no pod can reach."""
+"""The gRPC server for Envoys: ADS around `stream`, and the access log, on a Unix socket that no pod can reach."""
 
 import asyncio
 import logging
@@ -25,27 +25,27 @@ from agent.waypoint.config_dump import Drift
 from agent.waypoint.messages import Request
 from agent.waypoint.node import NodeError, identify
 from agent.waypoint.process import admin_socket
-from agent.waypoint.snapshot_cache import Catalogue
+from agent.waypoint.snapshot_cache import SnapshotCache
 
 log = logging.getLogger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "DeltaAggregatedResources"
 STOP_SECONDS = 0.5
-# What Envoy says of a port that somebody has; it does not try again by itself.
+# Envoy's error for a port in use; Envoy does not try again by itself.
 CANNOT_BIND = "cannot bind"
 RETRY_SECONDS = 2.0
 CONFIRM_SECONDS = 0.5
 MESSAGE_LIMIT = 64 * 2**20
-# Characters of what Envoy says, which may quote what a Route's author wrote.
+# Characters of Envoy's error, which may quote what a Route's author wrote.
 MAX_REASON = 1000
 
 
 class AdsServer:
     """Configures every Envoy that connects to the socket.
 
-    What takes long at thousands of resources, to encode them and to find out what an Envoy lacks, is done by a worker
-    thread, one thing after the other: streams and the catalogue are touched there only.
+    A worker thread does what takes long at thousands of resources: it encodes them and computes what an Envoy lacks,
+    one after the other. Only that thread touches streams and the snapshot cache.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class AdsServer:
         allowed: Callable[[], Collection[str]] = tuple,
         errors: InternalErrors | None = None,
     ) -> None:
-        """`addresses` is where the listeners are of an Envoy that does not say it itself; none: not known.
+        """`addresses` are the listeners' of an Envoy whose metadata has none; empty: not known.
 
-        `take` gets the requests that Envoys serve. `allowed` says where Envoys can be: the addresses of the waypoints'
-        pods on this node, nothing where none is known. Without `errors` internal errors are raised.
+        `take` gets the requests that Envoys served. `allowed` returns the addresses of the waypoints' pods on this
+        node, empty where none is known. Without `errors` internal errors are raised.
         """
         self._socket = socket
         self._addresses = addresses
@@ -69,18 +69,18 @@ class AdsServer:
         self._clients: set[AdsClient] = set()
         self._changed: Callable[[], None] = lambda: None
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="xds")
-        self._catalogue = Catalogue(errors)
+        self._cache = SnapshotCache(errors)
         self._published = False
         self._retries: set[asyncio.Future[None]] = set()
         self.acks = 0
         self.nacks = 0
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call this when an Envoy comes, goes, or answers."""
+        """Call this when an Envoy connects, disconnects or answers."""
         self._changed = callback
 
     async def start(self) -> None:
-        """Listen. A socket that a dead agent left is replaced. Raises `OSError`, `RuntimeError`."""
+        """Listen. Replaces the socket that a dead agent left. Raises `OSError`, `RuntimeError`."""
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         server = aio.server(options=[(f"grpc.max_{way}_message_length", MESSAGE_LIMIT) for way in ("send", "receive")])
@@ -91,7 +91,7 @@ class AdsServer:
         )
         discovery = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
         server.add_generic_rpc_handlers((discovery, self._access_log.handler()))
-        # Nobody else may connect at any moment, not even before the mode could be changed.
+        # No other user may connect at any moment, not even before the mode could be changed.
         mask = os.umask(0o177)
         try:
             server.add_insecure_port(f"unix:{self._socket}")
@@ -101,7 +101,7 @@ class AdsServer:
         self._server = server
 
     async def stop(self) -> None:
-        """Hang up. Envoys keep what they have."""
+        """End all streams. Envoys keep their configuration."""
         for client in self._clients:
             client.outbox.put_nowait(None)
         for task in self._retries:
@@ -120,7 +120,7 @@ class AdsServer:
     @property
     def rejected(self) -> dict[ResourceName, str]:
         """Resources that cannot be encoded, or that an Envoy refused, with the reason."""
-        found = dict(self._catalogue.unencodable)
+        found = dict(self._cache.unencodable)
         for client in self._clients:
             found |= client.rejected
         return found
@@ -135,17 +135,17 @@ class AdsServer:
         return frozenset.intersection(*sets) if sets else frozenset()
 
     async def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
-        """Replace what every Envoy shall have; neither mapping may change any more. What cannot be encoded stays as it
-        was, and is listed in `rejected`. From then on `acknowledged_by` is about these.
+        """Replace the configuration of every Envoy; neither mapping may change any more. A resource that cannot be
+        encoded stays as it was, and is in `rejected`. From then on `acknowledged_by` is about these resources.
         """
         loop = asyncio.get_running_loop()
-        changed = await loop.run_in_executor(self._worker, self._catalogue.replace, resources, ports)
+        changed = await loop.run_in_executor(self._worker, self._cache.replace, resources, ports)
         if changed or not self._published:
             self._published = True
-            await asyncio.gather(*map(self._tell, list(self._clients)))
+            await asyncio.gather(*map(self._send_snapshot, list(self._clients)))
 
     async def audit(self) -> dict[Envoy, Drift]:
-        """Compare what each Envoy serves with what it acknowledged, and have it mend the difference. An Envoy that does
+        """Compare what each Envoy serves with what it acknowledged, and send the difference again. An Envoy that does
         not answer is left out.
         """
         found: dict[Envoy, Drift] = {}
@@ -153,31 +153,31 @@ class AdsServer:
             with suppress(AdminError):
                 drift = await self._drift(client)
                 if drift:
-                    # What is on its way looks like drift for a moment.
+                    # A resource on its way looks like drift for a moment.
                     await asyncio.sleep(CONFIRM_SECONDS)
                     drift &= await self._drift(client)
                 if client in self._clients and client.envoy is not None:
                     found[client.envoy] = drift
                     if drift:
-                        await client.mend(drift.lacks, drift.keeps)
+                        await client.resync(drift.lacks, drift.keeps)
         return found
 
     async def _drift(self, client: AdsClient) -> Drift:
-        """One look at an Envoy. What it is sent, or answers, meanwhile is not judged. Raises `AdminError`."""
+        """One Envoy's drift, without what is sent or acknowledged meanwhile. Raises `AdminError`."""
         if client.envoy is None or not self._published:
             return Drift()
-        before = await client.believed()
-        served = await admin.served(admin_socket(self._socket.parent, client.envoy.id))
+        before = await client.acknowledged_versions()
+        served = await admin.config_dump(admin_socket(self._socket.parent, client.envoy.id))
         return await client.compare(before, served)
 
-    async def _tell(self, client: AdsClient) -> None:
-        """Everything that this Envoy shall have."""
+    async def _send_snapshot(self, client: AdsClient) -> None:
+        """Send this Envoy what it lacks."""
         if self._published and client.envoy is not None:
             await client.snapshot()
 
     async def _serve(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """One Envoy's stream, until it ends."""
-        client = AdsClient(self._worker, self._catalogue)
+        client = AdsClient(self._worker, self._cache)
         self._clients.add(client)
         reading = asyncio.ensure_future(self._read(client, requests))
         reading.add_done_callback(lambda _: client.outbox.put_nowait(None))
@@ -187,16 +187,16 @@ class AdsServer:
             if reading.done():
                 reading.result()
         except NodeError as error:
-            log.warning("waypoint refused: it cannot be who it says", extra={"error": str(error)})
+            log.warning("waypoint refused: its node is not valid", extra={"error": str(error)})
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
             reading.cancel()
-            self._part(client)
+            self._on_disconnected(client)
 
     async def _read(self, client: AdsClient, requests: Any) -> None:
         async for message in requests:
             if client.envoy is None:
-                await self._meet(client, message.node)
+                await self._on_connected(client, message.node)
             if message.type_url not in tuple(ResourceType):
                 continue
             request = _request(message)
@@ -207,7 +207,7 @@ class AdsServer:
             self._changed()
 
     def _plan_retries(self, client: AdsClient) -> None:
-        """Whoever has a listener's port may give it back."""
+        """Retry listeners whose port is in use: it may become free."""
         busy = {name for name, error in client.rejected.items() if CANNOT_BIND in error}
         for name in busy - client.retrying:
             client.retrying.add(name)
@@ -221,20 +221,20 @@ class AdsServer:
         if client in self._clients:
             await client.retry(name)
 
-    async def _meet(self, client: AdsClient, node: Any) -> None:
-        """An Envoy has said who it is."""
+    async def _on_connected(self, client: AdsClient, node: Any) -> None:
+        """An Envoy has sent its node."""
         client.envoy = identify(node, self._addresses, self._allowed())
         log.info("waypoint connected", extra={"id": client.envoy.id, "addresses": str(client.envoy.addresses)})
-        await self._tell(client)
+        await self._send_snapshot(client)
         self._changed()
 
-    def _part(self, client: AdsClient) -> None:
+    def _on_disconnected(self, client: AdsClient) -> None:
         """An Envoy's stream has ended."""
         self._clients.discard(client)
         envoy = client.envoy
         if envoy is not None and all(other.addresses != envoy.addresses for other in self.envoys):
             with suppress(RuntimeError):  # the server has stopped
-                self._worker.submit(self._catalogue.forget, envoy.addresses)
+                self._worker.submit(self._cache.forget, envoy.addresses)
         if envoy is not None:
             log.info("waypoint disconnected", extra={"id": envoy.id})
         self._changed()
@@ -248,7 +248,7 @@ class AdsServer:
 
 
 def _request(message: Any) -> Request:
-    """A request as the state machine knows it."""
+    """A request as the state machine has it."""
     error = message.error_detail
     return Request(
         kind=ResourceType(message.type_url),
@@ -261,5 +261,5 @@ def _request(message: Any) -> Request:
 
 
 def _reason(text: str) -> str:
-    """What Envoy says is wrong, without the resource that it may quote in full before, over many lines."""
+    """Envoy's error, without the resource that it may quote in full before, over many lines."""
     return text.rstrip().rpartition("\n")[2].removeprefix(": ")[:MAX_REASON]

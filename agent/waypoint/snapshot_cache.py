@@ -1,4 +1,4 @@
-"""What Envoys shall have, encoded: once for all of them, but for listeners, which are at each Envoy's own addresses."""
+"""Published resources, encoded: once for all Envoys, except listeners, which have each Envoy's own addresses."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -14,17 +14,17 @@ log = logging.getLogger(__name__)
 
 
 class _Item(NamedTuple):
-    """A resource as an Envoy gets it, and what it was made of; a listener's has a port."""
+    """An encoded resource, and its source; a listener has a port."""
 
     encoded: Encoded
     source: Json
     port: int | None
 
 
-class Catalogue:
+class SnapshotCache:
     """Resources by name, and their bytes by name and addresses.
 
-    What cannot be encoded any more stays as it last could be: it is a bug, and the traffic that it carries goes on.
+    A resource that cannot be encoded any more, which is a bug, stays as it last was: its traffic goes on.
     """
 
     def __init__(self, errors: InternalErrors | None = None) -> None:
@@ -36,7 +36,7 @@ class Catalogue:
         self.unencodable: dict[ResourceName, str] = {}
 
     def replace(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> bool:
-        """Have these resources and no others; says whether anything is different."""
+        """Replace all resources; returns whether anything differs."""
         wanted = {
             name: (resource, ports.get(name.name) if name.kind is ResourceType.LISTENER else None)
             for name, resource in resources.items()
@@ -53,7 +53,7 @@ class Catalogue:
         return bool(changed)
 
     def forget(self, addresses: Addresses) -> None:
-        """No Envoy is at these addresses any more."""
+        """Drop what was encoded for these addresses: no Envoy has them any more."""
         self._items = {key: item for key, item in self._items.items() if key[1] != addresses}
         self._former = {key: item for key, item in self._former.items() if key[1] != addresses}
 
@@ -67,13 +67,13 @@ class Catalogue:
         found = ((name, self.get(name, addresses)) for name in self._sources)
         return {name: encoded.version for name, encoded in found if encoded is not None}
 
-    def leads(self, addresses: Addresses) -> dict[ResourceName, frozenset[str]]:
+    def cluster_refs(self, addresses: Addresses) -> dict[ResourceName, frozenset[str]]:
         """The clusters that resources name."""
         found = ((name, self.get(name, addresses)) for name in self._sources)
-        return {name: encoded.leads for name, encoded in found if encoded is not None and encoded.leads}
+        return {name: encoded.cluster_refs for name, encoded in found if encoded is not None and encoded.cluster_refs}
 
     def shown(self, names: Iterable[ResourceName], addresses: Addresses) -> dict[ResourceName, str]:
-        """How the Envoy at these addresses shows that it has these."""
+        """What the config dump of the Envoy at these addresses should show for these."""
         found = ((name, self._item(name, addresses)) for name in names)
         return {name: shown(name, item.source, item.encoded.version) for name, item in found if item is not None}
 
@@ -81,7 +81,7 @@ class Catalogue:
         key = name, addresses if name.kind is ResourceType.LISTENER else Addresses()
         if key not in self._items and name in self._sources:
             former = self._former.pop(key, None)
-            # At another port it would be another listener's.
+            # With another port it would be another listener's.
             stays = former is not None and former.port == self._sources[name][1]
             self._items[key] = former if stays else None
             with self._errors.guard("encode", name):

@@ -1,4 +1,4 @@
-"""What Envoys that are gone left in the folder of the agent's socket: pods' names are new each time."""
+"""Files that Envoys which are gone left in the folder of the agent's socket. Pods' names are new each time."""
 
 import socket
 import time
@@ -8,11 +8,11 @@ from agent.waypoint.admin import NotASocketError, connect
 from agent.waypoint.node import is_id
 from agent.waypoint.process import admin_socket, files
 
-# An Envoy that starts has its files a moment before it listens.
+# An Envoy that starts has its files before it listens.
 YOUNG_SECONDS = 60.0
 
 
-def sweep(folder: Path) -> list[str]:
+def remove_stale_files(folder: Path) -> list[str]:
     """Remove the files of Envoys whose admin interface nobody serves; returns their names. Raises `OSError`."""
     gone = [file.stem for file in folder.glob("*.json") if is_id(file.stem) and _is_old(file)]
     gone = [node_id for node_id in gone if not is_served(admin_socket(folder, node_id))]
@@ -27,7 +27,7 @@ def _is_old(file: Path) -> bool:
 
 
 def is_served(path: Path) -> bool:
-    """Whether anybody listens; who is only slow does."""
+    """Whether a process listens, be it slow."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.setblocking(False)
         try:

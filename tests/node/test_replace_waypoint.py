@@ -17,7 +17,7 @@ from agent.waypoint.process import admin_socket
 
 pytestmark = pytest.mark.node
 
-# How long a stream lasts: a retired waypoint waits for that.
+# How long a stream lasts: a draining waypoint waits for that.
 LIFE = 4.0
 PATIENCE = 60.0
 STATISTIC = "listener_manager.total_listeners_active"

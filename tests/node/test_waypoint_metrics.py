@@ -14,7 +14,7 @@ from waypoint_rules import NOBODY, V1, V1_H2C, V2, any_path, exact, rule, to
 from agent.ir.access_log import NO_MATCH, Exchange
 from agent.ir.http import Pool, Session
 from agent.model.routes import GRPCRouteMatch
-from agent.waypoint.dropped_log_entries import Dropped
+from agent.waypoint.dropped_log_entries import DroppedLogEntries
 
 pytestmark = pytest.mark.node
 
@@ -114,8 +114,8 @@ def test_nothing_is_added_to_a_logged_request(node):
 
 
 def dropped(node: WaypointNode) -> int:
-    counter = Dropped(node.folder)
-    asyncio.run(counter.ask())
+    counter = DroppedLogEntries(node.folder)
+    asyncio.run(counter.poll())
     return counter.total
 
 

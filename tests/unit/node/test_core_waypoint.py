@@ -120,7 +120,7 @@ async def test_a_standby_takes_over_once_what_it_does_not_serve_is_not_wanted_an
     await node.until(lambda: waypoint(node)[0] == GREEN.addresses.ipv4)
 
 
-async def test_an_agent_that_comes_back_does_not_go_back_to_the_retired_envoy(node: Node):
+async def test_an_agent_that_comes_back_does_not_go_back_to_the_draining_envoy(node: Node):
     await node.synced()
     await node.serving()
     await node.passes(lambda: node.ads.envoys.append(GREEN))

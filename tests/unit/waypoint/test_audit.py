@@ -23,12 +23,12 @@ class Ads:
 async def test_the_last_look_is_told_and_all_of_them_are_counted(tmp_path):
     ads = Ads()
     audit = Audit(ads, tmp_path, seconds=60)
-    await audit.look()
+    await audit.audit()
     assert audit.found == [
         "blue: RouteConfiguration r: not served as acknowledged",
         "blue: RouteConfiguration s: not served as acknowledged",
     ]
-    await audit.look()
+    await audit.audit()
     ads.drift = {BLUE: Drift(), GREEN: Drift()}
-    await audit.look()
+    await audit.audit()
     assert (audit.found, audit.total) == ([], 4)

@@ -7,8 +7,8 @@ from test_stale_files import LIMITS, listen
 
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
-from agent.waypoint.drain import NobodyTakesOverError, drain
-from agent.waypoint.process import admin_socket, is_retired, prepare, say_retired
+from agent.waypoint.drain import NoSuccessorError, drain
+from agent.waypoint.process import admin_socket, is_draining, prepare, set_draining
 
 
 def never(line: str) -> None:
@@ -25,14 +25,14 @@ def folder(tmp_path: Path) -> Path:
 
 async def test_nobody_waits_for_one_that_is_gone(folder: Path):
     listen(admin_socket(folder, "new")).close()
-    with listen(admin_socket(folder, "old")), pytest.raises(NobodyTakesOverError):
+    with listen(admin_socket(folder, "old")), pytest.raises(NoSuccessorError):
         await drain(folder, "old", never)
 
 
 async def test_nobody_waits_for_one_that_leaves_itself(folder: Path):
-    say_retired(folder, "old", retired=True)
+    set_draining(folder, "old", draining=True)
     sockets = [listen(admin_socket(folder, name)) for name in ("old", "new")]
-    with sockets[0], sockets[1], pytest.raises(NobodyTakesOverError):
+    with sockets[0], sockets[1], pytest.raises(NoSuccessorError):
         await drain(folder, "new", never)
 
 
@@ -41,10 +41,10 @@ async def test_one_that_is_gone_itself_has_drained(folder: Path):
         await drain(folder, "old", never)
 
 
-def test_retired_is_what_was_said_last(folder: Path):
+def test_draining_is_what_was_written_last(folder: Path):
     said = []
-    for retired in (True, False):
-        say_retired(folder, "old", retired=retired)
-        said.append(is_retired(folder, "old"))
+    for draining in (True, False):
+        set_draining(folder, "old", draining=draining)
+        said.append(is_draining(folder, "old"))
     assert said == [True, False]
-    assert not is_retired(folder, "nobody")
+    assert not is_draining(folder, "nobody")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.waypoint.dropped_log_entries import Dropped
+from agent.waypoint.dropped_log_entries import DroppedLogEntries
 from agent.waypoint.process import admin_socket
 
 
@@ -29,26 +29,26 @@ async def envoy(folder: Path, name: str, dropped: int | None) -> AsyncIterator[N
 
 
 async def test_all_envoys_are_summed_and_nothing_twice(tmp_path: Path):
-    dropped = Dropped(tmp_path)
+    dropped = DroppedLogEntries(tmp_path)
     async with envoy(tmp_path, "blue", 3), envoy(tmp_path, "green", 4):
-        await dropped.ask()
-        await dropped.ask()
+        await dropped.poll()
+        await dropped.poll()
     assert dropped.total == 7
 
 
 async def test_an_envoy_that_starts_anew_counts_from_nothing(tmp_path: Path):
-    dropped = Dropped(tmp_path)
+    dropped = DroppedLogEntries(tmp_path)
     for count in (10, None, 2, 5):
         async with envoy(tmp_path, "blue", count):
-            await dropped.ask()
+            await dropped.poll()
         admin_socket(tmp_path, "blue").unlink(missing_ok=True)
     assert dropped.total == 15
 
 
 async def test_a_socket_that_nobody_listens_on_is_no_error(tmp_path: Path):
-    dropped = Dropped(tmp_path)
+    dropped = DroppedLogEntries(tmp_path)
     async with envoy(tmp_path, "blue", 1):
-        await dropped.ask()
+        await dropped.poll()
     admin_socket(tmp_path, "green").touch()
-    await dropped.ask()
+    await dropped.poll()
     assert dropped.total == 1

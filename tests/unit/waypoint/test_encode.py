@@ -75,12 +75,12 @@ def test_what_a_resource_leads_to():
         Rule("one", HTTPRouteMatch(), (), shares[:1], resolved=(Mirror(copy, 1),)),
     )
     table = route_configuration(RouteSet("app/a:80", "", 80, False, rules))
-    found = encode(ResourceName(ResourceType.ROUTE, "x"), table).leads
+    found = encode(ResourceName(ResourceType.ROUTE, "x"), table).cluster_refs
     assert found == {"app/a:80/http", "app/b:80/http", "app/c:80/http", "invalid"}
     tls = TLSRouteSet("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))
     found = encode(
         ResourceName(ResourceType.LISTENER, "x"), passthrough_listener(tls, Options()), Addresses("10.0.0.1"), 1
-    ).leads
+    ).cluster_refs
     assert found == {"app/d:80/http", "invalid"}
 
 

@@ -15,9 +15,9 @@ from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceType
 from agent.waypoint import admin
 from agent.waypoint.node import NodeError, identify
-from agent.waypoint.process import is_retired, say_retired
+from agent.waypoint.process import is_draining, set_draining
 from agent.waypoint.server import METHOD, SERVICE, AdsServer
-from agent.waypoint.stale_files import is_served, sweep
+from agent.waypoint.stale_files import is_served, remove_stale_files
 
 ALLOWED = ["10.1.0.2", "fd00::2"]
 GOOD = {"address": "10.1.0.2", "started": "7", "room": "100"}
@@ -107,7 +107,7 @@ async def test_its_stream_ends_with_the_reason_and_nobody_else_s(
     assert "node." in (caught.value.details() or "")
     assert server.envoys == []
     warnings = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
-    assert [record.getMessage() for record in warnings] == ["waypoint refused: it cannot be who it says"]
+    assert [record.getMessage() for record in warnings] == ["waypoint refused: its node is not valid"]
     assert [record.exc_info for record in warnings] == [None]
 
 
@@ -118,9 +118,9 @@ def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("old-retired", "old-retired.new"):
         (folder / name).symlink_to(precious)
-    say_retired(folder, "old", retired=True)
+    set_draining(folder, "old", draining=True)
     assert (precious.read_text(), (folder / "old-retired").is_symlink()) == ("precious", False)
-    assert is_retired(folder, "old")
+    assert is_draining(folder, "old")
     assert {path.name for path in folder.iterdir()} == {"old-retired", "old-retired.new"}
 
 
@@ -139,4 +139,4 @@ def test_a_file_of_a_strange_name_is_left_alone(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("agent.waypoint.stale_files.YOUNG_SECONDS", -1.0)
     for name in ("..json", "a.json", "-x.json"):
         (tmp_path / name).write_text("{}")
-    assert sweep(tmp_path) == ["a"]
+    assert remove_stale_files(tmp_path) == ["a"]

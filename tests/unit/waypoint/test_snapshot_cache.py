@@ -1,4 +1,4 @@
-"""The catalogue: one encoding for all Envoys, but for listeners, which are at each one's own address."""
+"""The cache: one encoding for all Envoys, but for listeners, which are at each one's own address."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.resources import ResourceName, ResourceType
 from agent.waypoint import snapshot_cache as module
-from agent.waypoint.snapshot_cache import Catalogue
+from agent.waypoint.snapshot_cache import SnapshotCache
 
 LISTENER, CLUSTER = ResourceName(ResourceType.LISTENER, "l"), ResourceName(ResourceType.CLUSTER, "c")
 RESOURCES = {LISTENER: {"name": "l"}, CLUSTER: {"name": "c"}}
 BLUE, GREEN = Addresses("10.1.1.1"), Addresses("10.1.1.2")
 
 
-def made() -> Catalogue:
-    catalogue = Catalogue()
-    assert catalogue.replace(RESOURCES, {"l": 20000})
-    return catalogue
+def made() -> SnapshotCache:
+    cache = SnapshotCache()
+    assert cache.replace(RESOURCES, {"l": 20000})
+    return cache
 
 
 def test_listeners_differ_by_address_and_nothing_else_does():
@@ -30,35 +30,35 @@ def test_listeners_differ_by_address_and_nothing_else_does():
 
 
 def test_the_same_again_is_no_change():
-    catalogue = made()
-    assert not catalogue.replace(dict(RESOURCES), {"l": 20000, "other": 1})
-    assert catalogue.replace(RESOURCES, {"l": 20001})
-    assert catalogue.replace({CLUSTER: RESOURCES[CLUSTER]}, {})
-    assert catalogue.versions(BLUE).keys() == {CLUSTER}
-    assert catalogue.get(LISTENER, BLUE) is None
+    cache = made()
+    assert not cache.replace(dict(RESOURCES), {"l": 20000, "other": 1})
+    assert cache.replace(RESOURCES, {"l": 20001})
+    assert cache.replace({CLUSTER: RESOURCES[CLUSTER]}, {})
+    assert cache.versions(BLUE).keys() == {CLUSTER}
+    assert cache.get(LISTENER, BLUE) is None
 
 
 def test_what_cannot_be_encoded_is_named_until_it_is_mended_or_gone():
-    catalogue = made()
-    catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": 1}}, {"l": 20000})
-    assert catalogue.versions(BLUE).keys() == {LISTENER}
-    assert "nonsense" in catalogue.unencodable[CLUSTER]
-    catalogue.replace(RESOURCES, {"l": 20000})
-    assert catalogue.unencodable == {}
-    assert catalogue.versions(BLUE).keys() == RESOURCES.keys()
+    cache = made()
+    cache.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": 1}}, {"l": 20000})
+    assert cache.versions(BLUE).keys() == {LISTENER}
+    assert "nonsense" in cache.unencodable[CLUSTER]
+    cache.replace(RESOURCES, {"l": 20000})
+    assert cache.unencodable == {}
+    assert cache.versions(BLUE).keys() == RESOURCES.keys()
 
 
 def test_a_listener_of_an_envoy_that_does_not_say_where_it_is_cannot_be_encoded():
-    catalogue = made()
-    assert catalogue.versions(Addresses()).keys() == {CLUSTER}
-    assert "address" in catalogue.unencodable[LISTENER]
+    cache = made()
+    assert cache.versions(Addresses()).keys() == {CLUSTER}
+    assert "address" in cache.unencodable[LISTENER]
 
 
 def test_an_address_can_be_forgotten():
-    catalogue = made()
-    before = catalogue.versions(GREEN)
-    catalogue.forget(GREEN)
-    assert catalogue.versions(GREEN) == before
+    cache = made()
+    before = cache.versions(GREEN)
+    cache.forget(GREEN)
+    assert cache.versions(GREEN) == before
 
 
 def assigned(address: str) -> dict[str, Any]:
@@ -87,22 +87,22 @@ class Bug:
 
 def test_what_trips_a_bug_stays_as_it_was_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     bug, errors = Bug(monkeypatch, ENDPOINTS), InternalErrors(strict=False)
-    catalogue = Catalogue(errors)
-    catalogue.replace({ENDPOINTS: assigned("10.1.0.1"), CLUSTER: {"name": "c"}}, {})
-    before = catalogue.versions(BLUE)
+    cache = SnapshotCache(errors)
+    cache.replace({ENDPOINTS: assigned("10.1.0.1"), CLUSTER: {"name": "c"}}, {})
+    before = cache.versions(BLUE)
     bug.there = True
     news = {ENDPOINTS: assigned("10.1.0.2"), CLUSTER: {"name": "c", "connect_timeout": "2s"}}
-    assert catalogue.replace(news, {})
-    after = catalogue.versions(BLUE)
+    assert cache.replace(news, {})
+    after = cache.versions(BLUE)
     assert after[ENDPOINTS] == before[ENDPOINTS]
     assert after[CLUSTER] != before[CLUSTER]
-    assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.1!80"}
+    assert cache.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.1!80"}
     assert [(item.part, item.subject) for item in errors.listed()] == [("encode", str(ENDPOINTS))]
-    catalogue.versions(BLUE)
+    cache.versions(BLUE)
     assert errors.counts() == {"encode": 1}
     bug.there = False
-    catalogue.replace(news | {ENDPOINTS: assigned("10.1.0.3")}, {})
-    assert catalogue.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.3!80"}
+    cache.replace(news | {ENDPOINTS: assigned("10.1.0.3")}, {})
+    assert cache.shown([ENDPOINTS], BLUE) == {ENDPOINTS: "10.1.0.3!80"}
     assert errors.listed() == []
 
 
@@ -110,39 +110,39 @@ def test_what_trips_a_bug_from_the_start_is_not_there_and_is_forgotten_when_it_g
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bug, errors = Bug(monkeypatch, CLUSTER), InternalErrors(strict=False)
-    catalogue = Catalogue(errors)
+    cache = SnapshotCache(errors)
     bug.there = True
-    catalogue.replace(RESOURCES, {"l": 20000})
-    assert catalogue.versions(BLUE).keys() == catalogue.versions(GREEN).keys() == {LISTENER}
+    cache.replace(RESOURCES, {"l": 20000})
+    assert cache.versions(BLUE).keys() == cache.versions(GREEN).keys() == {LISTENER}
     assert len(errors.listed()) == 1
-    catalogue.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
+    cache.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
     assert errors.listed() == []
 
 
 def test_what_cannot_be_encoded_any_more_stays_as_it_was_and_goes_when_it_is_not_wanted():
-    catalogue = made()
-    before = catalogue.versions(BLUE)
+    cache = made()
+    before = cache.versions(BLUE)
     for nonsense in (1, 2):
-        catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": nonsense}}, {"l": 20000})
-        assert catalogue.versions(BLUE) == before
-        assert "nonsense" in catalogue.unencodable[CLUSTER]
-    catalogue.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
-    assert catalogue.versions(BLUE).keys() == {LISTENER}
-    catalogue.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": 1}}, {"l": 20000})
-    assert catalogue.versions(BLUE).keys() == {LISTENER}
+        cache.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": nonsense}}, {"l": 20000})
+        assert cache.versions(BLUE) == before
+        assert "nonsense" in cache.unencodable[CLUSTER]
+    cache.replace({LISTENER: RESOURCES[LISTENER]}, {"l": 20000})
+    assert cache.versions(BLUE).keys() == {LISTENER}
+    cache.replace({**RESOURCES, CLUSTER: {"name": "c", "nonsense": 1}}, {"l": 20000})
+    assert cache.versions(BLUE).keys() == {LISTENER}
 
 
 def test_a_listener_that_cannot_be_encoded_does_not_stay_at_a_port_that_is_not_its_own_now():
-    catalogue = made()
-    catalogue.versions(BLUE)
-    catalogue.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20000})
-    assert LISTENER in catalogue.versions(BLUE)
-    catalogue.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20001})
-    assert LISTENER not in catalogue.versions(BLUE)
+    cache = made()
+    cache.versions(BLUE)
+    cache.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20000})
+    assert LISTENER in cache.versions(BLUE)
+    cache.replace({**RESOURCES, LISTENER: {"name": "l", "nonsense": 1}}, {"l": 20001})
+    assert LISTENER not in cache.versions(BLUE)
 
 
 def test_tests_are_stopped_by_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    bug, catalogue = Bug(monkeypatch, CLUSTER), made()
+    bug, cache = Bug(monkeypatch, CLUSTER), made()
     bug.there = True
     with pytest.raises(RecursionError):
-        catalogue.versions(BLUE)
+        cache.versions(BLUE)

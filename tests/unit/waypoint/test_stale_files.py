@@ -9,7 +9,7 @@ import pytest
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint.process import Limits, admin_socket, prepare
-from agent.waypoint.stale_files import sweep
+from agent.waypoint.stale_files import remove_stale_files
 
 LIMITS = Limits(1, 1000, 2**30)
 
@@ -36,7 +36,7 @@ def listen(path: Path) -> socket.socket:
 def test_only_what_gone_ones_left_is_removed(folder: Path):
     listen(admin_socket(folder, "crashed")).close()
     with listen(admin_socket(folder, "serves")):
-        assert sorted(sweep(folder)) == ["crashed", "gone"]
+        assert sorted(remove_stale_files(folder)) == ["crashed", "gone"]
         assert {file.name for file in folder.iterdir()} == {
             "xds.sock",
             "serves.json",
@@ -45,4 +45,4 @@ def test_only_what_gone_ones_left_is_removed(folder: Path):
             "starts.json",
             "starts-retired",
         }
-        assert sweep(folder) == []
+        assert remove_stale_files(folder) == []

@@ -178,13 +178,13 @@ def test_what_the_client_lost_is_sent_again_and_what_it_kept_is_removed():
     book = Playbook() >> {(L, "a"): "1", (L, "b"): "1"} >> Request(L) << (L, {"a": "1", "b": "1"})
     book.ack(L) << None
     lost, kept = ResourceName(L, "a"), ResourceName(L, "c")
-    assert book.stream.told == book.stream.acknowledged == {lost, ResourceName(L, "b")}
-    book.said = book.stream.mistrust([lost], [])
+    assert book.stream.sent == book.stream.acknowledged == {lost, ResourceName(L, "b")}
+    book.said = book.stream.resync([lost], [])
     book << (L, {"a": "1"})
     assert lost not in book.stream.acknowledged
     book.ack(L) << None
-    book.said = book.stream.mistrust([], [kept])
+    book.said = book.stream.resync([], [kept])
     book << (L, {}, ["c"])
-    assert kept in book.stream.told, "it may have it until it answers"
+    assert kept in book.stream.sent, "it may have it until it answers"
     book.ack(L) << None
-    assert book.stream.told == book.stream.acknowledged == {lost, ResourceName(L, "b")}
+    assert book.stream.sent == book.stream.acknowledged == {lost, ResourceName(L, "b")}

@@ -1,4 +1,4 @@
-"""Retired Envoys, played by a server on a Unix socket: told once, counted often, called back when they serve again."""
+"""Draining Envoys, played by a server on a Unix socket: drained once, polled often, undrained when active again."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint import admin
-from agent.waypoint.farewell import QUIET_LOOKS, Farewell
+from agent.waypoint.drainer import IDLE_POLLS, WaypointDrainer
 from agent.waypoint.process import admin_socket
 
 OLD, NEW = Envoy(1, "old", Addresses("10.1.1.1")), Envoy(2, "new", Addresses("10.1.1.2"))
@@ -43,51 +43,51 @@ class Admin:
         writer.close()
 
 
-class Order:
-    """Who serves, and who is retired."""
+class Roles:
+    """Which Envoy is active, and which drains."""
 
     def __init__(self) -> None:
         self.connected: Envoy | None = NEW
         self.draining = [OLD]
 
 
-async def test_it_is_told_once_and_has_drained_when_nobody_was_there_for_a_while(tmp_path: Path):
-    envoy, order = Admin(), Order()
-    farewell = Farewell(tmp_path, lambda: order)
+async def test_it_is_drained_once_and_has_drained_after_several_polls_without_connections(tmp_path: Path):
+    envoy, roles = Admin(), Roles()
+    drainer = WaypointDrainer(tmp_path, lambda: roles)
     async with envoy.listening(admin_socket(tmp_path, OLD.id)):
-        await farewell.look()
-        assert (farewell.leaves[OLD].connections, farewell.leaves[OLD].drained) == (2, False)
+        await drainer.poll()
+        assert (drainer.statuses[OLD].connections, drainer.statuses[OLD].drained) == (2, False)
         envoy.count = 0
-        for _ in range(QUIET_LOOKS - 1):
-            await farewell.look()
-        assert not farewell.leaves[OLD].drained
+        for _ in range(IDLE_POLLS - 1):
+            await drainer.poll()
+        assert not drainer.statuses[OLD].drained
         envoy.count = 1
-        await farewell.look()
+        await drainer.poll()
         envoy.count = 0
-        for _ in range(QUIET_LOOKS):
-            assert not farewell.leaves[OLD].drained, "somebody came in between"
-            await farewell.look()
-        assert farewell.leaves[OLD].drained
+        for _ in range(IDLE_POLLS):
+            assert not drainer.statuses[OLD].drained, "a connection came in between"
+            await drainer.poll()
+        assert drainer.statuses[OLD].drained
     assert envoy.asked == ["/healthcheck/fail"]
     assert (tmp_path / "old-retired").read_text() == "1.0"
 
 
-async def test_one_that_serves_again_is_called_back(tmp_path: Path):
-    envoy, order = Admin(), Order()
-    farewell = Farewell(tmp_path, lambda: order)
+async def test_one_that_is_active_again_is_undrained(tmp_path: Path):
+    envoy, roles = Admin(), Roles()
+    drainer = WaypointDrainer(tmp_path, lambda: roles)
     async with envoy.listening(admin_socket(tmp_path, OLD.id)):
-        await farewell.look()
-        order.connected, order.draining = OLD, []
-        await farewell.look()
+        await drainer.poll()
+        roles.connected, roles.draining = OLD, []
+        await drainer.poll()
     assert envoy.asked == ["/healthcheck/fail", "/healthcheck/ok"]
     assert (tmp_path / "old-retired").read_text() == "0.0"
-    assert farewell.leaves == {}
+    assert drainer.statuses == {}
 
 
 async def test_one_that_does_not_answer_is_asked_again(tmp_path: Path):
-    envoy, farewell = Admin(), Farewell(tmp_path, Order)
-    await farewell.look()
-    assert farewell.leaves[OLD].connections is None
+    envoy, drainer = Admin(), WaypointDrainer(tmp_path, Roles)
+    await drainer.poll()
+    assert drainer.statuses[OLD].connections is None
     async with envoy.listening(admin_socket(tmp_path, OLD.id)):
-        await farewell.look()
-    assert (envoy.asked, farewell.leaves[OLD].connections) == (["/healthcheck/fail"], 2)
+        await drainer.poll()
+    assert (envoy.asked, drainer.statuses[OLD].connections) == (["/healthcheck/fail"], 2)
