@@ -145,6 +145,7 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 bench: setup ## the numbers of bench/README.md (root; 4 minutes)
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/loop.py
+	@$(BIN)/python bench/dropped_probe.py
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes and is built with
 	$(BIN)/python -m pip install --quiet uv
