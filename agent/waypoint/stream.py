@@ -123,13 +123,11 @@ class Stream:
     @property
     def sent(self) -> set[ResourceName]:
         """Resources that the client has or may have, in any version; removals count once they are answered."""
-        leaving = (
+        return {
             ResourceName(kind, name)
             for kind, state in self._types.items()
-            if state.unanswered
-            for name in state.unanswered.removed
-        )
-        return {ResourceName(kind, name) for kind, state in self._types.items() for name in state.sent} | {*leaving}
+            for name in (*state.sent, *(state.unanswered.removed if state.unanswered else ()))
+        }
 
     def resync(self, lacks: Iterable[ResourceName], keeps: Iterable[ResourceName]) -> list[Response]:
         """The client lacks what it acknowledged, or has what it should not; returns what to send."""
