@@ -8,14 +8,14 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
-REST_SECONDS = 1.0
+QUARANTINE_SECONDS = 1.0
 
 
 class FullError(Exception):
     """There is no space of this size, and none will come by waiting."""
 
 
-class RestingError(FullError):
+class QuarantinedError(FullError):
     """There is space of this size, but it rests: try again in a moment."""
 
 
@@ -63,7 +63,7 @@ class _Gaps:
         return end
 
 
-class Ranges:
+class RangeAllocator:
     """An allocator of ranges in `[0, capacity)`: best fit, with rest. Times are seconds of one monotonic clock."""
 
     def __init__(self, capacity: int, used: Iterable[tuple[int, int]] = (), now: float = 0.0) -> None:
@@ -74,42 +74,42 @@ class Ranges:
         self.capacity = capacity
         self.used = 0
         self._free = _Gaps()
-        self._rested = _Gaps()
-        self._resting: list[tuple[float, int, int]] = []
+        self._usable = _Gaps()
+        self._quarantined: list[tuple[float, int, int]] = []
         known, position = sorted(set(used)), 0
-        ready = now + REST_SECONDS if known else now
+        ready = now + QUARANTINE_SECONDS if known else now
         for start, length in [*known, (capacity, 0)]:
             if start > position:
-                self._rest(position, start, ready)
+                self._quarantine(position, start, ready)
             position = max(position, start + length)
             self.used += length
-        self._wake(now)
+        self._release(now)
 
     def allocate(self, length: int, now: float) -> int:
-        """The start of a range of this length. Raises `FullError`, or `RestingError` when waiting helps."""
-        self._wake(now)
-        start = self._rested.fitting(length)
+        """The start of a range of this length. Raises `FullError`, or `QuarantinedError` when waiting helps."""
+        self._release(now)
+        start = self._usable.fitting(length)
         if start is not None:
-            self._rested.take(start, start + length)
+            self._usable.take(start, start + length)
             self._free.take(start, start + length)
             self.used += length
             return start
         if self._free.fitting(length) is not None:
-            raise RestingError(f"room for {length} is resting")
+            raise QuarantinedError(f"room for {length} is resting")
         raise FullError(f"no room for {length} in {self.capacity}, {self.used} of them in use")
 
     def free(self, start: int, length: int, now: float) -> None:
         """Give a range back; it rests from now on."""
-        self._rest(start, start + length, now + REST_SECONDS)
+        self._quarantine(start, start + length, now + QUARANTINE_SECONDS)
         self.used -= length
 
-    def _rest(self, start: int, end: int, ready: float) -> None:
+    def _quarantine(self, start: int, end: int, ready: float) -> None:
         """Have a range rest until then."""
         self._free.add(start, end)
-        heappush(self._resting, (ready, start, end))
+        heappush(self._quarantined, (ready, start, end))
 
-    def _wake(self, now: float) -> None:
+    def _release(self, now: float) -> None:
         """Let be used what has rested."""
-        while self._resting and self._resting[0][0] <= now:
-            _, start, end = heappop(self._resting)
-            self._rested.add(start, end)
+        while self._quarantined and self._quarantined[0][0] <= now:
+            _, start, end = heappop(self._quarantined)
+            self._usable.add(start, end)

@@ -10,13 +10,13 @@ from itertools import filterfalse
 from operator import attrgetter
 
 from agent.datapath.adoption import Inherited, adopted, sent_to
-from agent.datapath.allocate import REST_SECONDS, FullError, RestingError
+from agent.datapath.allocate import QUARANTINE_SECONDS, FullError, QuarantinedError
 from agent.datapath.allow_list import AllowList
+from agent.datapath.backend_removals import BackendRemovals
 from agent.datapath.diff import Diff, diff
 from agent.datapath.drift import Drift
-from agent.datapath.driver import Kernel, Shrunk
+from agent.datapath.driver import BackendsRemoved, Kernel
 from agent.datapath.frontends import Frontends, Installed, frontend_key, read
-from agent.datapath.losses import Losses
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.tables import OTHER_WAYPOINTS, Config, FrontendKey, Mode, PodRow
@@ -31,7 +31,7 @@ class Applied:
     """What one pass did: rows written, and which frontends lost backends."""
 
     writes: int = 0
-    shrunk: list[Shrunk] = field(default_factory=list)
+    backends_removed: list[BackendsRemoved] = field(default_factory=list)
 
 
 def pod_row(plan: PodPlan) -> PodRow:
@@ -60,7 +60,7 @@ class Datapath:
         self._frees = 0
         self.retry_at: float | None = None
         self._pods_without_row: set[int] = set()
-        self._losses = Losses()
+        self._removals = BackendRemovals()
         self._waypoint = WaypointState()
 
     def inherit(self) -> Inherited:
@@ -97,7 +97,7 @@ class Datapath:
         self._dirty = set(self.desired)
         self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
         for key in self._frontends.installed:
-            self._losses.note((key.protocol, (key.address, key.port)))
+            self._removals.note((key.protocol, (key.address, key.port)))
 
     @property
     def waypoints(self) -> tuple[str, ...]:
@@ -152,10 +152,10 @@ class Datapath:
                 self._dirty.discard(name)
                 self._full.pop(name, None)
                 self._stale.add(frontend_key(name))
-                self._losses.change(name, None)
+                self._removals.change(name, None)
         for name, plan in upserts.items():
             self.desired[name] = plan
-            self._losses.change(name, plan)
+            self._removals.change(name, plan)
             self._dirty.add(name)
             self._stale.discard(frontend_key(name))
 
@@ -218,7 +218,7 @@ class Datapath:
             yield
         self._plan_retry()
         done.writes += self.enrol()
-        done.shrunk = self._losses.take(self._dirty | self._full.keys())
+        done.backends_removed = self._removals.take(self._dirty | self._full.keys())
 
     def enrol(self) -> int:
         """Write the pods that are wanted, as many as there is room for; returns how many rows that were. Raises
@@ -259,11 +259,11 @@ class Datapath:
         plan = self.desired[name]
         try:
             done.writes += self._frontends.install(name, plan, waypoint)
-        except (FullError, RestingError) as error:
+        except (FullError, QuarantinedError) as error:
             if waypoint.is_unavailable(plan.listener, name.address):
                 # The address that its clients are sent to may be another one in a moment.
                 done.writes += self._frontends.interrupt(name)
-            if isinstance(error, RestingError):
+            if isinstance(error, QuarantinedError):
                 return
             self._full[name] = str(error)
         else:
@@ -285,7 +285,7 @@ class Datapath:
     def _plan_retry(self) -> None:
         """Where space was given back, try again once it has rested: at most once in that time, however much changes."""
         if self._full and self.retry_at is None and self._frees != self._frontends.frees:
-            self._frees, self.retry_at = self._frontends.frees, self._clock() + REST_SECONDS
+            self._frees, self.retry_at = self._frontends.frees, self._clock() + QUARANTINE_SECONDS
 
     def _pod_change(self) -> Diff[int, PodRow]:
         return diff({cgroup: pod_row(plan) for cgroup, plan in self.desired_pods.items()}, self._pods)

@@ -66,7 +66,7 @@ class Kernel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shrunk:
+class BackendsRemoved:
     """A frontend that may have lost backends; `backends` are those that it still has, in anybody's view of it."""
 
     protocol: tables.Protocol

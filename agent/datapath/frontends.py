@@ -7,7 +7,7 @@ then the frontend's key. Nothing that a reader can reach is edited in place but 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from agent.datapath.allocate import FullError, Ranges
+from agent.datapath.allocate import FullError, RangeAllocator
 from agent.datapath.driver import Kernel
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, FrontendPlan, OnLoss
@@ -83,23 +83,23 @@ class Frontends:
         self._kernel = kernel
         self._clock = clock
         self.installed: dict[FrontendKey, Installed] = {}
-        self._indices = Ranges(0)
-        self._ranges = Ranges(0)
+        self._indices = RangeAllocator(0)
+        self._ranges = RangeAllocator(0)
         # How often space was given back since the start.
         self.frees = 0
 
     def adopt(self) -> None:
         """Read back what the kernel has, and forget everything else. Raises `OSError`."""
         self.installed = read(self._kernel)
-        if entangled := _entangled(self.installed):
-            self._kernel.frontends.delete(entangled)
-            self.installed = {key: item for key, item in self.installed.items() if key not in entangled}
+        if overlapping := _overlapping(self.installed):
+            self._kernel.frontends.delete(overlapping)
+            self.installed = {key: item for key, item in self.installed.items() if key not in overlapping}
         now = self._clock()
-        self._indices = Ranges(
+        self._indices = RangeAllocator(
             self._kernel.services.capacity, ((item.index, 1) for item in self.installed.values()), now
         )
         used = ((item.base, len(item.slots)) for item in self.installed.values() if item.base is not None)
-        self._ranges = Ranges(self._kernel.slots.capacity, used, now)
+        self._ranges = RangeAllocator(self._kernel.slots.capacity, used, now)
 
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
@@ -208,22 +208,22 @@ class Frontends:
             self._ranges.free(old.base, len(old.slots), self._clock())
 
 
-def _entangled(installed: Mapping[FrontendKey, Installed]) -> set[FrontendKey]:
+def _overlapping(installed: Mapping[FrontendKey, Installed]) -> set[FrontendKey]:
     """Frontends that use an index or slots of another's. weft writes no such rows, but may find them.
 
     What two use would be freed by one while the other still needs it, and then be given to a third.
     """
-    entangled: set[FrontendKey] = set()
+    overlapping: set[FrontendKey] = set()
     indices: set[int] = set()
     end = 0
     for key, item in sorted(installed.items(), key=lambda entry: (entry[1].base or 0, entry[0])):
         overlaps = item.base is not None and item.base < end
         if item.index in indices or overlaps:
-            entangled.add(key)
+            overlapping.add(key)
             continue
         indices.add(item.index)
         end = end if item.base is None else item.base + len(item.slots)
-    return entangled
+    return overlapping
 
 
 def read(kernel: Kernel) -> dict[FrontendKey, Installed]:

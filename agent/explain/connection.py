@@ -12,7 +12,7 @@ from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName
 from agent.ir.services import service_key, service_name
 from agent.ir.tables import ANY_NAMESPACE, Action, Reason, address_bytes, address_text
-from agent.kernel.oracle import Asking, Outcome, Passage, Tables, Verdict, decide
+from agent.kernel.oracle import Outcome, RowsRead, SocketContext, Tables, Verdict, decide
 from agent.model.meta import Key
 
 Document = dict[str, Any]
@@ -154,15 +154,15 @@ def _explain_one(
     tables: Tables, status: Mapping[str, Any], asked: Question, pod: Mapping[str, Any], address: str, now: int
 ) -> Document:
     packed = address_bytes(address)
-    verdict = decide(tables, _levels(pod["cgroup"]), packed, asked.port, asked.protocol, Asking(now=now))
-    passage = verdict.passage
-    planned = _planned(status, passage)
+    verdict = decide(tables, _levels(pod["cgroup"]), packed, asked.port, asked.protocol, SocketContext(now=now))
+    rows = verdict.rows
+    planned = _planned(status, rows)
     return {
         "pod": pod["pod"],
         "destination": str(FrontendName(address, asked.port, asked.protocol)),
         "service": planned["service"] if planned else None,
-        "client": _client(passage, pod),
-        "frontend": _frontend(passage, planned),
+        "client": _client(rows, pod),
+        "frontend": _frontend(rows, planned),
         "sources": _sources(status, planned),
         "outcomes": _outcomes(status, verdict),
     }
@@ -173,8 +173,8 @@ def _levels(cgroup: int) -> Sequence[int]:
     return [cgroup] * 64
 
 
-def _client(passage: Passage, pod: Mapping[str, Any]) -> Document:
-    row = passage.client
+def _client(rows: RowsRead, pod: Mapping[str, Any]) -> Document:
+    row = rows.client
     return {
         "cgroup": pod["cgroup"],
         "mode": row.mode.label if row else None,
@@ -184,11 +184,11 @@ def _client(passage: Passage, pod: Mapping[str, Any]) -> Document:
     }
 
 
-def _planned(status: Mapping[str, Any], passage: Passage) -> Mapping[str, Any] | None:
+def _planned(status: Mapping[str, Any], rows: RowsRead) -> Mapping[str, Any] | None:
     """The agent's own record of the frontend that the kernel found."""
-    if passage.frontend is None or passage.index is None:
+    if rows.frontend is None or rows.index is None:
         return None
-    key = passage.frontend
+    key = rows.frontend
     wanted = str(FrontendName(address_text(key.address), key.port, key.protocol))
     for item in status["frontends"]:
         name, _, consumer = item["frontend"].partition("@")
@@ -197,17 +197,17 @@ def _planned(status: Mapping[str, Any], passage: Passage) -> Mapping[str, Any] |
     return None
 
 
-def _frontend(passage: Passage, planned: Mapping[str, Any] | None) -> Document | None:
-    if passage.index is None or passage.action is None or passage.service is None or passage.frontend is None:
+def _frontend(rows: RowsRead, planned: Mapping[str, Any] | None) -> Document | None:
+    if rows.index is None or rows.action is None or rows.service is None or rows.frontend is None:
         return None
     return {
         "frontend": planned["frontend"] if planned else None,
-        "view": "its namespace's own" if passage.frontend.namespace_id else "everybody's",
-        "index": passage.index,
-        "action": action_text(passage.action),
-        "slots": [passage.action.base, passage.action.count] if passage.action.kind is Action.FORWARD else None,
-        "waypointPort": passage.service.waypoint_port or None,
-        "affinitySeconds": passage.service.affinity_seconds or None,
+        "view": "its namespace's own" if rows.frontend.namespace_id else "everybody's",
+        "index": rows.index,
+        "action": action_text(rows.action),
+        "slots": [rows.action.base, rows.action.count] if rows.action.kind is Action.FORWARD else None,
+        "waypointPort": rows.service.waypoint_port or None,
+        "affinitySeconds": rows.service.affinity_seconds or None,
         "mode": planned["mode"] if planned else None,
     }
 

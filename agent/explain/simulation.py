@@ -18,7 +18,7 @@ from agent.store.store import TrackedView
 from agent.translate.options import Options
 
 Document = dict[str, Any]
-NOBODY = {"backend": "refused", "share": 1.0}
+REFUSED_SHARE = {"backend": "refused", "share": 1.0}
 
 
 def simulate(manifests: Manifests, asked: Question, options: Options) -> Document:
@@ -56,7 +56,7 @@ def _treatment(mesh: Mesh, decision: Decision, asked: Question) -> Document:
     affinity = {"affinitySeconds": plan.affinity_seconds} if plan.affinity_seconds else {}
     return {
         "services": list(_services(mesh.view(), name, plan)),
-        "backends": backends(plan.slots) or [NOBODY],
+        "backends": backends(plan.slots) or [REFUSED_SHARE],
         **affinity,
     }
 

@@ -24,7 +24,7 @@ class FlowKey:
     policy: int = 0
 
 
-REST = FlowKey()
+OVERFLOW_ROW = FlowKey()
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, order=True)
 class UdpTarget:
-    """`weft_udp_choices`: a UDP socket's cookie and a frontend's address and port → `Kept`."""
+    """`weft_udp_choices`: a UDP socket's cookie and a frontend's address and port → `AffinityEntry`."""
 
     cookie: int
     address: bytes
@@ -174,7 +174,7 @@ class UdpTarget:
 
 @dataclass(frozen=True, slots=True, order=True)
 class AffinityKey:
-    """`weft_affinity`: a pod (its cgroup id) as a client of a Service's port → `Kept`. `family` is 4 or 6."""
+    """`weft_affinity`: a pod (its cgroup id) as a client of a Service's port → `AffinityEntry`. `family` is 4 or 6."""
 
     service_id: int
     cgroup_id: int
@@ -184,7 +184,7 @@ class AffinityKey:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Kept:
+class AffinityEntry:
     """The backend that was chosen, and for affinity when it was last used: CLOCK_MONOTONIC in ns."""
 
     address: bytes

@@ -17,11 +17,11 @@ from agent.ir.tables import (
     REASON_ROOM,
     UNSPECIFIED,
     Action,
+    AffinityEntry,
     AffinityKey,
     Config,
     FrontendAction,
     FrontendKey,
-    Kept,
     Mode,
     PodFlag,
     PodRow,
@@ -229,14 +229,14 @@ def decode_affinity_key(row: bytes) -> AffinityKey:
     return AffinityKey(service_id, cgroup_id, port, Protocol(protocol), family)
 
 
-def encode_kept(_key: object, row: Kept) -> bytes:
+def encode_affinity_entry(_key: object, row: AffinityEntry) -> bytes:
     """A row of `weft_udp_choices` or `weft_affinity`."""
     return BACKEND.pack(row.address, row.port, row.used)
 
 
-def decode_kept(row: bytes) -> Kept:
-    """The inverse of `encode_kept`."""
-    return Kept(*BACKEND.unpack(row))
+def decode_affinity_entry(row: bytes) -> AffinityEntry:
+    """The inverse of `encode_affinity_entry`."""
+    return AffinityEntry(*BACKEND.unpack(row))
 
 
 def _encode_number(number: int) -> bytes:
@@ -259,15 +259,15 @@ SERVICE_CODEC: Codec[int, ServiceRow] = Codec(
     LAYOUTS["weft_services"], _encode_number, _decode_number, encode_service, decode_service
 )
 SLOT_CODEC: Codec[int, Slot] = Codec(LAYOUTS["weft_slots"], _encode_number, _decode_number, encode_slot, decode_slot)
-UDP_CHOICE_CODEC: Codec[UdpTarget, Kept] = Codec(
+UDP_CHOICE_CODEC: Codec[UdpTarget, AffinityEntry] = Codec(
     LAYOUTS["weft_udp_choices"],
     encode_udp_target,
     lambda row: UdpTarget(*UDP_TARGET.unpack(row)),
-    encode_kept,
-    decode_kept,
+    encode_affinity_entry,
+    decode_affinity_entry,
 )
-AFFINITY_CODEC: Codec[AffinityKey, Kept] = Codec(
-    LAYOUTS["weft_affinity"], encode_affinity_key, decode_affinity_key, encode_kept, decode_kept
+AFFINITY_CODEC: Codec[AffinityKey, AffinityEntry] = Codec(
+    LAYOUTS["weft_affinity"], encode_affinity_key, decode_affinity_key, encode_affinity_entry, decode_affinity_entry
 )
 # A row is all that its reader asks for.
 CLIENT_CODEC: Codec[bytes, bool] = Codec(

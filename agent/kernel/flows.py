@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
-from agent.ir.flow_tables import REST, Event, FlowKey, FlowSums
+from agent.ir.flow_tables import OVERFLOW_ROW, Event, FlowKey, FlowSums
 from agent.kernel import abi, flow_rows, libbpf
 
 _CHUNK = 256
@@ -38,11 +38,11 @@ class FlowTable:
         for key in keys:
             libbpf.delete(self._fd, flow_rows.encode_flow_key(key))
 
-    def make_rest(self) -> None:
+    def make_overflow_row(self) -> None:
         """Have the row for what finds no room, while there is room for it."""
         with suppress(FileExistsError):
             zeros = bytes(abi.FLOW.size * self._cpus)
-            libbpf.update(self._fd, flow_rows.encode_flow_key(REST), zeros, libbpf.NO_EXIST)
+            libbpf.update(self._fd, flow_rows.encode_flow_key(OVERFLOW_ROW), zeros, libbpf.NO_EXIST)
 
 
 class EventReader:

@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 
 from agent.ir.tables import (
     Action,
+    AffinityEntry,
     AffinityKey,
     Config,
     FrontendAction,
     FrontendKey,
-    Kept,
     PodRow,
     Reason,
     ServiceRow,
@@ -173,8 +173,10 @@ class PinnedKernel:
             self.actions = ActionTable(fds["weft_actions"])
             self.services: ArrayTable[ServiceRow] = ArrayTable(fds["weft_services"], abi.SERVICE_CODEC)
             self.slots: ArrayTable[Slot] = ArrayTable(fds["weft_slots"], abi.SLOT_CODEC)
-            self.udp_choices: HashTable[UdpTarget, Kept] = HashTable(fds["weft_udp_choices"], abi.UDP_CHOICE_CODEC)
-            self.affinity: HashTable[AffinityKey, Kept] = HashTable(fds["weft_affinity"], abi.AFFINITY_CODEC)
+            self.udp_choices: HashTable[UdpTarget, AffinityEntry] = HashTable(
+                fds["weft_udp_choices"], abi.UDP_CHOICE_CODEC
+            )
+            self.affinity: HashTable[AffinityKey, AffinityEntry] = HashTable(fds["weft_affinity"], abi.AFFINITY_CODEC)
             self._config = ConfigRows(fds["weft_config"])
             self._fds = fds
             self._cpus = _possible_cpus()

@@ -11,11 +11,11 @@ from agent.ir.tables import (
     ANY_NAMESPACE,
     UNSPECIFIED,
     Action,
+    AffinityEntry,
     AffinityKey,
     Config,
     FrontendAction,
     FrontendKey,
-    Kept,
     Mode,
     Place,
     PodFlag,
@@ -47,7 +47,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class RowsRead:
     """The rows that a decision read on its way; None where it did not get so far."""
 
     client: PodRow | None = None
@@ -62,7 +62,7 @@ class Verdict:
     """All ways a decision can end, each with its exact probability; they add up to 1."""
 
     shares: Mapping[Outcome, Fraction]
-    passage: Passage = Passage()
+    rows: RowsRead = RowsRead()
 
     @property
     def reason(self) -> Reason:
@@ -76,7 +76,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class SocketContext:
     """What decides beside the destination: a UDP socket's cookie (0: none or another protocol), and the time.
 
     The time is CLOCK_MONOTONIC in ns, as `bpf_ktime_get_ns` has it.
@@ -86,17 +86,17 @@ class Asking:
     now: int = 0
 
 
-NOBODY = Asking()
+NO_SOCKET = SocketContext()
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _Query:
     tables: Tables
     config: Config
     address: bytes
     port: int
     protocol: Protocol
-    asking: Asking
+    socket: SocketContext
 
     @property
     def is_ipv4(self) -> bool:
@@ -108,7 +108,12 @@ class _Question:
 
 
 def decide(
-    tables: Tables, cgroup_ids: Sequence[int], address: bytes, port: int, protocol: int, asking: Asking = NOBODY
+    tables: Tables,
+    cgroup_ids: Sequence[int],
+    address: bytes,
+    port: int,
+    protocol: int,
+    socket: SocketContext = NO_SOCKET,
 ) -> Verdict:
     """What happens to a connection or datagram of a client whose cgroup at level n is `cgroup_ids[n]`.
 
@@ -118,19 +123,19 @@ def decide(
     if protocol not in (Protocol.TCP, Protocol.UDP):
         return _always(Reason.PASSED)
     config = _config(tables)
-    question = _Question(tables, config, address, port, Protocol(protocol), asking)
+    query = _Query(tables, config, address, port, Protocol(protocol), socket)
     client = _client(tables, cgroup_ids[config.first_level : config.last_level + 1][: abi.MAX_LEVELS])
-    if question.is_waypoint(address) and not _is_agent(client):
+    if query.is_waypoint(address) and not _is_agent(client):
         return _always(Reason.WAYPOINT_DIALLED)
     if client is None:
         rejects = config.unknown_pod == UnknownPodPolicy.REJECT
         return _always(Reason.UNKNOWN_POD_REJECTED if rejects else Reason.UNKNOWN_POD)
     if client.mode == Mode.NONE:
-        return replace(_always(Reason.NOT_ENROLLED), passage=Passage(client.pod))
-    key, index = _frontend(question, client)
+        return replace(_always(Reason.NOT_ENROLLED), rows=RowsRead(client.pod))
+    key, index = _frontend(query, client)
     if index is None:
-        return replace(_always(Reason.NO_FRONTEND), passage=Passage(client.pod))
-    return _apply_action(question, key, index, client)
+        return replace(_always(Reason.NO_FRONTEND), rows=RowsRead(client.pod))
+    return _apply_action(query, key, index, client)
 
 
 def _is_agent(client: "_Client | None") -> bool:
@@ -165,36 +170,36 @@ def _client(tables: Tables, cgroup_ids: Sequence[int]) -> _Client | None:
     return None
 
 
-def _frontend(question: _Question, client: _Client) -> tuple[FrontendKey, int | None]:
+def _frontend(query: _Query, client: _Client) -> tuple[FrontendKey, int | None]:
     """The key that was found, else the last that was looked for, and its index."""
     own = (client.pod.namespace_id,) if PodFlag.CONSUMER_ROUTES in client.pod.flags else ()
     for namespace_id in (*own, ANY_NAMESPACE):
-        key = FrontendKey(namespace_id, question.address, question.port, question.protocol)
+        key = FrontendKey(namespace_id, query.address, query.port, query.protocol)
         encoded = abi.encode_frontend_key(key)
-        row = question.tables["weft_frontends"].get(encoded)
+        row = query.tables["weft_frontends"].get(encoded)
         if row is not None and row[4:] == abi.U32.pack(abi.fingerprint(encoded)):
             return key, abi.decode_frontend(row)
     return key, None
 
 
-def _apply_action(question: _Question, key: FrontendKey, index: int, client: _Client) -> Verdict:
-    passage = Passage(client.pod, key, index)
+def _apply_action(query: _Query, key: FrontendKey, index: int, client: _Client) -> Verdict:
+    rows = RowsRead(client.pod, key, index)
     if 2 * index >= abi.ACTIONS or index >= abi.SERVICES:
-        return replace(_always(Reason.NO_FRONTEND), passage=passage)
+        return replace(_always(Reason.NO_FRONTEND), rows=rows)
     number = abi.U32.pack(2 * index + (client.mode != Mode.L4))
-    action = abi.unpack_action(abi.U64.unpack(question.tables["weft_actions"].get(number, _ZERO_ACTION))[0])
-    service = _service(question, index)
-    return replace(_act(question, action, service, client), passage=replace(passage, action=action, service=service))
+    action = abi.unpack_action(abi.U64.unpack(query.tables["weft_actions"].get(number, _ZERO_ACTION))[0])
+    service = _service(query, index)
+    return replace(_act(query, action, service, client), rows=replace(rows, action=action, service=service))
 
 
-def _act(question: _Question, action: FrontendAction, service: ServiceRow, client: _Client) -> Verdict:
+def _act(query: _Query, action: FrontendAction, service: ServiceRow, client: _Client) -> Verdict:
     if PodFlag.L4_ONLY in client.pod.flags and _is_waypoint_action(action):
         return _always(Reason.PASSED)
     if action.kind == Action.FORWARD:
-        kept = _kept(question, service, client, range(action.base, action.base + action.count))
-        return Verdict({_rewrite(question, kept): _ONE}) if kept else _forward(question, action.base, action.count)
+        kept = _affinity_lookup(query, service, client, range(action.base, action.base + action.count))
+        return Verdict({_rewrite(query, kept): _ONE}) if kept else _forward(query, action.base, action.count)
     if action.kind == Action.WAYPOINT:
-        return _to_waypoint(question, service.waypoint_port)
+        return _to_waypoint(query, service.waypoint_port)
     if action.kind == Action.REJECT:
         return _always(Reason(action.base) if action.base < len(Reason) else Reason.NO_BACKEND)
     return _always(Reason.PASSED)
@@ -204,53 +209,53 @@ def _is_waypoint_action(action: FrontendAction) -> bool:
     return action.kind == Action.WAYPOINT or (action.kind, action.base) == (Action.REJECT, Reason.WAYPOINT_LOST)
 
 
-def _service(question: _Question, index: int) -> ServiceRow:
-    return abi.decode_service(question.tables["weft_services"].get(abi.U32.pack(index), bytes(abi.SERVICE.size)))
+def _service(query: _Query, index: int) -> ServiceRow:
+    return abi.decode_service(query.tables["weft_services"].get(abi.U32.pack(index), bytes(abi.SERVICE.size)))
 
 
-def _kept(question: _Question, service: ServiceRow, client: _Client, columns: range) -> Place | None:
+def _affinity_lookup(query: _Query, service: ServiceRow, client: _Client, columns: range) -> Place | None:
     """The backend of an earlier choice, by this socket or else by this pod, while the array has it (bpf/affinity.h)."""
-    slots = [_slot(question.tables, number) for number in columns]
+    slots = [_slot(query.tables, number) for number in columns]
     there = {(slot.address, slot.port) for slot in slots if not slot.reject}
-    for kept in (_kept_by_socket(question), _kept_by_pod(question, service, client)):
+    for kept in (_affinity_lookup_socket(query), _affinity_lookup_pod(query, service, client)):
         if kept and (kept.address, kept.port) in there:
             return kept.address, kept.port
     return None
 
 
-def _kept_by_socket(question: _Question) -> Kept | None:
-    key = UdpTarget(question.asking.cookie, question.address, question.port)
-    row = question.tables.get("weft_udp_choices", {}).get(abi.encode_udp_target(key))
-    return abi.decode_kept(row) if row and key.cookie else None
+def _affinity_lookup_socket(query: _Query) -> AffinityEntry | None:
+    key = UdpTarget(query.socket.cookie, query.address, query.port)
+    row = query.tables.get("weft_udp_choices", {}).get(abi.encode_udp_target(key))
+    return abi.decode_affinity_entry(row) if row and key.cookie else None
 
 
-def _kept_by_pod(question: _Question, service: ServiceRow, client: _Client) -> Kept | None:
-    family = 4 if question.is_ipv4 else 6
-    key = AffinityKey(service.service_id, client.cgroup_id, question.port, question.protocol, family)
-    row = question.tables.get("weft_affinity", {}).get(abi.encode_affinity_key(key))
+def _affinity_lookup_pod(query: _Query, service: ServiceRow, client: _Client) -> AffinityEntry | None:
+    family = 4 if query.is_ipv4 else 6
+    key = AffinityKey(service.service_id, client.cgroup_id, query.port, query.protocol, family)
+    row = query.tables.get("weft_affinity", {}).get(abi.encode_affinity_key(key))
     if row is None or not service.affinity_seconds:
         return None
-    kept = abi.decode_kept(row)
-    return kept if question.asking.now - kept.used <= service.affinity_seconds * _NS_PER_SECOND else None
+    kept = abi.decode_affinity_entry(row)
+    return kept if query.socket.now - kept.used <= service.affinity_seconds * _NS_PER_SECOND else None
 
 
-def _to_waypoint(question: _Question, port: int) -> Verdict:
-    address = question.config.waypoint4 if question.is_ipv4 else question.config.waypoint6
-    if question.protocol != Protocol.TCP or not port or address == UNSPECIFIED:
+def _to_waypoint(query: _Query, port: int) -> Verdict:
+    address = query.config.waypoint4 if query.is_ipv4 else query.config.waypoint6
+    if query.protocol != Protocol.TCP or not port or address == UNSPECIFIED:
         return _always(Reason.WAYPOINT_LOST)
     return _always(Reason.TO_WAYPOINT, (address, port))
 
 
-def _forward(question: _Question, base: int, count: int) -> Verdict:
+def _forward(query: _Query, base: int, count: int) -> Verdict:
     shares: dict[Outcome, Fraction] = {}
     for column in range(count):
-        own = _slot(question.tables, base + column)
-        alias = _slot(question.tables, base + own.alias)
+        own = _slot(query.tables, base + column)
+        alias = _slot(query.tables, base + own.alias)
         first, end = column * _WHOLE, (column + 1) * _WHOLE
         parting = first + own.threshold
         for slot, start, stop in ((own, first, parting), (alias, parting, end)):
             if draws := _draws_below(stop, count) - _draws_below(start, count):
-                outcome = _outcome(question, slot)
+                outcome = _outcome(query, slot)
                 shares[outcome] = shares.get(outcome, Fraction(0)) + Fraction(draws, _WHOLE)
     return Verdict(shares) if count else _always(Reason.NO_BACKEND)
 
@@ -264,14 +269,14 @@ def _slot(tables: Tables, number: int) -> Slot:
     return abi.decode_slot(tables["weft_slots"].get(abi.U32.pack(number % _WHOLE), bytes(abi.SLOT.size)))
 
 
-def _outcome(question: _Question, slot: Slot) -> Outcome:
+def _outcome(query: _Query, slot: Slot) -> Outcome:
     if slot.reject:
         return Outcome(Reason.SHARE_REJECTED)
-    if not slot.port or slot.address.startswith(_IPV4_PREFIX) != question.is_ipv4:
+    if not slot.port or slot.address.startswith(_IPV4_PREFIX) != query.is_ipv4:
         return Outcome(Reason.NO_BACKEND)
-    return _rewrite(question, (slot.address, slot.port))
+    return _rewrite(query, (slot.address, slot.port))
 
 
-def _rewrite(question: _Question, backend: Place) -> Outcome:
+def _rewrite(query: _Query, backend: Place) -> Outcome:
     """A waypoint is nobody's backend."""
-    return Outcome(Reason.WAYPOINT_DIALLED) if question.is_waypoint(backend[0]) else Outcome(Reason.FORWARDED, backend)
+    return Outcome(Reason.WAYPOINT_DIALLED) if query.is_waypoint(backend[0]) else Outcome(Reason.FORWARDED, backend)

@@ -1,4 +1,4 @@
-"""Has connected sockets of pods ended when their backend is gone. `reap` does it, in a process of its own.
+"""Has connected sockets of pods ended when their backend is gone. `terminate_sockets` does it, in a process of its own.
 
 Unconnected sockets need no such help: each datagram is decided anew.
 """
@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from agent.backoff import Backoff
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.ir.tables import Place, Protocol, address_text
 
 log = logging.getLogger(__name__)
 
-REST_SECONDS = 0.3  # between two runs: what comes meanwhile goes together
+RUN_INTERVAL_SECONDS = 0.3  # between two runs: what comes meanwhile goes together
 RUN_SECONDS = 60.0  # a run over 250 pods with thousands of sockets takes a few
 PROGRAM = ("-m", "agent.kernel.terminate_sockets")
 
 
-class ReapError(Exception):
+class TerminationError(Exception):
     """A run of the process failed; says why."""
 
 
-class Reaper:
+class SocketTerminator:
     """Starts that process when frontends lost backends; `run` it beside the control loop."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Reaper:
         self._able = able
         self._backoff = Backoff(random.random)
         self._spared = spared
-        self.waiting: dict[tuple[Protocol, Place], Shrunk] = {}
+        self.waiting: dict[tuple[Protocol, Place], BackendsRemoved] = {}
         self._wake = asyncio.Event()
         self.ended: Counter[Protocol] = Counter()
         self.runs = 0
@@ -58,10 +58,10 @@ class Reaper:
         """Sockets ended so far, by protocol."""
         return {protocol.name.lower(): self.ended[protocol] for protocol in Protocol}
 
-    def submit(self, frontends: Iterable[Shrunk]) -> None:
+    def submit(self, frontends: Iterable[BackendsRemoved]) -> None:
         """Look after these frontends' sockets soon; the latest word on a frontend counts."""
         if self._able:
-            self.waiting |= {(shrunk.protocol, shrunk.place): shrunk for shrunk in frontends}
+            self.waiting |= {(removed.protocol, removed.place): removed for removed in frontends}
         if self.waiting:
             self._wake.set()
 
@@ -72,19 +72,19 @@ class Reaper:
             self._wake.clear()
             waiting, self.waiting = self.waiting, {}
             try:
-                self._count(await self._reap(list(waiting.values())))
+                self._count(await self._terminate(list(waiting.values())))
                 self._backoff.succeeded()
-                rest = REST_SECONDS
-            except (OSError, ReapError) as error:
+                pause = RUN_INTERVAL_SECONDS
+            except (OSError, TerminationError) as error:
                 log.warning("sockets of gone backends could not be ended, trying again", extra={"error": str(error)})
                 self.waiting = waiting | self.waiting
                 self._wake.set()
-                rest = self._backoff.failed(REST_SECONDS)
+                pause = self._backoff.failed(RUN_INTERVAL_SECONDS)
             self.runs += 1
-            await asyncio.sleep(rest)
+            await asyncio.sleep(pause)
 
-    async def _reap(self, frontends: list[Shrunk]) -> Counter[Protocol]:
-        """One run of the process; returns how many sockets it ended. Raises `OSError` and `ReapError`."""
+    async def _terminate(self, frontends: list[BackendsRemoved]) -> Counter[Protocol]:
+        """One run of the process; returns how many sockets it ended. Raises `OSError` and `TerminationError`."""
         task = json.dumps(document(frontends, self._spared())).encode()
         child = await asyncio.create_subprocess_exec(
             sys.executable, *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE
@@ -93,11 +93,11 @@ class Reaper:
             async with asyncio.timeout(self._run_seconds):
                 said, complaint = await child.communicate(task)
         except TimeoutError as error:
-            raise ReapError(f"not done after {self._run_seconds:g} s") from error
+            raise TerminationError(f"not done after {self._run_seconds:g} s") from error
         finally:
             await _kill(child)
         if child.returncode:
-            raise ReapError(complaint.decode(errors="replace").strip().rpartition("\n")[2])
+            raise TerminationError(complaint.decode(errors="replace").strip().rpartition("\n")[2])
         return Counter({Protocol(int(number)): count for number, count in json.loads(said).items()})
 
     def _count(self, ended: Counter[Protocol]) -> None:
@@ -114,13 +114,13 @@ async def _kill(child: Process) -> None:
         await child.wait()
 
 
-def document(frontends: Iterable[Shrunk], spared: list[str]) -> dict[str, Any]:
-    """What `reap` reads: addresses to spare, and each frontend with the backends that it still has."""
+def document(frontends: Iterable[BackendsRemoved], spared: list[str]) -> dict[str, Any]:
+    """What `terminate_sockets` reads: addresses to spare, and each frontend with the backends that it still has."""
     return {
         "spared": spared,
         "frontends": [
-            [shrunk.protocol, _written(shrunk.place), [_written(backend) for backend in sorted(shrunk.backends)]]
-            for shrunk in frontends
+            [removed.protocol, _written(removed.place), [_written(backend) for backend in sorted(removed.backends)]]
+            for removed in frontends
         ],
     }
 

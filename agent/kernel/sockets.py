@@ -19,7 +19,7 @@ from pyroute2.netlink.diag import SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, SS_CONN, in
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nlsocket import Marshal
 
-from agent.ir.tables import Kept, Place, Protocol, UdpTarget, address_bytes
+from agent.ir.tables import AffinityEntry, Place, Protocol, UdpTarget, address_bytes
 from agent.kernel import abi
 
 _STORAGES = "INET_DIAG_SK_BPF_STORAGES"
@@ -80,7 +80,7 @@ def rewritten_tcp(diag: SocketList, storage: int) -> Iterator[Rewritten]:
             yield Rewritten(Protocol.TCP, (original, original_port), (backend, backend_port), listed)
 
 
-def rewritten_udp(diag: SocketList, choices: Mapping[UdpTarget, Kept]) -> Iterator[Rewritten]:
+def rewritten_udp(diag: SocketList, choices: Mapping[UdpTarget, AffinityEntry]) -> Iterator[Rewritten]:
     """Connected UDP sockets whose peer is a backend that they chose; one may have chosen it for several frontends."""
     frontends: dict[tuple[int, Place], list[Place]] = defaultdict(list)
     for target, kept in choices.items():

@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from agent.ir.tables import Kept, Place, Protocol, UdpTarget, address_bytes
+from agent.ir.tables import AffinityEntry, Place, Protocol, UdpTarget, address_bytes
 from agent.kernel import abi
 from agent.kernel.cgroups import GONE, processes
 from agent.kernel.links import opened
@@ -44,7 +44,7 @@ class Task:
 
 
 def read(document: Mapping[str, Any]) -> Task:
-    """The inverse of `reaper.document`."""
+    """The inverse of `socket_terminator.document`."""
 
     def place(written: tuple[str, int]) -> Place:
         return address_bytes(written[0]), written[1]
@@ -101,7 +101,7 @@ def _enter(namespace: Path) -> bool:
     return True
 
 
-def reap(task: Task, storage: int, choices: Mapping[UdpTarget, Kept]) -> Counter[Protocol]:
+def terminate(task: Task, storage: int, choices: Mapping[UdpTarget, AffinityEntry]) -> Counter[Protocol]:
     """End what has to end in the network namespace where this thread is. Raises `OSError`."""
     with SocketList() as diag:
         listed = chain(rewritten_tcp(diag, storage), rewritten_udp(diag, choices))
@@ -129,7 +129,7 @@ def main() -> None:
         choices = HashTable(table, abi.UDP_CHOICE_CODEC).load()
         for namespace in namespaces(options.kubepods):
             if _enter(namespace):
-                ended += reap(task, storage, choices)
+                ended += terminate(task, storage, choices)
     print(json.dumps(ended))
 
 

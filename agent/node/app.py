@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from agent.datapath.datapath import Datapath
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.explain.trace import Inquiry
 from agent.internal_errors import InternalErrors
 from agent.ir.access_log import Exchange
@@ -17,7 +17,7 @@ from agent.kernel import cgroups, features, links, maps
 from agent.kernel.guards import Guards
 from agent.kernel.loader import Prepared
 from agent.kernel.sandboxes import Sandboxes, own_addresses
-from agent.kernel.socket_terminator import Reaper
+from agent.kernel.socket_terminator import SocketTerminator
 from agent.kube.directory_source import SourceError
 from agent.kube.errors import ConfigurationError
 from agent.kube.source import Source
@@ -68,7 +68,7 @@ class Agent:
         self._store = store = Store()
         self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
         able = prepared.has(features.SOCK_DESTROY)
-        self._reaper = Reaper(settings.pins, settings.kubepods, self._waypoints, able=able)
+        self._socket_terminator = SocketTerminator(settings.pins, settings.kubepods, self._waypoints, able=able)
         self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
         self.core = self._make_core(settings, store)
         self._drainer = WaypointDrainer(settings.xds_socket.parent, lambda: self.core.machine.failover)
@@ -119,7 +119,10 @@ class Agent:
             lambda: features.presence(self._prepared.missing),
         )
         self._metrics.show_counts(
-            "weft_sockets_ended", "Connected sockets ended because their backend left.", "protocol", self._reaper.counts
+            "weft_sockets_ended",
+            "Connected sockets ended because their backend left.",
+            "protocol",
+            self._socket_terminator.counts,
         )
         self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
         self._metrics.show_discovery(ads, lambda: status.rejected_kinds(ads.rejected), lambda: self._audit.total)
@@ -142,7 +145,7 @@ class Agent:
                 self.core.follow(self._source.name, self._source.changes()),
                 self.core.follow("cgroups", self._cgroups()),
                 self.core.follow("sandboxes", self._sandboxes.changes()),
-                self._reaper.run(),
+                self._socket_terminator.run(),
                 self._guards.run(),
                 self._dropped.run(),
                 self._drainer.run(),
@@ -239,9 +242,9 @@ class Agent:
         self._guards.permit(self._prepared.version)
         return links.ensure(self._settings.pins, self._settings.kubepods, self._prepared.version)
 
-    def shrunk(self, frontends: list[Shrunk]) -> None:
+    def backends_removed(self, frontends: list[BackendsRemoved]) -> None:
         """Have the sockets of frontends that lost backends looked after."""
-        self._reaper.submit(frontends)
+        self._socket_terminator.submit(frontends)
 
     async def accepts(self, address: str, port: int) -> bool | None:
         """Whether a waypoint takes connections on a port; None when that cannot be told yet."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from agent.datapath.datapath import Applied, Datapath
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.ir.plan import Fragment, FrontendName
 from agent.ir.waypoint_state import WaypointState
 from agent.model.change import Change, Synced
@@ -30,7 +30,7 @@ RETRY_SECONDS = 0.2
 COALESCE_SECONDS = 0.01
 
 
-class Hands(Prober, Protocol):
+class Effects(Prober, Protocol):
     """What the loop has done by others."""
 
     def attach(self) -> list[str] | None:
@@ -38,11 +38,11 @@ class Hands(Prober, Protocol):
         Raises `OSError`.
         """
 
-    def shrunk(self, frontends: list[Shrunk]) -> None:
+    def backends_removed(self, frontends: list[BackendsRemoved]) -> None:
         """Look after the sockets of frontends that lost backends."""
 
 
-class Observer(Protocol):
+class PassMetrics(Protocol):
     """Who is told what the loop did."""
 
     def applied(self, writes: int, seconds: float) -> None:
@@ -61,19 +61,19 @@ class Core:
         rendering: Rendering,
         datapath: Datapath,
         ads: Ads,
-        hands: Hands,
-        observer: Observer,
+        effects: Effects,
+        metrics: PassMetrics,
         audit_seconds: float,
     ) -> None:
         self.intake = Intake(translator)
         self.rendering = rendering
         self.datapath = datapath
-        self._hands = hands
-        self._observer = observer
+        self._effects = effects
+        self._metrics = metrics
         self._audit_seconds = audit_seconds
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
-        self.waypoint = WaypointController(ads, rendering, hands, self._clock, self.wake)
+        self.waypoint = WaypointController(ads, rendering, effects, self._clock, self.wake)
         self._failure_log = FailureLog()
         # Units that the waypoint's controller has not got yet, each with its fragment before and now.
         self._unpublished: dict[Any, tuple[Fragment, Fragment]] = {}
@@ -265,23 +265,23 @@ class Core:
         done = Applied()
         for _ in self.datapath.applying(done):
             await self._turn.others()
-        self._hands.shrunk(done.shrunk)
+        self._effects.backends_removed(done.backends_removed)
         self._tell(done.writes, began)
         return done.writes > 0
 
     def _tell(self, writes: int, began: float) -> None:
         """Say what was written since then."""
         seconds = self._clock() - began
-        self._observer.applied(writes, seconds)
+        self._metrics.applied(writes, seconds)
         if writes:
             log.info("applied", extra={"writes": writes, "ms": round(seconds * 1000, 1)})
 
     def _attach(self) -> None:
         """Have the programs run, now that their tables are full; later, where somebody else took them away."""
-        names = self._hands.attach()
+        names = self._effects.attach()
         if names and self._attached:
             log.warning("programs did not run, attached them again", extra={"programs": len(names)})
-            self._observer.drifted(len(names))
+            self._metrics.drifted(len(names))
         self._attached = names is not None
 
     async def _audit(self) -> None:
@@ -289,7 +289,7 @@ class Core:
         frontends = await asyncio.to_thread(self.datapath.frontend_drift)
         found = self.datapath.drift(frontends)
         self.drift = len(found)
-        self._observer.drifted(len(found))
+        self._metrics.drifted(len(found))
         if found:
             parts = {"pods": len(found.pods), "frontends": len(found.frontends), "clients": len(found.clients)}
             parts["config"] = int(found.configuration)

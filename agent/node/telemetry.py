@@ -45,7 +45,7 @@ class Observation:
         """`known` says which pods and Services the kernel's numbers can mean, `pods` which pods there are, `ports` what
         ports the waypoint's listeners have, `is_logged` of which namespaces requests are written to standard output.
         """
-        kernel.flows.make_rest()
+        kernel.flows.make_overflow_row()
         names = Names(known)
         self._kernel = kernel
         self._journal = Journal(names, self._lost, time.monotonic_ns, time.time)

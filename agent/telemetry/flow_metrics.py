@@ -12,12 +12,12 @@ from prometheus_client.registry import Collector
 
 from agent.ir.flow_tables import FLOW_STEPS
 from agent.ir.tables import Reason
-from agent.telemetry.flows import OTHER, OTHER_SERVICE, Flow
+from agent.telemetry.flows import OVERFLOW_SERVICE, OVERFLOW_WORKLOAD, Flow
 from agent.telemetry.istio import Pair, pair_labels
 
 MAX_PAIRS = 200  # some 9 kB and 0.7 ms each, with every scrape
 Grouped = list[tuple[Pair, Flow]]
-_REST: Pair = (OTHER, OTHER_SERVICE)
+_OVERFLOW: Pair = (OVERFLOW_WORKLOAD, OVERFLOW_SERVICE)
 _BOUNDS = [*(f"{64e-6 * 2**step:.6f}" for step in range(FLOW_STEPS - 1)), "+Inf"]
 # Envoy's response flags: https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage
 _FINE, _CONNECT_FAILED = "-", "UF"
@@ -36,7 +36,7 @@ _OWN_LABELS = (
     "destination_service_namespace",
     "destination_service_name",
 )
-_ISTIO_LABELS = (*pair_labels(_REST), "response_flags")
+_ISTIO_LABELS = (*pair_labels(_OVERFLOW), "response_flags")
 
 
 def _own(pair: Pair) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ class FlowMetrics(Collector):
 
     def _families(self) -> Iterator[Metric]:
         flows = list(self._load())
-        met = {(flow.client, flow.service) for flow in flows} - {_REST}
+        met = {(flow.client, flow.service) for flow in flows} - {_OVERFLOW}
         self._pairs &= met
         room = MAX_PAIRS - len(self._pairs)
         self._pairs |= set(sorted(met - self._pairs)[:room])
@@ -86,7 +86,7 @@ class FlowMetrics(Collector):
 
     def _place(self, flow: Flow) -> Pair:
         pair = flow.client, flow.service
-        return pair if pair in self._pairs else _REST
+        return pair if pair in self._pairs else _OVERFLOW
 
 
 def _connections(flow: Flow) -> Iterator[tuple[str, tuple[int, int, int, int]]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agent.ir.flow_tables import REST, FlowKey, FlowSums
+from agent.ir.flow_tables import OVERFLOW_ROW, FlowKey, FlowSums
 from agent.ir.identity import Workload
 from agent.ir.services import service_name
 from agent.ir.tables import Protocol as Ip
@@ -13,8 +13,8 @@ from agent.model.meta import Key
 from agent.telemetry.names import Names
 
 LINGER_SECONDS = 600.0
-OTHER = Workload("other", "other", "other", "other")
-OTHER_SERVICE = Key("Service", "other", "other")
+OVERFLOW_WORKLOAD = Workload("other", "other", "other", "other")
+OVERFLOW_SERVICE = Key("Service", "other", "other")
 REFUSED = frozenset({Reason.NO_BACKEND, Reason.SHARE_REJECTED, Reason.WAYPOINT_LOST})
 
 
@@ -84,8 +84,8 @@ class Flows:
         return {"flows": (self._rows, self._table.capacity)}
 
     def _named(self, key: FlowKey, sums: FlowSums) -> Flow | None:
-        if key == REST:
-            return Flow(OTHER, OTHER_SERVICE, "TCP", Reason.FORWARDED, 0, sums)
+        if key == OVERFLOW_ROW:
+            return Flow(OVERFLOW_WORKLOAD, OVERFLOW_SERVICE, "TCP", Reason.FORWARDED, 0, sums)
         client, service = self._names.workload(key.workload_id), self._names.service(key.service_id)
         if client is None or service is None:
             return None
@@ -94,7 +94,7 @@ class Flows:
     def sweep(self) -> int:
         """Delete rows whose workload or Service is gone for good; returns how many. Raises `OSError`."""
         self._names.refresh()
-        now, keys = self._clock(), [key for key in self._table.load() if key != REST]
+        now, keys = self._clock(), [key for key in self._table.load() if key != OVERFLOW_ROW]
         gone = [key for key in keys if not self._is_current(key)]
         self._orphans = {key: self._orphans.get(key, now) for key in gone}
         ended = [key for key, since in self._orphans.items() if now - since >= LINGER_SECONDS]

@@ -19,14 +19,14 @@ from agent.ir.access_log import NO_MATCH, UNROUTED, Exchange
 from agent.ir.identity import Workload
 from agent.ir.plan import PodPlan
 from agent.model.meta import Key
-from agent.telemetry.flows import OTHER, OTHER_SERVICE
+from agent.telemetry.flows import OVERFLOW_SERVICE, OVERFLOW_WORKLOAD
 from agent.telemetry.istio import UNKNOWN, pair_labels
 
 MAX_EDGES = 200  # some 30 kB each, with every scrape
 MAX_OUTCOMES = 32  # of each
 LINGER_SECONDS = 600.0
-NONE, REST = "none", "other"
-STRANGER = Workload(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+NONE, OVERFLOW_LABEL = "none", "other"
+UNKNOWN_WORKLOAD = Workload(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
 MILLISECONDS = (0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000)
 BYTES = (100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 
@@ -50,8 +50,8 @@ class Outcome(NamedTuple):
     flags: str
 
 
-_REST = Edge(OTHER, OTHER_SERVICE, REST, REST, REST, "http")
-_OTHERWISE = Outcome(REST, REST, REST)
+_OVERFLOW = Edge(OVERFLOW_WORKLOAD, OVERFLOW_SERVICE, OVERFLOW_LABEL, OVERFLOW_LABEL, OVERFLOW_LABEL, "http")
+_OVERFLOW_OUTCOME = Outcome(OVERFLOW_LABEL, OVERFLOW_LABEL, OVERFLOW_LABEL)
 
 
 class Histogram:
@@ -95,10 +95,10 @@ class _Sums:
 
     def add(self, item: Exchange, now: float) -> None:
         self.last = now
-        status = item.grpc_status if len(item.grpc_status) <= 2 else REST
+        status = item.grpc_status if len(item.grpc_status) <= 2 else OVERFLOW_LABEL
         outcome = Outcome(str(item.code), status, item.flags)
         if outcome not in self.outcomes and len(self.outcomes) >= MAX_OUTCOMES:
-            outcome = _OTHERWISE
+            outcome = _OVERFLOW_OUTCOME
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         self.milliseconds.add(item.seconds * 1000)
         self.received.add(item.received)
@@ -120,15 +120,15 @@ class Requests(Collector):
 
     def add(self, item: Exchange, client: PodPlan | None, service: Key | None) -> None:
         """One request, with its client and the Service that the client dialled, as far as they are known."""
-        edge = edge_of(item, client.workload if client else STRANGER, service or OTHER_SERVICE)
+        edge = edge_of(item, client.workload if client else UNKNOWN_WORKLOAD, service or OVERFLOW_SERVICE)
         self._sums(edge).add(item, self._clock())
 
     def _sums(self, edge: Edge) -> _Sums:
         found = self._edges.get(edge)
-        if found is None and len(self._edges) >= MAX_EDGES and edge != _REST:
+        if found is None and len(self._edges) >= MAX_EDGES and edge != _OVERFLOW:
             if len(self._left_out) < MAX_EDGES:
                 self._left_out.add(edge)
-            return self._sums(_REST)
+            return self._sums(_OVERFLOW)
         return found or self._edges.setdefault(edge, _Sums())
 
     def collect(self) -> Iterator[Metric]:
@@ -143,7 +143,7 @@ class Requests(Collector):
 
     def _forget(self) -> None:
         since = self._clock() - LINGER_SECONDS
-        self._edges = {edge: sums for edge, sums in self._edges.items() if sums.last > since or edge == _REST}
+        self._edges = {edge: sums for edge, sums in self._edges.items() if sums.last > since or edge == _OVERFLOW}
         self._left_out.clear()
 
 
@@ -199,7 +199,7 @@ def _labels(edge: Edge) -> Mapping[str, str]:
     }
 
 
-_LABELS = (*_labels(_REST),)
+_LABELS = (*_labels(_OVERFLOW),)
 
 
 def _requests(edges: Mapping[Edge, _Sums]) -> Metric:

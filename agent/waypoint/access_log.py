@@ -54,14 +54,14 @@ FLAGS = {
 _PROTOCOLS = {1: "HTTP/1.0", 2: "HTTP/1.1", 3: "HTTP/2", 4: "HTTP/3"}
 
 
-Take = Callable[[list[Exchange]], None]
+EntriesHandler = Callable[[list[Exchange]], None]
 """Is given the requests that came together, oldest first."""
 
 
 class AccessLog:
     """Takes the log of every Envoy that connects."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: EntriesHandler) -> None:
         self._take = take
         self._turn = asyncio.Lock()
         self._readers: set[asyncio.Future[None]] = set()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from agent.datapath.allocate import Ranges
+from agent.datapath.allocate import RangeAllocator
 
 FIRST_PORT = 20_000
 LAST_PORT = 29_999
@@ -21,7 +21,7 @@ class Ports:
             if FIRST_PORT <= port <= LAST_PORT and port not in self.by_listener.values():
                 self.by_listener[listener] = port
         taken = set(self.by_listener.values()) | {port for port in others if FIRST_PORT <= port <= LAST_PORT}
-        self._ranges = Ranges(LAST_PORT - FIRST_PORT + 1, ((port - FIRST_PORT, 1) for port in taken), now)
+        self._ranges = RangeAllocator(LAST_PORT - FIRST_PORT + 1, ((port - FIRST_PORT, 1) for port in taken), now)
 
     def assign(self, listener: str, now: float) -> int:
         """The listener's port, a new one when it has none. Raises `FullError`."""

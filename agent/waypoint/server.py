@@ -18,7 +18,7 @@ from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.waypoint import admin
-from agent.waypoint.access_log import AccessLog, Take
+from agent.waypoint.access_log import AccessLog, EntriesHandler
 from agent.waypoint.admin import AdminError
 from agent.waypoint.ads_client import AdsClient
 from agent.waypoint.config_dump import Drift
@@ -52,7 +52,7 @@ class AdsServer:
         self,
         socket: Path,
         addresses: Addresses,
-        take: Take = lambda _: None,
+        take: EntriesHandler = lambda _: None,
         allowed: Callable[[], Collection[str]] = tuple,
         errors: InternalErrors | None = None,
     ) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from agent.datapath.allocate import REST_SECONDS, FullError, RestingError
+from agent.datapath.allocate import QUARANTINE_SECONDS, FullError, QuarantinedError
 from agent.ir.addresses import Family, family_of
 from agent.ir.envoy import Envoy
 from agent.ir.resources import ResourceName
@@ -173,8 +173,8 @@ class WaypointStateMachine:
             if listener not in self.without_room:
                 try:
                     self._ports.assign(listener, now)
-                except RestingError:
-                    self._assign_again = now + REST_SECONDS
+                except QuarantinedError:
+                    self._assign_again = now + QUARANTINE_SECONDS
                 except FullError as error:
                     self.without_room[listener] = str(error)
 

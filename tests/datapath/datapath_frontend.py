@@ -9,7 +9,7 @@ from decision_cases import INDEX, Case, rows_for
 
 from agent.ir.tables import Action, FrontendAction, Protocol, Reason, ServiceRow, Slot
 from agent.ir.tables import address_bytes as packed
-from agent.kernel.oracle import Asking, decide
+from agent.kernel.oracle import SocketContext, decide
 
 BASE, SERVICE = 64, 501
 
@@ -56,9 +56,9 @@ class Frontend:
         address = f"::ffff:{self.vip}" if self.family == "mapped" else self.vip
         told = {"family": self.family, "protocol": self.protocol, "address": address, "port": VIP_PORT}
         answer = self.pod.call(call=call, **told, **more)
-        asking = Asking(answer["cookie"] if self.protocol == "UDP" else 0, time.monotonic_ns())
+        socket = SocketContext(answer["cookie"] if self.protocol == "UDP" else 0, time.monotonic_ns())
         ids, tables = self.node.cgroup_ids(self.pod), self.node.kernel.encoded()
-        verdict = decide(tables, ids, packed(self.vip), VIP_PORT, Protocol[self.protocol], asking)
+        verdict = decide(tables, ids, packed(self.vip), VIP_PORT, Protocol[self.protocol], socket)
         assert verdict.candidates == {(packed(answer["reached"][0]), answer["reached"][1])}
         return answer["reached"][0]
 

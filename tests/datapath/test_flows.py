@@ -10,7 +10,7 @@ import pytest
 from datapath_node import VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run
 from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows, rows_for
 
-from agent.ir.flow_tables import FLOW_STEPS, REST, FlowKey, FlowSums
+from agent.ir.flow_tables import FLOW_STEPS, OVERFLOW_ROW, FlowKey, FlowSums
 from agent.ir.tables import Mode, PodRow, Protocol, Reason, Slot, address_bytes
 from agent.kernel import abi, flow_rows, libbpf
 from agent.kernel.links import opened
@@ -210,14 +210,14 @@ def fill(node: Node) -> None:
 def test_what_has_no_room_is_in_the_rest_and_counted(node: Node, pod: Pod, flows) -> None:
     rows = tables(FORWARD, node, pod)
     rows.write(node.kernel)
-    node.kernel.flows.make_rest()
-    node.kernel.flows.make_rest()
+    node.kernel.flows.make_overflow_row()
+    node.kernel.flows.make_overflow_row()
     fill(node)
     before = node.kernel.counters()[Reason.FLOW_LOST]
     pod.calls(call="connect", family="4", protocol="TCP", address=VIP["4"], port=VIP_PORT, times=2)
     found = until_ended(flows, 2)
     node.kernel.flows.delete(found)
-    sums = found[REST]
+    sums = found[OVERFLOW_ROW]
     assert (sums.opened, sums.established, sums.closed) == (2, 2, 2)
     assert node.kernel.counters()[Reason.FLOW_LOST] - before == 6
 

@@ -7,30 +7,30 @@ from datapath_frontend import Frontend
 from datapath_node import BACKEND_PORT, VIP_PORT, Node, Pod
 from decision_cases import slot
 
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.ir.tables import Place, Protocol
 from agent.ir.tables import address_bytes as packed
-from agent.kernel.socket_terminator import Reaper
+from agent.kernel.socket_terminator import SocketTerminator
 
 pytestmark = pytest.mark.bpf
 
 
-async def reap(node: Node, *frontends: Shrunk, spared: str | None = None) -> dict[Protocol, int]:
+async def terminate(node: Node, *frontends: BackendsRemoved, spared: str | None = None) -> dict[Protocol, int]:
     """What one run of the process ends."""
-    reaper = Reaper(node.pins, node.kubepods, lambda: [spared] if spared else [])
-    running = asyncio.create_task(reaper.run())
-    reaper.submit(frontends)
+    terminator = SocketTerminator(node.pins, node.kubepods, lambda: [spared] if spared else [])
+    running = asyncio.create_task(terminator.run())
+    terminator.submit(frontends)
     async with asyncio.timeout(30):
-        while not reaper.runs:
+        while not terminator.runs:
             await asyncio.sleep(0.01)
     running.cancel()
-    return dict(reaper.ended)
+    return dict(terminator.ended)
 
 
-def shrunk(front: Frontend, *left: str) -> Shrunk:
+def backends_removed(front: Frontend, *left: str) -> BackendsRemoved:
     """The frontend with the backends that it still has."""
     backends: frozenset[Place] = frozenset((packed(address), BACKEND_PORT) for address in left)
-    return Shrunk(Protocol[front.protocol], (packed(front.vip), VIP_PORT), backends)
+    return BackendsRemoved(Protocol[front.protocol], (packed(front.vip), VIP_PORT), backends)
 
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
@@ -42,10 +42,10 @@ async def test_sockets_of_a_backend_that_left_end(family: str, protocol: str, no
     for address in (first, second):
         front.has(slot(address))
         front.reached("connect", keep=address)
-    assert await reap(node, shrunk(front, first, second)) == {}
-    assert await reap(node, shrunk(front, first)) == {Protocol[protocol]: 1}
+    assert await terminate(node, backends_removed(front, first, second)) == {}
+    assert await terminate(node, backends_removed(front, first)) == {Protocol[protocol]: 1}
     assert (front.remains(first), front.remains(second)) == (True, False)
-    assert await reap(node, shrunk(front)) == {Protocol[protocol]: 1}
+    assert await terminate(node, backends_removed(front)) == {Protocol[protocol]: 1}
     assert not front.remains(first)
     pod.close()
 
@@ -60,20 +60,20 @@ async def test_sockets_that_are_not_ours_stay(protocol: str, node: Node, pod: Po
     direct = {"family": "4", "protocol": protocol, "address": first, "port": BACKEND_PORT}
     assert pod.call(call="connect", **direct, keep=names[0])["reached"] == [first, BACKEND_PORT]
     front.reached("connect", keep=names[1])
-    other = Shrunk(Protocol[protocol], (packed("10.96.0.2"), VIP_PORT), frozenset())
-    assert await reap(node, other) == {}
-    assert await reap(node, shrunk(front, second), spared=first) == {}
-    assert await reap(node, shrunk(front, second)) == {Protocol[protocol]: 1}
+    other = BackendsRemoved(Protocol[protocol], (packed("10.96.0.2"), VIP_PORT), frozenset())
+    assert await terminate(node, other) == {}
+    assert await terminate(node, backends_removed(front, second), spared=first) == {}
+    assert await terminate(node, backends_removed(front, second)) == {Protocol[protocol]: 1}
     assert [front.remains(name) for name in names] == [True, False]
 
 
 async def test_what_cannot_be_done_is_said_and_tried_again(node: Node, caplog: pytest.LogCaptureFixture) -> None:
-    reaper = Reaper(node.pins / "nowhere", node.kubepods, list)
-    running = asyncio.create_task(reaper.run())
-    reaper.submit([Shrunk(Protocol.UDP, (packed("10.96.0.2"), VIP_PORT), frozenset())])
+    terminator = SocketTerminator(node.pins / "nowhere", node.kubepods, list)
+    running = asyncio.create_task(terminator.run())
+    terminator.submit([BackendsRemoved(Protocol.UDP, (packed("10.96.0.2"), VIP_PORT), frozenset())])
     async with asyncio.timeout(60):
-        while reaper.runs < 2:
+        while terminator.runs < 2:
             await asyncio.sleep(0.01)
     assert "nowhere" in caplog.records[-1].__dict__["error"]
-    assert len(reaper.waiting) == 1
+    assert len(terminator.waiting) == 1
     running.cancel()

@@ -1,4 +1,4 @@
-"""Ranges: what is used is never given twice, what is freed rests."""
+"""RangeAllocator: what is used is never given twice, what is freed rests."""
 
 import sys
 from collections import Counter
@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.datapath import allocate
-from agent.datapath.allocate import REST_SECONDS, FullError, Ranges, RestingError
+from agent.datapath.allocate import QUARANTINE_SECONDS, FullError, QuarantinedError, RangeAllocator
 
 
 def test_freed_space_rests_before_it_is_used_again():
-    ranges = Ranges(4)
+    ranges = RangeAllocator(4)
     assert ranges.allocate(4, now=0) == 0
     ranges.free(0, 4, now=0)
-    with pytest.raises(RestingError):
-        ranges.allocate(1, now=REST_SECONDS / 2)
-    assert ranges.allocate(4, now=REST_SECONDS) == 0
+    with pytest.raises(QuarantinedError):
+        ranges.allocate(1, now=QUARANTINE_SECONDS / 2)
+    assert ranges.allocate(4, now=QUARANTINE_SECONDS) == 0
 
 
 def test_after_a_restart_all_free_space_rests():
-    ranges = Ranges(4, used=[(1, 1)], now=10)
+    ranges = RangeAllocator(4, used=[(1, 1)], now=10)
     with pytest.raises(FullError):
         ranges.allocate(1, now=10.5)
     assert ranges.allocate(1, now=11) == 0
@@ -29,21 +29,21 @@ def test_after_a_restart_all_free_space_rests():
 
 
 def test_a_fresh_table_can_be_used_at_once():
-    assert Ranges(4, used=[], now=10).allocate(4, now=10) == 0
+    assert RangeAllocator(4, used=[], now=10).allocate(4, now=10) == 0
 
 
 def test_neighbours_join_once_both_have_rested():
-    ranges = Ranges(4)
+    ranges = RangeAllocator(4)
     first, second = ranges.allocate(2, 0), ranges.allocate(2, 0)
     ranges.free(first, 2, now=0)
     ranges.free(second, 2, now=0.5)
-    with pytest.raises(RestingError):
+    with pytest.raises(QuarantinedError):
         ranges.allocate(4, now=1)
     assert ranges.allocate(4, now=1.5) == 0
 
 
 def test_full_says_how_full():
-    ranges = Ranges(2)
+    ranges = RangeAllocator(2)
     ranges.allocate(2, 0)
     with pytest.raises(FullError, match="no room for 1 in 2, 2 of them in use"):
         ranges.allocate(1, 0)
@@ -51,9 +51,9 @@ def test_full_says_how_full():
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=40))
 def test_ranges_never_overlap_and_nothing_leaks(steps):
-    ranges, live, now = Ranges(32), {}, 0.0
+    ranges, live, now = RangeAllocator(32), {}, 0.0
     for length, release in steps:
-        now += REST_SECONDS
+        now += QUARANTINE_SECONDS
         if release and live:
             start = next(iter(live))
             ranges.free(start, live.pop(start), now)
@@ -69,14 +69,14 @@ def test_ranges_never_overlap_and_nothing_leaks(steps):
         assert ranges.used == sum(live.values())
     for start, length in live.items():
         ranges.free(start, length, now)
-    assert ranges.allocate(32, now + REST_SECONDS) == 0
+    assert ranges.allocate(32, now + QUARANTINE_SECONDS) == 0
 
 
 class NaiveRanges:
     """The same, position by position: since when each one may be used, None where it is in use."""
 
     def __init__(self, capacity, used, now):
-        self.ready = [now + REST_SECONDS if used else now] * capacity
+        self.ready = [now + QUARANTINE_SECONDS if used else now] * capacity
         for start, length in used:
             self.ready[start : start + length] = [None] * length
 
@@ -87,10 +87,10 @@ class NaiveRanges:
             self.ready[start : start + length] = [None] * length
             return start
         free = [n for _, n in self.runs(lambda ready: ready is not None) if n >= length]
-        return RestingError if free else FullError
+        return QuarantinedError if free else FullError
 
     def free(self, start, length, now):
-        self.ready[start : start + length] = [now + REST_SECONDS] * length
+        self.ready[start : start + length] = [now + QUARANTINE_SECONDS] * length
 
     def runs(self, holds):
         """Where the property holds: the starts and lengths of the longest runs."""
@@ -119,14 +119,14 @@ def used_ranges(draw):
     return found
 
 
-PASSED = st.sampled_from([0.0, REST_SECONDS / 4, REST_SECONDS / 2, REST_SECONDS])
+PASSED = st.sampled_from([0.0, QUARANTINE_SECONDS / 4, QUARANTINE_SECONDS / 2, QUARANTINE_SECONDS])
 
 
 @settings(max_examples=300)
 @given(used_ranges(), st.lists(st.tuples(PASSED, st.integers(1, 6), st.booleans(), st.integers(0, 99)), max_size=60))
 def test_every_answer_is_that_of_a_naive_allocator(used, steps):
     now = 10.0
-    ranges, naive, live = Ranges(32, used, now), NaiveRanges(32, used, now), list(used)
+    ranges, naive, live = RangeAllocator(32, used, now), NaiveRanges(32, used, now), list(used)
     for passed, length, release, which in steps:
         now += passed
         if release and live:
@@ -162,13 +162,13 @@ def lines_run(work):
 
 def replaced(count):
     """Give each of many arrays a new place and free the old one, as when all Services' endpoints change at once."""
-    ranges = Ranges(count * 8)
+    ranges = RangeAllocator(count * 8)
     places = [ranges.allocate(1 + number % 3, 0.0) for number in range(count)]
     for number in range(0, count, 2):
         ranges.free(places[number], 1 + number % 3, 0.0)
         ranges.allocate(2 + number % 3, 0.0)
     for number in range(0, count, 2):
-        assert ranges.allocate(1 + number % 3, 2 * REST_SECONDS) < count * 8
+        assert ranges.allocate(1 + number % 3, 2 * QUARANTINE_SECONDS) < count * 8
 
 
 def test_the_work_for_an_array_does_not_grow_with_their_number():

@@ -3,7 +3,7 @@
 import pytest
 from fake_kernel import FakeKernel
 
-from agent.datapath.allocate import REST_SECONDS
+from agent.datapath.allocate import QUARANTINE_SECONDS
 from agent.datapath.datapath import Datapath
 from agent.datapath.frontends import frontend_key
 from agent.ir.identity import Workload
@@ -98,7 +98,7 @@ def test_a_frontend_that_did_not_fit_is_tried_again_when_another_is_gone(clock: 
     want(datapath, first=plan(1), second=plan(2))
     want(datapath, first=None)
     assert (datapath.pending, datapath.failures.keys()) == (0, {"10.96.0.2:80/TCP"}), "what was freed still rests"
-    assert datapath.retry_at == clock.now + REST_SECONDS
+    assert datapath.retry_at == clock.now + QUARANTINE_SECONDS
     assert retried(datapath, clock) == 1
     assert (datapath.failures, backends(kernel, SECOND)) == ({}, {address_bytes("10.244.0.2")})
 
@@ -109,7 +109,7 @@ def test_space_that_is_given_back_in_pieces_is_used_once_all_of_it_has_rested(cl
     datapath = started(kernel, clock)
     want(datapath, first=plan(1, 2), second=plan(3, 4), third=plan(5, 6, 7, 8))
     want(datapath, first=None)
-    clock.now += REST_SECONDS / 2
+    clock.now += QUARANTINE_SECONDS / 2
     want(datapath, second=None)
     assert retried(datapath, clock) == 2
     assert (datapath.failures, len(backends(kernel, THIRD) or ())) == ({}, 4)

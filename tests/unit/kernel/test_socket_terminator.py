@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.ir.tables import Protocol, address_bytes
-from agent.kernel.socket_terminator import Reaper
+from agent.kernel.socket_terminator import SocketTerminator
 
-UDP = Shrunk(Protocol.UDP, (address_bytes("10.96.0.1"), 53), frozenset())
-TCP = Shrunk(Protocol.TCP, (address_bytes("10.96.0.1"), 80), frozenset())
+UDP = BackendsRemoved(Protocol.UDP, (address_bytes("10.96.0.1"), 53), frozenset())
+TCP = BackendsRemoved(Protocol.TCP, (address_bytes("10.96.0.1"), 80), frozenset())
 
 # Writes its process id and its task into a folder; what else it does the first time is put in.
 PROGRAM = """
@@ -33,8 +33,8 @@ def program(folder: Path, first: str) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def running(reaper: Reaper):
-    task = asyncio.create_task(reaper.run())
+async def running(terminator: SocketTerminator):
+    task = asyncio.create_task(terminator.run())
     try:
         async with asyncio.timeout(60):
             yield
@@ -60,24 +60,24 @@ def alive(folder: Path, run: int) -> bool:
 async def test_a_run_that_failed_is_tried_again_without_another_loss(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reaper = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, "sys.exit('no maps')"))
-    async with running(reaper):
-        reaper.submit([UDP])
-        await until(lambda: reaper.ended)
+    terminator = SocketTerminator(Path("/pins"), Path("/pods"), list, program(tmp_path, "sys.exit('no maps')"))
+    async with running(terminator):
+        terminator.submit([UDP])
+        await until(lambda: terminator.ended)
     assert tasks(tmp_path) == ["[17]]", "[17]]"]
     assert caplog.records[0].__dict__["error"] == "no maps"
-    assert (reaper.waiting, dict(reaper.ended)) == ({}, {Protocol.UDP: 1})
+    assert (terminator.waiting, dict(terminator.ended)) == ({}, {Protocol.UDP: 1})
 
 
 async def test_what_is_lost_meanwhile_goes_with_the_next_try(tmp_path: Path) -> None:
     wait = "while not (folder / 'go').exists(): time.sleep(0.01)\n    sys.exit('no maps')"
-    reaper = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, wait))
-    async with running(reaper):
-        reaper.submit([UDP])
+    terminator = SocketTerminator(Path("/pins"), Path("/pods"), list, program(tmp_path, wait))
+    async with running(terminator):
+        terminator.submit([UDP])
         await until(lambda: tasks(tmp_path))
-        reaper.submit([TCP])
+        terminator.submit([TCP])
         (tmp_path / "go").touch()
-        await until(lambda: reaper.ended)
+        await until(lambda: terminator.ended)
     assert tasks(tmp_path)[1] in ("[17, 6]]", "[6, 17]]")
 
 
@@ -85,18 +85,18 @@ async def test_a_run_that_does_not_end_is_killed_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hanging = program(tmp_path, "time.sleep(3600)")
-    reaper = Reaper(Path("/pins"), Path("/pods"), list, hanging, run_seconds=3.0)
-    async with running(reaper):
-        reaper.submit([UDP])
-        await until(lambda: reaper.ended)
+    terminator = SocketTerminator(Path("/pins"), Path("/pods"), list, hanging, run_seconds=3.0)
+    async with running(terminator):
+        terminator.submit([UDP])
+        await until(lambda: terminator.ended)
     assert caplog.records[0].__dict__["error"] == "not done after 3 s"
     assert not alive(tmp_path, 0)
 
 
 async def test_a_run_ends_with_the_agent(tmp_path: Path) -> None:
-    reaper = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, "time.sleep(3600)"))
-    async with running(reaper):
-        reaper.submit([UDP])
+    terminator = SocketTerminator(Path("/pins"), Path("/pods"), list, program(tmp_path, "time.sleep(3600)"))
+    async with running(terminator):
+        terminator.submit([UDP])
         await until(lambda: tasks(tmp_path))
         assert alive(tmp_path, 0)
     assert not alive(tmp_path, 0)
@@ -105,20 +105,20 @@ async def test_a_run_ends_with_the_agent(tmp_path: Path) -> None:
 async def test_what_cannot_be_started_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reaper = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"))
+    terminator = SocketTerminator(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"))
     with monkeypatch.context() as patch:
         patch.setattr("sys.executable", str(tmp_path / "nowhere"))
-        async with running(reaper):
-            reaper.submit([UDP])
-            await until(lambda: reaper.runs)
+        async with running(terminator):
+            terminator.submit([UDP])
+            await until(lambda: terminator.runs)
     assert "nowhere" in caplog.records[0].__dict__["error"]
-    async with running(reaper):
-        await until(lambda: reaper.ended)
+    async with running(terminator):
+        await until(lambda: terminator.ended)
 
 
 async def test_nothing_runs_where_the_kernel_cannot_end_sockets(tmp_path: Path) -> None:
-    unable = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"), able=False)
-    able = Reaper(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"))
+    unable = SocketTerminator(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"), able=False)
+    able = SocketTerminator(Path("/pins"), Path("/pods"), list, program(tmp_path, "pass"))
     async with running(unable), running(able):
         unable.submit([TCP])
         able.submit([UDP])

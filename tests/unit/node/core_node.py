@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from fake_kernel import FakeKernel
 
 from agent.datapath.datapath import Datapath
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.datapath.frontends import frontend_key
 from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
@@ -154,7 +154,7 @@ class Node:
         self.attached += [(name, len(self.kernel.frontends.rows)) for name in names]
         return names
 
-    def shrunk(self, frontends: list[Shrunk]) -> None:
+    def backends_removed(self, frontends: list[BackendsRemoved]) -> None:
         pass
 
     def applied(self, writes: int, seconds: float) -> None:

@@ -6,7 +6,7 @@ from errno import ECONNREFUSED, ETIMEDOUT
 import pytest
 from observe_fixtures import FACE, KEY, SMILEY, FakeTable, KnownObjects, plan
 
-from agent.ir.flow_tables import FLOW_STEPS, REST, FlowKey, FlowSums
+from agent.ir.flow_tables import FLOW_STEPS, OVERFLOW_ROW, FlowKey, FlowSums
 from agent.ir.identity import Workload, name_id
 from agent.ir.tables import Protocol, Reason
 from agent.model.meta import Key
@@ -38,19 +38,19 @@ def made(rows: dict[FlowKey, FlowSums]) -> tuple[KnownObjects, FakeTable, Clock,
 
 def test_rows_get_names_and_those_without_are_left_out() -> None:
     stranger = replace(KEY, workload_id=1)
-    _, _, _, flows = made({KEY: SUMS, stranger: SUMS, replace(KEY, service_id=1): SUMS, REST: FlowSums()})
+    _, _, _, flows = made({KEY: SUMS, stranger: SUMS, replace(KEY, service_id=1): SUMS, OVERFLOW_ROW: FlowSums()})
     assert flows.load() == [Flow(FACE, SMILEY, "TCP", Reason.FORWARDED, 0, SUMS)]
     assert flows.fill == {"flows": (4, 4096)}
 
 
 def test_what_found_no_room_is_other() -> None:
-    _, _, _, flows = made({REST: SUMS})
+    _, _, _, flows = made({OVERFLOW_ROW: SUMS})
     (flow,) = flows.load()
     assert (flow.client.name, flow.service.name, flow.sums) == ("other", "other", SUMS)
 
 
 def test_rows_of_what_is_gone_stay_for_a_while_with_their_names() -> None:
-    objects, table, clock, flows = made({KEY: SUMS, REST: SUMS})
+    objects, table, clock, flows = made({KEY: SUMS, OVERFLOW_ROW: SUMS})
     flows.sweep()
     objects.pods.clear()
     flows.sweep()
@@ -59,7 +59,7 @@ def test_rows_of_what_is_gone_stay_for_a_while_with_their_names() -> None:
     assert [flow.client for flow in flows.load() if flow.client.name != "other"] == [FACE]
     clock.now = LINGER_SECONDS
     assert flows.sweep() == 1
-    assert table.rows.keys() == {REST}
+    assert table.rows.keys() == {OVERFLOW_ROW}
     assert objects.names.workload(FACE.id) is None
 
 

@@ -1,6 +1,6 @@
 """Ports: one listener, one port, for as long as it is wanted."""
 
-from agent.datapath.allocate import REST_SECONDS
+from agent.datapath.allocate import QUARANTINE_SECONDS
 from agent.waypoint.ports import FIRST_PORT, LAST_PORT, Ports
 
 
@@ -16,14 +16,14 @@ def test_a_released_port_rests():
     first = ports.assign("a", now=0)
     ports.release("a", now=0)
     assert ports.assign("b", now=0) != first
-    assert ports.assign("c", now=REST_SECONDS) == first
+    assert ports.assign("c", now=QUARANTINE_SECONDS) == first
     ports.release("unknown", now=0)
 
 
 def test_ports_are_read_back_and_strangers_are_left_alone():
     ports = Ports({"a": FIRST_PORT + 5}, {FIRST_PORT}, now=0)
     assert ports.assign("a", now=0) == FIRST_PORT + 5
-    assert ports.assign("b", now=REST_SECONDS) == FIRST_PORT + 1
+    assert ports.assign("b", now=QUARANTINE_SECONDS) == FIRST_PORT + 1
 
 
 def test_two_listeners_never_adopt_one_port():

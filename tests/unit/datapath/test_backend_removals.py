@@ -6,7 +6,7 @@ from dataclasses import replace
 from fake_kernel import FakeKernel
 
 from agent.datapath.datapath import Datapath
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.ir.plan import FrontendName, FrontendPlan, OnBackendLoss
 from agent.ir.tables import Config, Mode, Protocol, Slot, address_bytes
 from agent.ir.waypoint_state import WaypointState
@@ -23,8 +23,8 @@ def plan(*hosts: int, loss: OnBackendLoss = OnBackendLoss.KEEP, mode: Mode = Mod
     return FrontendPlan(Key("Service", "kube-system", "dns"), mode, (*slots, refused), on_backend_loss=loss)
 
 
-def left(protocol: Protocol, *hosts: int) -> Shrunk:
-    return Shrunk(protocol, PLACE, frozenset((address_bytes(f"10.1.0.{host}"), 53) for host in hosts))
+def left(protocol: Protocol, *hosts: int) -> BackendsRemoved:
+    return BackendsRemoved(protocol, PLACE, frozenset((address_bytes(f"10.1.0.{host}"), 53) for host in hosts))
 
 
 def started(kernel: FakeKernel | None = None) -> Datapath:
@@ -34,9 +34,9 @@ def started(kernel: FakeKernel | None = None) -> Datapath:
     return made
 
 
-def told(datapath: Datapath, name: FrontendName, now: FrontendPlan | None) -> list[Shrunk]:
+def told(datapath: Datapath, name: FrontendName, now: FrontendPlan | None) -> list[BackendsRemoved]:
     datapath.want_frontends({name: now} if now else {}, [] if now else [name])
-    return datapath.apply(WaypointState({})).shrunk
+    return datapath.apply(WaypointState({})).backends_removed
 
 
 def test_udp_tells_what_is_left():
@@ -79,7 +79,7 @@ def test_a_new_agent_looks_after_everything_that_it_finds():
     told(first, DNS, plan(1, 2))
     told(first, TCP, plan(1, 2))
     assert told(started(kernel), DNS, plan(2)) == [left(Protocol.UDP, 2)]
-    assert started(kernel).apply(WaypointState({})).shrunk == [left(Protocol.UDP)]
+    assert started(kernel).apply(WaypointState({})).backends_removed == [left(Protocol.UDP)]
 
 
 def test_nothing_is_told_before_the_kernel_knows():

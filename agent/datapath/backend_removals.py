@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from agent.datapath.driver import Shrunk
+from agent.datapath.driver import BackendsRemoved
 from agent.ir.plan import FrontendName, FrontendPlan, OnBackendLoss
 from agent.ir.tables import Place, Protocol, address_bytes
 
@@ -18,7 +18,7 @@ def _backends(plans: Iterable[FrontendPlan]) -> frozenset[Place]:
     return frozenset((slot.address, slot.port) for plan in plans for slot in plan.slots if not slot.reject)
 
 
-class Losses:
+class BackendRemovals:
     """What each frontend has in every view of it, and which frontends lost something.
 
     A consumer's view does not count alone: a backend is there while anybody's view has it.
@@ -26,12 +26,12 @@ class Losses:
 
     def __init__(self) -> None:
         self._views: defaultdict[Frontend, dict[FrontendName, FrontendPlan]] = defaultdict(dict)
-        self._shrunk: set[Frontend] = set()
+        self._changed: set[Frontend] = set()
 
     def note(self, frontend: Frontend) -> None:
         """A frontend of UDP whose past is not known: an agent may have been away while it shrank."""
         if frontend[0] is Protocol.UDP:
-            self._shrunk.add(frontend)
+            self._changed.add(frontend)
 
     def change(self, name: FrontendName, plan: FrontendPlan | None) -> None:
         """A view of a frontend is now this; None: it is gone."""
@@ -43,15 +43,17 @@ class Losses:
         if not views:
             del self._views[frontend]
         if old is not None and _backends([old]) - _backends([plan] if plan else []):
-            self._lose(frontend, old if plan is None else plan)
+            self._removed(frontend, old if plan is None else plan)
 
-    def _lose(self, frontend: Frontend, plan: FrontendPlan) -> None:
+    def _removed(self, frontend: Frontend, plan: FrontendPlan) -> None:
         """UDP has no other way to learn of it. TCP ends by itself, unless the Service asks for more."""
         if frontend[0] is Protocol.UDP or plan.on_backend_loss is OnBackendLoss.RESET:
-            self._shrunk.add(frontend)
+            self._changed.add(frontend)
 
-    def take(self, waiting: Collection[FrontendName]) -> list[Shrunk]:
+    def take(self, waiting: Collection[FrontendName]) -> list[BackendsRemoved]:
         """The frontends that lost something, each once; not those that the kernel has not been told of yet."""
-        kept = {_frontend(name) for name in waiting} & self._shrunk if self._shrunk else set()
-        ready, self._shrunk = self._shrunk - kept, kept
-        return [Shrunk(*frontend, _backends(self._views.get(frontend, {}).values())) for frontend in sorted(ready)]
+        kept = {_frontend(name) for name in waiting} & self._changed if self._changed else set()
+        ready, self._changed = self._changed - kept, kept
+        return [
+            BackendsRemoved(*frontend, _backends(self._views.get(frontend, {}).values())) for frontend in sorted(ready)
+        ]

@@ -8,7 +8,7 @@ from datapath_frontend import SERVICE, Frontend, never
 from datapath_node import BACKEND_PORT, BACKENDS, VIP_PORT, Node, Pod
 from decision_cases import slot
 
-from agent.ir.tables import AffinityKey, Kept, Protocol, Slot, UdpTarget
+from agent.ir.tables import AffinityEntry, AffinityKey, Protocol, Slot, UdpTarget
 from agent.ir.tables import address_bytes as packed
 
 pytestmark = pytest.mark.bpf
@@ -39,7 +39,7 @@ def test_each_frontend_of_a_udp_socket_has_its_own_backend(node: Node, pod: Pod)
     front.has(slot(first), never(second))
     other = UdpTarget(1, packed("10.96.0.77"), VIP_PORT)
     cookie = pod.call(call="sendto", family="4", protocol="UDP", address=front.vip, port=VIP_PORT, keep="own")["cookie"]
-    kept = Kept(packed(second), BACKEND_PORT)
+    kept = AffinityEntry(packed(second), BACKEND_PORT)
     node.kernel.udp_choices.upsert(
         {replace(other, cookie=cookie): kept, replace(other, address=packed(front.vip)): kept}
     )
@@ -69,7 +69,7 @@ def test_affinity_ends_when_it_was_not_used_for_its_time(node: Node, pod: Pod) -
         first, second, _ = front.backends
         front.has(slot(first), never(second))
         key = AffinityKey(SERVICE, pod.cgroup_id, VIP_PORT, Protocol.TCP, 4)
-        node.kernel.affinity.upsert({key: Kept(packed(second), BACKEND_PORT, used_at_boot)})
+        node.kernel.affinity.upsert({key: AffinityEntry(packed(second), BACKEND_PORT, used_at_boot)})
         reached = second if expected == "kept" else first
         assert front.reached("connect") == reached
         row = node.kernel.affinity.load()[key]
@@ -90,7 +90,7 @@ def test_affinity_is_one_pods_one_ports_and_one_protocols(node: Node, pod: Pod) 
         replace(own, family=6),
     ]
     node.kernel.affinity.delete([own])
-    node.kernel.affinity.upsert(dict.fromkeys(others, Kept(packed(second), BACKEND_PORT, time.monotonic_ns())))
+    node.kernel.affinity.upsert(dict.fromkeys(others, AffinityEntry(packed(second), BACKEND_PORT, time.monotonic_ns())))
     assert front.reached("connect") == first
 
 
@@ -105,6 +105,6 @@ def test_a_backend_is_found_wherever_it_stands(size: int, node: Node, pod: Pod) 
         array = [Slot(wanted, port, False, size, 0) for port in ports]
         front.has(*array, Slot(bytes(16), 0, True, size, 1 << 32))
         for address, found in ((wanted, True), (missing, False)):
-            node.kernel.affinity.upsert({key: Kept(address, BACKEND_PORT, time.monotonic_ns())})
+            node.kernel.affinity.upsert({key: AffinityEntry(address, BACKEND_PORT, time.monotonic_ns())})
             call = {"call": "connect", "family": "4", "protocol": "TCP", "address": front.vip, "port": VIP_PORT}
             assert ("reached" in pod.call(**call)) is found
