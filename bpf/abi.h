@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The bytes that the kernel's programs and agent/kernel/abi.py agree on. Every padding byte has a
- * name and is zero. Addresses are 16 bytes in network order, IPv4 as v4-mapped; ports and all
- * other numbers are in the byte order of the machine.
+ * The layout of keys and rows that the BPF programs and agent/kernel/abi.py share. Each padding
+ * byte has a name and is zero. Addresses are 16 bytes in network order, IPv4 as v4-mapped. Ports
+ * and all other numbers are in host byte order.
  */
 #ifndef WEFT_ABI_H
 #define WEFT_ABI_H
@@ -22,10 +22,10 @@
 #define WEFT_MAX_LEVELS	     8
 #define WEFT_OTHER_WAYPOINTS 8
 
-/* Rows of weft_counters: a new reason leaves the layout as it is. */
+/* Rows of weft_counters: a further reason does not change the layout. */
 #define WEFT_REASON_ROOM 64
 
-/* Values of struct weft_pod.mode; anything deeper than L4 reads the second word. */
+/* Values of struct weft_pod.mode. A mode deeper than L4 selects the second action. */
 #define WEFT_MODE_NONE 0
 #define WEFT_MODE_L4   1
 #define WEFT_MODE_L7   2
@@ -39,13 +39,13 @@
 #define WEFT_UNKNOWN_PASS   0
 #define WEFT_UNKNOWN_REJECT 1
 
-/* A word is {base: 32, count: 24, action: 8}, base in the low bits. */
+/* A row of weft_actions is {base: 32, count: 24, kind: 8}, base in the low bits. The kinds: */
 #define WEFT_ACTION_PASS     0
 #define WEFT_ACTION_FORWARD  1
 #define WEFT_ACTION_WAYPOINT 2
 #define WEFT_ACTION_REJECT   3
 
-/* Why a decision fell as it did: `Reason` in agent/ir/tables.py, one counter each. */
+/* The reason for a decision: `Reason` in agent/ir/tables.py. Each has one counter. */
 enum weft_reason {
 	WEFT_NOT_ENROLLED,
 	WEFT_UNKNOWN_POD,
@@ -77,8 +77,9 @@ struct weft_address {
 };
 
 /*
- * Two rows, of which the one with the greater epoch is in force. `events` is how many decisions a
- * CPU may tell of in one turn (WEFT_TURN_SHIFT). `beside` are waypoints that nobody new is sent to.
+ * Two rows: the programs use the one with the greater epoch. `events` is how many events of a class
+ * one CPU may emit in one rate window (RATE_WINDOW_SHIFT). `other_waypoints` are Envoys of the node
+ * that get no new connections.
  */
 struct weft_config {
 	u64 epoch;
@@ -91,7 +92,10 @@ struct weft_config {
 	u32 events;
 };
 
-/* `cgroup_id` repeats the key: a hash element is recycled under its readers, who check it last. */
+/*
+ * `cgroup_id` repeats the key. The kernel can recycle a hash element while a program reads it, so
+ * the program compares `cgroup_id` last.
+ */
 struct weft_pod {
 	u64 namespace_id;
 	u32 mode;
@@ -125,8 +129,9 @@ struct weft_slot {
 };
 
 /*
- * Frozen: sockets outlive upgrades. `client` is the pod's cgroup id; `workload_id` is 0 where an
- * earlier version made the row, whose flow is not followed. `started` is a clock reading in ns.
+ * Frozen layout: sockets outlive upgrades. `client` is the cgroup id of the pod. `workload_id` is 0
+ * in rows of an earlier version: such connections are not in flows. `started` is CLOCK_MONOTONIC in
+ * ns.
  */
 struct weft_socket {
 	struct weft_address original;
@@ -166,7 +171,10 @@ struct weft_udp_target {
 	u16 spare[3];
 };
 
-/* Frozen: clients outlive upgrades. `client` is the pod's cgroup id, `family` 4 or 6. */
+/*
+ * Frozen layout: entries outlive upgrades. `client` is the cgroup id of the pod, `family` is 4 or
+ * 6.
+ */
 struct weft_affinity_key {
 	u64 service_id;
 	u64 client;
@@ -176,7 +184,7 @@ struct weft_affinity_key {
 	u32 spare;
 };
 
-/* Frozen, as above. `used` is a clock reading in ns. */
+/* Frozen layout, as above. `used` is CLOCK_MONOTONIC in ns. */
 struct weft_backend {
 	struct weft_address address;
 	u16 port;
@@ -185,9 +193,9 @@ struct weft_backend {
 };
 
 /*
- * Who talks to whom, and how that was decided. `error` is 0, or the errno of connections that
- * failed, which have a row of their own. A key of zeros is for all that has no room. `policy` is
- * the index of the policy that decided, low byte first; 0: none.
+ * A client workload, a Service, and the reason for the decision. `error` is 0, or the errno of
+ * failed connections, which have a row of their own. The key of zeros is the overflow row. `policy`
+ * is the index of the policy that decided, low byte first; 0: none.
  */
 struct weft_flow_key {
 	u64 workload_id;
@@ -199,8 +207,8 @@ struct weft_flow_key {
 };
 
 /*
- * Sums since the row was made, one row a CPU. Step n of a histogram counts what took up to 64 us
- * times 2^n, the last one everything else.
+ * Sums since the row was created, one row for each CPU. Step n of a histogram counts durations up
+ * to 64 us times 2^n; the last step counts all longer ones.
  */
 struct weft_flow {
 	u64 opened;
@@ -215,15 +223,15 @@ struct weft_flow {
 	u32 rtt_steps[WEFT_FLOW_STEPS];
 };
 
-/* How many events a CPU has sent in a turn. */
+/* How many events a CPU has emitted in the current rate window. */
 struct weft_rate_window {
 	u64 window;
 	u64 sent;
 };
 
 /*
- * `time` is a clock reading in ns, `client` the pod's cgroup id, `error` an errno or 0, `policy` as
- * above.
+ * `time` is CLOCK_MONOTONIC in ns, `client` the cgroup id of the pod, `error` an errno or 0,
+ * `policy` as in struct weft_flow_key.
  */
 struct weft_event {
 	u64 time;

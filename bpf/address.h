@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Addresses of 16 bytes: IPv4 is v4-mapped. */
+/* Addresses are 16 bytes; IPv4 is v4-mapped. */
 #ifndef WEFT_ADDRESS_H
 #define WEFT_ADDRESS_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Backends that are kept: a UDP socket keeps its backend per frontend (QUIC, DTLS), and with
- * sessionAffinity ClientIP so does a pod. Only while the backend is in the frontend's array: that
- * check also makes a row harmless that was recycled under its reader.
+ * Affinity: a UDP socket keeps its backend for each frontend (QUIC, DTLS); a pod keeps it with
+ * sessionAffinity ClientIP. An entry is used only while the backend is in the slot array of the
+ * frontend. The same check covers entries that the kernel recycles while they are read.
  */
 #ifndef WEFT_AFFINITY_H
 #define WEFT_AFFINITY_H
@@ -20,7 +20,7 @@ struct affinity {
 	u64 now;
 };
 
-/* Who might have kept a backend of this frontend; a key of zeros is nobody. */
+/* Fills the keys of the entries that apply. A key of zeros: no entry applies. */
 static __always_inline void affinity_init(struct affinity *affinity, const struct client *client,
 					  const struct weft_frontend *key,
 					  struct weft_service *service)
@@ -55,7 +55,7 @@ static __always_inline bool affinity_lookup_socket(struct affinity *affinity, u3
 	return slots_contain(base, columns, backend);
 }
 
-/* Affinity lasts from the last connection on (kube-proxy's `recent`). */
+/* The timeout runs from the last connection, as with the `recent` match of kube-proxy. */
 static __always_inline bool affinity_lookup_pod(struct affinity *affinity, u32 base, u32 columns,
 						struct weft_backend *backend)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who is connecting. Identity is the pod cgroup of the *current task*: with a passed descriptor it
- * is not the cgroup of the socket, by which the kernel chose to run us.
+ * Finds the client of a connection. The client is the pod cgroup of the *current task*. It can
+ * differ from the cgroup of the socket, by which the kernel selects the program: a process can pass
+ * a descriptor to another pod.
  */
 #ifndef WEFT_CLIENT_H
 #define WEFT_CLIENT_H
@@ -18,7 +19,10 @@ struct client {
 	u64 udp_socket;
 };
 
-/* The configuration in force; NULL never happens, but the verifier cannot know. */
+/*
+ * The row of the configuration with the greater epoch. NULL does not occur; the verifier requires
+ * the check.
+ */
 static __always_inline struct weft_config *current_config(void)
 {
 	struct weft_config *even = config_row(0);
@@ -29,7 +33,7 @@ static __always_inline struct weft_config *current_config(void)
 	return READ_ONCE(even->epoch) > READ_ONCE(odd->epoch) ? even : odd;
 }
 
-/* Copies a pod's row; false when it was recycled meanwhile. */
+/* Copies the row of a pod; false when the kernel recycled the element meanwhile. */
 static __always_inline bool copy_pod(struct weft_pod *row, u64 cgroup_id, struct client *client)
 {
 	client->namespace_id = READ_ONCE(row->namespace_id);
@@ -53,7 +57,7 @@ static __always_inline bool find_pod(u64 cgroup_id, struct client *client)
 	return row && copy_pod(row, cgroup_id, client);
 }
 
-/* bpf_get_current_ancestor_cgroup_id: kernel 5.7. It is 0 below the task's own level. */
+/* bpf_get_current_ancestor_cgroup_id: kernel 5.7. It returns 0 below the level of the task. */
 static __always_inline bool find_client(struct weft_config *config, struct client *client)
 {
 	u32 first = config->first_level;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What BCC's -nostdinc environment lacks, and what its compiler must be told.
- * BCC brings linux/bpf.h, the helpers and the integer types; nothing else is there.
+ * Definitions that the -nostdinc environment of BCC lacks, and macros that direct its compiler. BCC
+ * provides linux/bpf.h, the helpers and the integer types, and nothing else.
  */
 #ifndef WEFT_COMPAT_H
 #define WEFT_COMPAT_H
@@ -15,8 +15,8 @@
 #endif
 
 /*
- * Each use is one load or one store of the whole value. The verifier wants context fields to be
- * written one by one, and LLVM merges neighbouring stores unless they are volatile.
+ * Each use is one load or one store of the whole value. The verifier requires context fields to be
+ * written one by one; LLVM merges neighbouring stores unless they are volatile.
  */
 #define READ_ONCE(x)	 (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
@@ -25,8 +25,8 @@
 #define ECONNREFUSED 111
 
 /*
- * Where struct sock has its error and its flags: the loader looks it up in the kernel's BTF. 0
- * where that does not say; an errno then reads as 0.
+ * Offsets of the error and of the flags in struct sock. The loader reads them from the BTF of the
+ * kernel. 0: the BTF does not have them, and errnos are reported as 0.
  */
 #ifndef WEFT_SK_ERR
 #define WEFT_SK_ERR 0

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The one decision that connect and sendmsg share; agent/kernel/oracle.py says the same in Python.
- */
+/* The decision for connect and sendmsg; agent/kernel/oracle.py implements the same in Python. */
 #ifndef WEFT_DECIDE_H
 #define WEFT_DECIDE_H
 
@@ -12,14 +11,14 @@
 
 enum verdict {
 	VERDICT_PASS,	 /* leave the destination as it is */
-	VERDICT_REWRITE, /* go to choice.address and choice.port */
-	VERDICT_REFUSE,	 /* ECONNREFUSED: nobody is there */
-	VERDICT_DENY,	 /* EPERM: policy */
+	VERDICT_REWRITE, /* connect to decision.address and decision.port */
+	VERDICT_REFUSE,	 /* ECONNREFUSED: nothing serves this destination */
+	VERDICT_DENY,	 /* EPERM: forbidden */
 };
 
 /*
- * `client` is 0 for those that are not in the mesh and let be, `now` for what nobody observes.
- * `policy` is the index of the policy that decided, at most 24 bits; 0: none.
+ * `client` is 0 where the client is not in the mesh and passes. `now` is 0 where no event and no
+ * flow is recorded. `policy` is the index of the policy that decided, at most 24 bits; 0: none.
  */
 struct decision {
 	struct weft_address address;
@@ -61,7 +60,7 @@ static __always_inline enum verdict finish(struct decision *decision, u32 reason
 	return verdict;
 }
 
-/* No slot is a way around the refusal to dial a waypoint: slices are written by users. */
+/* Pods must not dial a waypoint by way of a slot either: users write EndpointSlices. */
 static __always_inline enum verdict rewrite(const struct weft_config *config,
 					    const struct weft_backend *backend,
 					    struct decision *decision)
@@ -83,7 +82,10 @@ static __always_inline enum verdict select_backend(u32 base, u32 columns, bool i
 		return finish(decision, WEFT_NO_BACKEND, VERDICT_REFUSE);
 	if (slot->reject)
 		return finish(decision, WEFT_SHARE_REJECTED, VERDICT_REFUSE);
-	/* No port: never written. The other family: an IPv4 socket cannot go there. */
+	/*
+	 * Port 0: the agent never wrote this slot. Other family: an IPv4 socket cannot connect to
+	 * IPv6.
+	 */
 	if (!slot->port || is_ipv4(&slot->address) != ipv4)
 		return finish(decision, WEFT_NO_BACKEND, VERDICT_REFUSE);
 	backend->address = slot->address;
@@ -125,13 +127,13 @@ static __always_inline enum verdict to_waypoint(const struct weft_config *config
 	return finish(decision, WEFT_TO_WAYPOINT, VERDICT_REWRITE);
 }
 
-/* A reason that is none can only be a broken action; it is counted as the plainest refusal. */
+/* An unknown reason means a corrupt action; it is counted as NO_BACKEND. */
 static __always_inline enum verdict refuse(u32 reason, struct decision *decision)
 {
 	return finish(decision, reason < WEFT_REASONS ? reason : WEFT_NO_BACKEND, VERDICT_REFUSE);
 }
 
-/* The waypoint's traffic, also while there is no waypoint. */
+/* Whether this traffic goes to the waypoint, or is refused because the waypoint is lost. */
 static __always_inline bool is_waypoint_action(u64 action)
 {
 	if (action >> 56 == WEFT_ACTION_REJECT)
@@ -154,7 +156,10 @@ static __always_inline enum verdict apply_action(const struct weft_config *confi
 		return finish(decision, WEFT_NO_FRONTEND, VERDICT_PASS);
 	action = READ_ONCE(*row);
 	decision->service_id = service->service_id;
-	/* A waypoint would refuse who has no address of its own: let it go as without a mesh. */
+	/*
+	 * The waypoint identifies clients by address. A pod without an address of its own would be
+	 * refused there, so its connection passes unchanged.
+	 */
 	if ((client->flags & WEFT_POD_L4_ONLY) && is_waypoint_action(action))
 		return finish(decision, WEFT_PASSED, VERDICT_PASS);
 	switch (action >> 56) {
@@ -179,8 +184,8 @@ static __always_inline enum verdict decide_unknown(const struct weft_config *con
 }
 
 /*
- * `key` is the destination; its namespace is filled in here. `udp_socket` is the cookie of a UDP
- * socket, else 0. Nobody dials the waypoint itself but the agent, which tries its listeners.
+ * `key` is the destination; this function sets its namespace. `udp_socket` is the cookie of a UDP
+ * socket, else 0. Only the agent may dial a waypoint: it probes the listeners.
  */
 static __always_inline enum verdict decide(struct weft_frontend *key, u64 udp_socket,
 					   struct decision *decision)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Single decisions, told to whoever watches. Each CPU has a small allowance a turn, one for what
- * goes on and one for what ends, so that a storm of the first hides nothing of the second.
+ * Events: single decisions and failures, for the agent to read. Each CPU has a budget for each
+ * class in each rate window: a burst of allowed connections does not displace the events of refused
+ * or failed ones.
  */
 #ifndef WEFT_EVENT_H
 #define WEFT_EVENT_H
 
 #include "decide.h"
 
-#define RATE_WINDOW_SHIFT 27 /* a turn is 2^27 ns: 134 ms */
+#define RATE_WINDOW_SHIFT 27 /* a rate window is 2^27 ns: 134 ms */
 
 enum event_class {
 	EV_CLASS_ALLOW,
@@ -32,7 +33,9 @@ static __always_inline bool event_rate_allows(enum event_class class, u64 now)
 	return true;
 }
 
-/* Room for one event with everything zero; NULL when there is none, which is counted. */
+/*
+ * Reserves an event and clears it. NULL when the budget or the ring is exhausted, which is counted.
+ */
 static __always_inline struct weft_event *event_begin(enum event_class class, u64 now)
 {
 	struct weft_event *event = event_rate_allows(class, now) ? event_reserve() : NULL;
@@ -49,9 +52,9 @@ static __always_inline struct weft_event *event_begin(enum event_class class, u6
 static __always_inline void emit_decision(const struct weft_frontend *key,
 					  const struct decision *decision, enum verdict verdict)
 {
-	bool ends = verdict == VERDICT_REFUSE || verdict == VERDICT_DENY;
+	bool denied = verdict == VERDICT_REFUSE || verdict == VERDICT_DENY;
 	struct weft_event *event =
-	    event_begin(ends ? EV_CLASS_DENY : EV_CLASS_ALLOW, decision->now);
+	    event_begin(denied ? EV_CLASS_DENY : EV_CLASS_ALLOW, decision->now);
 
 	if (!event)
 		return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What becomes of connections, summed per client workload and Service. Additions are atomic: the
- * same CPU can be interrupted by packets of another connection while it counts.
+ * Flows: sums of connections by client workload and Service. Additions are atomic: on the same CPU,
+ * packets of another connection can interrupt a program that adds.
  */
 #ifndef WEFT_FLOW_H
 #define WEFT_FLOW_H
@@ -10,7 +10,7 @@
 
 #define NS_PER_US 1000
 
-/* The row of a key, made when it is missing; the row for the rest when there is no room. */
+/* The row of a key, created when it is missing; the overflow row when the map is full. */
 static __always_inline struct weft_flow *flow_get(struct weft_flow_key *key)
 {
 	struct weft_flow_key rest = {};
@@ -51,7 +51,9 @@ static __always_inline void histogram_add(u32 *steps, u64 us)
 		__sync_fetch_and_add(&steps[step], 1);
 }
 
-/* A decision about a connection to a Service, or about a UDP socket's first datagram to it. */
+/*
+ * Called for each connection to a Service, and for the first datagram of a UDP socket to a backend.
+ */
 static __always_inline void flow_opened(const struct decision *decision, u8 protocol)
 {
 	struct weft_flow_key key = {};

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who may connect to a socket that listens, judged by the source address before the kernel makes
- * anything of the connection. A refused client holds neither a place in the accept queue nor a
- * descriptor: TCP is answered by RST, a datagram is lost. Runs once for each connection, in the
- * network namespace of the server.
+ * The client allow-list of a waypoint. The program runs once for each connection, in the network
+ * namespace of the server, before the kernel creates a socket for it. A refused client occupies
+ * neither the accept queue nor a descriptor. TCP clients get a RST; a datagram is dropped.
  */
 #ifndef WEFT_GUARD_H
 #define WEFT_GUARD_H
@@ -13,7 +12,10 @@
 static __always_inline struct weft_address source_address(struct bpf_sk_lookup *ctx)
 {
 	struct weft_address source = {};
-	/* Here, or LLVM makes one load of both branches, by a pointer that the verifier refuses. */
+	/*
+	 * Read here: LLVM would merge the loads of both branches into one by a pointer that the
+	 * verifier refuses.
+	 */
 	u32 ip4 = READ_ONCE(ctx->remote_ip4);
 
 	if (ctx->family == AF_INET6) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From (namespace, address, port, protocol) to the index of a frontend. */
+/* Looks up the index of a frontend by namespace, address, port and protocol. */
 #ifndef WEFT_LOOKUP_H
 #define WEFT_LOOKUP_H
 
@@ -7,7 +7,7 @@
 
 #define WEFT_NO_INDEX 0xffffffff
 
-/* Mixes a key's 32 bytes as four words: `fingerprint()` in agent/kernel/abi.py. */
+/* Hashes the 32 bytes of a key as four 64-bit words: `fingerprint()` in agent/kernel/abi.py. */
 static __always_inline u32 fingerprint(const struct weft_frontend *key)
 {
 	const u64 *word = (const u64 *)key;
@@ -22,8 +22,8 @@ static __always_inline u32 fingerprint(const struct weft_frontend *key)
 }
 
 /*
- * Index and fingerprint come from one load: read apart, a recycled hash element would let the
- * index of another frontend through.
+ * Index and fingerprint are one 64-bit load. With two loads a recycled hash element could return
+ * the index of another frontend.
  */
 static __always_inline u32 find_frontend(struct weft_frontend *key)
 {

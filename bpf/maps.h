@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The maps, and the only calls of BCC's map methods: BCC rewrites these to helper calls, but not
- * inside macros. libbpf/maps.h is this file for any other compiler: a map is changed in both.
+ * The maps, and all calls of BCC map methods. BCC rewrites these to helper calls, but not inside
+ * macros. libbpf/maps.h replaces this file for any other compiler: change a map in both.
  *
- * WEFT_TABLES and WEFT_SOCKETS are the folders of bpffs where the maps are pinned; the loader
- * defines them.
+ * WEFT_TABLES and WEFT_SOCKETS are the bpffs folders of the pins; the loader defines them.
  */
 #ifndef WEFT_MAPS_H
 #define WEFT_MAPS_H
@@ -36,7 +35,7 @@ BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_affinity", struct weft_affinity_key,
 BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_sockets", int, struct weft_socket, weft_sockets, 0,
 	    BPF_F_NO_PREALLOC);
 
-/* BCC's own macro has no place for the path of a pin. */
+/* The ring buffer macro of BCC has no parameter for a pin path. */
 struct weft_events_table_t {
 	int key;
 	u32 leaf;
@@ -89,7 +88,7 @@ static __always_inline void counter_inc(u32 reason)
 {
 	u64 *counter = weft_counters.lookup(&reason);
 
-	/* Atomic: a program that interrupts this one may count the same on this CPU. */
+	/* Atomic: a program that interrupts this one on the same CPU can count the same reason. */
 	if (counter)
 		__sync_fetch_and_add(counter, 1);
 }
@@ -99,7 +98,7 @@ static __always_inline struct weft_flow *flow_row(struct weft_flow_key *key)
 	return weft_flows.lookup(key);
 }
 
-/* A row of zeros, for there is no room for one on the stack. */
+/* Creates a row from a row of zeros in a map: the stack is too small for one. */
 static __always_inline void flow_make(struct weft_flow_key *key)
 {
 	u32 row = 0;
@@ -120,7 +119,7 @@ static __always_inline struct weft_event *event_reserve(void)
 	return weft_events.ringbuf_reserve(sizeof(struct weft_event));
 }
 
-/* Nobody is woken: that would cost the pod more than all the rest. */
+/* No wakeup of the reader: a wakeup costs the client more than the rest of the program. */
 static __always_inline void event_submit(struct weft_event *event)
 {
 	weft_events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From a slot array to one backend, with exact weights: Walker's alias method. */
+/* Selects a backend from a slot array with exact weights: the alias method (Walker 1977). */
 #ifndef WEFT_SELECT_H
 #define WEFT_SELECT_H
 
@@ -8,9 +8,8 @@
 #define WEFT_SEARCH_STEPS 19 /* halves WEFT_SLOTS down to nothing */
 
 /*
- * One 32-bit draw, multiplied by the number of columns, is a column (high half) and a fraction
- * within it (low half). The fraction either stays below the column's threshold or goes to its
- * alias.
+ * A 32-bit random number times the number of columns gives a column (high half) and a fraction (low
+ * half). A fraction below the threshold of the column selects the column, any other its alias.
  */
 static __always_inline struct weft_slot *select_slot(u32 base, u32 columns)
 {
@@ -22,7 +21,7 @@ static __always_inline struct weft_slot *select_slot(u32 base, u32 columns)
 	return slot_row(base + slot->alias);
 }
 
-/* Below 0: the slot stands before the backend. Slots that reject stand behind all others. */
+/* Negative: the slot sorts before the backend. Rejecting slots sort after all others. */
 static __always_inline int slot_compare(const struct weft_slot *slot,
 					const struct weft_backend *backend)
 {
@@ -39,7 +38,7 @@ static __always_inline int slot_compare(const struct weft_slot *slot,
 	return (int)slot->port - (int)backend->port;
 }
 
-/* Whether a backend is still in an array. The agent writes arrays sorted, so halving finds it. */
+/* Whether a backend is in the array, by binary search: the agent writes arrays sorted. */
 static __always_inline bool slots_contain(u32 base, u32 columns, const struct weft_backend *backend)
 {
 	u32 low = 0;

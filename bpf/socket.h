@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What a rewritten socket remembers, so that its owner keeps seeing the frontend it asked for.
- * State can be stale (connect(AF_UNSPEC) runs no program): it is used only where the address at
- * hand is the backend it names.
+ * The state of a rewritten socket: recvmsg and getpeername return the frontend that its owner
+ * dialled. State can be stale, because connect(AF_UNSPEC) runs no program. It is used only where
+ * the current peer is the backend in the state.
  */
 #ifndef WEFT_SOCKET_H
 #define WEFT_SOCKET_H
 
 #include "decide.h"
 
-/* How far a connection came: its end is told once. */
+/* Progress of a connection: its end is recorded once. */
 enum phase {
 	PHASE_CONNECTING,
 	PHASE_ESTABLISHED,
@@ -38,7 +38,7 @@ static __always_inline void sock_state_set(void *sk, const struct weft_frontend 
 	row->started = decision->now;
 }
 
-/* A socket that now goes elsewhere, untranslated, must not keep its old name. */
+/* Removes the state of an earlier connect from a socket that is no longer rewritten. */
 static __always_inline void sock_state_clear(void *sk)
 {
 	if (socket_row(sk))
@@ -46,8 +46,9 @@ static __always_inline void sock_state_clear(void *sk)
 }
 
 /*
- * For unconnected UDP: replies are known by the socket and the backend. To look first is cheaper
- * than to write with each datagram. True when the socket meets this backend for the first time.
+ * State for unconnected UDP: the cookie and the backend of a reply lead to the frontend. A lookup
+ * is cheaper than an update for each datagram. True for the first datagram of the socket to this
+ * backend.
  */
 static __always_inline bool udp_peer_set(u64 cookie, const struct weft_frontend *key,
 					 const struct decision *decision)
@@ -69,7 +70,7 @@ static __always_inline bool udp_peer_set(u64 cookie, const struct weft_frontend 
 	return true;
 }
 
-/* The state of a connected socket, NULL when `peer` is not the backend that it names. */
+/* The state of a connected socket; NULL when `peer` is not the backend in the state. */
 static __always_inline struct weft_socket *connected_row(void *sk, const struct weft_frontend *peer)
 {
 	struct weft_socket *row = socket_row(sk);
@@ -79,7 +80,7 @@ static __always_inline struct weft_socket *connected_row(void *sk, const struct 
 	return row;
 }
 
-/* Replaces a connected socket's backend by the frontend. */
+/* Replaces the backend of a connected socket by the frontend. */
 static __always_inline bool translate_connected(void *sk, struct weft_frontend *peer)
 {
 	struct weft_socket *row = connected_row(sk, peer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How a rewritten TCP connection goes on, from sock_ops: established, failed, closed. Nothing per
- * packet, never RTT_CB.
+ * The life of a rewritten TCP connection, from sock_ops: established, failed, closed. Nothing runs
+ * per packet; RTT_CB is never enabled.
  */
 #ifndef WEFT_TCP_LIFECYCLE_H
 #define WEFT_TCP_LIFECYCLE_H
@@ -10,9 +10,11 @@
 #include "flow.h"
 #include "socket.h"
 
-#define WEFT_SOCK_DONE 1 /* the bit of SOCK_DONE in sk_flags: the peer's FIN came */
+#define WEFT_SOCK_DONE 1 /* bit of SOCK_DONE in sk_flags: the FIN of the peer was received */
 
-/* bpf_skc_to_tcp_sock: kernel 5.9. The verifier checks the offsets against the kernel's own BTF. */
+/*
+ * bpf_skc_to_tcp_sock: kernel 5.9. The verifier checks the offsets against the BTF of the kernel.
+ */
 static __always_inline u16 socket_error(void *sk)
 {
 	void *kernel_sock = WEFT_SK_ERR ? bpf_skc_to_tcp_sock(sk) : NULL;
@@ -20,7 +22,9 @@ static __always_inline u16 socket_error(void *sk)
 	return kernel_sock ? *(int *)(kernel_sock + WEFT_SK_ERR) : 0;
 }
 
-/* Whether the peer's FIN was received: without BTF, as far as the state before CLOSE tells. */
+/*
+ * Whether the FIN of the peer was received. Without BTF the state before CLOSE is an approximation.
+ */
 static __always_inline bool fin_received(void *sk, u32 state)
 {
 	void *kernel_sock = WEFT_SK_FLAGS ? bpf_skc_to_tcp_sock(sk) : NULL;
@@ -30,7 +34,7 @@ static __always_inline bool fin_received(void *sk, u32 state)
 	return state == BPF_TCP_CLOSE_WAIT || state == BPF_TCP_LAST_ACK || state == BPF_TCP_CLOSING;
 }
 
-/* Whether the peer acknowledged our FIN. */
+/* Whether the peer acknowledged the FIN of this side. */
 static __always_inline bool fin_acked(struct bpf_sock_ops *ctx, u32 state)
 {
 	if (state == BPF_TCP_FIN_WAIT2)
@@ -39,7 +43,7 @@ static __always_inline bool fin_acked(struct bpf_sock_ops *ctx, u32 state)
 	       ctx->snd_una == ctx->snd_nxt;
 }
 
-/* TCP counts a SYN and a FIN as a byte each; users do not. */
+/* TCP counts a SYN and a FIN as one byte each; the flow counts payload only. */
 static __always_inline void tcp_closed(struct bpf_sock_ops *ctx, void *sk,
 				       const struct weft_socket *socket)
 {

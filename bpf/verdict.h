@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From an outcome to what a program does: it writes the destination and returns 1 to go on, or 0
- * to fail with EPERM or with what bpf_set_retval said (kernel 5.18). Where that is missing, who is
- * refused goes to the pod's own loopback, to a port where nobody listens: TCP is refused there,
- * connected UDP hears of it with the next call.
+ * Applies a verdict: the program writes the destination and returns 1 to continue, or returns 0 to
+ * fail with EPERM or the errno of bpf_set_retval (kernel 5.18).
+ *
+ * Without bpf_set_retval, refused connections are redirected to a closed port on the loopback of
+ * the pod, which answers RST. Connected UDP gets the error with the next call.
  */
 #ifndef WEFT_VERDICT_H
 #define WEFT_VERDICT_H

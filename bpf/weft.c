@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * weft's programs: entry points only. All but weft_guard are attached to the kubelet's kubepods
- * cgroup, and let the connection pass untouched where a lookup misses (DESIGN.md beside this file
- * lists each).
+ * The entry points. All but weft_guard are attached to the kubepods cgroup of the kubelet. A lookup
+ * that finds nothing leaves the connection unchanged (DESIGN.md in this folder lists each case).
  */
 #include "abi.h"
 #include "compat.h"
@@ -43,13 +42,16 @@ static __always_inline bool is_ours(struct bpf_sock_addr *ctx)
 	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
 }
 
-/* 0 for a socket that is not UDP. */
+/* The cookie of a UDP socket; 0 for any other. */
 static __always_inline u64 udp_socket(struct bpf_sock_addr *ctx)
 {
 	return ctx->protocol == IPPROTO_UDP ? bpf_get_socket_cookie(ctx) : 0;
 }
 
-/* Pods that are not in the mesh pay nothing for this. */
+/*
+ * Records the flow and the event of a decision; does nothing for clients outside the mesh that
+ * pass.
+ */
 static __always_inline void record_decision(const struct weft_frontend *key,
 					    struct decision *decision, enum verdict verdict)
 {
@@ -80,12 +82,15 @@ decide_sendmsg(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct deci
 	u64 cookie = udp_socket(ctx);
 	enum verdict verdict;
 
-	/* A connected v4-mapped socket gets here with each datagram: connect has decided. */
+	/*
+	 * A connected v4-mapped socket runs sendmsg4 for each datagram; connect has already
+	 * decided.
+	 */
 	if (connected_row(ctx->sk, key))
 		return VERDICT_PASS;
 	verdict = decide(key, cookie, decision);
 	counter_inc(decision->reason);
-	/* A UDP socket is observed when it meets a backend, not with each of its datagrams. */
+	/* Recorded for the first datagram of a socket to a backend, not for each. */
 	if (verdict == VERDICT_PASS)
 		return verdict;
 	if (verdict == VERDICT_REWRITE && !udp_peer_set(cookie, key, decision))
@@ -125,7 +130,7 @@ int weft_connect6(struct bpf_sock_addr *ctx)
 	return apply6(ctx, decide_connect(ctx, &key, &decision), &key, &decision);
 }
 
-/* Also runs for v4-mapped destinations of AF_INET6 sockets. */
+/* Runs also for v4-mapped destinations of AF_INET6 sockets. */
 int weft_sendmsg4(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend key = {};
@@ -148,7 +153,9 @@ int weft_sendmsg6(struct bpf_sock_addr *ctx)
 	return apply6(ctx, decide_sendmsg(ctx, &key, &decision), &key, &decision);
 }
 
-/* recvmsg and getpeername cannot refuse: the verifier wants 1. Both run for connected UDP, too. */
+/*
+ * recvmsg and getpeername cannot refuse: the verifier requires 1. Both run for connected UDP, too.
+ */
 int weft_recvmsg4(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend peer = {};
@@ -159,7 +166,7 @@ int weft_recvmsg4(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-/* Also runs for what an AF_INET6 socket receives from a v4-mapped address. */
+/* Runs also for datagrams that an AF_INET6 socket receives from a v4-mapped address. */
 int weft_recvmsg6(struct bpf_sock_addr *ctx)
 {
 	struct weft_frontend peer = {};
@@ -190,7 +197,7 @@ int weft_getpeername6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-/* Never RTT_CB: that would cost per packet. */
+/* RTT_CB is never enabled: it would cost per packet. */
 int weft_sock_ops(struct bpf_sock_ops *ctx)
 {
 	void *sk = ctx->sk;
@@ -217,7 +224,10 @@ int weft_sock_ops(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-/* In a waypoint's network namespace. Who is not on the list is refused. */
+/*
+ * Runs in the network namespace of a waypoint. Refuses sources that are not on the client allow-
+ * list.
+ */
 int weft_guard(struct bpf_sk_lookup *ctx)
 {
 	struct weft_address source = source_address(ctx);

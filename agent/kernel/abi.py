@@ -1,8 +1,8 @@
-"""The bytes of every kernel table: `bpf/abi.h` says the same in C, and a test compares both with the kernel's BTF.
-Rows of flows and events are decoded in `flow_rows.py`.
+"""The bytes of every kernel table, as `bpf/abi.h` declares them in C; a test compares both with the BTF of the kernel.
+`flow_rows.py` decodes the rows of flows and events.
 
-Numbers are in the byte order of the machine, addresses in network order. Actions and frontend values are single u64s,
-because the kernel reads them by one load.
+Numbers are in host byte order, addresses in network order. Actions and frontend values are single u64s, because the
+programs read them by one load.
 """
 
 import hashlib
@@ -74,7 +74,7 @@ _COUNT_LIMIT = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One map: its key, its value and how many rows it has room for (0: as many as there are sockets)."""
+    """A map: its key, its value and its capacity in rows (0: one row for each socket)."""
 
     name: str
     key: struct.Struct
@@ -82,7 +82,7 @@ class Layout:
     capacity: int
 
     def __str__(self) -> str:
-        """What must not change under a running datapath."""
+        """The text that is hashed into the layout hash: it must not change under running programs."""
         return f"{self.name} {self.key.format} {self.value.format} {self.capacity}"
 
 
@@ -99,7 +99,7 @@ TABLES = (
     Layout("weft_no_flow", U32, FLOW, 1),
     Layout("weft_event_rate", U32, RATE_WINDOW, 2),
 )
-# A ring of bytes, which has neither keys nor rows: the value is what one event looks like.
+# A ring buffer has neither keys nor rows; the value is the layout of one event.
 EVENTS = Layout("weft_events", NOTHING, EVENT, EVENT_BYTES)
 SOCKET_MAPS = (
     Layout("weft_udp_peers", UDP_FLOW, UDP_PEER, UDP_PEERS),
@@ -112,7 +112,7 @@ LAYOUT_HASH = hashlib.sha256("\n".join(map(str, (*TABLES, EVENTS))).encode()).he
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[K, V]):
-    """How the rows of one table become bytes. A value's bytes can depend on its key (fingerprint, cgroup id)."""
+    """Encodes and decodes the rows of one table. The bytes of a value can depend on its key (fingerprint, cgroup id)."""
 
     layout: Layout
     encode_key: Callable[[K], bytes]
@@ -122,7 +122,7 @@ class Codec(Generic[K, V]):
 
 
 def fingerprint(key: bytes) -> int:
-    """32 bits of a frontend key's 32 bytes, as `fingerprint()` in bpf/lookup.h mixes them."""
+    """A hash of 32 bits over the 32 bytes of a frontend key, as `fingerprint()` in bpf/lookup.h computes it."""
     mixed = 0xCBF29CE484222325
     for word in _FRONTEND_WORDS.unpack(key):
         mixed = ((mixed ^ word) * 0x9E3779B97F4A7C15) & _MASK
@@ -138,14 +138,14 @@ def pack_action(action: FrontendAction) -> int:
 
 
 def unpack_action(value: int) -> FrontendAction:
-    """The inverse of `pack_action`; an unknown action reads as PASS, as it does in the kernel."""
+    """The inverse of `pack_action`. An unknown kind is read as PASS, as in the kernel."""
     action = value >> 56
     known = Action(action) if action < len(Action) else Action.PASS
     return FrontendAction(known, value & 0xFFFFFFFF, value >> 32 & (_COUNT_LIMIT - 1))
 
 
 def encode_config(config: Config, epoch: int) -> bytes:
-    """A row of `weft_config`; the row with the greater epoch is in force."""
+    """A row of `weft_config`; the programs use the row with the greater epoch."""
     levels = config.first_level, config.last_level
     others = (*config.other_waypoints, *[UNSPECIFIED] * (OTHER_WAYPOINTS - len(config.other_waypoints)))
     waypoints = config.waypoint4, config.waypoint6, *others
@@ -181,7 +181,7 @@ def decode_frontend(row: bytes) -> int:
 
 
 def encode_pod(cgroup_id: int, row: PodRow) -> bytes:
-    """A pod's row repeats its key, which readers check last."""
+    """A row of `weft_pods`; it repeats its key, which the programs compare last."""
     return POD.pack(row.namespace_id, row.mode, row.flags, row.workload_id, cgroup_id)
 
 
@@ -269,7 +269,7 @@ UDP_CHOICE_CODEC: Codec[UdpTarget, AffinityEntry] = Codec(
 AFFINITY_CODEC: Codec[AffinityKey, AffinityEntry] = Codec(
     LAYOUTS["weft_affinity"], encode_affinity_key, decode_affinity_key, encode_affinity_entry, decode_affinity_entry
 )
-# A row is all that its reader asks for.
+# The program only checks that a row exists.
 CLIENT_CODEC: Codec[bytes, bool] = Codec(
     LAYOUTS["weft_clients"], ADDRESS.pack, lambda row: row, lambda _, __: U64.pack(1), lambda _: True
 )

@@ -1,4 +1,4 @@
-"""The file system in which programs, maps and links are pinned."""
+"""The BPF file system, in which programs, maps and links are pinned."""
 
 import ctypes
 import os
@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 def filesystem(path: Path) -> str:
-    """The type of the file system that holds `path`, or would hold it."""
+    """The type of the file system that holds `path`, or that would hold it if it existed."""
     existing = next(folder for folder in (path, *path.parents) if folder.exists()).resolve()
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     holding = [(len(point), kind) for _, point, kind, *_ in mounts if existing.is_relative_to(point)]
-    # Of mounts on top of each other the last one counts.
+    # Where mounts are stacked, the last one is in effect.
     return max(reversed(holding), key=lambda mount: mount[0])[1]
 
 
 def mount(folder: Path) -> None:
-    """Have a bpffs at `folder`: one that holds it already is used as it is. Raises `OSError`."""
+    """Mount a bpffs at `folder`, unless `folder` is in one already. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     if filesystem(folder) == "bpf":
         return
@@ -26,7 +26,7 @@ def mount(folder: Path) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """Remove an empty folder of a bpffs, or the whole one that is mounted there. Raises `OSError`."""
+    """Remove an empty folder of a bpffs, or unmount the bpffs that is mounted there. Raises `OSError`."""
     library = ctypes.CDLL(None, use_errno=True)
     if folder.is_mount() and library.umount(os.fsencode(folder)):
         error = ctypes.get_errno()

@@ -1,4 +1,4 @@
-"""Where the running kernel keeps what no stable interface shows: offsets in its structures, from its own BTF."""
+"""Offsets in structures of the running kernel, from its BTF: no stable interface exposes these members."""
 
 import ctypes
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class _Member(ctypes.Structure):
 
 
 class _KernelTypes:
-    """The BTF of the running kernel, as far as it is needed. Raises `OSError` when there is none."""
+    """The BTF of the running kernel. Raises `OSError` when there is none."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL("libbpf.so.1", use_errno=True)
@@ -33,15 +33,15 @@ class _KernelTypes:
             raise OSError(ctypes.get_errno(), "this kernel has no BTF")
 
     def close(self) -> None:
-        """Give the memory back, some megabytes."""
+        """Free the memory, some megabytes."""
         self._library.btf__free(self._btf)
 
     def struct(self, name: bytes) -> int:
-        """The number of a structure, negative when there is none."""
+        """The type id of a structure, negative when there is none."""
         return int(self._library.btf__find_by_name_kind(self._btf, name, _KIND_STRUCT))
 
     def _members(self, number: int) -> Iterator[tuple[bytes, int, int]]:
-        """Name, type and offset in bytes of what a structure or union holds; nothing for any other type."""
+        """Name, type and offset in bytes of each member of a structure or union; nothing for any other type."""
         address = self._library.btf__type_by_id(self._btf, number)
         found = _Type.from_address(address)
         if found.info >> 24 & 0x1F not in (_KIND_STRUCT, _KIND_UNION):
@@ -52,7 +52,7 @@ class _KernelTypes:
             yield name, member.type, (member.offset & 0xFFFFFF) // 8
 
     def offset(self, number: int, wanted: bytes) -> int | None:
-        """Where a member is, also one in a structure or union without a name."""
+        """The offset of a member, also of one in an anonymous structure or union; None when there is none."""
         for name, kind, offset in self._members(number):
             if name == wanted:
                 return offset
@@ -64,7 +64,7 @@ class _KernelTypes:
 
 @cache
 def socket_offsets() -> dict[str, int]:
-    """Offsets in `struct sock` that bpf/tcp_lifecycle.h reads, by the name of their define; none without BTF."""
+    """Offsets in `struct sock` that bpf/tcp_lifecycle.h reads, by the names of their defines; empty without BTF."""
     try:
         types = _KernelTypes()
     except OSError:

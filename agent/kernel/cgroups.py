@@ -26,14 +26,14 @@ _QOS = re.compile(r"(?:.+-)?(?:besteffort|burstable)(?:\.slice)?")
 
 
 def levels(root: Path, mounts: str | None = None) -> tuple[int, int]:
-    """First and last level where pods can be below the kubepods folder `root`; the root of cgroup v2 is level 0.
+    """First and last level at which pods can be below the kubepods folder `root`; the root of cgroup v2 is level 0.
 
-    Guaranteed pods are one level below it, the others are in the folder of their quality of service. From within a
-    cgroup namespace nobody can see how deep the mounted part of the tree is (a node that is a container itself): then
-    every level that programs look at counts. `mounts` is /proc/self/mountinfo, or what a test says instead.
+    Guaranteed pods are one level below it, other pods in the folder of their quality of service. From within a cgroup
+    namespace the depth of the mounted part is not visible (for example on a node that is a container). Then the result
+    covers every level that the programs examine. `mounts` is the text of /proc/self/mountinfo; tests pass another.
 
-    Such a mount has a part that begins with `..` when it was made outside of the namespace. Made inside, it looks like
-    the whole tree; but only cgroups that are not the root have a type (cgroups(7), cgroup.type).
+    A mount made outside the namespace has a part that begins with `..`. One made inside looks like the whole tree, but
+    only cgroups that are not the root have a type (cgroups(7), cgroup.type).
     """
     part, point = _mounted(root, Path("/proc/self/mountinfo").read_text() if mounts is None else mounts)
     own = len(root.relative_to(point).parts)
@@ -43,16 +43,16 @@ def levels(root: Path, mounts: str | None = None) -> tuple[int, int]:
 
 
 def _mounted(folder: Path, mounts: str) -> tuple[Path, Path]:
-    """Which part of its file system is mounted where `folder` is, and where that is."""
+    """The part of its file system that is mounted at `folder`, and the mount point."""
     fields = [line.split() for line in mounts.splitlines()]
     found = [(Path(point), Path(part)) for _, _, _, part, point, *_ in fields if folder.is_relative_to(point)]
-    # Of mounts on top of each other the last one counts.
+    # Where mounts are stacked, the last one is in effect.
     point, part = max(reversed(found), key=lambda mount: len(mount[0].parts))
     return part, point
 
 
 def _folders(parent: Path) -> list[os.DirEntry[str]]:
-    """The folders below `parent`; none when it is gone, also while it is read. Raises other `OSError`s."""
+    """The folders below `parent`; none when it is gone, also when it goes while it is read. Raises other `OSError`s."""
     try:
         with os.scandir(parent) as entries:
             return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -63,12 +63,12 @@ def _folders(parent: Path) -> list[os.DirEntry[str]]:
 
 
 def _parents(root: Path) -> list[Path]:
-    """Where pod folders can be."""
+    """The folders that can hold pod cgroups."""
     return [root, *(Path(entry.path) for entry in _folders(root) if _QOS.fullmatch(entry.name))]
 
 
 def _pods(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every pod's folder below `root`, by the pod's uid (a static pod's folder bears its configuration's hash)."""
+    """The folder of every pod below `root`, by pod uid (for a static pod: by the hash of its configuration)."""
     for parent in _parents(root):
         for entry in _folders(parent):
             if found := _POD.fullmatch(entry.name):
@@ -76,37 +76,37 @@ def _pods(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 def pod_folders(root: Path) -> dict[str, Path]:
-    """Where each pod's cgroup is, by the pod's uid."""
+    """The cgroup folder of each pod, by pod uid."""
     return {uid: Path(entry.path) for uid, entry in _pods(root)}
 
 
 def find_pod_cgroups(root: Path) -> dict[str, PodCgroup]:
-    """Every pod cgroup below `root`, by the pod's uid."""
+    """Every pod cgroup below `root`, by pod uid."""
     return {uid: PodCgroup(uid, entry.inode()) for uid, entry in _pods(root)}
 
 
 def processes(folder: Path) -> Iterator[Path]:
-    """Where /proc tells of each process of a cgroup and of those below it.
+    """The /proc folder of each process of a cgroup and of the cgroups below it.
 
-    Pods make and remove cgroups meanwhile: what is gone is left out.
+    Pods create and remove cgroups meanwhile; those that are gone are skipped.
     """
-    # Not `Path.rglob`, which raises `FileNotFoundError` for a folder that goes while it is walked through.
+    # Not `Path.rglob`, which raises `FileNotFoundError` for a folder that is removed while it is walked.
     for parent, _, _ in os.walk(folder):
         try:
             numbers = Path(parent, "cgroup.procs").read_text().split()
-        except OSError:  # it is gone, also while it was read (ENODEV), or its processes are threads of another's
+        except OSError:  # removed, also while it was read (ENODEV), or a threaded cgroup
             continue
         yield from (Path("/proc", number) for number in numbers)
 
 
 def difference(before: dict[str, PodCgroup], after: dict[str, PodCgroup]) -> list[Upsert | Delete]:
-    """The changes that lead from one scan to the next. A folder made anew has another inode: that is an upsert."""
+    """The changes between two scans. A folder that was removed and created again has another inode: that is an upsert."""
     gone = [Delete(pod.key) for uid, pod in before.items() if uid not in after]
     return [*gone, *(Upsert(pod) for uid, pod in after.items() if before.get(uid) != pod)]
 
 
 class _Watch:
-    """An inotify instance in an event loop: it says that something happened, not what; a scan finds out."""
+    """An inotify instance in an event loop. It signals that something changed; a scan finds out what."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True)
@@ -121,14 +121,14 @@ class _Watch:
         return result
 
     def add(self, folder: Path) -> None:
-        """Watch a folder, again or anew; one that is gone is no error, its parent will tell."""
+        """Watch a folder; idempotent. A folder that is gone is no error: the watch of its parent signals that."""
         try:
             self._check(self._library.inotify_add_watch(self._fd, os.fsencode(folder), _EVENTS))
         except FileNotFoundError:
             return
 
     async def wait(self) -> None:
-        """Until something happened since the last call."""
+        """Wait until something changed since the last call."""
         await self._event.wait()
         self._event.clear()
         # The loop may have seen the descriptor readable twice before this task ran.
@@ -136,22 +136,23 @@ class _Watch:
             os.read(self._fd, _READ_SIZE)
 
     def close(self) -> None:
-        """Forget all watches."""
+        """Remove all watches."""
         asyncio.get_running_loop().remove_reader(self._fd)
         os.close(self._fd)
 
 
 def _watched(root: Path) -> list[Path]:
-    """What to watch: the folders where pods can be, or the nearest one that exists above them."""
+    """The folders to watch: those that can hold pod cgroups, or the nearest existing one above them."""
     if root.is_dir():
         return [root.parent, *_parents(root)]
     return [next(folder for folder in root.parents if folder.is_dir())]
 
 
 async def watch_pod_cgroups(root: Path) -> AsyncIterator[list[Upsert | Delete]]:
-    """Pod cgroups that are there, and then each change. The first list is everything there was, perhaps nothing.
+    """Yields the pod cgroups that exist (possibly none), and then each change.
 
-    `root` may appear later. Watches are set before each scan, so nothing made in between is missed. Raises `OSError`.
+    `root` may be created later. Watches are set before each scan, so the scan misses nothing that is created in
+    between. Raises `OSError`.
     """
     watch = _Watch()
     known: dict[str, PodCgroup] = {}

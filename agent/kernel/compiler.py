@@ -1,6 +1,6 @@
-"""BCC, without kernel headers. Imported by the loader's child process only: it maps LLVM, some 120 MB.
+"""Compiles by BCC, without kernel headers. Only the child process of the loader imports it: BCC maps LLVM, some 120 MB.
 
-BCC 0.26 brings linux/bpf.h and its own helpers, but insists on a kernel source tree; these nine small files are one.
+BCC 0.26 includes linux/bpf.h and its own helpers, but requires a kernel source tree; these nine small files are one.
 """
 
 import json
@@ -57,9 +57,9 @@ def _stub_tree() -> Iterator[None]:
 
 
 def compile_source(source: str, defines: Mapping[str, str | int]) -> Any:
-    """A `bcc.BPF` with the compiled programs, none loaded yet; it creates and pins the maps. Raises LoadError.
+    """A `bcc.BPF` with the compiled programs, none loaded yet; BCC creates and pins the maps. Raises `LoadError`.
 
-    The compiler's messages are on standard error.
+    The messages of the compiler are on standard error.
     """
     sys.path.append(_DEBIAN_PACKAGES)
     try:
@@ -76,9 +76,10 @@ def compile_source(source: str, defines: Mapping[str, str | int]) -> Any:
 
 
 def compile_and_load(source: str, defines: Mapping[str, str | int], programs: Sequence[Program]) -> dict[str, int]:
-    """Descriptors of the loaded programs, by name; maps are pinned on the way, where the source says. Raises LoadError.
+    """Descriptors of the loaded programs, by name. Maps are pinned on the way, at the paths in the source. Raises
+    `LoadError`.
 
-    What the compiler or the verifier had to say is on standard error.
+    The messages of the compiler and the verifier are on standard error.
     """
     module = compile_source(source, defines)
     return {program.name: load_program(module, program) for program in programs}

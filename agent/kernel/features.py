@@ -1,5 +1,5 @@
-"""What weft uses of the kernel. Whether the running kernel has it is found out by trying, never by its version:
-distributions add features to older kernels, and leave others out by configuration.
+"""The kernel features that weft uses. The loader tests each by trying it, not by the kernel version: distributions add
+features to older kernels, and leave others out by configuration.
 
 Versions and commits are of the mainline kernel (docs.ebpf.io has the same table).
 """
@@ -38,8 +38,8 @@ _SOCK_OPS = _BY_NAME["weft_sock_ops"]
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One thing of the kernel. `since` is the kernel that brought it, for people to read; `without` says what weft does
-    where it is missing, and is empty where weft cannot do without.
+    """A kernel feature. `since` is the kernel that introduced it, for messages. `without` describes how weft works
+    where it is missing; empty: weft requires it.
     """
 
     name: str
@@ -49,15 +49,15 @@ class Feature:
 
 
 def _code(*instructions: tuple[int, int, int]) -> bytes:
-    """Instructions of an operation, a register and a number; the last two return 1, which lets a call go on."""
+    """Instructions of an operation, a register and a number. Two more return 1, which lets a call continue."""
     return b"".join(
         _INSTRUCTION.pack(code, to, 0, number) for code, to, number in (*instructions, (_SET, 0, 1), (_EXIT, 0, 0))
     )
 
 
 def _done(attempt: Callable[[], int], also: tuple[int, ...] = ()) -> bool:
-    """Whether the kernel knows what is tried; an errno of `also` says so too. Raises `OSError` for any other than those
-    of what is unknown, such as `EPERM`.
+    """Whether an attempt succeeds; an errno of `also` counts as success. Raises `OSError` for errnos other than those
+    of an unknown feature, such as `EPERM`.
     """
     try:
         os.close(attempt())
@@ -71,13 +71,13 @@ def _done(attempt: Callable[[], int], also: tuple[int, ...] = ()) -> bool:
 
 
 def _hook(program: Program) -> Callable[[], bool]:
-    """A program that returns 1 and nothing else loads for this hook."""
+    """Whether a program that only returns 1 loads for this hook."""
     return lambda: _done(lambda: libbpf.load_program(program.program_type, program.attach_type, _code()))
 
 
 def _helper(number: int, *programs: Program) -> Callable[[], bool]:
-    """A program that calls the helper (enum bpf_func_id) loads. Its arguments are zeros: where it wants pointers the
-    verifier refuses with `EACCES`, after it has found the helper; one that it does not find is `EINVAL`.
+    """Whether a program that calls the helper (enum bpf_func_id) loads. Its arguments are zeros: where the helper takes
+    pointers, the verifier refuses with `EACCES`, after it has found the helper. An unknown helper is `EINVAL`.
     """
     code = _code(*((_SET, register, 0) for register in _ARGUMENTS), (_CALL, 0, number))
 
@@ -90,12 +90,14 @@ def _helper(number: int, *programs: Program) -> Callable[[], bool]:
 
 
 def _map(*shape: int) -> Callable[[], bool]:
-    """Such a map can be made."""
+    """Whether a map of this type can be created."""
     return lambda: _done(lambda: libbpf.create_map(*shape))
 
 
 def _link(program: Program) -> Callable[[], bool]:
-    """A link to nothing is refused for its target and not for itself."""
+    """Whether the kernel has this type of link: it refuses a link without a target for the target, and not for the
+    type.
+    """
 
     def is_there() -> bool:
         loaded = libbpf.load_program(program.program_type, program.attach_type, _code())
@@ -108,7 +110,7 @@ def _link(program: Program) -> Callable[[], bool]:
 
 
 def _reads_batches() -> bool:
-    """An empty hash table is read in one call."""
+    """Whether a hash table can be read by one batch call."""
     table = libbpf.create_map(_HASH, 4, 4, 1)
     try:
         return not any(keys for keys, _ in libbpf.lookup_batches(table, 4, 4, 1))
@@ -121,7 +123,9 @@ def _reads_batches() -> bool:
 
 
 def _destroys_sockets() -> bool:
-    """A UDP socket of this process's own, which nothing reaches, is ended. Raises `OSError`, without CAP_NET_ADMIN."""
+    """Whether the kernel destroys a UDP socket of this process, which has no peer. Raises `OSError`, without
+    CAP_NET_ADMIN.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ended:
         ended.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)  # the loopback may be down
         ended.bind(("127.0.0.1", 0))
@@ -137,7 +141,7 @@ def _destroys_sockets() -> bool:
 
 
 def _destroy(ended: socket.socket) -> int:
-    """Ask for a socket's end; the errno of the answer."""
+    """Request SOCK_DESTROY for a socket; returns the errno of the answer."""
     address, port = ended.getsockname()
     header = (_DESTROY.size, _SOCK_DESTROY, _REQUEST_WITH_ANSWER, 1, 0)
     place = (port.to_bytes(2, "big"), socket.inet_aton(address))
@@ -166,7 +170,7 @@ FEATURES = (
         SET_RETVAL,
         "5.18",
         _helper(187, *_DECIDING),
-        "who is refused is sent to a loopback port that answers RST; refused datagrams of unconnected sockets are lost",
+        "refused connections go to a loopback port that answers RST; refused datagrams of unconnected sockets are lost",
     ),
     Feature(TCP_SOCK, "5.9", _helper(137, _SOCK_OPS), _NO_ERRNO),  # 478cfbdf5f13
     Feature(BTF, "5.4", lambda: bool(socket_offsets()), _NO_ERRNO),  # 341dfcf8d78e, CONFIG_DEBUG_INFO_BTF
@@ -186,12 +190,12 @@ FEATURES = (
 
 
 def missing() -> tuple[Feature, ...]:
-    """What the running kernel lacks. Needs what loading needs. Raises `OSError` where it may not be tried."""
+    """The features that the running kernel lacks. Needs the privileges of loading. Raises `OSError` without them."""
     return tuple(feature for feature in FEATURES if not feature.is_there())
 
 
 def named(names: Iterable[str]) -> tuple[Feature, ...]:
-    """The features of these names. Raises `ValueError` for a name that none has."""
+    """The features with these names. Raises `ValueError` for an unknown name."""
     wanted = frozenset(names)
     if unknown := wanted - {feature.name for feature in FEATURES}:
         raise ValueError(f"no kernel feature has this name: {', '.join(sorted(unknown))}")
@@ -199,7 +203,7 @@ def named(names: Iterable[str]) -> tuple[Feature, ...]:
 
 
 def requirement(lacking: Iterable[Feature]) -> str:
-    """A sentence about what weft cannot do without, empty where all of it is there."""
+    """An error message about required features that are missing; empty where none is."""
     needed = [feature for feature in lacking if not feature.without]
     if not needed:
         return ""
@@ -209,13 +213,13 @@ def requirement(lacking: Iterable[Feature]) -> str:
 
 
 def presence(lacking: Iterable[Feature]) -> dict[str, int]:
-    """What weft can do without, by name: 1 where the kernel has it."""
+    """The optional features by name: 1 where the kernel has it, else 0."""
     absent = {feature.name for feature in lacking}
     return {feature.name: int(feature.name not in absent) for feature in FEATURES if feature.without}
 
 
 def document(lacking: Iterable[Feature]) -> dict[str, Any]:
-    """What `weft status` shows of the kernel."""
+    """The document about the kernel in `weft status`."""
     return {
         "release": platform.release(),
         "missing": [

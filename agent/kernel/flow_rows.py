@@ -1,4 +1,4 @@
-"""Rows of `weft_flows` and events of `weft_events`, from bytes and to bytes; their layouts are in `abi.py`."""
+"""Encodes and decodes rows of `weft_flows` and events of `weft_events`; their layouts are in `abi.py`."""
 
 from agent.ir.flow_tables import FLOW_NUMBERS, FLOW_STEPS, Event, FlowKey, FlowSums
 from agent.ir.tables import Reason
@@ -20,10 +20,10 @@ def decode_flow_key(row: bytes) -> FlowKey:
 
 
 def decode_flow(parts: bytes) -> FlowSums:
-    """One row of `weft_flows`, summed over its CPUs, of which most have nothing to say."""
+    """One row of `weft_flows`, summed over its CPUs. The parts of most CPUs are all zero."""
     split = (parts[at : at + FLOW.size] for at in range(0, len(parts), FLOW.size))
-    said = [FLOW.unpack(part) for part in split if any(part)] or [FLOW.unpack(bytes(FLOW.size))]
-    sums = [sum(column) for column in zip(*said, strict=True)]
+    used = [FLOW.unpack(part) for part in split if any(part)] or [FLOW.unpack(bytes(FLOW.size))]
+    sums = [sum(column) for column in zip(*used, strict=True)]
     numbers = dict(zip(FLOW_NUMBERS, sums, strict=False))
     steps = tuple(sums[len(FLOW_NUMBERS) :])
     return FlowSums(**numbers, connect_steps=steps[:FLOW_STEPS], rtt_steps=steps[FLOW_STEPS:])

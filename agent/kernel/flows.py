@@ -1,4 +1,4 @@
-"""What the kernel tells of connections: sums by client workload and Service, and single decisions."""
+"""Flows and events of the kernel: sums by client workload and Service, and single decisions."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,7 +10,7 @@ _CHUNK = 256
 
 
 class FlowTable:
-    """`weft_flows`: the kernel adds to its rows, one part a CPU; the agent reads and deletes them."""
+    """`weft_flows`: the programs add to its rows, one part for each CPU; the agent reads and deletes rows."""
 
     def __init__(self, fd: int, cpus: int) -> None:
         self._fd = fd
@@ -19,7 +19,7 @@ class FlowTable:
         self.capacity = abi.FLOW_LAYOUT.capacity
 
     def load(self) -> dict[FlowKey, FlowSums]:
-        """Every row, by batches; a row that moves meanwhile can be missed."""
+        """Every row, read by batches; a row that moves meanwhile can be missed."""
         key_size, value_size = abi.FLOW_KEY.size, abi.FLOW.size * self._cpus
         found: dict[FlowKey, FlowSums] = {}
         for keys, values in libbpf.lookup_batches(self._fd, key_size, value_size, _CHUNK):
@@ -34,31 +34,31 @@ class FlowTable:
         return found
 
     def delete(self, keys: Iterable[FlowKey]) -> None:
-        """Delete rows; one that is not there is a success."""
+        """Delete rows; a row that does not exist is a success."""
         for key in keys:
             libbpf.delete(self._fd, flow_rows.encode_flow_key(key))
 
     def make_overflow_row(self) -> None:
-        """Have the row for what finds no room, while there is room for it."""
+        """Create the overflow row, while the map has room for it."""
         with suppress(FileExistsError):
             zeros = bytes(abi.FLOW.size * self._cpus)
             libbpf.update(self._fd, flow_rows.encode_flow_key(OVERFLOW_ROW), zeros, libbpf.NO_EXIST)
 
 
 class EventReader:
-    """`weft_events`, as events. There can be one reader on a node: what it has read is gone."""
+    """Reads `weft_events`. There can be one reader on a node: it consumes the events."""
 
     def __init__(self, fd: int) -> None:
         self._records: list[bytes] = []
         self._reader = libbpf.RingReader(fd, self._records.append)
 
     def read(self) -> list[Event]:
-        """What was told since the last call, without waiting."""
+        """The events since the last call, without waiting."""
         self._reader.consume()
         events = [flow_rows.decode_event(record) for record in self._records]
         self._records.clear()
         return events
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the reader."""
         self._reader.close()

@@ -1,7 +1,8 @@
-"""The guard in the network namespaces of waypoints: an sk_lookup program that refuses who is not on the allow-list.
+"""The guard in the network namespaces of waypoints: an sk_lookup program that refuses clients that are not on the
+client allow-list.
 
-Its links are pinned, so that it stays while no agent runs. A link holds no namespace: it ends with its namespace, and
-only its pin is left to remove. sk_lookup came with Linux 5.9; the link takes a descriptor of the namespace.
+Its links are pinned, so they stay while no agent runs. A link does not hold its namespace: it ends with the namespace,
+and the agent removes the pin that is left. sk_lookup came with Linux 5.9; the link takes a descriptor of the namespace.
 """
 
 import asyncio
@@ -34,8 +35,8 @@ Places = Mapping[str, Pods]
 
 
 def update(pins: Path, version: str) -> frozenset[int]:
-    """Have every link run this version's program, and remove the pins of those whose namespace is gone. Returns the
-    inode numbers of the namespaces that are guarded. Raises `OSError`.
+    """Update every link to the program of this version, and remove pins of namespaces that are gone. Returns the inode
+    numbers of the guarded namespaces. Raises `OSError`.
     """
     folders = Pins(pins)
     program = folders.programs / version / GUARD.name
@@ -46,7 +47,7 @@ def update(pins: Path, version: str) -> frozenset[int]:
 
 
 def _updated(path: Path, program: int) -> int:
-    """The namespace of a pinned link, 0 where it is gone."""
+    """The namespace of a pinned link, after an update of its program; 0 where the namespace is gone."""
     with opened(path) as link:
         info = libbpf.netns_link_info(link)
         if info.netns and info.program_id != libbpf.program_id(program):
@@ -57,7 +58,7 @@ def _updated(path: Path, program: int) -> int:
 
 
 def attach(pins: Path, version: str, namespace: int) -> None:
-    """Guard a network namespace, given by a descriptor. Raises `OSError`."""
+    """Attach the guard to a network namespace, given by a descriptor. Raises `OSError`."""
     folders = Pins(pins)
     folders.guards.mkdir(parents=True, exist_ok=True)
     with opened(folders.programs / version / GUARD.name) as program:
@@ -70,20 +71,20 @@ def attach(pins: Path, version: str, namespace: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where a waypoint was found: the pods that had its address, and the inode number of its network namespace."""
+    """The location of a waypoint: the pods that had its address, and the inode number of its network namespace."""
 
     pods: Pods
     namespace: int
 
 
 class Guards:
-    """Has each waypoint of the node guarded; `run` it beside the control loop."""
+    """Attaches the guard to each waypoint of the node; `run` it as a task."""
 
     def __init__(
         self, pins: Path, kubepods: Path, places: Callable[[], Places], drifted: Callable[[int], None], node: str = "1"
     ) -> None:
-        """`places` says where waypoints are, `drifted` takes how many links somebody else removed. `node` is a process
-        on the node's network, by its folder's name in /proc.
+        """`places` returns the addresses of waypoints; `drifted` receives the number of links that were removed by
+        others. `node` is the /proc folder name of a process on the network of the node.
         """
         self._pins = pins
         self._kubepods = kubepods
@@ -95,13 +96,13 @@ class Guards:
         self.states: dict[str, str] = {}
 
     def permit(self, version: str) -> None:
-        """The allow-list is complete: guard waypoints from now on by this version's program. Raises `OSError`."""
+        """The client allow-list is complete: from now on attach the program of this version. Raises `OSError`."""
         if version != self._version:
             update(self._pins, version)
             self._version = version
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._version:
@@ -111,8 +112,8 @@ class Guards:
                     log.warning("waypoints could not be guarded, trying again", extra={"error": str(error)})
 
     def look(self, places: Places) -> None:
-        """Guard what is not, and note of each waypoint how it stands. Raises `OSError`; no waypoint counts as attached
-        after that.
+        """Attach missing guards, and record the state of each waypoint. Raises `OSError`; after that no waypoint counts
+        as attached.
         """
         try:
             there = update(self._pins, self._version)
@@ -128,7 +129,7 @@ class Guards:
         states = {address: self._state(address, pods, there) for address, pods in places.items()}
         again = {found.namespace for at, found in before.items() if self._found.get(at) == found} - there
         if again:
-            log.warning("guards of waypoints were gone, attached them again", extra={"guards": len(again)})
+            log.warning("guards of waypoints were missing, attached them again", extra={"guards": len(again)})
             self._drifted(len(again))
         self._note(states)
 
@@ -139,7 +140,7 @@ class Guards:
         self.states = states
 
     def _state(self, address: str, pods: Pods, there: frozenset[int]) -> str:
-        """How one waypoint stands: an error at one must not leave the states of the others as they were."""
+        """The state of one waypoint. An error at one must not keep the states of the others from being updated."""
         try:
             return self._guard(address, pods, there)
         except OSError as error:
@@ -157,7 +158,7 @@ class Guards:
             namespace = network(process)
             if namespace is None or namespace in node:
                 continue
-            # To guard the node itself would cut it off. Its network has addresses that no pod has.
+            # A guard in the network of the node would cut the node off. That network has addresses that no pod has.
             only = pods[cgroup] if None in node else None
             if self._attached(process, namespace, address, only, there):
                 self._found[address] = _Found(pods, namespace)
@@ -173,8 +174,8 @@ class Guards:
     def _attached(
         self, process: Path, namespace: int, address: str, only: frozenset[str] | None, there: frozenset[int]
     ) -> bool:
-        """Guard the network namespace of a process, where it has this address, and no other than `only` these; False
-        where not, or where the process ended.
+        """Attach the guard to the network namespace of a process, if the namespace has this address, and with `only`:
+        no other than these. False if not, or if the process ended.
         """
         try:
             fd = os.open(process / "ns/net", os.O_RDONLY)
@@ -182,7 +183,7 @@ class Guards:
             return False
         try:
             found = _addresses(process)
-            # The process may have ended, and its number be another's, who is on the node's network perhaps.
+            # The process may have ended and its id reused by another, possibly one on the network of the node.
             if os.fstat(fd).st_ino != namespace or network(process) != namespace:
                 return False
             if address not in found or (only is not None and not found <= only):
@@ -196,7 +197,7 @@ class Guards:
 
 
 def _addresses(process: Path) -> frozenset[str]:
-    """What a process's network namespace has for an address; nothing where it has ended."""
+    """The addresses of the network namespace of a process; empty where the process has ended."""
     with suppress(OSError):
         return frozenset(local_addresses(process))
     return frozenset()

@@ -1,4 +1,4 @@
-"""The part of libbpf that weft uses, typed. Every failure is an `OSError` with the kernel's errno.
+"""Typed bindings for the part of libbpf that weft uses. Every failure is an `OSError` with the errno of the kernel.
 
 libbpf 1.x returns a negative errno. Batch calls need kernel 5.6, cgroup links 5.7.
 """
@@ -45,7 +45,7 @@ _SAMPLE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctype
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """A cgroup link: what it runs and where. `cgroup_id` is 0 once that cgroup is gone."""
+    """A cgroup link: its program and its cgroup. `cgroup_id` is 0 once that cgroup is gone."""
 
     link_id: int
     program_id: int
@@ -55,7 +55,7 @@ class LinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class NetnsLinkInfo:
-    """A link in a network namespace: what it runs, and the namespace's inode number, 0 once that is gone."""
+    """A link in a network namespace: its program, and the inode number of the namespace, 0 once that is gone."""
 
     program_id: int
     netns: int
@@ -63,8 +63,8 @@ class NetnsLinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProgramInfo:
-    """A loaded program: its instructions as the kernel translated them, and how many the verifier went through to
-    accept it (kernel 5.16, before that 0).
+    """A loaded program: the number of instructions as the kernel translated them, and the number that the verifier
+    processed (kernel 5.16, before that 0).
     """
 
     program_id: int
@@ -102,7 +102,7 @@ def create_map(kind: int, key_size: int, value_size: int, capacity: int, flags: 
 
 
 def pin(fd: int, path: Path) -> None:
-    """Make a BPF object outlive this process."""
+    """Pin a BPF object, so that it outlives this process."""
     _call("bpf_obj_pin", fd, os.fsencode(path), subject=path)
 
 
@@ -112,14 +112,14 @@ def get(path: Path) -> int:
 
 
 def link_create(program: int, target: int, attach_type: int) -> int:
-    """Attach a program to a cgroup or a network namespace, given by a descriptor. A link allows other programs beside
-    it, and below it (BPF_F_ALLOW_MULTI).
+    """Attach a program to a cgroup or a network namespace, given by a descriptor. The link allows other programs at the
+    same cgroup and at those below it (BPF_F_ALLOW_MULTI).
     """
     return _call("bpf_link_create", program, target, attach_type, None)
 
 
 def link_update(link: int, program: int) -> None:
-    """Put another program in the place of a link's, in one step."""
+    """Replace the program of a link atomically."""
     _call("bpf_link_update", link, program, None)
 
 
@@ -131,25 +131,25 @@ def _info(fd: int, layout: struct.Struct) -> tuple[int, ...]:
 
 
 def link_info(link: int) -> LinkInfo:
-    """What a cgroup link runs, and at which cgroup."""
+    """The program and the cgroup of a link."""
     _, link_id, program_id, cgroup_id, attach_type = _info(link, _LINK_INFO)
     return LinkInfo(link_id, program_id, cgroup_id, attach_type)
 
 
 def netns_link_info(link: int) -> NetnsLinkInfo:
-    """What a link runs, and in which network namespace."""
+    """The program and the network namespace of a link."""
     _, _, program, netns, _ = _info(link, _NETNS_LINK_INFO)
     return NetnsLinkInfo(program, netns)
 
 
 def program_info(program: int) -> ProgramInfo:
-    """What the kernel shows of a loaded program."""
+    """The information of the kernel about a loaded program."""
     program_id, translated_bytes, verified = _info(program, _PROG_INFO)
     return ProgramInfo(program_id, translated_bytes // _INSTRUCTION_BYTES, verified)
 
 
 def program_id(program: int) -> int:
-    """The kernel's number of a loaded program."""
+    """The id of a loaded program."""
     return program_info(program).program_id
 
 
@@ -161,12 +161,12 @@ def lookup(table: int, key: bytes, size: int) -> bytes:
 
 
 def update(table: int, key: bytes, value: bytes, flags: int = ANY) -> None:
-    """Write one row; `EEXIST` when it shall be a new one (`NO_EXIST`) and is not."""
+    """Write one row. With `NO_EXIST`, an existing row is `EEXIST`."""
     _call("bpf_map_update_elem", table, key, value, ctypes.c_uint64(flags))
 
 
 def delete(table: int, key: bytes) -> None:
-    """Delete one row; that it is not there is a success."""
+    """Delete one row; a row that does not exist is a success."""
     try:
         _call("bpf_map_delete_elem", table, key)
     except OSError as error:
@@ -175,16 +175,17 @@ def delete(table: int, key: bytes) -> None:
 
 
 def update_batch(table: int, keys: bytes, values: bytes, count: int) -> None:
-    """Write `count` rows in order; those before the one that failed are written."""
+    """Write `count` rows in order; the rows before a failed one are written."""
     number = ctypes.c_uint32(count)
     if count:
         _call("bpf_map_update_batch", table, keys, values, ctypes.byref(number), None)
 
 
 def lookup_batches(table: int, key_size: int, value_size: int, chunk: int) -> Iterator[tuple[bytes, bytes]]:
-    """All rows as runs of keys and values, `chunk` rows at most in each.
+    """All rows as runs of keys and values, at most `chunk` rows in each.
 
-    A hash table's rows come bucket by bucket, so `chunk` must hold the largest bucket; it is doubled when it does not.
+    The kernel returns the rows of a hash table by bucket, so `chunk` must hold the largest bucket; it is doubled when
+    it does not.
     """
     position = ctypes.create_string_buffer(max(key_size, 4))
     start = None
@@ -209,7 +210,7 @@ def lookup_batches(table: int, key_size: int, value_size: int, chunk: int) -> It
 
 
 class RingReader:
-    """Reads a ring buffer. There can be one reader only: what it has read is gone for any other."""
+    """Reads a ring buffer. There can be one reader only: it consumes the records."""
 
     def __init__(self, ring: int, take: Callable[[bytes], None]) -> None:
         """`take` gets each record in order; it must not raise."""
@@ -224,7 +225,7 @@ class RingReader:
             raise OSError(ctypes.get_errno(), "ring_buffer__new failed")
 
     def consume(self) -> int:
-        """Read everything that is there, without waiting; returns how many records that was."""
+        """Read all records, without waiting; returns their number."""
         return _call("ring_buffer__consume", self._reader)
 
     def close(self) -> None:

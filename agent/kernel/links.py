@@ -1,4 +1,4 @@
-"""The pinned links: what runs where, how it comes to run, and how to take it all away."""
+"""The pinned links: which program is attached where, how links are updated, and how all of it is removed."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from agent.kernel.programs import PROGRAMS, Pins, Program
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One attached program. `cgroup_id` is 0 when its cgroup is gone: nothing runs any more."""
+    """An attached program. `cgroup_id` is 0 when its cgroup is gone, and the program runs no more."""
 
     program: str
     link_id: int
@@ -23,7 +23,7 @@ class Link:
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A descriptor of what is pinned at `path`, closed at the end."""
+    """A descriptor of the object pinned at `path`, closed at the end."""
     fd = libbpf.get(path)
     try:
         yield fd
@@ -32,7 +32,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def read_link(pins: Path, program: Program) -> Link | None:
-    """The pinned link of a program, None when there is none."""
+    """The pinned link of a program; None when there is none."""
     try:
         with opened(Pins(pins).links / program.name) as fd:
             info = libbpf.link_info(fd)
@@ -44,16 +44,16 @@ def read_link(pins: Path, program: Program) -> Link | None:
 
 
 def list_links(pins: Path) -> list[Link]:
-    """Every pinned link, in the order of attachment."""
+    """Every pinned link, in attachment order."""
     return [link for program in PROGRAMS if (link := read_link(pins, program))]
 
 
 def ensure(pins: Path, cgroup: Path, version: str) -> list[str] | None:
-    """Have this version's programs run at a cgroup; the names of those that did not. None while there is no such
-    cgroup. Raises `OSError`.
+    """Attach the programs of this version to a cgroup; returns the names of those that were not attached before. None
+    while the cgroup does not exist. Raises `OSError`.
 
-    In the order of `PROGRAMS`, so that answers are translated before there are any. What former versions left is then
-    removed.
+    In the order of `PROGRAMS`: the programs that translate replies are attached before those that make them necessary.
+    Then the programs and tables of former versions are removed.
     """
     folders = Pins(pins)
     try:
@@ -67,7 +67,7 @@ def ensure(pins: Path, cgroup: Path, version: str) -> list[str] | None:
 
 
 def _attach(folders: Pins, program: Program, version: str, cgroup: Path, cgroup_id: int) -> bool:
-    """Run a program: in the place of its predecessor in one step, or by a new link. False when it runs already."""
+    """Attach a program: replace its predecessor atomically, or create a new link. False when it is attached already."""
     path, current = folders.links / program.name, read_link(folders.root, program)
     with opened(folders.programs / version / program.name) as fd:
         if current is None or current.cgroup_id != cgroup_id:
@@ -94,7 +94,7 @@ def _link(program: Program, fd: int, cgroup: Path, path: Path) -> None:
 
 
 def _sweep(folders: Pins, version: str) -> None:
-    """Remove former programs and tables of former layouts: nothing that is attached uses them any more."""
+    """Remove former programs and tables of former layouts: no attached program uses them any more."""
     layouts = (folder.parent for folder in folders.root.glob("*/maps"))
     for folder in (*folders.programs.iterdir(), *layouts):
         if folder not in (folders.programs / version, folders.tables.parent):
@@ -102,7 +102,9 @@ def _sweep(folders: Pins, version: str) -> None:
 
 
 def detach(pins: Path) -> None:
-    """Remove every link, program and map below `pins`; sending first, so that no answer stays untranslated."""
+    """Remove every link, program and map below `pins`. The programs that rewrite destinations go first, so that no
+    reply stays untranslated.
+    """
     folders = Pins(pins)
     for program in reversed(PROGRAMS):
         (folders.links / program.name).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """Compiles, loads and pins programs and maps, in a process of its own that then ends.
 
-`python -m agent.kernel.loader --pins DIR --cgroup PATH`. Everything it makes is pinned, so it outlives this process and
-the agent. What is already there, from the same source, is adopted as it is. Nothing runs yet: `links.ensure` attaches,
-when the tables have been filled.
+`python -m agent.kernel.loader --pins DIR --cgroup PATH`. It pins everything, so programs and maps outlive this process
+and the agent. Objects of the same source that exist are adopted. Nothing is attached yet: `links.ensure` attaches the
+programs when the tables are filled.
 """
 
 import argparse
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 __all__ = ["LoadError", "Prepared", "prepare"]
 _MARK = "weft: "
 _REFUSED = "the kernel refused"
-# Of the verifier's log and BCC's, what is not the reason.
+# Lines in the logs of the verifier and BCC that are not the reason.
 _NO_REASON = re.compile(r"processed \d+ insns|verification time|stack depth|HINT|Traceback|weft: |$")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is pinned: the version of the programs, and which features weft does without since the kernel lacks them."""
+    """The pinned version of the programs, and the features that the kernel lacks."""
 
     version: str
     missing: tuple[Feature, ...] = ()
@@ -45,10 +45,10 @@ class Prepared:
 
 
 def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> Prepared:
-    """Have programs and maps pinned below `pins` (a folder in a mounted bpffs).
+    """Pin programs and maps below `pins` (a folder in a mounted bpffs).
 
-    `cgroup` is where they shall run, `without` names features (see `features`) to do without though the kernel may have
-    them. Raises LoadError, with a sentence that names the kernel version which has what is needed.
+    `cgroup` is where they will be attached. `without` names features (see `features`) that weft must not use although
+    the kernel may have them. Raises `LoadError`, which names the kernel version that has the required features.
     """
     command = [sys.executable, "-m", "agent.kernel.loader"]
     command += ["--pins", str(pins), "--cgroup", str(cgroup), "--sources", str(sources)]
@@ -65,12 +65,13 @@ def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozense
 
 
 def _explain(text: str) -> str:
-    """One sentence from what the child wrote, with the verifier's own reason where it refused a program."""
-    said = [line.removeprefix(_MARK) for line in text.splitlines() if line.startswith(_MARK)]
-    if not said:
-        return f"the loader died: {text.strip()[-300:] or 'it said nothing'}"
+    """One sentence from the standard error of the child, with the reason of the verifier where it refused a program."""
+    messages = [line.removeprefix(_MARK) for line in text.splitlines() if line.startswith(_MARK)]
+    if not messages:
+        return f"the loader died: {text.strip()[-300:] or 'without a message'}"
     reasons = [line.strip() for line in text.splitlines() if not _NO_REASON.match(line.strip())]
-    return f"{said[-1]}: {reasons[-1]}" if said[-1].startswith(_REFUSED) and reasons else said[-1]
+    last = messages[-1]
+    return f"{last}: {reasons[-1]}" if last.startswith(_REFUSED) and reasons else last
 
 
 def _check_places(pins: Path, cgroup: Path) -> None:
@@ -81,7 +82,7 @@ def _check_places(pins: Path, cgroup: Path) -> None:
 
 
 def _wait_for_others(pins: Path) -> None:
-    """Loaders of the same pins take turns: the lock goes with this process."""
+    """Lock out other loaders of the same pins; the kernel releases the lock when this process ends."""
     pins.mkdir(parents=True, exist_ok=True)
     fcntl.flock(os.open(pins, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX)
 
@@ -91,13 +92,13 @@ def _programs(prepared: Prepared) -> tuple[Program, ...]:
 
 
 def _defines(prepared: Prepared) -> dict[str, int]:
-    """What the C is told of the kernel."""
+    """The defines of the C source about the kernel."""
     offsets = socket_offsets() if prepared.has(features.TCP_SOCK) and prepared.has(features.BTF) else {}
     return offsets if prepared.has(features.SET_RETVAL) else {**offsets, "WEFT_WITHOUT_SET_RETVAL": 1}
 
 
 def _is_prepared(folders: Pins, prepared: Prepared) -> bool:
-    """Whether every program of this version is there, and every map."""
+    """Whether every program of this version and every map is pinned."""
     programs = (folders.programs / prepared.version / program.name for program in _programs(prepared))
     return all(path.exists() for path in (*programs, *map(folders.map_path, abi.LAYOUTS)))
 
@@ -114,7 +115,7 @@ def _make(folders: Pins, prepared: Prepared, source: str) -> None:
 
 
 def _lacking(without: list[str]) -> tuple[Feature, ...]:
-    """What the kernel lacks, and what it is to do without. Raises LoadError where that is more than weft can."""
+    """The features that the kernel lacks, and those of `without`. Raises `LoadError` where a required one is missing."""
     names = {feature.name for feature in features.missing()}
     if sentence := features.requirement(features.named(names)):
         raise LoadError(sentence)
@@ -135,7 +136,7 @@ def _prepare_here(pins: Path, cgroup: Path, sources: Path, without: list[str]) -
 
 
 def main() -> int:
-    """The child's own entry point; its last words on standard error are the sentence for the parent."""
+    """The entry point of the child; the last line on standard error is the message for the parent."""
     parser = argparse.ArgumentParser(description="compile, load and pin weft's BPF programs, then exit")
     parser.add_argument("--pins", type=Path, required=True, help="folder in a mounted bpffs")
     parser.add_argument("--cgroup", type=Path, required=True, help="the kubepods folder of cgroup v2")

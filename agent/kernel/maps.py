@@ -1,4 +1,4 @@
-"""The pinned tables as `reconcile.driver` wants them. Needs no BCC: only descriptors of pinned maps."""
+"""The pinned tables, as `agent.datapath.driver` declares them. Needs no BCC, only descriptors of pinned maps."""
 
 import mmap
 import os
@@ -43,7 +43,7 @@ def _split(rows: bytes, size: int) -> Iterator[bytes]:
 
 
 def _rows(fd: int, layout: Layout) -> Iterator[tuple[bytes, bytes]]:
-    """Every row that is not all zero, by batches; a row that moves meanwhile can be missed."""
+    """Every row that is not all zero, read by batches; a row that moves meanwhile can be missed."""
     for keys, values in libbpf.lookup_batches(fd, layout.key.size, layout.value.size, _CHUNK):
         if values.strip(b"\0"):
             pairs = zip(_split(keys, layout.key.size), _split(values, layout.value.size), strict=True)
@@ -51,7 +51,7 @@ def _rows(fd: int, layout: Layout) -> Iterator[tuple[bytes, bytes]]:
 
 
 class HashTable(Generic[K, V]):
-    """A hash map: rows come and go."""
+    """A hash map."""
 
     def __init__(self, fd: int, codec: Codec[K, V]) -> None:
         self._fd = fd
@@ -60,7 +60,7 @@ class HashTable(Generic[K, V]):
         self.capacity = codec.layout.capacity
 
     def load(self) -> dict[K, V]:
-        """Every row, by batches; a row that moves meanwhile can be missed."""
+        """Every row, read by batches; a row that moves meanwhile can be missed."""
         codec, layout = self._codec, self._codec.layout
         sizes = layout.key.size, layout.value.size
         return {
@@ -70,22 +70,22 @@ class HashTable(Generic[K, V]):
         }
 
     def upsert(self, rows: Mapping[K, V]) -> None:
-        """Write rows in order; `E2BIG` when the table is full, with the rows before that one written."""
+        """Write rows in order. A full table is `E2BIG`; the rows before that one are written."""
         keys = b"".join(map(self._codec.encode_key, rows))
         values = b"".join(self._codec.encode_value(key, row) for key, row in rows.items())
         libbpf.update_batch(self._fd, keys, values, len(rows))
 
     def delete(self, keys: Iterable[K]) -> None:
-        """Delete rows; one that is not there is a success."""
+        """Delete rows; a row that does not exist is a success."""
         for key in keys:
             libbpf.delete(self._fd, self._codec.encode_key(key))
 
 
 class ArrayTable(HashTable[int, V]):
-    """An array: every row always exists, all zero where there is none."""
+    """An array map: every row exists, all zero by default."""
 
     def load(self) -> dict[int, V]:
-        """Every row that is not all zero; empty stretches are skipped as a whole."""
+        """Every row that is not all zero; runs of zeros are skipped as a whole."""
         layout = self._codec.layout
         found: dict[int, V] = {}
         start = 0
@@ -122,19 +122,19 @@ class ActionTable:
             self._memory[number] = abi.pack_action(action)
 
     def delete(self, keys: Iterable[int]) -> None:
-        """Store zeros: the kernel lets these connections pass."""
+        """Store zeros: the programs let these connections pass."""
         self.upsert(dict.fromkeys(keys, FrontendAction(Action.PASS)))
 
 
 def _map_memory(fd: int, layout: Layout) -> "memoryview[int]":
-    """An array map as u64s. It stays mapped for as long as the view lives, whatever becomes of the descriptor."""
+    """An array map as u64s. The memory stays mapped as long as the view lives, also when the descriptor is closed."""
     size = layout.capacity * layout.value.size
     pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
     return memoryview(mmap.mmap(fd, pages))[:size].cast("Q")
 
 
 class ConfigRows:
-    """Two rows, of which the one with the greater epoch is in force: a change is the one store of an epoch."""
+    """Two rows, of which the programs use the one with the greater epoch: a change is one store of an epoch."""
 
     def __init__(self, fd: int) -> None:
         self._memory = _map_memory(fd, abi.LAYOUTS["weft_config"])
@@ -144,12 +144,12 @@ class ConfigRows:
         return 0 if self._memory[0] > self._memory[self._width] else 1
 
     def read(self) -> tuple[int, Config]:
-        """The epoch and the configuration in force; epoch 0 is a fresh map."""
+        """The epoch and the configuration in use; epoch 0 is a fresh map."""
         start = self._current() * self._width
         return abi.decode_config(self._memory[start : start + self._width].tobytes())
 
     def write(self, config: Config) -> None:
-        """Fill the row that is not in force, and then say that it is."""
+        """Fill the unused row, and then store its epoch."""
         epoch, start = self.read()[0], (1 - self._current()) * self._width
         words = memoryview(abi.encode_config(config, epoch + 1)).cast("Q")
         for offset in reversed(range(self._width)):
@@ -157,12 +157,12 @@ class ConfigRows:
 
 
 def _possible_cpus() -> int:
-    """A per-CPU value has one part for each of them, also for those that are not there."""
+    """The number of possible CPUs: a per-CPU value has one part for each, also for those that are absent."""
     return int(_POSSIBLE_CPUS.read_text().strip().rsplit("-", 1)[-1].rsplit(",", 1)[-1]) + 1
 
 
 class PinnedKernel:
-    """The tables of one node, by their pins. Implements `reconcile.driver.Kernel`; close it when done."""
+    """The tables of one node, by their pins. Implements `agent.datapath.driver.Kernel`; close it when done."""
 
     def __init__(self, pins: Path) -> None:
         with ExitStack() as opened:
@@ -184,11 +184,11 @@ class PinnedKernel:
             self._open = opened.pop_all()
 
     def configure(self, config: Config) -> None:
-        """Replace the node's configuration: readers see the old one or the new one."""
+        """Replace the configuration of the node: programs see the old one or the new one."""
         self._config.write(config)
 
     def configuration(self) -> Config:
-        """The configuration in force."""
+        """The configuration in use."""
         return self._config.read()[1]
 
     def counters(self) -> dict[Reason, int]:
@@ -198,20 +198,20 @@ class PinnedKernel:
         return {reason: sum(memoryview(row).cast("Q")) for reason, row in rows.items()}
 
     def events(self) -> EventReader:
-        """Start to read the kernel's events; nobody else may read them then."""
+        """Start to read the events of the kernel; there must be no other reader."""
         return EventReader(self._fds[abi.EVENTS.name])
 
     @property
     def cpus(self) -> int:
-        """How many CPUs this machine can have: per-CPU rows have a part for each."""
+        """The number of possible CPUs: per-CPU rows have a part for each."""
         return self._cpus
 
     def encoded(self) -> dict[str, dict[bytes, bytes]]:
-        """Every table as the bytes that the kernel reads, for `oracle.decide`; rows of zeros are left out."""
+        """Every table as the bytes that the programs read, for `oracle.decide`; rows of zeros are left out."""
         return {name: dict(_rows(self._fds[name], abi.LAYOUTS[name])) for name in _DECIDING}
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self._open.close()
 
 

@@ -1,6 +1,6 @@
-"""What the kernel decides, read from the same bytes in Python: `bpf/decide.h`, step by step.
+"""The decision of the kernel in Python, from the same bytes: it follows `bpf/decide.h` step by step.
 
-It knows nothing of indices' history or of plans: only tables of encoded rows, as they are in the kernel.
+It reads only tables of encoded rows, as they are in the kernel. It does not use plans or former states of indices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ _IPV4_PREFIX = bytes(10) + b"\xff\xff"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One way a decision can end: why, and where the connection goes if it is rewritten."""
+    """One possible outcome: the reason, and the new destination if the connection is rewritten."""
 
     reason: Reason
     target: Place | None = None
@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RowsRead:
-    """The rows that a decision read on its way; None where it did not get so far."""
+    """The rows that a decision read; None for tables that it did not reach."""
 
     client: PodRow | None = None
     frontend: FrontendKey | None = None
@@ -59,27 +59,27 @@ class RowsRead:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All ways a decision can end, each with its exact probability; they add up to 1."""
+    """All possible outcomes, each with its exact probability; they add up to 1."""
 
     shares: Mapping[Outcome, Fraction]
     rows: RowsRead = RowsRead()
 
     @property
     def reason(self) -> Reason:
-        """The one reason, or that of the likeliest outcome."""
+        """The only reason, or that of the most probable outcome."""
         return max(self.shares, key=lambda outcome: self.shares[outcome]).reason
 
     @property
     def candidates(self) -> frozenset[Place]:
-        """Every address and port where the connection may end up instead of its destination."""
+        """Every address and port to which the connection may be rewritten."""
         return frozenset(outcome.target for outcome in self.shares if outcome.target)
 
 
 @dataclass(frozen=True, slots=True)
 class SocketContext:
-    """What decides beside the destination: a UDP socket's cookie (0: none or another protocol), and the time.
+    """The inputs besides the destination: the cookie of a UDP socket (0: none, or another protocol), and the time.
 
-    The time is CLOCK_MONOTONIC in ns, as `bpf_ktime_get_ns` has it.
+    The time is CLOCK_MONOTONIC in ns, as `bpf_ktime_get_ns` returns it.
     """
 
     cookie: int = 0
@@ -115,10 +115,10 @@ def decide(
     protocol: int,
     socket: SocketContext = NO_SOCKET,
 ) -> Verdict:
-    """What happens to a connection or datagram of a client whose cgroup at level n is `cgroup_ids[n]`.
+    """The verdict on a connection or datagram of a client whose cgroup at level n is `cgroup_ids[n]`.
 
-    `address` is 16 bytes; `tables` are the encoded rows by map name, where an array's absent row is all zero. Without
-    the tables of kept backends, none is kept.
+    `address` is 16 bytes. `tables` are the encoded rows by map name; an absent row of an array is all zero. Without the
+    tables of affinity entries there is no affinity.
     """
     if protocol not in (Protocol.TCP, Protocol.UDP):
         return _always(Reason.PASSED)
@@ -171,7 +171,7 @@ def _client(tables: Tables, cgroup_ids: Sequence[int]) -> _Client | None:
 
 
 def _frontend(query: _Query, client: _Client) -> tuple[FrontendKey, int | None]:
-    """The key that was found, else the last that was looked for, and its index."""
+    """The key that was found, else the last one that was looked up, and its index."""
     own = (client.pod.namespace_id,) if PodFlag.CONSUMER_ROUTES in client.pod.flags else ()
     for namespace_id in (*own, ANY_NAMESPACE):
         key = FrontendKey(namespace_id, query.address, query.port, query.protocol)
@@ -214,7 +214,7 @@ def _service(query: _Query, index: int) -> ServiceRow:
 
 
 def _affinity_lookup(query: _Query, service: ServiceRow, client: _Client, columns: range) -> Place | None:
-    """The backend of an earlier choice, by this socket or else by this pod, while the array has it (bpf/affinity.h)."""
+    """The backend of the entry of this socket, else of this pod, while the slot array has it (bpf/affinity.h)."""
     slots = [_slot(query.tables, number) for number in columns]
     there = {(slot.address, slot.port) for slot in slots if not slot.reject}
     for kept in (_affinity_lookup_socket(query), _affinity_lookup_pod(query, service, client)):
@@ -278,5 +278,5 @@ def _outcome(query: _Query, slot: Slot) -> Outcome:
 
 
 def _rewrite(query: _Query, backend: Place) -> Outcome:
-    """A waypoint is nobody's backend."""
+    """Rewrite to a backend; a waypoint is refused as a backend."""
     return Outcome(Reason.WAYPOINT_DIALLED) if query.is_waypoint(backend[0]) else Outcome(Reason.FORWARDED, backend)

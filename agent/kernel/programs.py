@@ -1,4 +1,4 @@
-"""Which programs there are, what their source is, and where in bpffs everything is pinned."""
+"""The programs, their source, and the paths of all pins in bpffs."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ _SOCKET_ADDRESS, _SOCK_OPS, _SK_LOOKUP = 18, 13, 30  # enum bpf_prog_type
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One entry point of bpf/weft.c: its types (linux/bpf.h) and the first kernel that has its hook."""
+    """An entry point of bpf/weft.c: its types (linux/bpf.h) and the first kernel that has its hook."""
 
     name: str
     program_type: int
@@ -23,7 +23,7 @@ class Program:
     since: str
 
 
-# In the order of attachment: who translates answers stands before who makes them necessary.
+# In attachment order: programs that translate replies come before those that make them necessary.
 PROGRAMS = (
     Program("weft_recvmsg4", _SOCKET_ADDRESS, 19, "5.2"),
     Program("weft_recvmsg6", _SOCKET_ADDRESS, 20, "5.2"),
@@ -35,54 +35,55 @@ PROGRAMS = (
     Program("weft_sendmsg4", _SOCKET_ADDRESS, 14, "4.18"),
     Program("weft_sendmsg6", _SOCKET_ADDRESS, 15, "4.18"),
 )
-# Runs in network namespaces and not at the kubepods cgroup. Where the kernel has no such hook weft does without it.
+# Attached to network namespaces, not to the kubepods cgroup. Optional: weft works where the kernel lacks the hook.
 GUARD = Program("weft_guard", _SK_LOOKUP, 36, "5.9")
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The folders below one folder of bpffs.
+    """The folders of the pins, below one folder of bpffs.
 
-    Tables are apart by layout, because BCC takes over a pinned map of another layout without a word. The state of
-    sockets has a layout that never changes, and links outlive every change of programs.
+    Tables of different layouts have different folders, because BCC reuses a pinned map of another layout without an
+    error. The maps of sockets have a frozen layout, and links outlive every change of programs.
     """
 
     root: Path
 
     @property
     def tables(self) -> Path:
-        """Maps that the agent writes, of this version's layout."""
+        """Maps that the agent writes, with the layout of this version."""
         return self.root / abi.LAYOUT_HASH / "maps"
 
     @property
     def sockets(self) -> Path:
-        """Maps that the programs write, one row a socket."""
+        """Maps that the programs write, one row for each socket."""
         return self.root / "sockets"
 
     @property
     def links(self) -> Path:
-        """One link a program."""
+        """One link for each program."""
         return self.root / "links"
 
     @property
     def programs(self) -> Path:
-        """One folder a version of the programs, named by the hash of its source."""
+        """One folder for each version of the programs, named by the hash of its source."""
         return self.root / "programs"
 
     @property
     def guards(self) -> Path:
-        """Links of the guard, by network namespace. They go with the tables that the guard reads: an agent of another
-        version, which may know nothing of it, would leave it with an allow-list that nobody keeps."""
+        """Links of the guard, by network namespace. They are removed with the tables that the guard reads: an agent of
+        another version may not know the guard, and would leave it with an allow-list that is no longer updated.
+        """
         return self.root / abi.LAYOUT_HASH / "guards"
 
     def map_path(self, name: str) -> Path:
-        """Where the map of this name is pinned."""
+        """The pin path of a map."""
         is_table = any(layout.name == name for layout in (*abi.TABLES, abi.EVENTS))
         return (self.tables if is_table else self.sockets) / name
 
 
 def read_source(folder: Path = SOURCES) -> str:
-    """`weft.c` with its headers put in, each once: BCC rewrites map calls in the main file only."""
+    """`weft.c` with its headers inlined, each once: BCC rewrites map calls in the main file only."""
     seen: set[str] = set()
 
     def inline(name: str) -> str:
@@ -98,5 +99,5 @@ def read_source(folder: Path = SOURCES) -> str:
 
 
 def source_hash(source: str) -> str:
-    """Names a version of the programs; the capacities and layouts of maps are part of the source."""
+    """The name of a version of the programs; the capacities and layouts of maps are part of the source."""
     return hashlib.sha256(source.encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""The addresses of pods that have just begun, from their own network namespaces.
+"""The addresses of new pods, from their own network namespaces.
 
-A pod's status comes to name them a second after its first container has begun to connect; the waypoint, which knows
-pods by address, would refuse it until then. A sandbox has its addresses before a container is made.
+The status of a pod has its addresses a second after its first container began to connect. The waypoint identifies pods
+by address and would refuse the pod until then. A sandbox has its addresses before a container is created.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from agent.model.facts import PodCgroup, PodSandbox
 
 log = logging.getLogger(__name__)
 
-# The shortest and the longest time between two looks at a pod: of the time since something changed there a fiftieth.
+# The time between two checks of a pod is 1/PART of the time since its last change, within these limits.
 LOOK_SECONDS, LONGEST_SECONDS, PART = 0.02, 1.0, 50
-# From a pod's cgroup to its sandbox's first process. A status says it later where this is too short.
+# From the cgroup of a pod to the first process of its sandbox. After it, the pod's status is the only source.
 PATIENCE_SECONDS = 60.0
 _PROC = Path("/proc")
 _GLOBAL = "00"  # IPV6_ADDR_SCOPE of /proc/net/if_inet6
@@ -31,31 +31,31 @@ _GLOBAL = "00"  # IPV6_ADDR_SCOPE of /proc/net/if_inet6
 
 @dataclass(slots=True)
 class _Awaited:
-    """A pod that is looked at: since when nothing has changed, when it is due, and what was told of it."""
+    """A pod that is checked: the time of its last change, the time of its next check, and the addresses reported."""
 
     cgroup_id: int
     since: float
     due: float
-    told: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
 
     def see(self, addresses: tuple[str, ...], now: float) -> bool:
-        """Note what a look has shown; whether it is something else than was told."""
-        changed = addresses != self.told
+        """Record the result of a check; returns whether it differs from the addresses reported."""
+        changed = addresses != self.reported
         if changed:
-            self.told, self.since = addresses, now
+            self.reported, self.since = addresses, now
         self.due = now + min(max((now - self.since) / PART, LOOK_SECONDS), LONGEST_SECONDS)
         return changed
 
 
 class Sandboxes:
-    """Looks at the pods below the kubelet's cgroup `root` that it is told of, until their status names their addresses.
+    """Checks the new pods below the cgroup `root` of the kubelet, until their status has their addresses.
 
-    A sandbox may be made anew, with another address, while the status names none: so what was told is looked at again,
-    and taken back when the status takes over, or when the sandbox is gone.
+    A sandbox may be recreated, with another address, before the status has one: a reported pod is checked again. The
+    report is withdrawn when the status has the addresses, or when the sandbox is gone.
 
-    `node` is a process on the node's network, by its folder's name in /proc; where nodes are made for trials this
-    process is on it too. Where it may not be looked at, nothing is told at all: the node's own addresses must not pass
-    for a pod's. `pods` are the plans of the node's pods, by cgroup.
+    `node` is the /proc folder name of a process on the network of the node; in the lab this process is on it too. Where
+    that namespace cannot be read, nothing is reported: the addresses of the node must not pass for those of a pod.
+    `pods` returns the plans of the pods of the node, by cgroup id.
     """
 
     def __init__(self, root: Path, node: str = "1", pods: Callable[[], Mapping[int, PodPlan]] = dict) -> None:
@@ -63,7 +63,7 @@ class Sandboxes:
         self._pods = pods
         self._node = node_networks(node)
         if None in self._node:
-            log.warning("new pods' addresses are known by their status only: the node's network cannot be seen")
+            log.warning("addresses of new pods come from their status only: no access to the network of the node")
         self._awaited: dict[str, _Awaited] = {}
         self._gone: list[Change] = []
         self._wake = asyncio.Event()
@@ -71,11 +71,11 @@ class Sandboxes:
 
     @property
     def awaited(self) -> set[str]:
-        """The uids of the pods that are looked at."""
+        """The uids of the pods that are being checked."""
         return set(self._awaited)
 
     def expect(self, changes: Iterable[Change]) -> None:
-        """Take in which pod cgroups came and went."""
+        """Add new pod cgroups, and remove those that are gone."""
         for change in changes:
             match change:
                 case Upsert(PodCgroup() as made) if None not in self._node:
@@ -86,7 +86,7 @@ class Sandboxes:
         self._wake.set()
 
     async def changes(self) -> AsyncIterator[list[Change]]:
-        """Each sandbox when its addresses are known or change, and its end."""
+        """Yields each sandbox when its addresses become known or change, and when it ends."""
         yield [Synced("sandboxes")]
         while True:
             await self._sleep()
@@ -99,7 +99,7 @@ class Sandboxes:
                 yield batch
 
     async def _sleep(self) -> None:
-        """Until a pod is due, or others came or went."""
+        """Wait until a check is due, or pods were added or removed."""
         pause = min((pod.due - self._clock() for pod in self._awaited.values()), default=None)
         with suppress(TimeoutError):
             async with asyncio.timeout(None if pause is None else max(pause, 0)):
@@ -107,22 +107,22 @@ class Sandboxes:
         self._wake.clear()
 
     def _settle(self) -> list[Change]:
-        """Leave alone whose status says where they are: with addresses, or on the host's network."""
+        """Stop checking pods whose status is sufficient: it has addresses, or the pod is on the network of the host."""
         plans = self._pods()
-        told: list[Change] = []
+        withdrawn: list[Change] = []
         for uid, pod in list(self._awaited.items()):
             plan = plans.get(pod.cgroup_id)
             if plan is not None and (PodFlag.L4_ONLY in plan.flags or (plan.addresses and not plan.provisional)):
                 del self._awaited[uid]
-                told += [Delete(PodSandbox(uid).key)] if pod.told else []
-        return told
+                withdrawn += [Delete(PodSandbox(uid).key)] if pod.reported else []
+        return withdrawn
 
     def _note(self, found: Mapping[str, tuple[str, ...]]) -> Iterator[Change]:
-        """What is to be told of the pods that were looked at."""
+        """The changes to report for the pods that were checked."""
         now = self._clock()
         for uid, addresses in found.items():
             pod = self._awaited.get(uid)
-            if pod is None:  # it went meanwhile
+            if pod is None:  # removed meanwhile
                 continue
             if pod.see(addresses, now):
                 sandbox = PodSandbox(uid, addresses)
@@ -132,32 +132,33 @@ class Sandboxes:
 
 
 def _look(root: Path, uids: frozenset[str], node: Container[int | None]) -> dict[str, tuple[str, ...]]:
-    """The addresses of these pods' sandboxes, where there are any."""
+    """The addresses of the sandboxes of these pods, where there are any."""
     folders = pod_folders(root)
     return {uid: _addresses(folders[uid], node) for uid in uids & folders.keys()}
 
 
 def _addresses(folder: Path, node: Container[int | None]) -> tuple[str, ...]:
-    """Of the first process of a pod's cgroup that is in a network namespace of its own.
+    """The addresses of the first process of a pod cgroup that has a network namespace of its own.
 
-    A container's runtime is there before it, in the node's namespace; and so is all of a pod on the host's network.
+    The container runtime is in the cgroup earlier, in the namespace of the node; so are all processes of a pod on the
+    network of the host.
     """
     for process in processes(folder):
         own = network(process)
         if own is not None and own not in node:
-            # It may end meanwhile.
+            # The process may end meanwhile.
             with suppress(OSError):
                 return tuple(sorted(local_addresses(process)))
     return ()
 
 
 def node_networks(node: str) -> frozenset[int | None]:
-    """Inode numbers of the network namespaces of the node and of this process; None is one that cannot be seen."""
+    """Inode numbers of the network namespaces of the node and of this process; None for one that cannot be read."""
     return frozenset(network(_PROC / process) for process in (node, "self"))
 
 
 def network(process: Path) -> int | None:
-    """The number of a process's network namespace; None where it is gone, or not for this process to see."""
+    """The inode number of the network namespace of a process; None where it is gone, or access is denied."""
     with suppress(OSError):
         return (process / "ns/net").stat().st_ino
     return None
@@ -169,12 +170,12 @@ def own_addresses() -> tuple[str, ...]:
 
 
 def local_addresses(process: Path) -> Iterator[str]:
-    """What a network namespace has for an address, but for loopback and links."""
+    """The addresses of a network namespace, without loopback and link-local ones."""
     lines = (process / "net/fib_trie").read_text().splitlines()
-    # "|-- 10.244.1.7" and below it "/32 host LOCAL"; the main and the local table are one list, said twice.
+    # "|-- 10.244.1.7" and below it "/32 host LOCAL"; the main and the local table are one list, printed twice.
     hosts = {above.split()[-1] for above, line in pairwise(lines) if line.split()[1:] == ["host", "LOCAL"]}
     yield from (address for address in hosts if not address.startswith("127."))
-    six = process / "net/if_inet6"  # not there where IPv6 is turned off
+    six = process / "net/if_inet6"  # absent where IPv6 is disabled
     for line in six.read_text().splitlines() if six.exists() else ():
         digits, _, _, scope, *_ = line.split()
         if scope == _GLOBAL:

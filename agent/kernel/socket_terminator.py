@@ -1,6 +1,6 @@
-"""Has connected sockets of pods ended when their backend is gone. `terminate_sockets` does it, in a process of its own.
+"""Terminates connected sockets of pods whose backend was removed. A process of its own does it: `terminate_sockets`.
 
-Unconnected sockets need no such help: each datagram is decided anew.
+Unconnected sockets need none of this: the programs decide for each datagram anew.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from agent.ir.tables import Place, Protocol, address_text
 
 log = logging.getLogger(__name__)
 
-RUN_INTERVAL_SECONDS = 0.3  # between two runs: what comes meanwhile goes together
+RUN_INTERVAL_SECONDS = 0.3  # between two runs: work that arrives meanwhile is one run
 RUN_SECONDS = 60.0  # a run over 250 pods with thousands of sockets takes a few
 PROGRAM = ("-m", "agent.kernel.terminate_sockets")
 
 
 class TerminationError(Exception):
-    """A run of the process failed; says why."""
+    """A run of the process failed; the message is the reason."""
 
 
 class SocketTerminator:
-    """Starts that process when frontends lost backends; `run` it beside the control loop."""
+    """Starts the process when frontends lost backends; `run` it as a task."""
 
     def __init__(
         self,
@@ -41,8 +41,9 @@ class SocketTerminator:
         run_seconds: float = RUN_SECONDS,
         able: bool = True,
     ) -> None:
-        """`spared` are the waypoints' addresses: going there is no backend's loss. `program` are Python's arguments; a
-        run of it is killed after `run_seconds`. Nothing runs where the kernel is not `able` to end sockets.
+        """`spared` returns the addresses of waypoints: a socket connected there has lost no backend. `program` are
+        arguments of Python; a run is killed after `run_seconds`. Without `able` (the kernel cannot destroy sockets)
+        nothing runs.
         """
         self._command = [*program, "--pins", str(pins), "--kubepods", str(kubepods)]
         self._run_seconds = run_seconds
@@ -55,18 +56,18 @@ class SocketTerminator:
         self.runs = 0
 
     def counts(self) -> dict[str, int]:
-        """Sockets ended so far, by protocol."""
+        """Sockets terminated so far, by protocol."""
         return {protocol.name.lower(): self.ended[protocol] for protocol in Protocol}
 
     def submit(self, frontends: Iterable[BackendsRemoved]) -> None:
-        """Look after these frontends' sockets soon; the latest word on a frontend counts."""
+        """Queue these frontends for the next run; the latest entry of a frontend replaces earlier ones."""
         if self._able:
             self.waiting |= {(removed.protocol, removed.place): removed for removed in frontends}
         if self.waiting:
             self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled. A run that failed is tried again with all its frontends, later each time."""
+        """Run until cancelled. On failure the work is merged into the next run, with back-off."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -76,7 +77,7 @@ class SocketTerminator:
                 self._backoff.succeeded()
                 pause = RUN_INTERVAL_SECONDS
             except (OSError, TerminationError) as error:
-                log.warning("sockets of gone backends could not be ended, trying again", extra={"error": str(error)})
+                log.warning("sockets of removed backends not terminated, trying again", extra={"error": str(error)})
                 self.waiting = waiting | self.waiting
                 self._wake.set()
                 pause = self._backoff.failed(RUN_INTERVAL_SECONDS)
@@ -84,38 +85,38 @@ class SocketTerminator:
             await asyncio.sleep(pause)
 
     async def _terminate(self, frontends: list[BackendsRemoved]) -> Counter[Protocol]:
-        """One run of the process; returns how many sockets it ended. Raises `OSError` and `TerminationError`."""
+        """Run the process once; returns how many sockets it terminated. Raises `OSError` and `TerminationError`."""
         task = json.dumps(document(frontends, self._spared())).encode()
         child = await asyncio.create_subprocess_exec(
             sys.executable, *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE
         )
         try:
             async with asyncio.timeout(self._run_seconds):
-                said, complaint = await child.communicate(task)
+                output, errors = await child.communicate(task)
         except TimeoutError as error:
             raise TerminationError(f"not done after {self._run_seconds:g} s") from error
         finally:
             await _kill(child)
         if child.returncode:
-            raise TerminationError(complaint.decode(errors="replace").strip().rpartition("\n")[2])
-        return Counter({Protocol(int(number)): count for number, count in json.loads(said).items()})
+            raise TerminationError(errors.decode(errors="replace").strip().rpartition("\n")[2])
+        return Counter({Protocol(int(number)): count for number, count in json.loads(output).items()})
 
     def _count(self, ended: Counter[Protocol]) -> None:
         self.ended += ended
         if ended:
             counts = {protocol.name.lower(): count for protocol, count in ended.items()}
-            log.info("ended sockets of gone backends", extra=counts)
+            log.info("terminated sockets of removed backends", extra=counts)
 
 
 async def _kill(child: Process) -> None:
-    """End a process that still runs: it took too long, or the agent stops."""
+    """Kill the process if it still runs: it timed out, or the agent stops."""
     if child.returncode is None:
         child.kill()
         await child.wait()
 
 
 def document(frontends: Iterable[BackendsRemoved], spared: list[str]) -> dict[str, Any]:
-    """What `terminate_sockets` reads: addresses to spare, and each frontend with the backends that it still has."""
+    """The input of `terminate_sockets`: addresses to spare, and each frontend with its remaining backends."""
     return {
         "spared": spared,
         "frontends": [

@@ -1,8 +1,9 @@
-"""Connected sockets whose destination weft's programs rewrote, and how to end them: sock_diag(7).
+"""Connected sockets whose destination the programs rewrote, and how to terminate them: sock_diag(7).
 
-A TCP socket carries its state, and a listing that names the map shows it (INET_DIAG_REQ_SK_BPF_STORAGES, kernel 5.7). A
-listing of UDP sockets does not (inet_sk_diag_fill leaves early, still in 6.18): they are known by their cookies in
-`weft_udp_choices`. A `SocketList` is of the network namespace in which it was opened.
+The state of a TCP socket is in its storage, and a listing that names the map includes it
+(INET_DIAG_REQ_SK_BPF_STORAGES, kernel 5.7). A listing of UDP sockets does not (inet_sk_diag_fill returns early, still
+in 6.18): they are found by their cookies in `weft_udp_choices`. A `SocketList` belongs to the network namespace in
+which it was opened.
 """
 
 import struct
@@ -28,7 +29,7 @@ _VALUE_OFFSET = struct.calcsize("=HHHHIHH")
 
 
 class _Marshal(Marshal):  # type: ignore[misc]
-    """Answers by the type of message. pyroute2's own goes by the address family, and so cannot know an error."""
+    """Parses answers by message type. The marshal of pyroute2 goes by address family, and cannot parse an error."""
 
     key_format, key_offset = "H", 4
     error_type = NLMSG_ERROR
@@ -36,7 +37,7 @@ class _Marshal(Marshal):  # type: ignore[misc]
 
 
 class SocketList(DiagSocket):  # type: ignore[misc]
-    """A socket to ask about sockets of IPv4 and IPv6; failures are `NetlinkError`."""
+    """A netlink socket that lists sockets of IPv4 and IPv6; failures are `NetlinkError`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,13 +45,13 @@ class SocketList(DiagSocket):  # type: ignore[misc]
 
 
 class _Maps(nla):  # type: ignore[misc]
-    """Which maps' storage a listing shall show, by descriptor."""
+    """The maps whose storage a listing includes, by descriptor."""
 
     nla_map = (("SK_DIAG_BPF_STORAGE_REQ_NONE", "none"), ("SK_DIAG_BPF_STORAGE_REQ_MAP_FD", "uint32"))
 
 
 class _Request(inet_diag_req):  # type: ignore[misc]
-    """A request that can ask for storage."""
+    """A request that can include storage."""
 
     nla_map = (
         ("INET_DIAG_REQ_NONE", "none"),
@@ -62,7 +63,7 @@ class _Request(inet_diag_req):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A connected socket: where its owner dialled, and which backend it got."""
+    """A connected socket: the destination that its owner dialled, and its backend."""
 
     protocol: Protocol
     original: Place
@@ -71,7 +72,7 @@ class Rewritten:
 
 
 def rewritten_tcp(diag: SocketList, storage: int) -> Iterator[Rewritten]:
-    """TCP sockets that carry state; `storage` is a descriptor of `weft_sockets`."""
+    """TCP sockets with state; `storage` is a descriptor of `weft_sockets`."""
     for listed in _connected(diag, Protocol.TCP, storage):
         shown = listed.get_attr(_STORAGES)
         if shown is not None:
@@ -81,7 +82,7 @@ def rewritten_tcp(diag: SocketList, storage: int) -> Iterator[Rewritten]:
 
 
 def rewritten_udp(diag: SocketList, choices: Mapping[UdpTarget, AffinityEntry]) -> Iterator[Rewritten]:
-    """Connected UDP sockets whose peer is a backend that they chose; one may have chosen it for several frontends."""
+    """Connected UDP sockets whose peer is a backend in their entries; several frontends can have the same backend."""
     frontends: dict[tuple[int, Place], list[Place]] = defaultdict(list)
     for target, kept in choices.items():
         frontends[target.cookie, (kept.address, kept.port)].append((target.address, target.port))
@@ -102,7 +103,7 @@ def _connected(diag: SocketList, protocol: Protocol, storage: int | None = None)
 
 
 def destroy(diag: SocketList, found: Rewritten) -> bool:
-    """End a socket: its owner's calls fail with ECONNABORTED. False when it ended before. Raises `OSError`."""
+    """Terminate a socket: calls of its owner fail with ECONNABORTED. False when it was closed before. Raises `OSError`."""
     request = inet_diag_req()
     request["sdiag_family"], request["sdiag_protocol"] = found.listed["idiag_family"], found.protocol
     for name in ("idiag_sport", "idiag_dport", "idiag_if", "idiag_cookie"):
@@ -119,5 +120,5 @@ def destroy(diag: SocketList, found: Rewritten) -> bool:
 
 
 def _words(address: bytes) -> tuple[int, ...]:
-    """An address as sock_diag wants it: IPv4 in the first of four words."""
+    """An address as sock_diag expects it: IPv4 in the first of four 32-bit words."""
     return struct.unpack("!4I", address.ljust(16, b"\0"))

@@ -1,7 +1,8 @@
-"""Ends connected sockets of pods whose backend is gone: the one part of weft that enters pods' network namespaces.
+"""Terminates connected sockets of pods whose backend was removed: the only part of weft that enters network namespaces
+of pods.
 
-`python -m agent.kernel.terminate_sockets --pins DIR --kubepods PATH` reads the JSON document that
-`socket_terminator.document` makes, does its work once, and prints how many sockets it ended of each protocol.
+`python -m agent.kernel.terminate_sockets --pins DIR --kubepods PATH` reads the JSON document of
+`socket_terminator.document`, runs once, and prints how many sockets it terminated, by protocol.
 """
 
 import argparse
@@ -32,13 +33,13 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Backends that frontends still have; sockets of these frontends that go elsewhere are to end."""
+    """The remaining backends of frontends; sockets of these frontends with another backend are terminated."""
 
     spared: frozenset[bytes]
     frontends: Mapping[tuple[Protocol, Place], frozenset[Place]]
 
     def ends(self, found: Rewritten) -> bool:
-        """Whether a socket has lost its backend."""
+        """Whether the backend of a socket was removed."""
         there = self.frontends.get((found.protocol, found.original))
         return there is not None and found.backend not in there and found.backend[0] not in self.spared
 
@@ -59,9 +60,9 @@ def read(document: Mapping[str, Any]) -> Task:
 
 
 def namespaces(kubepods: Path) -> Iterator[Path]:
-    """One path to each network namespace that a process below `kubepods` is in.
+    """One path to each network namespace of the processes below `kubepods`.
 
-    Raises `PermissionError` at the end where there were processes and none may be looked at.
+    Raises `PermissionError` at the end where there were processes and access to all of them was denied.
     """
     seen: set[int] = set()
     refused: PermissionError | None = None
@@ -69,7 +70,7 @@ def namespaces(kubepods: Path) -> Iterator[Path]:
         path = process / "ns/net"
         try:
             inode = os.stat(path).st_ino
-        except PermissionError as found:  # of one process: a security module protects it
+        except PermissionError as found:  # for one process: a security module denies access
             refused = found
             continue
         except OSError as error:
@@ -84,8 +85,8 @@ def namespaces(kubepods: Path) -> Iterator[Path]:
 
 
 def _enter(namespace: Path) -> bool:
-    """Move this thread; False when the last process of that namespace has ended. Raises `OSError`."""
-    # Opened here and not by pyroute2, which lists the folder first: that takes CAP_DAC_READ_SEARCH.
+    """Enter a namespace with this thread; False when its last process has ended. Raises `OSError`."""
+    # Not opened by pyroute2, which lists the folder first and so needs CAP_DAC_READ_SEARCH.
     try:
         descriptor = os.open(namespace, os.O_RDONLY)
     except OSError as gone:
@@ -102,7 +103,7 @@ def _enter(namespace: Path) -> bool:
 
 
 def terminate(task: Task, storage: int, choices: Mapping[UdpTarget, AffinityEntry]) -> Counter[Protocol]:
-    """End what has to end in the network namespace where this thread is. Raises `OSError`."""
+    """Terminate the sockets of this task in the network namespace of this thread. Raises `OSError`."""
     with SocketList() as diag:
         listed = chain(rewritten_tcp(diag, storage), rewritten_udp(diag, choices))
         stale = [found for found in listed if task.ends(found)]
@@ -110,16 +111,16 @@ def terminate(task: Task, storage: int, choices: Mapping[UdpTarget, AffinityEntr
 
 
 def _die_with_parent() -> None:
-    """What an agent asked for is nobody's wish any more when that agent is gone. Raises `OSError`."""
+    """End this process with its parent: its task is void once that agent is gone. Raises `OSError`."""
     if _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
 
 
 def main() -> None:
-    """The process's entry point."""
+    """The entry point of the process."""
     _die_with_parent()
-    parser = argparse.ArgumentParser(description="end sockets of backends that are gone, as told on standard input")
+    parser = argparse.ArgumentParser(description="terminate sockets of removed backends, as given on standard input")
     parser.add_argument("--pins", type=Path, required=True, help="weft's folder in bpffs")
     parser.add_argument("--kubepods", type=Path, required=True, help="the kubepods folder of cgroup v2")
     options = parser.parse_args()

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The maps as libbpf declares them, and the calls as plain helpers: ../maps.h for any compiler but
- * BCC's. `make check` compiles the programs with it (clang -include, ahead of ../maps.h, whose
- * guard this file defines too), so that clang sees the C with all its warnings.
+ * The maps as libbpf declares them, with plain helper calls: it replaces ../maps.h for any compiler
+ * but BCC. `make check` compiles the programs with it (clang -include, before ../maps.h, whose
+ * include guard this file also defines), so that clang checks the C with all warnings.
  *
- * WEFT_VMLINUX takes the kernel's types from a vmlinux.h instead of linux/bpf.h.
+ * WEFT_VMLINUX takes the kernel types from a vmlinux.h instead of linux/bpf.h.
  */
 #ifndef WEFT_MAPS_H
 #define WEFT_MAPS_H
@@ -185,7 +185,7 @@ static __always_inline void socket_row_drop(void *sk)
 	bpf_sk_storage_delete(&weft_sockets, sk);
 }
 
-/* Where libbpf attaches each program; agent/kernel/programs.py has the same for BCC. */
+/* The section of each program for libbpf; agent/kernel/programs.py has the same for BCC. */
 SEC("cgroup/connect4") int weft_connect4(struct bpf_sock_addr *ctx);
 SEC("cgroup/connect6") int weft_connect6(struct bpf_sock_addr *ctx);
 SEC("cgroup/sendmsg4") int weft_sendmsg4(struct bpf_sock_addr *ctx);
