@@ -1,5 +1,5 @@
-"""From the IR to the kernel's tables: the differences, the indices, and retries until the tables are as planned.
+"""From the IR to the tables of the kernel: differences, indices, and retries until the tables are as planned.
 
-Which index, slot range or listener port something has is history, not meaning. That history is kept here and is read
-back from the kernel's tables after a restart. `driver` is what `kernel` implements.
+Indices, slot ranges and listener ports are state of this package; after a restart it reads them from the tables.
+`driver` is the interface that `kernel` implements.
 """

@@ -1,4 +1,4 @@
-"""What an earlier agent left in the kernel about the node's waypoint, as its state machine starts from it."""
+"""The state of the waypoint that an earlier agent left in the kernel: the start of the waypoint state machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from agent.ir.waypoint_state import Adopted, PortFamily
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """The kernel's tables as an earlier agent left them. Only `Datapath.inherit` makes one, when it has read them.
+    """The tables as an earlier agent left them. Only `Datapath.inherit` creates one, after it has read them.
 
-    `active` are the addresses of the Envoy that served, `others` those of other Envoys, `enrolled_pods` the cgroups of
+    `active` are the addresses of the active Envoy, `others` those of other Envoys, `enrolled_pods` the cgroup ids of
     pods in the mesh.
     """
 
@@ -26,17 +26,17 @@ class Inherited:
 def adopted(
     inherited: Inherited, desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[FrontendKey, Installed]
 ) -> Adopted:
-    """From what was read, the frontends that are wanted, and those that the kernel has."""
+    """The adopted state, from the tables, the desired frontends and the installed ones."""
     known = _listener_ports(desired, installed)
     named = {item.service.waypoint_port for item in installed.values()} - {0, *known.values()}
     sending = sent_to(installed)
-    # A frontend that names no port is refused for want of room.
+    # A frontend without a port is refused because a table is full.
     refused = any(REJECT_LOST in item.actions and item.service.waypoint_port for item in installed.values())
     return Adopted(inherited.active, inherited.others, known, frozenset(named), sending, lost=refused and not sending)
 
 
 def sent_to(installed: Mapping[FrontendKey, Installed]) -> frozenset[PortFamily]:
-    """Ports of the waypoint that these frontends send clients to, by family."""
+    """Ports of the waypoint to which these frontends send clients, by family."""
     return frozenset(
         (item.service.waypoint_port, packed_family(key.address))
         for key, item in installed.items()
@@ -47,7 +47,7 @@ def sent_to(installed: Mapping[FrontendKey, Installed]) -> frozenset[PortFamily]
 def _listener_ports(
     desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[FrontendKey, Installed]
 ) -> dict[str, int]:
-    """Ports that the desired frontends' listeners have in the kernel already."""
+    """Ports that the kernel already has for listeners of desired frontends."""
     found: dict[str, int] = {}
     for name, plan in desired.items():
         item = installed.get(frontend_key(name))

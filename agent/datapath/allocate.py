@@ -1,7 +1,8 @@
-"""Space for things that the kernel may still be reading: what is freed rests before it is used again.
+"""Allocation of indices and slot ranges. A freed range is quarantined before it is used again, because a program may
+still read it.
 
-A program that runs at the moment of a change may hold an index or a slot base for as long as it runs. Programs end
-within microseconds; a second is far beyond the longest preemption, and cheap.
+A program that runs during a change can hold an index or a slot base for as long as it runs. Programs end within
+microseconds; a second is far beyond the longest preemption, and cheap.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -12,15 +13,15 @@ QUARANTINE_SECONDS = 1.0
 
 
 class FullError(Exception):
-    """There is no space of this size, and none will come by waiting."""
+    """There is no free range of this length, and waiting does not help."""
 
 
 class QuarantinedError(FullError):
-    """There is space of this size, but it rests: try again in a moment."""
+    """There is a free range of this length, but it is quarantined: retry later."""
 
 
 class _Gaps:
-    """Free ranges `[start, end)`; neighbours are one. Every method takes O(log n) steps and O(n) moved bytes."""
+    """Free ranges `[start, end)`; adjacent ones are merged. Every method takes O(log n) steps and moves O(n) bytes."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
@@ -28,7 +29,7 @@ class _Gaps:
         self._sizes: list[tuple[int, int]] = []
 
     def add(self, start: int, end: int) -> None:
-        """Take in a range that is in no gap."""
+        """Add a range that overlaps no gap."""
         position = bisect_left(self._starts, start)
         if position < len(self._starts) and self._starts[position] == end:
             end = self._drop(position)
@@ -41,7 +42,7 @@ class _Gaps:
         insort(self._sizes, (end - start, start))
 
     def take(self, start: int, end: int) -> None:
-        """Take a range out of the gap that it is in."""
+        """Remove a range from the gap that contains it."""
         position = bisect_right(self._starts, start) - 1
         first = self._starts[position]
         last = self._drop(position)
@@ -51,12 +52,12 @@ class _Gaps:
             self.add(end, last)
 
     def fitting(self, length: int) -> int | None:
-        """The start of the smallest gap of at least this length, the first of them; None when there is none."""
+        """The start of the smallest gap of at least this length, the lowest of them; None when there is none."""
         position = bisect_left(self._sizes, (length, 0))
         return self._sizes[position][1] if position < len(self._sizes) else None
 
     def _drop(self, position: int) -> int:
-        """Forget a gap; returns its end."""
+        """Remove a gap; returns its end."""
         start = self._starts.pop(position)
         end = self._ends.pop(start)
         del self._sizes[bisect_left(self._sizes, (end - start, start))]
@@ -64,12 +65,13 @@ class _Gaps:
 
 
 class RangeAllocator:
-    """An allocator of ranges in `[0, capacity)`: best fit, with rest. Times are seconds of one monotonic clock."""
+    """Allocates ranges in `[0, capacity)`: best fit, with quarantine. Times are seconds of one monotonic clock."""
 
     def __init__(self, capacity: int, used: Iterable[tuple[int, int]] = (), now: float = 0.0) -> None:
-        """Start from the `(start, length)` ranges that are in use, if any.
+        """Start from the `(start, length)` ranges in use, if any.
 
-        What was freed before a restart is not known, so all free space rests first when something is in use.
+        Which ranges were freed before a restart is not known, so all free space is quarantined first when something is
+        in use.
         """
         self.capacity = capacity
         self.used = 0
@@ -95,21 +97,21 @@ class RangeAllocator:
             self.used += length
             return start
         if self._free.fitting(length) is not None:
-            raise QuarantinedError(f"room for {length} is resting")
+            raise QuarantinedError(f"room for {length} is quarantined")
         raise FullError(f"no room for {length} in {self.capacity}, {self.used} of them in use")
 
     def free(self, start: int, length: int, now: float) -> None:
-        """Give a range back; it rests from now on."""
+        """Free a range; its quarantine starts now."""
         self._quarantine(start, start + length, now + QUARANTINE_SECONDS)
         self.used -= length
 
     def _quarantine(self, start: int, end: int, ready: float) -> None:
-        """Have a range rest until then."""
+        """Quarantine a range until `ready`."""
         self._free.add(start, end)
         heappush(self._quarantined, (ready, start, end))
 
     def _release(self, now: float) -> None:
-        """Let be used what has rested."""
+        """Release the ranges whose quarantine is over."""
         while self._quarantined and self._quarantined[0][0] <= now:
             _, start, end = heappop(self._quarantined)
             self._usable.add(start, end)

@@ -11,7 +11,7 @@ class AllowList:
     """The desired addresses, and those in the kernel."""
 
     def __init__(self, table: Table[bytes, bool], own: Iterable[str]) -> None:
-        """`own` are this agent's addresses, from which it tries the listeners of waypoints: they always have room."""
+        """`own` are the addresses of this agent, from which it probes waypoint listeners: they always have room."""
         self._table = table
         self._own = frozenset(map(address_bytes, own))
         self._desired: frozenset[bytes] = frozenset()
@@ -19,18 +19,18 @@ class AllowList:
         self.without_room: list[str] = []
 
     def want(self, addresses: Iterable[str]) -> None:
-        """Replace who may connect, as many as there is room for."""
+        """Replace the clients that may connect, as many as fit."""
         wanted = sorted(set(map(address_bytes, addresses)) - self._own)
         room = self._table.capacity - len(self._own)
         self._desired = self._own | set(wanted[:room])
         self.without_room = [address_text(address) for address in wanted[room:]]
 
     def adopt(self) -> None:
-        """Read the kernel's table. Raises `OSError`."""
+        """Read the table. Raises `OSError`."""
         self._installed = self._table.load()
 
     def write(self) -> int:
-        """Write the difference; returns how many rows that were. Raises `OSError`: `adopt`, then try again."""
+        """Write the difference; returns the number of rows written. Raises `OSError`: call `adopt`, then retry."""
         desired = dict.fromkeys(self._desired, True)
         change = diff(desired, self._installed)
         if change.deletes:
@@ -41,7 +41,7 @@ class AllowList:
         return len(change)
 
     def drift(self) -> Diff[bytes, bool]:
-        """Compare the kernel's table with what was last written. Raises `OSError`."""
+        """Compare the table with what was last written. Raises `OSError`."""
         return diff(self._installed, self._table.load())
 
     @property
@@ -51,6 +51,6 @@ class AllowList:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Clients that do not fit, by name with the reason."""
+        """Clients that do not fit: name → reason."""
         reason = f"no room for more than {self._table.capacity} clients of waypoints"
         return {f"client {address}": reason for address in self.without_room}

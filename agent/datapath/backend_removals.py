@@ -1,4 +1,4 @@
-"""Backends that frontends lose: sockets that are connected to them have to be looked after (DESIGN.md §4)."""
+"""Backends that were removed from frontends: sockets connected to them may have to be terminated (DESIGN.md §4)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -19,9 +19,10 @@ def _backends(plans: Iterable[FrontendPlan]) -> frozenset[Place]:
 
 
 class BackendRemovals:
-    """What each frontend has in every view of it, and which frontends lost something.
+    """The backends of each frontend in all its views, and the frontends that lost some.
 
-    A consumer's view does not count alone: a backend is there while anybody's view has it.
+    A frontend has a view for each consumer namespace with Routes of its own, and one for all others. A backend is
+    removed when no view has it.
     """
 
     def __init__(self) -> None:
@@ -29,12 +30,12 @@ class BackendRemovals:
         self._changed: set[Frontend] = set()
 
     def note(self, frontend: Frontend) -> None:
-        """A frontend of UDP whose past is not known: an agent may have been away while it shrank."""
+        """Mark a UDP frontend of unknown history: it may have lost backends while no agent ran."""
         if frontend[0] is Protocol.UDP:
             self._changed.add(frontend)
 
     def change(self, name: FrontendName, plan: FrontendPlan | None) -> None:
-        """A view of a frontend is now this; None: it is gone."""
+        """Set a view of a frontend; None removes it."""
         frontend = _frontend(name)
         views = self._views[frontend]
         old = views.pop(name, None)
@@ -46,12 +47,14 @@ class BackendRemovals:
             self._removed(frontend, old if plan is None else plan)
 
     def _removed(self, frontend: Frontend, plan: FrontendPlan) -> None:
-        """UDP has no other way to learn of it. TCP ends by itself, unless the Service asks for more."""
+        """Mark a frontend. A connected UDP socket gets no other signal. A TCP connection ends by itself, so it is
+        marked only where the Service asks for a reset.
+        """
         if frontend[0] is Protocol.UDP or plan.on_backend_loss is OnBackendLoss.RESET:
             self._changed.add(frontend)
 
     def take(self, waiting: Collection[FrontendName]) -> list[BackendsRemoved]:
-        """The frontends that lost something, each once; not those that the kernel has not been told of yet."""
+        """The marked frontends, each once, without those whose rows are not written yet."""
         kept = {_frontend(name) for name in waiting} & self._changed if self._changed else set()
         ready, self._changed = self._changed - kept, kept
         return [

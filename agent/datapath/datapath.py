@@ -1,7 +1,7 @@
-"""The kernel's side of the plan: what has changed is written, what fails is kept and tried again, all is audited.
+"""Brings the tables of the kernel in line with the plan: it writes changes, retries failures and audits all rows.
 
-What a table has no room for is not pending but a steady state: it is named in `failures`, and tried again when it is
-changed, or when space was given back and has rested.
+An object that does not fit in a table is not pending: `failures` names it. It is retried when it changes, or when space
+was freed and its quarantine is over.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,28 +22,28 @@ from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.tables import OTHER_WAYPOINTS, Config, FrontendKey, Mode, PodRow
 from agent.ir.waypoint_state import Adopted, PortFamily, WaypointState
 
-# As frontends compare; thousands of them are sorted ten times faster by it.
+# The order of `FrontendName`; as a sort key it is ten times faster for thousands of names.
 _ORDER = attrgetter("address", "port", "protocol", "consumer")
 
 
 @dataclass(slots=True)
 class Applied:
-    """What one pass did: rows written, and which frontends lost backends."""
+    """The result of one pass: rows written, and the frontends that lost backends."""
 
     writes: int = 0
     backends_removed: list[BackendsRemoved] = field(default_factory=list)
 
 
 def pod_row(plan: PodPlan) -> PodRow:
-    """A pod as the kernel knows it."""
+    """The row of a pod."""
     return PodRow(name_id(plan.namespace), plan.mode, plan.flags, plan.workload.id)
 
 
 class Datapath:
-    """Desired pods and frontends, and how to make the kernel agree."""
+    """The desired pods and frontends, and their reconciliation with the kernel."""
 
     def __init__(self, kernel: Kernel, config: Config, clock: Callable[[], float], own: Iterable[str] = ()) -> None:
-        """`own` are this agent's addresses, from which it tries the listeners of waypoints."""
+        """`own` are the addresses of this agent, from which it probes waypoint listeners."""
         self._kernel = kernel
         self._config = config
         self._clock = clock
@@ -54,8 +54,8 @@ class Datapath:
         self.desired: dict[FrontendName, FrontendPlan] = {}
         self._dirty: set[FrontendName] = set()
         self._stale: set[FrontendKey] = set()
-        # Frontends that did not fit with the reason, how much had been given back when that was last looked at, and
-        # when they are tried again.
+        # Frontends that did not fit with the reason, the count of frees at the last check, and the time of the next
+        # attempt.
         self._full: dict[FrontendName, str] = {}
         self._frees = 0
         self.retry_at: float | None = None
@@ -64,7 +64,7 @@ class Datapath:
         self._waypoint = WaypointState()
 
     def inherit(self) -> Inherited:
-        """Read what an earlier agent left in the kernel: the first thing to do. Raises `OSError`."""
+        """Read the state that an earlier agent left in the kernel. Called first. Raises `OSError`."""
         active, others = self._kernel.configuration().waypoints()
         if active:
             self._config = self._config.with_waypoints(active, others)
@@ -79,7 +79,7 @@ class Datapath:
         pods: Mapping[int, PodPlan],
         clients: Iterable[str],
     ) -> Adopted:
-        """Want this, which is everything that there shall be, where an earlier agent left that."""
+        """Set everything that is desired, over the inherited state."""
         self.want_frontends(frontends, ())
         self.want_pods(pods)
         self.want_clients(clients)
@@ -87,7 +87,7 @@ class Datapath:
         return adopted(inherited, self.desired, self.installed)
 
     def adopt(self) -> None:
-        """Read the kernel's tables; everything desired is then compared with them anew. Raises `OSError`."""
+        """Read the tables; everything desired is compared with them again. Raises `OSError`."""
         if self._kernel.configuration() != self._config:
             self._kernel.configure(self._config)
         self._frontends.adopt()
@@ -101,29 +101,29 @@ class Datapath:
 
     @property
     def waypoints(self) -> tuple[str, ...]:
-        """Addresses of the node's Envoys as the kernel has them; those that clients are sent to come first."""
+        """Addresses of the Envoys of the node in `weft_config`, the active one first."""
         active, others = self._config.waypoints()
         return (*active, *others)
 
     def follow(self, waypoint: WaypointState) -> None:
-        """The waypoint is in this state now; the next pass writes what follows from it."""
+        """Set the state of the waypoint; the next pass writes the consequences."""
         changed, self._waypoint = waypoint.changed_listeners(self._waypoint), waypoint
         if changed:
             self._dirty.update(name for name, plan in self.desired.items() if plan.listener in changed)
 
     @property
     def installed(self) -> Mapping[FrontendKey, Installed]:
-        """Frontends as last written to, or read from, the kernel."""
+        """Frontends as last written or read."""
         return self._frontends.installed
 
     @property
     def sent_to(self) -> frozenset[PortFamily]:
-        """Ports of the waypoint that clients are sent to now, by family."""
+        """Ports of the waypoint to which clients are sent now."""
         return sent_to(self.installed)
 
     @property
     def unprotected(self) -> dict[str, str]:
-        """Waypoints that pods can dial, as `weft_config` has no room for them; by name with the reason."""
+        """Waypoints that pods can dial because `weft_config` has no room for them: name → reason."""
         reason = f"no room beside {OTHER_WAYPOINTS} others in weft_config: pods can dial it"
         return {f"waypoint {address}": reason for address in self._waypoint.others[OTHER_WAYPOINTS:]}
 
@@ -134,19 +134,19 @@ class Datapath:
         return {"pods": pods, "clients": self._clients.fill, **self._frontends.fill}
 
     def want_pods(self, pods: Mapping[int, PodPlan]) -> None:
-        """Replace the pods that there shall be."""
+        """Replace the desired pods."""
         self.desired_pods = dict(pods)
 
     def want_clients(self, addresses: Iterable[str]) -> None:
-        """Replace who may connect to waypoints, as many as there is room for."""
+        """Replace the clients that may connect to waypoints, as many as fit."""
         self._clients.want(addresses)
 
     def admit(self) -> int:
-        """Write who may connect to waypoints; returns how many rows that were. Raises `OSError` as `apply` does."""
+        """Write the client allow-list; returns the number of rows written. Raises `OSError` as `apply` does."""
         return self._clients.write()
 
     def want_frontends(self, upserts: Mapping[FrontendName, FrontendPlan], deletes: Iterable[FrontendName]) -> None:
-        """Change the frontends that there shall be."""
+        """Change the desired frontends."""
         for name in deletes:
             if self.desired.pop(name, None) is not None:
                 self._dirty.discard(name)
@@ -161,21 +161,21 @@ class Datapath:
 
     @property
     def pending(self) -> int:
-        """Frontends and pods that are not yet as they should be; without those that do not fit."""
+        """Frontends and pods whose rows are not written yet, without those that do not fit."""
         pods = self._pod_change()
         pods_left = len(pods) - len(pods.upserts.keys() & self._pods_without_row)
         return len(self._dirty) + len(self._stale) + pods_left + (self._wanted_config() != self._config)
 
     @property
     def without_room(self) -> dict[str, int]:
-        """How many objects do not fit, by table."""
+        """The number of objects that do not fit, by table."""
         pods = len(self._pods_without_row & self.desired_pods.keys())
         clients = len(self._clients.without_room)
         return {"frontends": len(self._full), "pods": pods, "clients": clients, "config": len(self.unprotected)}
 
     @property
     def failures(self) -> dict[str, str]:
-        """What does not fit, by name with the reason."""
+        """Objects that do not fit: name → reason."""
         pods = (str(self.desired_pods[cgroup].pod) for cgroup in self._pods_without_row & self.desired_pods.keys())
         return {
             **{str(name): text for name, text in self._full.items()},
@@ -185,9 +185,10 @@ class Datapath:
         }
 
     def apply(self, waypoint: WaypointState) -> Applied:
-        """Write what is pending with the waypoint in this state. Raises `OSError`: `adopt`, then try again.
+        """Write what is pending, with the waypoint in this state. Raises `OSError`: call `adopt`, then retry.
 
-        Pods that leave go first and pods that come go last, but for those that `enrol` wrote before.
+        Rows of pods that left are deleted first and rows of new pods written last, except those that `enrol` wrote
+        before.
         """
         self.follow(waypoint)
         done = Applied()
@@ -196,9 +197,9 @@ class Datapath:
         return done
 
     def applying(self, done: Applied) -> Iterator[None]:
-        """The same by small steps, added up in `done`. Between them pods may be wanted and enrolled.
+        """The same in small steps, added up in `done`. Between steps the caller may change and enrol pods.
 
-        Whose listener is not available at the new address is taken from the old one before the address changes.
+        Frontends whose listener is unavailable at the new address leave the old one before the address changes.
         """
         waypoint = self._waypoint
         done.writes += self._remove_pods()
@@ -221,9 +222,7 @@ class Datapath:
         done.backends_removed = self._removals.take(self._dirty | self._full.keys())
 
     def enrol(self) -> int:
-        """Write the pods that are wanted, as many as there is room for; returns how many rows that were. Raises
-        `OSError` as `apply` does.
-        """
+        """Write the desired pods, as many as fit; returns the number of rows. Raises `OSError` as `apply` does."""
         rows = self._pod_change().upserts
         new = [cgroup for cgroup in rows if cgroup not in self._pods]
         self._pods_without_row = set(new[max(0, self._kernel.pods.capacity - len(self._pods)) :])
@@ -234,14 +233,14 @@ class Datapath:
         return len(rows)
 
     def frontend_drift(self) -> Diff[FrontendKey, Installed]:
-        """Compare the kernel's frontends with what was last written. Raises `OSError`.
+        """Compare the frontends in the kernel with those last written. Raises `OSError`.
 
-        Thousands take a third of a second: it may run in a thread of its own, while nothing but pods is written.
+        Thousands take a third of a second: it may run in a thread, while only pods are written.
         """
         return diff(self.installed, read(self._kernel))
 
     def drift(self, frontends: Diff[FrontendKey, Installed]) -> Drift:
-        """The same of everything, with what was found of the frontends. Does not change anything. Raises `OSError`."""
+        """The drift of all tables, given that of the frontends. Changes nothing. Raises `OSError`."""
         pods = diff(self._pods, self._kernel.pods.load())
         return Drift(pods, frontends, self._clients.drift(), self._kernel.configuration() != self._config)
 
@@ -261,7 +260,7 @@ class Datapath:
             done.writes += self._frontends.install(name, plan, waypoint)
         except (FullError, QuarantinedError) as error:
             if waypoint.is_unavailable(plan.listener, name.address):
-                # The address that its clients are sent to may be another one in a moment.
+                # The address to which its clients are sent may change in this pass.
                 done.writes += self._frontends.interrupt(name)
             if isinstance(error, QuarantinedError):
                 return
@@ -272,18 +271,20 @@ class Datapath:
 
     @property
     def retry_due(self) -> bool:
-        """Whether what did not fit is to be tried again now."""
+        """Whether objects that did not fit are due for another attempt."""
         return self.retry_at is not None and self._clock() >= self.retry_at
 
     def _take_retry(self) -> set[FrontendName]:
-        """The frontends that did not fit, when it is time to try them again."""
+        """The frontends that did not fit, when their next attempt is due."""
         if not self.retry_due:
             return set()
         self.retry_at = None
         return set(self._full)
 
     def _plan_retry(self) -> None:
-        """Where space was given back, try again once it has rested: at most once in that time, however much changes."""
+        """After space was freed, schedule an attempt at the end of its quarantine: at most one in that time, however
+        many changes there are.
+        """
         if self._full and self.retry_at is None and self._frees != self._frontends.frees:
             self._frees, self.retry_at = self._frontends.frees, self._clock() + QUARANTINE_SECONDS
 

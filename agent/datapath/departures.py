@@ -1,7 +1,7 @@
-"""Pods that left the mesh a moment ago: a connection of theirs may still be on its way to the waypoint.
+"""Pods that left the mesh recently: their connections may still be on the way to the waypoint.
 
-They stay on the waypoint's client allow-list as long as a listener that nobody wants any more stays. Who is on
-that list is for translation to say; what it needs to know is put into the store as facts.
+They stay on the client allow-list of the waypoint as long as an unwanted listener drains. Translation computes the
+list; the store has these pods as facts for it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,22 +14,22 @@ from agent.model.facts import RecentClient
 
 
 class Departures:
-    """Pods in the mesh, and those that left less than the grace time ago. Times are seconds of one monotonic clock."""
+    """Pods in the mesh, and those that left it within the grace time. Times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
         self._enrolled: set[int] = set()
         self._left: dict[int, float] = {}
 
     def adopt(self, enrolled: Iterable[int], now: float) -> list[Change]:
-        """Start from the pods, by cgroup, that an earlier agent had in the mesh: any of them may have left since."""
+        """Start from the pods, by cgroup id, that an earlier agent had in the mesh: any of them may have left since."""
         found = dict.fromkeys(enrolled, now + LISTENER_GRACE_SECONDS)
         self._left |= found
         return [Upsert(RecentClient(cgroup)) for cgroup in sorted(found)]
 
     def see(self, pods: Mapping[int, PodPlan], now: float) -> list[Change]:
-        """Note which pods there are, by cgroup; returns a fact for each that was not in the mesh before.
+        """Update the pods, by cgroup id; returns a fact for each that was not in the mesh before.
 
-        A pod's fact is there before the pod leaves, so that the allow-list never lacks it in between.
+        The fact exists before the pod leaves, so the allow-list never lacks the pod in between.
         """
         enrolled = {cgroup for cgroup, plan in pods.items() if plan.mode is not Mode.NONE}
         came = enrolled - self._enrolled - self._left.keys()
@@ -40,7 +40,7 @@ class Departures:
         return [Upsert(RecentClient(cgroup)) for cgroup in sorted(came)]
 
     def expire(self, now: float) -> list[Change]:
-        """The facts whose grace time is over are none any more."""
+        """Delete the facts whose grace time is over."""
         over = [cgroup for cgroup, end in self._left.items() if end <= now]
         for cgroup in over:
             del self._left[cgroup]
@@ -48,5 +48,5 @@ class Departures:
 
     @property
     def next_end(self) -> float | None:
-        """When `expire` will have something to do."""
+        """The time at which `expire` next has a fact to delete."""
         return min(self._left.values(), default=None)

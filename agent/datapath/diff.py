@@ -23,7 +23,7 @@ class Diff(Generic[K, V]):
 
 
 def diff(desired: Mapping[K, V], actual: Mapping[K, V]) -> Diff[K, V]:
-    """What turns `actual` into `desired`, in the order of the two mappings."""
+    """The changes that turn `actual` into `desired`, in the order of the two mappings."""
     upserts = {key: value for key, value in desired.items() if key not in actual or actual[key] != value}
     return Diff(upserts, tuple(key for key in actual if key not in desired))
 

@@ -1,4 +1,4 @@
-"""How far the kernel's tables are from what was written to them."""
+"""The difference between the tables in the kernel and what was written to them."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from agent.ir.tables import FrontendKey, PodRow
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far the kernel's tables were from what was last written to them."""
+    """The difference between the tables in the kernel and what was last written to them."""
 
     pods: Diff[int, PodRow]
     frontends: Diff[FrontendKey, Installed]

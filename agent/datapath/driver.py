@@ -1,4 +1,4 @@
-"""What the hands offer: a table of the kernel as a mapping that can be loaded, written and deleted from."""
+"""The interface to the kernel: each table is a mapping that can be loaded, written and deleted from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ V = TypeVar("V")
 
 
 class Table(Protocol[K, V]):
-    """One kernel table. Every method raises `OSError` with the kernel's errno; only the loop retries."""
+    """One kernel table. Every method raises `OSError` with the errno of the kernel; only the loop retries."""
 
     @property
     def capacity(self) -> int:
-        """How many rows fit."""
+        """The capacity in rows."""
 
     def load(self) -> dict[K, V]:
-        """Every row that is there now. Array tables leave out rows that are all zero."""
+        """Every row. Array tables leave out rows that are all zero."""
 
     def upsert(self, rows: Mapping[K, V]) -> None:
         """Write rows, in the order given."""
 
     def delete(self, keys: Iterable[K]) -> None:
-        """Delete rows; one that is not there is a success. Array tables write zeros."""
+        """Delete rows; a row that does not exist is a success. Array tables write zeros."""
 
 
 class Kernel(Protocol):
@@ -56,10 +56,10 @@ class Kernel(Protocol):
         """`weft_slots`."""
 
     def configure(self, config: Config) -> None:
-        """Replace the node's configuration in one write."""
+        """Replace the configuration of the node in one write."""
 
     def configuration(self) -> Config:
-        """The node's configuration, as it is in force."""
+        """The configuration of the node that is in use."""
 
     def counters(self) -> dict[Reason, int]:
         """Decisions so far by reason, summed over CPUs."""
@@ -67,7 +67,7 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BackendsRemoved:
-    """A frontend that may have lost backends; `backends` are those that it still has, in anybody's view of it."""
+    """A frontend that may have lost backends. `backends` are those that remain in any view of it."""
 
     protocol: tables.Protocol
     place: Place

@@ -1,7 +1,7 @@
-"""Frontends in the kernel: from what each should do to rows, actions and slots, and back.
+"""Frontends in the kernel: converts plans to rows, actions and slots, and back.
 
-The order of writes is what keeps readers safe (DESIGN.md §2.3): slots and the service row first, then the two actions,
-then the frontend's key. Nothing that a reader can reach is edited in place but the actions, and those by one store.
+The order of writes keeps readers safe (DESIGN.md §2.3): slots and the service row first, then the two actions, then the
+key of the frontend. Of the rows that a program can reach only the actions are edited in place, each by one store.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,25 +45,25 @@ class Installed:
 
 
 def frontend_key(name: FrontendName) -> FrontendKey:
-    """The kernel's key for a frontend."""
+    """The key of a frontend."""
     namespace = name_id(name.consumer) if name.consumer else ANY_NAMESPACE
     return FrontendKey(namespace, address_bytes(name.address), name.port, name.protocol)
 
 
 def goes_to_waypoint(plan: FrontendPlan, client: Mode) -> bool:
-    """Whether a client of this mode belongs at the waypoint: the deeper end decides (DESIGN.md §3)."""
+    """Whether the waypoint serves this client mode: the deeper mode of client and Service decides (DESIGN.md §3)."""
     return plan.listener is not None and max(plan.mode, client) == Mode.L7
 
 
 def waypoint_action(
     name: FrontendName, plan: FrontendPlan, client: Mode, waypoint: WaypointState, current: FrontendAction | None
 ) -> FrontendAction | None:
-    """The action that takes clients of a mode out of the kernel's hands; None where the kernel itself answers them.
+    """The action for clients of a mode that does not forward in the kernel; None where the kernel forwards.
 
-    Until a listener has proved itself traffic stays where it is: at the waypoint (or refused, after a loss) when it
-    was there before this agent started, in the kernel otherwise. The port that it was sent to there may be another
-    listener's by now: nobody is sent on to it while the listener has none. Where the waypoint has no address of the
-    frontend's family, the on-loss policy applies once it serves the other one.
+    Until a probe of the listener has succeeded, its traffic stays where it is: at the waypoint (or refused, after a
+    loss) when an earlier agent left it there, else in the kernel. The port that clients were sent to may by now belong
+    to another listener, so no client is sent there while the listener has no port. Where the waypoint has no address of
+    the family of the frontend, the on-loss policy applies once it serves the other family.
     """
     if not goes_to_waypoint(plan, client):
         return None
@@ -77,7 +77,7 @@ def waypoint_action(
 
 
 class Frontends:
-    """The frontends of one node: what is installed, and the space for it."""
+    """The frontends of one node: the installed ones, and the allocation of indices and slots."""
 
     def __init__(self, kernel: Kernel, clock: Callable[[], float]) -> None:
         self._kernel = kernel
@@ -85,11 +85,11 @@ class Frontends:
         self.installed: dict[FrontendKey, Installed] = {}
         self._indices = RangeAllocator(0)
         self._ranges = RangeAllocator(0)
-        # How often space was given back since the start.
+        # The number of frees since the start.
         self.frees = 0
 
     def adopt(self) -> None:
-        """Read back what the kernel has, and forget everything else. Raises `OSError`."""
+        """Read the frontends from the kernel, and discard all other state. Raises `OSError`."""
         self.installed = read(self._kernel)
         if overlapping := _overlapping(self.installed):
             self._kernel.frontends.delete(overlapping)
@@ -103,7 +103,7 @@ class Frontends:
 
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
-        """Per table that is filled here: rows in use and capacity."""
+        """Rows in use and capacity, by table."""
         return {
             "frontends": (len(self.installed), self._kernel.frontends.capacity),
             "services": (self._indices.used, self._indices.capacity),
@@ -111,9 +111,9 @@ class Frontends:
         }
 
     def install(self, name: FrontendName, plan: FrontendPlan, waypoint: WaypointState) -> bool:
-        """Make one frontend so; says whether anything had to be written. Raises `OSError` and `FullError`.
+        """Write one frontend; returns whether anything was written. Raises `OSError` and `FullError`.
 
-        After an `OSError` what the kernel has is unknown: `adopt` before trying again.
+        After an `OSError` the state of the kernel is unknown: call `adopt` before the next attempt.
         """
         key = frontend_key(name)
         old = self.installed.get(key)
@@ -125,7 +125,7 @@ class Frontends:
         slots = plan.slots if None in fixed else ()
         service = self._service_row(plan, old, waypoint)
         if (old is None or old.service != service) and self._indices.used == self._indices.capacity:
-            # Asked before slots are taken: those given back would rest, and be missed by others meanwhile.
+            # Checked before slots are allocated: freed again, they would be quarantined and not available to others.
             raise FullError(f"no room for more than {self._indices.capacity} frontends")
         base = self._place(slots, old)
         index = self._index(service, old, base, len(slots))
@@ -137,8 +137,8 @@ class Frontends:
         return True
 
     def interrupt(self, name: FrontendName) -> bool:
-        """Refuse the clients that are sent to the waypoint, where there is no room for what they should get instead;
-        says whether anything had to be written. Raises `OSError` as `install` does.
+        """Refuse the clients that are sent to the waypoint, where their new action does not fit; returns whether
+        anything was written. Raises `OSError` as `install` does.
         """
         key = frontend_key(name)
         old = self.installed.get(key)
@@ -149,14 +149,14 @@ class Frontends:
         return True
 
     def remove(self, key: FrontendKey) -> None:
-        """Take a frontend away: its clients are no longer intercepted. Raises `OSError`."""
+        """Remove a frontend: its clients are no longer intercepted. Raises `OSError`."""
         self._kernel.frontends.delete([key])
         old = self.installed.pop(key)
         self._free_index(old)
         self._free_slots(old)
 
     def _place(self, slots: tuple[Slot, ...], old: Installed | None) -> int | None:
-        """Where the slots are or will be: an array that is there already is used as it is."""
+        """The base of the slots: an existing array is reused, else one is allocated."""
         if not slots:
             return None
         if old and old.slots == slots:
@@ -164,7 +164,7 @@ class Frontends:
         return self._ranges.allocate(len(slots), self._clock())
 
     def _index(self, service: ServiceRow, old: Installed | None, base: int | None, length: int) -> int:
-        """The index: a new one when the constant row has to change. Without one a new slot range is given back."""
+        """The index: a new one when the service row has to change. On failure a newly allocated slot range is freed."""
         if old and old.service == service:
             return old.index
         try:
@@ -176,13 +176,15 @@ class Frontends:
 
     @staticmethod
     def _service_row(plan: FrontendPlan, old: Installed | None, waypoint: WaypointState) -> ServiceRow:
-        """The constant row. Without a listener a port that is there is left alone: nobody reads it."""
+        """The service row. Without a listener an existing port is kept: no program reads it."""
         unused = old.service.waypoint_port if old else 0
         port = unused if plan.listener is None else waypoint.ports.get(plan.listener, unused)
         return ServiceRow(name_id(service_name(plan.service)), port, plan.affinity_seconds)
 
     def _write(self, key: FrontendKey, new: Installed, old: Installed | None) -> None:
-        """Write what differs, what is reached last first. What a failure leaves behind is found by the next audit."""
+        """Write the differences, the rows that programs reach last first. An audit finds rows that a failure leaves
+        behind.
+        """
         moved = old is None or old.index != new.index
         if new.base is not None and (old is None or old.base != new.base):
             self._kernel.slots.upsert(dict(enumerate(new.slots, new.base)))
@@ -209,9 +211,9 @@ class Frontends:
 
 
 def _overlapping(installed: Mapping[FrontendKey, Installed]) -> set[FrontendKey]:
-    """Frontends that use an index or slots of another's. weft writes no such rows, but may find them.
+    """Frontends that share an index or slots with another. weft writes no such rows, but may find them.
 
-    What two use would be freed by one while the other still needs it, and then be given to a third.
+    Otherwise one frontend would free what the other still uses, and it would be allocated to a third.
     """
     overlapping: set[FrontendKey] = set()
     indices: set[int] = set()
@@ -227,7 +229,7 @@ def _overlapping(installed: Mapping[FrontendKey, Installed]) -> set[FrontendKey]
 
 
 def read(kernel: Kernel) -> dict[FrontendKey, Installed]:
-    """What the kernel has, decoded. Rows that make no sense are read as they are; they will differ from the plan."""
+    """The frontends in the kernel, decoded. Invalid rows are read as they are; they will differ from the plan."""
     actions, services, slots = kernel.actions.load(), kernel.services.load(), kernel.slots.load()
     nothing = FrontendAction(Action.PASS)
     found: dict[FrontendKey, Installed] = {}
@@ -239,9 +241,9 @@ def read(kernel: Kernel) -> dict[FrontendKey, Installed]:
 
 
 def _array(pair: Actions, slots: Mapping[int, Slot]) -> tuple[int | None, tuple[Slot, ...]]:
-    """The slot array that a frontend's actions point at, if one does.
+    """The slot array of the actions of a frontend, if one of them forwards.
 
-    None does while all its clients are at the waypoint: the array is written when one of them needs it.
+    None does while all its clients are sent to the waypoint: the array is written when one of them needs it.
     """
     action = next((action for action in pair if action.kind is Action.FORWARD), None)
     if action is None:

@@ -1,4 +1,4 @@
-"""The hands in the kernel: programs are loaded and attached, tables written, pod cgroups observed.
+"""Access to the kernel: it loads and attaches programs, writes tables and watches pod cgroups.
 
-The only importer of `ctypes`, and in a child process of its own of BCC. Decides nothing; `oracle` only reads.
+The only package that imports `ctypes`, and in a child process BCC. It makes no decisions; `oracle` only reads.
 """

@@ -112,7 +112,7 @@ LAYOUT_HASH = hashlib.sha256("\n".join(map(str, (*TABLES, EVENTS))).encode()).he
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[K, V]):
-    """Encodes and decodes the rows of one table. The bytes of a value can depend on its key (fingerprint, cgroup id)."""
+    """Encodes and decodes rows of one table. The bytes of a value can depend on its key (fingerprint, cgroup id)."""
 
     layout: Layout
     encode_key: Callable[[K], bytes]

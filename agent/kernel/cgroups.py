@@ -100,7 +100,7 @@ def processes(folder: Path) -> Iterator[Path]:
 
 
 def difference(before: dict[str, PodCgroup], after: dict[str, PodCgroup]) -> list[Upsert | Delete]:
-    """The changes between two scans. A folder that was removed and created again has another inode: that is an upsert."""
+    """The changes between two scans. A folder that was removed and created again has a new inode: an upsert."""
     gone = [Delete(pod.key) for uid, pod in before.items() if uid not in after]
     return [*gone, *(Upsert(pod) for uid, pod in after.items() if before.get(uid) != pod)]
 

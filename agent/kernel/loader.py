@@ -115,7 +115,7 @@ def _make(folders: Pins, prepared: Prepared, source: str) -> None:
 
 
 def _lacking(without: list[str]) -> tuple[Feature, ...]:
-    """The features that the kernel lacks, and those of `without`. Raises `LoadError` where a required one is missing."""
+    """The features that the kernel lacks, and those of `without`. Raises `LoadError` if a required one is missing."""
     names = {feature.name for feature in features.missing()}
     if sentence := features.requirement(features.named(names)):
         raise LoadError(sentence)

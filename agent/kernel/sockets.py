@@ -103,7 +103,7 @@ def _connected(diag: SocketList, protocol: Protocol, storage: int | None = None)
 
 
 def destroy(diag: SocketList, found: Rewritten) -> bool:
-    """Terminate a socket: calls of its owner fail with ECONNABORTED. False when it was closed before. Raises `OSError`."""
+    """Terminate a socket: calls of its owner fail with ECONNABORTED. False if it was closed. Raises `OSError`."""
     request = inet_diag_req()
     request["sdiag_family"], request["sdiag_protocol"] = found.listed["idiag_family"], found.protocol
     for name in ("idiag_sport", "idiag_dport", "idiag_if", "idiag_cookie"):

@@ -1,53 +1,30 @@
 """The datapath: plan in, rows out, and at every moment something sensible for whoever connects."""
 
-from itertools import product
-
 import pytest
+from example_frontends import (
+    COLOR,
+    LISTENER,
+    PORTS,
+    READY,
+    SMILEY,
+    WORKLOAD,
+    Clock,
+    action,
+    hosts,
+    plan,
+    want,
+)
 from fake_kernel import FakeKernel, InterruptedWriteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.datapath.datapath import Datapath
 from agent.datapath.frontends import frontend_key
-from agent.ir.addresses import Addresses, Family, family_of
-from agent.ir.identity import Workload, name_id
-from agent.ir.plan import FrontendName, FrontendPlan, OnLoss, PodPlan
-from agent.ir.tables import Action, Config, FrontendAction, Mode, PodFlag, Protocol, Reason, Slot, address_bytes
+from agent.ir.identity import name_id
+from agent.ir.plan import FrontendName, PodPlan
+from agent.ir.tables import Action, Config, FrontendAction, Mode, PodFlag, Protocol, Reason, address_bytes
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
-
-SMILEY = FrontendName("10.96.0.1", 80, Protocol.TCP)
-COLOR = FrontendName("10.96.0.2", 80, Protocol.TCP)
-LISTENER = "faces/smiley:80"
-PORTS = {LISTENER: 20001}
-IDLE = WaypointState(PORTS)
-
-
-def ready(*addresses: str) -> frozenset[tuple[str, Family]]:
-    """The listeners, where an Envoy with these addresses has proved them."""
-    return frozenset(product(PORTS, map(family_of, addresses)))
-
-
-READY = ready("10.244.0.2")
-WORKLOAD = Workload("faces", "face", "face", "latest")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def slots(*hosts: int) -> tuple[Slot, ...]:
-    return tuple(
-        Slot(address_bytes(f"10.244.0.{host}"), 8080, False, column, 2**32) for column, host in enumerate(hosts)
-    )
-
-
-def plan(*hosts: int, name: str = "smiley", **more) -> FrontendPlan:
-    return FrontendPlan(Key("Service", "faces", name), more.pop("mode", Mode.L4), slots(*hosts), **more)
 
 
 @pytest.fixture
@@ -65,21 +42,6 @@ def datapath(kernel, clock) -> Datapath:
     made = Datapath(kernel, Config(), clock)
     made.adopt()
     return made
-
-
-def want(datapath: Datapath, desired, waypoint=IDLE):
-    gone = [name for name in datapath.desired if name not in desired]
-    datapath.want_frontends(desired, gone)
-    return datapath.apply(waypoint)
-
-
-def hosts(kernel: FakeKernel, name: FrontendName, client: Mode = Mode.L4) -> set[bytes]:
-    _, _, found = kernel.reach(frontend_key(name), client)
-    return {address for address, _, _ in found}
-
-
-def action(kernel: FakeKernel, name: FrontendName, client: Mode) -> FrontendAction:
-    return kernel.reach(frontend_key(name), client)[0]
 
 
 def test_a_frontend_forwards_to_its_slots(datapath, kernel):
@@ -125,77 +87,6 @@ def test_another_service_at_the_same_address_gets_another_index(datapath, kernel
     want(datapath, {SMILEY: plan(1, name="other")})
     assert kernel.frontends.rows[frontend_key(SMILEY)] != index
     assert kernel.reach(frontend_key(SMILEY), Mode.L4)[1].service_id == name_id("faces/other")
-
-
-def test_traffic_goes_to_the_waypoint_only_when_the_listener_is_ready(datapath, kernel):
-    want(datapath, {SMILEY: plan(1, listener=LISTENER)})
-    assert action(kernel, SMILEY, Mode.L7).kind is Action.FORWARD
-    datapath.apply(WaypointState(PORTS, READY))
-    assert action(kernel, SMILEY, Mode.L7).kind is Action.WAYPOINT
-    assert action(kernel, SMILEY, Mode.L4).kind is Action.FORWARD
-    assert kernel.reach(frontend_key(SMILEY), Mode.L7)[1].waypoint_port == 20001
-
-
-def test_a_service_in_mode_l7_takes_every_client_to_the_waypoint(datapath, kernel):
-    want(datapath, {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7)}, WaypointState(PORTS, READY))
-    assert {action(kernel, SMILEY, mode).kind for mode in (Mode.L4, Mode.L7)} == {Action.WAYPOINT}
-
-
-@pytest.mark.parametrize(
-    ("on_loss", "expected"),
-    [(OnLoss.KERNEL, Action.FORWARD), (OnLoss.REJECT, Action.REJECT)],
-)
-def test_a_lost_waypoint_is_answered_by_policy_until_the_listener_is_ready_again(datapath, kernel, on_loss, expected):
-    frontends = {SMILEY: plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss)}
-    want(datapath, frontends, WaypointState(PORTS, READY))
-    datapath.apply(WaypointState(PORTS, unavailable=READY, lost=True))
-    assert action(kernel, SMILEY, Mode.L7).kind is expected
-    datapath.apply(WaypointState(PORTS))
-    assert action(kernel, SMILEY, Mode.L7).kind is expected
-    datapath.apply(WaypointState(PORTS, READY))
-    assert action(kernel, SMILEY, Mode.L7).kind is Action.WAYPOINT
-
-
-@pytest.mark.parametrize(
-    ("on_loss", "expected"),
-    [(OnLoss.KERNEL, Action.FORWARD), (OnLoss.REJECT, Action.REJECT)],
-)
-@pytest.mark.parametrize("active", ["10.244.0.2", "fd00::2"])
-def test_policies_apply_to_the_family_for_which_the_waypoint_has_no_address(
-    datapath, kernel, clock, active, on_loss, expected
-):
-    names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
-    reached, other = names if ":" not in active else reversed(names)
-    frontends = dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=on_loss))
-    want(datapath, frontends, WaypointState(PORTS, active=Addresses.parse(active)))
-    assert {action(kernel, name, Mode.L7).kind for name in names} == {Action.FORWARD}, "no listener is ready"
-    datapath.apply(WaypointState(PORTS, ready(active), active=Addresses.parse(active)))
-    assert (action(kernel, reached, Mode.L7).kind, action(kernel, other, Mode.L7).kind) == (Action.WAYPOINT, expected)
-    again = Datapath(kernel, Config(), clock)
-    again.take_over(again.inherit(), frontends, {}, ())
-    again.apply(WaypointState(PORTS, active=Addresses.parse(active)))
-    assert (action(kernel, reached, Mode.L7).kind, action(kernel, other, Mode.L7).kind) == (Action.WAYPOINT, expected)
-
-
-def test_clients_of_each_family_are_sent_to_the_waypoint_s_address_of_that_family(datapath, kernel):
-    names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
-    active = Addresses("10.244.0.2", "fd00::2")
-    want(
-        datapath, dict.fromkeys(names, plan(1, listener=LISTENER)), WaypointState(PORTS, ready(*active), active=active)
-    )
-    assert {action(kernel, name, Mode.L7) for name in names} == {FrontendAction(Action.WAYPOINT)}
-    assert kernel.configuration().waypoints() == (active, [])
-    assert datapath.sent_to == {(20001, Family.IPV4), (20001, Family.IPV6)}
-    datapath.apply(WaypointState(PORTS, ready("10.244.0.2"), ready("fd00::2"), active=active))
-    assert [action(kernel, name, Mode.L7).kind for name in names] == [Action.WAYPOINT, Action.REJECT]
-
-
-def test_clients_of_both_families_are_looked_at_again_when_the_waypoint_has_another_one(datapath, kernel):
-    names = FrontendName("10.96.0.9", 80, Protocol.TCP), FrontendName("fd00:96::9", 80, Protocol.TCP)
-    want(datapath, dict.fromkeys(names, plan(1, listener=LISTENER, mode=Mode.L7, on_loss=OnLoss.KERNEL)))
-    for active, actions in (("10.244.0.2", ["WAYPOINT", "FORWARD"]), ("fd00::2", ["FORWARD", "WAYPOINT"])):
-        datapath.apply(WaypointState(PORTS, ready(active), active=Addresses.parse(active)))
-        assert [action(kernel, name, Mode.L7).kind.name for name in names] == actions
 
 
 def test_a_restart_adopts_everything_and_writes_nothing(datapath, kernel, clock):

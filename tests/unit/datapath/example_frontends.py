@@ -1,0 +1,62 @@
+"""Frontends of one example mesh, and how tests bring a fake kernel in line with them."""
+
+from itertools import product
+
+from fake_kernel import FakeKernel
+
+from agent.datapath.datapath import Datapath
+from agent.datapath.frontends import frontend_key
+from agent.ir.addresses import Family, family_of
+from agent.ir.identity import Workload
+from agent.ir.plan import FrontendName, FrontendPlan
+from agent.ir.tables import FrontendAction, Mode, Protocol, Slot, address_bytes
+from agent.ir.waypoint_state import WaypointState
+from agent.model.meta import Key
+
+SMILEY = FrontendName("10.96.0.1", 80, Protocol.TCP)
+COLOR = FrontendName("10.96.0.2", 80, Protocol.TCP)
+LISTENER = "faces/smiley:80"
+PORTS = {LISTENER: 20001}
+IDLE = WaypointState(PORTS)
+
+
+def ready(*addresses: str) -> frozenset[tuple[str, Family]]:
+    """The listeners, where an Envoy with these addresses has proved them."""
+    return frozenset(product(PORTS, map(family_of, addresses)))
+
+
+READY = ready("10.244.0.2")
+WORKLOAD = Workload("faces", "face", "face", "latest")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def slots(*hosts: int) -> tuple[Slot, ...]:
+    return tuple(
+        Slot(address_bytes(f"10.244.0.{host}"), 8080, False, column, 2**32) for column, host in enumerate(hosts)
+    )
+
+
+def plan(*hosts: int, name: str = "smiley", **more) -> FrontendPlan:
+    return FrontendPlan(Key("Service", "faces", name), more.pop("mode", Mode.L4), slots(*hosts), **more)
+
+
+def want(datapath: Datapath, desired, waypoint=IDLE):
+    gone = [name for name in datapath.desired if name not in desired]
+    datapath.want_frontends(desired, gone)
+    return datapath.apply(waypoint)
+
+
+def hosts(kernel: FakeKernel, name: FrontendName, client: Mode = Mode.L4) -> set[bytes]:
+    _, _, found = kernel.reach(frontend_key(name), client)
+    return {address for address, _, _ in found}
+
+
+def action(kernel: FakeKernel, name: FrontendName, client: Mode) -> FrontendAction:
+    return kernel.reach(frontend_key(name), client)[0]
