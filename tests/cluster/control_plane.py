@@ -83,7 +83,7 @@ def _apiserver(credentials: Path) -> tuple[str, ...]:
         f"--etcd-servers={_ETCD}",
         f"--advertise-address={CONTROL_PLANE.address}",
         f"--secure-port={layout.API_PORT}",
-        f"--service-cluster-ip-range={layout.SERVICE_NETWORK}",
+        f"--service-cluster-ip-range={','.join(layout.families(layout.SERVICE_NETWORK, layout.SERVICE_NETWORK6))}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",

@@ -44,7 +44,7 @@ def start(node: Node, authority: Authority, archives: Sequence[Path]) -> None:
                 "--config=/etc/kubernetes/kubelet.json",
                 "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig",
                 f"--hostname-override={node.name}",
-                f"--node-ip={node.address}",
+                f"--node-ip={','.join(node.addresses)}",
             ),
             after=str(layout.READY),
         ),
@@ -77,7 +77,7 @@ def api_object(node: Node) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": node.name, "labels": {"kubernetes.io/hostname": node.name}},
-        "spec": {"podCIDR": str(node.pods), "podCIDRs": [str(node.pods)]},
+        "spec": {"podCIDR": str(node.pods), "podCIDRs": node.pod_networks},
     }
 
 
@@ -108,8 +108,8 @@ def _files(node: Node, authority: Authority) -> dict[str, str]:
 def _cni(node: Node) -> dict[str, Any]:
     addresses = {
         "type": "host-local",
-        "ranges": [[{"subnet": str(node.pods)}]],
-        "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": network}] for network in node.pod_networks],
+        "routes": [{"dst": network} for network in layout.families("0.0.0.0/0", "::/0")],
     }
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipam": addresses}
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}
@@ -172,7 +172,7 @@ def _proxy_config(node: Node) -> dict[str, Any]:
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.kubeconfig"},
         "mode": "nftables",
-        "clusterCIDR": str(layout.POD_NETWORK),
+        "clusterCIDR": ",".join(layout.families(layout.POD_NETWORK, layout.POD_NETWORK6)),
         "hostnameOverride": node.name,
         "oomScoreAdj": 0,
         # Sizes and times of connection tracking are the machine's, not a namespace's: zero leaves them.
