@@ -23,8 +23,11 @@ from agent.settings import STATUS_SOCKET
 
 ROUNDS = 15
 # Probes leave by the node; clients' packets are forwarded, and pass.
-DROP = "add table ip probes; add chain ip probes out { type filter hook output priority 0; }; " \
-       "add rule ip probes out tcp dport 20000-29999 drop"  # fmt: skip
+DROP = """
+add table ip probes
+add chain ip probes out { type filter hook output priority 0; }
+add rule ip probes out tcp dport 20000-29999 drop
+"""
 SERVICE = """
 apiVersion: v1
 kind: Service

@@ -119,26 +119,25 @@ def _cluster_ips(objects: Objects, families: Sequence[Ranges]) -> None:
         spec = service["spec"]
         if spec.get("type") == "ExternalName" or spec.get("clusterIPs"):
             continue
-        given = spec.get("clusterIP", "")
         wanted = _families_of(spec, families)
-        addresses = ["None"] if given == "None" else [
-            given if given and family_of(given) is ranges.family else next(free[ranges.family]) for ranges in wanted
-        ]  # fmt: skip
+        given = _addresses_of(spec)
+        addresses = given if "None" in given else [of_family(given, item) or next(free[item.family]) for item in wanted]
         names = [ranges.name for ranges in wanted]
         allocated = {"clusterIP": addresses[0], "clusterIPs": addresses, "ipFamilies": names}
         objects[key] = {**service, "spec": {**spec, **allocated}}
 
 
 def _addresses_of(spec: Object) -> list[str]:
-    return [*spec.get("clusterIPs", ()), spec.get("clusterIP", "")]
+    """A Service's cluster IPs; `None` of one that is headless."""
+    return spec.get("clusterIPs") or [address for address in [spec.get("clusterIP")] if address]
 
 
 def _families_of(spec: Object, families: Sequence[Ranges]) -> list[Ranges]:
     """The families that a Service gets: what it names, the family of its cluster IP, else the cluster's first one; all
     of them where its policy says so (core/v1, ipFamilyPolicy).
     """
-    named = spec.get("ipFamilies") or [f"IPv{family_of(given)}" for given in [spec.get("clusterIP")] if given not in
-                                       (None, "", "None")]  # fmt: skip
+    given = [address for address in _addresses_of(spec) if address != "None"]
+    named = spec.get("ipFamilies") or [f"IPv{family_of(address)}" for address in given]
     first = [ranges for name in named for ranges in families if ranges.name == name] or [families[0]]
     if spec.get("ipFamilyPolicy", "SingleStack") == "SingleStack":
         return first[:1]

@@ -62,12 +62,11 @@ def _endpoints(objects: Objects, service: Key, name: str, protocol: str) -> Iter
 def ruleset(objects: Objects, families: Sequence[Ranges] = (IPV4,)) -> str:
     """A table for each family, as one transaction; what is left for the Services' range is refused."""
     found = [frontend for frontend in frontends(objects) if frontend.endpoints]
-    return "".join(_table(ranges, [item for item in found if family_of(item.address) is ranges.family])
-                   for ranges in families)  # fmt: skip
+    return "".join(_table(ranges, found) for ranges in families)
 
 
-def _table(ranges: Ranges, found: Sequence[Frontend]) -> str:
-    ip = _IP[ranges.family]
+def _table(ranges: Ranges, every: Sequence[Frontend]) -> str:
+    ip, found = _IP[ranges.family], [item for item in every if family_of(item.address) is ranges.family]
     chains = "\n".join(_chain(frontend, ip) for frontend in found)
     elements = ", ".join(f"{f.address} . {f.protocol} . {f.port} : goto {f.chain}" for f in found)
     services = f"elements = {{ {elements} }}" if found else ""

@@ -227,8 +227,8 @@ class WaypointStateMachine:
 
     def _interrupt(self, required: Collection[PortFamily]) -> None:
         """Clients were sent to these ports: where the Envoy that is active now proved none, policies apply."""
-        at_port = {port: listener for listener, port in self.ports.items()}
-        self._interrupted |= {(at_port[port], family) for port, family in required if port in at_port}
+        listeners = {port: listener for listener, port in self.ports.items()}
+        self._interrupted |= {(listeners[port], family) for port, family in required if port in listeners}
 
     def _probes(self) -> Iterator[Probe]:
         """Listeners for which the active Envoy or the candidate has acknowledged everything, and which are not proved
