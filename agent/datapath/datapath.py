@@ -124,7 +124,7 @@ class Datapath:
     @property
     def unprotected(self) -> dict[str, str]:
         """Waypoints that pods can dial because `weft_config` has no room for them: name → reason."""
-        reason = f"no room beside {OTHER_WAYPOINTS} others in weft_config: pods can dial it"
+        reason = f"weft_config has room for {OTHER_WAYPOINTS} other waypoints: pods can dial it"
         return {f"waypoint {address}": reason for address in self._waypoint.others[OTHER_WAYPOINTS:]}
 
     @property

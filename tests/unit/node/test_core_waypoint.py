@@ -208,7 +208,7 @@ async def test_every_waypoint_is_protected_and_one_without_room_is_reported(node
     await node.passes(lambda: node.ads.envoys.append(others[-1]))
     (reported,) = status(node.core, "here", Envoys({}, [], [], {}), InternalErrors())["failures"].items()
     (left,) = set(addresses) - set(waypoint(node)[1])
-    assert reported == (f"waypoint {left}", "no room beside 8 others in weft_config: pods can dial it")
+    assert reported == (f"waypoint {left}", "weft_config has room for 8 other waypoints: pods can dial it")
 
 
 MOVED = SECOND.replace("10.1.0.7", "10.1.0.8")
