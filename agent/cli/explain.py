@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.ask import NoAgentError, ask
-from agent.cli.live import Attempt, marked, new_mark, try_out
+from agent.cli.live import Attempt, new_request_id, request_id_headers, try_out
 from agent.cli.output import Exit, Output, fail, print_json, print_line
-from agent.cli.treatment import lines
+from agent.cli.render import lines
 from agent.explain.connection import ExplainError, parse
 from agent.explain.connection import explain as answer
-from agent.explain.query import Question, QuestionError
-from agent.explain.trace import Inquired
+from agent.explain.query import QueryError, TrafficQuery
+from agent.explain.trace import TraceRequest
 from agent.kernel.maps import open_kernel
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
 
@@ -33,14 +33,16 @@ def explain(
 
     A URL, or HOST:PORT with a path, method or header, is a request: what the waypoint makes of it is said too.
     """
-    mark = new_mark() if live else ""
+    request_id = new_request_id() if live else ""
     headers = tuple(header or ())
     try:
-        asked = parse(pod, destination, udp, method or ("GET" if live else ""), path, (*headers, *marked(mark)))
-        found = _explained(state, asked, mark)
+        query = parse(
+            pod, destination, udp, method or ("GET" if live else ""), path, (*headers, *request_id_headers(request_id))
+        )
+        found = _explained(state, query, request_id)
         if live:
-            found = [{**found[0], "live": try_out(Attempt(asked, headers, mark), state, found[0])}, *found[1:]]
-    except (ExplainError, QuestionError, NoAgentError) as error:
+            found = [{**found[0], "live": try_out(Attempt(query, headers, request_id), state, found[0])}, *found[1:]]
+    except (ExplainError, QueryError, NoAgentError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"nothing is loaded at {state / PINS}: {error}")
@@ -53,17 +55,17 @@ def explain(
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
 
-def _explained(state: Path, asked: Question, mark: str) -> list[dict[str, Any]]:
-    """By the pinned tables, and by what the agent knows; it waits for a request with this mark from now on."""
+def _explained(state: Path, query: TrafficQuery, request_id: str) -> list[dict[str, Any]]:
+    """Use the pinned tables and what the agent knows; the agent waits for a request with this `x-request-id`."""
     socket = state / STATUS_SOCKET
 
-    def treated(frontend: str, asked: Question) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = ask(socket, Inquired(frontend, asked, mark).path())["waypoint"]
+    def treated(frontend: str, query: TrafficQuery) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = ask(socket, TraceRequest(frontend, query, request_id).path())["waypoint"]
         return found
 
     tables = open_kernel(state / PINS).encoded()
     events = ask(socket, "/events?after=0")["events"]
-    return answer(tables, ask(socket, "/status"), events, asked, time.monotonic_ns(), treated)
+    return answer(tables, ask(socket, "/status"), events, query, time.monotonic_ns(), treated)
 
 
 def _print(found: dict[str, Any]) -> None:

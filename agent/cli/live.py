@@ -1,8 +1,8 @@
-"""Sending the request that `weft explain --live` explains, and waiting until the waypoint tells of it.
+"""Sends the request that `weft explain --live` explains, and waits until the waypoint reports it.
 
-It bears a mark, so that it is known among others. A pod's own connection is what is to be tried: a lab enters the pod
-for it. In Kubernetes that is for those who may (`pods/exec`), which the agent's account does not: the command is said,
-and what it did is waited for.
+An `x-request-id` of its own identifies the request. It has to be sent from the pod: in a lab, the command enters the
+pod's network namespace. In Kubernetes this needs `pods/exec`, which the agent's account does not have: there, the
+command is printed for the user to run, and its result is awaited.
 """
 
 import secrets
@@ -16,8 +16,8 @@ from typing import Any
 from agent.cli.ask import ask
 from agent.cli.output import print_error
 from agent.explain.connection import ExplainError
-from agent.explain.query import Question
-from agent.explain.trace import Inquired
+from agent.explain.query import TrafficQuery
+from agent.explain.trace import TraceRequest
 from agent.settings import STATUS_SOCKET
 
 LAB_SECONDS, CLUSTER_SECONDS = 15.0, 120.0
@@ -29,34 +29,34 @@ SILENT = ("Accept", "User-Agent")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request to be sent from a pod; `headers` as on the command line, the mark not among them."""
+    """One request to be sent from a pod; `headers` are those of the command line, without `x-request-id`."""
 
-    question: Question
+    query: TrafficQuery
     headers: tuple[str, ...]
-    mark: str
+    request_id: str
 
 
-def new_mark() -> str:
-    """A mark that no other request bears."""
+def new_request_id() -> str:
+    """A unique `x-request-id`."""
     return f"weft-explain-{secrets.token_hex(8)}"
 
 
-def marked(mark: str) -> list[str]:
+def request_id_headers(request_id: str) -> list[str]:
     """The header that shows it, where there is one."""
-    return [f"x-request-id: {mark}"] if mark else []
+    return [f"x-request-id: {request_id}"] if request_id else []
 
 
 def try_out(attempt: Attempt, state: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """Send it from the pod that `document` is about; what happened, as the agent says it. Raises `ExplainError`."""
+    """Send it from the pod of `document`; returns what the agent observed of it. Raises `ExplainError`."""
     if document["waypoint"] is None:
         raise ExplainError("--live: the kernel does not send it to the waypoint, so nobody tells of a request")
-    if attempt.question.scheme != "http":
+    if attempt.query.scheme != "http":
         raise ExplainError("--live: the waypoint does not look into TLS, so nobody tells of a request")
     if any(header.lower().startswith("x-request-id:") for header in attempt.headers):
         raise ExplainError("--live: x-request-id is what the request is known by, leave it out")
     status = _send(attempt, state, document["pod"])
     patience = CLUSTER_SECONDS if status is None else LAB_SECONDS
-    found = _told(state, Inquired(document["frontend"]["frontend"], attempt.question, attempt.mark), patience)
+    found = _told(state, TraceRequest(document["frontend"]["frontend"], attempt.query, attempt.request_id), patience)
     if found["client"] not in document["client"]["addresses"]:
         found["differences"].append(f"it came from {found['client']}, which is not {document['pod']}")
     if status not in (None, found["status"]):
@@ -66,15 +66,15 @@ def try_out(attempt: Attempt, state: Path, document: dict[str, Any]) -> dict[str
 
 def command(attempt: Attempt) -> list[str]:
     """What sends exactly this request and prints the status of its answer."""
-    asked = attempt.question
+    query = attempt.query
     said = {header.partition(":")[0].strip().lower() for header in attempt.headers}
     unsaid = [f"{name}:" for name in SILENT if name.lower() not in said]
     # To curl a name without a value takes a header away, but for a semicolon.
     given = [f"{item[:-1]};" if item.endswith(":") else item for item in map(str.strip, attempt.headers)]
-    headers = [word for header in (*given, *unsaid, *marked(attempt.mark)) for word in ("-H", header)]
-    method = ["--head"] if asked.request.method == "HEAD" else ["-X", asked.request.method]
+    headers = [word for header in (*given, *unsaid, *request_id_headers(attempt.request_id)) for word in ("-H", header)]
+    method = ["--head"] if query.request.method == "HEAD" else ["-X", query.request.method]
     quiet = ["-sS", "-g", "--path-as-is", "-m", str(REQUEST_SECONDS), "-o", "/dev/null", "-w", "%{http_code}"]
-    return ["curl", *quiet, *method, *headers, asked.url]
+    return ["curl", *quiet, *method, *headers, query.url]
 
 
 def _send(attempt: Attempt, state: Path, pod: str) -> int | None:
@@ -104,10 +104,10 @@ def _have_sent(argv: list[str], pod: str) -> None:
     print_error(f"weft may not enter pods; send it within {CLUSTER_SECONDS:.0f} s:\n{kubectl}")
 
 
-def _told(state: Path, asked: Inquired, patience: float) -> dict[str, Any]:
+def _told(state: Path, query: TraceRequest, patience: float) -> dict[str, Any]:
     end = time.monotonic() + patience
     while time.monotonic() < end:
-        found = ask(state / STATUS_SOCKET, asked.path())["happened"]
+        found = ask(state / STATUS_SOCKET, query.path())["observed"]
         if found is not None:
             return dict(found)
         time.sleep(PAUSE_SECONDS)

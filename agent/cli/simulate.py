@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.output import Exit, Output, fail, print_json, print_line
-from agent.cli.treatment import lines
+from agent.cli.render import lines
 from agent.explain.manifests import Manifests, read
-from agent.explain.query import Question, QuestionError, question
+from agent.explain.query import QueryError, TrafficQuery, parse_query
 from agent.explain.simulation import simulate as simulated
 from agent.kube.directory_source import SourceError
 from agent.model.core import Pod
@@ -31,11 +31,11 @@ def simulate(
     All pods of the manifests are assumed to run on the one node. Needs no root, no kernel and no cluster.
     """
     try:
-        asked = question(pod, method, url, header or ())
+        query = parse_query(pod, method, url, header or ())
         manifests = read(directory)
-        options = Options(node if node is not None else _node_of(manifests, asked), zone=zone)
-        document = simulated(manifests, asked, options)
-    except (SourceError, QuestionError) as error:
+        options = Options(node if node is not None else _node_of(manifests, query), zone=zone)
+        document = simulated(manifests, query, options)
+    except (SourceError, QueryError) as error:
         fail(str(error), Exit.USAGE)
     if output is Output.JSON:
         print_json(document)
@@ -44,8 +44,8 @@ def simulate(
         print_line(text, heading=f"{name:<10}")
 
 
-def _node_of(manifests: Manifests, asked: Question) -> str:
-    found = manifests.objects.get(asked.pod)
+def _node_of(manifests: Manifests, query: TrafficQuery) -> str:
+    found = manifests.objects.get(query.pod)
     return found.spec.node_name if isinstance(found, Pod) else ""
 
 

@@ -8,7 +8,7 @@ import typer
 from agent.cli.ask import NoAgentError, ask
 from agent.cli.output import Exit, Output, fail, print_json, print_table
 from agent.datapath.frontends import Installed, read
-from agent.explain.wording import action_text, backends
+from agent.explain.render import action_text, backends
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName
 from agent.ir.tables import FrontendKey, PodRow, address_text

@@ -1,4 +1,4 @@
-"""The election as a loop: read the Lease, bid for it, again and again."""
+"""The leader election loop: reads the Lease and tries to acquire or renew it."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from agent.kube.errors import ApiError
 
 log = logging.getLogger(__name__)
 
-RESIGN_SECONDS = 3.0
+RELEASE_SECONDS = 3.0
 
 
 class Election:
@@ -35,7 +35,7 @@ class Election:
         return self._candidate.leads(self._clock())
 
     async def run(self) -> None:
-        """Stand for election until cancelled; then make room at once."""
+        """Take part in the election until cancelled; then release the lease at once."""
         led = False
         try:
             while True:
@@ -46,20 +46,20 @@ class Election:
                     self._changed()
                 await asyncio.sleep(RETRY * (1 + random.random() / 5))
         finally:
-            await self._resign()
+            await self._release()
 
     async def _round(self) -> None:
         began = self._clock()
         try:
             async with asyncio.timeout(RENEW_BEFORE):
                 self._candidate.observe(await self._read(), self._clock())
-                record = self._candidate.bid(self._clock(), _now())
+                record = self._candidate.try_acquire(self._clock(), _now())
                 if record is None:
                     self._candidate.lost()
                 else:
                     self._candidate.renewed(await self._write(record), began)
         except (ApiError, TimeoutError, msgspec.DecodeError) as error:
-            log.info("the lease could not be had", extra={"error": str(error) or "timed out"})
+            log.info("cannot acquire or renew the lease", extra={"error": str(error) or "timed out"})
 
     async def _read(self) -> Lease | None:
         try:
@@ -70,7 +70,7 @@ class Election:
             raise
 
     async def _write(self, record: LeaseSpec) -> Lease:
-        """Make or replace the Lease; fails when somebody was faster. Raises `ApiError`."""
+        """Make or replace the Lease; fails after any other write. Raises `ApiError`."""
         version = self._candidate.version
         meta = {"name": self._name} | ({"resourceVersion": version} if version else {})
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta}
@@ -79,12 +79,12 @@ class Election:
             return decode_lease(await self._api.send("PUT", f"{self._folder}/{self._name}", body))
         return decode_lease(await self._api.send("POST", self._folder, body))
 
-    async def _resign(self) -> None:
-        record = self._candidate.resignation(_now()) if self.leads else None
+    async def _release(self) -> None:
+        record = self._candidate.release(_now()) if self.leads else None
         self._candidate.lost()
         if record is not None:
             with suppress(ApiError, TimeoutError, msgspec.DecodeError):
-                async with asyncio.timeout(RESIGN_SECONDS):
+                async with asyncio.timeout(RELEASE_SECONDS):
                     await self._write(record)
 
 

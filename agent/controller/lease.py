@@ -68,8 +68,8 @@ class Candidate:
         """The resourceVersion that was observed last, empty when there is no Lease."""
         return self._observed.lease.metadata.resource_version if self._observed else ""
 
-    def bid(self, now: float, wall: str) -> LeaseSpec | None:
-        """The record to write: to renew, or to take over what nobody holds any more. None: somebody leads."""
+    def try_acquire(self, now: float, wall: str) -> LeaseSpec | None:
+        """The record to write, to renew the lease or to acquire one that has expired. None: another replica leads."""
         if self._observed is None:
             return self._record(wall, wall, 0)
         spec = self._observed.lease.spec
@@ -78,20 +78,20 @@ class Candidate:
         over = now >= self._observed.at + (spec.lease_duration_seconds or DURATION)
         return self._record(wall, wall, (spec.lease_transitions or 0) + 1) if over or not spec.holder_identity else None
 
-    def resignation(self, wall: str) -> LeaseSpec | None:
-        """The record by which a leader makes room at once; None when it does not lead."""
+    def release(self, wall: str) -> LeaseSpec | None:
+        """The record that releases the lease at once; None when this candidate does not lead."""
         if self._renewed is None or self._observed is None:
             return None
         transitions = self._observed.lease.spec.lease_transitions
         return LeaseSpec("", 1, wall, wall, transitions)
 
     def renewed(self, lease: Lease, began: float) -> None:
-        """The bid was taken; it counts from when it was made."""
+        """The write succeeded; the lease counts from when the attempt began."""
         self._observed = _Observed(lease, began)
         self._renewed = began
 
     def lost(self) -> None:
-        """Somebody else leads, or we have resigned."""
+        """Another replica leads, or this one has released the lease."""
         self._renewed = None
 
     def leads(self, now: float) -> bool:

@@ -7,10 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from agent.controller.election import Election
-from agent.controller.ledger import Ledger
 from agent.controller.node_reports import NodeReports, report_collection
+from agent.controller.status_store import StatusStore
 from agent.controller.stored import MESH, controller_collections
-from agent.controller.taint import KINDS, TaintLedger, taint_collections
+from agent.controller.taint import KINDS, TaintStore, taint_collections
 from agent.controller.writer import Writer
 from agent.ir.tables import host_port
 from agent.kube.client import ApiServer
@@ -54,16 +54,16 @@ class Controller:
         followed = (*controller_collections(), report_collection(), *nodes)
         self.source = KubernetesSource(api, followed, self._errors)
         self.reports = NodeReports()
-        self.ledger = Ledger(settings.mesh, self.reports)
-        self.taints = TaintLedger()
+        self.statuses = StatusStore(settings.mesh, self.reports)
+        self.taints = TaintStore()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._elected)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
         self.metrics.show_internal_errors(self._errors.counts)
-        self.writer = Writer(api, self.ledger, self._may_write, self.metrics.wrote, self._errors)
+        self.writer = Writer(api, self.statuses, self._may_write, self.metrics.wrote, self._errors)
         self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._errors)
         self._translator = Translator(Store(), Options(), STATUS_KINDS, self._errors)
         self._problems: set[str] = set()
-        self._stranger = ""
+        self._foreign_owner = ""
         # Routes to be written because of reports.
         self.reported: set[Key] = set()
         self._reports_changed = asyncio.Event()
@@ -89,28 +89,28 @@ class Controller:
         return (self.follow(), self.election.run(), *writers, self.look_after_mesh(), self.write_reported())
 
     async def follow(self) -> None:
-        """Take in what the source says, and have written what follows from it."""
+        """Process the source's changes, and queue the objects that have to be written."""
         async for batch in self.source.changes():
             self._note(batch)
-            touched = self._taken(self.ledger, batch)
+            touched = self._taken(self.statuses, batch)
             nodes = self._taken(self.taints, batch)
             self._take_reports(batch)
-            plain = [change for change in batch if _is_of_the_world(change)]
-            touched |= self.ledger.want(list(self._translator.update(plain).values()))
+            plain = [change for change in batch if _is_for_translation(change)]
+            touched |= self.statuses.want(list(self._translator.update(plain).values()))
             if not self.synced and any(isinstance(change, Synced) for change in batch):
                 self.synced = True
-                log.info("synced", extra={"objects": len(self.ledger.targets)})
-                touched |= self.ledger.targets
+                log.info("synced", extra={"objects": len(self.statuses.targets)})
+                touched |= self.statuses.targets
                 nodes |= self.taints.targets
             self.writer.touch(touched)
             self.taint_writer.touch(nodes)
 
-    def _taken(self, ledger: Ledger | TaintLedger, batch: list[Change]) -> set[Key]:
-        """Have a ledger take in a batch; returns the objects that may have to be written."""
+    def _taken(self, statuses: StatusStore | TaintStore, batch: list[Change]) -> set[Key]:
+        """Pass a batch to a store; returns the objects that may have to be written."""
         touched: set[Key] = set()
         for change in batch:
-            with self._errors.guard("ledger", subject_of(change)):
-                target = ledger.take(change)
+            with self._errors.guard("statuses", subject_of(change)):
+                target = statuses.take(change)
                 if target is not None:
                     touched.add(target)
         return touched
@@ -118,9 +118,9 @@ class Controller:
     def _take_reports(self, batch: list[Change]) -> None:
         """Take in what nodes report."""
         for change in batch:
-            with self._errors.guard("ledger", subject_of(change)):
+            with self._errors.guard("statuses", subject_of(change)):
                 # A taken agent can name Routes without end that are not there.
-                self.reported |= {route for route in self.reports.take(change) if self.ledger.path(route)}
+                self.reported |= {route for route in self.reports.take(change) if self.statuses.path(route)}
         if self.reported:
             self._reports_changed.set()
 
@@ -137,17 +137,20 @@ class Controller:
     async def look_after_mesh(self) -> None:
         """See to it that there is an XMesh, where the cluster knows the kind."""
         while True:
-            self.ledger.meshes_known = self.synced and self.source.lists(MESH)
-            stranger = self.ledger.stranger()
-            if stranger and stranger != self._stranger:
-                log.warning("the XMesh is somebody else's", extra={"mesh": self._settings.mesh, "controller": stranger})
-            self._stranger = stranger
-            self.writer.touch([self.ledger.own_mesh])
+            self.statuses.meshes_known = self.synced and self.source.lists(MESH)
+            owner = self.statuses.foreign_owner()
+            if owner and owner != self._foreign_owner:
+                log.warning(
+                    "the XMesh belongs to another controller, it is not written",
+                    extra={"mesh": self._settings.mesh, "controller": owner},
+                )
+            self._foreign_owner = owner
+            self.writer.touch([self.statuses.own_mesh])
             await asyncio.sleep(MESH_SECONDS)
 
     def _elected(self) -> None:
         """Leading or not leading: everything is looked at again, because the other one may have missed something."""
-        self.writer.touch(self.ledger.targets)
+        self.writer.touch(self.statuses.targets)
         self.taint_writer.touch(self.taints.targets)
 
     def _may_write(self) -> bool:
@@ -176,8 +179,8 @@ class Controller:
         return Response.text(f"stale: {stale}\n" if stale else "not synced\n", 503)
 
 
-def _is_of_the_world(change: Change) -> bool:
-    """Whether a change is for translation, and not for one of the ledgers alone."""
+def _is_for_translation(change: Change) -> bool:
+    """Whether a change is for translation, and not only for the store of statuses or of taints."""
     if not isinstance(change, Upsert | Delete):
         return True
     kind = (change.value.key if isinstance(change, Upsert) else change.key).kind

@@ -1,4 +1,4 @@
-"""The startup taint: a node that registered with it is freed once its agent is ready. Pure: it neither asks nor waits.
+"""The startup taint: a node that registered with it is freed once its agent is ready. Pure: no I/O, no waiting.
 
 Ready is an agent whose kernel has everything that it knows of (`/readyz`). The kubelet registers a node with taints of
 ours by `--register-with-taints`; only the controller can write nodes.
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from agent.controller.ledger import Write
+from agent.controller.status_store import Write
 from agent.kube.collection import Collection, collection
 from agent.model.change import Change, Delete, Keyed, Problem, Upsert
 from agent.model.core import Pod
@@ -51,7 +51,7 @@ class Node(Value, frozen=True):
         return f"/api/v1/nodes/{self.metadata.name}"
 
 
-class TaintLedger:
+class TaintStore:
     """Every node and every agent, and which nodes are to be freed."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the ledger says is to be written, written: few at a time, again after a failure, and only while leading."""
+"""Sends the writes of a store: few at a time, with retries, and only while this replica leads."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from agent.backoff import Backoff
-from agent.controller.ledger import Write
+from agent.controller.status_store import Write
 from agent.internal_errors import InternalErrors
 from agent.kube.client import JSON, MERGE_PATCH, ApiServer
 from agent.kube.errors import ApiError
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 AT_ONCE = 8
 
 
-class Ledger(Protocol):
+class StatusStore(Protocol):
     """What is known of the objects that are written, and hence what is to be written."""
 
     def write(self, target: Key, now: str) -> Write | None:
-        """What to do about an object, None when it is as it should be. `now` is RFC 3339 in UTC."""
+        """The write that an object needs, None when it is up to date. `now` is RFC 3339 in UTC."""
 
     def path(self, target: Key) -> str | None:
         """Where an object is, None when there is none."""
@@ -34,7 +34,7 @@ class Ledger(Protocol):
         """Note an object's state as the server answered it. Raises `msgspec.DecodeError`."""
 
     def forget(self, target: Key) -> None:
-        """An object turned out to be gone."""
+        """The API server answered that the object does not exist."""
 
 
 class Writer:
@@ -43,7 +43,7 @@ class Writer:
     def __init__(
         self,
         api: ApiServer,
-        ledger: Ledger,
+        statuses: StatusStore,
         leads: Callable[[], bool],
         counted: Callable[[str, str], None],
         errors: InternalErrors | None = None,
@@ -51,7 +51,7 @@ class Writer:
         """Without `errors` internal errors are raised."""
         self._errors = errors or InternalErrors()
         self._api = api
-        self._ledger = ledger
+        self._statuses = statuses
         self._leads = leads
         self._counted = counted
         self._due: set[Key] = set()
@@ -89,7 +89,7 @@ class Writer:
     async def _bring(self, target: Key) -> None:
         """Bring one object up to date; when that fails, try again later."""
         try:
-            write = self._ledger.write(target, _now())
+            write = self._statuses.write(target, _now())
             if write is not None and self._leads():
                 await self._send(target, write)
             self._backoffs.pop(target, None)
@@ -111,19 +111,19 @@ class Writer:
             await self._refresh(target)
         else:
             self._counted(target.kind, "ok")
-            self._ledger.absorb(answer)
+            self._statuses.absorb(answer)
 
     async def _refresh(self, target: Key) -> None:
         """The object changed or went under our hands: see what it is now. Raises `ApiError`."""
-        path = self._ledger.path(target)
+        path = self._statuses.path(target)
         if path is None:
             return
         try:
-            self._ledger.absorb(await self._api.get(path))
+            self._statuses.absorb(await self._api.get(path))
         except ApiError as error:
             if error.status != 404:
                 raise
-            self._ledger.forget(target)
+            self._statuses.forget(target)
         self.touch([target])
 
 

@@ -1,13 +1,14 @@
-"""What `weft explain` says: a connection, decided again by the oracle on the kernel's tables, with names put to it; and
-where it goes to the waypoint, what becomes of a request there.
+"""`weft explain`: evaluates a connection with the oracle on the kernel's tables and adds names.
+
+For a connection to the waypoint, the answer includes what the waypoint does with the request.
 """
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.explain.query import Question, QuestionError, question
-from agent.explain.wording import action_text
+from agent.explain.query import QueryError, TrafficQuery, parse_query
+from agent.explain.render import action_text
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName
 from agent.ir.services import service_key, service_name
@@ -37,59 +38,59 @@ SENTENCES = {
 
 
 class ExplainError(Exception):
-    """What was asked cannot be answered, in one sentence."""
+    """The query cannot be answered; the message is one sentence."""
 
 
-Ask = Callable[[str, Question], Document | None]
-"""The agent's word on what the waypoint does with a request that comes to a frontend; None where it serves none."""
+Ask = Callable[[str, TrafficQuery], Document | None]
+"""The agent's answer: what the waypoint does with a request to a frontend; None where no listener serves it."""
 
 
 def parse(
     pod: str, destination: str, udp: bool = False, method: str = "", path: str = "", headers: Sequence[str] = ()
-) -> Question:
+) -> TrafficQuery:
     """`NAMESPACE/POD` and `HOST:PORT` or a URL. What speaks of a request makes one of HOST:PORT, a connection else.
 
-    Raises `QuestionError`.
+    Raises `QueryError`.
     """
     if "://" in destination:
         if path or udp:
-            raise QuestionError(f"{destination!r} says itself what --path and --udp could")
-        return question(pod, method or "GET", destination, headers)
+            raise QueryError(f"{destination!r} is a URL: --path and --udp cannot be given with it")
+        return parse_query(pod, method or "GET", destination, headers)
     host, _, port = destination.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise QuestionError(f"{destination!r} is not HOST:PORT")
+        raise QueryError(f"{destination!r} is not HOST:PORT")
     if path and not path.startswith("/"):
-        raise QuestionError(f"--path: {path!r} does not begin with /")
+        raise QueryError(f"--path: {path!r} does not begin with /")
     if udp and (method or path or headers):
-        raise QuestionError("--udp: HTTP over UDP is not seen by the waypoint")
+        raise QueryError("--udp: HTTP over UDP is not seen by the waypoint")
     scheme = "http" if method or path or headers else "udp" if udp else "tcp"
-    return question(pod, method or "GET", f"{scheme}://{destination}{path}", headers)
+    return parse_query(pod, method or "GET", f"{scheme}://{destination}{path}", headers)
 
 
 def explain(
-    tables: Tables, status: Mapping[str, Any], events: Sequence[Document], asked: Question, now: int, ask: Ask
+    tables: Tables, status: Mapping[str, Any], events: Sequence[Document], query: TrafficQuery, now: int, ask: Ask
 ) -> list[Document]:
     """One answer for each address of the destination.
 
     `status` and `events` (the decisions that it remembers) are the agent's, `now` is a CLOCK_MONOTONIC reading in ns.
     Raises `ExplainError`.
     """
-    pod = _pod(status, f"{asked.pod.namespace}/{asked.pod.name}")
-    addresses = list(_addresses(status, asked))
-    found = [_explain_one(tables, status, asked, pod, address, now) for address in addresses]
+    pod = _pod(status, f"{query.pod.namespace}/{query.pod.name}")
+    addresses = list(_addresses(status, query))
+    found = [_explain_one(tables, status, query, pod, address, now) for address in addresses]
     return [
-        {**document, "waypoint": _at_waypoint(status, document, asked, ask), "events": _events(events, document)}
+        {**document, "waypoint": _at_waypoint(status, document, query, ask), "events": _events(events, document)}
         for document in found
     ]
 
 
-def _at_waypoint(status: Mapping[str, Any], document: Document, asked: Question, ask: Ask) -> Document | None:
+def _at_waypoint(status: Mapping[str, Any], document: Document, query: TrafficQuery, ask: Ask) -> Document | None:
     """What becomes of a request behind the kernel; nothing where it does not go to the waypoint, or is only a
     connection. Of endpoints those that are pods of this node have names.
     """
     sent = any(outcome["reason"] == Reason.TO_WAYPOINT.name.lower() for outcome in document["outcomes"])
     frontend = (document["frontend"] or {}).get("frontend")
-    found = ask(frontend, asked) if sent and frontend and asked.is_request else None
+    found = ask(frontend, query) if sent and frontend and query.is_request else None
     if found is None:
         return None
     pods = _pod_names(status)
@@ -130,36 +131,36 @@ def _pod(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found[0]
 
 
-def _addresses(status: Mapping[str, Any], asked: Question) -> Iterator[str]:
+def _addresses(status: Mapping[str, Any], query: TrafficQuery) -> Iterator[str]:
     try:
-        yield str(ipaddress.ip_address(asked.host))
+        yield str(ipaddress.ip_address(query.host))
         return
     except ValueError:
         pass
-    name, *rest = asked.host.removesuffix(".").split(".")
+    name, *rest = query.host.removesuffix(".").split(".")
     kind = "ServiceImport" if rest[1:] == CLUSTER_SET else "Service"
-    service = service_name(Key(kind, rest[0] if rest else asked.pod.namespace, name))
-    ending = f":{asked.port}/{asked.protocol.name}"
+    service = service_name(Key(kind, rest[0] if rest else query.pod.namespace, name))
+    ending = f":{query.port}/{query.protocol.name}"
     found = {
         item["frontend"].removesuffix(ending).strip("[]")
         for item in status["frontends"]
         if item["service"] == service and item["frontend"].endswith(ending)
     }
     if not found:
-        raise ExplainError(f"{service_key(service)} has no port {asked.port}/{asked.protocol.name} in the mesh")
+        raise ExplainError(f"{service_key(service)} has no port {query.port}/{query.protocol.name} in the mesh")
     yield from sorted(found)
 
 
 def _explain_one(
-    tables: Tables, status: Mapping[str, Any], asked: Question, pod: Mapping[str, Any], address: str, now: int
+    tables: Tables, status: Mapping[str, Any], query: TrafficQuery, pod: Mapping[str, Any], address: str, now: int
 ) -> Document:
     packed = address_bytes(address)
-    verdict = decide(tables, _levels(pod["cgroup"]), packed, asked.port, asked.protocol, SocketContext(now=now))
+    verdict = decide(tables, _levels(pod["cgroup"]), packed, query.port, query.protocol, SocketContext(now=now))
     rows = verdict.rows
     planned = _planned(status, rows)
     return {
         "pod": pod["pod"],
-        "destination": str(FrontendName(address, asked.port, asked.protocol)),
+        "destination": str(FrontendName(address, query.port, query.protocol)),
         "service": planned["service"] if planned else None,
         "client": _client(rows, pod),
         "frontend": _frontend(rows, planned),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from agent.explain.decision import Path, decide, frontend_of
 from agent.explain.manifest_mesh import Mesh, translated
 from agent.explain.manifests import Manifests
-from agent.explain.wording import behaviour, compact, origin
+from agent.explain.render import behaviour, compact, origin
 from agent.ir.http import RouteSet, Rule, TLSRule
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.services import service_name

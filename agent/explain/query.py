@@ -1,4 +1,4 @@
-"""What `weft simulate` and `weft explain` are asked: a pod, a method, a URL and headers."""
+"""The query of `weft simulate` and `weft explain`: a pod, a method, a URL and headers."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from agent.model.meta import Key
 PORTS = {"http": 80, "https": 443, "tcp": None, "udp": None}
 
 
-class QuestionError(Exception):
-    """A question that makes no sense, in one sentence."""
+class QueryError(Exception):
+    """An invalid query; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TrafficQuery:
     """A pod's request, or its connection where the scheme is `tcp` or `udp`."""
 
     pod: Key
@@ -29,22 +29,22 @@ class Question:
 
     @property
     def protocol(self) -> Protocol:
-        """What the pod connects by."""
+        """The transport protocol."""
         return Protocol.UDP if self.scheme == "udp" else Protocol.TCP
 
     @property
     def is_request(self) -> bool:
-        """Whether more is asked about than a connection."""
+        """Whether the query is about a request, not only about a connection."""
         return self.scheme in ("http", "https")
 
     @property
     def url(self) -> str:
-        """What a client would ask for to ask just this."""
+        """The URL that a client requests for this query."""
         return f"{self.scheme}://{host_port(self.host, self.port)}{self.request.target}"
 
     @property
     def server_name(self) -> str:
-        """What a TLS client says first: the name that it dials, nothing where it dials an address (RFC 6066)."""
+        """The SNI that a TLS client sends: the host name, empty for an IP address (RFC 6066)."""
         try:
             ipaddress.ip_address(self.host)
         except ValueError:
@@ -52,22 +52,22 @@ class Question:
         return ""
 
 
-def question(pod: str, method: str, url: str, headers: Iterable[str]) -> Question:
-    """Read a command line's words. Raises `QuestionError`."""
+def parse_query(pod: str, method: str, url: str, headers: Iterable[str]) -> TrafficQuery:
+    """Parse the arguments of a command line. Raises `QueryError`."""
     namespace, slash, name = pod.partition("/")
     if not (namespace and slash and name):
-        raise QuestionError(f"{pod!r} is not NAMESPACE/POD")
+        raise QueryError(f"{pod!r} is not NAMESPACE/POD")
     try:
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme)
     except ValueError as error:
-        raise QuestionError(f"URL: {url!r}: {error}") from error
+        raise QueryError(f"URL: {url!r}: {error}") from error
     if parts.scheme not in PORTS or not parts.hostname:
-        raise QuestionError(f"URL: {url!r} is not {', '.join(PORTS)} and ://HOST")
+        raise QueryError(f"URL: {url!r} is not {', '.join(PORTS)} and ://HOST")
     if port is None:
-        raise QuestionError(f"URL: {url!r} has no port")
-    asked = request(method.upper(), _authority(parts, port), _target(parts), map(_header, headers))
-    return Question(Key("Pod", namespace, name), parts.scheme, parts.hostname, port, asked)
+        raise QueryError(f"URL: {url!r} has no port")
+    query = request(method.upper(), _authority(parts, port), _target(parts), map(_header, headers))
+    return TrafficQuery(Key("Pod", namespace, name), parts.scheme, parts.hostname, port, query)
 
 
 def _authority(parts: SplitResult, port: int) -> str:
@@ -85,5 +85,5 @@ def _target(parts: SplitResult) -> str:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not (name.strip() and colon):
-        raise QuestionError(f"--header: {text!r} is not NAME:VALUE")
+        raise QueryError(f"--header: {text!r} is not NAME:VALUE")
     return name.strip(), value.strip()

@@ -5,11 +5,11 @@ from typing import Any
 
 from agent.explain.decision import Decision, Path, decide
 from agent.explain.dns import Host, resolve
-from agent.explain.document import treatment
+from agent.explain.evaluate import evaluate
 from agent.explain.manifest_mesh import Mesh, has_assumed_address, translated
 from agent.explain.manifests import Manifests
-from agent.explain.query import Question, QuestionError
-from agent.explain.wording import backends
+from agent.explain.query import QueryError, TrafficQuery
+from agent.explain.render import backends
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.services import service_key, service_name
 from agent.model.core import Service
@@ -21,37 +21,37 @@ Document = dict[str, Any]
 REFUSED_SHARE = {"backend": "refused", "share": 1.0}
 
 
-def simulate(manifests: Manifests, asked: Question, options: Options) -> Document:
-    """The answer. Raises `QuestionError` when the pod has ended."""
-    mesh = translated(manifests, options, [asked.pod])
-    pod = mesh.pods.get(asked.pod)
+def simulate(manifests: Manifests, query: TrafficQuery, options: Options) -> Document:
+    """The answer. Raises `QueryError` when the pod has ended."""
+    mesh = translated(manifests, options, [query.pod])
+    pod = mesh.pods.get(query.pod)
     if pod is None:
-        raise QuestionError(f"{asked.pod} has ended")
+        raise QueryError(f"{query.pod} has ended")
     view = mesh.view()
-    host = resolve(view, asked.host, pod.namespace)
+    host = resolve(view, query.host, pod.namespace)
     decision = Decision(Path.NONE, host.reason)
     if host.address:
-        decision = decide(mesh.frontends, pod, FrontendName(host.address, asked.port, asked.protocol))
+        decision = decide(mesh.frontends, pod, FrontendName(host.address, query.port, query.protocol))
     document: Document = {
         "client": _client(pod),
-        "destination": _destination(asked, host),
+        "destination": _destination(query, host),
         "path": decision.path.value,
         "reason": decision.why,
         "routes": [str(key) for key in decision.plan.routes] if decision.plan else [],
-        **_treatment(mesh, decision, asked),
+        **_evaluate(mesh, decision, query),
     }
-    document["notes"] = [*_assumptions(manifests, mesh, asked, host, document), *_warnings(mesh, asked, host, document)]
+    document["notes"] = [*_assumptions(manifests, mesh, query, host, document), *_warnings(mesh, query, host, document)]
     return document
 
 
-def _treatment(mesh: Mesh, decision: Decision, asked: Question) -> Document:
+def _evaluate(mesh: Mesh, decision: Decision, query: TrafficQuery) -> Document:
     """What the kernel or the waypoint does; nothing for what is not intercepted."""
     name, plan = decision.name, decision.plan
     if name is None or plan is None:
         return {}
     if plan.listener is not None and decision.path is Path.WAYPOINT:
         fragment = mesh.of_listener(plan)
-        found = treatment(fragment.route_sets[plan.listener], fragment.endpoints, asked)
+        found = evaluate(fragment.route_sets[plan.listener], fragment.endpoints, query)
         return {"waypoint": found, "onWaypointLoss": plan.on_loss.value}
     affinity = {"affinitySeconds": plan.affinity_seconds} if plan.affinity_seconds else {}
     return {
@@ -79,19 +79,21 @@ def _client(pod: PodPlan) -> Document:
     return {"pod": f"{pod.namespace}/{pod.pod.name}", "mode": pod.mode.label, "modeReason": pod.mode_reason}
 
 
-def _destination(asked: Question, host: Host) -> Document:
+def _destination(query: TrafficQuery, host: Host) -> Document:
     return {
         "service": service_name(host.service) if host.service else None,
         "address": host.address or None,
-        "port": asked.port,
-        "protocol": asked.protocol.name,
+        "port": query.port,
+        "protocol": query.protocol.name,
     }
 
 
-def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
+def _assumptions(
+    manifests: Manifests, mesh: Mesh, query: TrafficQuery, host: Host, document: Document
+) -> Iterator[str]:
     """What the manifests do not say, and what was taken to be so."""
-    if asked.pod not in manifests.objects:
-        yield f"{asked.pod} is not in the manifests: one without labels is assumed"
+    if query.pod not in manifests.objects:
+        yield f"{query.pod} is not in the manifests: one without labels is assumed"
     service = manifests.objects.get(host.service) if host.service else None
     if isinstance(service, Service) and has_assumed_address(service):
         yield f"{service.key} has no cluster IP yet: {host.address} is assumed"
@@ -105,9 +107,9 @@ def _assumptions(manifests: Manifests, mesh: Mesh, asked: Question, host: Host, 
             yield f"{key} has no EndpointSlice in the manifests: nothing is behind it here"
 
 
-def _warnings(mesh: Mesh, asked: Question, host: Host, document: Document) -> Iterator[str]:
+def _warnings(mesh: Mesh, query: TrafficQuery, host: Host, document: Document) -> Iterator[str]:
     """What would go wrong on the way, and what the agent would tell of the pod and the Service."""
     if warning := document.get("waypoint", {}).get("warning"):
         yield warning
-    subjects = tuple(f"{key}: " for key in (asked.pod, host.service) if key)
+    subjects = tuple(f"{key}: " for key in (query.pod, host.service) if key)
     yield from sorted({text for item in mesh.fragments for text in item.warnings if text.startswith(subjects)})

@@ -1,4 +1,4 @@
-"""What the agent answers about single requests: what the waypoint would do with one, and what it did with it."""
+"""Request traces: what the waypoint is expected to do with a request, and what it did with it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,33 +6,34 @@ from urllib.parse import quote
 
 import msgspec
 
-from agent.explain.agreement import differences
-from agent.explain.document import Document, treatment
-from agent.explain.query import Question
+from agent.explain.compare import differences
+from agent.explain.evaluate import Document, evaluate
+from agent.explain.query import TrafficQuery
 from agent.ir.access_log import Exchange
 from agent.ir.plan import Fragment
 from agent.telemetry.http import BadRequestError, Query, Response
 
-# So many requests are waited for at once; who asks for more has forgotten the first.
+# At most so many requests are awaited at once; the oldest is dropped for a further one.
 KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Inquired:
-    """A request that comes to a frontend (`FrontendName` as text). `mark` is the `x-request-id` by which it is waited
-    for from now on, empty when it is not sent.
+class TraceRequest:
+    """A request to a frontend (`FrontendName` as text).
+
+    `request_id` is the `x-request-id` that the agent waits for from now on; it is empty when no request is sent.
     """
 
     frontend: str
-    question: Question
-    mark: str = ""
+    query: TrafficQuery
+    request_id: str = ""
 
     def path(self) -> str:
         """What to ask the agent for."""
         return f"/request?asked={quote(msgspec.json.encode(self))}"
 
 
-class Inquiry:
+class RequestTracer:
     """Answers by the plan as it is now."""
 
     def __init__(self, fragments: Callable[[], Iterable[Fragment]]) -> None:
@@ -40,37 +41,37 @@ class Inquiry:
         self._awaited: dict[str, Exchange | None] = {}
 
     def take(self, served: Iterable[Exchange]) -> None:
-        """Requests that the waypoint tells of. Clients can write any `x-request-id`: the first to bear one counts."""
+        """Take requests that the waypoint logged. Clients can send any `x-request-id`: the first with it counts."""
         for item in served:
             if item.request_id in self._awaited and self._awaited[item.request_id] is None:
                 self._awaited[item.request_id] = item
 
     def answer(self, query: Query) -> Response:
-        """`waypoint` is null where no listener serves the frontend, `happened` until the waypoint tells of it."""
+        """`waypoint` is null where no listener serves the frontend, `observed` until the request is logged."""
         try:
-            asked = msgspec.json.decode(query.get("asked", ""), type=Inquired)
+            asked = msgspec.json.decode(query.get("asked", ""), type=TraceRequest)
         except msgspec.DecodeError as error:
             raise BadRequestError(f"asked: {error}") from error
-        found = self._treatment(asked)
-        seen = self._told(asked.mark) if asked.mark else None
-        return Response.json({"waypoint": found, "happened": happened(found, seen) if found and seen else None})
+        found = self._evaluate(asked)
+        seen = self._observe(asked.request_id) if asked.request_id else None
+        return Response.json({"waypoint": found, "observed": observed(found, seen) if found and seen else None})
 
-    def _told(self, mark: str) -> Exchange | None:
-        found = self._awaited.setdefault(mark, None)
+    def _observe(self, request_id: str) -> Exchange | None:
+        found = self._awaited.setdefault(request_id, None)
         for oldest in list(self._awaited)[:-KEPT]:
             del self._awaited[oldest]
         return found
 
-    def _treatment(self, asked: Inquired) -> Document | None:
+    def _evaluate(self, asked: TraceRequest) -> Document | None:
         for fragment in self._fragments():
             for name, plan in fragment.frontends.items():
                 if str(name) == asked.frontend and plan.listener is not None:
-                    return treatment(fragment.route_sets[plan.listener], fragment.endpoints, asked.question)
+                    return evaluate(fragment.route_sets[plan.listener], fragment.endpoints, asked.query)
         return None
 
 
-def happened(predicted: Document, seen: Exchange) -> Document:
-    """What became of a request, and in what it is not as predicted."""
+def observed(predicted: Document, seen: Exchange) -> Document:
+    """The result of a request, and the differences from the prediction."""
     return {
         "client": seen.client,
         "rule": seen.route or None,

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.datapath.datapath import Datapath
 from agent.datapath.driver import BackendsRemoved
-from agent.explain.trace import Inquiry
+from agent.explain.trace import RequestTracer
 from agent.internal_errors import InternalErrors
 from agent.ir.access_log import Exchange
 from agent.ir.tables import host_port
@@ -27,7 +27,7 @@ from agent.model.weft_node import WeftNode
 from agent.node import loop_metrics, status
 from agent.node.loop import Core
 from agent.node.options import kernel_config, translation_options
-from agent.node.telemetry import Observation
+from agent.node.telemetry import Telemetry
 from agent.node.weft_node import weft_node
 from agent.node.weft_node_writer import NodeWriter
 from agent.settings import Settings
@@ -73,14 +73,14 @@ class Agent:
         self.core = self._make_core(settings, store)
         self._drainer = WaypointDrainer(settings.xds_socket.parent, lambda: self.core.machine.failover)
         self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
-        self._observation = Observation(
+        self._telemetry = Telemetry(
             self._kernel,
             self._known,
             lambda: self.core.datapath.desired_pods,
             lambda: self.core.machine.ports,
             lambda namespace: is_logged(TrackedView(store), namespace),
         )
-        self._inquiry = Inquiry(self.core.intake.fragments.values)
+        self._tracer = RequestTracer(self.core.intake.fragments.values)
         self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, errors)
         self._show()
 
@@ -100,9 +100,9 @@ class Agent:
     def _show(self) -> None:
         """Numbers that are read when somebody asks for metrics."""
         core, ads = self.core, self._ads
-        flows = self._observation.flows
+        flows = self._telemetry.flows
         self._metrics.show_flows(flows.read, flows.refresh)
-        self._metrics.show_requests(self._observation.requests)
+        self._metrics.show_requests(self._telemetry.requests)
         self._metrics.show_fill(lambda: core.datapath.fill | flows.fill)
         loop_metrics.show(self._metrics, core)
         self._metrics.show_numbers(
@@ -133,7 +133,7 @@ class Agent:
 
     def _lost(self) -> dict[str, int]:
         """What was too much for the agent, and for whoever reads its output."""
-        return {"waypoint": self._dropped.total, "agent": self._observation.lines.lost}
+        return {"waypoint": self._dropped.total, "agent": self._telemetry.lines.lost}
 
     async def serve(self) -> None:
         """Start everything, and end all of it when one part ends or a signal comes."""
@@ -151,7 +151,7 @@ class Agent:
                 self._drainer.run(),
                 self._audit.run(),
                 self.core.run(),
-                self._observation.run(lambda: self.core.ready),
+                self._telemetry.run(lambda: self.core.ready),
                 self._node_writer.run(),
             )
             log.info("stopped; the datapath stays as it is", extra={"pid": os.getpid()})
@@ -196,8 +196,8 @@ class Agent:
 
     def _take(self, served: list[Exchange]) -> None:
         """Requests that the waypoint tells of."""
-        self._observation.served.take(served)
-        self._inquiry.take(served)
+        self._telemetry.served.take(served)
+        self._tracer.take(served)
 
     def _known(self) -> Known:
         """The pods and Services that there are."""
@@ -272,8 +272,8 @@ class Agent:
         """What only root on this node may ask."""
         return {
             "/status": lambda _: self._status(),
-            "/request": self._inquiry.answer,
-            **self._observation.routes(),
+            "/request": self._tracer.answer,
+            **self._telemetry.routes(),
         }
 
     async def _status(self) -> Response:

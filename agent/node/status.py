@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from agent.datapath.frontends import Installed, frontend_key
-from agent.explain.wording import action_text, backends
+from agent.explain.render import action_text, backends
 from agent.internal_errors import InternalErrors
 from agent.ir.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan
 from agent.ir.resources import ResourceName, ResourceType

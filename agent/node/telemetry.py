@@ -1,4 +1,4 @@
-"""What the kernel tells of connections, and Envoy of requests, on its way to those who ask."""
+"""Flows and events of the kernel, and requests that Envoy reports, for metrics, logs and the status socket."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ def allowance(cpus: int) -> int:
     return max(1, round(EVENTS_PER_SECOND * RATE_WINDOW_SECONDS / cpus))
 
 
-class Observation:
+class Telemetry:
     """Reads flows when somebody asks, and events all the time: what is not read soon is lost. Takes requests as the
     waypoint tells them.
     """

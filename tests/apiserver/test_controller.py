@@ -250,7 +250,7 @@ async def test_somebody_else_s_xmesh_is_left_alone(make_cluster):
     other = {"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XMesh", "metadata": {"name": "weft"}}
     made = cluster.request("POST", MESHES, other | {"spec": {"controllerName": "example.org/mesh"}})
     async with running(cluster.kubeconfig(), "mesh") as controller:
-        await until(lambda: controller.election.leads and controller.ledger.stranger())
+        await until(lambda: controller.election.leads and controller.statuses.foreign_owner())
         await asyncio.sleep(1)
         assert cluster.request("GET", f"{MESHES}/weft") == made
         assert controller.metrics.written("XMesh") == 0

@@ -30,22 +30,22 @@ class Replica:
     """A candidate and the request that it is waiting for."""
 
     candidate: Candidate
-    bid: tuple[LeaseSpec, str, float] | None = None
+    try_acquire: tuple[LeaseSpec, str, float] | None = None
 
     def read(self, server: Server, now: float) -> None:
         """Begin a round, whatever became of the last."""
         self.candidate.observe(server.lease, now)
-        spec = self.candidate.bid(now, f"{WALL}{now}")
-        self.bid = (spec, self.candidate.version, now) if spec else None
+        spec = self.candidate.try_acquire(now, f"{WALL}{now}")
+        self.try_acquire = (spec, self.candidate.version, now) if spec else None
         if spec is None:
             self.candidate.lost()
 
     def write(self, server: Server, answered: bool) -> None:
         """The write arrives; its answer may get lost."""
-        if self.bid is None:
+        if self.try_acquire is None:
             return
-        spec, version, began = self.bid
-        self.bid = None
+        spec, version, began = self.try_acquire
+        self.try_acquire = None
         lease = server.write(spec, version)
         if lease is not None and answered:
             self.candidate.renewed(lease, began)
@@ -74,9 +74,9 @@ def test_no_two_lead_and_one_will(history):
         replica = replicas[number]
         assert len(leaders()) <= 1
         if what == "resign":
-            record = replica.candidate.resignation(WALL) if replica.candidate.leads(now) else None
+            record = replica.candidate.release(WALL) if replica.candidate.leads(now) else None
             replica.candidate.lost()
-            replica.bid = None
+            replica.try_acquire = None
             if record is not None:
                 server.write(record, replica.candidate.version)
         if what in ("read", "both"):

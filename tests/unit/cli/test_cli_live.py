@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.cli.live import Attempt, command, new_mark
+from agent.cli.live import Attempt, command, new_request_id
 from agent.explain.connection import parse
 
 
@@ -35,4 +35,4 @@ def test_a_head_has_no_body_to_wait_for() -> None:
 
 
 def test_no_two_marks_are_equal() -> None:
-    assert new_mark() != new_mark()
+    assert new_request_id() != new_request_id()

@@ -23,7 +23,7 @@ GOOD, BAD = Key("HTTPRoute", "app", "good"), Key("HTTPRoute", "app", "bad")
 
 
 class Books:
-    """A ledger that fails for one object while there is a bug, and has nothing to write for the others."""
+    """A store that fails for one object while there is a bug, and has nothing to write for the others."""
 
     def __init__(self) -> None:
         self.bug = True
@@ -122,7 +122,7 @@ async def test_a_controller_follows_the_others(monkeypatch: pytest.MonkeyPatch) 
     assert "HTTPRoute" in ROUTES
     monkeypatch.setenv(STRICT, "0")
     controller = Controller(cast(ApiServer, None), ControllerSettings(mesh="weft"))
-    real = controller.ledger.take
+    real = controller.statuses.take
 
     def broken(change: Change) -> Key | None:
         if change == stored("bad"):
@@ -135,10 +135,10 @@ async def test_a_controller_follows_the_others(monkeypatch: pytest.MonkeyPatch) 
         async def changes(self) -> AsyncIterator[list[Any]]:
             yield [stored("bad"), stored("good"), Synced("kubernetes")]
 
-    monkeypatch.setattr(controller.ledger, "take", broken)
+    monkeypatch.setattr(controller.statuses, "take", broken)
     monkeypatch.setattr(controller, "source", Source())
     await controller.follow()
     assert controller.synced
-    assert GOOD in controller.ledger.targets
-    assert BAD not in controller.ledger.targets
-    assert 'weft_internal_errors_total{part="ledger"} 1.0' in controller.metrics.render()
+    assert GOOD in controller.statuses.targets
+    assert BAD not in controller.statuses.targets
+    assert 'weft_internal_errors_total{part="statuses"} 1.0' in controller.metrics.render()

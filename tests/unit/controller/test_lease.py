@@ -23,7 +23,7 @@ class Server:
 def run_round(candidate: Candidate, server: Server, now: float) -> bool:
     """As the loop does it; returns whether the candidate leads."""
     candidate.observe(server.lease, now)
-    spec = candidate.bid(now, WALL)
+    spec = candidate.try_acquire(now, WALL)
     if spec is None:
         candidate.lost()
     elif (lease := server.write(spec, candidate.version)) is not None:
@@ -64,7 +64,7 @@ def test_two_bids_at_once_and_one_wins():
     server, a, b = Server(), Candidate("a"), Candidate("b")
     a.observe(None, 0)
     b.observe(None, 0)
-    first, second = a.bid(0, WALL), b.bid(0, WALL)
+    first, second = a.try_acquire(0, WALL), b.try_acquire(0, WALL)
     assert first is not None
     assert second is not None
     assert server.write(first, a.version) is not None
@@ -75,11 +75,11 @@ def test_one_that_resigns_makes_room_at_once():
     server, a, b = Server(), Candidate("a"), Candidate("b")
     run_round(a, server, 0)
     assert not run_round(b, server, 1)
-    record = a.resignation(WALL)
+    record = a.release(WALL)
     assert record is not None
     assert server.write(record, a.version) is not None
     a.lost()
-    assert a.resignation(WALL) is None
+    assert a.release(WALL) is None
     assert run_round(b, server, 2)
 
 

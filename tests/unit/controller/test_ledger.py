@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agent.controller.ledger import Ledger, Write
 from agent.controller.mesh import FEATURES, mesh_status
+from agent.controller.status_store import StatusStore, Write
 from agent.controller.stored import MESH, MESH_VERSION, ROUTES, Stored, controller_collections, decode_stored
 from agent.ir.plan import Condition, Fragment, ParentStatus
 from agent.model.change import Delete, Problem, Upsert
@@ -37,41 +37,41 @@ def fragment(*names: str) -> Fragment:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    made = Ledger("weft")
+def statuses() -> StatusStore:
+    made = StatusStore("weft")
     assert made.take(Upsert(stored())) == ROUTE
     return made
 
 
-def test_a_route_that_is_none_of_ours_is_left_alone(ledger):
-    ledger.store(stored(8, [{"controllerName": "example.org/x", "parentRef": {"name": "g"}, "conditions": []}]))
-    assert ledger.write(ROUTE, NOW) is None
+def test_a_route_that_is_none_of_ours_is_left_alone(statuses):
+    statuses.store(stored(8, [{"controllerName": "example.org/x", "parentRef": {"name": "g"}, "conditions": []}]))
+    assert statuses.write(ROUTE, NOW) is None
 
 
-def test_a_wanted_status_is_a_patch_at_the_version_that_was_seen(ledger):
-    assert ledger.want([(Fragment(), fragment("web"))]) == {ROUTE}
-    write = ledger.write(ROUTE, NOW)
+def test_a_wanted_status_is_a_patch_at_the_version_that_was_seen(statuses):
+    assert statuses.want([(Fragment(), fragment("web"))]) == {ROUTE}
+    write = statuses.write(ROUTE, NOW)
     assert write is not None
     assert (write.method, write.path) == ("PATCH", f"/apis/{VERSION}/namespaces/app/httproutes/web/status")
     assert write.body["metadata"] == {"resourceVersion": "7"}
-    ledger.store(stored(8, write.body["status"]["parents"]))
-    assert ledger.write(ROUTE, "2026-02-02T00:00:00Z") is None
+    statuses.store(stored(8, write.body["status"]["parents"]))
+    assert statuses.write(ROUTE, "2026-02-02T00:00:00Z") is None
 
 
-def test_our_entries_go_when_a_route_names_no_service_any_more(ledger):
-    ledger.want([(Fragment(), fragment("web"))])
-    write = ledger.write(ROUTE, NOW)
+def test_our_entries_go_when_a_route_names_no_service_any_more(statuses):
+    statuses.want([(Fragment(), fragment("web"))])
+    write = statuses.write(ROUTE, NOW)
     assert write is not None
-    ledger.store(stored(8, write.body["status"]["parents"]))
-    assert ledger.want([(fragment("web"), Fragment())]) == {ROUTE}
-    assert ledger.write(ROUTE, NOW) == Write(
+    statuses.store(stored(8, write.body["status"]["parents"]))
+    assert statuses.want([(fragment("web"), Fragment())]) == {ROUTE}
+    assert statuses.write(ROUTE, NOW) == Write(
         "PATCH",
         f"/apis/{VERSION}/namespaces/app/httproutes/web/status",
         {"metadata": {"resourceVersion": "8"}, "status": {"parents": []}},
     )
 
 
-def test_a_policy_has_its_entries_in_ancestors(ledger):
+def test_a_policy_has_its_entries_in_ancestors(statuses):
     """No kind of policy is stored yet: any kind that is no Route's is written so."""
     policy = Key("ExamplePolicy", "app", "web")
     body = {
@@ -80,45 +80,45 @@ def test_a_policy_has_its_entries_in_ancestors(ledger):
         "metadata": {"name": "web", "namespace": "app", "resourceVersion": "7"},
         "status": {"ancestors": [{"controllerName": "example.org/x", "ancestorRef": {"name": "g"}, "conditions": []}]},
     }
-    ledger.store(decode_stored(json.dumps(body).encode()))
+    statuses.store(decode_stored(json.dumps(body).encode()))
     (status,) = fragment("web").statuses.values()
-    assert ledger.want([(Fragment(), Fragment(statuses={policy: status}))]) == {policy}
-    write = ledger.write(policy, NOW)
+    assert statuses.want([(Fragment(), Fragment(statuses={policy: status}))]) == {policy}
+    write = statuses.write(policy, NOW)
     assert write is not None
     assert write.body["status"].keys() == {"ancestors"}
     other, ours = write.body["status"]["ancestors"]
     assert (other["controllerName"], ours["ancestorRef"]["name"]) == ("example.org/x", "web")
 
 
-def test_an_echo_from_the_past_changes_nothing(ledger):
-    ledger.want([(Fragment(), fragment("web"))])
-    write = ledger.write(ROUTE, NOW)
+def test_an_echo_from_the_past_changes_nothing(statuses):
+    statuses.want([(Fragment(), fragment("web"))])
+    write = statuses.write(ROUTE, NOW)
     assert write is not None
-    ledger.store(stored(9, write.body["status"]["parents"]))
-    ledger.take(Upsert(stored(8)))
-    assert ledger.write(ROUTE, NOW) is None
+    statuses.store(stored(9, write.body["status"]["parents"]))
+    statuses.take(Upsert(stored(8)))
+    assert statuses.write(ROUTE, NOW) is None
 
 
-def test_what_is_gone_is_not_written(ledger):
-    ledger.want([(Fragment(), fragment("web"))])
-    assert ledger.take(Delete(stored().key)) == ROUTE
-    assert ledger.write(ROUTE, NOW) is None
-    assert ledger.take(Delete(ROUTE)) is None
+def test_what_is_gone_is_not_written(statuses):
+    statuses.want([(Fragment(), fragment("web"))])
+    assert statuses.take(Delete(stored().key)) == ROUTE
+    assert statuses.write(ROUTE, NOW) is None
+    assert statuses.take(Delete(ROUTE)) is None
 
 
-def test_an_xmesh_is_made_where_the_kind_is_known_and_none_is_there(ledger):
-    own = ledger.own_mesh
-    assert ledger.write(own, NOW) is None
-    ledger.meshes_known = True
-    write = ledger.write(own, NOW)
+def test_an_xmesh_is_made_where_the_kind_is_known_and_none_is_there(statuses):
+    own = statuses.own_mesh
+    assert statuses.write(own, NOW) is None
+    statuses.meshes_known = True
+    write = statuses.write(own, NOW)
     assert write is not None
     assert (write.method, write.path) == ("POST", f"/apis/{MESH_VERSION}/xmeshes")
     assert (write.body["metadata"], write.body["spec"]) == ({"name": "weft"}, {"controllerName": CONTROLLER_NAME})
 
 
-def test_an_xmesh_is_told_that_it_is_accepted_and_what_can_be_done(ledger):
+def test_an_xmesh_is_told_that_it_is_accepted_and_what_can_be_done(statuses):
     for found in (mesh(), mesh("another-of-ours")):
-        write = ledger.write(ledger.store(found), NOW)
+        write = statuses.write(statuses.store(found), NOW)
         assert write is not None
         assert write.path == f"/apis/{MESH_VERSION}/xmeshes/{found.metadata.name}/status"
         (accepted,) = write.body["status"]["conditions"]
@@ -132,13 +132,13 @@ def test_features_are_sorted_and_fit():
     assert len(FEATURES) <= 64
 
 
-def test_somebody_else_s_xmesh_is_left_alone(ledger):
-    assert ledger.stranger() == ""
-    ledger.meshes_known = True
-    target = ledger.store(mesh(controller="example.org/mesh"))
-    assert target == ledger.own_mesh
-    assert ledger.write(target, NOW) is None
-    assert ledger.stranger() == "example.org/mesh"
+def test_somebody_else_s_xmesh_is_left_alone(statuses):
+    assert statuses.foreign_owner() == ""
+    statuses.meshes_known = True
+    target = statuses.store(mesh(controller="example.org/mesh"))
+    assert target == statuses.own_mesh
+    assert statuses.write(target, NOW) is None
+    assert statuses.foreign_owner() == "example.org/mesh"
 
 
 def test_parameters_are_refused_with_the_reason():

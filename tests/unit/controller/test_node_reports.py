@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agent.controller.ledger import Ledger
 from agent.controller.node_reports import NodeReport, NodeReports, report_collection
+from agent.controller.status_store import StatusStore
 from agent.controller.stored import decode_stored
 from agent.ir.plan import Condition, Fragment, ParentStatus
 from agent.model.change import Change, Delete, Problem, Upsert
@@ -167,24 +167,24 @@ def stored(version: int, parents: list[Any]) -> Any:
 
 def test_the_condition_is_written_and_taken_back_and_nothing_else_moves() -> None:
     reports = NodeReports()
-    ledger = Ledger("weft", reports)
-    ledger.want([(Fragment(), Fragment(statuses={ROUTE: statuses()}))])
-    ledger.store(stored(1, []))
-    first = ledger.write(ROUTE, NOW)
+    store = StatusStore("weft", reports)
+    store.want([(Fragment(), Fragment(statuses={ROUTE: statuses()}))])
+    store.store(stored(1, []))
+    first = store.write(ROUTE, NOW)
     assert first is not None
     plain = first.body["status"]["parents"]
-    ledger.store(stored(2, plain))
+    store.store(stored(2, plain))
     reports.take(report("n1", entry()))
-    second = ledger.write(ROUTE, LATER)
+    second = store.write(ROUTE, LATER)
     assert second is not None
     assert second.body["metadata"] == {"resourceVersion": "2"}
     accepted, condition = second.body["status"]["parents"][0]["conditions"]
     assert accepted == plain[0]["conditions"][0]
     assert (condition["type"], condition["status"], condition["reason"]) == ("Programmed", "False", "RefusedByEnvoy")
     assert (condition["observedGeneration"], condition["lastTransitionTime"]) == (2, LATER)
-    ledger.store(stored(3, second.body["status"]["parents"]))
-    assert ledger.write(ROUTE, NOW) is None
+    store.store(stored(3, second.body["status"]["parents"]))
+    assert store.write(ROUTE, NOW) is None
     reports.take(gone("n1"))
-    third = ledger.write(ROUTE, NOW)
+    third = store.write(ROUTE, NOW)
     assert third is not None
     assert third.body["status"]["parents"] == plain

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.controller.taint import KINDS, TAINT, TaintLedger, taint_collections
+from agent.controller.taint import KINDS, TAINT, TaintStore, taint_collections
 from agent.model.change import Delete, Problem, Upsert
 from agent.model.core import Pod, PodCondition, PodSpec, PodStatus
 from agent.model.meta import Key, ObjectMeta
@@ -27,19 +27,19 @@ def agent(ready: str = "True", node: str = "n1", at: str = "2026-01-01T10:00:00Z
 
 
 @pytest.fixture
-def ledger() -> TaintLedger:
-    made = TaintLedger()
+def statuses() -> TaintStore:
+    made = TaintStore()
     made.absorb(raw(OURS, OTHER))
     return made
 
 
-def test_a_node_with_a_ready_agent_loses_our_taint_and_no_other(ledger: TaintLedger):
-    assert ledger.take(Upsert(agent())) == NODE
-    write = ledger.write(NODE, "")
+def test_a_node_with_a_ready_agent_loses_our_taint_and_no_other(statuses: TaintStore):
+    assert statuses.take(Upsert(agent())) == NODE
+    write = statuses.write(NODE, "")
     assert write is not None
     assert (write.method, write.path, write.body) == ("PATCH", "/api/v1/nodes/n1", PATCH)
-    ledger.absorb(raw(OTHER))
-    assert ledger.write(NODE, "") is None
+    statuses.absorb(raw(OTHER))
+    assert statuses.write(NODE, "") is None
 
 
 @pytest.mark.parametrize(
@@ -53,28 +53,28 @@ def test_a_node_with_a_ready_agent_loses_our_taint_and_no_other(ledger: TaintLed
     ],
     ids=["not ready", "not known to be", "another node's", "a former node's", "a waypoint"],
 )
-def test_a_node_without_a_ready_agent_waits(pod: Pod, ledger: TaintLedger):
-    ledger.take(Upsert(pod))
-    assert ledger.write(NODE, "") is None
+def test_a_node_without_a_ready_agent_waits(pod: Pod, statuses: TaintStore):
+    statuses.take(Upsert(pod))
+    assert statuses.write(NODE, "") is None
 
 
-def test_an_agent_that_went_frees_nobody(ledger: TaintLedger):
-    ledger.take(Upsert(agent()))
-    ledger.take(Delete(agent().key))
-    assert ledger.write(NODE, "") is None
+def test_an_agent_that_went_frees_nobody(statuses: TaintStore):
+    statuses.take(Upsert(agent()))
+    statuses.take(Delete(agent().key))
+    assert statuses.write(NODE, "") is None
 
 
-def test_nodes_come_and_go(ledger: TaintLedger):
+def test_nodes_come_and_go(statuses: TaintStore):
     (nodes, _) = taint_collections()
     (second,) = nodes.read(raw(OURS, name="n2"), "nodes/n2")  # type: ignore[misc]
-    ledger.take(Upsert(agent(node="n2")))
-    assert ledger.write(Key("Node", "", "n2"), "") is None
-    assert ledger.take(Upsert(second)) == Key("Node", "", "n2")
-    assert ledger.targets == {NODE, Key("Node", "", "n2")}
-    assert ledger.write(Key("Node", "", "n2"), "") is not None
-    ledger.take(Delete(Key("Node", "", "n2")))
-    ledger.forget(NODE)
-    assert (ledger.targets, ledger.path(NODE)) == (set(), None)
+    statuses.take(Upsert(agent(node="n2")))
+    assert statuses.write(Key("Node", "", "n2"), "") is None
+    assert statuses.take(Upsert(second)) == Key("Node", "", "n2")
+    assert statuses.targets == {NODE, Key("Node", "", "n2")}
+    assert statuses.write(Key("Node", "", "n2"), "") is not None
+    statuses.take(Delete(Key("Node", "", "n2")))
+    statuses.forget(NODE)
+    assert (statuses.targets, statuses.path(NODE)) == (set(), None)
 
 
 def test_a_node_that_cannot_be_read_is_named():

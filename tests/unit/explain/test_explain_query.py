@@ -3,7 +3,7 @@
 import pytest
 
 from agent.explain.connection import parse
-from agent.explain.query import QuestionError
+from agent.explain.query import QueryError
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_a_request_is_what_says_more_than_a_port(
         ("cart", {}, "'cart' is not HOST:PORT"),
         ("cart:0", {}, "'cart:0' is not HOST:PORT"),
         ("cart:80", {"path": "v1"}, "--path: 'v1' does not begin with /"),
-        ("http://cart/", {"path": "/v1"}, "'http://cart/' says itself what --path and --udp could"),
-        ("http://cart/", {"udp": True}, "'http://cart/' says itself what --path and --udp could"),
+        ("http://cart/", {"path": "/v1"}, "'http://cart/' is a URL: --path and --udp cannot be given with it"),
+        ("http://cart/", {"udp": True}, "'http://cart/' is a URL: --path and --udp cannot be given with it"),
         ("cart:53", {"udp": True, "path": "/"}, "--udp: HTTP over UDP is not seen by the waypoint"),
         ("ftp://cart/", {}, "is not http, https, tcp, udp"),
         ("http://cart/", {"headers": ["x"]}, "--header: 'x' is not NAME:VALUE"),
@@ -42,6 +42,6 @@ def test_a_request_is_what_says_more_than_a_port(
     ],
 )
 def test_what_makes_no_sense_is_told_so(destination: str, options: dict[str, object], said: str) -> None:
-    with pytest.raises(QuestionError) as error:
+    with pytest.raises(QueryError) as error:
         parse("app/web", destination, **options)  # type: ignore[arg-type]
     assert said in str(error.value)

@@ -9,7 +9,7 @@ from offline_fixtures import MESH, ROUTE, write
 from agent.explain.diff import compare
 from agent.explain.lint import findings
 from agent.explain.manifests import Manifests, read
-from agent.explain.query import question
+from agent.explain.query import parse_query
 from agent.explain.simulation import simulate
 from agent.translate.options import Options
 
@@ -51,6 +51,6 @@ def test_they_change_nothing_for_the_good_ones(manifests: Manifests, tmp_path: P
     good = read(write(tmp_path, mesh=GOOD_MESH, route=GOOD_ROUTE))
     changes = [one for one in compare(good, manifests) if one.service == "app/good"]
     assert {client for one in changes for client in one.clients} & {"app", "shop", "plain"} == set()
-    asked = question("app/a", "GET", "http://good/", [])
+    asked = parse_query("app/a", "GET", "http://good/", [])
     one, two = (simulate(found, asked, HERE)["waypoint"] for found in (good, manifests))
     assert one == two

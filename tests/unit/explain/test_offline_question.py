@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.explain.query import QuestionError, question
+from agent.explain.query import QueryError, parse_query
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ from agent.explain.query import QuestionError, question
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(pod: str, url: str, header: str, message: str) -> None:
-    with pytest.raises(QuestionError, match=message.replace("(", r"\(")):
-        question(pod, "GET", url, [header])
+    with pytest.raises(QueryError, match=message.replace("(", r"\(")):
+        parse_query(pod, "GET", url, [header])
 
 
 @pytest.mark.parametrize(
@@ -34,5 +34,5 @@ def test_a_question_that_makes_no_sense_is_refused(pod: str, url: str, header: s
     ],
 )
 def test_a_url_is_sent_as_clients_send_it(url: str, authority: str, target: str) -> None:
-    made = question("app/a", "GET", url, []).request
+    made = parse_query("app/a", "GET", url, []).request
     assert (made.authority, made.target) == (authority, target)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.explain.agreement import differences
+from agent.explain.compare import differences
 from agent.ir.access_log import Exchange
 
 RULE = {"name": "app/r/0/0"}

@@ -1,8 +1,8 @@
-"""Whether what the waypoint did with a request is what was predicted of it."""
+"""Compares a predicted answer with the access log entry of the request."""
 
 from collections.abc import Iterator
 
-from agent.explain.document import Document
+from agent.explain.evaluate import Document
 from agent.ir.access_log import NO_MATCH, Exchange
 
 # Envoy's response code details where a backend answered, not Envoy itself.
@@ -12,7 +12,7 @@ GRPC_STATUSES = {"12": 404, "14": 503}
 
 
 def differences(predicted: Document, seen: Exchange) -> list[str]:
-    """What was otherwise, a sentence each; `predicted` is an answer of `treatment` to an HTTP request."""
+    """The differences, one sentence each; `predicted` is an answer of `evaluate` to an HTTP request."""
     return [*_of_rules(predicted, seen), *_of_answers(predicted, seen)]
 
 

@@ -1,4 +1,4 @@
-"""How values of the plan are said in documents."""
+"""Renders values of the plan for documents."""
 
 from dataclasses import asdict
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Lines that say what the waypoint does with a request (`agent.explain.document`)."""
+"""Lines that say what the waypoint does with a request (`agent.explain.evaluate`)."""
 
 import json
 from collections.abc import Iterator

@@ -1,12 +1,12 @@
-"""What the waypoint does with a request, or with a TLS connection, as one document."""
+"""Evaluates a request or a TLS connection at the waypoint; the result is one document."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.explain.answer import Answer, Share, answer
 from agent.explain.passthrough import rule_for
-from agent.explain.query import Question
-from agent.explain.wording import behaviour, compact, origin
+from agent.explain.query import TrafficQuery
+from agent.explain.render import behaviour, compact, origin
 from agent.ir.http import Address, BackendPort, RouteSet, Rule, TLSRouteSet
 from agent.ir.tables import host_port
 from agent.translate.filters.registry import HTTP_FILTERS, words
@@ -16,13 +16,13 @@ Endpoints = Mapping[BackendPort, tuple[Address, ...]]
 NO_ENDPOINT = 503
 
 
-def treatment(rules: RouteSet | TLSRouteSet, endpoints: Endpoints, asked: Question) -> Document:
+def evaluate(rules: RouteSet | TLSRouteSet, endpoints: Endpoints, query: TrafficQuery) -> Document:
     """By the rules of one listener, and the endpoints of its fragment. `warning` is about what does not fit."""
     if isinstance(rules, RouteSet):
-        found = _answered(rules, endpoints, answer(rules, asked.request), asked)
+        found = _answered(rules, endpoints, answer(rules, query.request), query)
     else:
-        found = _passed_through(rules, endpoints, asked)
-    return {**found, "warning": _warning(rules, asked.scheme) or None}
+        found = _passed_through(rules, endpoints, query)
+    return {**found, "warning": _warning(rules, query.scheme) or None}
 
 
 def _warning(rules: RouteSet | TLSRouteSet, scheme: str) -> str:
@@ -38,7 +38,7 @@ def _clients(rules: RouteSet | TLSRouteSet) -> str:
     return f"namespace {rules.consumer}" if rules.consumer else "everybody"
 
 
-def _answered(rules: RouteSet, endpoints: Endpoints, found: Answer, asked: Question) -> Document:
+def _answered(rules: RouteSet, endpoints: Endpoints, found: Answer, query: TrafficQuery) -> Document:
     return {
         "routeSet": rules.name,
         "clients": _clients(rules),
@@ -46,15 +46,15 @@ def _answered(rules: RouteSet, endpoints: Endpoints, found: Answer, asked: Quest
         "status": found.status,
         "location": found.location or None,
         **{fact.name: found.facts.get(fact.name) for item in HTTP_FILTERS for fact in item.facts},
-        "shares": [_share(item, endpoints, asked) for item in found.shares],
+        "shares": [_share(item, endpoints, query) for item in found.shares],
         "responseHeaders": [compact(item) for item in found.response],
     }
 
 
-def _passed_through(rules: TLSRouteSet, endpoints: Endpoints, asked: Question) -> Document:
+def _passed_through(rules: TLSRouteSet, endpoints: Endpoints, query: TrafficQuery) -> Document:
     """Where bytes go, by the server name that a TLS client says; what is not TLS is closed."""
-    name = asked.server_name
-    rule = rule_for(rules, name) if asked.scheme == "https" else None
+    name = query.server_name
+    rule = rule_for(rules, name) if query.scheme == "https" else None
     total = sum(item.weight for item in rule.backends) if rule else 0
     shares = [(item.weight / total, item.backend) for item in rule.backends] if rule else []
     return {
@@ -90,14 +90,14 @@ def _rule(rule: Rule, rules: RouteSet) -> Document:
     }
 
 
-def _share(share: Share, endpoints: Endpoints, asked: Question) -> Document:
+def _share(share: Share, endpoints: Endpoints, query: TrafficQuery) -> Document:
     """Of a share that the waypoint answers itself there is no request to a backend."""
     asks = share.status is None
     addresses = _texts(endpoints[share.backend]) if share.backend and asks else []
     return {
         "share": float(share.part),
         "backend": share.backend.cluster if share.backend else "invalid",
-        "request": {"method": asked.request.method, "authority": share.authority, "target": share.target}
+        "request": {"method": query.request.method, "authority": share.authority, "target": share.target}
         if asks
         else None,
         "endpoints": addresses,

@@ -1,4 +1,4 @@
-"""What is stored, what is wanted, and hence what is to be written. Pure: it neither asks nor waits."""
+"""Stored and desired statuses, and the writes that bring the stored ones up to date. Pure: no I/O, no waiting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class Write:
     body: Mapping[str, Any]
 
 
-class Ledger:
+class StatusStore:
     """Every object that the controller may write to, by key."""
 
     def __init__(self, mesh: str, reports: NodeReports | None = None) -> None:
-        """`mesh` is the name of this installation's XMesh; `reports` are what nodes say of Routes."""
+        """`mesh` is the name of this installation's XMesh; `reports` are the nodes' reports about Routes."""
         self._reports = reports or NodeReports()
         self._own_mesh = Key(MESH, "", mesh)
         self._stored: dict[Key, Stored] = {}
@@ -44,7 +44,7 @@ class Ledger:
         return {*self._stored, self._own_mesh}
 
     def take(self, change: Change) -> Key | None:
-        """Note what a source said of a stored object; returns the object, None when it was about something else."""
+        """Take a change of a stored object; returns the object's key, None for a change of anything else."""
         if isinstance(change, Upsert) and isinstance(change.value, Stored):
             return self.store(change.value)
         if isinstance(change, Delete) and change.key.kind.startswith("Stored"):
@@ -64,7 +64,7 @@ class Ledger:
         self.store(decode_stored(raw))
 
     def forget(self, target: Key) -> None:
-        """An object turned out to be gone."""
+        """The API server answered that the object does not exist."""
         self._stored.pop(target, None)
 
     def want(self, fragments: Sequence[tuple[Fragment, Fragment]]) -> set[Key]:
@@ -82,13 +82,13 @@ class Ledger:
         found = self._stored.get(target)
         return found.path if found else None
 
-    def stranger(self) -> str:
-        """Whose the XMesh with our name is, when it is not ours; then it is left alone."""
+    def foreign_owner(self) -> str:
+        """The controllerName of an XMesh with our name that belongs to another controller; it is not written."""
         found = self._stored.get(self._own_mesh)
         return found.spec.controller_name if found and found.spec.controller_name != CONTROLLER_NAME else ""
 
     def write(self, target: Key, now: str) -> Write | None:
-        """What to do about an object, None when it is as it should be. `now` is RFC 3339 in UTC."""
+        """The write that an object needs, None when it is up to date. `now` is RFC 3339 in UTC."""
         found = self._stored.get(target)
         if found is None:
             missing = target == self._own_mesh and self.meshes_known
@@ -118,6 +118,6 @@ def _entries(found: Stored) -> tuple[StatusList, list[Any]]:
 
 
 def _patch(found: Stored, status: Json) -> Write:
-    """A merge patch that fails when somebody wrote since: the version is its precondition."""
+    """A merge patch whose precondition is the resourceVersion: it fails after any other write."""
     body = {"metadata": {"resourceVersion": found.metadata.resource_version}, "status": status}
     return Write("PATCH", f"{found.path}/status", body)
