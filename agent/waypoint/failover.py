@@ -43,7 +43,7 @@ class Failover:
         if not self.active and self._connected:
             self.active = self._connected[-1].addresses
         self._seen |= dict.fromkeys(self._connected_addresses(), now)
-        self._seen = {address: at for address, at in self._seen.items() if now - at < REMEMBER_SECONDS}
+        self._seen = {address: at for address, at in self._seen.items() if now < at + REMEMBER_SECONDS}
         if (active := self.connected) is not None:
             self.promote(active)
         kept = [*self._connected, self.process] if self.process else self._connected

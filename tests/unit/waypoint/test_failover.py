@@ -100,3 +100,12 @@ def test_the_process_at_the_active_address_is_active_at_all_of_its_addresses():
     assert made.proved(dual) == {("a/b:80", Family.IPV6)}
     made.connect([], 1)
     assert (made.active, made.absent) == (dual.addresses, False)
+
+
+def test_an_address_is_forgotten_when_its_deadline_has_come():
+    """Not a moment later, which rounding would make of the other way to compare: the loop would not rest until then."""
+    seen = 125.00000000000001
+    failover = Failover(OLD.addresses, (), seen)
+    assert failover.deadline == 130.0
+    failover.connect([], 130.0)
+    assert failover.deadline is None
