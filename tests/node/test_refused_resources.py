@@ -17,7 +17,8 @@ from agent.waypoint.ports import FIRST_PORT
 
 pytestmark = pytest.mark.node
 LISTENER = "Listener app/echo:80"
-WAYPOINT, ADDRESS = next(iter(weft.WAYPOINTS.items()))
+WAYPOINT = next(iter(weft.WAYPOINTS))
+ADDRESS = weft.WAYPOINTS[WAYPOINT].ipv4
 # Listens on the first ports that listeners get, until its standard input ends.
 LISTEN = f"""
 import socket, sys
