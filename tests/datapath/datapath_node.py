@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leftovers import one_at_a_time
+
 from agent.kernel import cgroups
 from agent.kernel.links import detach, ensure
 from agent.kernel.loader import prepare
@@ -74,10 +76,11 @@ def clean(name: str) -> None:
 def sweep() -> None:
     """What killed runs left: everything of our name whose process is gone."""
     places = (CGROUPS, Path("/run"), Path("/run/netns"))
-    names = {path.name for place in places if place.is_dir() for path in place.glob(f"{PREFIX}*")}
-    for name in names:
-        if not Path("/proc", name.removeprefix(PREFIX)).exists():
-            clean(name)
+    with one_at_a_time():
+        names = {path.name for place in places if place.is_dir() for path in place.glob(f"{PREFIX}*")}
+        for name in names:
+            if not Path("/proc", name.removeprefix(PREFIX)).exists():
+                clean(name)
 
 
 def start(cgroup: Path, namespace: str, *command: str, **options) -> subprocess.Popen:

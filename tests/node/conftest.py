@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lab_handle import FACES, LabFactory, LabHandle
+from leftovers import one_at_a_time
 
 from agent.cli.lab import wait_agent
 from agent.lab import lifecycle
@@ -57,7 +58,8 @@ def swept() -> None:
     """What killed runs left is gone."""
     if os.geteuid() != 0:
         pytest.skip("needs root: makes network namespaces")
-    _sweep_dead()
+    with one_at_a_time():
+        _sweep_dead()
 
 
 @pytest.fixture(scope="module")

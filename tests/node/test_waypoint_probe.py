@@ -37,10 +37,10 @@ async def test_it_is_ready_from_its_configuration_on_to_its_end() -> None:
     with waypoint_node() as node:
         node.serve(rule(any_path(), to(V1)))
         wait_for("it is ready", lambda: probe(node, "blue", *AS_THE_MANIFESTS_ASK) == (0, ""))
-        await admin.leave(admin_socket(node.folder, "blue"))
+        await admin.fail_healthcheck(admin_socket(node.folder, "blue"))
         assert probe(node, "blue", "/ready") == (1, "503 DRAINING\n")
         assert probe(node, "blue", *AS_THE_MANIFESTS_ASK) == (0, "")
-        await admin.stay(admin_socket(node.folder, "blue"))
+        await admin.pass_healthcheck(admin_socket(node.folder, "blue"))
         assert probe(node, "blue", "/ready") == (0, "")
         waiting(node)
         code, said = probe(node, "waiting", *AS_THE_MANIFESTS_ASK)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leftovers import one_at_a_time
 from waypoint_ads import PATIENCE, WAYPOINT, AdsThread
 from waypoint_client import Answer, exchange
 from waypoint_route_sets import CLIENT, PORTS, SERVERS, RouteSets
@@ -253,7 +254,8 @@ def waypoint_node(limits: Limits = LIMITS) -> Iterator[WaypointNode]:
     """A waypoint for one module's tests."""
     if os.geteuid() != 0:
         pytest.skip("needs root: makes network namespaces")
-    _sweep()
+    with one_at_a_time():
+        _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder:
         node = WaypointNode(Path(folder), limits)
         try:
