@@ -1,5 +1,6 @@
 """Another version of weft, whose tables have another layout, takes over and gives back; nothing is lost meanwhile."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def other(tmp_path: Path) -> Path:
     """The same sources with room for 1000 slots more."""
     for name in ("agent", "bpf"):
         shutil.copytree(SOURCES.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path, name in (("bpf/abi.h", "#define WEFT_SLOTS\t"), ("agent/kernel/abi.py", "\nSLOTS = ")):
-        text = (tmp_path / path).read_text()
-        assert text.count(f"{name}262144\n") == 1
-        (tmp_path / path).write_text(text.replace(f"{name}262144\n", f"{name}263144\n"))
+    for path, name in (("bpf/abi.h", r"#define WEFT_SLOTS\s+"), ("agent/kernel/abi.py", "SLOTS = ")):
+        text, times = re.subn(f"^({name})262144$", r"\g<1>263144", (tmp_path / path).read_text(), flags=re.MULTILINE)
+        assert times == 1
+        (tmp_path / path).write_text(text)
     return tmp_path
 
 

@@ -53,9 +53,10 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_served(node):
     wait_for("there is room again", is_served)
 
 
-def test_a_node_s_descriptors_are_shared_by_listeners_and_connections():
+@pytest.mark.parametrize(("addresses", "listeners"), [(1, 5000), (2, 2500)])
+def test_a_node_s_descriptors_are_shared_by_listeners_and_connections(addresses: int, listeners: int):
     limits = Limits(workers=2, descriptors=20_000, heap=2**30)
-    assert (limits.listeners, limits.connections) == (5000, 4900)
-    assert 2 * limits.listeners + 2 * limits.connections + OTHER_DESCRIPTORS <= limits.descriptors
+    assert (limits.listeners(addresses), limits.connections) == (listeners, 4900)
+    assert 2 * addresses * listeners + 2 * limits.connections + OTHER_DESCRIPTORS <= limits.descriptors
     tiny = Limits(workers=16, descriptors=64, heap=2**30)
-    assert (tiny.listeners, tiny.connections) == (2, 1)
+    assert (tiny.listeners(addresses), tiny.connections) == (2 // addresses, 1)

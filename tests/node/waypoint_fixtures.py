@@ -112,7 +112,9 @@ class WaypointNode(RouteSets):
     def spawn(self, *command: str, pod: str = "") -> subprocess.Popen[bytes]:
         argv = ["ip", "netns", "exec", self.name, *command]
         with (self.folder / f"{pod or 'envoy'}.log").open("wb") as log:
-            process = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, "POD_NAME": pod})
+            # Modules of the tests are started as programs too.
+            environment = {**os.environ, "POD_NAME": pod, "PYTHONPATH": str(Path(__file__).parents[1])}
+            process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment)
         self.processes.append(process)
         return process
 
