@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 
 class Family(IntEnum):
@@ -16,6 +17,15 @@ class Family(IntEnum):
 def family_of(address: str) -> Family:
     """The family of an address in text form."""
     return Family.IPV6 if ":" in address else Family.IPV4
+
+
+@lru_cache(maxsize=65536)
+def canonical(address: str) -> str:
+    """An address as Python writes it: slices and Envoy may write it differently. Raises `ValueError`.
+
+    Cached: a Service's endpoints have one address each for all of its ports, and stay over its changes.
+    """
+    return str(ipaddress.ip_address(address))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,7 +42,7 @@ class Addresses:
         """
         found: dict[Family, str] = {}
         for text in addresses:
-            address = str(ipaddress.ip_address(text))
+            address = canonical(text)
             if found.setdefault(family_of(address), address) != address:
                 raise ValueError(f"{address} is a second IPv{family_of(address)} address")
         return cls(found.get(Family.IPV4, ""), found.get(Family.IPV6, ""))

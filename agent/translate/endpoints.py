@@ -6,11 +6,10 @@ zone; a hint that nobody near follows changes nothing (KEP-2433, KEP-3015). `tra
 writes the slices: it is done by hints. With `internalTrafficPolicy: Local` only this node's count, and no hints.
 """
 
-import ipaddress
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
+from agent.ir.addresses import canonical
 from agent.ir.http import BackendPort
 from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
 from agent.model.multicluster import AnyService
@@ -125,14 +124,9 @@ def _serves_its_end(endpoint: Endpoint) -> bool:
     return endpoint.conditions.terminating is True and endpoint.conditions.serving is not False
 
 
-@lru_cache(maxsize=65536)
-def _shortest(address: str) -> str:
-    return str(ipaddress.ip_address(address))
-
-
 def _addresses(candidates: Iterable[_Candidate]) -> tuple[Address, ...]:
     """Each address once, as it is written shortest; slices may overlap."""
-    found = {(_shortest(item.endpoint.addresses[0]), item.target) for item in candidates}
+    found = {(canonical(item.endpoint.addresses[0]), item.target) for item in candidates}
     return tuple(sorted(found))
 
 

@@ -4,15 +4,15 @@ The dump shows listeners, clusters, route tables and filters with their version.
 addresses take its place.
 """
 
-import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import getitem
 from typing import Any
 
 import msgspec
 
+from agent.ir.addresses import canonical
 from agent.ir.resources import Json, ResourceName, ResourceType
 
 Served = Mapping[ResourceName, Collection[str]]
@@ -57,14 +57,8 @@ def addresses(assignment: Json) -> str:
     sockets = (
         item["endpoint"]["address"]["socket_address"] for group in groups for item in group.get("lb_endpoints", ())
     )
-    found = {f"{_shortest(socket['address'])}!{socket['port_value']}" for socket in sockets}
+    found = {f"{canonical(socket['address'])}!{socket['port_value']}" for socket in sockets}
     return " ".join(sorted(found))
-
-
-@lru_cache(maxsize=2**16)
-def _shortest(address: str) -> str:
-    """An address as Python writes it; Envoy may write it differently."""
-    return str(ipaddress.ip_address(address))
 
 
 def read(kind: ResourceType, dump: str) -> Iterator[tuple[ResourceName, str]]:

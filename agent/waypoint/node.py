@@ -4,13 +4,12 @@ Its id names files in a folder that it shares with the agent, its addresses are 
 which it started decides who serves.
 """
 
-import ipaddress
 import re
 import time
 from collections.abc import Collection
 from typing import Any
 
-from agent.ir.addresses import Addresses
+from agent.ir.addresses import Addresses, canonical
 from agent.ir.envoy import Envoy
 
 # A Pod's or a host's name: one word, no path. RFC 1123 has lower case only, hosts do not keep to it.
@@ -58,7 +57,7 @@ def _addresses(name: str, text: str, allowed: Collection[str]) -> Addresses:
         found = Addresses.parse(text)
     except ValueError:
         raise NodeError(f"node.metadata.{name}: {text[:100]!a} is not one IP address of each family") from None
-    known = {str(ipaddress.ip_address(address)) for address in allowed}
+    known = set(map(canonical, allowed))
     for address in found:
         if known and address not in known:
             raise NodeError(f"node.metadata.{name}: {address} is no waypoint pod's of this node")
