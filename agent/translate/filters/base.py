@@ -118,8 +118,9 @@ class HTTPFilter(ABC, Generic[C]):
 
     `type` is the name in the API. `excludes` are types that cannot be beside it; `repeatable`: a rule may have several.
     `no_backends` says why a rule with such a filter has no backends, empty where it may. `before_backend`: it acts
-    before a backend is chosen, so also on requests whose backend's reference is invalid. `guards`: it decides whether
-    a request may pass, so a rule that cannot be done because of its fields still takes its requests, and answers 500.
+    before a backend is chosen, so also on requests whose backend's reference is invalid. `fails_closed`: it decides
+    whether a request may pass, so a rule that cannot be done because of its fields still takes its requests, and
+    answers 500.
     `chain` are the HTTP filters that Envoy's listeners have for it, and that do nothing without a route's settings;
     `messages` the modules of the protobuf messages that its settings hold packed. `features` are its names in the
     conformance suite.
@@ -131,7 +132,7 @@ class HTTPFilter(ABC, Generic[C]):
     repeatable: ClassVar[bool] = False
     no_backends: ClassVar[str] = ""
     before_backend: ClassVar[bool] = False
-    guards: ClassVar[bool] = False
+    fails_closed: ClassVar[bool] = False
     chain: ClassVar[tuple[Json, ...]] = ()
     messages: ClassVar[tuple[str, ...]] = ()
     features: ClassVar[tuple[str, ...]] = ()

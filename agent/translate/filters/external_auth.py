@@ -33,7 +33,7 @@ MAX_BODY = 1024 * 1024
 MAX_HEADERS = 64
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2}){0,1024}")
 # Framing belongs to the request that Envoy forwards, not to the server's answer.
-_KEPT = "|".join(map(re.escape, sorted(FRAMING | CONNECTION)))
+_NOT_MUTABLE = "|".join(map(re.escape, sorted(FRAMING | CONNECTION)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ExternalAuthFilter(HTTPFilter[ExternalAuth]):
     type = "ExternalAuth"
     places = Place.HTTP_RULE
     before_backend = True
-    guards = True
+    fails_closed = True
     chain = (
         {
             "name": NAME,
@@ -160,7 +160,7 @@ def _ext_authz(config: ExternalAuth, backend: BackendPort) -> Json:
         "@type": EXT_AUTHZ,
         "transport_api_version": "V3",
         "validate_mutations": True,
-        "decoder_header_mutation_rules": {"disallow_expression": {"regex": _KEPT}},
+        "decoder_header_mutation_rules": {"disallow_expression": {"regex": _NOT_MUTABLE}},
         **({"allowed_headers": _named(headers)} if headers else {}),
         **({"with_request_body": {"max_request_bytes": size}} if size else {}),
         **(_http(config.http, backend) if config.http is not None else _grpc(backend)),

@@ -28,9 +28,9 @@ HTTP_FILTERS: tuple[HTTPFilter[Any], ...] = (
 BY_TYPE = {item.type: item for item in HTTP_FILTERS}
 
 
-def is_guard(entry: Filter) -> bool:
+def fails_closed(entry: Filter) -> bool:
     """Whether a request must not pass where this filter cannot act."""
-    return entry.type in BY_TYPE and BY_TYPE[entry.type].guards
+    return entry.type in BY_TYPE and BY_TYPE[entry.type].fails_closed
 
 
 def types_of(entry: Filter) -> Iterator[tuple[HTTPFilter[Any], Any]]:

@@ -15,7 +15,7 @@ from agent.model.routes import (
 from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.filters.base import Place
 from agent.translate.filters.check import backend_errors, exclusions, filter_errors, match_errors
-from agent.translate.filters.registry import is_guard
+from agent.translate.filters.registry import fails_closed
 from agent.translate.header_names import header_name_error
 from agent.translate.routes.durations import milliseconds
 from agent.translate.routes.matches import grpc_match_errors, http_match_errors, too_many_expressions
@@ -63,7 +63,7 @@ def check(route: AnyRoute) -> Checked:
 
 def _is_closed(rule: HTTPRouteRule | GRPCRouteRule | L4RouteRule) -> bool:
     """Whether requests that match a rule must not go to another rule when this one cannot be done."""
-    if not isinstance(rule, HTTPRouteRule) or not any(is_guard(item) for item in rule.filters):
+    if not isinstance(rule, HTTPRouteRule) or not any(fails_closed(item) for item in rule.filters):
         return False
     return not any(True for match in rule.matches for _ in http_match_errors("", match))
 

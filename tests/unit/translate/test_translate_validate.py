@@ -146,7 +146,7 @@ def test_sessions_and_filters_of_one_backend_among_several(count: int, expected:
     assert error(HTTPRouteRule(backend_refs=backends[:count], session_persistence=HOUR)) == expected
 
 
-def test_a_rule_whose_guard_cannot_be_done_is_closed_unless_its_matches_cannot() -> None:
+def test_a_rule_whose_authorization_cannot_be_done_is_closed_unless_its_matches_cannot() -> None:
     auth = ExternalAuth("HTTP", BackendObjectReference("auth", port=80), http=HTTPAuth(".."))
     wrong = Filter("ExternalAuth", external_auth=auth)
     nowhere = HTTPRouteMatch(HTTPPathMatch("RegularExpression", "("))
