@@ -113,21 +113,21 @@ def _replicas(key: Key, deployment: Object) -> Iterator[Object]:
 
 def _cluster_ips(objects: Objects, families: Sequence[Ranges]) -> None:
     services = list(with_kind(objects, "Service"))
-    used = [address for _, item in services for address in _addresses_of(item["spec"])]
+    used = [address for _, item in services for address in cluster_ips(item["spec"])]
     free = {ranges.family: _free(ranges.services, used) for ranges in families}
     for key, service in services:
         spec = service["spec"]
         if spec.get("type") == "ExternalName" or spec.get("clusterIPs"):
             continue
         wanted = _families_of(spec, families)
-        given = _addresses_of(spec)
+        given = cluster_ips(spec)
         addresses = given if "None" in given else [of_family(given, item) or next(free[item.family]) for item in wanted]
         names = [ranges.name for ranges in wanted]
         allocated = {"clusterIP": addresses[0], "clusterIPs": addresses, "ipFamilies": names}
         objects[key] = {**service, "spec": {**spec, **allocated}}
 
 
-def _addresses_of(spec: Object) -> list[str]:
+def cluster_ips(spec: Object) -> list[str]:
     """A Service's cluster IPs; `None` of one that is headless."""
     return spec.get("clusterIPs") or [address for address in [spec.get("clusterIP")] if address]
 
@@ -136,7 +136,7 @@ def _families_of(spec: Object, families: Sequence[Ranges]) -> list[Ranges]:
     """The families that a Service gets: what it names, the family of its cluster IP, else the cluster's first one; all
     of them where its policy says so (core/v1, ipFamilyPolicy).
     """
-    given = [address for address in _addresses_of(spec) if address != "None"]
+    given = [address for address in cluster_ips(spec) if address != "None"]
     named = spec.get("ipFamilies") or [f"IPv{family_of(address)}" for address in given]
     first = [ranges for name in named for ranges in families if ranges.name == name] or [families[0]]
     if spec.get("ipFamilyPolicy", "SingleStack") == "SingleStack":

@@ -9,7 +9,7 @@ from typing import cast
 from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
 from agent.ir.addresses import Family, family_of
-from agent.lab.controllers import with_kind
+from agent.lab.controllers import cluster_ips, with_kind
 from agent.lab.proxy import slices_of
 from agent.lab.store import Object, Objects
 from agent.model.meta import Key
@@ -38,7 +38,7 @@ def names(objects: Objects) -> dict[str, tuple[str, ...]]:
 def _addresses(key: Key, service: Object, objects: Objects) -> Iterator[str]:
     spec = service["spec"]
     if spec.get("clusterIP") != "None":
-        yield from spec.get("clusterIPs") or filter(None, [spec.get("clusterIP")])
+        yield from cluster_ips(spec)
         return
     for item in slices_of(objects, key):
         for endpoint in item.get("endpoints", ()):

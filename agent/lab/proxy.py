@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.ir.addresses import Family, family_of
-from agent.lab.controllers import labels_of, with_kind
+from agent.lab.controllers import cluster_ips, labels_of, with_kind
 from agent.lab.families import IPV4, Ranges
 from agent.lab.store import Object, Objects
 from agent.model.meta import Key
@@ -39,7 +39,7 @@ def frontends(objects: Objects) -> Iterator[Frontend]:
             protocol = port.get("protocol", "TCP")
             found = tuple(_endpoints(objects, key, port.get("name", ""), protocol))
             sticky = spec.get("sessionAffinity") == "ClientIP"
-            for address in spec.get("clusterIPs") or [spec["clusterIP"]]:
+            for address in cluster_ips(spec):
                 same = tuple(item for item in found if family_of(item[0]) is family_of(address))
                 yield Frontend(address, protocol.lower(), port["port"], same, sticky)
 
