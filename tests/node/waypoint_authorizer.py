@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from waypoint_fixtures import SERVERS, WaypointNode, wait_for
+from unary_server import serve, started
+from waypoint_fixtures import WaypointNode
 
 from agent.ir.http import BackendPort
 
@@ -32,22 +33,14 @@ class AuthorizerHandle:
 def authorizer(node: WaypointNode) -> Iterator[AuthorizerHandle]:
     """Allows requests with `authorization: Bearer good`, and adds headers to them."""
     requests = node.folder / "authorizations"
-    requests.touch()
-    process = node.spawn(sys.executable, __file__, SERVERS, str(PORT), str(requests), pod="authorizer")
-    wait_for("the authorizer listens", lambda: node.answers(SERVERS, PORT))
-    handle = AuthorizerHandle(requests)
-    node.servers[handle.backend.service] = [PORT]
-    try:
+    with started(node, __file__, PORT, requests):
+        handle = AuthorizerHandle(requests)
+        node.servers[handle.backend.service] = [PORT]
         yield handle
-    finally:
-        process.kill()
-        process.wait()
 
 
 def main(address: str, port: str, requests: str) -> None:
     """Serve `Authorization/Check`."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
     import grpc  # noqa: PLC0415
     from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption  # noqa: PLC0415
     from envoy.service.auth.v3 import external_auth_pb2 as auth  # noqa: PLC0415
@@ -71,17 +64,7 @@ def main(address: str, port: str, requests: str) -> None:
         denied = auth.DeniedHttpResponse(status=HttpStatus(code=401), headers=options(x_why="no"), body="denied")
         return auth.CheckResponse(status=status_pb2.Status(code=code_pb2.PERMISSION_DENIED), denied_response=denied)
 
-    handler = grpc.unary_unary_rpc_method_handler(
-        check,
-        request_deserializer=auth.CheckRequest.FromString,
-        response_serializer=auth.CheckResponse.SerializeToString,
-    )
-    server = grpc.server(ThreadPoolExecutor(1))
-    service = "envoy.service.auth.v3.Authorization"
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Check": handler}),))
-    server.add_insecure_port(f"{address}:{port}")
-    server.start()
-    server.wait_for_termination()
+    serve(f"{address}:{port}", "envoy.service.auth.v3.Authorization", "Check", auth.CheckRequest, check)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """An OTLP/gRPC collector that keeps the spans that it gets."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from unary_server import serve, started
 from waypoint_fixtures import SERVERS, WaypointNode, wait_for
 
 from agent.ir.resources import ResourceName, ResourceType
@@ -55,27 +55,17 @@ class CollectorHandle:
 def collector(node: WaypointNode, percent: float = 100) -> Iterator[CollectorHandle]:
     """Listeners that are added meanwhile send spans to a collector."""
     spans = node.folder / "spans"
-    spans.touch()
-    process = node.spawn(sys.executable, __file__, SERVERS, str(PORT), str(spans), pod="collector")
-    wait_for("the collector listens", lambda: node.answers(SERVERS, PORT))
-    before, node.collector = node.collector, Collector(SERVERS, PORT, percent)
-    node.resources[ResourceName(ResourceType.CLUSTER, COLLECTOR)] = collector_cluster(node.collector)
-    try:
-        yield CollectorHandle(spans)
-    finally:
-        node.collector = before
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
+    with started(node, __file__, PORT, spans):
+        before, node.collector = node.collector, Collector(SERVERS, PORT, percent)
+        node.resources[ResourceName(ResourceType.CLUSTER, COLLECTOR)] = collector_cluster(node.collector)
+        try:
+            yield CollectorHandle(spans)
+        finally:
+            node.collector = before
 
 
 def main(address: str, port: str, spans: str) -> None:
     """Serve `TraceService/Export`, and write each span as a line of JSON."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
     import grpc  # noqa: PLC0415
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: PLC0415
 
@@ -98,17 +88,8 @@ def main(address: str, port: str, spans: str) -> None:
                 out.write(json.dumps(said.__dict__) + "\n")
         return otlp.ExportTraceServiceResponse()
 
-    handler = grpc.unary_unary_rpc_method_handler(
-        export,
-        request_deserializer=otlp.ExportTraceServiceRequest.FromString,
-        response_serializer=otlp.ExportTraceServiceResponse.SerializeToString,
-    )
-    server = grpc.server(ThreadPoolExecutor(1))
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
-    server.add_insecure_port(f"{address}:{port}")
-    server.start()
-    server.wait_for_termination()
+    serve(f"{address}:{port}", service, "Export", otlp.ExportTraceServiceRequest, export)
 
 
 if __name__ == "__main__":

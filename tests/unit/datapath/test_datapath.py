@@ -27,23 +27,6 @@ from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
 
 
-@pytest.fixture
-def kernel() -> FakeKernel:
-    return FakeKernel()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def datapath(kernel, clock) -> Datapath:
-    made = Datapath(kernel, Config(), clock)
-    made.adopt()
-    return made
-
-
 def test_a_frontend_forwards_to_its_slots(datapath, kernel):
     want(datapath, {SMILEY: plan(1, 2)})
     assert hosts(kernel, SMILEY) == {address_bytes("10.244.0.1"), address_bytes("10.244.0.2")}

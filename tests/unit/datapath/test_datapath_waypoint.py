@@ -6,13 +6,11 @@ from example_frontends import (
     PORTS,
     READY,
     SMILEY,
-    Clock,
     action,
     plan,
     ready,
     want,
 )
-from fake_kernel import FakeKernel
 
 from agent.datapath.datapath import Datapath
 from agent.datapath.frontends import frontend_key
@@ -20,23 +18,6 @@ from agent.ir.addresses import Addresses, Family
 from agent.ir.plan import FrontendName, OnLoss
 from agent.ir.tables import Action, Config, FrontendAction, Mode, Protocol
 from agent.ir.waypoint_state import WaypointState
-
-
-@pytest.fixture
-def kernel() -> FakeKernel:
-    return FakeKernel()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def datapath(kernel, clock) -> Datapath:
-    made = Datapath(kernel, Config(), clock)
-    made.adopt()
-    return made
 
 
 def test_traffic_goes_to_the_waypoint_only_when_the_listener_is_ready(datapath, kernel):

@@ -1,6 +1,6 @@
 """Tables that are full: a steady state that is named, hurts nobody else, and ends when there is space."""
 
-import pytest
+from example_frontends import Clock
 from fake_kernel import FakeKernel
 
 from agent.datapath.allocate import QUARANTINE_SECONDS
@@ -14,21 +14,6 @@ from agent.model.meta import Key
 
 FIRST, SECOND, THIRD = (FrontendName(f"10.96.0.{number}", 80, Protocol.TCP) for number in (1, 2, 3))
 NO_WAYPOINT = WaypointState({})
-
-
-class Clock:
-    """Seconds, and the clock that tells them."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def plan(*hosts: int) -> FrontendPlan:
