@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-programs fresh unit check format golden program-sizes features coverage mutation bench lock clean \
+.PHONY: help setup demo test test-hostile fuzz test-programs fresh unit check format golden program-sizes features coverage mutation bench lock clean \
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh \
 	kind-up kind-test kind-down vm-deps vm-test vm-test-ci
 
@@ -27,6 +27,16 @@ PYTEST_PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 test: setup ## all tests (root; its last lines say what was skipped, why, and what brings it)
 	$(BIN)/pytest $(PYTEST_PARALLEL) $(PYTEST_OPTIONS)
 
+test-hostile: setup ## what hostile tenants create, with a victim under load (root; two minutes)
+	$(BIN)/pytest $(PYTEST_OPTIONS) tests/hostile
+
+# SEED: libFuzzer's; 0 is another one each time.
+SECONDS := 60
+SEED := 0
+INPUT :=
+fuzz: setup ## mutated objects through decoding, translation and rendering, for SECONDS; INPUT=FILE runs a crash again
+	@$(BIN)/python tests/fuzz/fuzz.py $(if $(INPUT),--input $(INPUT),--seconds $(SECONDS) --seed $(SEED))
+
 test-programs: setup ## build what tests need beyond set-up: kube-apiserver, kubectl, Helm (the first time 10 minutes)
 	@$(BIN)/python tests/cluster/prepare.py tests
 
@@ -36,11 +46,13 @@ fresh: ## README's commands on a Debian 12 with nothing but git, make and Python
 unit: setup ## the tests that need no root
 	$(BIN)/pytest tests/unit tests/golden tests/property
 
-check: setup ## ruff, mypy, import-linter, clang, clang-format, shellcheck, reuse, vagrant validate
+check: setup ## ruff, mypy, import-linter, old words, clang, clang-format, shellcheck, reuse, vagrant validate
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tests/words/check.py
+	! grep -rnE '^\s*(from|import) test_' tests  # what tests share is in tests/support
 	clang-format --dry-run --Werror $(C_FILES)
 	$(CLANG) bpf/weft.c
 	$(CLANG) -DWEFT_WITHOUT_SET_RETVAL -DWEFT_SK_ERR=1 -DWEFT_SK_FLAGS=1 bpf/weft.c
@@ -58,7 +70,7 @@ test-long: setup ## the random tests, and those of the waypoint's life, at their
 		tests/property/test_hostile_mutations.py
 	WEFT_TEST_SCALE=1 $(BIN)/pytest -s tests/node/test_waypoint_precedence.py tests/node/test_life.py \
 		tests/node/test_replace_waypoint.py tests/node/test_waypoint_streams.py \
-		tests/node/test_first_instruction.py
+		tests/node/test_first_instruction.py tests/node/test_waypoint_mutated.py
 
 cluster-up: setup ## a real Kubernetes of two nodes on this machine (root; the first time builds it: 15 minutes)
 	@$(BIN)/python tests/cluster/cluster.py up
@@ -111,15 +123,16 @@ conformance-strict: setup ## the suite with 20 answers in a row instead of 3 (ro
 conformance-no-mesh: cluster-up ## what passes the core tests without a mesh: strict, only MeshBasic (root; 4 minutes)
 	@$(BIN)/python tests/conformance/conformance.py --name no-mesh --core-only --strict --expect MeshBasic
 
-# Names in vm-tests/kernels.toml and jobs.toml; ONLY: pytest's -k.
+# Names in vm-tests/kernels.toml and jobs.toml; ONLY: pytest's -k; AT_ONCE: machines at a time.
 KERNEL :=
 JOB :=
 ONLY :=
+AT_ONCE := 2
 vm-deps: setup ## Debian packages for virtual machines: QEMU, and what makes their file systems
 	@$(BIN)/python vm-tests/run.py --install-only
 
 vm-test: setup ## tests on other kernels, in virtual machines: KERNEL=6.1 JOB=features (root; the first time makes the machines)
-	@$(BIN)/python vm-tests/run.py --kernel $(KERNEL) --job $(JOB) --only '$(ONLY)'
+	@$(BIN)/python vm-tests/run.py --kernel $(KERNEL) --job $(JOB) --only '$(ONLY)' --at-once $(AT_ONCE)
 
 vm-test-ci: setup ## what CI is to run of them: features, and a third of the datapath's tests
 	@$(BIN)/python vm-tests/run.py --job features datapath-third
@@ -142,10 +155,11 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench: setup ## the numbers of bench/README.md (root; 4 minutes)
+bench: setup ## the numbers of bench/README.md (root; 7 minutes)
 	@$(BIN)/python bench/figures.py
 	@$(BIN)/python bench/loop.py
 	@$(BIN)/python bench/dropped_probe.py
+	@$(BIN)/python bench/waypoint.py
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes and is built with
 	$(BIN)/python -m pip install --quiet uv

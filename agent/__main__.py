@@ -1,4 +1,4 @@
-"""Command line entry point."""
+"""The command line's entry point."""
 
 from agent.cli.main import main
 

@@ -1,4 +1,4 @@
-"""How long to wait before asking again: longer each time, never the same for all, never less than was asked for."""
+"""Delays between retries: exponential, with jitter, and never shorter than the server asks for."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ MOST_SECONDS = 10.0
 
 
 class Backoff:
-    """Exponential with full jitter: agents of a thousand nodes that lost their server together do not return together.
+    """Exponential back-off with full jitter: a thousand agents that lost the same server do not reconnect together.
 
-    `chance` gives a number from 0 to below 1; `most` is the longest pause, in seconds.
+    `chance` returns a random number in [0, 1); `most` is the longest delay, in seconds.
     """
 
     def __init__(self, chance: Callable[[], float], most: float = MOST_SECONDS) -> None:
@@ -18,11 +18,11 @@ class Backoff:
         self._failures = 0
 
     def failed(self, retry_after: float = 0.0) -> float:
-        """Seconds to wait now; `retry_after` is the least that the server asked for."""
+        """The delay after a failure, in seconds. `retry_after` is the minimum that the server asked for."""
         reach: float = min(self._most, FIRST_SECONDS * 2 ** min(self._failures, 16))
         self._failures += 1
         return retry_after + reach * self._chance()
 
     def succeeded(self) -> None:
-        """The next failure is a first one again."""
+        """Reset: the next failure counts as the first one."""
         self._failures = 0

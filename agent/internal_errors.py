@@ -58,8 +58,8 @@ class InternalErrors:
         """Remove the errors of a part for all objects except `subjects`: the other objects were deleted."""
         if self._current:
             kept = set(subjects)
-            for place in [place for place in self._current if place[0] == part and place[1] not in kept]:
-                self._current.pop(place, None)
+            for key in [key for key in self._current if key[0] == part and key[1] not in kept]:
+                self._current.pop(key, None)
 
     def caught(self, part: str, subject: object, error: Exception) -> bool:
         """Record an exception. Returns whether it is handled; otherwise the caller raises it."""
@@ -67,9 +67,9 @@ class InternalErrors:
             return False
         self._counts[part] += 1
         text = " ".join(f"{type(error).__name__}: {error}".split())[:TEXT_LIMIT]
-        found, place = InternalError(part, str(subject), text), (part, subject)
-        if self._current.get(place) != found and (place in self._current or len(self._current) < LISTED):
-            self._current[place] = found
+        found, key = InternalError(part, str(subject), text), (part, subject)
+        if self._current.get(key) != found and (key in self._current or len(self._current) < LISTED):
+            self._current[key] = found
             if self._report is not None:
                 self._report(found, error)
         return True

@@ -1,7 +1,7 @@
-"""What the kubelet runs to learn how a container is: one GET on a Unix socket, which nobody on the network can reach.
+"""The probe that the kubelet executes in a container: one GET on a Unix socket, which the network cannot reach.
 
-`python -m agent.probe SOCKET PATH [TEXT]` exits with 0 when the answer is 200, or when its body is TEXT. In SOCKET
-`{host}` is this host's name. It runs every few seconds on each node, so it imports next to nothing.
+`python -m agent.probe SOCKET PATH [TEXT]` exits with 0 when the status is 200, or when the body is TEXT. In SOCKET
+`{host}` is the host name. It runs every few seconds on each node, so it imports almost nothing.
 """
 
 import socket
@@ -12,8 +12,8 @@ SECONDS = 5.0
 _ANSWER_LIMIT = 65536
 
 
-def ask(path: str, url: str) -> tuple[int, str]:
-    """Status and body of the answer. Raises `OSError`, and `ValueError` for what is no HTTP."""
+def get(path: str, url: str) -> tuple[int, str]:
+    """Status and body of the response. Raises `OSError`, and `ValueError` for a response that is not HTTP."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(SECONDS)
         connection.connect(path)
@@ -27,7 +27,7 @@ def ask(path: str, url: str) -> tuple[int, str]:
 
 
 def _chunks(body: str) -> Iterator[str]:
-    """Envoy's admin interface knows no other form. Raises `ValueError`."""
+    """The chunks of a chunked body: the only encoding of Envoy's admin interface. Raises `ValueError`."""
     while body:
         size, _, rest = body.partition("\r\n")
         length = int(size, 16)
@@ -36,10 +36,10 @@ def _chunks(body: str) -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code; what is wrong goes to standard output, where the kubelet looks for it."""
+    """The exit code. The reason of a failure goes to standard output, where the kubelet reads it."""
     path, url, *accepted = (argument.replace("{host}", socket.gethostname()) for argument in arguments)
     try:
-        status, body = ask(path, url)
+        status, body = get(path, url)
     except (OSError, ValueError) as error:
         return _fail(f"{path}: {error}")
     if status == 200 or body in accepted:

@@ -1,33 +1,37 @@
-"""What the agent is told at start: validated once, then constant."""
+"""Settings of the agent and the controller: validated at the start, then constant."""
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from agent.ir.addresses import Addresses
 from agent.ir.tables import UnknownPodPolicy
+from agent.model.meta import WEFT_NAMESPACE
 from agent.translate.options import FIRST_BYTE_SECONDS, UNSUPPORTED_RUNTIMES, Collector
 
+# Each watch is a connection to the API server, of each node that needs it.
+ACCOUNT_WATCHES = 200
 DEFAULT_STATE = Path("/run/weft")
 STATUS_SOCKET = "agent.sock"
 HEALTH_SOCKET = "health.sock"
-NODE_FILE = "weftnode.json"
+NODES = "weftnodes"
+PARAMETERS_FILE = "meshparameters.json"
+REQUESTS_FILE = "requests.bin"
+NETNS_SOCKET = "netns.sock"
 PINS = "bpf"
-# In a folder of its own: all of the state that a waypoint in a pod gets to see.
+# In a directory of its own, the only part of the state that a waypoint's pod mounts.
 XDS_SOCKET = "waypoint/xds.sock"
-KUBEPODS_DEPTH = 4  # /docker/<id>/kubelet.slice/kubelet-kubepods.slice
-CGROUP2_MOUNTS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used, in one sentence that names it."""
+    """A setting that cannot be used. The message is one sentence that names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one agent runs. `state` holds its sockets and, on a bpffs, its pins.
+    """The settings of one agent. `state` is the directory of its sockets and, on a bpffs, its pins.
 
     Without `manifests` the source is the Kubernetes API, by `kubeconfig` or by the pod's service account.
     """
@@ -48,39 +52,57 @@ class Settings:
     first_byte_seconds: float = FIRST_BYTE_SECONDS
     clusterset_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
     audit_seconds: float = 30.0
+    account_watches: int = ACCOUNT_WATCHES
+    running_netns_helper: Path | None = None
+    """The socket of a network namespace helper that runs already. None: the agent starts one."""
+
+    @property
+    def netns_socket(self) -> Path:
+        """The socket of the network namespace helper."""
+        return self.running_netns_helper or self.state / NETNS_SOCKET
 
     @property
     def pins(self) -> Path:
-        """Where programs, maps and links are pinned."""
+        """The directory where programs, maps and links are pinned."""
         return self.state / PINS
 
     @property
     def xds_socket(self) -> Path:
-        """Where Envoy asks for its configuration. No pod can reach it."""
+        """The socket that serves xDS to Envoy. No other pod can reach it."""
         return self.state / XDS_SOCKET
 
     @property
     def status_socket(self) -> Path:
-        """Where `weft status` and `weft tables` ask."""
+        """The socket that serves `weft status` and `weft tables`."""
         return self.state / STATUS_SOCKET
 
     @property
+    def requests_file(self) -> Path:
+        """The file of the counts of requests, for the next agent."""
+        return self.state / REQUESTS_FILE
+
+    @property
     def health_socket(self) -> Path:
-        """Where the kubelet's probes ask: a server of its own, which no connections of others can fill."""
+        """The socket for the kubelet's probes. It has a server of its own, whose connections others cannot use up."""
         return self.state / HEALTH_SOCKET
 
     @property
-    def node_file(self) -> Path:
-        """Where the node's WeftNode is stored while the source is a directory of manifests."""
-        return self.state / NODE_FILE
+    def parameters_file(self) -> Path:
+        """The file of the last MeshParameters that were in force."""
+        return self.state / PARAMETERS_FILE
+
+    @property
+    def nodes(self) -> Path:
+        """The folder of WeftNodes while the source is a directory of manifests."""
+        return self.state / NODES
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """How one replica of the controller runs."""
+    """The settings of one replica of the controller."""
 
     kubeconfig: Path | None = None
-    namespace: str = "weft-system"
+    namespace: str = WEFT_NAMESPACE
     lease: str = "weft-controller"
     identity: str = field(default_factory=socket.gethostname)
     mesh: str = "weft"
@@ -90,32 +112,8 @@ class ControllerSettings:
     startup_taint: bool = False
 
 
-def find_kubepods() -> Path:
-    """The kubelet's cgroup on this machine, in cgroup v2 or its part of a hybrid tree. Raises `SettingsError`."""
-    mounts = [mount for mount in CGROUP2_MOUNTS if (mount / "cgroup.controllers").exists()]
-    found = [folder for mount in mounts for folder in _kubepods_below(mount, KUBEPODS_DEPTH)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise SettingsError(f"--kubepods: which of {', '.join(map(str, sorted(found)))}?")
-    raise SettingsError("--kubepods: no kubepods or kubepods.slice under a cgroup2 mount; is a kubelet running here?")
-
-
-def _kubepods_below(folder: Path, depth: int) -> Iterator[Path]:
-    """Folders of kubelets, whose --cgroup-root may be some levels down: `kubelet.slice/kubelet-kubepods.slice`."""
-    try:
-        folders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    except FileNotFoundError:  # a container that ended
-        return
-    for below in folders:
-        if below.name.removesuffix(".slice").rpartition("-")[2] == "kubepods":
-            yield below
-        elif depth > 1:
-            yield from _kubepods_below(below, depth - 1)
-
-
 def parse_cidrs(texts: Iterable[str]) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Each --clusterset-cidr as a range of addresses. Raises `SettingsError`."""
+    """The CIDRs of --clusterset-cidr. Raises `SettingsError`."""
     found = []
     for text in texts:
         try:
@@ -142,10 +140,10 @@ def parse_endpoint(text: str, option: str = "--metrics") -> tuple[str, int]:
 
 
 def parse_collector(text: str | None, percent: float) -> Collector | None:
-    """Where spans go, None for nowhere. Raises `SettingsError`."""
+    """The collector of spans; None for no tracing. Raises `SettingsError`."""
     if text is None:
         return None
     host, port = parse_endpoint(text, "--otlp-endpoint")
     if not port:
-        raise SettingsError(f"--otlp-endpoint: {text!r}: nobody listens on port 0")
+        raise SettingsError(f"--otlp-endpoint: {text!r}: 0 is not a valid port")
     return Collector(host, port, percent)

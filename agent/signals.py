@@ -1,4 +1,4 @@
-"""Running the parts of a process together, until it is told to stop."""
+"""Runs the parts of a process together, until a signal ends it."""
 
 import asyncio
 import signal
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class EndedError(Exception):
-    """A part that has to run all the time has ended without an error of its own."""
+    """A part that must run for ever has returned without an error."""
 
 
 async def until_signalled(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run the parts until SIGTERM or SIGINT; the first part that ends takes the others with it.
+    """Run the parts until SIGTERM or SIGINT. When one part ends, the others are cancelled.
 
-    Raises what that part raised, or `EndedError` with its name where it returned: the process would go on without it,
-    and look healthy.
+    Raises the exception of that part, or `EndedError` with its name where it returned: without it the process would
+    only look healthy.
     """
     loop = asyncio.get_running_loop()
     tasks = [asyncio.ensure_future(part) for part in parts]
@@ -35,7 +35,7 @@ async def until_signalled(*parts: Coroutine[Any, Any, None]) -> None:
 
 
 def _explain_end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Raise why the first part ended that did."""
+    """Raise the exception of the part that ended first."""
     for task in tasks:
         if task.done():
             task.result()

@@ -1,5 +1,5 @@
-"""How fast an endpoint change of one Service takes effect while the probe of another Service's listener is dropped, and
-while it is not: by turns in one run, with a real agent, kernel and Envoy in a lab.
+"""Measures how long an endpoint change of one Service takes while the node drops the probe of another Service's
+listener, and while it does not, in alternation in one run. Agent, kernel and Envoy are real, in a lab.
 
 Run it as root with `make bench`. Prints JSON.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from figures import FACES, ROUTE, frontends, spread
 
-from agent.cli.ask import ask
+from agent.cli.agent_client import get
 from agent.cli.lab import wait_agent
 from agent.lab import lifecycle
 from agent.lab.paths import LabPaths
@@ -22,7 +22,7 @@ from agent.model.meta import Key
 from agent.settings import STATUS_SOCKET
 
 ROUNDS = 15
-# Probes leave by the node; clients' packets are forwarded, and pass.
+# Probes are in the node's output chain. Clients' packets are forwarded, so the rule does not drop them.
 DROP = """
 add table ip probes
 add chain ip probes out { type filter hook output priority 0; }
@@ -57,13 +57,13 @@ while time.monotonic() < deadline:
 
 
 def backends(paths: LabPaths) -> list[str]:
-    """The addresses of two pods that answer."""
-    pods = ask(paths.state / STATUS_SOCKET, "/status")["pods"]
+    """The addresses of two server pods."""
+    pods = get(paths.state / STATUS_SOCKET, "/status")["pods"]
     return [pod["addresses"][0] for pod in pods if pod["pod"].startswith("faces/smiley-v")][:2]
 
 
 def change_milliseconds(paths: LabPaths, address: str) -> float:
-    """From writing the slice to the first answer by its endpoint; both ends on this machine's clock."""
+    """The time from the write of the slice to the first response of its endpoint, by this machine's clock."""
     argv, environment = lifecycle.exec_command(paths, "faces/face", [sys.executable, "-c", CLIENT, address])
     with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None
@@ -80,25 +80,25 @@ def nft(paths: LabPaths, rules: str) -> None:
 
 
 def wait_state(paths: LabPaths, state: str) -> None:
-    """Until the only listener is so; it may be draining before."""
+    """Wait until there is one listener, in this state."""
     while True:
-        listeners = ask(paths.state / STATUS_SOCKET, "/status")["waypoint"]["listeners"]
+        listeners = get(paths.state / STATUS_SOCKET, "/status")["waypoint"]["listeners"]
         if [item["state"] for item in listeners] == [state]:
             return
         time.sleep(0.02)
 
 
 def rounds(paths: LabPaths) -> Iterator[tuple[float, float]]:
-    """Pairs of figures, while a probe is dropped and while none is."""
+    """For each round the time while a probe is dropped, and while none is."""
     route, addresses = ROUTE.format(backend="smiley-v1"), backends(paths)
     for _ in range(ROUNDS):
         nft(paths, DROP)
-        # A listener that left is tried anew when it comes back.
+        # The agent probes a listener that was removed again when it comes back.
         Store(paths).delete(route)
         wait_state(paths, "draining")
         Store(paths).apply(route)
         wait_state(paths, "probing")
-        # Amid an attempt, which takes a second.
+        # In the middle of a probe, which takes a second.
         time.sleep(0.5)
         dropped = change_milliseconds(paths, addresses[0])
         nft(paths, "delete table ip probes")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.cli.ask import NoAgentError, ask
+from agent.cli.agent_client import NoAgentError, get
 from agent.lab import lifecycle
 from agent.lab.paths import LabPaths
 from agent.lab.store import Store
@@ -37,7 +37,8 @@ while time.monotonic() < deadline:
         print(time.time())
         break
 """
-# Whom the server sees says which way a request went: a gap is what is not the waypoint, or nothing.
+# The peer address that the server returns shows whether the request came through the waypoint. A gap is a time without
+# such requests.
 AGAIN = """
 import http.client, json, time
 gap = False
@@ -66,10 +67,10 @@ spec:
 
 
 def wait_ready(paths: LabPaths) -> None:
-    """Until the agent says so."""
+    """Wait until the agent is ready, and every listener is ready or draining."""
     while True:
         try:
-            report = ask(paths.state / STATUS_SOCKET, "/status")
+            report = get(paths.state / STATUS_SOCKET, "/status")
             if report["ready"] and all(x["state"] in ("ready", "draining") for x in report["waypoint"]["listeners"]):
                 return
         except NoAgentError:
@@ -78,19 +79,19 @@ def wait_ready(paths: LabPaths) -> None:
 
 
 def wait_listener(paths: LabPaths) -> None:
-    """Until the Route's frontend sends its clients to the waypoint."""
-    while "waypoint" not in {x["l7"] for x in ask(paths.state / STATUS_SOCKET, "/status")["frontends"]}:
+    """Wait until the action of a frontend is `waypoint`."""
+    while "waypoint" not in {x["l7"] for x in get(paths.state / STATUS_SOCKET, "/status")["frontends"]}:
         time.sleep(0.05)
 
 
 def spread(values: list[float], digits: int) -> dict[str, float]:
-    """Median, least and most."""
+    """The median, the least and the most."""
     parts = {"median": statistics.median(values), "least": min(values), "most": max(values)}
     return {name: round(value, digits) for name, value in parts.items()}
 
 
 def start_seconds(paths: LabPaths, fresh: bool) -> float:
-    """From starting the agent to ready: with nothing loaded, or taking over what is there."""
+    """The time from the agent's start to ready. `fresh`: nothing is loaded; otherwise it adopts the pinned maps."""
     lifecycle.stop_agent(paths, kill=not fresh)
     if fresh:
         command = [sys.executable, "-m", "agent", "detach", "--state", str(paths.state)]
@@ -102,7 +103,7 @@ def start_seconds(paths: LabPaths, fresh: bool) -> float:
 
 
 def peak_megabytes(paths: LabPaths) -> dict[str, float] | str:
-    """Most memory of the agent's cgroup, with the compiling child and the kernel's maps, from start to 10 s later."""
+    """The agent's cgroup: its peak memory with the child that compiles and the kernel's maps, and 10 s after ready."""
     group = MEMORY_V1 / f"weft-{paths.name}"
     if not (MEMORY_V1 / "memory.usage_in_bytes").exists():
         return "no cgroup v1 memory controller on this machine"
@@ -124,7 +125,7 @@ def peak_megabytes(paths: LabPaths) -> dict[str, float] | str:
 
 
 def resident_megabytes(paths: LabPaths) -> float:
-    """The agent's RSS, 10 s after it was ready."""
+    """The agent's resident memory, 10 s after it is ready."""
     wait_ready(paths)
     time.sleep(10)
     status = Path("/proc", paths.pidfile("agent").read_text().strip(), "status").read_text()
@@ -132,7 +133,7 @@ def resident_megabytes(paths: LabPaths) -> float:
 
 
 def edit_milliseconds(paths: LabPaths, backend: str) -> float:
-    """From writing a Route to the first request that follows it; both ends on this machine's clock."""
+    """The time from the write of a Route to the first request that follows it, by this machine's clock."""
     argv, environment = lifecycle.exec_command(paths, "faces/face", [sys.executable, "-c", REQUEST, backend])
     with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as client:
         time.sleep(0.5)
@@ -143,16 +144,16 @@ def edit_milliseconds(paths: LabPaths, backend: str) -> float:
 
 
 def lost_milliseconds(paths: LabPaths, policy: str) -> float:
-    """From killing Envoy to the first request that it serves again; on loss the Service refuses, or goes on without."""
+    """The time from the end of Envoy to the first request that it serves again, with the on-loss policy `policy`."""
     service = Store(paths).load()[Key("Service", "faces", "smiley")]
     notes = {**service["metadata"].get("annotations", {}), "weft.dev/on-waypoint-loss": policy}
     Store(paths).apply(json.dumps({**service, "metadata": {**service["metadata"], "annotations": notes}}))
-    while {x["onLoss"] for x in frontends(paths, "faces/smiley")} != {policy}:
+    while {x["onWaypointLoss"] for x in frontends(paths, "faces/smiley")} != {policy}:
         time.sleep(0.05)
-    pod = next(x for x in ask(paths.state / STATUS_SOCKET, "/status")["pods"] if x["pod"].startswith("weft-system/"))
+    pod = next(x for x in get(paths.state / STATUS_SOCKET, "/status")["pods"] if x["pod"].startswith("weft-system/"))
     (cgroup,) = (found for found in paths.kubepods.rglob("pod*") if found.stat().st_ino == pod["cgroup"])
     argv, environment = lifecycle.exec_command(paths, "faces/face", [sys.executable, "-c", AGAIN])
-    # A kubelet waits longer and longer with what ends soon after it began.
+    # The kubelet's back-off grows for containers that end soon after their start.
     time.sleep(STEADY_SECONDS)
     with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as client:
         time.sleep(1)
@@ -165,8 +166,8 @@ def lost_milliseconds(paths: LabPaths, policy: str) -> float:
 
 
 def frontends(paths: LabPaths, service: str) -> list[dict[str, Any]]:
-    """What the agent says of a Service."""
-    return [x for x in ask(paths.state / STATUS_SOCKET, "/status")["frontends"] if x["service"] == service]
+    """The frontends of a Service in the agent's status."""
+    return [x for x in get(paths.state / STATUS_SOCKET, "/status")["frontends"] if x["service"] == service]
 
 
 def main() -> None:

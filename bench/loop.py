@@ -1,8 +1,8 @@
-"""How late a 1 ms timer on the agent's loop is, while an Envoy connects that is to have a thousand routed Services, and
-while the metrics are made at their caps of series.
+"""Measures how late a 1 ms timer on the agent's event loop is, while an Envoy connects and gets a thousand routed
+Services, and while metrics are rendered at their limits of series.
 
-Everything is real but the kernel's tables: translation, the waypoint's controller, its server, Envoy, connection
-attempts, the metrics. Prints JSON. No root is needed.
+Everything is real except the kernel's maps: translation, the waypoint's controller, the ADS server, Envoy, probes, the
+metrics. Prints JSON. Needs no root.
 """
 
 import asyncio
@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.ir.access_log import Exchange
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.ir.flow_tables import FLOW_STEPS, FlowSums
 from agent.ir.identity import Workload
+from agent.ir.plan import Output
+from agent.ir.request_stats import Outcome, Series, Sums
 from agent.ir.tables import Reason
 from agent.ir.waypoint_state import Adopted
 from agent.kube.decode import decode
@@ -31,7 +32,7 @@ from agent.store.store import Store
 from agent.telemetry.flow_metrics import MAX_PAIRS
 from agent.telemetry.flows import Flow
 from agent.telemetry.metrics import Metrics
-from agent.telemetry.requests import MAX_EDGES, MAX_OUTCOMES, Requests
+from agent.telemetry.requests import MAX_EDGES, MAX_OUTCOMES, UNKNOWN_WORKLOAD, Requests, edge_of
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.controller import WaypointController
@@ -78,22 +79,22 @@ status: {phase: Running, podIP: 10.1.0.1}
 
 
 class Prober:
-    """Connection attempts, as the agent makes them."""
+    """Probes of listeners, as in the agent."""
 
     async def accepts(self, address: str, port: int) -> bool | None:
-        """Whether a listener takes connections on a port."""
+        """Whether a listener accepts connections on a port."""
         return await accepts(address, port)
 
 
 class Lateness:
-    """How late each tick of a timer was, in milliseconds."""
+    """The lateness of each tick of a timer, in milliseconds."""
 
     def __init__(self) -> None:
         self._late: list[float] = []
 
     @asynccontextmanager
     async def measured(self) -> AsyncIterator[None]:
-        """Tick inside of this."""
+        """Run the timer inside of the context."""
         task = asyncio.create_task(self._tick())
         try:
             yield
@@ -107,38 +108,38 @@ class Lateness:
             self._late.append(1000 * (time.perf_counter() - due))
 
     def document(self) -> dict[str, float]:
-        """The greatest, and what one in a thousand exceeds."""
+        """The maximum and the 99.9th percentile."""
         late = sorted(self._late)
         return {"max ms": round(late[-1], 1), "p99.9 ms": round(late[int(0.999 * len(late))], 1), "ticks": len(late)}
 
 
 def upserts(text: str) -> list[Change]:
-    """Manifests as a source yields them."""
+    """The changes of a source with these manifests."""
     found = [item for document in split(text, False) for item in decode(document.value, "here")]
     return [Upsert(item) for item in found if isinstance(item, Object)]
 
 
 def translated() -> Translator:
-    """A translator with all Services, worked through."""
+    """A translator that has translated all Services."""
     translator = Translator(Store(), Options("here"))
-    translator.take([*upserts(CLIENT), Upsert(PodCgroup("u-1", 42))])
+    changes = [*upserts(CLIENT), Upsert(PodCgroup("u-1", 42))]
     for number in range(SERVICES):
-        text = TEXT.format(n=number, high=number // 250, low=number % 250 + 1)
-        translator.take(upserts(text))
+        changes += upserts(TEXT.format(n=number, high=number // 250, low=number % 250 + 1))
+    translator.update(changes)
     return translator
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Wait without taking the loop's time."""
+    """Wait until `true` returns a true value."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not true():
             await asyncio.sleep(0.05)
 
 
 async def connecting(folder: Path) -> dict[str, object]:
-    """An Envoy starts, and every listener becomes ready."""
+    """The lateness while an Envoy starts, until every listener is ready."""
     translator = translated()
-    changed = {**translator.enrol(), **translator.advance(10 * SERVICES)}
+    changed = {unit: (Output(), output) for unit, output in translator.outputs.items()}
     server = AdsServer(folder / "xds.sock", Addresses(ADDRESS))
     rendering = Rendering(Options("here"))
     controller = WaypointController(server, rendering, Prober(), asyncio.get_running_loop().time, lambda: None)
@@ -174,7 +175,7 @@ async def connecting(folder: Path) -> dict[str, object]:
 
 
 def flows() -> list[Flow]:
-    """As many pairs of a workload and a Service as are counted by name, in every way that a connection can go."""
+    """Flows of `MAX_PAIRS` pairs of workload and Service, each with three reasons."""
     sums = FlowSums(9, 8, 1, 8, 10**6, 10**6, 10**3, 10**3, (1,) * FLOW_STEPS, (1,) * FLOW_STEPS)
     return [
         Flow(Workload("app", f"w{pair}", "s", "r"), Key("Service", "app", f"s{pair}"), "TCP", reason, 0, sums)
@@ -184,20 +185,21 @@ def flows() -> list[Flow]:
 
 
 def requests() -> Requests:
-    """As many edges as are counted by name, each with as many outcomes."""
+    """Requests on `MAX_EDGES` edges, each with `MAX_OUTCOMES` outcomes."""
     made = Requests(time.monotonic)
     for edge in range(MAX_EDGES):
         service = Key("Service", "app", f"s{edge}")
+        series = Series("10.1.0.1", f"app/s{edge}:80", f"app/r{edge}/0/m", "")
         for outcome in range(MAX_OUTCOMES):
-            made.add(Exchange(0.0, "10.1.0.1", 20_000, code=200 + outcome, route=f"app/r{edge}/0/m"), None, service)
+            made.add(edge_of(series, UNKNOWN_WORKLOAD, service), Sums({Outcome(str(200 + outcome)): 1}))
     return made
 
 
 async def scraping() -> dict[str, object]:
-    """The metrics at their caps, made ten times."""
-    metrics, told = Metrics("0", dict), flows()
-    metrics.show_flows(lambda: told)
-    metrics.show_requests(requests())
+    """The lateness while metrics are rendered ten times, at their limits of series."""
+    metrics, rows = Metrics("0", dict), flows()
+    metrics.register_flows(lambda: rows)
+    metrics.register_requests(requests())
     lateness = Lateness()
     async with lateness.measured():
         for _ in range(10):

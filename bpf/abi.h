@@ -14,11 +14,22 @@
 #define WEFT_SERVICES	     65536
 #define WEFT_SLOTS	     262144
 #define WEFT_UDP_PEERS	     65536
+#define WEFT_UDP_PAIRS	     4
 #define WEFT_AFFINITY	     65536
 #define WEFT_CLIENTS	     8192
+#define WEFT_SERVERS	     2048
+#define WEFT_PEERS	     131072
+#define WEFT_GRANTS	     131072
+#define WEFT_UDP_SENT	     16384
+#define WEFT_DESTINATIONS    131072
+#define WEFT_DEST_GRANTS     65536
 #define WEFT_FLOWS	     4096
+#define WEFT_FLOW_COUNTS     (2 * WEFT_FLOWS)
 #define WEFT_FLOW_STEPS	     16
-#define WEFT_EVENT_SIZE	     262144 /* bytes of the ring: a power of two, whole pages */
+#define WEFT_CONNECTIONS     65536
+#define WEFT_ALL_WORKLOADS   0xffffffffffffffffULL
+#define WEFT_ALL_NAMESPACES  0xffffffffffffffffULL
+#define WEFT_EVENT_SIZE	     524288 /* bytes of the ring: a power of two, whole pages */
 #define WEFT_MAX_LEVELS	     8
 #define WEFT_OTHER_WAYPOINTS 8
 
@@ -34,6 +45,10 @@
 #define WEFT_POD_CONSUMER_ROUTES 1
 #define WEFT_POD_AGENT		 2
 #define WEFT_POD_L4_ONLY	 4
+
+/* Identity and port of struct weft_grant: every client, every port. */
+#define WEFT_ANY_CLIENT 0
+#define WEFT_ANY_PORT	0
 
 /* struct weft_config.unknown_pod */
 #define WEFT_UNKNOWN_PASS   0
@@ -67,6 +82,10 @@ enum weft_reason {
 	WEFT_FLOW_LOST,
 	WEFT_EVENT_LOST,
 	WEFT_CLIENT_REFUSED,
+	WEFT_UDP_OVERFLOW,
+	WEFT_OVER_BUDGET,
+	WEFT_POLICY_REFUSED,
+	WEFT_POLICY_FORBIDS,
 	WEFT_REASONS,
 };
 
@@ -79,7 +98,8 @@ struct weft_address {
 /*
  * Two rows: the programs use the one with the greater epoch. `events` is how many events of a class
  * one CPU may emit in one rate window (RATE_WINDOW_SHIFT). `other_waypoints` are Envoys of the node
- * that get no new connections.
+ * that get no new connections. `waypoint_connections` is how many connections of clients the
+ * waypoint has room for; 0: not known, no limit.
  */
 struct weft_config {
 	u64 epoch;
@@ -90,17 +110,21 @@ struct weft_config {
 	u32 last_level;
 	u32 unknown_pod;
 	u32 events;
+	u32 waypoint_connections;
+	u32 spare;
 };
 
 /*
  * `cgroup_id` repeats the key. The kernel can recycle a hash element while a program reads it, so
- * the program compares `cgroup_id` last.
+ * the program compares `cgroup_id` last. Programs write `event_time`: the time in ns up to which
+ * the events of the pod have used its allowance, see event.h.
  */
 struct weft_pod {
 	u64 namespace_id;
 	u32 mode;
 	u32 flags;
 	u64 workload_id;
+	u64 event_time;
 	u64 cgroup_id;
 };
 
@@ -110,6 +134,63 @@ struct weft_frontend {
 	u16 port;
 	u8 protocol;
 	u8 spare[5];
+};
+
+/*
+ * The policy set of an address of a protected pod. `check` is a hash of the row and its key: the
+ * kernel can recycle a hash element while a program reads it.
+ */
+struct weft_server {
+	u64 policy_set;
+	u64 check;
+};
+
+/* The identities of a source address. `check` as above. */
+struct weft_peer {
+	u64 account_id;
+	u64 namespace_id;
+	u64 check;
+};
+
+/*
+ * A protected address as a destination of clients of this node: the policy set of the pod, and the
+ * index of the policy that a refusal names. `check` as above.
+ */
+struct weft_destination {
+	u64 policy_set;
+	u64 policy;
+	u64 check;
+};
+
+/* The identities of a pod of this node. `cgroup_id` repeats the key, as in struct weft_pod. */
+struct weft_identity {
+	u64 account_id;
+	u64 namespace_id;
+	u64 cgroup_id;
+};
+
+/* The addresses of a protected pod, zeros for a family that it has none of. `check` as above. */
+struct weft_protected {
+	struct weft_address address4;
+	struct weft_address address6;
+	u64 check;
+};
+
+/* The two ends of datagrams between a protected pod (`local`) and a peer. */
+struct weft_udp_ends {
+	struct weft_address local;
+	struct weft_address remote;
+	u16 local_port;
+	u16 remote_port;
+	u32 spare;
+};
+
+/* A row exists: the policy set admits this identity at this port of the server. */
+struct weft_grant {
+	u64 policy_set;
+	u64 identity;
+	u32 port;
+	u32 spare;
 };
 
 struct weft_service {
@@ -145,6 +226,29 @@ struct weft_socket {
 	u64 client;
 	u64 workload_id;
 	u64 started;
+};
+
+/*
+ * A frontend of a UDP socket and its backend. `sent` orders pairs by their last datagram; 0: a row
+ * of weft_udp_peers has the frontend of replies from this backend.
+ */
+struct weft_udp_pair {
+	struct weft_address original;
+	struct weft_address backend;
+	u16 original_port;
+	u16 backend_port;
+	u32 sent;
+};
+
+/*
+ * Frozen layout: sockets outlive upgrades. The first `used` pairs are filled. `sent` is that of the
+ * latest pair.
+ */
+struct weft_udp_socket {
+	struct weft_udp_pair pairs[WEFT_UDP_PAIRS];
+	u32 used;
+	u32 sent;
+	u64 reserved;
 };
 
 /* Frozen: sockets outlive upgrades. */

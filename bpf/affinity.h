@@ -10,11 +10,13 @@
 #include "address.h"
 #include "client.h"
 #include "select.h"
+#include "udp.h"
 
 #define NS_PER_SECOND 1000000000ULL
 
 struct affinity {
 	struct weft_udp_target socket;
+	void *sk;
 	struct weft_affinity_key pod;
 	u64 affinity_ns;
 	u64 now;
@@ -25,10 +27,11 @@ static __always_inline void affinity_init(struct affinity *affinity, const struc
 					  const struct weft_frontend *key,
 					  struct weft_service *service)
 {
-	if (client->udp_socket) {
-		affinity->socket.cookie = client->udp_socket;
+	if (client->udp.cookie) {
+		affinity->socket.cookie = client->udp.cookie;
 		affinity->socket.original = key->address;
 		affinity->socket.port = key->port;
+		affinity->sk = client->udp.sk;
 	}
 	if (service->affinity_seconds) {
 		affinity->affinity_ns = service->affinity_seconds * NS_PER_SECOND;
@@ -44,14 +47,19 @@ static __always_inline void affinity_init(struct affinity *affinity, const struc
 static __always_inline bool affinity_lookup_socket(struct affinity *affinity, u32 base, u32 columns,
 						   struct weft_backend *backend)
 {
+	struct weft_udp_socket *pairs;
 	struct weft_backend *row;
 
 	if (!affinity->socket.cookie)
 		return false;
-	row = udp_choice_row(&affinity->socket);
-	if (!row)
-		return false;
-	*backend = *row;
+	pairs = udp_socket_row(affinity->sk);
+	if (!pairs || !udp_pair_backend(pairs, &affinity->socket, backend)) {
+		row = udp_choice_row(&affinity->socket);
+		if (!row)
+			return false;
+		backend->address = row->address;
+		backend->port = row->port;
+	}
 	return slots_contain(base, columns, backend);
 }
 
@@ -71,13 +79,6 @@ static __always_inline bool affinity_lookup_pod(struct affinity *affinity, u32 b
 		return false;
 	WRITE_ONCE(row->used, affinity->now);
 	return true;
-}
-
-static __always_inline void affinity_update_socket(struct affinity *affinity,
-						   struct weft_backend *backend)
-{
-	if (affinity->socket.cookie && udp_choice_write(&affinity->socket, backend))
-		counter_inc(WEFT_STATE_FAILED);
 }
 
 static __always_inline void affinity_update_pod(struct affinity *affinity,

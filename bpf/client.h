@@ -8,15 +8,15 @@
 #define WEFT_CLIENT_H
 
 #include "maps.h"
+#include "udp.h"
 
-/* `udp_socket` is the cookie of a UDP socket, else 0. */
 struct client {
 	u64 namespace_id;
 	u32 mode;
 	u32 flags;
 	u64 cgroup_id;
 	u64 workload_id;
-	u64 udp_socket;
+	struct udp_socket udp;
 };
 
 /*

@@ -5,6 +5,8 @@
 
 #include "address.h"
 #include "client.h"
+#include "connections.h"
+#include "destination.h"
 #include "lookup.h"
 #include "select.h"
 #include "affinity.h"
@@ -17,8 +19,10 @@ enum verdict {
 };
 
 /*
- * `client` is 0 where the client is not in the mesh and passes. `now` is 0 where no event and no
+ * `client` is 0 where the client is not in the mesh and passes. `pod` is the cgroup id of the
+ * client, 0 where it is unknown. `now` is 0 where no event and no
  * flow is recorded. `policy` is the index of the policy that decided, at most 24 bits; 0: none.
+ * `selected`: the backend is not one that the socket kept.
  */
 struct decision {
 	struct weft_address address;
@@ -26,9 +30,11 @@ struct decision {
 	u32 reason;
 	u64 service_id;
 	u64 client;
+	u64 pod;
 	u64 workload_id;
 	u64 now;
 	u32 policy;
+	bool selected;
 };
 
 static __always_inline bool is_waypoint(const struct weft_config *config,
@@ -112,18 +118,21 @@ static __always_inline enum verdict forward(const struct weft_config *config, u6
 			return verdict;
 		affinity_update_pod(affinity, &backend);
 	}
-	affinity_update_socket(affinity, &backend);
+	decision->selected = true;
 	return rewrite(config, &backend, decision);
 }
 
 static __always_inline enum verdict to_waypoint(const struct weft_config *config,
-						const struct weft_service *service, bool stream,
-						bool ipv4, struct decision *decision)
+						const struct weft_service *service,
+						u64 namespace_id, bool stream, bool ipv4,
+						struct decision *decision)
 {
 	decision->address = ipv4 ? config->waypoint4 : config->waypoint6;
 	decision->port = service->waypoint_port;
 	if (!stream || !decision->port || is_unspecified(&decision->address))
 		return finish(decision, WEFT_WAYPOINT_LOST, VERDICT_REFUSE);
+	if (!has_connection_room(config, namespace_id))
+		return finish(decision, WEFT_OVER_BUDGET, VERDICT_REFUSE);
 	return finish(decision, WEFT_TO_WAYPOINT, VERDICT_REWRITE);
 }
 
@@ -167,7 +176,8 @@ static __always_inline enum verdict apply_action(const struct weft_config *confi
 		affinity_init(&affinity, client, key, service);
 		return forward(config, action, &affinity, ipv4, decision);
 	case WEFT_ACTION_WAYPOINT:
-		return to_waypoint(config, service, key->protocol == IPPROTO_TCP, ipv4, decision);
+		return to_waypoint(config, service, client->namespace_id,
+				   key->protocol == IPPROTO_TCP, ipv4, decision);
 	case WEFT_ACTION_REJECT:
 		return refuse(action, decision);
 	default:
@@ -184,20 +194,50 @@ static __always_inline enum verdict decide_unknown(const struct weft_config *con
 }
 
 /*
- * `key` is the destination; this function sets its namespace. `udp_socket` is the cookie of a UDP
- * socket, else 0. Only the agent may dial a waypoint: it probes the listeners.
+ * Refuses a connection that the policies of the server do not admit. Of datagrams only those to a
+ * Service: one to an address may be a reply, for which the server has asked. Behind a waypoint the
+ * waypoint judges.
  */
-static __always_inline enum verdict decide(struct weft_frontend *key, u64 udp_socket,
+static __always_inline enum verdict judge_client(struct weft_frontend *key,
+						 struct decision *decision, enum verdict verdict)
+{
+	struct weft_address address = key->address;
+	u16 port = key->port;
+	u32 policy;
+
+	if (!has_destinations() || !decision->pod || decision->reason == WEFT_TO_WAYPOINT)
+		return verdict;
+	if (verdict == VERDICT_REWRITE) {
+		address = decision->address;
+		port = decision->port;
+	} else if (verdict != VERDICT_PASS || key->protocol != IPPROTO_TCP) {
+		return verdict;
+	}
+	policy = refusing_policy(&address, decision->pod, port);
+	if (!policy)
+		return verdict;
+	decision->policy = policy;
+	decision->client = decision->pod;
+	decision->selected = false;
+	return finish(decision, WEFT_POLICY_FORBIDS, VERDICT_REFUSE);
+}
+
+/*
+ * `key` is the destination; this function sets its namespace. Only the agent may dial a waypoint:
+ * it probes the listeners.
+ */
+static __always_inline enum verdict choose(struct weft_frontend *key, const struct udp_socket *udp,
 					   struct decision *decision)
 {
 	struct weft_config *config = current_config();
-	struct client client = {.udp_socket = udp_socket};
+	struct client client = {.udp = *udp};
 	u32 index = WEFT_NO_INDEX;
 	bool known;
 
 	if (!config)
 		return finish(decision, WEFT_UNKNOWN_POD, VERDICT_PASS);
 	known = find_client(config, &client);
+	decision->pod = client.cgroup_id;
 	if (is_waypoint(config, &key->address) && !(client.flags & WEFT_POD_AGENT)) {
 		decision->client = client.cgroup_id;
 		return finish(decision, WEFT_WAYPOINT_DIALLED, VERDICT_DENY);
@@ -218,6 +258,12 @@ static __always_inline enum verdict decide(struct weft_frontend *key, u64 udp_so
 	if (index == WEFT_NO_INDEX)
 		return finish(decision, WEFT_NO_FRONTEND, VERDICT_PASS);
 	return apply_action(config, index, &client, key, decision);
+}
+
+static __always_inline enum verdict decide(struct weft_frontend *key, const struct udp_socket *udp,
+					   struct decision *decision)
+{
+	return judge_client(key, decision, choose(key, udp, decision));
 }
 
 #endif

@@ -10,7 +10,32 @@
 
 #define NS_PER_US 1000
 
-/* The row of a key, created when it is missing; the overflow row when the map is full. */
+/* Whether a workload may have another row: it may have no more rows than are free. */
+static __always_inline bool flow_has_room(u64 workload_id)
+{
+	u64 *all = flow_count_row(WEFT_ALL_WORKLOADS);
+	u64 *own = flow_count_row(workload_id);
+	u64 used = all ? *all : 0;
+
+	return used < WEFT_FLOWS && (!own || *own < WEFT_FLOWS - used);
+}
+
+static __always_inline void flow_count(u64 workload_id)
+{
+	u64 *row = flow_count_row(workload_id);
+
+	if (!row) {
+		flow_count_make(workload_id);
+		row = flow_count_row(workload_id);
+	}
+	if (row)
+		__sync_fetch_and_add(row, 1);
+}
+
+/*
+ * The row of a key, created when it is missing; the overflow row when the map or the share of the
+ * workload is full.
+ */
 static __always_inline struct weft_flow *flow_get(struct weft_flow_key *key)
 {
 	struct weft_flow_key rest = {};
@@ -18,7 +43,10 @@ static __always_inline struct weft_flow *flow_get(struct weft_flow_key *key)
 
 	if (row)
 		return row;
-	flow_make(key);
+	if (flow_has_room(key->workload_id) && !flow_make(key)) {
+		flow_count(key->workload_id);
+		flow_count(WEFT_ALL_WORKLOADS);
+	}
 	row = flow_row(key);
 	if (row)
 		return row;
@@ -83,33 +111,18 @@ static __always_inline struct weft_flow *socket_flow(const struct weft_socket *s
 	return flow_get(&key);
 }
 
-static __always_inline void flow_established(const struct weft_socket *socket)
+static __always_inline void flow_established(struct weft_flow *row,
+					     const struct weft_socket *socket)
 {
 	u64 us = (bpf_ktime_get_ns() - socket->started) / NS_PER_US;
-	struct weft_flow *row = socket_flow(socket, 0);
 
-	if (!row)
-		return;
 	sum_add(&row->established, 1);
 	sum_add(&row->connect_us, us);
 	histogram_add(row->connect_steps, us);
 }
 
-static __always_inline void flow_failed(const struct weft_socket *socket, u16 error)
+static __always_inline void flow_closed(struct weft_flow *row, u64 sent, u64 received, u64 rtt_us)
 {
-	struct weft_flow *row = socket_flow(socket, error);
-
-	if (row)
-		sum_add(&row->failed, 1);
-}
-
-static __always_inline void flow_closed(const struct weft_socket *socket, u64 sent, u64 received,
-					u64 rtt_us)
-{
-	struct weft_flow *row = socket_flow(socket, 0);
-
-	if (!row)
-		return;
 	sum_add(&row->closed, 1);
 	sum_add(&row->sent, sent);
 	sum_add(&row->received, received);

@@ -7,10 +7,9 @@
 
 #define WEFT_NO_INDEX 0xffffffff
 
-/* Hashes the 32 bytes of a key as four 64-bit words: `fingerprint()` in agent/kernel/abi.py. */
-static __always_inline u32 fingerprint(const struct weft_frontend *key)
+/* Hashes 32 bytes as four 64-bit words: `hash_words()` in agent/kernel/abi.py. */
+static __always_inline u64 hash_words(const u64 *word)
 {
-	const u64 *word = (const u64 *)key;
 	u64 hash = 0xcbf29ce484222325ULL;
 
 #pragma unroll
@@ -19,6 +18,26 @@ static __always_inline u32 fingerprint(const struct weft_frontend *key)
 		hash ^= hash >> 32;
 	}
 	return hash;
+}
+
+/*
+ * The hash in a row of an address: `row_check()` in agent/kernel/authorization_rows.py. A row whose
+ * words are of two keys does not have it, in whichever order the kernel writes them.
+ */
+static __always_inline u64 row_check(u64 first, u64 second, const struct weft_address *address)
+{
+	struct {
+		u64 first;
+		u64 second;
+		struct weft_address address;
+	} words = {first, second, *address};
+
+	return hash_words((const u64 *)&words);
+}
+
+static __always_inline u32 fingerprint(const struct weft_frontend *key)
+{
+	return hash_words((const u64 *)key);
 }
 
 /*

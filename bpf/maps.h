@@ -21,11 +21,27 @@ WEFT_TABLE("array", u32, u64, weft_actions, WEFT_ACTIONS, BPF_F_MMAPABLE);
 WEFT_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
 WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE("hash", struct weft_address, u64, weft_clients, WEFT_CLIENTS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("hash", struct weft_address, struct weft_server, weft_servers, WEFT_SERVERS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE("hash", struct weft_address, struct weft_peer, weft_peers, WEFT_PEERS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE("hash", struct weft_grant, u64, weft_grants, WEFT_GRANTS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("array", u32, u64, weft_destination_count, 1, 0);
+WEFT_TABLE("hash", struct weft_address, struct weft_destination, weft_destinations,
+	   WEFT_DESTINATIONS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("hash", struct weft_grant, u64, weft_destination_grants, WEFT_DEST_GRANTS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE("hash", u64, struct weft_identity, weft_identities, WEFT_PODS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("hash", u64, struct weft_protected, weft_protected, WEFT_SERVERS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("lru_hash", struct weft_udp_ends, u64, weft_udp_sent, WEFT_UDP_SENT, 0);
 WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
 WEFT_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
 WEFT_TABLE("array", u32, struct weft_flow, weft_no_flow, 1, 0);
-WEFT_TABLE("percpu_array", u32, struct weft_rate_window, weft_event_rate, 2, 0);
+WEFT_TABLE("hash", u64, u64, weft_flow_counts, WEFT_FLOW_COUNTS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("percpu_array", u32, struct weft_rate_window, weft_event_rate, 3, 0);
+WEFT_TABLE("hash", u64, u64, weft_connections, WEFT_CONNECTIONS, BPF_F_NO_PREALLOC);
+WEFT_TABLE("sk_storage", int, u64, weft_charges, 0, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_peers", struct weft_udp_flow, struct weft_udp_peer,
 	    weft_udp_peers, WEFT_UDP_PEERS, 0);
 BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_choices", struct weft_udp_target,
@@ -34,6 +50,8 @@ BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_affinity", struct weft_affinity_key,
 	    struct weft_backend, weft_affinity, WEFT_AFFINITY, 0);
 BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_sockets", int, struct weft_socket, weft_sockets, 0,
 	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_udp_sockets", int, struct weft_udp_socket,
+	    weft_udp_sockets, 0, BPF_F_NO_PREALLOC);
 
 /* The ring buffer macro of BCC has no parameter for a pin path. */
 struct weft_events_table_t {
@@ -84,6 +102,56 @@ static __always_inline u64 *client_row(struct weft_address *source)
 	return weft_clients.lookup(source);
 }
 
+static __always_inline struct weft_server *server_row(struct weft_address *server)
+{
+	return weft_servers.lookup(server);
+}
+
+static __always_inline struct weft_peer *peer_row(struct weft_address *source)
+{
+	return weft_peers.lookup(source);
+}
+
+static __always_inline u64 *grant_row(struct weft_grant *grant)
+{
+	return weft_grants.lookup(grant);
+}
+
+static __always_inline u64 *destination_count_row(u32 row)
+{
+	return weft_destination_count.lookup(&row);
+}
+
+static __always_inline struct weft_destination *destination_row(struct weft_address *address)
+{
+	return weft_destinations.lookup(address);
+}
+
+static __always_inline u64 *destination_grant_row(struct weft_grant *grant)
+{
+	return weft_destination_grants.lookup(grant);
+}
+
+static __always_inline struct weft_identity *identity_row(u64 cgroup_id)
+{
+	return weft_identities.lookup(&cgroup_id);
+}
+
+static __always_inline struct weft_protected *protected_row(u64 cgroup_id)
+{
+	return weft_protected.lookup(&cgroup_id);
+}
+
+static __always_inline u64 *udp_sent_row(struct weft_udp_ends *ends)
+{
+	return weft_udp_sent.lookup(ends);
+}
+
+static __always_inline int udp_sent_write(struct weft_udp_ends *ends, u64 *now)
+{
+	return weft_udp_sent.update(ends, now);
+}
+
 static __always_inline void counter_inc(u32 reason)
 {
 	u64 *counter = weft_counters.lookup(&reason);
@@ -98,14 +166,37 @@ static __always_inline struct weft_flow *flow_row(struct weft_flow_key *key)
 	return weft_flows.lookup(key);
 }
 
-/* Creates a row from a row of zeros in a map: the stack is too small for one. */
-static __always_inline void flow_make(struct weft_flow_key *key)
+/* Creates a row from a row of zeros in a map: the stack is too small for one. 0: created. */
+static __always_inline int flow_make(struct weft_flow_key *key)
 {
 	u32 row = 0;
 	struct weft_flow *zeros = weft_no_flow.lookup(&row);
 
-	if (zeros)
-		weft_flows.insert(key, zeros);
+	return zeros ? weft_flows.insert(key, zeros) : -1;
+}
+
+static __always_inline u64 *flow_count_row(u64 workload_id)
+{
+	return weft_flow_counts.lookup(&workload_id);
+}
+
+static __always_inline void flow_count_make(u64 workload_id)
+{
+	u64 zero = 0;
+
+	weft_flow_counts.insert(&workload_id, &zero);
+}
+
+static __always_inline u64 *connections_row(u64 namespace_id)
+{
+	return weft_connections.lookup(&namespace_id);
+}
+
+static __always_inline void connections_make(u64 namespace_id)
+{
+	u64 zero = 0;
+
+	weft_connections.insert(&namespace_id, &zero);
 }
 
 static __always_inline struct weft_rate_window *rate_window_row(u32 row)
@@ -171,6 +262,26 @@ static __always_inline struct weft_socket *socket_row_made(void *sk)
 static __always_inline void socket_row_drop(void *sk)
 {
 	weft_sockets.sk_storage_delete(sk);
+}
+
+static __always_inline u64 *charge_row(void *sk)
+{
+	return weft_charges.sk_storage_get(sk, NULL, 0);
+}
+
+static __always_inline u64 *charge_row_made(void *sk)
+{
+	return weft_charges.sk_storage_get(sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline struct weft_udp_socket *udp_socket_row(void *sk)
+{
+	return weft_udp_sockets.sk_storage_get(sk, NULL, 0);
+}
+
+static __always_inline struct weft_udp_socket *udp_socket_row_made(void *sk)
+{
+	return weft_udp_sockets.sk_storage_get(sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
 #endif

@@ -44,8 +44,7 @@ static __always_inline bool fin_acked(struct bpf_sock_ops *ctx, u32 state)
 }
 
 /* TCP counts a SYN and a FIN as one byte each; the flow counts payload only. */
-static __always_inline void tcp_closed(struct bpf_sock_ops *ctx, void *sk,
-				       const struct weft_socket *socket)
+static __always_inline void tcp_closed(struct bpf_sock_ops *ctx, void *sk, struct weft_flow *row)
 {
 	u32 state = ctx->args[0];
 	u64 sent = ctx->bytes_acked;
@@ -55,40 +54,58 @@ static __always_inline void tcp_closed(struct bpf_sock_ops *ctx, void *sk,
 	sent = sent > extra ? sent - extra : 0;
 	if (received && fin_received(sk, state))
 		received--;
-	flow_closed(socket, sent, received, ctx->srtt_us >> 3);
+	flow_closed(row, sent, received, ctx->srtt_us >> 3);
 }
 
-static __always_inline void tcp_failed(void *sk, const struct weft_socket *socket)
+/* The socket is followed in flows from SYN to end, but not before the SYN. */
+static __always_inline bool is_followed(u32 op, const struct weft_socket *socket)
 {
-	u16 error = socket_error(sk);
-
-	counter_inc(WEFT_FAILED);
-	flow_failed(socket, error);
-	emit_failure(socket, error);
+	return op != BPF_SOCK_OPS_TCP_CONNECT_CB && socket->workload_id &&
+	       socket->phase != PHASE_ENDED;
 }
 
-static __always_inline void tcp_established(struct weft_socket *socket)
+static __always_inline void tcp_established(struct weft_socket *socket, struct weft_flow *row)
 {
 	counter_inc(WEFT_ESTABLISHED);
 	socket->phase = PHASE_ESTABLISHED;
-	if (socket->workload_id)
-		flow_established(socket);
+	if (row)
+		flow_established(row, socket);
 }
 
 static __always_inline void tcp_ended(struct bpf_sock_ops *ctx, void *sk,
-				      struct weft_socket *socket)
+				      struct weft_socket *socket, struct weft_flow *row, u16 error)
 {
 	u8 phase = socket->phase;
 
 	socket->phase = PHASE_ENDED;
 	if (phase == PHASE_ESTABLISHED || !socket->workload_id)
 		counter_inc(WEFT_CLOSED);
-	if (!socket->workload_id)
+	if (phase == PHASE_ESTABLISHED && row)
+		tcp_closed(ctx, sk, row);
+	if (phase != PHASE_CONNECTING || !socket->workload_id)
 		return;
-	if (phase == PHASE_ESTABLISHED)
-		tcp_closed(ctx, sk, socket);
-	else if (phase == PHASE_CONNECTING)
-		tcp_failed(sk, socket);
+	counter_inc(WEFT_FAILED);
+	if (row)
+		sum_add(&row->failed, 1);
+	emit_failure(socket, error);
+}
+
+/*
+ * `op` is one of those of weft_sock_ops. The row of the flow is looked up once for all of them: a
+ * copy for each would be half of the program.
+ */
+static __always_inline void tcp_follow(struct bpf_sock_ops *ctx, u32 op, void *sk,
+				       struct weft_socket *socket)
+{
+	bool ends = op == BPF_SOCK_OPS_STATE_CB;
+	bool fails = ends && socket->phase == PHASE_CONNECTING;
+	u16 error = fails ? socket_error(sk) : 0;
+	struct weft_flow *row = is_followed(op, socket) ? socket_flow(socket, error) : NULL;
+
+	if (ends)
+		tcp_ended(ctx, sk, socket, row, error);
+	else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		tcp_established(socket, row);
 }
 
 #endif

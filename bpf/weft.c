@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The entry points. All but weft_guard are attached to the kubepods cgroup of the kubelet. A lookup
- * that finds nothing leaves the connection unchanged (DESIGN.md in this folder lists each case).
+ * The entry points. All but weft_guard and weft_authorize are attached to the kubepods cgroup of
+ * the kubelet. A lookup that finds nothing leaves the connection unchanged (DESIGN.md in this
+ * folder lists each case).
  */
 #include "abi.h"
 #include "compat.h"
 #include "address.h"
 #include "maps.h"
+#include "udp.h"
 #include "client.h"
+#include "connections.h"
 #include "lookup.h"
 #include "select.h"
 #include "affinity.h"
@@ -17,7 +20,9 @@
 #include "event.h"
 #include "tcp_lifecycle.h"
 #include "verdict.h"
+#include "replies.h"
 #include "guard.h"
+#include "authorize.h"
 
 static __always_inline void read_ip4(struct bpf_sock_addr *ctx, struct weft_frontend *key)
 {
@@ -42,10 +47,13 @@ static __always_inline bool is_ours(struct bpf_sock_addr *ctx)
 	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
 }
 
-/* The cookie of a UDP socket; 0 for any other. */
-static __always_inline u64 udp_socket(struct bpf_sock_addr *ctx)
+static __always_inline struct udp_socket udp_socket(struct bpf_sock_addr *ctx)
 {
-	return ctx->protocol == IPPROTO_UDP ? bpf_get_socket_cookie(ctx) : 0;
+	struct udp_socket udp = {.sk = ctx->sk};
+
+	if (ctx->protocol == IPPROTO_UDP)
+		udp.cookie = bpf_get_socket_cookie(ctx);
+	return udp;
 }
 
 /*
@@ -65,8 +73,11 @@ static __always_inline void record_decision(const struct weft_frontend *key,
 static __always_inline enum verdict
 decide_connect(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct decision *decision)
 {
-	enum verdict verdict = decide(key, udp_socket(ctx), decision);
+	struct udp_socket udp = udp_socket(ctx);
+	enum verdict verdict = decide(key, &udp, decision);
 
+	if (udp.cookie && decision->selected)
+		udp_connected(&udp, key, decision);
 	counter_inc(decision->reason);
 	record_decision(key, decision, verdict);
 	if (verdict == VERDICT_REWRITE)
@@ -79,7 +90,7 @@ decide_connect(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct deci
 static __always_inline enum verdict
 decide_sendmsg(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct decision *decision)
 {
-	u64 cookie = udp_socket(ctx);
+	struct udp_socket udp = udp_socket(ctx);
 	enum verdict verdict;
 
 	/*
@@ -88,12 +99,16 @@ decide_sendmsg(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct deci
 	 */
 	if (connected_row(ctx->sk, key))
 		return VERDICT_PASS;
-	verdict = decide(key, cookie, decision);
+	verdict = decide(key, &udp, decision);
 	counter_inc(decision->reason);
+	if (verdict == VERDICT_PASS || verdict == VERDICT_REWRITE)
+		note_datagram(ctx, decision->pod,
+			      verdict == VERDICT_PASS ? &key->address : &decision->address,
+			      verdict == VERDICT_PASS ? key->port : decision->port);
 	/* Recorded for the first datagram of a socket to a backend, not for each. */
 	if (verdict == VERDICT_PASS)
 		return verdict;
-	if (verdict == VERDICT_REWRITE && !udp_peer_set(cookie, key, decision))
+	if (verdict == VERDICT_REWRITE && !udp_sent(&udp, key, decision))
 		return verdict;
 	record_decision(key, decision, verdict);
 	return verdict;
@@ -101,7 +116,7 @@ decide_sendmsg(struct bpf_sock_addr *ctx, struct weft_frontend *key, struct deci
 
 static __always_inline bool translate_source(struct bpf_sock_addr *ctx, struct weft_frontend *peer)
 {
-	if (!translate_connected(ctx->sk, peer) &&
+	if (!translate_connected(ctx->sk, peer) && !translate_pair(ctx->sk, peer) &&
 	    !translate_reply(bpf_get_socket_cookie(ctx), peer))
 		return false;
 	counter_inc(WEFT_REPLY_TRANSLATED);
@@ -214,12 +229,13 @@ int weft_sock_ops(struct bpf_sock_ops *ctx)
 	socket = socket_row(sk);
 	if (!socket)
 		return 1;
+	tcp_follow(ctx, op, sk, socket);
 	if (op == BPF_SOCK_OPS_STATE_CB) {
-		tcp_ended(ctx, sk, socket);
+		connection_ends(sk);
 		return 1;
 	}
-	if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
-		tcp_established(socket);
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		connection_begins(sk, socket);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return 1;
 }
@@ -235,5 +251,16 @@ int weft_guard(struct bpf_sk_lookup *ctx)
 	if (client_row(&source))
 		return SK_PASS;
 	counter_inc(WEFT_CLIENT_REFUSED);
+	return SK_DROP;
+}
+
+/*
+ * Runs in the network namespace of a protected pod. Refuses clients that its policies do not admit.
+ */
+int weft_authorize(struct bpf_sk_lookup *ctx)
+{
+	if (is_admitted(ctx))
+		return SK_PASS;
+	counter_inc(WEFT_POLICY_REFUSED);
 	return SK_DROP;
 }

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ _PROCESSOR = {"kvm": ("-cpu", "host"), "tcg": ("-cpu", "max", "-icount", "shift=
 @dataclass(frozen=True, slots=True)
 class Machine:
     """`disks` are images that are only read, in the order in which the guest knows them; after them comes the disk for
-    results, to which the guest writes a tar archive. `words` are for the kernel's command line.
+    results, to which the guest writes a tar archive. `words` are for the kernel's command line. `taps` are interfaces,
+    in the guest's order of its own, of the network namespace that `within` enters: a command that runs another.
     """
 
     kernel: kernel_layer.Files
@@ -26,6 +28,8 @@ class Machine:
     serial: Path
     memory: int  # MiB
     words: Mapping[str, str]
+    taps: Sequence[str] = ()
+    within: Sequence[str] = ()
 
     def command(self, accelerator: str) -> list[str]:
         """QEMU, which dies with the thread that starts it, however that ends."""
@@ -33,12 +37,21 @@ class Machine:
         drives.append(f"file={self.results},if=virtio,format=raw")
         words = ["console=ttyS0", "loglevel=5", "panic=-1", "mitigations=off", *map("=".join, self.words.items())]
         return [
-            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", accelerator, *_PROCESSOR[accelerator]),
+            *("setpriv", "--pdeathsig", "KILL", *self.within),
+            *("qemu-system-x86_64", "-accel", accelerator, *_PROCESSOR[accelerator]),
             *("-smp", "1", "-m", str(self.memory)),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"),
             *("-kernel", str(self.kernel.vmlinuz), "-initrd", str(self.kernel.initrd), "-append", " ".join(words)),
             *(word for drive in drives for word in ("-drive", drive)),
+            *(word for tap in self.taps for word in _interface(tap)),
         ]
+
+
+def _interface(tap: str) -> tuple[str, ...]:
+    """A network interface; its address is of the tap's name, so that no two are alike."""
+    address = "52:54:00:" + ":".join(f"{byte:02x}" for byte in zlib.crc32(tap.encode()).to_bytes(4, "big")[1:])
+    device = f"virtio-net-pci,netdev={tap},mac={address},romfile="
+    return ("-netdev", f"tap,id={tap},ifname={tap},script=no,downscript=no", "-device", device)
 
 
 def accelerator() -> str:

@@ -1,14 +1,15 @@
 """What a machine that has ended came to: from its results disk and its console."""
 
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dmesg
 import junit
 from junit import Outcome
 
+_LATE = "killed: it did not end in its time"
 _READ = {"status", "junit.xml", "dmesg"}
 
 
@@ -31,15 +32,34 @@ class Verdict:
         return not self.failures
 
 
-def read(results: Path, serial: Path, ended: bool) -> Verdict:
-    """The verdict. `ended` is False for a machine that was killed for its time."""
+def read(results: Path, serial: Path, ended: bool, tests: bool = True) -> Verdict:
+    """The verdict. `ended` is False for a machine that was killed for its time, `tests` for one whose tests run on the
+    host.
+    """
     console = serial.read_text(errors="replace").splitlines()
     files = _unpacked(results)
     found = dmesg.examine([*files["dmesg"].decode(errors="replace").splitlines()] if "dmesg" in files else console)
     outcomes = junit.parse(files["junit.xml"]) if "junit.xml" in files else []
     log = Outcome("the kernel's log", "\n".join(found.problems))
     kept = {name: content for name, content in files.items() if name not in _READ}
-    return Verdict((*outcomes, _end(files, outcomes, console, ended), log), found.slow, kept)
+    status = files.get("status", b"").decode().strip()
+    message = _why(status, outcomes, tests) if ended else _LATE
+    end = Outcome(
+        "the machine's end", "\n".join((message, "its console ends with:", *console[-15:])) if message else ""
+    )
+    return Verdict((*outcomes, end, log), found.slow, kept)
+
+
+def of_nodes(report: Path, status: int | None, log: str, machines: Mapping[str, Verdict]) -> Verdict:
+    """The verdict on several machines at once. `report` is where pytest wrote one on the host, `status` its exit code
+    (None when it was killed for its time), `log` what it printed; `machines` are by what they are called.
+    """
+    outcomes = junit.parse(report.read_bytes()) if report.exists() else []
+    message = _LATE if status is None else _why(str(status), outcomes)
+    end = Outcome("the tests' end", "\n".join((message, "they end with:", *log.splitlines()[-15:])) if message else "")
+    named = [replace(one, name=f"{name}: {one.name}") for name, found in machines.items() for one in found.outcomes]
+    slow = {f"{name}: {report}": count for name, found in machines.items() for report, count in found.slow.items()}
+    return Verdict((*outcomes, end, *named), slow, {})
 
 
 def missing_tests(found: Mapping[str, Verdict]) -> list[str]:
@@ -61,16 +81,11 @@ def _unpacked(results: Path) -> dict[str, bytes]:
         return {}
 
 
-def _end(files: dict[str, bytes], outcomes: list[Outcome], console: list[str], ended: bool) -> Outcome:
-    """Whether the machine came to its end and pytest to a result that its report explains."""
-    name, status = "the machine's end", files.get("status", b"").decode().strip()
+def _why(status: str, outcomes: Sequence[Outcome], tests: bool = True) -> str:
+    """Why an exit code of pytest is not one that its report explains, or empty. Without `tests`, 0 needs no report."""
     failed = any(outcome.message and not outcome.skipped for outcome in outcomes)
-    if not ended:
-        message = "killed: it did not end in its time"
-    elif not status:
-        message = "it ended without results"
-    elif (status == "0" and outcomes) or (status == "1" and failed):
-        return Outcome(name)
-    else:
-        message = f"pytest ended with {status} and reported {len(outcomes)} tests"
-    return Outcome(name, "\n".join((message, "its console ends with:", *console[-15:])))
+    if not status:
+        return "it ended without results"
+    if (status == "0" and (outcomes or not tests)) or (status == "1" and failed):
+        return ""
+    return f"pytest ended with {status} and reported {len(outcomes)} tests"

@@ -1,4 +1,4 @@
-"""`weft diff`: what two directories of manifests would do differently."""
+"""`weft diff`: compare what two directories of manifests do."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +13,12 @@ from agent.kube.directory_source import SourceError
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="Manifests as they are.")],
-    new: Annotated[Path, typer.Argument(help="Manifests as they would be.")],
+    old: Annotated[Path, typer.Argument(help="The current manifests.")],
+    new: Annotated[Path, typer.Argument(help="The changed manifests.")],
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
 ) -> None:
-    """Say which client namespaces' traffic to which Service port would change its path, rules or weights.
+    """Show which traffic would change between two directories of manifests: paths, rules and weights by client
+    namespace.
 
     Needs no root, no kernel and no cluster. Exits with 0 when nothing would change, 1 when something would.
     """

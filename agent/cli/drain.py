@@ -1,4 +1,4 @@
-"""`weft drain`: what a waypoint's pod runs before it ends."""
+"""`weft drain`: the preStop hook of a waypoint's pod."""
 
 import asyncio
 import socket
@@ -14,20 +14,20 @@ from agent.waypoint.drain import drain as wait
 
 
 def drain(
-    state: Annotated[Path, typer.Option(help="The state folder of the agent that configures it.")] = DEFAULT_STATE,
-    node_id: Annotated[str, typer.Option("--id", help="The waypoint's name; by default the host's.")] = "",
-    seconds: Annotated[float, typer.Option(min=0, help="The longest that it waits.")] = 25.0,
+    state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
+    node_id: Annotated[str, typer.Option("--id", help="The waypoint's name. Default: the host name.")] = "",
+    seconds: Annotated[float, typer.Option(min=0, help="The longest wait.")] = 25.0,
 ) -> None:
-    """Wait until another waypoint has taken over from this one and nobody is connected to it any more.
+    """Wait until another waypoint has taken over from this one, and this one has no connections any more.
 
-    Where there is no other it waits for nothing. It ends nothing itself: that is for whoever asked.
+    If there is no other waypoint, it returns at once. It does not stop Envoy.
     """
     try:
         asyncio.run(_within(seconds, (state / XDS_SOCKET).parent, node_id or socket.gethostname()))
     except NoSuccessorError:
-        print_line("nobody takes over")
+        print_line("no other waypoint takes over")
     except TimeoutError:
-        print_line("the time is over")
+        print_line("timed out")
 
 
 async def _within(seconds: float, folder: Path, node_id: str) -> None:

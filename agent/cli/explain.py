@@ -1,4 +1,4 @@
-"""`weft explain`: why a connection goes where it goes."""
+"""`weft explain`: explain the route of a connection or request."""
 
 import time
 from pathlib import Path
@@ -6,32 +6,35 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.ask import NoAgentError, ask
-from agent.cli.live import Attempt, new_request_id, request_id_headers, try_out
+from agent.cli.agent_client import NoAgentError, get
+from agent.cli.live import Attempt, new_request_id, request_id_headers, send_live
 from agent.cli.output import Exit, Output, fail, print_json, print_line
 from agent.cli.render import lines
+from agent.explain.admission import with_admissions
 from agent.explain.connection import ExplainError, parse
 from agent.explain.connection import explain as answer
 from agent.explain.query import QueryError, TrafficQuery
 from agent.explain.trace import TraceRequest
 from agent.kernel.maps import open_kernel
+from agent.model.parameters import KIND as PARAMETERS
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
 
 
 def explain(
     pod: Annotated[str, typer.Argument(metavar="NAMESPACE/POD", help="A pod of this node, or its Deployment.")],
     destination: Annotated[str, typer.Argument(metavar="HOST:PORT|URL", help="A Service's name or an address.")],
-    udp: Annotated[bool, typer.Option("--udp", help="UDP rather than TCP.")] = False,
-    path: Annotated[str, typer.Option(help="What is asked for: an HTTP request rather than a connection.")] = "",
-    method: Annotated[str, typer.Option(help="GET, POST, …; of an HTTP request.")] = "",
-    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="NAME:VALUE; can be repeated.")] = None,
-    live: Annotated[bool, typer.Option("--live", help="Send the request too; exit code 3: it went otherwise.")] = False,
+    udp: Annotated[bool, typer.Option("--udp", help="Explain a UDP socket.")] = False,
+    path: Annotated[str, typer.Option(help="The path of an HTTP request to explain.")] = "",
+    method: Annotated[str, typer.Option(help="The method of the HTTP request.")] = "",
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="NAME:VALUE; repeatable.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Send the request. Exit code 3: another route.")] = False,
     state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
 ) -> None:
-    """Decide a connection again, on the kernel's own tables: in the mesh or not, by which Route, to whom.
+    """Explain a connection: whether the pod is enrolled, which Route applies, and which backends it can reach.
 
-    A URL, or HOST:PORT with a path, method or header, is a request: what the waypoint makes of it is said too.
+    It decides again with the kernel's own maps. A URL, or HOST:PORT with a path, method or header, is a request: the
+    output then includes the waypoint's rule, filters and backends.
     """
     request_id = new_request_id() if live else ""
     headers = tuple(header or ())
@@ -39,9 +42,12 @@ def explain(
         query = parse(
             pod, destination, udp, method or ("GET" if live else ""), path, (*headers, *request_id_headers(request_id))
         )
-        found = _explained(state, query, request_id)
+        found = _explain(state, query, request_id)
         if live:
-            found = [{**found[0], "live": try_out(Attempt(query, headers, request_id), state, found[0])}, *found[1:]]
+            found = [
+                {**found[0], "live": send_live(Attempt(query, headers, request_id), state, found[0])},
+                *found[1:],
+            ]
     except (ExplainError, QueryError, NoAgentError) as error:
         fail(str(error))
     except OSError as error:
@@ -55,17 +61,20 @@ def explain(
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
 
-def _explained(state: Path, query: TrafficQuery, request_id: str) -> list[dict[str, Any]]:
-    """Use the pinned tables and what the agent knows; the agent waits for a request with this `x-request-id`."""
+def _explain(state: Path, query: TrafficQuery, request_id: str) -> list[dict[str, Any]]:
+    """Explain with the pinned maps and the agent's state. The agent then waits for a request with this
+    `x-request-id`.
+    """
     socket = state / STATUS_SOCKET
 
-    def treated(frontend: str, query: TrafficQuery) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = ask(socket, TraceRequest(frontend, query, request_id).path())["waypoint"]
+    def evaluate_at_waypoint(frontend: str, query: TrafficQuery) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = get(socket, TraceRequest(frontend, query, request_id).path())["waypoint"]
         return found
 
-    tables = open_kernel(state / PINS).encoded()
-    events = ask(socket, "/events?after=0")["events"]
-    return answer(tables, ask(socket, "/status"), events, query, time.monotonic_ns(), treated)
+    kernel = open_kernel(state / PINS)
+    events, status = get(socket, "/events?after=0")["events"], get(socket, "/status")
+    found = answer(kernel.encoded(), status, events, query, time.monotonic_ns(), evaluate_at_waypoint)
+    return with_admissions(found, status, kernel)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -75,17 +84,18 @@ def _print(found: dict[str, Any]) -> None:
     print_line(f"  pod        mode {client['mode'] or 'unknown to the kernel'}: {client['modeReason']}")
     if frontend := found["frontend"]:
         slots = f", {frontend['slots'][1]} slots from {frontend['slots'][0]}" if frontend["slots"] else ""
-        print_line(f"  frontend   {frontend['view']} view, index {frontend['index']}: {frontend['action']}{slots}")
+        print_line(
+            f"  frontend   clients of {frontend['clients']}, index {frontend['index']}: {frontend['action']}{slots}"
+        )
         if frontend["affinitySeconds"]:
             print_line(f"  affinity   ClientIP, {frontend['affinitySeconds']} s")
     for source in found["sources"]:
         print_line(f"  source     {source['object']}")
         for parent in source["parents"]:
             for condition in parent["conditions"]:
-                said = f"{condition['type']} {condition['status']} ({condition['reason']}): {condition['message']}"
-                print_line(f"             {parent['parent']}: {said}")
-    for outcome in found["outcomes"]:
-        print_line(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['message']}")
+                text = f"{condition['type']} {condition['status']} ({condition['reason']}): {condition['message']}"
+                print_line(f"             {parent['parent']}: {text}")
+    _print_outcomes(found)
     waypoint = found["waypoint"]
     for name, text in lines(waypoint) if waypoint else ():
         print_line(f"  {name:<10} {text}")
@@ -95,6 +105,22 @@ def _print(found: dict[str, Any]) -> None:
     for event in found["events"]:
         backend = f" {event['backend']}" if event["backend"] else ""
         print_line(f"  event      {event['time']} {event['reason']}{backend} {event['errno'] or ''}".rstrip())
+
+
+def _print_outcomes(found: dict[str, Any]) -> None:
+    for outcome in found["outcomes"]:
+        print_line(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['message']}")
+        if admission := outcome["admission"]:
+            print_line(f"             {_admission(admission)}")
+
+
+def _admission(admission: dict[str, Any]) -> str:
+    """What the policies of the pod that is reached say of the client."""
+    names = ", ".join(admission["policies"])
+    verdict = "admits it" if admission["admitted"] else "refuses it (ECONNREFUSED)"
+    if names.startswith(f"{PARAMETERS} "):
+        return f"the pod {verdict}, by the default of {names}, because no policy selects it"
+    return f"the pod {verdict}, by AuthorizationPolicy {names}"
 
 
 def _print_live(found: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`weft flows`: decisions as they are made."""
+"""`weft flows`: show decisions of the kernel."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.ask import NoAgentError, ask
+from agent.cli.agent_client import NoAgentError, get
 from agent.cli.output import Exit, Output, fail, print_error, print_json_line, print_line
 from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 
@@ -18,7 +18,7 @@ Event = dict[str, Any]
 
 
 class Verdict(StrEnum):
-    """What `--verdict` takes; `failed` is what was let through and came to nothing."""
+    """The values of `--verdict`. `failed`: the kernel forwarded the connection, and it failed."""
 
     FORWARD = "forward"
     WAYPOINT = "waypoint"
@@ -29,16 +29,18 @@ class Verdict(StrEnum):
 
 def flows(
     state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Of the client pod.")] = None,
-    pod: Annotated[str | None, typer.Option(help="The client pod, by its name or its workload's.")] = None,
-    service: Annotated[str | None, typer.Option(help="NAMESPACE/NAME, or NAME in any namespace.")] = None,
-    verdict: Annotated[Verdict | None, typer.Option(help="What was decided.")] = None,
-    last: Annotated[bool, typer.Option("--last", help="Show what the agent remembers, and end.")] = False,
-    output: Annotated[Output, typer.Option("-o", "--output", help="text, or json: one line an event.")] = Output.TEXT,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only clients in this namespace.")] = None,
+    pod: Annotated[str | None, typer.Option(help="Only this client pod, or pods of this workload.")] = None,
+    service: Annotated[str | None, typer.Option(help="Only this Service: NAMESPACE/NAME, or NAME.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only this verdict.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="Show the agent's buffered events, and exit.")] = False,
+    output: Annotated[
+        Output, typer.Option("-o", "--output", help="text, or json: a line for each event.")
+    ] = Output.TEXT,
 ) -> None:
-    """Show decisions of pods in the mesh as they are made, and connections that failed, until interrupted.
+    """Show the kernel's decisions for enrolled pods, and failed connections, until interrupted.
 
-    In a storm the kernel tells of a part only; `weft top` counts all of them.
+    Under load the kernel emits only a part of the events. `weft top` counts all connections.
     """
     wanted = {"namespace": namespace, "verdict": verdict and verdict.value}
     try:
@@ -52,23 +54,23 @@ def flows(
 
 
 def _events(socket: Path, last: bool) -> Iterator[Event]:
-    """Events from now on, or those that are remembered. Raises `NoAgentError`."""
+    """Events from now on, or those in the agent's buffer. Raises `NoAgentError`."""
     if last:
-        yield from ask(socket, "/events?after=0")["events"]
+        yield from get(socket, "/events?after=0")["events"]
         return
-    before = ask(socket, "/events")
+    before = get(socket, "/events")
     while True:
         time.sleep(POLL_SECONDS)
-        told = ask(socket, f"/events?after={before['next']}")
-        missed = told["missed"] + told["lost"] - before["lost"]
-        if missed > 0:  # less than none: the kernel counts anew, in tables of a new layout
+        page = get(socket, f"/events?after={before['next']}")
+        missed = page["missed"] + page["lost"] - before["lost"]
+        if missed > 0:  # negative: the kernel counts from 0 in maps of a new layout
             yield {"missed": missed}
-        yield from told["events"]
-        before = told
+        yield from page["events"]
+        before = page
 
 
 def matches(event: Event, wanted: dict[str, str | None], pod: str | None, service: str | None) -> bool:
-    """Whether an event is one of those that were asked for."""
+    """Whether an event matches the filters of the command line."""
     if any(value is not None and event[name] != value for name, value in wanted.items()):
         return False
     if pod is not None and pod not in (event["pod"], event["workload"]):
@@ -80,7 +82,7 @@ def _show(event: Event, output: Output) -> None:
     if output is Output.JSON:
         print_json_line(event)
     elif "missed" in event:
-        print_error(f"weft: {event['missed']} more are not shown: too many at once")
+        print_error(f"weft: {event['missed']} events are missing: the agent or the kernel dropped them")
     else:
         print_line(line(event), style=_STYLES.get(event["verdict"], ""))
 
@@ -92,6 +94,7 @@ def line(event: Event) -> str:
     service = f"{event['service']} {target}" if event["service"] else target
     via = f" via {event['backend']}" if event["backend"] else ""
     plain = {"forward": "forwarded", "waypoint": "to_waypoint", "failed": "failed"}
-    why = f" ({event['errno'] or event['reason'].replace('_', ' ')})"
-    told = "" if plain.get(event["verdict"]) == event["reason"] and not event["errno"] else why
-    return f"{event['time'][11:23]} {event['verdict']:8} {client} → {service}{via}{told}"
+    by = f": {event['policy']}" if event["policy"] else ""
+    why = f" ({event['errno'] or event['reason'].replace('_', ' ')}{by})"
+    suffix = "" if plain.get(event["verdict"]) == event["reason"] and not event["errno"] else why
+    return f"{event['time'][11:23]} {event['verdict']:8} {client} → {service}{via}{suffix}"

@@ -1,4 +1,4 @@
-"""`weft lab`: a small cluster of one node, in namespaces of its own."""
+"""`weft lab`: run a one-node cluster in network namespaces."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli import lab_waypoint
-from agent.cli.ask import NoAgentError, ask
+from agent.cli.agent_client import NoAgentError, get
 from agent.cli.output import Output, fail, print_json, print_line, print_table
 from agent.lab import cgroups, lifecycle
 from agent.lab.controllers import is_ready, with_kind
@@ -19,13 +19,13 @@ from agent.lab.store import CLUSTER_SCOPED, KINDS, Objects, Store
 from agent.model.meta import Key
 from agent.settings import STATUS_SOCKET
 
-app = typer.Typer(help="A small cluster of one node, in namespaces of its own.", no_args_is_help=True)
-agent_app = typer.Typer(help="The agent on the lab's node.", no_args_is_help=True)
+app = typer.Typer(help="Run a cluster of one node, in namespaces of its own.", no_args_is_help=True)
+agent_app = typer.Typer(help="Control the agent on the lab's node.", no_args_is_help=True)
 app.add_typer(agent_app, name="agent")
-waypoint_app = typer.Typer(help="The waypoint on the lab's node.", no_args_is_help=True)
+waypoint_app = typer.Typer(help="Control the waypoint on the lab's node.", no_args_is_help=True)
 app.add_typer(waypoint_app, name="waypoint")
 
-Name = Annotated[str, typer.Option("--name", help="Which lab.", envvar="WEFT_LAB")]
+Name = Annotated[str, typer.Option("--name", help="The lab's name.", envvar="WEFT_LAB")]
 File = Annotated[Path, typer.Option("--file", "-f", exists=True, help="A manifest, or a folder of them.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
 
@@ -33,14 +33,14 @@ Format = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
 @app.command()
 def up(
     directory: Annotated[Path, typer.Argument(exists=True, help="Manifests to start with.")],
-    no_agent: Annotated[bool, typer.Option("--no-agent", help="The cluster only, no mesh.")] = False,
-    ip_family: Annotated[IPFamily, typer.Option(help="The addresses of its node, pods and Services.")] = IPFamily.IPV4,
+    no_agent: Annotated[bool, typer.Option("--no-agent", help="Start the cluster without the mesh.")] = False,
+    ip_family: Annotated[IPFamily, typer.Option(help="The IP family of node, pods and Services.")] = IPFamily.IPV4,
     name: Name = "lab",
     output: Format = Output.TEXT,
 ) -> None:
-    """Start a lab and wait until its pods and its agent are ready."""
+    """Start a lab, and wait until its pods and its agent are ready."""
     paths = _paths(name, must_be_up=False)
-    with _explained():
+    with _exit_on_error():
         lifecycle.up(paths, [directory], agent=not no_agent, family=ip_family)
         if not no_agent:
             wait_agent(paths)
@@ -49,20 +49,20 @@ def up(
 
 @app.command()
 def down(name: Name = "lab") -> None:
-    """Remove a lab and all that it left, also after a crash."""
-    with _explained():
+    """Remove a lab, also after a crash."""
+    with _exit_on_error():
         lifecycle.down(_paths(name, must_be_up=False))
 
 
 @app.command("exec", context_settings={"allow_interspersed_args": False})
 def exec_(
     pod: Annotated[str, typer.Argument(help="NAMESPACE/POD; POD can be a Deployment's name.")],
-    command: Annotated[list[str], typer.Argument(help="What to run, after `--`.")],
+    command: Annotated[list[str], typer.Argument(help="The command, after `--`.")],
     name: Name = "lab",
 ) -> None:
-    """Run a command in a pod; its exit code becomes ours."""
+    """Run a command in a pod. Exits with the command's exit code."""
     wanted = command[1:] if command[0] == "--" else command
-    with _explained():
+    with _exit_on_error():
         argv, environment = lifecycle.exec_command(_paths(name), pod, wanted)
     os.execvpe(argv[0], argv, environment)
 
@@ -76,7 +76,7 @@ def apply_(file: File, name: Name = "lab") -> None:
 
 @app.command()
 def delete(file: File, name: Name = "lab") -> None:
-    """Remove the objects that a manifest names."""
+    """Delete the objects of a manifest."""
     for line in lifecycle.delete(_paths(name), [file]):
         print_line(line)
 
@@ -110,7 +110,7 @@ def pods(name: Name = "lab", output: Format = Output.TEXT) -> None:
 
 @app.command()
 def status(name: Name = "lab", output: Format = Output.TEXT) -> None:
-    """Show what runs: the node's processes, Services and pods."""
+    """Show the lab's processes, Services and pods."""
     _show(_paths(name), output)
 
 
@@ -118,22 +118,22 @@ def status(name: Name = "lab", output: Format = Output.TEXT) -> None:
 def agent_start(name: Name = "lab") -> None:
     """Start the agent and wait until it is ready."""
     paths = _paths(name)
-    with _explained():
+    with _exit_on_error():
         lifecycle.start_agent(paths)
         wait_agent(paths)
 
 
 @agent_app.command("stop")
 def agent_stop(name: Name = "lab") -> None:
-    """Ask the agent to end, and wait."""
-    with _explained():
+    """Stop the agent, and wait until it has ended."""
+    with _exit_on_error():
         lifecycle.stop_agent(_paths(name))
 
 
 @agent_app.command("kill")
 def agent_kill(name: Name = "lab") -> None:
-    """SIGKILL the agent: the datapath must not mind."""
-    with _explained():
+    """Kill the agent with SIGKILL. The kernel's programs and maps stay."""
+    with _exit_on_error():
         lifecycle.stop_agent(_paths(name), kill=True)
 
 
@@ -142,20 +142,20 @@ def waypoint_replace(
     name: Name = "lab",
     patience: Annotated[float, typer.Option(help="Seconds for connections to end before they are cut.")] = 60.0,
 ) -> None:
-    """Put another Envoy in the place of the one that runs: new connections move, old ones end by themselves."""
-    with _explained():
+    """Replace the running Envoy by another one. New connections go to the new one, old ones finish."""
+    with _exit_on_error():
         left = lab_waypoint.replace(_paths(name), patience)
     print_line(f"replaced; connections cut: {left}")
 
 
-def wait_agent(paths: LabPaths, patience: float = 30.0) -> None:
-    """Wait until the lab's agent says that it is ready, at most `patience` seconds; raises LabError."""
+def wait_agent(paths: LabPaths, patience: float = 60.0) -> None:
+    """Wait until the lab's agent is ready, at most `patience` seconds. Raises `LabError`."""
 
     def ready() -> bool:
         if not lifecycle.agent_runs(paths):
             raise lifecycle.LabError(f"the agent has ended: see {paths.log('agent')}")
         try:
-            return bool(ask(paths.state / STATUS_SOCKET, "/status")["ready"])
+            return bool(get(paths.state / STATUS_SOCKET, "/status")["ready"])
         except NoAgentError:
             return False
 
@@ -163,8 +163,8 @@ def wait_agent(paths: LabPaths, patience: float = 30.0) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """What the machine refuses is said in a sentence, not as a traceback."""
+def _exit_on_error() -> Iterator[None]:
+    """Turn an error into a sentence for the user and a non-zero exit code."""
     try:
         yield
     except (lifecycle.LabError, OSError) as error:

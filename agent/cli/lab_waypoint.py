@@ -1,10 +1,10 @@
-"""`weft lab waypoint`: the lab's Envoy, and another in its place."""
+"""`weft lab waypoint`: replace the lab's Envoy."""
 
 import json
 from contextlib import suppress
 from typing import Any
 
-from agent.cli.ask import NoAgentError, ask
+from agent.cli.agent_client import NoAgentError, get
 from agent.lab import lifecycle, weft
 from agent.lab.paths import LabPaths
 from agent.lab.store import Store
@@ -14,8 +14,8 @@ TAKE_OVER_SECONDS = 30.0
 
 
 def replace(paths: LabPaths, patience: float) -> int:
-    """Start a second waypoint, wait until it has taken over, and end the first when nobody is connected to it any more,
-    or after `patience` seconds. Returns how many connections were cut. Raises `LabError`.
+    """Start a second waypoint, and wait until it has taken over. Then stop the first one when it has no connections any
+    more, or after `patience` seconds. Returns the number of connections that were cut. Raises `LabError`.
     """
     store = Store(paths)
     there = weft.waypoints(store.load())
@@ -31,7 +31,7 @@ def replace(paths: LabPaths, patience: float) -> int:
 
 
 def _drain(paths: LabPaths, name: str, patience: float) -> int:
-    """Wait until nobody is connected; returns how many still are when the time is over."""
+    """Wait until there are no connections. Returns the number that are left after `patience` seconds."""
     last: dict[str, Any] = {}
 
     def alone() -> bool:
@@ -44,8 +44,8 @@ def _drain(paths: LabPaths, name: str, patience: float) -> int:
 
 
 def _waypoint(paths: LabPaths) -> Any:
-    """What the agent says of its waypoints; nothing while there is no agent."""
+    """The waypoint's part of the agent's status; empty while no agent answers."""
     try:
-        return ask(paths.state / STATUS_SOCKET, "/status")["waypoint"]
+        return get(paths.state / STATUS_SOCKET, "/status")["waypoint"]
     except NoAgentError:
         return {}

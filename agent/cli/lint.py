@@ -1,4 +1,4 @@
-"""`weft lint`: what of a directory of manifests would not be accepted."""
+"""`weft lint`: check a directory of manifests."""
 
 import sys
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ def lint(
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
     definitions: Annotated[Path | None, DEFINITIONS] = None,
 ) -> None:
-    """Say what weft would not accept, and why: broken documents, Routes' conditions, and what has no effect.
+    """Check manifests: report broken documents, Routes' conditions that are not true, and what has no effect.
 
-    Kinds that weft does not read are named in one line, which is no finding.
+    Documents of kinds that weft does not use are listed in one line. They are no findings.
 
-    Needs no root, no kernel and no cluster. Exits with 1 when there is anything to say.
+    Needs no root, no kernel and no cluster. Exits with 1 when there are findings.
     """
     try:
         manifests = read(directory)
@@ -39,20 +39,20 @@ def lint(
     except (SourceError, OSError, UnicodeDecodeError) as error:
         fail(str(error), Exit.USAGE)
     if output is Output.JSON:
-        print_json({"findings": [asdict(item) for item in found], "unread": manifests.unread})
+        print_json({"findings": [asdict(item) for item in found], "ignored": manifests.ignored})
     else:
         for item in found:
             print_line(str(item))
-        if manifests.unread:
-            kinds = ", ".join(f"{kind} ({count})" for kind, count in manifests.unread.items())
-            print_line(f"of kinds that weft does not read: {kinds}")
+        if manifests.ignored:
+            kinds = ", ".join(f"{kind} ({count})" for kind, count in manifests.ignored.items())
+            print_line(f"ignored, weft does not use these kinds: {kinds}")
         print_line(f"{len(found)} findings" if len(found) != 1 else "1 finding")
     if found:
         raise SystemExit(int(Exit.FAILED))
 
 
 def _documents(file: Path) -> Iterator[Any]:
-    """What a file with definitions says, which in JSON may be of any size. Raises `SourceError` when it is none."""
+    """The documents of a file with CRDs. A JSON file may have any size. Raises `SourceError`."""
     text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     if text.lstrip().startswith("{"):
         try:

@@ -1,7 +1,7 @@
-"""The commands, put together.
+"""The `weft` command.
 
-Only the command that is asked for is imported: an agent carries nothing of the lab (10 MB of pyroute2), and
-`weft status` nothing of Envoy.
+Only the requested command is imported: an agent does not load the lab (10 MB of pyroute2), and `weft status` does not
+load Envoy's modules.
 """
 
 import sys
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-# Each is a function, or a Typer application for a group, of that name in that module.
+# The module of each command. It has a function of the command's name, or `app`, a group of commands.
 COMMANDS = {
     "agent": "agent.cli.agent",
     "controller": "agent.cli.controller",
@@ -32,7 +32,7 @@ COMMANDS = {
 
 
 def application(names: Sequence[str]) -> typer.Typer:
-    """The `weft` command with these subcommands."""
+    """The `weft` command with these commands."""
     app = typer.Typer(
         name="weft",
         help="A sidecarless service mesh: eBPF at L4, one Envoy per node at L7.",
@@ -50,8 +50,8 @@ def application(names: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"weft {metadata.version('weft')}")
         raise typer.Exit
 
@@ -66,5 +66,5 @@ def _weft(
 
 def main() -> None:
     """Run `weft` with this process's arguments."""
-    asked = sys.argv[1:2]
-    application(asked if asked and asked[0] in COMMANDS else list(COMMANDS))()
+    requested = sys.argv[1:2]
+    application(requested if requested and requested[0] in COMMANDS else list(COMMANDS))()

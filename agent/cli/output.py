@@ -1,7 +1,7 @@
-"""How commands print: tables for people, JSON for programs, and errors with an exit code that means something.
+"""Output of the commands: tables for people, JSON for programs, and errors with exit codes.
 
-Nothing else in `agent.cli` writes to the terminal: here every text is escaped (`agent.telemetry.escape`), and is never
-taken for rich's markup.
+Nothing else in `agent.cli` writes to the terminal. Every text is escaped here (`agent.telemetry.escape`), and is never
+interpreted as rich's markup.
 """
 
 import json
@@ -16,19 +16,19 @@ from rich.text import Text
 
 from agent.telemetry.escape import escape, escape_lines
 
-# Not a terminal: lines are for other programs, so nothing is folded.
+# If stdout is no terminal, another program reads the lines: they are not wrapped.
 console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 240)
 
 
 class Output(StrEnum):
-    """What `-o` takes."""
+    """The values of `-o`."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Exit(IntEnum):
-    """Exit codes of `weft`, beside 0 for success; 2 is a command line that makes no sense."""
+    """Exit codes of `weft`, beside 0 for success. 2 means an invalid command line."""
 
     FAILED = 1
     USAGE = 2
@@ -37,34 +37,34 @@ class Exit(IntEnum):
 
 
 def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
-    """Say what is wrong, and end."""
+    """Print an error and exit."""
     print_error(f"weft: {message}")
     raise SystemExit(int(code))
 
 
 def print_error(text: str) -> None:
-    """Lines on stderr."""
+    """Print lines on stderr."""
     sys.stderr.write(f"{escape_lines(text)}\n")
 
 
 def print_line(text: str, heading: str = "", style: str = "") -> None:
-    """One line on stdout, never folded; `heading` comes first, in bold."""
+    """Print one line on stdout, without wrapping. `heading` comes first, in bold."""
     console.print(Text.assemble((escape(heading), "bold"), (escape(text), style)), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(escape_lines(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def print_json_line(value: Any) -> None:
-    """One JSON document on one line of stdout, at once."""
+    """Print one JSON document on one line of stdout, and flush."""
     sys.stdout.write(escape(json.dumps(value, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table with a title; nothing but a line when there are no rows."""
+    """Print a table with a title; without rows, one line."""
     found = list(rows)
     if not found:
         print_line(": none", heading=title)
@@ -75,7 +75,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Rows without lines around them. A cell that is a tuple has a line for each of its items."""
+    """A table without borders. A cell that is a tuple has a line for each of its items."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(_cell, row))

@@ -1,4 +1,4 @@
-"""`weft simulate`: which way a pod's request would go, and what would become of it."""
+"""`weft simulate`: simulate a pod's request with manifests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +17,18 @@ from agent.translate.options import Options
 
 
 def simulate(
-    method: Annotated[str, typer.Argument(help="GET, POST, …; not looked at for tcp:// and udp://.")],
+    method: Annotated[str, typer.Argument(help="GET, POST, …; ignored for tcp:// and udp://.")],
     url: Annotated[str, typer.Argument(help="http://, https://, tcp:// or udp://, to a Service's name or address.")],
     directory: Annotated[Path, typer.Option("-f", "--file", help="Manifests.")],
     pod: Annotated[str, typer.Option("--from", help="The client: NAMESPACE/POD.")],
-    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="NAME:VALUE; can be repeated.")] = None,
-    node: Annotated[str | None, typer.Option(help="The node's name; by default the pod's.")] = None,
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="NAME:VALUE; repeatable.")] = None,
+    node: Annotated[str | None, typer.Option(help="The node's name. Default: the pod's node.")] = None,
     zone: Annotated[str, typer.Option(help="The node's zone, for endpoints with zone hints.")] = "",
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
 ) -> None:
-    """Say what would become of a pod's request: not intercepted, by the kernel to which backends, or by the waypoint.
+    """Simulate a pod's request: whether weft intercepts it, and which backends the kernel or the waypoint chooses from.
 
-    All pods of the manifests are assumed to run on the one node. Needs no root, no kernel and no cluster.
+    All pods of the manifests are assumed to run on one node. Needs no root, no kernel and no cluster.
     """
     try:
         query = parse_query(pod, method, url, header or ())

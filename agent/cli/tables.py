@@ -1,12 +1,13 @@
-"""`weft tables`: the kernel's tables decoded, beside what is desired."""
+"""`weft tables`: decode the kernel's maps, and compare them with the desired state."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agent.cli.ask import NoAgentError, ask
+from agent.cli.agent_client import NoAgentError, get
 from agent.cli.output import Exit, Output, fail, print_json, print_table
+from agent.datapath import authorization
 from agent.datapath.frontends import Installed, read
 from agent.explain.render import action_text, backends
 from agent.ir.identity import name_id
@@ -20,20 +21,21 @@ def tables(
     state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
 ) -> None:
-    """Show what the kernel decides by, read from the pinned tables; names come from the agent when one answers.
+    """Show the kernel's maps, read from the pins. Names come from the agent, if one answers.
 
-    Exits with 3 when a running agent wants something else, 1 when nothing is loaded.
+    Exits with 3 when the running agent desires something else, 1 when nothing is loaded.
     """
     try:
         kernel = open_kernel(state / PINS)
     except OSError as error:
         fail(f"nothing is loaded at {state / PINS}: {error}")
     try:
-        desired = ask(state / STATUS_SOCKET, "/status")
+        desired = get(state / STATUS_SOCKET, "/status")
     except NoAgentError:
         desired = None
     found = document(kernel.pods.load(), read(kernel), desired)
     found["clients"] = sorted(map(address_text, kernel.clients.load()))
+    found |= _authorization(authorization.read(kernel))
     found["counters"] = {reason.name.lower(): count for reason, count in kernel.counters().items()}
     if output is Output.JSON:
         print_json(found)
@@ -46,13 +48,36 @@ def tables(
 def document(
     pods: dict[int, PodRow], frontends: dict[FrontendKey, Installed], desired: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Both tables, each row with its name and whether the agent wants it so (null: there is no agent to ask)."""
+    """Both maps, each row with its name and whether the agent desires it so (null: no agent answers)."""
     names = {0: ""} | {name_id(space): space for space in _namespaces(desired)}
     wanted_pods = {pod["cgroup"]: pod for pod in desired["pods"]} if desired else None
     wanted = {item["frontend"]: item for item in desired["frontends"]} if desired else None
     return {
         "pods": [_pod(cgroup, row, names, wanted_pods) for cgroup, row in sorted(pods.items())],
         "frontends": [_frontend(key, item, names, wanted) for key, item in sorted(frontends.items())],
+    }
+
+
+def _authorization(rows: authorization.AuthorizationRows) -> dict[str, Any]:
+    """The tables of authorization. Identities are numbers: they are hashes of names."""
+    servers = sorted((address_text(address), number) for address, number in rows.servers.items())
+    peers = sorted((address_text(address), row) for address, row in rows.peers.items())
+    return {
+        "servers": [
+            {
+                "address": address,
+                "policySet": f"{number:016x}",
+                "grants": [
+                    {"identity": f"{grant.identity:016x}", "port": grant.port}
+                    for grant in sorted(rows.grants.get(number, ()))
+                ],
+            }
+            for address, number in servers
+        ],
+        "peers": [
+            {"address": address, "account": f"{row.account_id:016x}", "namespace": f"{row.namespace_id:016x}"}
+            for address, row in peers
+        ],
     }
 
 
@@ -100,6 +125,16 @@ def _print(found: dict[str, Any]) -> None:
         "weft_pods",
         ("CGROUP", "POD", "NAMESPACE", "MODE", "DESIRED"),
         ((p["cgroup"], p["pod"] or "?", p["namespace"], p["mode"], _mark(p["desired"])) for p in found["pods"]),
+    )
+    print_table(
+        "weft_servers",
+        ("ADDRESS", "POLICY SET", "GRANTS"),
+        ((s["address"], s["policySet"], len(s["grants"])) for s in found["servers"]),
+    )
+    print_table(
+        "weft_peers",
+        ("ADDRESS", "ACCOUNT", "NAMESPACE"),
+        ((p["address"], p["account"], p["namespace"]) for p in found["peers"]),
     )
     print_table(
         "weft_frontends",

@@ -1,4 +1,4 @@
-"""`weft uninstall`: leave nothing of weft on this node."""
+"""`weft uninstall`: remove everything of weft from this node."""
 
 import shutil
 from pathlib import Path
@@ -6,26 +6,37 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.ask import NoAgentError, ask
+from agent.atomic_file import draft
+from agent.cli.agent_client import NoAgentError, get
 from agent.cli.output import fail
 from agent.kernel import bpffs, links
-from agent.settings import DEFAULT_STATE, HEALTH_SOCKET, NODE_FILE, PINS, STATUS_SOCKET, XDS_SOCKET
+from agent.settings import (
+    DEFAULT_STATE,
+    HEALTH_SOCKET,
+    NETNS_SOCKET,
+    NODES,
+    PARAMETERS_FILE,
+    PINS,
+    REQUESTS_FILE,
+    STATUS_SOCKET,
+    XDS_SOCKET,
+)
 
 
 def uninstall(
     state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
-    pins: Annotated[Path | None, typer.Option(help="Where links and maps are pinned; by default in it.")] = None,
+    pins: Annotated[Path | None, typer.Option(help="The folder of pins. Default: in the state folder.")] = None,
 ) -> None:
-    """Remove every link, program and map of weft from this node, and its folders. No agent may run here.
+    """Remove every link, program and map of weft from this node, and its directories. No agent may run here.
 
-    New connections are as without weft; those that are open go on. Safe to run again.
+    New connections bypass weft from then on; open connections continue. It can be run again.
     """
     try:
-        ask(state / STATUS_SOCKET, "/status")
+        get(state / STATUS_SOCKET, "/status")
     except NoAgentError:
         pass
     else:
-        fail(f"an agent answers at {state / STATUS_SOCKET}: end it first, or it puts everything back")
+        fail(f"an agent answers at {state / STATUS_SOCKET}: stop it first, or it installs everything again")
     try:
         links.detach(pins or state / PINS)
         bpffs.unmount(pins or state / PINS)
@@ -35,11 +46,16 @@ def uninstall(
 
 
 def _remove_files(state: Path) -> None:
-    """What an agent and its waypoints keep in the state folder, then it. Raises `OSError` for what is foreign."""
-    for name in (STATUS_SOCKET, HEALTH_SOCKET, NODE_FILE, f".{NODE_FILE}.new"):
-        (state / name).unlink(missing_ok=True)
-    if (waypoints := (state / XDS_SOCKET).parent).exists():
-        shutil.rmtree(waypoints)
+    """Remove the files of the agent and its waypoints, then the state directory. Raises `OSError` for other files in
+    it.
+    """
+    sockets = [state / name for name in (STATUS_SOCKET, HEALTH_SOCKET, NETNS_SOCKET)]
+    files = [state / name for name in (PARAMETERS_FILE, REQUESTS_FILE)]
+    for file in (*sockets, *files, *map(draft, files)):
+        file.unlink(missing_ok=True)
+    for folder in ((state / XDS_SOCKET).parent, state / NODES):
+        if folder.exists():
+            shutil.rmtree(folder)
     for folder in (state / PINS, state):
         if folder.exists():
             folder.rmdir()

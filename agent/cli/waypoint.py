@@ -1,4 +1,4 @@
-"""`weft waypoint`: become this node's Envoy."""
+"""`weft waypoint`: start this node's Envoy."""
 
 import os
 import resource
@@ -19,32 +19,33 @@ DESCRIPTORS_WITHOUT_LIMIT = 2**20
 
 
 def waypoint(
-    state: Annotated[Path, typer.Option(help="The state folder of the agent that configures it.")] = DEFAULT_STATE,
+    state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
     address: Annotated[
         str,
         typer.Option(
-            help="Where its listeners are: this pod's addresses, of IPv4, IPv6 or both, separated by commas; "
-            "by default what the agent says."
+            help="The addresses of the listeners: of IPv4, IPv6 or both, separated by commas. "
+            "Default: --waypoint-address of the agent."
         ),
     ] = "",
-    node_id: Annotated[str, typer.Option("--id", help="Its own name on this node; by default the host's.")] = "",
+    node_id: Annotated[str, typer.Option("--id", help="The waypoint's name on this node. Default: the host's.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Envoy's worker threads.")] = 2,
     memory: Annotated[
-        int, typer.Option(min=0, help="MiB of heap, near which it refuses; by default a quarter of the machine's.")
+        int, typer.Option(min=0, help="Limit of Envoy's heap in MiB. Default: a quarter of the machine's memory.")
     ] = 0,
 ) -> None:
     """Replace this process by Envoy, configured by the agent. Run it in a network namespace of its own.
 
-    It keeps serving what it was last told while there is no agent. Where another runs already, with another address, it
-    takes over from it when it serves all that the other does.
+    Envoy keeps serving its last configuration while no agent runs. If another waypoint is active, with another address,
+    this one takes over when it serves all listeners of the other.
     """
     limits = process.Limits(concurrency, _descriptors(), memory * 2**20 if memory else _memory() // MEMORY_PART)
     try:
         addresses = parse_addresses(address, "--address")
     except SettingsError as error:
         fail(str(error), Exit.USAGE)
-    room = limits.listeners(len(list(addresses)))
-    envoy = Envoy(time.monotonic_ns(), node_id or socket.gethostname(), addresses, room)
+    max_listeners = limits.listeners(len(list(addresses)))
+    node = node_id or socket.gethostname()
+    envoy = Envoy(time.monotonic_ns(), node, addresses, max_listeners, limits.connections)
     xds = state / XDS_SOCKET
     xds.parent.mkdir(parents=True, exist_ok=True)
     argv = process.envoy_command(process.prepare(xds, envoy, limits), concurrency)
@@ -52,7 +53,7 @@ def waypoint(
 
 
 def _descriptors() -> int:
-    """As many as this process may have: the soft limit is raised to the hard one."""
+    """The limit of file descriptors, after raising the soft limit to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = DESCRIPTORS_WITHOUT_LIMIT if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
@@ -60,5 +61,5 @@ def _descriptors() -> int:
 
 
 def _memory() -> int:
-    """Bytes of memory of this machine."""
+    """The machine's memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

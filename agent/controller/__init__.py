@@ -1,1 +1,1 @@
-"""The cluster-wide writer: Route statuses and the XMesh, by one leader among equals."""
+"""The controller: it writes Route statuses and the XMesh for the whole cluster. One replica leads."""

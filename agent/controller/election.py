@@ -19,7 +19,7 @@ RELEASE_SECONDS = 3.0
 
 
 class Election:
-    """One process's part in it. `changed` is called when it begins or ceases to lead."""
+    """This process's part in leader election. `changed` is called when it starts or stops leading."""
 
     def __init__(self, api: ApiServer, namespace: str, name: str, identity: str, changed: Callable[[], None]) -> None:
         self._api = api
@@ -36,13 +36,13 @@ class Election:
 
     async def run(self) -> None:
         """Take part in the election until cancelled; then release the lease at once."""
-        led = False
+        was_leading = False
         try:
             while True:
                 await self._round()
-                if self.leads != led:
-                    led = self.leads
-                    log.info("leading" if led else "not leading", extra={"identity": self._candidate.identity})
+                if self.leads != was_leading:
+                    was_leading = self.leads
+                    log.info("leading" if was_leading else "not leading", extra={"identity": self._candidate.identity})
                     self._changed()
                 await asyncio.sleep(RETRY * (1 + random.random() / 5))
         finally:

@@ -1,8 +1,8 @@
-"""Who leads: one candidate's view of a Lease (coordination.k8s.io/v1), by the rules of client-go's leader election.
+"""One candidate's view of a Lease (coordination.k8s.io/v1), by the rules of client-go's leader election.
 
-Clocks of machines are not compared: a lease is over when its record has not changed for its duration on our own clock.
-A leader that could not renew stops early, before anybody else may begin. `kubernetes.aio` has an election too, but a
-lost connection ends its loop while the leader's work goes on.
+Clocks of machines are not compared: a lease has expired when its record has not changed for its duration by our clock.
+A leader that cannot renew stops before another may start. `kubernetes.aio` has leader election too, but a lost
+connection ends its loop while the leader continues to work.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RETRY = 2.0
 
 
 class LeaseSpec(Value, frozen=True, omit_defaults=True):
-    """The record that all candidates see."""
+    """The spec of the Lease."""
 
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
@@ -27,7 +27,7 @@ class LeaseSpec(Value, frozen=True, omit_defaults=True):
 
 
 class LeaseMetadata(Value, frozen=True):
-    """The version that a write has to name."""
+    """The metadata of the Lease; a write names its resourceVersion."""
 
     name: str
     resource_version: str = ""
@@ -47,7 +47,7 @@ class _Observed:
 
 
 class Candidate:
-    """One of several that want to lead. Times are seconds of a clock that only grows; `wall` is RFC 3339."""
+    """One candidate. Times are seconds of a monotonic clock; `wall` is RFC 3339."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -55,7 +55,7 @@ class Candidate:
         self._renewed: float | None = None
 
     def observe(self, lease: Lease | None, now: float) -> None:
-        """The Lease is so; None: there is none yet."""
+        """Record the current Lease; None if it does not exist."""
         if lease is None:
             self._observed = None
         elif self._observed is None or self._observed.lease.spec != lease.spec:
@@ -69,7 +69,7 @@ class Candidate:
         return self._observed.lease.metadata.resource_version if self._observed else ""
 
     def try_acquire(self, now: float, wall: str) -> LeaseSpec | None:
-        """The record to write, to renew the lease or to acquire one that has expired. None: another replica leads."""
+        """The record to write, to renew the lease or to acquire an expired one. None while another replica leads."""
         if self._observed is None:
             return self._record(wall, wall, 0)
         spec = self._observed.lease.spec
@@ -79,19 +79,19 @@ class Candidate:
         return self._record(wall, wall, (spec.lease_transitions or 0) + 1) if over or not spec.holder_identity else None
 
     def release(self, wall: str) -> LeaseSpec | None:
-        """The record that releases the lease at once; None when this candidate does not lead."""
+        """The record that releases the lease; None when this candidate does not lead."""
         if self._renewed is None or self._observed is None:
             return None
         transitions = self._observed.lease.spec.lease_transitions
         return LeaseSpec("", 1, wall, wall, transitions)
 
     def renewed(self, lease: Lease, began: float) -> None:
-        """The write succeeded; the lease counts from when the attempt began."""
+        """Record a successful write. The lease is valid from the start of the attempt."""
         self._observed = _Observed(lease, began)
         self._renewed = began
 
     def lost(self) -> None:
-        """Another replica leads, or this one has released the lease."""
+        """Record that another replica leads, or that this one has released the lease."""
         self._renewed = None
 
     def leads(self, now: float) -> bool:

@@ -1,7 +1,7 @@
-"""What is stored and what is wanted, merged as the Gateway API prescribes. Pure: the time is given.
+"""Merges stored and desired statuses by the rules of the Gateway API. Pure: the time is a parameter.
 
-Entries of other controllers, and conditions that others set in ours, stay byte by byte what they are. A condition's
-time moves only when its status does. Nothing is taken back that a newer generation was told.
+Entries of other controllers, and foreign conditions in our entries, stay byte for byte. A condition's transition time
+changes only with its status. A condition of a newer generation is not overwritten.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ MAX_MESSAGE = 32768
 
 
 class StatusList(NamedTuple):
-    """A list of statuses with an entry for each object that a Route or policy refers to: its name in `status`, the name
-    of the reference in an entry, how many entries the schema allows, and the types of our conditions; any other in our
-    entry is somebody else's.
+    """A list of statuses, with an entry for each object that a Route or policy refers to: its field in `status`, the
+    reference's field in an entry, the maximum number of entries, and the types of our conditions. Other conditions in
+    our entry belong to other controllers.
     """
 
     name: str
@@ -31,15 +31,15 @@ class StatusList(NamedTuple):
 PARENTS = StatusList(
     "parents", "parentRef", 32, frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"})
 )
-# Of policies (GEP-713, PolicyStatus).
+# The statuses of policies (GEP-713, PolicyStatus).
 ANCESTORS = StatusList("ancestors", "ancestorRef", 16, frozenset({"Accepted", "ResolvedRefs"}))
 
 
 def merge_entries(kind: StatusList, stored: Sequence[Any], wanted: Sequence[ParentStatus], now: str) -> list[Any]:
-    """A list of statuses as it shall be; equal to `stored` when there is nothing to do.
+    """The merged list; equal to `stored` when nothing has to change.
 
-    Ours keep their place; those that no reference asks for any more go, new ones are added behind. What does not fit
-    into the schema is left out.
+    Our entries keep their position. Entries without a reference are removed, new ones are appended. What exceeds the
+    schema's maximum is left out.
     """
     left = {reference(status.parent_ref): status for status in wanted}
     merged: list[Any] = []
@@ -54,7 +54,7 @@ def merge_entries(kind: StatusList, stored: Sequence[Any], wanted: Sequence[Pare
 
 
 def merge_conditions(stored: Any, wanted: Sequence[Condition], ours: frozenset[str], now: str) -> list[Any]:
-    """Conditions as they shall be, `ours` among them exactly those wanted."""
+    """The merged conditions: of the types in `ours` exactly the desired ones."""
     before = [item for item in stored if isinstance(item, dict)] if isinstance(stored, list) else []
     named: dict[Any, Json] = {item.get("type"): item for item in before}
     if any(_is_newer(named[it.type], it) for it in wanted if it.type in named):
@@ -71,7 +71,7 @@ def merge_conditions(stored: Any, wanted: Sequence[Condition], ours: frozenset[s
 
 
 def reference(ref: ParentReference) -> tuple[object, ...]:
-    """What a parentRef names: two that name the same are the same, however they are written."""
+    """The object that a parentRef names. Two parentRefs with the same values are the same."""
     return (ref.group, ref.kind, ref.namespace, ref.name, ref.section_name, ref.port)
 
 
@@ -86,7 +86,7 @@ def _is_ours(entry: Any) -> bool:
 
 
 def _is_newer(stored: Mapping[str, Any], wanted: Condition) -> bool:
-    """Whether a newer generation than ours was already told."""
+    """Whether the stored condition is of a newer generation."""
     observed = stored.get("observedGeneration")
     return isinstance(observed, int) and observed > wanted.observed_generation
 
@@ -101,7 +101,7 @@ def _entry(kind: StatusList, status: ParentStatus, now: str) -> Json:
 
 
 def _condition(wanted: Condition, stored: Mapping[str, Any], now: str) -> Json:
-    """The condition; its time is the stored one's while the status is the same."""
+    """The condition. It keeps the stored transition time while its status is the same."""
     status = "True" if wanted.status else "False"
     same = stored.get("status") == status and isinstance(stored.get("lastTransitionTime"), str)
     made = {

@@ -1,14 +1,13 @@
-"""The XMesh of this installation (GEP-3949): the resource by which a mesh says that it is there and what it can do."""
+"""The XMesh of this installation (GEP-3949): the object that names a mesh and its features."""
 
 from agent.controller.merge import Json, merge_conditions
-from agent.controller.stored import MESH, MESH_VERSION, Stored
-from agent.ir.plan import Condition
+from agent.controller.stored import MESH, MESH_VERSION, Status
+from agent.ir.plan import ParentStatus
 from agent.model.meta import CONTROLLER_NAME
 from agent.translate.filters.registry import HTTP_FILTERS
 
-# What conformance tests of the Gateway API ask for by name, besides what is said of filters. The names without Mesh are
-# those that mesh tests ask for too, and those of retries, which only tests of gateways ask for (since v1.7 by these
-# names).
+# Features that conformance tests of the Gateway API know by name, besides those of filters. Mesh tests also need the
+# names without Mesh. The names of retries are of gateway tests (since v1.7).
 _OTHERS = (
     "GRPCRoute",
     "HTTPRoute",
@@ -21,12 +20,12 @@ _OTHERS = (
     "MeshHTTPRouteNamedRouteRule",
     "MeshHTTPRouteQueryParamMatching",
 )
-# Sorted as the API demands.
+# Sorted, as the API requires.
 FEATURES = tuple(sorted([*_OTHERS, *(name for item in HTTP_FILTERS for name in item.features)]))
 
 
 def new_mesh(name: str) -> Json:
-    """The XMesh to create where there is none. Its spec is never touched again: it is its owner's."""
+    """The XMesh to create. Its spec is not changed later: it belongs to the user."""
     return {
         "apiVersion": MESH_VERSION,
         "kind": MESH,
@@ -35,16 +34,7 @@ def new_mesh(name: str) -> Json:
     }
 
 
-def mesh_status(stored: Stored, now: str) -> Json:
-    """The status of an XMesh that names us; equal to the stored one when there is nothing to do."""
-    status = stored.status
-    conditions = merge_conditions(status.conditions, [_accepted(stored)], frozenset({"Accepted"}), now)
+def mesh_status(stored: Status, wanted: ParentStatus, now: str) -> Json:
+    """The status of an XMesh with our controllerName; equal to the stored one when nothing has to change."""
+    conditions = merge_conditions(stored.conditions, wanted.conditions, frozenset({"Accepted"}), now)
     return {"conditions": conditions, "supportedFeatures": [{"name": name} for name in FEATURES]}
-
-
-def _accepted(stored: Stored) -> Condition:
-    generation = stored.metadata.generation
-    if stored.spec.parameters_ref is not None:
-        message = f"weft, mesh {stored.metadata.name}: spec.parametersRef: weft takes no parameters"
-        return Condition("Accepted", False, "InvalidParameters", message, generation)
-    return Condition("Accepted", True, "Accepted", f"weft, mesh {stored.metadata.name}", generation)

@@ -1,6 +1,6 @@
-"""What agents report by their WeftNodes, by Route. Pure: it neither asks nor waits.
+"""What agents report in their WeftNodes, by Route. Pure: no I/O.
 
-Every bound of the definition is applied here again: whoever has a node's credentials can write its WeftNode.
+All bounds of the schema are applied here again: whoever has a node's credentials can write its WeftNode.
 """
 
 from collections import defaultdict
@@ -19,12 +19,12 @@ from agent.model.routes import ParentReference
 from agent.model.weft_node import KIND, MAX_REJECTED, MAX_ROUTES, MAX_TEXT, VERSION, RejectedResource, WeftNode
 from agent.telemetry.escape import escape
 
-# Of nodes that refuse a Route, a message names so many.
+# The number of nodes that a message names.
 NAMED = 3
 
 
-class Refused(NamedTuple):
-    """That an Envoy refuses what was made of a Route in this generation, for one port of a parent."""
+class RejectedRoute(NamedTuple):
+    """An Envoy rejects what was made of a Route in this generation, for one port of a parent."""
 
     route: Key
     generation: int
@@ -34,11 +34,11 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeReport:
-    """What one node reports."""
+class NodeRejections:
+    """The rejections that one node reports."""
 
     node: str
-    refused: tuple[Refused, ...]
+    rejected: tuple[RejectedRoute, ...]
 
     @property
     def key(self) -> Key:
@@ -47,29 +47,29 @@ class NodeReport:
 
 
 class NodeReports:
-    """What every node reports."""
+    """The rejections that all nodes report."""
 
     def __init__(self) -> None:
-        self._by_route: dict[Key, dict[str, list[Refused]]] = {}
+        self._by_route: dict[Key, dict[str, list[RejectedRoute]]] = {}
         self._routes: dict[str, set[Key]] = {}
 
-    def take(self, change: Change) -> set[Key]:
-        """Note a change of a report; returns the Routes that were or are in it."""
+    def update(self, change: Change) -> set[Key]:
+        """Apply a change of a WeftNode. Returns the Routes that were or are in it."""
         match change:
-            case Upsert(NodeReport(node, refused)):
-                return self._replace(node, refused)
+            case Upsert(NodeRejections(node, rejected)):
+                return self._replace(node, rejected)
             case Delete(Key(kind, _, node)) if kind == KIND:
                 return self._replace(node, ())
         return set()
 
-    def _replace(self, node: str, refused: Sequence[Refused]) -> set[Key]:
+    def _replace(self, node: str, rejected: Sequence[RejectedRoute]) -> set[Key]:
         before = self._routes.pop(node, set())
         for route in before:
             del self._by_route[route][node]
             if not self._by_route[route]:
                 del self._by_route[route]
-        found: dict[Key, list[Refused]] = defaultdict(list)
-        for item in refused:
+        found: dict[Key, list[RejectedRoute]] = defaultdict(list)
+        for item in rejected:
             found[item.route].append(item)
         for route, items in found.items():
             self._by_route.setdefault(route, {})[node] = items
@@ -77,14 +77,14 @@ class NodeReports:
             self._routes[node] = set(found)
         return before | found.keys()
 
-    def added(self, route: Key, parents: Sequence[ParentStatus]) -> tuple[ParentStatus, ...]:
-        """A Route's statuses, with one condition more at each parent where nodes refuse it."""
+    def with_rejections(self, route: Key, parents: Sequence[ParentStatus]) -> tuple[ParentStatus, ...]:
+        """A Route's statuses, with one more condition at each parent where nodes reject it."""
         reports = self._by_route.get(route)
-        return tuple(_with_refusals(route, status, reports) if reports else status for status in parents)
+        return tuple(_with_rejections(route, status, reports) if reports else status for status in parents)
 
 
-def _with_refusals(route: Key, status: ParentStatus, reports: dict[str, list[Refused]]) -> ParentStatus:
-    """Reports of other generations are left out: a node that has the newest one reports it."""
+def _with_rejections(route: Key, status: ParentStatus, reports: dict[str, list[RejectedRoute]]) -> ParentStatus:
+    """Reports of other generations are ignored: a node with the current generation reports that one."""
     texts = {
         node: item.text
         for node, items in sorted(reports.items())
@@ -93,18 +93,18 @@ def _with_refusals(route: Key, status: ParentStatus, reports: dict[str, list[Ref
     }
     if not texts:
         return status
-    condition = Condition("Programmed", False, "RefusedByEnvoy", _message(texts), status.generation)
+    condition = Condition("Programmed", False, "RejectedByEnvoy", _message(texts), status.generation)
     return replace(status, conditions=(*status.conditions, condition))
 
 
-def _is_port_of(ref: ParentReference, namespace: str, item: Refused) -> bool:
-    """Whether a parentRef has the port. One with a sectionName is taken to: the message names the port."""
+def _is_port_of(ref: ParentReference, namespace: str, item: RejectedRoute) -> bool:
+    """Whether a parentRef includes the port. One with a sectionName is assumed to: the message names the port."""
     parent = Key(ref.kind, ref.namespace or namespace, ref.name)
     return parent == item.parent and ref.port in (None, item.port)
 
 
 def _message(texts: dict[str, str]) -> str:
-    """Which nodes refuse, the first of them by name, and the reason of the first."""
+    """The number of nodes that reject the Route, the names of the first, and the first one's reason."""
     nodes = list(texts)
     more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
     named = ", ".join(nodes[:NAMED]) + more
@@ -112,7 +112,7 @@ def _message(texts: dict[str, str]) -> str:
 
 
 def report_collection() -> Collection:
-    """The WeftNodes."""
+    """The collection of WeftNodes."""
     return Collection(KIND, (VERSION,), _read, defined=True)
 
 
@@ -121,21 +121,22 @@ def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
         node = msgspec.json.decode(raw, type=WeftNode)
     except (msgspec.DecodeError, RecursionError, OverflowError) as error:
         return Problem(where, KIND, "$", str(error))
-    items = (item for rejected in node.status.rejected[:MAX_REJECTED] for item in _refused(rejected))
-    return (NodeReport(node.metadata.name, tuple(items)),)
+    rejected = node.status.rejected or ()
+    items = (item for resource in rejected[:MAX_REJECTED] for item in _rejected_routes(resource))
+    return (NodeRejections(node.metadata.name, tuple(items)),)
 
 
-def _refused(rejected: RejectedResource) -> Iterator[Refused]:
+def _rejected_routes(rejected: RejectedResource) -> Iterator[RejectedRoute]:
     parent = rejected.parent
     if parent is not None:
         text = escape(f"{rejected.type} {rejected.name}: {rejected.message}")[: 2 * MAX_TEXT]
         key = Key(parent.kind, parent.namespace, parent.name)
         for route in rejected.routes[:MAX_ROUTES]:
-            place = Key(route.kind, route.namespace, route.name)
-            yield _shared(Refused(place, route.generation, key, parent.port, text))
+            route_key = Key(route.kind, route.namespace, route.name)
+            yield _shared(RejectedRoute(route_key, route.generation, key, parent.port, text))
 
 
 @lru_cache(maxsize=2_000)
-def _shared(item: Refused) -> Refused:
-    """The same object for equal values: mostly all nodes refuse the same for the same reason."""
+def _shared(item: RejectedRoute) -> RejectedRoute:
+    """Deduplicates equal values: mostly all nodes reject the same resource for the same reason."""
     return item

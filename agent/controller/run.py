@@ -1,4 +1,4 @@
-"""The controller put together: the same source and the same translation as an agent's, with a writer at the end."""
+"""Composition of the controller: an agent's source and translation, and writers of statuses."""
 
 import asyncio
 import logging
@@ -29,11 +29,11 @@ from agent.translate.options import Options
 
 log = logging.getLogger(__name__)
 
-# Reports of many nodes come together, after the Route that they are about. Every agent sees each write of a Route, so
-# what nodes report is written at once, and then no more often than this.
-GATHER_SECONDS = 0.1
-REPORT_SECONDS = 5.0
-# A definition may come late, and an XMesh may be deleted.
+# Many nodes report at about the same time, shortly after a Route's change. Every agent watches Routes, so reports are
+# written at once, and then at most once in this interval.
+DEBOUNCE_SECONDS = 0.1
+MIN_WRITE_INTERVAL_SECONDS = 5.0
+# The CRD may be installed later, and an XMesh may be deleted.
 MESH_SECONDS = 5.0
 
 
@@ -45,7 +45,7 @@ async def run(settings: ControllerSettings) -> None:
 
 
 class Controller:
-    """One replica. All of them follow and translate; the leader writes."""
+    """One replica. All replicas watch and translate; only the leader writes."""
 
     def __init__(self, api: ApiServer, settings: ControllerSettings) -> None:
         self._settings = settings
@@ -56,21 +56,22 @@ class Controller:
         self.reports = NodeReports()
         self.statuses = StatusStore(settings.mesh, self.reports)
         self.taints = TaintStore()
-        self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._elected)
+        self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._leadership_changed)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
-        self.metrics.show_internal_errors(self._errors.counts)
+        self.metrics.register_internal_errors(self._errors.counts)
         self.writer = Writer(api, self.statuses, self._may_write, self.metrics.wrote, self._errors)
         self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._errors)
         self._translator = Translator(Store(), Options(), STATUS_KINDS, self._errors)
         self._problems: set[str] = set()
         self._foreign_owner = ""
-        # Routes to be written because of reports.
+        self._ancestor = self.statuses.ancestor
+        # Routes to write because of reports.
         self.reported: set[Key] = set()
         self._reports_changed = asyncio.Event()
         self.synced = False
 
     async def serve(self) -> None:
-        """Start everything, and end all of it when one part ends or a signal comes."""
+        """Run all parts until one of them ends or a signal arrives; then stop all of them."""
         server, health = HttpServer(self._public()), HttpServer(self._health())
         host, port = self._settings.metrics_host, self._settings.metrics_port
         with listening_at(f"--metrics {host_port(host, port)}"):
@@ -84,19 +85,19 @@ class Controller:
             await health.stop()
 
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        """What has to run."""
+        """The coroutines to run."""
         writers = self.writer.run(), self.taint_writer.run()
-        return (self.follow(), self.election.run(), *writers, self.look_after_mesh(), self.write_reported())
+        return (self.follow(), self.election.run(), *writers, self.reconcile_mesh(), self.write_reported_routes())
 
     async def follow(self) -> None:
         """Process the source's changes, and queue the objects that have to be written."""
         async for batch in self.source.changes():
-            self._note(batch)
-            touched = self._taken(self.statuses, batch)
-            nodes = self._taken(self.taints, batch)
-            self._take_reports(batch)
+            self._record_problems(batch)
+            touched = self._update_store(self.statuses, batch)
+            nodes = self._update_store(self.taints, batch)
+            self._update_reports(batch)
             plain = [change for change in batch if _is_for_translation(change)]
-            touched |= self.statuses.want(list(self._translator.update(plain).values()))
+            touched |= self.statuses.set_desired(list(self._translator.update(plain).values()))
             if not self.synced and any(isinstance(change, Synced) for change in batch):
                 self.synced = True
                 log.info("synced", extra={"objects": len(self.statuses.targets)})
@@ -105,39 +106,39 @@ class Controller:
             self.writer.touch(touched)
             self.taint_writer.touch(nodes)
 
-    def _taken(self, statuses: StatusStore | TaintStore, batch: list[Change]) -> set[Key]:
+    def _update_store(self, statuses: StatusStore | TaintStore, batch: list[Change]) -> set[Key]:
         """Pass a batch to a store; returns the objects that may have to be written."""
         touched: set[Key] = set()
         for change in batch:
             with self._errors.guard("statuses", subject_of(change)):
-                target = statuses.take(change)
+                target = statuses.update(change)
                 if target is not None:
                     touched.add(target)
         return touched
 
-    def _take_reports(self, batch: list[Change]) -> None:
-        """Take in what nodes report."""
+    def _update_reports(self, batch: list[Change]) -> None:
+        """Apply the changes of WeftNodes."""
         for change in batch:
             with self._errors.guard("statuses", subject_of(change)):
-                # A taken agent can name Routes without end that are not there.
-                self.reported |= {route for route in self.reports.take(change) if self.statuses.path(route)}
+                # A compromised agent can name any number of Routes that do not exist.
+                self.reported |= {route for route in self.reports.update(change) if self.statuses.path(route)}
         if self.reported:
             self._reports_changed.set()
 
-    async def write_reported(self) -> None:
-        """Have the Routes written that nodes report on."""
+    async def write_reported_routes(self) -> None:
+        """Queue the Routes that nodes report on."""
         while True:
             await self._reports_changed.wait()
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(DEBOUNCE_SECONDS)
             self._reports_changed.clear()
             touched, self.reported = self.reported, set()
             self.writer.touch(touched)
-            await asyncio.sleep(REPORT_SECONDS)
+            await asyncio.sleep(MIN_WRITE_INTERVAL_SECONDS)
 
-    async def look_after_mesh(self) -> None:
-        """See to it that there is an XMesh, where the cluster knows the kind."""
+    async def reconcile_mesh(self) -> None:
+        """Create and update the XMesh, if the cluster has the kind."""
         while True:
-            self.statuses.meshes_known = self.synced and self.source.lists(MESH)
+            self.statuses.meshes_known = self.synced and self.source.has_listed(MESH)
             owner = self.statuses.foreign_owner()
             if owner and owner != self._foreign_owner:
                 log.warning(
@@ -145,22 +146,25 @@ class Controller:
                     extra={"mesh": self._settings.mesh, "controller": owner},
                 )
             self._foreign_owner = owner
+            if self.synced and (ancestor := self.statuses.ancestor) != self._ancestor:
+                self._ancestor = ancestor
+                self.writer.touch(self.statuses.policies)
             self.writer.touch([self.statuses.own_mesh])
             await asyncio.sleep(MESH_SECONDS)
 
-    def _elected(self) -> None:
-        """Leading or not leading: everything is looked at again, because the other one may have missed something."""
+    def _leadership_changed(self) -> None:
+        """Queue all objects: the former leader may have missed changes."""
         self.writer.touch(self.statuses.targets)
         self.taint_writer.touch(self.taints.targets)
 
     def _may_write(self) -> bool:
         return self.synced and self.election.leads
 
-    def _note(self, batch: list[Change]) -> None:
-        """What cannot be read: counted and logged; a Route is told as well, by its translation."""
+    def _record_problems(self, batch: list[Change]) -> None:
+        """Count and log objects that cannot be decoded. Translation also writes a Route's problem to its status."""
         for change in batch:
             if isinstance(change, Problem):
-                log.warning("not used", extra={"problem": str(change)})
+                log.warning("object not used", extra={"problem": str(change)})
                 self._problems.add(change.where)
             elif isinstance(change, Resolved):
                 self._problems.discard(change.where)
@@ -180,7 +184,7 @@ class Controller:
 
 
 def _is_for_translation(change: Change) -> bool:
-    """Whether a change is for translation, and not only for the store of statuses or of taints."""
+    """Whether translation needs the change, and not only the store of statuses or taints."""
     if not isinstance(change, Upsert | Delete):
         return True
     kind = (change.value.key if isinstance(change, Upsert) else change.key).kind

@@ -1,21 +1,22 @@
 """Stored and desired statuses, and the writes that bring the stored ones up to date. Pure: no I/O, no waiting."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.controller.merge import ANCESTORS, PARENTS, Json, StatusList, merge_entries
 from agent.controller.mesh import mesh_status, new_mesh
 from agent.controller.node_reports import NodeReports
-from agent.controller.stored import MESH, MESH_VERSION, ROUTES, Stored, decode_stored
-from agent.ir.plan import Fragment, ParentStatus
+from agent.controller.stored import MESH, MESH_VERSION, POLICIES, ROUTES, Stored, decode_stored
+from agent.ir.plan import Output, ParentStatus
 from agent.model.change import Change, Delete, Upsert
 from agent.model.meta import CONTROLLER_NAME, Key
+from agent.model.routes import ParentReference
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One request that changes something: a new object, or a part of one that is still at a version."""
+    """A request that creates an object, or that patches one at a given resourceVersion."""
 
     method: str
     path: str
@@ -30,21 +31,33 @@ class StatusStore:
         self._reports = reports or NodeReports()
         self._own_mesh = Key(MESH, "", mesh)
         self._stored: dict[Key, Stored] = {}
-        self._wanted: dict[Key, tuple[ParentStatus, ...]] = {}
+        self._desired: dict[Key, tuple[ParentStatus, ...]] = {}
         self.meshes_known = False
 
     @property
     def own_mesh(self) -> Key:
-        """This installation's XMesh, there or not."""
+        """This installation's XMesh; it may not exist."""
         return self._own_mesh
+
+    @property
+    def ancestor(self) -> ParentReference | None:
+        """The ancestor in the statuses of policies: this installation's XMesh. Without one it is their namespace."""
+        found = self._stored.get(self._own_mesh)
+        ours = found is not None and found.spec.controller_name == CONTROLLER_NAME
+        return ParentReference(self._own_mesh.name, MESH_VERSION.partition("/")[0], MESH) if ours else None
+
+    @property
+    def policies(self) -> set[Key]:
+        """Every policy that may be written to."""
+        return {target for target in self._stored if target.kind in POLICIES}
 
     @property
     def targets(self) -> set[Key]:
         """Every object that may be written to."""
         return {*self._stored, self._own_mesh}
 
-    def take(self, change: Change) -> Key | None:
-        """Take a change of a stored object; returns the object's key, None for a change of anything else."""
+    def update(self, change: Change) -> Key | None:
+        """Apply a change of a stored object. Returns the object's key; None for other changes."""
         if isinstance(change, Upsert) and isinstance(change.value, Stored):
             return self.store(change.value)
         if isinstance(change, Delete) and change.key.kind.startswith("Stored"):
@@ -54,31 +67,31 @@ class StatusStore:
         return None
 
     def store(self, value: Stored) -> Key:
-        """Note an object's state, unless a later one is known."""
+        """Store an object's state, unless a later one is known."""
         if value.newer_than(self._stored.get(value.target)):
             self._stored[value.target] = value
         return value.target
 
-    def absorb(self, raw: bytes) -> None:
-        """Note an object's state as the server answered it. Raises `msgspec.DecodeError`."""
+    def update_from_response(self, raw: bytes) -> None:
+        """Store an object's state from the server's response. Raises `msgspec.DecodeError`."""
         self.store(decode_stored(raw))
 
     def forget(self, target: Key) -> None:
         """The API server answered that the object does not exist."""
         self._stored.pop(target, None)
 
-    def want(self, fragments: Sequence[tuple[Fragment, Fragment]]) -> set[Key]:
-        """Take in what translation changed; returns the objects concerned."""
+    def set_desired(self, outputs: Sequence[tuple[Output, Output]]) -> set[Key]:
+        """Set the statuses of changed outputs. Returns the objects concerned."""
         changed: set[Key] = set()
-        for old, new in fragments:
+        for old, new in outputs:
             changed |= old.statuses.keys() | new.statuses.keys()
             for key in old.statuses.keys() - new.statuses.keys():
-                self._wanted.pop(key, None)
-            self._wanted.update(new.statuses)
+                self._desired.pop(key, None)
+            self._desired.update(new.statuses)
         return changed
 
     def path(self, target: Key) -> str | None:
-        """Where an object is, None when there is none."""
+        """An object's path; None if the object is not known."""
         found = self._stored.get(target)
         return found.path if found else None
 
@@ -96,22 +109,23 @@ class StatusStore:
         if found.kind == MESH:
             return self._mesh(found, now)
         kind, stored = _entries(found)
-        wanted = self._reports.added(target, self._wanted.get(target, ()))
+        wanted = self._reports.with_rejections(target, self._desired.get(target, ()))
+        if kind is ANCESTORS and (ancestor := self.ancestor) is not None:
+            wanted = tuple(replace(status, parent_ref=ancestor) for status in wanted)
         merged = merge_entries(kind, stored, wanted, now)
         return None if merged == stored else _patch(found, {kind.name: merged})
 
-    @staticmethod
-    def _mesh(found: Stored, now: str) -> Write | None:
-        if found.spec.controller_name != CONTROLLER_NAME:
+    def _mesh(self, found: Stored, now: str) -> Write | None:
+        if not (desired := self._desired.get(found.target)):
             return None
         status = found.status
-        wanted = mesh_status(found, now)
+        wanted = mesh_status(status, desired[0], now)
         same = {"conditions": status.conditions, "supportedFeatures": status.supported_features} == wanted
         return None if same else _patch(found, wanted)
 
 
 def _entries(found: Stored) -> tuple[StatusList, list[Any]]:
-    """What of an object's status has entries: of Routes the parents, of policies the ancestors."""
+    """The entries in an object's status: the parents of a Route, the ancestors of a policy."""
     if found.kind in ROUTES:
         return PARENTS, found.status.parents or []
     return ANCESTORS, found.status.ancestors or []

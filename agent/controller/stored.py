@@ -1,4 +1,4 @@
-"""Objects as the API server has them, as far as a writer must know: where they are, their version, their status."""
+"""Objects as stored in the API, as far as a writer needs them: path, resourceVersion, status."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,17 +7,19 @@ from typing import Any
 import msgspec
 
 from agent.kube.collection import Collection, collection, plural
+from agent.model import authorization, parameters
 from agent.model.change import Keyed, Problem
 from agent.model.meta import Key, Value
 from agent.model.routes import AnyRoute
 
 ROUTES = tuple(sorted(kind.__name__ for kind in AnyRoute.__args__))
-MESH = "XMesh"
-MESH_VERSION = "gateway.networking.x-k8s.io/v1alpha1"
+POLICIES = (authorization.KIND,)
+MESH = parameters.MESH
+MESH_VERSION = f"{parameters.MESH_GROUP}/v1alpha1"
 
 
 class Metadata(Value, frozen=True):
-    """What a writer reads of `metadata`."""
+    """The metadata that a writer needs."""
 
     name: str
     namespace: str = ""
@@ -26,14 +28,13 @@ class Metadata(Value, frozen=True):
 
 
 class MeshSpec(Value, frozen=True):
-    """An XMesh's spec (GEP-3949); for Routes it is left empty, the store has it."""
+    """Whose an XMesh is. It is empty for Routes and policies."""
 
     controller_name: str = ""
-    parameters_ref: Any = None
 
 
 class Status(Value, frozen=True):
-    """The statuses that are written: of Routes the parents, of policies the ancestors, of an XMesh the rest."""
+    """The written parts of `status`: parents of Routes, ancestors of policies, the rest of an XMesh."""
 
     parents: list[Any] | None = None
     ancestors: list[Any] | None = None
@@ -42,7 +43,7 @@ class Status(Value, frozen=True):
 
 
 class Stored(Value, frozen=True):
-    """One object whose status is ours to write, beside the store's value of it."""
+    """An object whose status the controller writes. Its spec is in the store."""
 
     metadata: Metadata
     api_version: str
@@ -57,18 +58,18 @@ class Stored(Value, frozen=True):
 
     @property
     def key(self) -> Key:
-        """This fact about it."""
+        """The key of this value in a source."""
         return Key(f"Stored{self.kind}", self.metadata.namespace, self.metadata.name)
 
     @property
     def path(self) -> str:
-        """Where it is in the API."""
+        """The object's path in the API."""
         meta = self.metadata
         folder = f"/apis/{self.api_version}" + (f"/namespaces/{meta.namespace}" if meta.namespace else "")
         return f"{folder}/{plural(self.kind)}/{meta.name}"
 
     def newer_than(self, other: "Stored | None") -> bool:
-        """Whether this is a later state; versions of one kind are numbers that grow (KEP-5504)."""
+        """Whether this state is later. resourceVersions of one kind are increasing numbers (KEP-5504)."""
         if other is None:
             return True
         ours, theirs = self.metadata.resource_version, other.metadata.resource_version
@@ -81,7 +82,7 @@ def decode_stored(raw: bytes) -> Stored:
 
 
 def read_stored(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
-    """A `Read` for collections of which only that matters."""
+    """A `Read` that decodes only what a writer needs."""
     try:
         return (decode_stored(raw),)
     except msgspec.DecodeError as error:
@@ -89,24 +90,19 @@ def read_stored(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
 
 
 def controller_collections() -> tuple[Collection, ...]:
-    """What statuses depend on, and what they are written to."""
-    routes = tuple(_route(kind) for kind in ROUTES)
-    return (
-        collection("Service"),
-        collection("ServiceImport"),
-        *routes,
-        Collection(MESH, (MESH_VERSION,), read_stored, defined=True),
-    )
+    """The collections that statuses depend on, and those they are written to."""
+    written = tuple(_written(kind) for kind in (*ROUTES, *POLICIES, MESH))
+    return (collection("Service"), collection("ServiceImport"), collection(parameters.KIND), *written)
 
 
-def _route(kind: str) -> Collection:
-    """A Route's collection whose objects are told twice: for the store, and for the writer."""
+def _written(kind: str) -> Collection:
+    """A collection of Routes, policies or XMeshes, decoded twice: for the store, and for the writer."""
     plain = collection(kind)
 
     def read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
         value, stored = plain.read(raw, where), read_stored(raw, where)
         if isinstance(stored, Problem):
             return value if isinstance(value, Problem) else stored
-        return replace(value, beside=(*value.beside, *stored)) if isinstance(value, Problem) else (*value, *stored)
+        return replace(value, facts=(*value.facts, *stored)) if isinstance(value, Problem) else (*value, *stored)
 
-    return Collection(kind, plain.versions, read, defined=True)
+    return Collection(kind, plain.versions, read, defined=True, unread=plain.unread)

@@ -1,7 +1,7 @@
-"""The startup taint: a node that registered with it is freed once its agent is ready. Pure: no I/O, no waiting.
+"""The startup taint: removed from a node once its agent is ready. Pure: no I/O.
 
-Ready is an agent whose kernel has everything that it knows of (`/readyz`). The kubelet registers a node with taints of
-ours by `--register-with-taints`; only the controller can write nodes.
+An agent is ready when the kernel has everything that the agent knows (`/readyz`). The kubelet registers a node with the
+taint by `--register-with-taints`. Only the controller may write nodes.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from agent.controller.status_store import Write
 from agent.kube.collection import Collection, collection
 from agent.model.change import Change, Delete, Keyed, Problem, Upsert
 from agent.model.core import Pod
-from agent.model.meta import Key, Value
-from agent.translate.enrolment import AGENT, NAME_LABEL, OWN_NAMESPACE, own
+from agent.model.meta import WEFT_NAMESPACE, Key, Value
+from agent.translate.enrolment import AGENT, NAME_LABEL, is_weft_component
 
 TAINT = "weft.dev/agent-not-ready"
 KINDS = frozenset({"Node", "Pod"})
 
 
 class NodeMetadata(Value, frozen=True):
-    """Which node, in which version, since when."""
+    """A node's name, resourceVersion and creation time."""
 
     name: str
     resource_version: str = ""
@@ -29,7 +29,7 @@ class NodeMetadata(Value, frozen=True):
 
 
 class NodeSpec(Value, frozen=True):
-    """The taints, as they are: those of others are given back untouched."""
+    """The taints. Those of others are written back unchanged."""
 
     taints: list[dict[str, Any]] | None = None
 
@@ -42,17 +42,17 @@ class Node(Value, frozen=True):
 
     @property
     def key(self) -> Key:
-        """Its identity."""
+        """The node's key."""
         return Key("Node", "", self.metadata.name)
 
     @property
     def path(self) -> str:
-        """Where it is in the API."""
+        """The node's path in the API."""
         return f"/api/v1/nodes/{self.metadata.name}"
 
 
 class TaintStore:
-    """Every node and every agent, and which nodes are to be freed."""
+    """Nodes and agents, and the nodes whose taint has to be removed."""
 
     def __init__(self) -> None:
         self._nodes: dict[Key, Node] = {}
@@ -60,16 +60,16 @@ class TaintStore:
 
     @property
     def targets(self) -> set[Key]:
-        """Every node."""
+        """All nodes."""
         return set(self._nodes)
 
-    def take(self, change: Change) -> Key | None:
-        """Note what a source said of a node or an agent; returns the node, None when it was about something else."""
+    def update(self, change: Change) -> Key | None:
+        """Apply a change of a node or an agent. Returns the node; None for other changes."""
         match change:
             case Upsert(Node() as node):
                 self._nodes[node.key] = node
                 return node.key
-            case Upsert(Pod() as pod) if own(pod, AGENT):
+            case Upsert(Pod() as pod) if is_weft_component(pod, AGENT):
                 self._agents[pod.key] = pod
                 return Key("Node", "", pod.spec.node_name)
             case Delete(key):
@@ -77,22 +77,24 @@ class TaintStore:
                 self._agents.pop(key, None)
         return None
 
-    def absorb(self, raw: bytes) -> None:
-        """Note a node's state as the server answered it. Raises `msgspec.DecodeError`."""
+    def update_from_response(self, raw: bytes) -> None:
+        """Store a node's state from the server's response. Raises `msgspec.DecodeError`."""
         node = msgspec.json.decode(raw, type=Node)
         self._nodes[node.key] = node
 
     def forget(self, target: Key) -> None:
-        """A node turned out to be gone."""
+        """The API server answered that the node does not exist."""
         self._nodes.pop(target, None)
 
     def path(self, target: Key) -> str | None:
-        """Where a node is, None when there is none."""
+        """A node's path; None if the node is not known."""
         node = self._nodes.get(target)
         return node.path if node else None
 
     def write(self, target: Key, _now: str) -> Write | None:
-        """The patch that frees a node, None when it is free or has to wait. It fails when somebody wrote since."""
+        """The patch that removes the taint; None if there is none, or no agent is ready. It fails after any other
+        write.
+        """
         node = self._nodes.get(target)
         taints = (node and node.spec.taints) or []
         others = [taint for taint in taints if taint.get("key") != TAINT]
@@ -102,7 +104,7 @@ class TaintStore:
         return Write("PATCH", node.path, {"metadata": version, "spec": {"taints": others}})
 
     def _has_ready_agent(self, node: Node) -> bool:
-        """Whether an agent is ready there. One that is older than its node was on a former node of that name."""
+        """Whether the node's agent is ready. An agent that is older than its Node ran on a former Node of that name."""
         return any(
             pod.ready
             and pod.spec.node_name == node.metadata.name
@@ -119,6 +121,6 @@ def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
 
 
 def taint_collections() -> tuple[Collection, ...]:
-    """The nodes, and the agents of all of them."""
-    agents = collection("Pod", {"labelSelector": f"{NAME_LABEL}={AGENT}"}, OWN_NAMESPACE)
+    """The collections of nodes and of agents."""
+    agents = collection("Pod", {"labelSelector": f"{NAME_LABEL}={AGENT}"}, WEFT_NAMESPACE)
     return (Collection("Node", ("v1",), _read), agents)

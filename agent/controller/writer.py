@@ -1,4 +1,4 @@
-"""Sends the writes of a store: few at a time, with retries, and only while this replica leads."""
+"""Sends the writes of a store: a limited number at a time, with retries, and only while this replica leads."""
 
 import asyncio
 import logging
@@ -18,34 +18,34 @@ from agent.model.meta import Key
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8
+MAX_CONCURRENT = 8
 
 
 class StatusStore(Protocol):
-    """What is known of the objects that are written, and hence what is to be written."""
+    """The stored and desired states of the objects, and hence their writes."""
 
     def write(self, target: Key, now: str) -> Write | None:
         """The write that an object needs, None when it is up to date. `now` is RFC 3339 in UTC."""
 
     def path(self, target: Key) -> str | None:
-        """Where an object is, None when there is none."""
+        """An object's path; None if the object is not known."""
 
-    def absorb(self, raw: bytes) -> None:
-        """Note an object's state as the server answered it. Raises `msgspec.DecodeError`."""
+    def update_from_response(self, raw: bytes) -> None:
+        """Store an object's state from the server's response. Raises `msgspec.DecodeError`."""
 
     def forget(self, target: Key) -> None:
         """The API server answered that the object does not exist."""
 
 
 class Writer:
-    """Brings objects up to date. `counted` hears of each request: the object's kind, and how it ended."""
+    """Brings objects up to date. `on_write` is called with each request's kind and outcome."""
 
     def __init__(
         self,
         api: ApiServer,
         statuses: StatusStore,
         leads: Callable[[], bool],
-        counted: Callable[[str, str], None],
+        on_write: Callable[[str, str], None],
         errors: InternalErrors | None = None,
     ) -> None:
         """Without `errors` internal errors are raised."""
@@ -53,21 +53,21 @@ class Writer:
         self._api = api
         self._statuses = statuses
         self._leads = leads
-        self._counted = counted
+        self._on_write = on_write
         self._due: set[Key] = set()
         self._busy: set[Key] = set()
         self._backoffs: dict[Key, Backoff] = {}
         self._wake = asyncio.Event()
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._semaphore = asyncio.Semaphore(MAX_CONCURRENT)
 
     def touch(self, targets: Iterable[Key]) -> None:
-        """Look at these objects soon."""
+        """Queue these objects."""
         self._due |= set(targets)
         if self._due:
             self._wake.set()
 
     async def run(self) -> None:
-        """Write what is due while leading; what is due otherwise is for whoever leads."""
+        """Write queued objects while leading. Another replica writes those of other times."""
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._wake.wait()
@@ -76,18 +76,20 @@ class Writer:
                 self._due &= self._busy
                 for target in sorted(ready) if self._leads() else ():
                     self._busy.add(target)
-                    group.create_task(self._turn(target))
+                    group.create_task(self._write_target(target))
 
-    async def _turn(self, target: Key) -> None:
-        """Write one object; no two writes of it run at once. After an internal error its next change is a new try."""
-        async with self._room:
+    async def _write_target(self, target: Key) -> None:
+        """Write one object; never two writes of it at once. After an internal error its next change is a new
+        attempt.
+        """
+        async with self._semaphore:
             with self._errors.guard("write", target):
-                await self._bring(target)
+                await self._reconcile(target)
         self._busy.discard(target)
         self.touch(())
 
-    async def _bring(self, target: Key) -> None:
-        """Bring one object up to date; when that fails, try again later."""
+    async def _reconcile(self, target: Key) -> None:
+        """Bring one object up to date. After a failure, try again with back-off."""
         try:
             write = self._statuses.write(target, _now())
             if write is not None and self._leads():
@@ -100,26 +102,26 @@ class Writer:
             asyncio.get_running_loop().call_later(delay, self.touch, [target])
 
     async def _send(self, target: Key, write: Write) -> None:
-        """One write. After a conflict the object is read, and comes up again. Raises `ApiError`."""
+        """Send one write. After a conflict the object is read and queued again. Raises `ApiError`."""
         try:
             kind = MERGE_PATCH if write.method == "PATCH" else JSON
             answer = await self._api.send(write.method, write.path, write.body, kind)
         except ApiError as error:
-            self._counted(target.kind, _outcome(error))
+            self._on_write(target.kind, _outcome(error))
             if error.status not in (404, 409):
                 raise
             await self._refresh(target)
         else:
-            self._counted(target.kind, "ok")
-            self._statuses.absorb(answer)
+            self._on_write(target.kind, "ok")
+            self._statuses.update_from_response(answer)
 
     async def _refresh(self, target: Key) -> None:
-        """The object changed or went under our hands: see what it is now. Raises `ApiError`."""
+        """The object was changed or deleted: read it again. Raises `ApiError`."""
         path = self._statuses.path(target)
         if path is None:
             return
         try:
-            self._statuses.absorb(await self._api.get(path))
+            self._statuses.update_from_response(await self._api.get(path))
         except ApiError as error:
             if error.status != 404:
                 raise

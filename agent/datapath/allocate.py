@@ -3,11 +3,16 @@ still read it.
 
 A program that runs during a change can hold an index or a slot base for as long as it runs. Programs end within
 microseconds; a second is far beyond the longest preemption, and cheap.
+
+Space in quarantine is shared too: a namespace that replaces all it has at every moment would leave nothing for the
+changes of others. So what one namespace has in quarantine has a budget, of all that is not in use.
 """
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from heapq import heappop, heappush
+
+from agent.budget import Budget, Refusal
 
 QUARANTINE_SECONDS = 1.0
 
@@ -18,6 +23,14 @@ class FullError(Exception):
 
 class QuarantinedError(FullError):
     """There is a free range of this length, but it is quarantined: retry later."""
+
+
+class OverBudgetError(FullError):
+    """A budget refuses the growth."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class _Gaps:
@@ -77,41 +90,62 @@ class RangeAllocator:
         self.used = 0
         self._free = _Gaps()
         self._usable = _Gaps()
-        self._quarantined: list[tuple[float, int, int]] = []
+        self._quarantined: list[tuple[float, int, int, str]] = []
+        # Of what is not in use, what was freed less than `QUARANTINE_SECONDS` ago.
+        self._in_quarantine = Budget("free rows in quarantine", capacity)
         known, position = sorted(set(used)), 0
         ready = now + QUARANTINE_SECONDS if known else now
         for start, length in [*known, (capacity, 0)]:
             if start > position:
-                self._quarantine(position, start, ready)
+                self._quarantine(position, start, ready, "")
             position = max(position, start + length)
-            self.used += length
+            self._use(length)
         self._release(now)
 
-    def allocate(self, length: int, now: float) -> int:
-        """The start of a range of this length. Raises `FullError`, or `QuarantinedError` when waiting helps."""
+    def allocate(self, length: int, now: float, namespace: str = "") -> int:
+        """The start of a range of this length. Raises `FullError`, or `QuarantinedError` when waiting helps, or
+        `OverBudgetError` when the namespace, if one is given, has too much in quarantine.
+        """
         self._release(now)
         start = self._usable.fitting(length)
         if start is not None:
+            self._check_quarantine(namespace, length)
             self._usable.take(start, start + length)
             self._free.take(start, start + length)
-            self.used += length
+            self._use(length)
             return start
         if self._free.fitting(length) is not None:
             raise QuarantinedError(f"room for {length} is quarantined")
         raise FullError(f"no room for {length} in {self.capacity}, {self.used} of them in use")
 
-    def free(self, start: int, length: int, now: float) -> None:
-        """Free a range; its quarantine starts now."""
-        self._quarantine(start, start + length, now + QUARANTINE_SECONDS)
-        self.used -= length
+    def free(self, start: int, length: int, now: float, namespace: str = "") -> None:
+        """Free a range; its quarantine starts now, charged to the namespace."""
+        self._quarantine(start, start + length, now + QUARANTINE_SECONDS, namespace)
+        self._use(-length)
 
-    def _quarantine(self, start: int, end: int, ready: float) -> None:
+    def _use(self, length: int) -> None:
+        """Count what is in use, and what is left for the quarantine."""
+        self.used += length
+        self._in_quarantine.capacity -= length
+
+    def _check_quarantine(self, namespace: str, length: int) -> None:
+        """Raise `OverBudgetError` if a namespace may not have so much more in quarantine: there it will have what it
+        replaces by the new range. One with nothing in quarantine is not asked: its largest range can be replaced.
+        """
+        if namespace and namespace in self._in_quarantine.used:
+            refusal = self._in_quarantine.refusal(namespace, length)
+            if refusal:
+                raise OverBudgetError(refusal)
+
+    def _quarantine(self, start: int, end: int, ready: float, namespace: str) -> None:
         """Quarantine a range until `ready`."""
         self._free.add(start, end)
-        heappush(self._quarantined, (ready, start, end))
+        self._in_quarantine.add(namespace, end - start)
+        heappush(self._quarantined, (ready, start, end, namespace))
 
     def _release(self, now: float) -> None:
         """Release the ranges whose quarantine is over."""
         while self._quarantined and self._quarantined[0][0] <= now:
-            _, start, end = heappop(self._quarantined)
+            _, start, end, namespace = heappop(self._quarantined)
             self._usable.add(start, end)
+            self._in_quarantine.add(namespace, start - end)

@@ -16,14 +16,14 @@ class AllowList:
         self._own = frozenset(map(address_bytes, own))
         self._desired: frozenset[bytes] = frozenset()
         self._installed: dict[bytes, bool] = {}
-        self.without_room: list[str] = []
+        self.rejected: list[str] = []
 
     def want(self, addresses: Iterable[str]) -> None:
         """Replace the clients that may connect, as many as fit."""
         wanted = sorted(set(map(address_bytes, addresses)) - self._own)
-        room = self._table.capacity - len(self._own)
-        self._desired = self._own | set(wanted[:room])
-        self.without_room = [address_text(address) for address in wanted[room:]]
+        limit = self._table.capacity - len(self._own)
+        self._desired = self._own | set(wanted[:limit])
+        self.rejected = [address_text(address) for address in wanted[limit:]]
 
     def adopt(self) -> None:
         """Read the table. Raises `OSError`."""
@@ -53,4 +53,4 @@ class AllowList:
     def failures(self) -> dict[str, str]:
         """Clients that do not fit: name → reason."""
         reason = f"no room for more than {self._table.capacity} clients of waypoints"
-        return {f"client {address}": reason for address in self.without_room}
+        return {f"client {address}": reason for address in self.rejected}

@@ -5,16 +5,16 @@ from collections.abc import Collection, Iterable
 
 from agent.datapath.driver import BackendsRemoved
 from agent.ir.plan import FrontendName, FrontendPlan, OnBackendLoss
-from agent.ir.tables import Place, Protocol, address_bytes
+from agent.ir.tables import Protocol, SocketAddress, address_bytes
 
-Frontend = tuple[Protocol, Place]
+Frontend = tuple[Protocol, SocketAddress]
 
 
 def _frontend(name: FrontendName) -> Frontend:
     return name.protocol, (address_bytes(name.address), name.port)
 
 
-def _backends(plans: Iterable[FrontendPlan]) -> frozenset[Place]:
+def _backends(plans: Iterable[FrontendPlan]) -> frozenset[SocketAddress]:
     return frozenset((slot.address, slot.port) for plan in plans for slot in plan.slots if not slot.reject)
 
 

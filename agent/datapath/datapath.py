@@ -1,29 +1,28 @@
 """Brings the tables of the kernel in line with the plan: it writes changes, retries failures and audits all rows.
 
-An object that does not fit in a table is not pending: `failures` names it. It is retried when it changes, or when space
-was freed and its quarantine is over.
+An object that does not fit in a table, or whose namespace may not have more of it, is not pending: `failures` names it.
+It is retried when it changes, or when space was freed and its quarantine is over.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import filterfalse
-from operator import attrgetter
 
+from agent.budget import Budget
 from agent.datapath.adoption import Inherited, adopted, sent_to
-from agent.datapath.allocate import QUARANTINE_SECONDS, FullError, QuarantinedError
+from agent.datapath.allocate import FullError, QuarantinedError
 from agent.datapath.allow_list import AllowList
 from agent.datapath.backend_removals import BackendRemovals
+from agent.datapath.charges import connection_budget
 from agent.datapath.diff import Diff, diff
 from agent.datapath.drift import Drift
 from agent.datapath.driver import BackendsRemoved, Kernel
 from agent.datapath.frontends import Frontends, Installed, frontend_key, read
-from agent.ir.identity import name_id
-from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
-from agent.ir.tables import OTHER_WAYPOINTS, Config, FrontendKey, Mode, PodRow
+from agent.datapath.pods import Pods
+from agent.datapath.rejected_frontends import RejectedFrontends
+from agent.ir.plan import NAME_ORDER, FrontendName, FrontendPlan, PodPlan
+from agent.ir.tables import KEY_ORDER, OTHER_WAYPOINTS, Config, FrontendKey
 from agent.ir.waypoint_state import Adopted, PortFamily, WaypointState
-
-# The order of `FrontendName`; as a sort key it is ten times faster for thousands of names.
-_ORDER = attrgetter("address", "port", "protocol", "consumer")
 
 
 @dataclass(slots=True)
@@ -32,11 +31,6 @@ class Applied:
 
     writes: int = 0
     backends_removed: list[BackendsRemoved] = field(default_factory=list)
-
-
-def pod_row(plan: PodPlan) -> PodRow:
-    """The row of a pod."""
-    return PodRow(name_id(plan.namespace), plan.mode, plan.flags, plan.workload.id)
 
 
 class Datapath:
@@ -48,29 +42,23 @@ class Datapath:
         self._config = config
         self._clock = clock
         self._frontends = Frontends(kernel, clock)
-        self._pods: dict[int, PodRow] = {}
+        self._pods = Pods(kernel.pods)
         self._clients = AllowList(kernel.clients, own)
-        self.desired_pods: dict[int, PodPlan] = {}
         self.desired: dict[FrontendName, FrontendPlan] = {}
         self._dirty: set[FrontendName] = set()
         self._stale: set[FrontendKey] = set()
-        # Frontends that did not fit with the reason, the count of frees at the last check, and the time of the next
-        # attempt.
-        self._full: dict[FrontendName, str] = {}
-        self._frees = 0
-        self.retry_at: float | None = None
-        self._pods_without_row: set[int] = set()
+        self._full = RejectedFrontends(clock)
         self._removals = BackendRemovals()
         self._waypoint = WaypointState()
 
     def inherit(self) -> Inherited:
         """Read the state that an earlier agent left in the kernel. Called first. Raises `OSError`."""
-        active, others = self._kernel.configuration().waypoints()
+        former = self._kernel.configuration()
+        active, others = former.waypoints()
         if active:
-            self._config = self._config.with_waypoints(active, others)
+            self._config = self._config.with_waypoints(active, others, former.waypoint_connections)
         self.adopt()
-        enrolled = [cgroup for cgroup, row in self._pods.items() if row.mode is not Mode.NONE]
-        return Inherited(active, tuple(others), tuple(enrolled))
+        return Inherited(active, tuple(others), tuple(self._pods.enrolled))
 
     def take_over(
         self,
@@ -81,6 +69,7 @@ class Datapath:
     ) -> Adopted:
         """Set everything that is desired, over the inherited state."""
         self.want_frontends(frontends, ())
+        self._frontends.assign(self.desired)
         self.want_pods(pods)
         self.want_clients(clients)
         self._waypoint = WaypointState(active=inherited.active, others=inherited.others)
@@ -91,9 +80,9 @@ class Datapath:
         if self._kernel.configuration() != self._config:
             self._kernel.configure(self._config)
         self._frontends.adopt()
-        self._pods = self._kernel.pods.load()
+        self._frontends.assign(self.desired)
+        self._pods.adopt()
         self._clients.adopt()
-        self._pods_without_row = set()
         self._dirty = set(self.desired)
         self._stale = self._frontends.installed.keys() - {frontend_key(name) for name in self.desired}
         for key in self._frontends.installed:
@@ -130,18 +119,37 @@ class Datapath:
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
         """Per table: rows in use and capacity."""
-        pods = len(self._pods), self._kernel.pods.capacity
-        return {"pods": pods, "clients": self._clients.fill, **self._frontends.fill}
+        return {"pods": self._pods.fill, "clients": self._clients.fill, **self._frontends.fill}
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets of what namespaces share in the kernel's tables."""
+        return self._frontends.budgets
+
+    @property
+    def connections(self) -> Budget:
+        """The budget of connections to the waypoint, as the programs have counted them. Raises `OSError`."""
+        return connection_budget(self._config, self._kernel.connections(), self._pods.desired.values())
+
+    @property
+    def refused(self) -> Counter[tuple[str, str]]:
+        """The number of frontends that a budget refuses, by resource and namespace."""
+        return self._full.refused
+
+    @property
+    def desired_pods(self) -> dict[int, PodPlan]:
+        """The desired pods by cgroup id."""
+        return self._pods.desired
 
     def want_pods(self, pods: Mapping[int, PodPlan]) -> None:
         """Replace the desired pods."""
-        self.desired_pods = dict(pods)
+        self._pods.desired = dict(pods)
 
     def want_clients(self, addresses: Iterable[str]) -> None:
         """Replace the clients that may connect to waypoints, as many as fit."""
         self._clients.want(addresses)
 
-    def admit(self) -> int:
+    def write_allow_list(self) -> int:
         """Write the client allow-list; returns the number of rows written. Raises `OSError` as `apply` does."""
         return self._clients.write()
 
@@ -150,7 +158,7 @@ class Datapath:
         for name in deletes:
             if self.desired.pop(name, None) is not None:
                 self._dirty.discard(name)
-                self._full.pop(name, None)
+                self._full.discard(name)
                 self._stale.add(frontend_key(name))
                 self._removals.change(name, None)
         for name, plan in upserts.items():
@@ -162,27 +170,18 @@ class Datapath:
     @property
     def pending(self) -> int:
         """Frontends and pods whose rows are not written yet, without those that do not fit."""
-        pods = self._pod_change()
-        pods_left = len(pods) - len(pods.upserts.keys() & self._pods_without_row)
-        return len(self._dirty) + len(self._stale) + pods_left + (self._wanted_config() != self._config)
+        return len(self._dirty) + len(self._stale) + self._pods.pending + (self._wanted_config() != self._config)
 
     @property
-    def without_room(self) -> dict[str, int]:
+    def rejected_rows(self) -> dict[str, int]:
         """The number of objects that do not fit, by table."""
-        pods = len(self._pods_without_row & self.desired_pods.keys())
-        clients = len(self._clients.without_room)
+        pods, clients = len(self._pods.rejected), len(self._clients.rejected)
         return {"frontends": len(self._full), "pods": pods, "clients": clients, "config": len(self.unprotected)}
 
     @property
     def failures(self) -> dict[str, str]:
         """Objects that do not fit: name → reason."""
-        pods = (str(self.desired_pods[cgroup].pod) for cgroup in self._pods_without_row & self.desired_pods.keys())
-        return {
-            **{str(name): text for name, text in self._full.items()},
-            **dict.fromkeys(pods, f"no room for more than {self._kernel.pods.capacity} pods"),
-            **self._clients.failures,
-            **self.unprotected,
-        }
+        return {**self._full.texts, **self._pods.failures, **self._clients.failures, **self.unprotected}
 
     def apply(self, waypoint: WaypointState) -> Applied:
         """Write what is pending, with the waypoint in this state. Raises `OSError`: call `adopt`, then retry.
@@ -199,53 +198,63 @@ class Datapath:
     def applying(self, done: Applied) -> Iterator[None]:
         """The same in small steps, added up in `done`. Between steps the caller may change and enrol pods.
 
-        Frontends whose listener is unavailable at the new address leave the old one before the address changes.
+        Before the waypoint's address changes, frontends leave the old one whose listener is unavailable or not ready
+        at the new one, and frontends that are not wanted are removed.
         """
         waypoint = self._waypoint
-        done.writes += self._remove_pods()
-        names = sorted(self._dirty | self._take_retry(), key=_ORDER)
-        unavailable = {name for name in names if waypoint.is_unavailable(self.desired[name].listener, name.address)}
-        for name in (*filter(unavailable.__contains__, names), None, *filterfalse(unavailable.__contains__, names)):
-            if name is None:
-                self._move()
-            else:
-                self._install(name, waypoint, done)
+        done.writes += self._pods.remove()
+        moves = self._config.waypoints()[0] != waypoint.active
+        if moves:
+            # What does not fit may still be sent to the old address.
+            self._dirty |= self._full.names
+        leaving: list[FrontendName] = []
+        staying: list[FrontendName] = []
+        for name in self._names():
+            (leaving if self._leaves(name, moves) else staying).append(name)
             yield
-        for key in sorted(self._stale):
+        for name in leaving:
+            self._install(name, waypoint, done, leaves=True)
+            yield
+        yield from self._remove_stale(done)
+        self._move()
+        for name in staying:
+            self._install(name, waypoint, done, leaves=moves)
+            yield
+        self._full.plan_retry(self._frontends.frees)
+        done.writes += self.enrol()
+        done.backends_removed = self._removals.take(self._dirty | self._full.names)
+
+    def _remove_stale(self, done: Applied) -> Iterator[None]:
+        for key in sorted(self._stale, key=KEY_ORDER):
             if key in self._frontends.installed:
                 self._frontends.remove(key)
                 done.writes += 1
             self._stale.discard(key)
             yield
-        self._plan_retry()
-        done.writes += self.enrol()
-        done.backends_removed = self._removals.take(self._dirty | self._full.keys())
 
     def enrol(self) -> int:
         """Write the desired pods, as many as fit; returns the number of rows. Raises `OSError` as `apply` does."""
-        rows = self._pod_change().upserts
-        new = [cgroup for cgroup in rows if cgroup not in self._pods]
-        self._pods_without_row = set(new[max(0, self._kernel.pods.capacity - len(self._pods)) :])
-        rows = {cgroup: row for cgroup, row in rows.items() if cgroup not in self._pods_without_row}
-        if rows:
-            self._kernel.pods.upsert(rows)
-            self._pods = {**self._pods, **rows}
-        return len(rows)
+        return self._pods.write()
 
     def frontend_drift(self) -> Diff[FrontendKey, Installed]:
-        """Compare the frontends in the kernel with those last written. Raises `OSError`.
-
-        Thousands take a third of a second: it may run in a thread, while only pods are written.
+        """Compare the frontends in the kernel with those last written; thousands take a third of a second. It may run
+        in a thread, while only pods are written. Raises `OSError`.
         """
         return diff(self.installed, read(self._kernel))
 
     def drift(self, frontends: Diff[FrontendKey, Installed]) -> Drift:
         """The drift of all tables, given that of the frontends. Changes nothing. Raises `OSError`."""
-        pods = diff(self._pods, self._kernel.pods.load())
-        return Drift(pods, frontends, self._clients.drift(), self._kernel.configuration() != self._config)
+        return Drift(self._pods.drift(), frontends, self._clients.drift(), self._kernel.configuration() != self._config)
 
     def _wanted_config(self) -> Config:
-        return self._config.with_waypoints(self._waypoint.active, self._waypoint.others)
+        return self._config.with_waypoints(self._waypoint.active, self._waypoint.others, self._waypoint.connections)
+
+    def _leaves(self, name: FrontendName, moves: bool) -> bool:
+        """Whether no client of a frontend may be sent to the waypoint any more when its address `moves`."""
+        listener, waypoint = self.desired[name].listener, self._waypoint
+        return waypoint.is_unavailable(listener, name.address) or (
+            moves and not waypoint.is_ready(listener, name.address)
+        )
 
     def _move(self) -> None:
         """Send new connections for the waypoint to the active address, by one store. Raises `OSError`."""
@@ -254,46 +263,37 @@ class Datapath:
             self._kernel.configure(config)
             self._config = config
 
-    def _install(self, name: FrontendName, waypoint: WaypointState, done: Applied) -> None:
+    def _install(self, name: FrontendName, waypoint: WaypointState, done: Applied, *, leaves: bool) -> None:
+        """Write one frontend; refuse its clients where it `leaves` the waypoint and does not fit."""
         plan = self.desired[name]
         try:
             done.writes += self._frontends.install(name, plan, waypoint)
         except (FullError, QuarantinedError) as error:
-            if waypoint.is_unavailable(plan.listener, name.address):
-                # The address to which its clients are sent may change in this pass.
+            done.writes += self._frontends.vacate(name, plan)
+            if leaves:
                 done.writes += self._frontends.interrupt(name)
             if isinstance(error, QuarantinedError):
                 return
-            self._full[name] = str(error)
+            self._full.add(name, error)
         else:
-            self._full.pop(name, None)
+            self._full.discard(name)
         self._dirty.discard(name)
+
+    @property
+    def retry_at(self) -> float | None:
+        """The time of the next attempt with objects that did not fit."""
+        return self._full.retry_at
 
     @property
     def retry_due(self) -> bool:
         """Whether objects that did not fit are due for another attempt."""
-        return self.retry_at is not None and self._clock() >= self.retry_at
+        return self._full.due
 
-    def _take_retry(self) -> set[FrontendName]:
-        """The frontends that did not fit, when their next attempt is due."""
-        if not self.retry_due:
-            return set()
-        self.retry_at = None
-        return set(self._full)
-
-    def _plan_retry(self) -> None:
-        """After space was freed, schedule an attempt at the end of its quarantine: at most one in that time, however
-        many changes there are.
+    def _names(self) -> list[FrontendName]:
+        """The frontends of this pass. What changed comes before what did not fit, and small arrays come before large
+        ones, so that no namespace's many or large arrays delay the changes of others.
         """
-        if self._full and self.retry_at is None and self._frees != self._frontends.frees:
-            self._frees, self.retry_at = self._frontends.frees, self._clock() + QUARANTINE_SECONDS
-
-    def _pod_change(self) -> Diff[int, PodRow]:
-        return diff({cgroup: pod_row(plan) for cgroup, plan in self.desired_pods.items()}, self._pods)
-
-    def _remove_pods(self) -> int:
-        gone = self._pod_change().deletes
-        if gone:
-            self._kernel.pods.delete(gone)
-            self._pods = {cgroup: row for cgroup, row in self._pods.items() if cgroup not in set(gone)}
-        return len(gone)
+        found = []
+        for names in (self._dirty, self._full.take_due(self.budgets) - self._dirty):
+            found += sorted(sorted(names, key=NAME_ORDER), key=lambda name: len(self.desired[name].slots))
+        return found

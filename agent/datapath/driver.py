@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from agent.ir import tables
-from agent.ir.tables import Config, FrontendAction, FrontendKey, Place, PodRow, Reason, ServiceRow, Slot
+from agent.ir.authorization import DestinationRow, GrantKey, PeerRow
+from agent.ir.tables import Config, FrontendAction, FrontendKey, PodRow, Reason, ServiceRow, Slot, SocketAddress
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -28,7 +29,38 @@ class Table(Protocol[K, V]):
         """Delete rows; a row that does not exist is a success. Array tables write zeros."""
 
 
-class Kernel(Protocol):
+class AuthorizationTables(Protocol):
+    """The tables of authorization of one node."""
+
+    @property
+    def servers(self) -> Table[bytes, int]:
+        """`weft_servers`: the policy set of each address of a protected pod."""
+
+    @property
+    def peers(self) -> Table[bytes, PeerRow]:
+        """`weft_peers`, by source address."""
+
+    @property
+    def grants(self) -> Table[GrantKey, bool]:
+        """`weft_grants`; a row is always True."""
+
+    @property
+    def destinations(self) -> Table[bytes, DestinationRow]:
+        """`weft_destinations`, by address."""
+
+    @property
+    def destination_grants(self) -> Table[GrantKey, bool]:
+        """`weft_destination_grants`; a row is always True."""
+
+    @property
+    def identities(self) -> Table[int, PeerRow]:
+        """`weft_identities`, by cgroup id."""
+
+    def count_destinations(self, count: int) -> None:
+        """Set the number of destinations; with 0 the programs look for none."""
+
+
+class Kernel(AuthorizationTables, Protocol):
     """The tables of one node. A frontend's value is its index; the driver adds and checks the fingerprint."""
 
     @property
@@ -64,11 +96,14 @@ class Kernel(Protocol):
     def counters(self) -> dict[Reason, int]:
         """Decisions so far by reason, summed over CPUs."""
 
+    def connections(self) -> dict[int, int]:
+        """Connections to the waypoint by namespace id; all of them under the key `ALL_NAMESPACES`."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackendsRemoved:
     """A frontend that may have lost backends. `backends` are those that remain in any view of it."""
 
     protocol: tables.Protocol
-    place: Place
-    backends: frozenset[Place]
+    address: SocketAddress
+    backends: frozenset[SocketAddress]

@@ -7,7 +7,9 @@ key of the frontend. Of the rows that a program can reach only the actions are e
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from agent.budget import Budget, charged_namespace
 from agent.datapath.allocate import FullError, RangeAllocator
+from agent.datapath.charges import Charges
 from agent.datapath.driver import Kernel
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, FrontendPlan, OnLoss
@@ -85,6 +87,7 @@ class Frontends:
         self.installed: dict[FrontendKey, Installed] = {}
         self._indices = RangeAllocator(0)
         self._ranges = RangeAllocator(0)
+        self._charges = Charges()
         # The number of frees since the start.
         self.frees = 0
 
@@ -100,6 +103,23 @@ class Frontends:
         )
         used = ((item.base, len(item.slots)) for item in self.installed.values() if item.base is not None)
         self._ranges = RangeAllocator(self._kernel.slots.capacity, used, now)
+        lengths = {key: len(item.slots) for key, item in self.installed.items()}
+        rows = min(self._kernel.frontends.capacity, self._kernel.services.capacity)
+        self._charges = Charges(rows, self._kernel.slots.capacity, lengths)
+
+    def assign(self, plans: Mapping[FrontendName, FrontendPlan]) -> None:
+        """Charge the frontends that an earlier agent installed to the namespaces that they are of by these plans."""
+        for name, plan in plans.items():
+            item = self.installed.get(key := frontend_key(name))
+            if item is not None and item.service.service_id == name_id(service_name(plan.service)):
+                self._charges.assign(
+                    key, charged_namespace(plan.service.namespace, name.consumer), len(item.slots or plan.slots)
+                )
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets of frontends and of slots."""
+        return self._charges.frontends, self._charges.slots
 
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
@@ -111,11 +131,12 @@ class Frontends:
         }
 
     def install(self, name: FrontendName, plan: FrontendPlan, waypoint: WaypointState) -> bool:
-        """Write one frontend; returns whether anything was written. Raises `OSError` and `FullError`.
+        """Write one frontend; returns whether anything was written. Raises `OSError` and `FullError`, which is
+        `OverBudgetError` where its namespace may not have more.
 
         After an `OSError` the state of the kernel is unknown: call `adopt` before the next attempt.
         """
-        key = frontend_key(name)
+        key, namespace = frontend_key(name), charged_namespace(plan.service.namespace, name.consumer)
         old = self.installed.get(key)
         current = old.actions if old else (None, None)
         fixed = [
@@ -123,18 +144,20 @@ class Frontends:
             for mode, action in zip(CLIENT_MODES, current, strict=True)
         ]
         slots = plan.slots if None in fixed else ()
-        service = self._service_row(plan, old, waypoint)
+        service = self._service_row(name, plan, old, waypoint)
+        self._charges.check(key, namespace, len(slots))
         if (old is None or old.service != service) and self._indices.used == self._indices.capacity:
             # Checked before slots are allocated: freed again, they would be quarantined and not available to others.
             raise FullError(f"no room for more than {self._indices.capacity} frontends")
-        base = self._place(slots, old)
-        index = self._index(service, old, base, len(slots))
+        base = self._allocate_slots(slots, old, namespace)
+        index = self._index(service, old, base, len(slots), namespace)
         kernel = REJECT_NO_BACKEND if base is None else FrontendAction(Action.FORWARD, base, len(slots))
         new = Installed(index, service, (fixed[0] or kernel, fixed[1] or kernel), base, slots)
-        if new == old:
-            return False
-        self._write(key, new, old)
-        return True
+        if new != old:
+            self._write(key, new, old)
+        # A frontend at the waypoint keeps the charge for its slots: it needs them when it leaves.
+        self._charges.charge(key, namespace, len(slots) or min(len(plan.slots), self._charges.length(key)))
+        return new != old
 
     def interrupt(self, name: FrontendName) -> bool:
         """Refuse the clients that are sent to the waypoint, where their new action does not fit; returns whether
@@ -148,37 +171,55 @@ class Frontends:
         self._write(key, replace(old, actions=(first, second)), old)
         return True
 
+    def vacate(self, name: FrontendName, plan: FrontendPlan) -> bool:
+        """Remove the frontend if it is another Service's that had this address before, where the new one does not fit;
+        returns whether it was removed. Raises `OSError` as `install` does.
+        """
+        key = frontend_key(name)
+        old = self.installed.get(key)
+        if old is None or old.service.service_id == name_id(service_name(plan.service)):
+            return False
+        self.remove(key)
+        return True
+
     def remove(self, key: FrontendKey) -> None:
         """Remove a frontend: its clients are no longer intercepted. Raises `OSError`."""
         self._kernel.frontends.delete([key])
         old = self.installed.pop(key)
-        self._free_index(old)
-        self._free_slots(old)
+        self._free_index(key, old)
+        self._free_slots(key, old)
+        self._charges.release(key)
 
-    def _place(self, slots: tuple[Slot, ...], old: Installed | None) -> int | None:
+    def _allocate_slots(self, slots: tuple[Slot, ...], old: Installed | None, namespace: str) -> int | None:
         """The base of the slots: an existing array is reused, else one is allocated."""
         if not slots:
             return None
         if old and old.slots == slots:
             return old.base
-        return self._ranges.allocate(len(slots), self._clock())
+        return self._ranges.allocate(len(slots), self._clock(), namespace)
 
-    def _index(self, service: ServiceRow, old: Installed | None, base: int | None, length: int) -> int:
+    def _index(self, service: ServiceRow, old: Installed | None, base: int | None, length: int, namespace: str) -> int:
         """The index: a new one when the service row has to change. On failure a newly allocated slot range is freed."""
         if old and old.service == service:
             return old.index
         try:
-            return self._indices.allocate(1, self._clock())
+            return self._indices.allocate(1, self._clock(), namespace)
         except FullError:
             if base is not None and (old is None or old.base != base):
-                self._ranges.free(base, length, self._clock())
+                self._ranges.free(base, length, self._clock(), namespace)
             raise
 
     @staticmethod
-    def _service_row(plan: FrontendPlan, old: Installed | None, waypoint: WaypointState) -> ServiceRow:
-        """The service row. Without a listener an existing port is kept: no program reads it."""
-        unused = old.service.waypoint_port if old else 0
-        port = unused if plan.listener is None else waypoint.ports.get(plan.listener, unused)
+    def _service_row(
+        name: FrontendName, plan: FrontendPlan, old: Installed | None, waypoint: WaypointState
+    ) -> ServiceRow:
+        """The service row. An existing port is kept without a listener, as no program reads it, and while clients are
+        sent there and the listener is not ready: its port may be another one that nobody has probed.
+        """
+        port = old.service.waypoint_port if old else 0
+        stays = old is not None and TO_WAYPOINT in old.actions and not waypoint.is_ready(plan.listener, name.address)
+        if plan.listener is not None and not stays:
+            port = waypoint.ports.get(plan.listener, port)
         return ServiceRow(name_id(service_name(plan.service)), port, plan.affinity_seconds)
 
     def _write(self, key: FrontendKey, new: Installed, old: Installed | None) -> None:
@@ -196,18 +237,18 @@ class Frontends:
             self._kernel.frontends.upsert({key: new.index})
         self.installed[key] = new
         if old and moved:
-            self._free_index(old)
+            self._free_index(key, old)
         if old and old.base != new.base:
-            self._free_slots(old)
+            self._free_slots(key, old)
 
-    def _free_index(self, old: Installed) -> None:
+    def _free_index(self, key: FrontendKey, old: Installed) -> None:
         self.frees += 1
-        self._indices.free(old.index, 1, self._clock())
+        self._indices.free(old.index, 1, self._clock(), self._charges.owner(key))
 
-    def _free_slots(self, old: Installed) -> None:
+    def _free_slots(self, key: FrontendKey, old: Installed) -> None:
         if old.base is not None:
             self.frees += 1
-            self._ranges.free(old.base, len(old.slots), self._clock())
+            self._ranges.free(old.base, len(old.slots), self._clock(), self._charges.owner(key))
 
 
 def _overlapping(installed: Mapping[FrontendKey, Installed]) -> set[FrontendKey]:

@@ -1,4 +1,4 @@
-"""What the waypoint does with a request, by the route set of its listener."""
+"""What the waypoint does with a request, by the IR of its listener."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from fractions import Fraction
 from typing import Any
 
 from agent.explain.matching import first_match
-from agent.ir.http import BackendPort, ResolvedFilter, RouteSet, Rule, WeightedBackend
+from agent.ir.http import BackendPort, HTTPListenerIR, ResolvedFilter, Rule, WeightedBackend
 from agent.ir.request import Headers, Request
 from agent.model.filters import HeaderFilter
-from agent.translate.division import divided
-from agent.translate.filters.base import Part, Passage
+from agent.translate.filters.base import Part, RequestState
 from agent.translate.filters.registry import evaluated
+from agent.translate.per_backend import expand_per_backend
 
 NO_MATCH = 404
 REFUSED, REFUSED_GRPC = 500, 503
@@ -19,12 +19,13 @@ REFUSED, REFUSED_GRPC = 500, 503
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What becomes of one part of such requests.
+    """The outcome of one part of such requests.
 
-    `backend` answers it, as the request for `target` at `authority` that it gets, with `headers`. Where the waypoint
-    answers, because the reference is invalid or the backend's filter redirects, there is a `status` instead, in the
-    latter case with a `location`. `response` is what is done to the headers of the answer, one after the other;
-    `resolved` are the filters that send something to other backends.
+    - `backend`: the backend that answers; it gets a request for `target` at `authority` with `headers`.
+    - `status`: set where the waypoint answers, because the reference is invalid or the backend's filter redirects; then
+      `location` is that of the redirect.
+    - `response`: changes to the headers of the response, in order.
+    - `resolved`: the filters that send something to other backends.
     """
 
     part: Fraction
@@ -40,10 +41,12 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What becomes of a request.
+    """The outcome of a request.
 
-    `status` is what the waypoint answers all by itself, with a `location` when it redirects; otherwise each of the
-    shares says it. `rule` is None when none matches. `facts` are what the rule's filters found out about the request.
+    - `rule`: None when none matches.
+    - `status`: the waypoint's own response, with a `location` when it redirects; None where a share is chosen.
+    - `shares`: the outcomes by backend.
+    - `facts`: results of the rule's filters for the request.
     """
 
     rule: Rule | None
@@ -54,31 +57,31 @@ class Answer:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def answer(route_set: RouteSet, request: Request) -> Answer:
+def answer(listener_ir: HTTPListenerIR, request: Request) -> Answer:
     """The first rule that matches decides."""
-    rule = first_match(route_set, request)
+    rule = first_match(listener_ir, request)
     if rule is None:
         return Answer(None, NO_MATCH)
-    refusal = REFUSED_GRPC if route_set.grpc else REFUSED
+    refusal = REFUSED_GRPC if listener_ir.grpc else REFUSED
     refused = all(item.backend is None for item in rule.backends)
-    passage = Passage(request, request, refusal if refused else None)
-    found = evaluated(passage, Part(rule, route_set.port))
+    state = RequestState(request, request, refusal if refused else None)
+    found = evaluated(state, Part(rule, listener_ir.port))
     if found.status is not None:
         return Answer(rule, found.status, found.location, response=found.response, facts=found.facts)
     total = sum(item.weight for item in rule.backends)
     shares = tuple(
-        _share(Part(part, route_set.port), item, Fraction(item.weight, total), request, refusal)
-        for part in divided(rule)
+        _share(Part(part, listener_ir.port), item, Fraction(item.weight, total), request, refusal)
+        for part in expand_per_backend(rule)
         for item in part.backends
     )
     return Answer(rule, shares=shares, facts=found.facts)
 
 
 def _share(part: Part, item: WeightedBackend, share: Fraction, request: Request, refusal: int) -> Share:
-    """What becomes of the requests for one backend."""
+    """The outcome of the requests for one backend."""
     if item.backend is None:
         return Share(share, None, refusal)
-    found = evaluated(Passage(request, request), part, backend_chosen=True)
+    found = evaluated(RequestState(request, request), part, backend_chosen=True)
     if found.status is not None:
         return Share(share, item.backend, found.status, found.location, response=found.response)
     return Share(

@@ -3,27 +3,27 @@
 from collections.abc import Iterator
 
 from agent.explain.evaluate import Document
-from agent.ir.access_log import NO_MATCH, Exchange
+from agent.ir.access_log import NO_MATCH, AccessLogEntry
 
 # Envoy's response code details where a backend answered, not Envoy itself.
 ANSWERED = "via_upstream"
-# What the waypoint's own answers to gRPC calls say in `grpc-status`, by their status in HTTP.
-GRPC_STATUSES = {"12": 404, "14": 503}
+# The `grpc-status` of the waypoint's own responses to gRPC calls, with the HTTP status that each stands for.
+GRPC_STATUSES = {"7": 403, "12": 404, "14": 503}
 
 
-def differences(predicted: Document, seen: Exchange) -> list[str]:
+def differences(predicted: Document, seen: AccessLogEntry) -> list[str]:
     """The differences, one sentence each; `predicted` is an answer of `evaluate` to an HTTP request."""
     return [*_of_rules(predicted, seen), *_of_answers(predicted, seen)]
 
 
-def _of_rules(predicted: Document, seen: Exchange) -> Iterator[str]:
+def _of_rules(predicted: Document, seen: AccessLogEntry) -> Iterator[str]:
     wanted = predicted["rule"]["name"] if predicted["rule"] else NO_MATCH
     if (seen.route or NO_MATCH) != wanted:
         yield f"rule {seen.route or NO_MATCH} decided, not {wanted}"
 
 
-def _of_answers(predicted: Document, seen: Exchange) -> Iterator[str]:
-    """A backend's answer can be any; the waypoint's own has a status that is known beforehand."""
+def _of_answers(predicted: Document, seen: AccessLogEntry) -> Iterator[str]:
+    """A backend's response can have any status; that of the waypoint's own response is predicted."""
     ways = predicted["shares"] or [{"status": predicted["status"], "endpoints": []}]
     endpoints = sorted({item for way in ways if not way["status"] for item in way["endpoints"]})
     statuses = sorted({way["status"] for way in ways if way["status"]})
@@ -34,7 +34,7 @@ def _of_answers(predicted: Document, seen: Exchange) -> Iterator[str]:
         yield f"the waypoint answered with {status_of(seen)} ({seen.details}), not {expected}"
 
 
-def status_of(seen: Exchange) -> int:
-    """The status, as it would be in HTTP where the waypoint told a gRPC client."""
+def status_of(seen: AccessLogEntry) -> int:
+    """The HTTP status, also where the waypoint answered a gRPC client with `grpc-status`."""
     own = seen.is_grpc and seen.details != ANSWERED
     return GRPC_STATUSES.get(seen.grpc_status, seen.code) if own else seen.code

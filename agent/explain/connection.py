@@ -23,17 +23,19 @@ RECENT = 5
 CLUSTER_SET = ["svc", "clusterset", "local"]
 
 SENTENCES = {
-    Reason.NOT_ENROLLED: "the pod is not in the mesh: its connections are left alone",
-    Reason.UNKNOWN_POD: "the kernel does not know this pod yet: its connections are left alone",
-    Reason.UNKNOWN_POD_REJECTED: "the kernel does not know this pod yet, and refuses such pods (EPERM)",
-    Reason.NO_FRONTEND: "no Service of the mesh has this address and port: the connection is left alone",
+    Reason.NOT_ENROLLED: "the pod is not in the mesh: weft does not intercept its connections",
+    Reason.UNKNOWN_POD: "the kernel has no row of this pod yet: weft does not intercept its connections",
+    Reason.UNKNOWN_POD_REJECTED: "the kernel has no row of this pod yet, and rejects connections of such pods (EPERM)",
+    Reason.NO_FRONTEND: "no Service of the mesh has this address and port: weft does not intercept the connection",
     Reason.FORWARDED: "the kernel connects it to a backend",
-    Reason.TO_WAYPOINT: "it goes to the waypoint, for the Service's Routes or because all of its HTTP is to be seen",
-    Reason.PASSED: "the connection is left alone",
-    Reason.NO_BACKEND: "there is no backend that is ready: refused at once (ECONNREFUSED)",
-    Reason.SHARE_REJECTED: "it is the share of a backendRef that is not valid: refused at once (ECONNREFUSED)",
-    Reason.WAYPOINT_DIALLED: "nobody may dial the waypoint itself (EPERM)",
-    Reason.WAYPOINT_LOST: "there is no waypoint to go to: refused at once (ECONNREFUSED)",
+    Reason.TO_WAYPOINT: "the kernel connects it to the waypoint, because of a Route or of the label weft.dev/l7-scope",
+    Reason.PASSED: "weft does not intercept the connection",
+    Reason.NO_BACKEND: "no backend is ready: refused at once (ECONNREFUSED)",
+    Reason.SHARE_REJECTED: "this is the share of an invalid backendRef: refused at once (ECONNREFUSED)",
+    Reason.WAYPOINT_DIALLED: "pods may not connect to a waypoint directly (EPERM)",
+    Reason.WAYPOINT_LOST: "no waypoint serves this port: refused at once (ECONNREFUSED)",
+    Reason.POLICY_FORBIDS: "the client's node refuses it at once (ECONNREFUSED): the pod does not admit the client",
+    Reason.OVER_BUDGET: "the namespace is at its budget of connections to the waypoint: refused at once (ECONNREFUSED)",
 }
 
 
@@ -41,16 +43,15 @@ class ExplainError(Exception):
     """The query cannot be answered; the message is one sentence."""
 
 
-Ask = Callable[[str, TrafficQuery], Document | None]
+Evaluate = Callable[[str, TrafficQuery], Document | None]
 """The agent's answer: what the waypoint does with a request to a frontend; None where no listener serves it."""
 
 
 def parse(
     pod: str, destination: str, udp: bool = False, method: str = "", path: str = "", headers: Sequence[str] = ()
 ) -> TrafficQuery:
-    """`NAMESPACE/POD` and `HOST:PORT` or a URL. What speaks of a request makes one of HOST:PORT, a connection else.
-
-    Raises `QueryError`.
+    """Parse `NAMESPACE/POD` and `HOST:PORT` or a URL. HOST:PORT is a request where a method, path or header is given,
+    else a connection. Raises `QueryError`.
     """
     if "://" in destination:
         if path or udp:
@@ -62,13 +63,18 @@ def parse(
     if path and not path.startswith("/"):
         raise QueryError(f"--path: {path!r} does not begin with /")
     if udp and (method or path or headers):
-        raise QueryError("--udp: HTTP over UDP is not seen by the waypoint")
+        raise QueryError("--udp: the waypoint does not serve HTTP over UDP")
     scheme = "http" if method or path or headers else "udp" if udp else "tcp"
     return parse_query(pod, method or "GET", f"{scheme}://{destination}{path}", headers)
 
 
 def explain(
-    tables: Tables, status: Mapping[str, Any], events: Sequence[Document], query: TrafficQuery, now: int, ask: Ask
+    tables: Tables,
+    status: Mapping[str, Any],
+    events: Sequence[Document],
+    query: TrafficQuery,
+    now: int,
+    evaluate: Evaluate,
 ) -> list[Document]:
     """One answer for each address of the destination.
 
@@ -79,18 +85,21 @@ def explain(
     addresses = list(_addresses(status, query))
     found = [_explain_one(tables, status, query, pod, address, now) for address in addresses]
     return [
-        {**document, "waypoint": _at_waypoint(status, document, query, ask), "events": _events(events, document)}
+        {**document, "waypoint": _at_waypoint(status, document, query, evaluate), "events": _events(events, document)}
         for document in found
     ]
 
 
-def _at_waypoint(status: Mapping[str, Any], document: Document, query: TrafficQuery, ask: Ask) -> Document | None:
-    """What becomes of a request behind the kernel; nothing where it does not go to the waypoint, or is only a
-    connection. Of endpoints those that are pods of this node have names.
+def _at_waypoint(
+    status: Mapping[str, Any], document: Document, query: TrafficQuery, evaluate: Evaluate
+) -> Document | None:
+    """What the waypoint does with a request; None where it does not go to the waypoint, or the query is a connection.
+    Endpoints that are pods of this node are shown with their names.
     """
     sent = any(outcome["reason"] == Reason.TO_WAYPOINT.name.lower() for outcome in document["outcomes"])
     frontend = (document["frontend"] or {}).get("frontend")
-    found = ask(frontend, query) if sent and frontend and query.is_request else None
+    query = query.of_pod(document["pod"])
+    found = evaluate(frontend, query) if sent and frontend and query.is_request else None
     if found is None:
         return None
     pods = _pod_names(status)
@@ -107,16 +116,16 @@ def _pod_names(status: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _events(events: Sequence[Document], document: Document) -> list[Document]:
-    """The last decisions that the kernel told of, for this pod and destination; the kernel tells of a part only."""
-    place, _, protocol = document["destination"].rpartition("/")
-    mine = [
+    """The last events for this pod and destination. The kernel emits events for a part of its decisions only."""
+    destination, _, protocol = document["destination"].rpartition("/")
+    found = [
         event
         for event in events
         if f"{event['namespace']}/{event['pod']}" == document["pod"]
-        and (event["destination"], event["protocol"]) == (place, protocol)
+        and (event["destination"], event["protocol"]) == (destination, protocol)
     ]
     return [
-        {name: event[name] for name in ("time", "verdict", "reason", "errno", "backend")} for event in mine[-RECENT:]
+        {name: event[name] for name in ("time", "verdict", "reason", "errno", "backend")} for event in found[-RECENT:]
     ]
 
 
@@ -163,7 +172,7 @@ def _explain_one(
         "destination": str(FrontendName(address, query.port, query.protocol)),
         "service": planned["service"] if planned else None,
         "client": _client(rows, pod),
-        "frontend": _frontend(rows, planned),
+        "frontend": _frontend(rows, planned, query.pod.namespace),
         "sources": _sources(status, planned),
         "outcomes": _outcomes(status, verdict),
     }
@@ -198,12 +207,13 @@ def _planned(status: Mapping[str, Any], rows: RowsRead) -> Mapping[str, Any] | N
     return None
 
 
-def _frontend(rows: RowsRead, planned: Mapping[str, Any] | None) -> Document | None:
+def _frontend(rows: RowsRead, planned: Mapping[str, Any] | None, client: str) -> Document | None:
+    """The frontend that the kernel found. A row of a consumer namespace is that of the client."""
     if rows.index is None or rows.action is None or rows.service is None or rows.frontend is None:
         return None
     return {
         "frontend": planned["frontend"] if planned else None,
-        "view": "its namespace's own" if rows.frontend.namespace_id else "everybody's",
+        "clients": f"namespace {client}" if rows.frontend.namespace_id else "all namespaces",
         "index": rows.index,
         "action": action_text(rows.action),
         "slots": [rows.action.base, rows.action.count] if rows.action.kind is Action.FORWARD else None,
@@ -214,7 +224,7 @@ def _frontend(rows: RowsRead, planned: Mapping[str, Any] | None) -> Document | N
 
 
 def _sources(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> list[Document]:
-    """The Routes that apply, each with what it was told; the Service itself where there is none."""
+    """The Routes that apply, each with its status; the Service itself where there is none."""
     if planned is None:
         return []
     routes = {f"{route['kind']} {route['namespace']}/{route['name']}": route for route in status["routes"]}
@@ -225,18 +235,24 @@ def _sources(status: Mapping[str, Any], planned: Mapping[str, Any] | None) -> li
 
 
 def _outcomes(status: Mapping[str, Any], verdict: Verdict) -> list[Document]:
-    """How it can end, the likeliest first."""
+    """The possible outcomes, the likeliest first."""
     pods = {address: pod["pod"] for pod in status["pods"] for address in pod["addresses"]}
     shares = sorted(verdict.shares.items(), key=lambda item: (-item[1], str(item[0])))
-    return [{"share": float(share), **_outcome(outcome, pods)} for outcome, share in shares]
+    return [
+        {"share": float(share), **_outcome(outcome, pods, status["destinationPolicies"])} for outcome, share in shares
+    ]
 
 
-def _outcome(outcome: Outcome, pods: Mapping[str, str]) -> Document:
-    address = address_text(outcome.target[0]) if outcome.target else None
+def _outcome(outcome: Outcome, pods: Mapping[str, str], policies: Mapping[str, str]) -> Document:
+    """One outcome; with the destination and a policy where policies refuse the client."""
+    location = outcome.target or outcome.refused
+    address = address_text(location[0]) if location else None
+    policy = policies.get(f"{outcome.policy:06x}") if outcome.policy else None
     return {
         "reason": outcome.reason.name.lower(),
-        "message": SENTENCES[outcome.reason],
+        "message": SENTENCES[outcome.reason] + (f", by {policy}" if policy else ""),
         "address": address,
-        "port": outcome.target[1] if outcome.target else None,
+        "port": location[1] if location else None,
         "pod": pods.get(address) if address else None,
+        "policy": policy,
     }

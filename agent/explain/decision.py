@@ -14,8 +14,8 @@ from agent.translate.labels import SCOPE
 FOR_WAYPOINT = frozenset(kind.__name__ for kind in (HTTPRoute, GRPCRoute, TLSRoute))
 
 
-class Path(StrEnum):
-    """Which way a connection takes."""
+class TrafficPath(StrEnum):
+    """The path of a connection."""
 
     NONE = "none"
     KERNEL = "kernel"
@@ -24,45 +24,47 @@ class Path(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which way, and why; by the plan of which frontend, if any."""
+    """The path and the reason for it; `name` and `plan` are those of the frontend, if there is one."""
 
-    path: Path
-    why: str
+    path: TrafficPath
+    reason: str
     name: FrontendName | None = None
     plan: FrontendPlan | None = None
 
 
 def decide(frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan, dialled: FrontendName) -> Decision:
-    """What becomes of a pod's connection. `dialled` is an address, port and protocol, without a consumer."""
+    """The path of a pod's connection. `dialled` is an address, port and protocol, without a consumer."""
     if pod.mode is Mode.NONE:
-        return Decision(Path.NONE, f"the client is in mode none: {pod.mode_reason}")
+        return Decision(TrafficPath.NONE, f"the client is in mode none: {pod.mode_reason}")
     name = frontend_of(frontends, pod, dialled)
     if name is None:
-        return Decision(Path.NONE, f"{dialled} is no Service's address and port")
+        return Decision(TrafficPath.NONE, f"{dialled} is no Service's address and port")
     plan = frontends[name]
-    said = _said(plan.routes)
+    routes = _routes_text(plan.routes)
     if goes_to_waypoint(plan, pod.mode):
         deeper = "client" if pod.mode is Mode.L7 else "Service"
-        because = said if plan.routes else f"the label {SCOPE} asks for it"
+        reason = routes if plan.routes else f"the label {SCOPE} requires it"
         if pod.l4_only:
-            return Decision(Path.NONE, f"{because}, but the client is on the host's network: a waypoint cannot know it")
-        return Decision(Path.WAYPOINT, f"{because}, and the {deeper} is in mode l7", name, plan)
+            return Decision(
+                TrafficPath.NONE, f"{reason}, but the client is on the host's network: a waypoint cannot identify it"
+            )
+        return Decision(TrafficPath.WAYPOINT, f"{reason}, and the {deeper} is in mode l7", name, plan)
     if plan.routes and plan.routes[0].kind in FOR_WAYPOINT:
-        return Decision(Path.KERNEL, f"{said}, but neither end is in mode l7", name, plan)
-    return Decision(Path.KERNEL, said, name, plan)
+        return Decision(TrafficPath.KERNEL, f"{routes}, but neither end is in mode l7", name, plan)
+    return Decision(TrafficPath.KERNEL, routes, name, plan)
 
 
 def frontend_of(
     frontends: Mapping[FrontendName, FrontendPlan], pod: PodPlan, name: FrontendName
 ) -> FrontendName | None:
-    """The row that decides: that of the client's namespace, when that has routes of its own; else everybody's."""
+    """The frontend that decides: that of the client's namespace, when it has consumer routes; else the general one."""
     own = FrontendName(name.address, name.port, name.protocol, pod.namespace)
     if pod.flags & PodFlag.CONSUMER_ROUTES and own in frontends:
         return own
     return name if name in frontends else None
 
 
-def _said(routes: tuple[Key, ...]) -> str:
+def _routes_text(routes: tuple[Key, ...]) -> str:
     if not routes:
         return "no Route applies to this port"
     return f"{', '.join(map(str, routes))} {'applies' if len(routes) == 1 else 'apply'} to this port"

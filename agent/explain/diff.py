@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agent.explain.decision import Path, decide, frontend_of
+from agent.explain.decision import TrafficPath, decide, frontend_of
 from agent.explain.manifest_mesh import Mesh, translated
 from agent.explain.manifests import Manifests
 from agent.explain.render import behaviour, compact, origin
-from agent.ir.http import RouteSet, Rule, TLSRule
+from agent.ir.http import HTTPListenerIR, Rule, TLSRule
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.services import service_name
 from agent.ir.tables import Mode
@@ -38,12 +38,12 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What becomes of a pair's traffic: by which path, and there by which rules in which order, each with its weights.
+    """The handling of a pair's traffic: its path, and on it the rules in their order, each with its weights.
 
     Rules of a Route that share a name are one here.
     """
 
-    path: str = Path.NONE.value
+    path: str = TrafficPath.NONE.value
     rules: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,7 +67,7 @@ class Change:
 
 
 def compare(old: Manifests, new: Manifests) -> list[Change]:
-    """Every difference, by Service and port; none when the same would happen."""
+    """Every difference, by Service and port; none when both directories have the same effect."""
     spaces = sorted(_namespaces(old) | _namespaces(new))
     before, after = (_ways(manifests, spaces) for manifests in (old, new))
     clients: dict[Change, list[str]] = defaultdict(list)
@@ -97,7 +97,7 @@ def _changes(pair: Pair, old: Way, new: Way) -> Iterator[Change]:
 
 
 def _with_rules(way: Way) -> str:
-    """A path, and the Routes that make it one."""
+    """A path, and the Routes that cause it."""
     routes = sorted({name.rpartition(", rule")[0] or name for name in way.rules})
     return f"{way.path} ({', '.join(routes)})" if routes else way.path
 
@@ -108,7 +108,7 @@ def _namespaces(manifests: Manifests) -> set[str]:
 
 
 def _ways(manifests: Manifests, spaces: Iterable[str]) -> dict[Pair, Way]:
-    """What becomes of every pair; what is not intercepted is left out."""
+    """The handling of every pair's traffic; pairs that are not intercepted are left out."""
     mesh = translated(manifests, Options(), [Key("Pod", space, STAND_IN) for space in spaces])
     frontends = mesh.frontends
     found: dict[Pair, Way] = {}
@@ -146,24 +146,24 @@ def _ports(mesh: Mesh) -> list[tuple[str, FrontendName]]:
     return [(where[0], FrontendName(address, where[1], where[2])) for where, address in sorted(found.items())]
 
 
-def _way(mesh: Mesh, path: Path, plan: FrontendPlan) -> Way:
-    if path is Path.WAYPOINT and plan.listener is not None:
-        rules = mesh.of_listener(plan).route_sets[plan.listener]
-        grpc = isinstance(rules, RouteSet) and rules.grpc
+def _way(mesh: Mesh, path: TrafficPath, plan: FrontendPlan) -> Way:
+    if path is TrafficPath.WAYPOINT and plan.listener is not None:
+        rules = mesh.of_listener(plan).listeners[plan.listener]
+        grpc = isinstance(rules, HTTPListenerIR) and rules.grpc
         named: dict[str, list[Rule | TLSRule]] = defaultdict(list)
         for rule in rules.rules:
             named[str(origin(rule, grpc))].append(rule)
         contents, weights = (
-            {text: "; ".join(map(say, found)) for text, found in named.items()} for say in (_content, _weights)
+            {text: "; ".join(map(text_of, found)) for text, found in named.items()} for text_of in (_content, _weights)
         )
         return Way(path.value, contents, weights)
     route = mesh.view().route(plan.routes[0]) if plan.routes else None
-    divided = {str(route.key): _l4_weights(route)} if isinstance(route, TCPRoute | UDPRoute) else {}
-    return Way(path.value, dict.fromkeys(divided, "applies"), divided)
+    weights = {str(route.key): _l4_weights(route)} if isinstance(route, TCPRoute | UDPRoute) else {}
+    return Way(path.value, dict.fromkeys(weights, "applies"), weights)
 
 
 def _content(rule: Rule | TLSRule) -> str:
-    """What a rule says beside its weights."""
+    """The content of a rule without its weights."""
     if isinstance(rule, TLSRule):
         return json.dumps({"serverNames": rule.server_names or "any"})
     filtered = [(number, item.filters) for number, item in enumerate(rule.backends) if item.filters]

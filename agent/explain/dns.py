@@ -12,7 +12,7 @@ CLUSTER_SET = ("svc", "clusterset", "local")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The first address of a host; empty, with the reason, where there is none that weft would see."""
+    """The first address of a host; empty, with the reason, where it has none that weft serves."""
 
     address: str = ""
     service: Key | None = None
@@ -35,7 +35,7 @@ def _service(view: TrackedView, host: str, namespace: str) -> Host:
     space, domain = (rest[0], tuple(rest[1:])) if rest else (namespace, ())
     service = view.service(Key("ServiceImport" if domain == CLUSTER_SET else "Service", space, name))
     if service is None or domain not in ((), DOMAIN[:1], DOMAIN, CLUSTER_SET):
-        return Host(reason=f"{host} is no Service that is known here")
+        return Host(reason=f"the manifests have no Service {host}")
     if not service.cluster_ips:
-        return Host(service=service.key, reason=f"{service.key} {service.without_frontend}: weft leaves it alone")
+        return Host(service=service.key, reason=f"{service.key} {service.without_frontend}: weft ignores it")
     return Host(service.cluster_ips[0], service.key)

@@ -1,64 +1,84 @@
 """Evaluates a request or a TLS connection at the waypoint; the result is one document."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from agent.explain.answer import Answer, Share, answer
-from agent.explain.passthrough import rule_for
+from agent.explain.answer import Share, answer
+from agent.explain.matching import rule_for
 from agent.explain.query import TrafficQuery
+from agent.explain.refusal import FORBIDDEN, verdict
 from agent.explain.render import behaviour, compact, origin
-from agent.ir.http import Address, BackendPort, RouteSet, Rule, TLSRouteSet
+from agent.ir.http import EndpointAddress, HTTPListenerIR, ListenerIR, Rule, TLSListenerIR
+from agent.ir.identity import Identity
+from agent.ir.plan import Output
+from agent.ir.requirements import Requirements, unmet
 from agent.ir.tables import host_port
-from agent.translate.filters.registry import HTTP_FILTERS, words
+from agent.translate.filters.registry import HTTP_FILTERS, describe_filters
+from agent.translate.rule_requirements import of_connection, of_rule
 
 Document = dict[str, Any]
-Endpoints = Mapping[BackendPort, tuple[Address, ...]]
 NO_ENDPOINT = 503
 
 
-def evaluate(rules: RouteSet | TLSRouteSet, endpoints: Endpoints, query: TrafficQuery) -> Document:
-    """By the rules of one listener, and the endpoints of its fragment. `warning` is about what does not fit."""
-    if isinstance(rules, RouteSet):
-        found = _answered(rules, endpoints, answer(rules, query.request), query)
+def evaluate(rules: ListenerIR, output: Output, client: Identity | None, query: TrafficQuery) -> Document:
+    """Evaluate a client's query by the rules of a listener, and the endpoints and policies in its output. `warning` is
+    about a client whose protocol is not that of the listener.
+    """
+    if isinstance(rules, HTTPListenerIR):
+        found = _answered(rules, output, client, query)
     else:
-        found = _passed_through(rules, endpoints, query)
+        found = _passed_through(rules, output, client, query)
     return {**found, "warning": _warning(rules, query.scheme) or None}
 
 
-def _warning(rules: RouteSet | TLSRouteSet, scheme: str) -> str:
-    """What comes of a client that speaks something else than the waypoint reads."""
-    if isinstance(rules, TLSRouteSet):
-        return "" if scheme == "https" else "the waypoint looks for TLS on this port: what is not TLS is closed"
+def _warning(rules: ListenerIR, scheme: str) -> str:
+    """What happens to a client whose protocol is not the listener's."""
+    if isinstance(rules, TLSListenerIR):
+        return "" if scheme == "https" else "the waypoint expects TLS on this port, and closes other connections"
     if scheme == "https":
-        return "the waypoint reads clear text on this port: a TLS handshake fails"
-    return "" if scheme == "http" else "the waypoint reads HTTP on this port: what is not HTTP is answered with 400"
+        return "the waypoint expects clear text on this port: a TLS handshake fails"
+    return "" if scheme == "http" else "the waypoint expects HTTP on this port, and answers other protocols with 400"
 
 
-def _clients(rules: RouteSet | TLSRouteSet) -> str:
-    return f"namespace {rules.consumer}" if rules.consumer else "everybody"
+def _clients(rules: ListenerIR) -> str:
+    return f"namespace {rules.consumer}" if rules.consumer else "all namespaces"
 
 
-def _answered(rules: RouteSet, endpoints: Endpoints, found: Answer, query: TrafficQuery) -> Document:
+def _answered(rules: HTTPListenerIR, output: Output, client: Identity | None, query: TrafficQuery) -> Document:
+    found = answer(rules, query.request)
+    requirements = of_rule(found.rule, output.requirements) if found.rule else ()
+    refused = found.status is not None and unmet(requirements, client) is not None
     return {
-        "routeSet": rules.name,
+        "listener": rules.name,
         "clients": _clients(rules),
         "rule": _rule(found.rule, rules) if found.rule else None,
-        "status": found.status,
-        "location": found.location or None,
+        "status": FORBIDDEN if refused else found.status,
+        "location": None if refused else found.location or None,
         **{fact.name: found.facts.get(fact.name) for item in HTTP_FILTERS for fact in item.facts},
-        "shares": [_share(item, endpoints, query) for item in found.shares],
+        "shares": [
+            _share(item, output, verdict(_requirements(item, requirements, output), client), query)
+            for item in found.shares
+        ],
         "responseHeaders": [compact(item) for item in found.response],
     }
 
 
-def _passed_through(rules: TLSRouteSet, endpoints: Endpoints, query: TrafficQuery) -> Document:
-    """Where bytes go, by the server name that a TLS client says; what is not TLS is closed."""
+def _requirements(share: Share, of_every_share: Requirements, output: Output) -> Requirements:
+    own = output.requirements.get(share.backend, ()) if share.backend else ()
+    return tuple(sorted({*own, *of_every_share}))
+
+
+def _passed_through(rules: TLSListenerIR, output: Output, client: Identity | None, query: TrafficQuery) -> Document:
+    """The backends by the server name (SNI) of a TLS client; Envoy closes connections that are not TLS, and those of
+    clients that one of the backends refuses.
+    """
     name = query.server_name
     rule = rule_for(rules, name) if query.scheme == "https" else None
     total = sum(item.weight for item in rule.backends) if rule else 0
     shares = [(item.weight / total, item.backend) for item in rule.backends] if rule else []
+    decided = verdict(of_connection(rule, output.requirements) if rule else (), client)
     return {
-        "routeSet": rules.name,
+        "listener": rules.name,
         "clients": _clients(rules),
         "serverName": name,
         "rule": {"route": str(origin(rule).route), "rule": origin(rule).rule, "serverNames": list(rule.server_names)}
@@ -68,14 +88,15 @@ def _passed_through(rules: TLSRouteSet, endpoints: Endpoints, query: TrafficQuer
             {
                 "share": part,
                 "backend": backend.cluster if backend else "invalid",
-                "endpoints": _texts(endpoints[backend]) if backend else [],
+                "endpoints": _texts(output.endpoints[backend]) if backend and decided["refusedBy"] is None else [],
+                **decided,
             }
             for part, backend in shares
         ],
     }
 
 
-def _rule(rule: Rule, rules: RouteSet) -> Document:
+def _rule(rule: Rule, rules: HTTPListenerIR) -> Document:
     found = origin(rule, rules.grpc)
     timeouts = {"requestMs": rule.request_timeout, "backendRequestMs": rule.backend_timeout}
     return {
@@ -90,24 +111,27 @@ def _rule(rule: Rule, rules: RouteSet) -> Document:
     }
 
 
-def _share(share: Share, endpoints: Endpoints, query: TrafficQuery) -> Document:
-    """Of a share that the waypoint answers itself there is no request to a backend."""
-    asks = share.status is None
-    addresses = _texts(endpoints[share.backend]) if share.backend and asks else []
+def _share(share: Share, output: Output, decided: Document, query: TrafficQuery) -> Document:
+    """A share that the waypoint answers itself has no request to a backend."""
+    refused = share.backend is not None and decided["refusedBy"] is not None
+    has_request = share.status is None and not refused
+    addresses = _texts(output.endpoints[share.backend]) if share.backend and has_request else []
+    status = FORBIDDEN if refused else share.status
     return {
         "share": float(share.part),
         "backend": share.backend.cluster if share.backend else "invalid",
         "request": {"method": query.request.method, "authority": share.authority, "target": share.target}
-        if asks
+        if has_request
         else None,
         "endpoints": addresses,
-        "status": NO_ENDPOINT if asks and not addresses else share.status,
-        "location": share.location or None,
+        "status": NO_ENDPOINT if has_request and not addresses else status,
+        "location": None if refused else share.location or None,
+        **decided,
         "headers": [f"{name}: {value}" for name, value in share.headers],
         "responseHeaders": [compact(item) for item in share.response],
-        **words(share.resolved),
+        **describe_filters(share.resolved),
     }
 
 
-def _texts(addresses: Iterable[Address]) -> list[str]:
+def _texts(addresses: Iterable[EndpointAddress]) -> list[str]:
     return [host_port(*item) for item in addresses]

@@ -1,8 +1,8 @@
-"""Fields of manifests that nobody reads: a misspelt one, or one of another version of the API.
+"""Fields of manifests that are ignored: misspelt ones, or ones of another version of the API.
 
-A server drops what its definition of the kind does not know, and weft does not see it: what they say is lost without a
-word. Both are asked here: the definitions that are given, as CustomResourceDefinitions, and weft's own model, which has
-every field of the definitions that it reads objects of, the Gateway API's and those of imports.
+An API server drops fields that its definition of the kind does not have, without an error, so that weft never gets
+them. Two sources are checked here: the given CustomResourceDefinitions, and weft's own model, which has every field of
+the definitions whose objects it reads, those of the Gateway API, of imports and of policies.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,15 +17,16 @@ from agent.kube.definitions import BUNDLE, CHANNEL
 from agent.model.change import Problem
 from agent.model.meta import Key
 
-# What weft needs not read: the first is about Gateways alone (GEP-3793), the second is said by an import's addresses.
-NOT_NEEDED = frozenset({"spec.useDefaultGateways", "spec.ipFamilies"})
+# Fields that weft need not read: the first is for Gateways only (GEP-3793), the second follows from an import's
+# addresses, the third is what an XMesh says to people.
+NOT_NEEDED = frozenset({"spec.useDefaultGateways", "spec.ipFamilies", "spec.description"})
 CHECKED = tuple(kind for kind, (_, versions) in KINDS.items() if versions[0].startswith(DEFINED))
 # What every object has. Metadata and status are the server's own to check.
 ENVELOPE = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
-class Unread(NamedTuple):
-    """A field that is not read, by its JSON path, and why."""
+class IgnoredField(NamedTuple):
+    """A field that is ignored, by its JSON path, and the reason."""
 
     field: str
     message: str
@@ -33,7 +34,7 @@ class Unread(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """The schemas of kinds by (apiVersion, kind), each with the release that it is of."""
+    """The schemas of kinds by (apiVersion, kind), each with its release."""
 
     schemas: Mapping[tuple[str, str], tuple[dict[str, Any], str]] = field(default_factory=dict)
 
@@ -58,8 +59,8 @@ def subject(document: dict[str, Any]) -> str:
     return str(Key(str(document.get("kind")), str(metadata.get("namespace", "default")), str(metadata.get("name"))))
 
 
-def unread(document: Any, definitions: Definitions) -> Iterator[Unread]:
-    """The fields of one object that are not read; nothing for kinds that are not checked."""
+def ignored_fields(document: Any, definitions: Definitions) -> Iterator[IgnoredField]:
+    """The fields of one object that are ignored; nothing for kinds that are not checked."""
     kind, version = (str(_object(document).get(name)) for name in ("kind", "apiVersion"))
     if kind not in CHECKED or version not in KINDS[kind][1]:
         return
@@ -68,14 +69,14 @@ def unread(document: Any, definitions: Definitions) -> Iterator[Unread]:
         schema, release = definitions.schemas[version, kind]
         for path in _outside_schema(document, schema, ""):
             dropped.add(path)
-            yield Unread(path, f"is not in the installed definition ({release}): the API server drops it")
+            yield IgnoredField(path, f"is not in the installed definition ({release}): the API server drops it")
     for path in _outside_model(document, inspect.type_info(KINDS[kind][0]), ""):
         if path not in NOT_NEEDED and path not in dropped:
-            yield Unread(path, "is not known: it has no effect")
+            yield IgnoredField(path, "is unknown: it has no effect")
 
 
 def _schemas(document: dict[str, Any]) -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
-    """What a CustomResourceDefinition says of each version. One that is not as it should be says nothing."""
+    """The schemas of a CustomResourceDefinition by version; none where it is malformed."""
     spec, notes = _object(document.get("spec")), _object(_object(document.get("metadata")).get("annotations"))
     release = ", ".join(str(notes[name]) for name in (BUNDLE, CHANNEL) if name in notes) or "of no named release"
     kind = _object(spec.get("names")).get("kind")

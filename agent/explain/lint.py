@@ -4,15 +4,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.explain.fields import Definitions, flattened, subject, unread
+from agent.explain.closed_services import closed_services
+from agent.explain.fields import Definitions, flattened, ignored_fields, subject
 from agent.explain.manifest_mesh import translated
 from agent.explain.manifests import Manifests
-from agent.ir.plan import Condition, Fragment
+from agent.explain.policies import policy_warnings
+from agent.ir.plan import Condition, Output
 from agent.model.routes import Route
 from agent.store.parents import parent_services
+from agent.store.store import TrackedView
+from agent.translate.mesh_status import ACCEPTED, INVALID_PARAMETERS
 from agent.translate.options import Options
+from agent.translate.parameters import parameters_problem, weft_mesh
 
-# A node that knows its name and zone, so that nobody is told that they are not known.
+# A node with a name and a zone, so that there are no warnings about unknown ones.
 NODE = Options(node="lint", zone="lint")
 # Of these conditions True is the bad news.
 ABNORMAL = ("PartiallyInvalid",)
@@ -20,15 +25,15 @@ ABNORMAL = ("PartiallyInvalid",)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing that is wrong: at which file and line, about which object, in which field as far as one is known.
+    """One finding: the file and line, the object, and the field where one is known.
 
-    `kind` is `problem` for what cannot be used at all, `condition` for what a Route's status would say, `field` for
-    what nobody reads, and `warning` for what its user may expect and does not get. `reason` is the condition's type and
-    reason, empty for the others.
+    `kind` is `problem` for what cannot be used at all, `condition` for a condition of a Route's status, `field` for an
+    ignored field, and `warning` for a setting without the effect that its user may expect. `reason` is the condition's
+    type and reason, empty for the others.
     """
 
-    place: str
-    subject: str
+    location: str
+    object: str
     field: str
     kind: str
     reason: str
@@ -36,45 +41,53 @@ class Finding:
 
     def __str__(self) -> str:
         """One line, as compilers write it."""
-        return ": ".join(part for part in (self.place, self.subject, self.field, self.reason, self.message) if part)
+        return ": ".join(part for part in (self.location, self.object, self.field, self.reason, self.message) if part)
 
 
 def findings(
     manifests: Manifests, documents: Iterable[tuple[str, Any]] = (), installed: Iterable[Any] = ()
 ) -> list[Finding]:
-    """Everything that is wrong, by file, line and object.
+    """All findings, by file, line and object.
 
-    `documents` are the same manifests as they were parsed, each with its place. Their fields are looked for in the
+    `documents` are the same manifests as parsed, each with its place. Their fields are checked against the
     CustomResourceDefinitions among them and among `installed`.
     """
-    names = {str(key): place for key, place in manifests.places.items()}
+    names = {str(key): location for key, location in manifests.locations.items()}
     found = {
         Finding(problem.where, problem.subject, problem.field, "problem", "", problem.message)
         for problem in manifests.problems
     }
-    for item in translated(manifests, NODE).fragments:
+    mesh = translated(manifests, NODE)
+    for item in mesh.outputs:
         found.update(_conditions(item, manifests))
         found.update(_warning(text, names) for text in item.warnings)
-    found.update(_fields(list(documents), installed))
+    listed = list(documents)
+    found.update(_mesh(mesh.view(), manifests))
+    found.update(_fields(listed, installed))
+    found.update(
+        Finding(item.location, str(item.object), item.field, "warning", "", item.message)
+        for look in (policy_warnings, closed_services)
+        for item in look(manifests, listed, mesh.view())
+    )
     return sorted(found, key=_order)
 
 
 def _fields(documents: list[tuple[str, Any]], installed: Iterable[Any]) -> Iterator[Finding]:
-    """Fields that nobody reads."""
-    objects = [(place, item) for place, document in documents for item in flattened(document)]
+    """Fields that are ignored."""
+    objects = [(location, item) for location, document in documents for item in flattened(document)]
     definitions = Definitions.of([*(item for _, item in objects), *installed])
-    for place, item in objects:
-        for field, message in unread(item, definitions):
-            yield Finding(place, subject(item), field, "field", "", message)
+    for location, item in objects:
+        for field, message in ignored_fields(item, definitions):
+            yield Finding(location, subject(item), field, "field", "", message)
 
 
 def _order(finding: Finding) -> tuple[object, ...]:
-    path, _, line = finding.place.rpartition(":")
-    return (path, int(line), finding) if line.isdigit() else (finding.place, 0, finding)
+    path, _, line = finding.location.rpartition(":")
+    return (path, int(line), finding) if line.isdigit() else (finding.location, 0, finding)
 
 
-def _conditions(item: Fragment, manifests: Manifests) -> Iterator[Finding]:
-    """What a Route would be told that is not good."""
+def _conditions(item: Output, manifests: Manifests) -> Iterator[Finding]:
+    """Conditions of Routes that report an error."""
     for key, parents in item.statuses.items():
         route = manifests.objects[key]
         positions = [position for position, _, _ in parent_services(route)] if isinstance(route, Route) else []
@@ -82,7 +95,15 @@ def _conditions(item: Fragment, manifests: Manifests) -> Iterator[Finding]:
             for condition in filter(_is_bad, parent.conditions):
                 reason = f"{condition.type}={condition.status} {condition.reason}"
                 field = f"spec.parentRefs[{position}]"
-                yield Finding(manifests.places[key], str(key), field, "condition", reason, condition.message)
+                yield Finding(manifests.locations[key], str(key), field, "condition", reason, condition.message)
+
+
+def _mesh(view: TrackedView, manifests: Manifests) -> Iterator[Finding]:
+    """The condition of weft's XMesh, where its parameters cannot be used."""
+    mesh = weft_mesh(view)
+    if mesh is not None and (problem := parameters_problem(view, mesh)):
+        reason = f"{ACCEPTED}=False {INVALID_PARAMETERS}"
+        yield Finding(manifests.locations[mesh.key], str(mesh.key), "spec.parametersRef", "condition", reason, problem)
 
 
 def _is_bad(condition: Condition) -> bool:
@@ -90,7 +111,7 @@ def _is_bad(condition: Condition) -> bool:
 
 
 def _warning(text: str, names: Mapping[str, str]) -> Finding:
-    """A warning says its object first, and mostly the field next."""
+    """A warning begins with its object, and mostly has the field next."""
     subject, _, rest = text.partition(": ")
     field, _, message = rest.partition(": ")
     if not message or " " in field:

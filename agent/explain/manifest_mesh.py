@@ -1,7 +1,7 @@
 """Manifests translated for one node that all of their pods run on.
 
-Manifests as people write them lack what a cluster adds: uids, cluster IPs, pods of Deployments. It is assumed here, so
-that a Service has a frontend and a pod a row, and said wherever it can matter.
+Manifests lack what a cluster adds: uids, cluster IPs, pods of Deployments. Values are assumed for them here, so that a
+Service has a frontend and a pod a row. Commands report these assumptions where they can matter.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from agent.explain.manifests import Manifests
-from agent.ir.plan import Fragment, FrontendName, FrontendPlan, PodPlan
+from agent.ir.plan import FrontendName, FrontendPlan, Output, PodPlan
 from agent.model.change import Change, Keyed, Upsert
 from agent.model.core import Pod, PodStatus, Service, ServiceCIDR
 from agent.model.facts import PodCgroup
@@ -21,17 +21,17 @@ from agent.store.store import Store, TrackedView
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 
-# Nobody's: for benchmarks (RFC 2544), so that it is no cluster's own range.
+# For benchmarks (RFC 2544), so that no cluster uses this range.
 ANY_RANGE = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
 ASSUMED_RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """The store, and what the agent would want of a node in it."""
+    """The store, and the outputs of translation for a node of the cluster."""
 
     store: Store
-    fragments: tuple[Fragment, ...]
+    outputs: tuple[Output, ...]
 
     def view(self) -> TrackedView:
         """A fresh look at the store."""
@@ -40,20 +40,20 @@ class Mesh:
     @property
     def frontends(self) -> Mapping[FrontendName, FrontendPlan]:
         """Every frontend of the kernel."""
-        return {name: plan for item in self.fragments for name, plan in item.frontends.items()}
+        return {name: plan for item in self.outputs for name, plan in item.frontends.items()}
 
-    def of_listener(self, plan: FrontendPlan) -> Fragment:
-        """The fragment that says what the waypoint does for a frontend; one that says nothing where it does nothing."""
-        return next((item for item in self.fragments if plan.listener in item.route_sets), Fragment())
+    def of_listener(self, plan: FrontendPlan) -> Output:
+        """The output with a frontend's listener; an empty one where it has none."""
+        return next((item for item in self.outputs if plan.listener in item.listeners), Output())
 
     @property
     def pods(self) -> Mapping[Key, PodPlan]:
         """Every pod of the node."""
-        return {plan.pod: plan for item in self.fragments for plan in item.pods.values()}
+        return {plan.pod: plan for item in self.outputs for plan in item.pods.values()}
 
 
 def translated(manifests: Manifests, options: Options, clients: Iterable[Key] = ()) -> Mesh:
-    """What the agent makes of manifests. `clients` are pods that are assumed where the manifests have none."""
+    """The translation of manifests. `clients` are pods that are assumed where the manifests have none."""
     objects = dict(manifests.objects)
     for key in clients:
         if key not in objects:
@@ -66,11 +66,11 @@ def translated(manifests: Manifests, options: Options, clients: Iterable[Key] = 
     store = Store()
     translator = Translator(store, _with_ranges(options, objects.values()))
     translator.update(changes)
-    return Mesh(store, tuple(translator.fragments.values()))
+    return Mesh(store, tuple(translator.outputs.values()))
 
 
 def _with_ranges(options: Options, objects: Iterable[Keyed]) -> Options:
-    """The options; of imports every address is assumed to be in range where no manifest says the cluster's ranges."""
+    """The options; where the manifests have no ranges for imports, any address is assumed to be in range."""
     known = options.clusterset_cidrs or any(isinstance(value, ServiceCIDR) for value in objects)
     return options if known else dataclasses.replace(options, clusterset_cidrs=ANY_RANGE)
 
@@ -88,7 +88,7 @@ def _with_uids(objects: Iterable[Keyed]) -> Iterator[Pod]:
 
 
 def _with_addresses(objects: Iterable[Keyed]) -> Iterator[Service]:
-    """Services without a cluster IP, each with one that nobody else has."""
+    """Services without a cluster IP, each with a unique one."""
     services = sorted((value for value in objects if isinstance(value, Service)), key=lambda value: value.key)
     taken = {address for service in services for address in service.cluster_ips}
     free = (str(address) for address in ASSUMED_RANGE.hosts() if str(address) not in taken)

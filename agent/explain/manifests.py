@@ -13,13 +13,13 @@ from agent.model.meta import Key
 class Manifests:
     """Every object that can be used, what cannot, and in which file and line each object begins.
 
-    `unread` says how many documents are of a kind that weft does not read, by `apps/v1 Deployment`.
+    `ignored` is the number of documents of each kind that weft does not read, by `apps/v1 Deployment`.
     """
 
     objects: Mapping[Key, Keyed]
     problems: tuple[Problem, ...]
-    places: Mapping[Key, str]
-    unread: Mapping[str, int]
+    locations: Mapping[Key, str]
+    ignored: Mapping[str, int]
 
 
 def read(directory: Path) -> Manifests:
@@ -30,4 +30,4 @@ def read(directory: Path) -> Manifests:
     changes = source.read()
     objects = {change.value.key: change.value for change in changes if isinstance(change, Upsert)}
     problems = tuple(change for change in changes if isinstance(change, Problem))
-    return Manifests(objects, problems, {key: source.place(key) for key in objects}, source.unread)
+    return Manifests(objects, problems, {key: source.location(key) for key in objects}, source.ignored)

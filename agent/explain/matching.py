@@ -1,6 +1,6 @@
 """Which rule a request meets: the matches of HTTPRoutes and GRPCRoutes as Envoy does them."""
 
-from agent.ir.http import RouteSet, Rule
+from agent.ir.http import HTTPListenerIR, Rule, TLSListenerIR, TLSRule
 from agent.ir.request import Request
 from agent.model.routes import (
     GRPCMethodMatch,
@@ -15,13 +15,13 @@ from agent.translate.grpc_method import path_expression
 from agent.translate.regex import full_match
 
 
-def first_match(route_set: RouteSet, request: Request) -> Rule | None:
-    """The rule that decides, None when none matches. A route set is in order of precedence."""
-    return next((rule for rule in route_set.rules if _applies(rule, request)), None)
+def first_match(listener_ir: HTTPListenerIR, request: Request) -> Rule | None:
+    """The rule that decides, None when none matches. A listener IR is in order of precedence."""
+    return next((rule for rule in listener_ir.rules if _applies(rule, request)), None)
 
 
 def _applies(rule: Rule, request: Request) -> bool:
-    """Whether a request is the rule's: by its match, or by another one that it has for the sake of its filters."""
+    """Whether a rule takes a request: by its match, or by a further match of its filters."""
     if matches(rule.match, request):
         return True
     return any(matches(other, request) for other in other_matches(rule.filters, rule.match, request))
@@ -51,7 +51,7 @@ def _path(wanted: HTTPPathMatch, path: str) -> bool:
 
 
 def _grpc_method(wanted: GRPCMethodMatch | None, path: str) -> bool:
-    """gRPC's path is `/service/method`; either may be left open, and then is whatever is there."""
+    """gRPC's path is `/service/method`; a part that the match does not have can be any."""
     if wanted is None:
         return path.startswith("/")
     if wanted.type == "Exact" and wanted.service and not wanted.method:
@@ -66,9 +66,8 @@ def _grpc_method(wanted: GRPCMethodMatch | None, path: str) -> bool:
 
 
 def _header(wanted: HeaderMatch, request: Request) -> bool:
-    """Of a header that is there several times one value suffices (measured on Envoy 1.40; the API leaves it open).
-
-    Where the request joined them there is one value.
+    """Where a request has a header several times, one matching value suffices (measured on Envoy 1.40; the API does not
+    define it). Headers that Envoy joins are one value.
     """
     return any(_value(wanted.type, wanted.value, value) for value in request.values(wanted.name))
 
@@ -82,3 +81,19 @@ def _query(wanted: QueryParamMatch, query: str) -> bool:
 
 def _value(kind: str, wanted: str, value: str) -> bool:
     return full_match(wanted, value) if kind == "RegularExpression" else value == wanted
+
+
+def rule_for(listener_ir: TLSListenerIR, server_name: str) -> TLSRule | None:
+    """The rule with exactly this name, else with the longest matching `*.`, else the one for any server; None: Envoy
+    closes the connection.
+
+    A client that dials an address sends no name: it is empty.
+    """
+    wanted = server_name.lower()
+    labels = wanted.split(".")
+    suffixes = ["*." + ".".join(labels[position:]) for position in range(1, len(labels))]
+    for name in (wanted, *suffixes):
+        found = next((rule for rule in listener_ir.rules if name and name in rule.server_names), None)
+        if found is not None:
+            return found
+    return next((rule for rule in listener_ir.rules if not rule.server_names), None)

@@ -2,14 +2,14 @@
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
 from agent.ir.request import Request, request
 from agent.ir.tables import Protocol, host_port
 from agent.model.meta import Key
 
-# The port of each scheme; of those below HTTP the URL has to say it.
+# The default port of each scheme; URLs of `tcp` and `udp` must have a port.
 PORTS = {"http": 80, "https": 443, "tcp": None, "udp": None}
 
 
@@ -36,6 +36,10 @@ class TrafficQuery:
     def is_request(self) -> bool:
         """Whether the query is about a request, not only about a connection."""
         return self.scheme in ("http", "https")
+
+    def of_pod(self, name: str) -> "TrafficQuery":
+        """The same of the pod `NAMESPACE/POD`, for a query that names its Deployment."""
+        return replace(self, pod=Key("Pod", *name.split("/")))
 
     @property
     def url(self) -> str:

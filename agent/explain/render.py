@@ -9,13 +9,13 @@ from agent.ir.access_log import UNROUTED
 from agent.ir.http import Rule, Session, TLSRule
 from agent.ir.tables import Action, FrontendAction, Reason, Slot, address_text, host_port
 from agent.model.meta import Key
-from agent.translate.filters.registry import words
+from agent.translate.filters.registry import describe_filters
 from agent.translate.slots import shares
 
 
 class Origin(NamedTuple):
-    """Where a rule of a route set comes from: its Route, the rule's name or index there, and the match's index; a
-    TLSRoute's rule has no matches.
+    """The origin of a listener's rule: the Route, the rule's name or index in it, and the match's index; a TLSRoute's
+    rule has no matches.
     """
 
     route: Key
@@ -29,7 +29,7 @@ class Origin(NamedTuple):
 
 
 def origin(rule: Rule | TLSRule, grpc: bool = False) -> Origin:
-    """Read a rule's name, which is made of these (`agent.ir.http`); of a port without Routes it is the Service."""
+    """Parse a rule's name, which consists of these (`agent.ir.http`). For a port without Routes it is the Service."""
     backend = rule.backends[0].backend if rule.name == UNROUTED else None
     if backend is not None:
         return Origin(backend.key, UNROUTED, 0)
@@ -41,7 +41,7 @@ def origin(rule: Rule | TLSRule, grpc: bool = False) -> Origin:
 
 
 def backends(slots: tuple[Slot, ...]) -> list[dict[str, Any]]:
-    """An alias table as shares: what part of connections each backend gets, or is refused."""
+    """An alias table as shares: the part of connections that each backend gets, or that the kernel refuses."""
     return [
         {"backend": "refused" if where is None else host_port(address_text(where[0]), where[1]), "share": float(share)}
         for where, share in sorted(shares(slots).items(), key=lambda item: (item[0] is None, item[0] or (b"", 0)))
@@ -49,21 +49,21 @@ def backends(slots: tuple[Slot, ...]) -> list[dict[str, Any]]:
 
 
 def compact(value: msgspec.Struct) -> Any:
-    """A value as its manifest would say it, without what it does not say."""
+    """A value as in a manifest, without empty fields."""
     return _without_nothing(msgspec.to_builtins(value))
 
 
 def behaviour(rule: Rule) -> dict[str, Any]:
-    """What a rule does beside answering: for its filters, further attempts, sessions. What it does not do is empty."""
+    """A rule's filters that refer to backends, its retries and its session; each empty where it has none."""
     return {
-        **words(rule.resolved),
+        **describe_filters(rule.resolved),
         "retry": asdict(rule.retry) if rule.retry else None,
         "session": _session(rule.session) if rule.session else None,
     }
 
 
 def _session(session: Session) -> dict[str, Any]:
-    """How requests of one client stay together. Without a path a cookie is for what its rule matches."""
+    """How a session is identified. A cookie without a path is for the paths that its rule matches."""
     by = "header" if session.header else "cookie"
     return {"by": by, "name": session.name, "path": session.path, "seconds": session.seconds}
 
@@ -76,7 +76,7 @@ def _without_nothing(value: Any) -> Any:
 
 
 def action_text(action: FrontendAction) -> str:
-    """A frontend's action as people read it: `kernel`, `waypoint`, `pass`, `reject (no backend)`."""
+    """A frontend's action as text: `kernel`, `waypoint`, `pass`, `reject (no backend)`."""
     if action.kind is Action.REJECT:
         return f"reject ({Reason(action.base).name.lower().replace('_', ' ')})"
     return "kernel" if action.kind is Action.FORWARD else action.kind.name.lower()

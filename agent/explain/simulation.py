@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from agent.explain.decision import Decision, Path, decide
+from agent.explain.decision import Decision, TrafficPath, decide
 from agent.explain.dns import Host, resolve
 from agent.explain.evaluate import evaluate
 from agent.explain.manifest_mesh import Mesh, has_assumed_address, translated
@@ -29,14 +29,14 @@ def simulate(manifests: Manifests, query: TrafficQuery, options: Options) -> Doc
         raise QueryError(f"{query.pod} has ended")
     view = mesh.view()
     host = resolve(view, query.host, pod.namespace)
-    decision = Decision(Path.NONE, host.reason)
+    decision = Decision(TrafficPath.NONE, host.reason)
     if host.address:
         decision = decide(mesh.frontends, pod, FrontendName(host.address, query.port, query.protocol))
     document: Document = {
         "client": _client(pod),
         "destination": _destination(query, host),
         "path": decision.path.value,
-        "reason": decision.why,
+        "reason": decision.reason,
         "routes": [str(key) for key in decision.plan.routes] if decision.plan else [],
         **_evaluate(mesh, decision, query),
     }
@@ -45,13 +45,13 @@ def simulate(manifests: Manifests, query: TrafficQuery, options: Options) -> Doc
 
 
 def _evaluate(mesh: Mesh, decision: Decision, query: TrafficQuery) -> Document:
-    """What the kernel or the waypoint does; nothing for what is not intercepted."""
+    """What the kernel or the waypoint does; empty for a connection that is not intercepted."""
     name, plan = decision.name, decision.plan
     if name is None or plan is None:
         return {}
-    if plan.listener is not None and decision.path is Path.WAYPOINT:
-        fragment = mesh.of_listener(plan)
-        found = evaluate(fragment.route_sets[plan.listener], fragment.endpoints, query)
+    if plan.listener is not None and decision.path is TrafficPath.WAYPOINT:
+        output = mesh.of_listener(plan)
+        found = evaluate(output.listeners[plan.listener], output, mesh.pods[query.pod].known_identity, query)
         return {"waypoint": found, "onWaypointLoss": plan.on_loss.value}
     affinity = {"affinitySeconds": plan.affinity_seconds} if plan.affinity_seconds else {}
     return {
@@ -62,7 +62,7 @@ def _evaluate(mesh: Mesh, decision: Decision, query: TrafficQuery) -> Document:
 
 
 def _services(view: TrackedView, name: FrontendName, plan: FrontendPlan) -> Iterator[Document]:
-    """The Services that the kernel divides connections between: a TCPRoute's or UDPRoute's, else the one dialled."""
+    """The Services among which the kernel splits connections: those of a TCPRoute or UDPRoute, else the one dialled."""
     route = view.route(plan.routes[0]) if plan.routes else None
     if not isinstance(route, TCPRoute | UDPRoute):
         yield {"service": f"{service_name(plan.service)}:{name.port}", "share": 1.0}
@@ -91,7 +91,7 @@ def _destination(query: TrafficQuery, host: Host) -> Document:
 def _assumptions(
     manifests: Manifests, mesh: Mesh, query: TrafficQuery, host: Host, document: Document
 ) -> Iterator[str]:
-    """What the manifests do not say, and what was taken to be so."""
+    """Assumptions about what the manifests do not have."""
     if query.pod not in manifests.objects:
         yield f"{query.pod} is not in the manifests: one without labels is assumed"
     service = manifests.objects.get(host.service) if host.service else None
@@ -108,8 +108,8 @@ def _assumptions(
 
 
 def _warnings(mesh: Mesh, query: TrafficQuery, host: Host, document: Document) -> Iterator[str]:
-    """What would go wrong on the way, and what the agent would tell of the pod and the Service."""
+    """The warning about the client's protocol, and the agent's warnings about the pod and the Service."""
     if warning := document.get("waypoint", {}).get("warning"):
         yield warning
     subjects = tuple(f"{key}: " for key in (query.pod, host.service) if key)
-    yield from sorted({text for item in mesh.fragments for text in item.warnings if text.startswith(subjects)})
+    yield from sorted({text for item in mesh.outputs for text in item.warnings if text.startswith(subjects)})

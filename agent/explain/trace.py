@@ -9,12 +9,13 @@ import msgspec
 from agent.explain.compare import differences
 from agent.explain.evaluate import Document, evaluate
 from agent.explain.query import TrafficQuery
-from agent.ir.access_log import Exchange
-from agent.ir.plan import Fragment
+from agent.ir.access_log import AccessLogEntry
+from agent.ir.identity import Identity
+from agent.ir.plan import Output
 from agent.telemetry.http import BadRequestError, Query, Response
 
-# At most so many requests are awaited at once; the oldest is dropped for a further one.
-KEPT = 64
+# At most so many requests are awaited at once; for a further one the oldest is dropped.
+MAX_AWAITED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,48 +30,53 @@ class TraceRequest:
     request_id: str = ""
 
     def path(self) -> str:
-        """What to ask the agent for."""
-        return f"/request?asked={quote(msgspec.json.encode(self))}"
+        """The path on the agent's socket."""
+        return f"/request?query={quote(msgspec.json.encode(self))}"
 
 
 class RequestTracer:
-    """Answers by the plan as it is now."""
+    """Answers trace requests by the current plan."""
 
-    def __init__(self, fragments: Callable[[], Iterable[Fragment]]) -> None:
-        self._fragments = fragments
-        self._awaited: dict[str, Exchange | None] = {}
+    def __init__(self, outputs: Callable[[], Iterable[Output]]) -> None:
+        self._outputs = outputs
+        self._awaited: dict[str, AccessLogEntry | None] = {}
 
-    def take(self, served: Iterable[Exchange]) -> None:
-        """Take requests that the waypoint logged. Clients can send any `x-request-id`: the first with it counts."""
-        for item in served:
+    def take(self, entries: Iterable[AccessLogEntry]) -> None:
+        """Take the waypoint's log entries. Clients can send any `x-request-id`: the first entry with it counts."""
+        for item in entries:
             if item.request_id in self._awaited and self._awaited[item.request_id] is None:
                 self._awaited[item.request_id] = item
 
     def answer(self, query: Query) -> Response:
         """`waypoint` is null where no listener serves the frontend, `observed` until the request is logged."""
         try:
-            asked = msgspec.json.decode(query.get("asked", ""), type=TraceRequest)
+            request = msgspec.json.decode(query.get("query", ""), type=TraceRequest)
         except msgspec.DecodeError as error:
-            raise BadRequestError(f"asked: {error}") from error
-        found = self._evaluate(asked)
-        seen = self._observe(asked.request_id) if asked.request_id else None
+            raise BadRequestError(f"query: {error}") from error
+        found = self._evaluate(request)
+        seen = self._observe(request.request_id) if request.request_id else None
         return Response.json({"waypoint": found, "observed": observed(found, seen) if found and seen else None})
 
-    def _observe(self, request_id: str) -> Exchange | None:
+    def _observe(self, request_id: str) -> AccessLogEntry | None:
         found = self._awaited.setdefault(request_id, None)
-        for oldest in list(self._awaited)[:-KEPT]:
+        for oldest in list(self._awaited)[:-MAX_AWAITED]:
             del self._awaited[oldest]
         return found
 
-    def _evaluate(self, asked: TraceRequest) -> Document | None:
-        for fragment in self._fragments():
-            for name, plan in fragment.frontends.items():
-                if str(name) == asked.frontend and plan.listener is not None:
-                    return evaluate(fragment.route_sets[plan.listener], fragment.endpoints, asked.query)
+    def _evaluate(self, request: TraceRequest) -> Document | None:
+        for output in self._outputs():
+            for name, plan in output.frontends.items():
+                if str(name) == request.frontend and plan.listener is not None:
+                    return evaluate(output.listeners[plan.listener], output, self._client(request.query), request.query)
         return None
 
+    def _client(self, query: TrafficQuery) -> Identity | None:
+        """The identity that the waypoint knows a client by."""
+        pods = (plan for output in self._outputs() for plan in output.pods.values() if plan.pod == query.pod)
+        return next((plan.known_identity for plan in pods), None)
 
-def observed(predicted: Document, seen: Exchange) -> Document:
+
+def observed(predicted: Document, seen: AccessLogEntry) -> Document:
     """The result of a request, and the differences from the prediction."""
     return {
         "client": seen.client,

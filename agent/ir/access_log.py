@@ -1,4 +1,4 @@
-"""What the waypoint tells of a request: the value between what reads Envoy's log and what counts and writes it."""
+"""Access log entries: the value between the reader of Envoy's log, and the metrics and log made of it."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,24 @@ NO_MATCH = "no-match"
 """Envoy's name for the route of requests that no rule matches; see also `agent.ir.http.Rule.name`."""
 
 UNROUTED = "unrouted"
-"""The rule of a port that no Route speaks of, and that goes through the waypoint to be observed."""
+"""The rule of a port without Routes that the waypoint observes."""
+
+EXPLAIN = "weft-explain-"
+"""The start of an `x-request-id` whose request the waypoint reports, whether its namespace has an access log or not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and its answer, complete or not.
+class AccessLogEntry:
+    """One request and its response, complete or not.
 
-    `client` and `port` are its connection's two ends: the client's address, and the port of the waypoint's listener.
-    `route` is a `Rule.name`, `cluster` a `BackendPort.cluster` (or a `Pool`'s, with the `members` that its endpoint
-    belongs to), `upstream` the endpoint as `address:port`; each is empty where there was none. `code` is 0 where
-    nothing was answered, `grpc_status` empty where it is no gRPC. `flags` are Envoy's response flags, `-` for none.
-    Sizes are bytes of headers and body; times are seconds, `start` since 1970.
+    - `client`, `port`: the client's address, and the port of the waypoint's listener.
+    - `route`: a `Rule.name`; empty where none matched.
+    - `cluster`: a `BackendPort.cluster`, or a `Pool.cluster` with the `members` that its endpoint belongs to; empty
+      where none was chosen.
+    - `upstream`: the endpoint as `address:port`; empty where none was chosen.
+    - `code`: 0 where there was no response. `grpc_status`: empty where it is not gRPC.
+    - `flags`: Envoy's response flags, `-` for none.
+    - `received`, `sent`: bytes of headers and body. Times are seconds, `start` since 1970.
     """
 
     start: float

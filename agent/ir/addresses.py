@@ -37,7 +37,7 @@ class Addresses:
 
     @classmethod
     def of(cls, addresses: Iterable[str]) -> "Addresses":
-        """From addresses in any order, written in their shortest form. Raises `ValueError` where one is no IP address,
+        """From addresses in any order, in canonical form. Raises `ValueError` where one is no IP address,
         or where two are of one family.
         """
         found: dict[Family, str] = {}

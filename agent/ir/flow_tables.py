@@ -1,4 +1,4 @@
-"""What the kernel tells of connections: `weft_flows`, sums, and `weft_events`, single decisions."""
+"""The kernel's telemetry of connections: `weft_flows`, sums, and `weft_events`, single decisions."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ class FlowKey:
     """`weft_flows`: a client workload, a Service and how it was decided → `FlowSums`.
 
     `error` is 0, or the errno of connections that failed: they have a row of their own. `reason` is a `Reason` below
-    FAILED. All zeros is the row for what found no room. `policy` is the index of the policy that decided, below 2^24;
-    0: none, as everywhere until there are policies.
+    FAILED. All zeros is the overflow row, for flows beyond the table's capacity. `policy` is the index of the policy
+    that decided, below 2^24; 0: none, as everywhere until there are policies.
     """
 
     workload_id: int = 0
@@ -29,7 +29,7 @@ OVERFLOW_ROW = FlowKey()
 
 @dataclass(frozen=True, slots=True)
 class FlowSums:
-    """What became of a flow's connections since its row was made; bytes and round trips are added when they close.
+    """Sums over a flow's connections since its row was made; bytes and round trips are added when they close.
 
     Step n of a histogram counts what took up to 64 µs times 2**n, the last one everything else.
     """

@@ -12,27 +12,27 @@ from agent.model.meta import Key
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 
 # An endpoint's address and port.
-Address = tuple[str, int]
+EndpointAddress = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class BackendPort:
     """One port of a Service, or of a ServiceImport (`service` is its `local_name`): an Envoy cluster.
 
-    `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the one of these that the client speaks, or `tcp` for bytes.
-    `sticky`: the Service has `sessionAffinity: ClientIP`.
+    `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the client's version of HTTP, or `tcp` for bytes.
+    `client_ip_affinity`: the Service has `sessionAffinity: ClientIP`.
     """
 
     namespace: str
     service: str
     port: int
     protocol: str = "http"
-    sticky: bool = False
+    client_ip_affinity: bool = False
 
     @classmethod
-    def of(cls, service: Key, port: int, protocol: str, sticky: bool = False) -> "BackendPort":
+    def of(cls, service: Key, port: int, protocol: str, client_ip_affinity: bool = False) -> "BackendPort":
         """The port of a Service or ServiceImport."""
-        return cls(service.namespace, local_name(service), port, protocol, sticky)
+        return cls(service.namespace, local_name(service), port, protocol, client_ip_affinity)
 
     @property
     def key(self) -> Key:
@@ -46,12 +46,12 @@ class BackendPort:
 
 
 class ResolvedFilter(ABC):
-    """What a filter that refers to backends does with those that are there; its module says what that is."""
+    """A filter that refers to backends, with those that exist; its module defines it."""
 
     @property
     @abstractmethod
     def backends(self) -> tuple[BackendPort, ...]:
-        """Those that it sends something to."""
+        """The backends to which it sends something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +69,21 @@ class WeightedBackend:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The endpoints of several backends as one Envoy cluster: what keeps a session at an endpoint looks for it in one
-    cluster only. The name says the members, so equal names mean equal pools.
+    """The endpoints of several backends as one Envoy cluster, because Envoy looks for a session's endpoint in one
+    cluster only. The name consists of the members, so equal names mean equal pools.
     """
 
     members: tuple[BackendPort, ...]
 
     @property
     def protocol(self) -> str:
-        """What all of them speak."""
+        """The protocol of all members."""
         return self.members[0].protocol
 
     @property
-    def sticky(self) -> bool:
-        """Whether a client without a session keeps its endpoint: only where every member asks for it."""
-        return all(item.sticky for item in self.members)
+    def client_ip_affinity(self) -> bool:
+        """Whether a client without a session keeps its endpoint: only where every member has ClientIP affinity."""
+        return all(item.client_ip_affinity for item in self.members)
 
     @property
     def cluster(self) -> str:
@@ -108,9 +108,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Besides what never reached a server, answers with these statuses are asked for again, at most so many times.
+    """Retries of requests that did not reach a server, or got one of these status codes: at most `attempts`.
 
-    `backoff` is the base of the pauses between, in milliseconds; None leaves it to Envoy.
+    `backoff` is the base interval between attempts, in milliseconds; None: Envoy's default.
     """
 
     attempts: int
@@ -139,12 +139,12 @@ class Rule:
 
     @property
     def pool(self) -> Pool | None:
-        """Where the requests go when not to a cluster for each backend."""
+        """The one cluster of all backends, where a session needs it; else None."""
         return self.session.pool if self.session else None
 
     @property
     def clusters(self) -> set[BackendPort | Pool]:
-        """Everything that gets requests, of filters too."""
+        """Every cluster that gets requests, those of filters too."""
         resolved = itertools.chain(self.resolved, *(item.resolved for item in self.backends))
         others: set[BackendPort | Pool] = {backend for item in resolved for backend in item.backends}
         if self.pool is not None:
@@ -154,8 +154,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class TLSRule:
-    """One TLSRoute: connections for these servers go, as they are, to one of the backends. `*.` stands for any labels;
-    no names at all for any server.
+    """One TLSRoute: connections with these server names (SNI) go unchanged to one of the backends. `*.` stands for any
+    labels; no names at all for any server.
     """
 
     name: str
@@ -164,8 +164,11 @@ class TLSRule:
 
 
 @dataclass(frozen=True, slots=True)
-class TLSRouteSet:
-    """The TLSRoutes of one Service port for one group of clients. No name is in two of them. `name` as in RouteSet."""
+class TLSListenerIR:
+    """The TLSRoutes of one Service port for one group of clients. No two have a server name in common.
+
+    `name` is as in HTTPListenerIR.
+    """
 
     name: str
     consumer: str
@@ -184,11 +187,11 @@ class TLSRouteSet:
 
 
 @dataclass(frozen=True, slots=True)
-class RouteSet:
+class HTTPListenerIR:
     """The rules of one Service port for one group of clients, most specific first.
 
-    `name` is `namespace/service:port`, with `@consumer` behind it for a consumer's; `port` is the Service port, which
-    a redirect's Location names when the Route gives none.
+    `name` is `namespace/service:port`, followed by `@consumer` for consumer routes. `port` is the Service port, which a
+    redirect's Location has when the Route gives none.
     """
 
     name: str
@@ -208,3 +211,6 @@ class RouteSet:
         """Every backend of every rule, members of pools too, each once, by its cluster's name."""
         found = {member for item in self.clusters for member in (item.members if isinstance(item, Pool) else (item,))}
         return sorted(found, key=lambda item: item.cluster)
+
+
+ListenerIR = HTTPListenerIR | TLSListenerIR

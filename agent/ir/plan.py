@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 
-from agent.ir.http import Address, BackendPort, RouteSet, TLSRouteSet
+from agent.ir.authorization import Destination, PeerRow, ServerPlan
+from agent.ir.http import BackendPort, EndpointAddress, ListenerIR
 from agent.ir.identity import Identity, Workload
+from agent.ir.policy import ServiceAccount
+from agent.ir.requirements import Requirements
 from agent.ir.tables import Mode, PodFlag, Protocol, Slot, host_port
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
@@ -15,10 +19,11 @@ from agent.model.routes import ParentReference
 class PodPlan:
     """A pod of this node whose cgroup is known. Pods in mode none have a row too: unknown is another state.
 
-    `mode_reason`, a text, says what gave it its mode. One that is to be in the mesh and cannot is not `supported`.
-    `provisional` addresses are those that its sandbox has, before its status names any.
-    `admitted`: its addresses are on the waypoint's client allow-list. `service_account` is empty where its spec names
-    none.
+    - `mode_reason`: a text with the reason for its mode.
+    - `supported`: False where its labels enrol it and its runtime does not allow that.
+    - `provisional`: its addresses are those of its sandbox, because its status has none yet.
+    - `allow_listed`: its addresses are on the waypoint's client allow list.
+    - `service_account`: empty where its spec has none.
     """
 
     pod: Key
@@ -30,17 +35,22 @@ class PodPlan:
     mode_reason: str = ""
     supported: bool = True
     provisional: bool = False
-    admitted: bool = True
+    allow_listed: bool = True
     service_account: str = ""
 
     @property
     def identity(self) -> Identity:
-        """Who it is."""
+        """The pod's identity."""
         return Identity(self.namespace, self.service_account, self.workload)
 
     @property
+    def known_identity(self) -> Identity | None:
+        """The identity by which policies know it; None for a pod without a service account."""
+        return self.identity if self.service_account else None
+
+    @property
     def l4_only(self) -> bool:
-        """Whether it is in the mesh without its Routes: on the host's network no waypoint could know it by address."""
+        """Whether it is in the mesh without Routes: on the host's network it has no address of its own."""
         return self.mode is Mode.L4 and PodFlag.L4_ONLY in self.flags
 
 
@@ -52,7 +62,7 @@ class OnLoss(StrEnum):
 
 
 class OnBackendLoss(StrEnum):
-    """What happens to established TCP connections to a backend that leaves. UDP sockets are always ended."""
+    """What happens to established TCP connections to a removed backend. UDP sockets are always terminated."""
 
     KEEP = "keep"
     RESET = "reset"
@@ -60,7 +70,7 @@ class OnBackendLoss(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class FrontendName:
-    """A Service's address and port as one consumer sees it; `consumer` is empty for everybody else's view."""
+    """A Service's address and port for one consumer namespace; `consumer` is empty for all other clients."""
 
     address: str
     port: int
@@ -73,14 +83,18 @@ class FrontendName:
         return f"{text}@{self.consumer}" if self.consumer else text
 
 
+NAME_ORDER = attrgetter("address", "port", "protocol", "consumer")
+"""The order of `FrontendName`: as a sort key it is ten times faster for thousands of names."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrontendPlan:
     """What the kernel does with connections to a frontend.
 
-    `slots` is the kernel's own answer (an alias table; empty: refuse, there is no backend). `listener` names the
-    waypoint listener for clients that go there: clients in mode l7, and those in mode l4 too where `mode`, the
-    Service's own, is l7. Until that listener is known to work, `slots` serves them. `routes` are those that apply, the
-    oldest first; none where the Service's own endpoints do.
+    - `slots`: the alias table by which the kernel chooses a backend; empty: it refuses, there is no backend.
+    - `listener`: the waypoint listener for clients in mode l7, and for those in mode l4 where `mode`, the Service's
+      own, is l7. Until that listener is ready, `slots` serves them.
+    - `routes`: the Routes that apply, the oldest first; none where the Service's own endpoints are used.
     """
 
     service: Key
@@ -106,7 +120,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ParentStatus:
-    """What a Route is told about one of its parents."""
+    """The status of a Route for one of its parents."""
 
     parent_ref: ParentReference
     conditions: tuple[Condition, ...]
@@ -118,22 +132,38 @@ class ParentStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Fragment:
-    """What one unit of translation wants. A plan is the union of all: no two units speak of the same key, but for
-    resources that several need (a cluster and its endpoints), which have equal values in each.
+class Output:
+    """The output of one unit of translation. A plan is the union of all outputs. No two have a key in common, except
+    for backends that several units need: their endpoints are equal in each output.
 
-    `pods` is keyed by cgroup id. `route_sets` say by listener what the waypoint does with its traffic; `endpoints` are
-    the addresses and ports of the backends that they name, none where no endpoint is ready. `admitted` are the source
-    addresses that may connect to the waypoint's listeners of a consumer, the empty one being everybody's listeners;
-    `clients` those that may connect to waypoints at all. `warnings` are things that users should know and that no
-    condition can say.
+    - `pods`: by cgroup id.
+    - `listeners`: the rules of each of the waypoint's listeners.
+    - `endpoints`: the addresses and ports of the listeners' backends; none where no endpoint is ready.
+    - `client_allow_lists`: the source addresses that may connect to the listeners of a consumer, by consumer; the empty
+      name stands for listeners of all clients.
+    - `accounts`: the service accounts of these addresses, as far as policies need them.
+    - `requirements`: what policies ask of the clients of the listeners' backends; only backends with any.
+    - `clients`: the source addresses that may connect to waypoints at all.
+    - `logged`: the namespaces among those of the listeners' Services whose requests are written to the access log.
+    - `servers`: the protected pods of this node, by cgroup id.
+    - `peers`: the identities of source addresses of pods.
+    - `waypoints`: those of waypoints that enforce policies.
+    - `destinations`: protected pods of other nodes, by address.
+    - `warnings`: what users should know and no condition can contain.
     """
 
     pods: Mapping[int, PodPlan] = field(default_factory=dict)
     frontends: Mapping[FrontendName, FrontendPlan] = field(default_factory=dict)
-    route_sets: Mapping[str, RouteSet | TLSRouteSet] = field(default_factory=dict)
-    endpoints: Mapping[BackendPort, tuple[Address, ...]] = field(default_factory=dict)
-    admitted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    listeners: Mapping[str, ListenerIR] = field(default_factory=dict)
+    endpoints: Mapping[BackendPort, tuple[EndpointAddress, ...]] = field(default_factory=dict)
+    client_allow_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    accounts: Mapping[str, ServiceAccount] = field(default_factory=dict)
+    requirements: Mapping[BackendPort, Requirements] = field(default_factory=dict)
     statuses: Mapping[Key, tuple[ParentStatus, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     clients: frozenset[str] = frozenset()
+    logged: frozenset[str] = frozenset()
+    servers: Mapping[int, ServerPlan] = field(default_factory=dict)
+    peers: Mapping[str, PeerRow] = field(default_factory=dict)
+    waypoints: Mapping[str, PeerRow] = field(default_factory=dict)
+    destinations: Mapping[str, Destination] = field(default_factory=dict)

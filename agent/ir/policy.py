@@ -16,8 +16,12 @@ class ServiceAccount:
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        """For people: `shop/web`."""
+        return f"{self.namespace}/{self.name}"
+
     def includes(self, client: Identity) -> bool:
-        """Whether a client is meant. A pod whose service account is not known is no account's, not even of `ANY`."""
+        """Whether a client has this account. A pod whose service account is not known has none, not even by `ANY`."""
         return (
             self.namespace == client.namespace
             and client.service_account != ""
@@ -30,7 +34,7 @@ class PolicyRule:
     """A client matches when it is one of `sources` (None: any client, known or not) and dials one of `ports` (empty:
     any port).
 
-    `sources` and None are kept apart: a list whose last entry was removed must not allow everybody.
+    An empty `sources` is not None: a list whose last entry was removed must not allow every client.
     """
 
     sources: frozenset[ServiceAccount] | None = None
@@ -50,12 +54,31 @@ class Policy:
 
     key: Key
     rules: tuple[PolicyRule, ...] = ()
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedAddress:
+    """The address of a protected pod, and what decides who may connect to it.
+
+    - `policies`: those that select the pod, by name, or the default of the mesh for its namespace. One that is not
+      known here allows nothing. None: its node protects it by a default that is not known here.
+    - `exact`: whether the node of the pod is known to enforce these policies, in these generations. Otherwise it may
+      admit other clients.
+    - `current`: whether these are the policies that its node enforces, or later generations of them. Otherwise it may
+      refuse more clients.
+    """
+
+    namespace: str
+    policies: tuple[Policy, ...]
+    exact: bool = True
+    current: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyVerdict:
-    """Whether a connection is allowed. `policy` is the first that allows it, or the first of those that do not; None
-    where no policy selects the pod.
+    """Whether a connection is allowed. `policy` is the first policy that allows it, or the first one where none does;
+    None where no policy selects the pod.
     """
 
     allowed: bool
@@ -63,10 +86,10 @@ class PolicyVerdict:
 
 
 def decide(policies: Iterable[Policy], client: Identity | None, port: int) -> PolicyVerdict:
-    """What the policies that select a pod decide about a client's connection to a port of it.
+    """The verdict of the policies that select a pod on a client's connection to one of its ports.
 
-    Without a policy everything is allowed; with one, what a rule of any of them matches. The order of `policies`
-    changes which one is named, not what is decided.
+    Without a policy every connection is allowed; with one, those that a rule of any policy matches. The order of
+    `policies` decides which policy the verdict names, not the verdict.
     """
     selecting = list(policies)
     if not selecting:

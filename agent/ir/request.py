@@ -6,14 +6,14 @@ from dataclasses import dataclass
 Headers = tuple[tuple[str, str], ...]
 
 AUTHORITY = ("host", ":authority")
-# What Envoy adds to a request that does not say it itself (DESIGN.md §5).
+# What Envoy adds to a request that does not have it (DESIGN.md §5).
 ADDED = ("x-forwarded-proto", "http")
-# What it takes away before it routes: headers between two hops, and those that speak to Envoy (measured on 1.40).
-TAKEN = frozenset(
+# What Envoy removes before it routes: hop-by-hop headers, and those that configure Envoy (measured on 1.40).
+REMOVED = frozenset(
     {"connection", "keep-alive", "proxy-connection", "x-forwarded-client-cert"}
     | {"x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms"}
 )
-# Headers that it knows by name: several become one, joined by commas (measured on 1.40).
+# Headers that Envoy knows by name: several become one, joined by commas (measured on 1.40).
 JOINED = frozenset(
     {"accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization"}
     | {"cache-control", "content-encoding", "content-type", "expect", "grpc-accept-encoding", "grpc-timeout"}
@@ -25,7 +25,7 @@ JOINED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A method, a target (path and query, as on the wire), whom it is for, and the other headers in order."""
+    """A method, a target (path and query, as on the wire), an authority, and the other headers in order."""
 
     method: str
     authority: str
@@ -43,7 +43,7 @@ class Request:
         return self.target.partition("?")[2]
 
     def values(self, name: str) -> tuple[str, ...]:
-        """Every value of a header; none when it is not there."""
+        """Every value of a header; none when it is absent."""
         wanted = name.lower()
         if wanted in AUTHORITY:
             return (self.authority,)
@@ -51,27 +51,27 @@ class Request:
 
 
 def request(method: str, authority: str, target: str, headers: Iterable[tuple[str, str]]) -> Request:
-    """A request as it is routed: a Host header is its authority, and Envoy has done to the others what it does."""
+    """A request as Envoy routes it: a Host header is its authority; Envoy removed, added and joined other headers."""
     listed = list(headers)
     host = next((value for name, value in listed if name.lower() in AUTHORITY), authority)
-    kept = [(name, value) for name, value in listed if not _is_taken(name.lower(), value)]
+    kept = [(name, value) for name, value in listed if not _is_removed(name.lower(), value)]
     added = [] if any(name.lower() == ADDED[0] for name, _ in kept) else [ADDED]
     return Request(method, host, target, joined((*kept, *added)))
 
 
 def joined(headers: Iterable[tuple[str, str]]) -> Headers:
-    """Several headers of a name that Envoy knows become one, where the first is."""
+    """Join headers of one name that Envoy knows, at the place of the first."""
     found: list[tuple[str, str]] = []
-    places: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for name, value in headers:
-        place = places.setdefault(name.lower(), len(found))
-        if name.lower() in JOINED and place < len(found):
-            found[place] = (found[place][0], f"{found[place][1]},{value}")
+        index = indices.setdefault(name.lower(), len(found))
+        if name.lower() in JOINED and index < len(found):
+            found[index] = (found[index][0], f"{found[index][1]},{value}")
         else:
             found.append((name, value))
     return tuple(found)
 
 
-def _is_taken(name: str, value: str) -> bool:
-    """`TE` says something to a server only when it says `trailers`."""
-    return name in TAKEN or name in AUTHORITY or (name == "te" and value != "trailers")
+def _is_removed(name: str, value: str) -> bool:
+    """Envoy keeps `TE` only with the value `trailers`."""
+    return name in REMOVED or name in AUTHORITY or (name == "te" and value != "trailers")

@@ -11,18 +11,25 @@ Json = Mapping[str, Any]
 class Dump(NamedTuple):
     """Where `/config_dump` of Envoy's admin interface shows the resources of a type.
 
-    `lists` are the dump's fields that hold them; `name` and `versions` are paths in one entry, of which versions may be
-    absent. `content` is the path of what is shown instead where no version is.
+    - `lists`: the dump's fields that contain them.
+    - `name`, `versions`: paths in one entry; versions may be absent.
+    - `content`: the path of the content, for a type without versions in the dump.
+    - `is_split`: several parts of the dump have this list. A query by resource shows the first of them only.
     """
 
     lists: tuple[str, ...]
     name: str = "name"
     versions: tuple[str, ...] = ("version_info",)
     content: str = ""
+    is_split: bool = False
 
     @property
     def queries(self) -> tuple[str, ...]:
-        """One for each list: only names and versions, since a dump of everything is all of the configuration."""
+        """One for each list: only names and versions, since a dump of everything is all of the configuration. Without a
+        resource, a mask cannot select fields of a list's entries.
+        """
+        if self.is_split:
+            return tuple(f"mask={item}" for item in self.lists)
         mask = ",".join(filter(None, (self.name, *self.versions, self.content)))
         # Endpoints are in no dump unless they are asked for.
         flag = "include_eds&" if self.content else ""
@@ -33,11 +40,13 @@ NO_DUMP = Dump(())
 
 
 class ResourceType(StrEnum):
-    """The types of resource, by their type URL, in the order in which they are sent: what others refer to comes first.
+    """The types of resource, by their type URL, in the order in which they are sent: a type comes before those that
+    refer to it.
 
-    `message` says the protobuf class, as `module:class`. `owned`: Envoy subscribes to all of the type (`*`) and keeps
-    all that it was sent; of the other types it asks by name, and keeps what something still uses. A type without a
-    `dump` is not audited.
+    - `message`: the protobuf class, as `module:class`.
+    - `owned`: Envoy subscribes to all resources of the type (`*`), and keeps all that it was sent. To resources of the
+      other types it subscribes by name, and keeps those in use.
+    - `dump`: a type without one is not audited.
     """
 
     message: str
@@ -65,7 +74,8 @@ class ResourceType(StrEnum):
     EXTENSION = (
         "envoy.config.core.v3.extension_pb2:TypedExtensionConfig",
         False,
-        Dump(("ecds_filters",), "ecds_filter.name"),
+        # HTTP filters and network filters are in a part each.
+        Dump(("ecds_filters",), "ecds_filter.name", is_split=True),
     )
     LISTENER = (
         "envoy.config.listener.v3.listener_pb2:Listener",
@@ -77,6 +87,8 @@ class ResourceType(StrEnum):
         False,
         Dump(("dynamic_route_configs",), "route_config.name"),
     )
+
+    RUNTIME = ("envoy.service.runtime.v3.rtds_pb2:Runtime",)
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ CLUSTER_SET = ".clusterset"
 
 
 def service_name(key: Key) -> str:
-    """`namespace/name`, and `.clusterset` behind a ServiceImport's."""
+    """`namespace/name`, followed by `.clusterset` for a ServiceImport."""
     return f"{key.namespace}/{local_name(key)}"
 
 
@@ -20,7 +20,7 @@ def local_name(key: Key) -> str:
 
 
 def service_key(name: str) -> Key:
-    """What is called so: the inverse of `service_name`."""
+    """The Service or ServiceImport of a name: the inverse of `service_name`."""
     namespace, _, rest = name.partition("/")
     imported = rest.endswith(CLUSTER_SET)
     return Key("ServiceImport" if imported else "Service", namespace, rest.removesuffix(CLUSTER_SET))

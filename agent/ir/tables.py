@@ -9,21 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from functools import lru_cache
+from operator import attrgetter
+from typing import NamedTuple
 
 from agent.ir.addresses import Addresses, Family
 
-Place = tuple[bytes, int]
+SocketAddress = tuple[bytes, int]
 """An address of 16 bytes and a port."""
 
 ANY_NAMESPACE = 0
+ALL_NAMESPACES = 2**64 - 1
+"""The key of `weft_connections` for the connections of all namespaces."""
 RATE_WINDOW_SECONDS = 2**27 / 1e9
 UNSPECIFIED = bytes(16)
 OTHER_WAYPOINTS = 8
-"""For how many addresses of other waypoints `weft_config` has room, beside those of the one that serves."""
+"""The capacity of `weft_config` for addresses of waypoints other than the active one."""
 
 
 class Mode(IntEnum):
-    """How deep a pod or a Service is in the mesh. The order matters: the deeper end of a connection decides."""
+    """The mode of a pod or a Service. The order matters: the deeper mode of a connection's two ends decides."""
 
     NONE = 0
     L4 = 1
@@ -43,7 +47,7 @@ class Protocol(IntEnum):
 
 
 class Action(IntEnum):
-    """The kinds of `FrontendAction`. All zeros, as in a fresh map, are PASS: nothing is changed."""
+    """The kinds of `FrontendAction`. All zeros, as in a new map, are PASS: the kernel changes nothing."""
 
     PASS = 0
     FORWARD = 1
@@ -51,8 +55,8 @@ class Action(IntEnum):
     REJECT = 3
 
 
-REASON_ROOM = 64
-"""Rows of `weft_counters`: so many reasons there can be without another layout of the tables."""
+REASON_CAPACITY = 64
+"""Rows of `weft_counters`: so many reasons are possible without another layout of the tables."""
 
 
 class Reason(IntEnum):
@@ -78,11 +82,15 @@ class Reason(IntEnum):
     FLOW_LOST = 17
     EVENT_LOST = 18
     CLIENT_REFUSED = 19
+    UDP_OVERFLOW = 20
+    OVER_BUDGET = 21
+    POLICY_REFUSED = 22
+    POLICY_FORBIDS = 23
 
     @classmethod
     def _missing_(cls, value: object) -> "Reason | None":
-        """A reason of a later version that used the same tables: `REASON_20`. It is no member, so nothing counts it."""
-        if not isinstance(value, int) or not len(cls) <= value < REASON_ROOM:
+        """A reason of a later version that used the same tables: `REASON_20`. It is not a member of the enum."""
+        if not isinstance(value, int) or not len(cls) <= value < REASON_CAPACITY:
             return None
         later = int.__new__(cls, value)
         later._name_, later._value_ = f"REASON_{value}", value
@@ -94,12 +102,12 @@ class PodFlag(IntFlag):
 
     NONE = 0
     CONSUMER_ROUTES = 1  # its namespace has consumer routes: look for a frontend row of that namespace first
-    AGENT = 2  # it may dial the waypoint, to try its listeners
-    L4_ONLY = 4  # on the host's network: what would go to the waypoint, which cannot know it, is left alone
+    AGENT = 2  # it may dial the waypoint, to probe its listeners
+    L4_ONLY = 4  # on the host's network, without an address of its own: its connections do not go to the waypoint
 
 
 class UnknownPodPolicy(IntEnum):
-    """What happens to connections of a pod that has no row yet."""
+    """What the kernel does with connections of a pod that has no row yet."""
 
     PASS = 0
     REJECT = 1
@@ -125,9 +133,13 @@ class FrontendKey:
     protocol: Protocol
 
 
+KEY_ORDER = attrgetter("namespace_id", "address", "port", "protocol")
+"""The order of `FrontendKey`, ten times faster as a sort key."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class FrontendAction:
-    """`weft_actions`: what the kernel does with connections to a frontend, in 8 bytes that it reads by one load.
+    """`weft_actions`: what the kernel does with connections to a frontend, in 8 bytes that it reads with one load.
 
     FORWARD: `base` and `count` are its range in `weft_slots`. REJECT: `base` is the `Reason`. Each frontend index owns
     two actions, `2 * index` for clients in mode l4 and `2 * index + 1` for clients in mode l7.
@@ -147,9 +159,8 @@ class ServiceRow:
     affinity_seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Slot:
-    """`weft_slots`: one column of an alias table (Walker 1977).
+class Slot(NamedTuple):
+    """`weft_slots`: one column of an alias table (Walker 1977). A tuple, because a node has a hundred thousand.
 
     An array is sorted by address and port, refusing columns last: the kernel looks backends up in it by halving.
     A draw that lands in this column stays here when its fraction (32 bits) is below `threshold`, otherwise it goes to
@@ -196,9 +207,11 @@ class AffinityEntry:
 class Config:
     """`weft_config`: what is the same for every decision on this node.
 
-    `first_level` and `last_level` are the cgroup levels (root is 0) between which pod directories can be. `events` is
-    how many events of a class each CPU may emit in `RATE_WINDOW_SECONDS`; 0: none. `other_waypoints` are waypoints that
-    get no new connections, at most `OTHER_WAYPOINTS`: a standby, and those that drain. Pods may not dial them either.
+    - `first_level`, `last_level`: the cgroup levels (root is 0) between which pod directories can be.
+    - `events`: how many events of a class each CPU may emit in `RATE_WINDOW_SECONDS`; 0: none.
+    - `waypoint_connections`: how many connections of clients the waypoint has room for; 0: not known, no limit.
+    - `other_waypoints`: waypoints that get no new connections, at most `OTHER_WAYPOINTS`: a standby, and those that
+      drain. Pods may not dial them either.
     """
 
     waypoint4: bytes = UNSPECIFIED
@@ -208,20 +221,24 @@ class Config:
     unknown_pod: UnknownPodPolicy = UnknownPodPolicy.PASS
     events: int = 0
     other_waypoints: tuple[bytes, ...] = ()
+    waypoint_connections: int = 0
 
-    def with_waypoints(self, serving: Addresses, beside: Sequence[str]) -> "Config":
-        """The same with other waypoints; of the addresses beside as many as there is room for."""
+    def with_waypoints(self, active: Addresses, others: Sequence[str], connections: int = 0) -> "Config":
+        """The same with these waypoints; of the others as many as fit. Where the number of `connections` is not known
+        (0) it stays.
+        """
         return replace(
             self,
-            waypoint4=address_bytes(serving.ipv4) if serving.ipv4 else UNSPECIFIED,
-            waypoint6=address_bytes(serving.ipv6) if serving.ipv6 else UNSPECIFIED,
-            other_waypoints=tuple(map(address_bytes, beside[:OTHER_WAYPOINTS])),
+            waypoint4=address_bytes(active.ipv4) if active.ipv4 else UNSPECIFIED,
+            waypoint6=address_bytes(active.ipv6) if active.ipv6 else UNSPECIFIED,
+            other_waypoints=tuple(map(address_bytes, others[:OTHER_WAYPOINTS])),
+            waypoint_connections=connections or self.waypoint_connections,
         )
 
     def waypoints(self) -> tuple[Addresses, list[str]]:
         """The inverse of `with_waypoints`."""
-        serving = (address_text(item) if item != UNSPECIFIED else "" for item in (self.waypoint4, self.waypoint6))
-        return Addresses(*serving), [address_text(item) for item in self.other_waypoints]
+        active = (address_text(item) if item != UNSPECIFIED else "" for item in (self.waypoint4, self.waypoint6))
+        return Addresses(*active), [address_text(item) for item in self.other_waypoints]
 
 
 @lru_cache(maxsize=65536)
@@ -239,6 +256,7 @@ def packed_family(packed: bytes) -> Family:
     return Family.IPV4 if packed.startswith(bytes(10) + b"\xff\xff") else Family.IPV6
 
 
+@lru_cache(maxsize=65536)
 def address_text(packed: bytes) -> str:
     """The inverse of `address_bytes`."""
     address = ipaddress.IPv6Address(packed)
@@ -246,5 +264,5 @@ def address_text(packed: bytes) -> str:
 
 
 def host_port(address: str, port: int) -> str:
-    """An address and a port as one word, as URLs have it: `10.0.0.1:80`, `[fd00::1]:80`."""
+    """An address and a port in the form of URLs: `10.0.0.1:80`, `[fd00::1]:80`."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from agent.ir.addresses import Addresses, Family, family_of
 
-# How long a listener that is not wanted any more stays, for connections that are on their way to it.
+# How long a listener that is no longer wanted stays, for connections that were already sent to it.
 LISTENER_GRACE_SECONDS = 30.0
 
 ListenerFamily = tuple[str, Family]
@@ -18,11 +18,14 @@ PortFamily = tuple[int, Family]
 class WaypointState:
     """Where clients of routed Services are to be sent. Immutable: a change is another value.
 
-    `active` are the addresses of the Envoy that serves, none where there was none yet; `others` are those of other
-    Envoys of the node, the most recently seen first. `ports` are the listeners that have a port, `ready` those of them
-    that accepted a connection at `active`, by family. `unavailable` are listeners whose on-loss policy applies to
-    clients of a family. Where a listener is neither, its clients stay where the kernel sends them now. `lost`: no Envoy
-    is known to serve.
+    - `active`: the addresses of the active Envoy; none where there was none yet.
+    - `others`: the addresses of other Envoys of the node, the most recently seen first.
+    - `ports`: the listeners that have a port.
+    - `ready`: listeners that accepted a connection at `active`, by family.
+    - `unavailable`: listeners whose on-loss policy applies to clients of a family. Where a listener is neither `ready`
+      nor `unavailable`, its clients stay where the kernel sends them now.
+    - `lost`: no Envoy is known to be active.
+    - `connections`: how many connections of clients the Envoys accept; 0: not known.
     """
 
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -31,9 +34,10 @@ class WaypointState:
     lost: bool = False
     active: Addresses = field(default_factory=Addresses)
     others: tuple[str, ...] = ()
+    connections: int = 0
 
     def changed_listeners(self, before: "WaypointState") -> frozenset[str]:
-        """Listeners whose frontends are to be looked at again after this state replaced the other."""
+        """Listeners whose frontends have to be written again after this state replaced the other."""
         other_families = bool(before.active) and self.active.families != before.active.families
         moved = self.ready | before.ready if other_families else frozenset()
         changed = moved | (self.ready ^ before.ready) | (self.unavailable ^ before.unavailable)
@@ -57,17 +61,18 @@ class WaypointState:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Of every Envoy of the node, those on their way in or out too."""
+        """Those of every Envoy of the node, also of a standby and of those that drain."""
         return (*self.active, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """What an earlier agent left in the kernel's tables of its waypoint. Only `Datapath.take_over` makes one, when the
-    tables were read and the frontends that are wanted are known.
+    """What an earlier agent left of its waypoint in the kernel's tables. Only `Datapath.take_over` makes one, when the
+    tables were read and the wanted frontends are known.
 
-    `listener_ports` are the ports of wanted listeners, `other_ports` those that rows name besides. `sent_to` are ports
-    that clients are sent to, by family. `lost`: clients are refused since the waypoint was lost; none is sent there.
+    - `listener_ports`: the ports of wanted listeners; `other_ports`: other ports in rows.
+    - `sent_to`: ports that clients are sent to, by family.
+    - `lost`: clients are refused because the waypoint was lost; none is sent there.
     """
 
     active: Addresses = field(default_factory=Addresses)

@@ -1,5 +1,5 @@
 """The bytes of every kernel table, as `bpf/abi.h` declares them in C; a test compares both with the BTF of the kernel.
-`flow_rows.py` decodes the rows of flows and events.
+`flow_rows.py` decodes the rows of flows and events, `authorization_rows.py` has those of clients and policies.
 
 Numbers are in host byte order, addresses in network order. Actions and frontend values are single u64s, because the
 programs read them by one load.
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from agent.ir.flow_tables import FLOW_STEPS
 from agent.ir.tables import (
     OTHER_WAYPOINTS,
-    REASON_ROOM,
+    REASON_CAPACITY,
     UNSPECIFIED,
     Action,
     AffinityEntry,
@@ -31,6 +31,7 @@ from agent.ir.tables import (
     UdpTarget,
     UnknownPodPolicy,
 )
+from agent.kernel.row_hash import hash_words
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -39,13 +40,23 @@ NOTHING = struct.Struct("=")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 ADDRESS = struct.Struct("=16s")
-CONFIG = struct.Struct(f"=Q16s16s{'16s' * OTHER_WAYPOINTS}IIII")
-POD = struct.Struct("=QIIQQ")
+CONFIG = struct.Struct(f"=Q16s16s{'16s' * OTHER_WAYPOINTS}IIIII4x")
+POD = struct.Struct("=QIIQQQ")
 FRONTEND = struct.Struct("=Q16sHB5x")
+SERVER = struct.Struct("=QQ")
+PEER = struct.Struct("=QQQ")
+GRANT = struct.Struct("=QQI4x")
+DESTINATION = struct.Struct("=QQQ")
+IDENTITY = struct.Struct("=QQQ")
+PROTECTED = struct.Struct("=16s16sQ")
+UDP_ENDS = struct.Struct("=16s16sHH4x")
 SERVICE = struct.Struct("=QIH2x")
 SLOT = struct.Struct("=16sHHIQ")
 SOCKET = struct.Struct("=16s16sHHHBxQQQQ")
 UDP_FLOW = struct.Struct("=Q16sH6x")
+UDP_PAIR = struct.Struct("=16s16sHHI")
+UDP_PAIRS = 4
+UDP_SOCKET = struct.Struct("=" + UDP_PAIRS * UDP_PAIR.format.removeprefix("=") + "II8x")
 UDP_PEER = struct.Struct("=16sH6x8x")
 UDP_TARGET = struct.Struct("=Q16sH6x")
 AFFINITY = struct.Struct("=QQHBB4x")
@@ -63,13 +74,20 @@ SLOTS = 262144
 UDP_PEERS = 65536
 AFFINITIES = 65536
 CLIENTS = 8192
+SERVERS = 2048
+PEERS = 131072
+GRANTS = 131072
+UDP_SENT = 16384
+DESTINATIONS = 131072
+DEST_GRANTS = 65536
 FLOWS = 4096
-EVENT_BYTES = 262144
+ALL_WORKLOADS = (1 << 64) - 1
+CONNECTIONS = 65536
+EVENT_BYTES = 524288
 MAX_LEVELS = 8
 
-_FRONTEND_WORDS = struct.Struct("=4Q")
-_MASK = (1 << 64) - 1
 _COUNT_LIMIT = 1 << 24
+_PAIRS_SIZE = UDP_PAIRS * UDP_PAIR.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +112,22 @@ TABLES = (
     Layout("weft_services", U32, SERVICE, SERVICES),
     Layout("weft_slots", U32, SLOT, SLOTS),
     Layout("weft_clients", ADDRESS, U64, CLIENTS),
-    Layout("weft_counters", U32, U64, REASON_ROOM),
+    Layout("weft_servers", ADDRESS, SERVER, SERVERS),
+    Layout("weft_peers", ADDRESS, PEER, PEERS),
+    Layout("weft_grants", GRANT, U64, GRANTS),
+    Layout("weft_destination_count", U32, U64, 1),
+    Layout("weft_destinations", ADDRESS, DESTINATION, DESTINATIONS),
+    Layout("weft_destination_grants", GRANT, U64, DEST_GRANTS),
+    Layout("weft_identities", U64, IDENTITY, PODS),
+    Layout("weft_protected", U64, PROTECTED, SERVERS),
+    Layout("weft_udp_sent", UDP_ENDS, U64, UDP_SENT),
+    Layout("weft_counters", U32, U64, REASON_CAPACITY),
     Layout("weft_flows", FLOW_KEY, FLOW, FLOWS),
     Layout("weft_no_flow", U32, FLOW, 1),
-    Layout("weft_event_rate", U32, RATE_WINDOW, 2),
+    Layout("weft_flow_counts", U64, U64, 2 * FLOWS),
+    Layout("weft_event_rate", U32, RATE_WINDOW, 3),
+    Layout("weft_connections", U64, U64, CONNECTIONS),
+    Layout("weft_charges", U32, U64, 0),
 )
 # A ring buffer has neither keys nor rows; the value is the layout of one event.
 EVENTS = Layout("weft_events", NOTHING, EVENT, EVENT_BYTES)
@@ -106,6 +136,7 @@ SOCKET_MAPS = (
     Layout("weft_udp_choices", UDP_TARGET, BACKEND, UDP_PEERS),
     Layout("weft_affinity", AFFINITY, BACKEND, AFFINITIES),
     Layout("weft_sockets", U32, SOCKET, 0),
+    Layout("weft_udp_sockets", U32, UDP_SOCKET, 0),
 )
 LAYOUT_HASH = hashlib.sha256("\n".join(map(str, (*TABLES, EVENTS))).encode()).hexdigest()[:16]
 
@@ -122,12 +153,8 @@ class Codec(Generic[K, V]):
 
 
 def fingerprint(key: bytes) -> int:
-    """A hash of 32 bits over the 32 bytes of a frontend key, as `fingerprint()` in bpf/lookup.h computes it."""
-    mixed = 0xCBF29CE484222325
-    for word in _FRONTEND_WORDS.unpack(key):
-        mixed = ((mixed ^ word) * 0x9E3779B97F4A7C15) & _MASK
-        mixed ^= mixed >> 32
-    return mixed & 0xFFFFFFFF
+    """A hash of 32 bits over a frontend key, as `fingerprint()` in bpf/lookup.h computes it."""
+    return hash_words(key) & 0xFFFFFFFF
 
 
 def pack_action(action: FrontendAction) -> int:
@@ -149,14 +176,14 @@ def encode_config(config: Config, epoch: int) -> bytes:
     levels = config.first_level, config.last_level
     others = (*config.other_waypoints, *[UNSPECIFIED] * (OTHER_WAYPOINTS - len(config.other_waypoints)))
     waypoints = config.waypoint4, config.waypoint6, *others
-    return CONFIG.pack(epoch, *waypoints, *levels, config.unknown_pod, config.events)
+    return CONFIG.pack(epoch, *waypoints, *levels, config.unknown_pod, config.events, config.waypoint_connections)
 
 
 def decode_config(row: bytes) -> tuple[int, Config]:
     """The epoch and the configuration of a row."""
-    epoch, waypoint4, waypoint6, *addresses, first, last, unknown, events = CONFIG.unpack(row)
+    epoch, waypoint4, waypoint6, *addresses, first, last, unknown, events, room = CONFIG.unpack(row)
     others = tuple(address for address in addresses if address != UNSPECIFIED)
-    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, others)
+    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, others, room)
 
 
 def encode_frontend_key(key: FrontendKey) -> bytes:
@@ -181,13 +208,13 @@ def decode_frontend(row: bytes) -> int:
 
 
 def encode_pod(cgroup_id: int, row: PodRow) -> bytes:
-    """A row of `weft_pods`; it repeats its key, which the programs compare last."""
-    return POD.pack(row.namespace_id, row.mode, row.flags, row.workload_id, cgroup_id)
+    """A row of `weft_pods`, with its whole allowance of events; it repeats its key, which the programs compare last."""
+    return POD.pack(row.namespace_id, row.mode, row.flags, row.workload_id, 0, cgroup_id)
 
 
 def decode_pod(row: bytes) -> PodRow:
     """The inverse of `encode_pod`."""
-    namespace_id, mode, flags, workload_id, _ = POD.unpack(row)
+    namespace_id, mode, flags, workload_id, _, _ = POD.unpack(row)
     return PodRow(namespace_id, Mode(mode), PodFlag(flags), workload_id)
 
 
@@ -216,6 +243,16 @@ def decode_slot(row: bytes) -> Slot:
 def encode_udp_target(key: UdpTarget) -> bytes:
     """A key of `weft_udp_choices`."""
     return UDP_TARGET.pack(key.cookie, key.address, key.port)
+
+
+def latest_pair(row: bytes, address: bytes, port: int) -> AffinityEntry | None:
+    """The backend of the latest pair of a frontend in a row of `weft_udp_sockets`; empty: a socket without pairs."""
+    found = [
+        (sent, backend, backend_port)
+        for original, backend, original_port, backend_port, sent in UDP_PAIR.iter_unpack(row[:_PAIRS_SIZE])
+        if (original, original_port) == (address, port)
+    ]
+    return AffinityEntry(*max(found)[1:]) if found else None
 
 
 def encode_affinity_key(key: AffinityKey) -> bytes:
@@ -268,8 +305,4 @@ UDP_CHOICE_CODEC: Codec[UdpTarget, AffinityEntry] = Codec(
 )
 AFFINITY_CODEC: Codec[AffinityKey, AffinityEntry] = Codec(
     LAYOUTS["weft_affinity"], encode_affinity_key, decode_affinity_key, encode_affinity_entry, decode_affinity_entry
-)
-# The program only checks that a row exists.
-CLIENT_CODEC: Codec[bytes, bool] = Codec(
-    LAYOUTS["weft_clients"], ADDRESS.pack, lambda row: row, lambda _, __: U64.pack(1), lambda _: True
 )

@@ -2,7 +2,12 @@
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from agent.kernel import libbpf
+from agent.kernel.libc import LIBC, check
 
 
 def filesystem(path: Path) -> str:
@@ -14,22 +19,28 @@ def filesystem(path: Path) -> str:
     return max(reversed(holding), key=lambda mount: mount[0])[1]
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A descriptor of the object pinned at `path`, closed at the end."""
+    fd = libbpf.get(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def mount(folder: Path) -> None:
     """Mount a bpffs at `folder`, unless `folder` is in one already. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     if filesystem(folder) == "bpf":
         return
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.mount(b"weft", os.fsencode(folder), b"bpf", ctypes.c_ulong(0), b"mode=0700"):
-        error = ctypes.get_errno()
-        raise OSError(error, f"cannot mount a bpf file system: {os.strerror(error)}", str(folder))
+    mounted = LIBC.mount(b"weft", os.fsencode(folder), b"bpf", ctypes.c_ulong(0), b"mode=0700")
+    check(mounted, "cannot mount a bpf file system", str(folder))
 
 
 def unmount(folder: Path) -> None:
     """Remove an empty folder of a bpffs, or unmount the bpffs that is mounted there. Raises `OSError`."""
-    library = ctypes.CDLL(None, use_errno=True)
-    if folder.is_mount() and library.umount(os.fsencode(folder)):
-        error = ctypes.get_errno()
-        raise OSError(error, f"cannot unmount a bpf file system: {os.strerror(error)}", str(folder))
+    if folder.is_mount():
+        check(LIBC.umount(os.fsencode(folder)), "cannot unmount a bpf file system", str(folder))
     if folder.exists():
         folder.rmdir()

@@ -1,7 +1,6 @@
 """Pod cgroups: the directories that the kubelet makes before the first container of a pod starts."""
 
 import asyncio
-import ctypes
 import errno
 import os
 import re
@@ -10,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.kernel import abi
+from agent.kernel.libc import LIBC, check
 from agent.model.change import Delete, Upsert
 from agent.model.facts import PodCgroup
 
@@ -21,8 +21,8 @@ _READ_SIZE = 65536
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESRCH})
 # cgroupfs: pod<uid>; systemd: kubepods-burstable-pod<uid with _ for ->.slice. A slice's name repeats those of the
 # slices above it, which are more than these where the kubelet has a --cgroup-root (kind: kubelet-kubepods-...).
-_POD = re.compile(r"(?:.+-)?pod([0-9a-f_-]+)(?:\.slice)?")
-_QOS = re.compile(r"(?:.+-)?(?:besteffort|burstable)(?:\.slice)?")
+_POD = re.compile(r"(?:[^/\0]+-)?pod([0-9a-f_-]+)(?:\.slice)?")
+_QOS = re.compile(r"(?:[^/\0]+-)?(?:besteffort|burstable)(?:\.slice)?")
 
 
 def levels(root: Path, mounts: str | None = None) -> tuple[int, int]:
@@ -80,6 +80,14 @@ def pod_folders(root: Path) -> dict[str, Path]:
     return {uid: Path(entry.path) for uid, entry in _pods(root)}
 
 
+def pod_folder(root: Path, name: str) -> Path:
+    """The cgroup folder of a pod, named relative to `root`. Raises `ValueError` where a pod cannot be."""
+    *above, pod = name.split("/")
+    if not _POD.fullmatch(pod) or len(above) > 1 or not all(map(_QOS.fullmatch, above)):
+        raise ValueError(f"not the cgroup of a pod: {name!r}")
+    return Path(root, *above, pod)
+
+
 def find_pod_cgroups(root: Path) -> dict[str, PodCgroup]:
     """Every pod cgroup below `root`, by pod uid."""
     return {uid: PodCgroup(uid, entry.inode()) for uid, entry in _pods(root)}
@@ -109,21 +117,14 @@ class _Watch:
     """An inotify instance in an event loop. It signals that something changed; a scan finds out what."""
 
     def __init__(self) -> None:
-        self._library = ctypes.CDLL(None, use_errno=True)
-        self._fd = self._check(self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._fd = check(LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify")
         self._event = asyncio.Event()
         asyncio.get_running_loop().add_reader(self._fd, self._event.set)
-
-    def _check(self, result: int) -> int:
-        if result < 0:
-            error = ctypes.get_errno()
-            raise OSError(error, f"inotify: {os.strerror(error)}")
-        return result
 
     def add(self, folder: Path) -> None:
         """Watch a folder; idempotent. A folder that is gone is no error: the watch of its parent signals that."""
         try:
-            self._check(self._library.inotify_add_watch(self._fd, os.fsencode(folder), _EVENTS))
+            check(LIBC.inotify_add_watch(self._fd, os.fsencode(folder), _EVENTS), "inotify")
         except FileNotFoundError:
             return
 

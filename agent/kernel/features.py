@@ -144,8 +144,8 @@ def _destroy(ended: socket.socket) -> int:
     """Request SOCK_DESTROY for a socket; returns the errno of the answer."""
     address, port = ended.getsockname()
     header = (_DESTROY.size, _SOCK_DESTROY, _REQUEST_WITH_ANSWER, 1, 0)
-    place = (port.to_bytes(2, "big"), socket.inet_aton(address))
-    request = _DESTROY.pack(*header, socket.AF_INET, socket.IPPROTO_UDP, 0, *place, 0, _ANY_COOKIE, _ANY_COOKIE)
+    target = (port.to_bytes(2, "big"), socket.inet_aton(address))
+    request = _DESTROY.pack(*header, socket.AF_INET, socket.IPPROTO_UDP, 0, *target, 0, _ANY_COOKIE, _ANY_COOKIE)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diag:
         diag.send(request)
         return -int.from_bytes(diag.recv(4096)[16:20], "little", signed=True)
@@ -178,13 +178,14 @@ FEATURES = (
         SK_LOOKUP,
         GUARD.since,
         _link(GUARD),
-        "connections to a waypoint that do not come from its node's pods are refused by Envoy and not by the kernel",
+        "connections to a waypoint that do not come from its node's pods are refused by Envoy and not by the kernel; "
+        "AuthorizationPolicies have no effect on the pods of this node",
     ),
     Feature(  # 5d77dca82839, CONFIG_INET_DIAG_DESTROY
         SOCK_DESTROY,
         "4.9",
         _destroys_sockets,
-        "connected sockets stay with a backend that is gone until their owner closes them",
+        "connected sockets keep a removed backend until their owner closes them",
     ),
 )
 

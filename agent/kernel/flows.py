@@ -1,5 +1,6 @@
 """Flows and events of the kernel: sums by client workload and Service, and single decisions."""
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -12,8 +13,10 @@ _CHUNK = 256
 class FlowTable:
     """`weft_flows`: the programs add to its rows, one part for each CPU; the agent reads and deletes rows."""
 
-    def __init__(self, fd: int, cpus: int) -> None:
+    def __init__(self, fd: int, counts: int, cpus: int) -> None:
+        """`counts` is the descriptor of `weft_flow_counts`."""
         self._fd = fd
+        self._counts = counts
         self._cpus = cpus
         self.name = abi.FLOW_LAYOUT.name
         self.capacity = abi.FLOW_LAYOUT.capacity
@@ -34,9 +37,22 @@ class FlowTable:
         return found
 
     def delete(self, keys: Iterable[FlowKey]) -> None:
-        """Delete rows; a row that does not exist is a success."""
+        """Delete rows, and count those that are left; a row that does not exist is a success."""
         for key in keys:
             libbpf.delete(self._fd, flow_rows.encode_flow_key(key))
+        self._count()
+
+    def _count(self) -> None:
+        """Write how many rows each workload has: the programs compare that with the free ones. Rows that they create
+        meanwhile can be missed until the next count.
+        """
+        counts = Counter(flow_rows.decode_flow_key(key).workload_id for key in libbpf.keys(self._fd, abi.FLOW_KEY.size))
+        counts[abi.ALL_WORKLOADS] = counts.total()
+        for key in list(libbpf.keys(self._counts, abi.U64.size)):
+            if abi.U64.unpack(key)[0] not in counts:
+                libbpf.delete(self._counts, key)
+        keys, values = (b"".join(map(abi.U64.pack, column)) for column in (counts.keys(), counts.values()))
+        libbpf.update_batch(self._counts, keys, values, len(counts))
 
     def make_overflow_row(self) -> None:
         """Create the overflow row, while the map has room for it."""

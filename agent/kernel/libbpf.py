@@ -19,12 +19,14 @@ _CALLS = (
     "bpf_map_create",
     "bpf_link_create",
     "bpf_link_update",
+    "bpf_link_detach",
     "bpf_obj_pin",
     "bpf_obj_get",
     "bpf_obj_get_info_by_fd",
     "bpf_map_lookup_elem",
     "bpf_map_update_elem",
     "bpf_map_delete_elem",
+    "bpf_map_get_next_key",
     "bpf_map_lookup_batch",
     "bpf_map_update_batch",
     "ring_buffer__consume",
@@ -123,6 +125,11 @@ def link_update(link: int, program: int) -> None:
     _call("bpf_link_update", link, program, None)
 
 
+def link_detach(link: int) -> None:
+    """End a link at once: the kernel frees a link that nobody refers to only some time later (kernel 5.9)."""
+    _call("bpf_link_detach", link)
+
+
 def _info(fd: int, layout: struct.Struct) -> tuple[int, ...]:
     buffer = ctypes.create_string_buffer(layout.size)
     length = ctypes.c_uint32(layout.size)
@@ -172,6 +179,18 @@ def delete(table: int, key: bytes) -> None:
     except OSError as error:
         if error.errno != ENOENT:
             raise
+
+
+def keys(table: int, key_size: int) -> Iterator[bytes]:
+    """All keys of a hash table. Delete none meanwhile: after a deleted key the kernel starts from the first one."""
+    current: bytes | None = None
+    while True:
+        following = ctypes.create_string_buffer(key_size)
+        try:
+            _call("bpf_map_get_next_key", table, current, following)
+        except FileNotFoundError:
+            return
+        yield (current := following.raw)
 
 
 def update_batch(table: int, keys: bytes, values: bytes, count: int) -> None:

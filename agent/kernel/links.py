@@ -2,12 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.kernel import libbpf
+from agent.kernel.bpffs import opened
+from agent.kernel.network_links import carry_over
 from agent.kernel.programs import PROGRAMS, Pins, Program
 
 
@@ -19,16 +19,6 @@ class Link:
     link_id: int
     program_id: int
     cgroup_id: int
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """A descriptor of the object pinned at `path`, closed at the end."""
-    fd = libbpf.get(path)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def read_link(pins: Path, program: Program) -> Link | None:
@@ -62,7 +52,7 @@ def ensure(pins: Path, cgroup: Path, version: str) -> list[str] | None:
         return None
     attached = [program.name for program in PROGRAMS if _attach(folders, program, version, cgroup, cgroup_id)]
     if attached:
-        _sweep(folders, version)
+        _remove_stale_pins(folders, version)
     return attached
 
 
@@ -93,11 +83,17 @@ def _link(program: Program, fd: int, cgroup: Path, path: Path) -> None:
         os.close(link)
 
 
-def _sweep(folders: Pins, version: str) -> None:
-    """Remove former programs and tables of former layouts: no attached program uses them any more."""
-    layouts = (folder.parent for folder in folders.root.glob("*/maps"))
+def _remove_stale_pins(folders: Pins, version: str) -> None:
+    """Remove former programs and tables of former layouts: no program of the kubepods cgroup uses them any more.
+
+    The links of protected pods stay, with the programs and tables that they have. `PodGuards` updates them when the
+    tables of this version have the policies: a pod is protected all the time.
+    """
+    layouts = [folder.parent for folder in folders.root.glob("*/maps") if folder != folders.tables]
+    for layout in layouts:
+        carry_over(layout / folders.pod_guards.name, folders.pod_guards)
     for folder in (*folders.programs.iterdir(), *layouts):
-        if folder not in (folders.programs / version, folders.tables.parent):
+        if folder != folders.programs / version:
             shutil.rmtree(folder)
 
 

@@ -21,11 +21,12 @@ from agent.kernel.bpffs import filesystem
 from agent.kernel.btf import socket_offsets
 from agent.kernel.compiler import LoadError, compile_and_load
 from agent.kernel.features import Feature
-from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, Pins, Program, read_source, source_hash
+from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, SOURCES, Pins, Program, read_source, source_hash
 
 log = logging.getLogger(__name__)
 
-__all__ = ["LoadError", "Prepared", "prepare"]
+__all__ = ["LoadError", "Loader", "Prepared", "finish", "prepare", "start"]
+Loader = subprocess.Popen[str]
 _MARK = "weft: "
 _REFUSED = "the kernel refused"
 # Lines in the logs of the verifier and BCC that are not the reason.
@@ -45,18 +46,28 @@ class Prepared:
 
 
 def prepare(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> Prepared:
-    """Pin programs and maps below `pins` (a folder in a mounted bpffs).
+    """Pin programs and maps below `pins`, as `start` and `finish` do."""
+    return finish(start(pins, cgroup, sources, without))
+
+
+def start(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> Loader:
+    """Start the process that pins programs and maps below `pins` (a folder in a mounted bpffs).
 
     `cgroup` is where they will be attached. `without` names features (see `features`) that weft must not use although
-    the kernel may have them. Raises `LoadError`, which names the kernel version that has the required features.
+    the kernel may have them.
     """
     command = [sys.executable, "-m", "agent.kernel.loader"]
     command += ["--pins", str(pins), "--cgroup", str(cgroup), "--sources", str(sources)]
     command += [f"--without={name}" for name in sorted(without)]
-    child = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if child.returncode:
-        raise LoadError(_explain(child.stderr))
-    document = json.loads(child.stdout)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+
+
+def finish(loader: Loader) -> Prepared:
+    """Wait for the process. Raises `LoadError`, which names the kernel version that has the required features."""
+    output, errors = loader.communicate()
+    if loader.returncode:
+        raise LoadError(_explain(errors))
+    document = json.loads(output)
     prepared = Prepared(document["version"], features.named(document["missing"]))
     for feature in prepared.missing:
         extra = {"feature": feature.name, "since": feature.since, "without": feature.without}
@@ -88,7 +99,7 @@ def _wait_for_others(pins: Path) -> None:
 
 
 def _programs(prepared: Prepared) -> tuple[Program, ...]:
-    return (*PROGRAMS, GUARD) if prepared.has(features.SK_LOOKUP) else PROGRAMS
+    return (*PROGRAMS, *NETWORK_PROGRAMS) if prepared.has(features.SK_LOOKUP) else PROGRAMS
 
 
 def _defines(prepared: Prepared) -> dict[str, int]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from agent.ir.authorization import DestinationRow, GrantKey, PeerRow
 from agent.ir.tables import (
     Action,
     AffinityEntry,
@@ -20,7 +21,7 @@ from agent.ir.tables import (
     Slot,
     UdpTarget,
 )
-from agent.kernel import abi, libbpf
+from agent.kernel import abi, authorization_rows, libbpf
 from agent.kernel.abi import Codec, Layout
 from agent.kernel.flows import EventReader, FlowTable
 from agent.kernel.programs import Pins
@@ -34,7 +35,8 @@ _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 
 _DECIDING = (
     *("weft_config", "weft_pods", "weft_frontends", "weft_actions", "weft_services", "weft_slots"),
-    *("weft_udp_choices", "weft_affinity"),
+    *("weft_udp_choices", "weft_affinity", "weft_connections"),
+    *("weft_destination_count", "weft_destinations", "weft_destination_grants", "weft_identities", "weft_protected"),
 )
 
 
@@ -168,7 +170,19 @@ class PinnedKernel:
         with ExitStack() as opened:
             fds = {name: _open(pins, layout, opened) for name, layout in abi.LAYOUTS.items()}
             self.pods: HashTable[int, PodRow] = HashTable(fds["weft_pods"], abi.POD_CODEC)
-            self.clients: HashTable[bytes, bool] = HashTable(fds["weft_clients"], abi.CLIENT_CODEC)
+            self.clients: HashTable[bytes, bool] = HashTable(fds["weft_clients"], authorization_rows.CLIENT_CODEC)
+            self.servers: HashTable[bytes, int] = HashTable(fds["weft_servers"], authorization_rows.SERVER_CODEC)
+            self.peers: HashTable[bytes, PeerRow] = HashTable(fds["weft_peers"], authorization_rows.PEER_CODEC)
+            self.grants: HashTable[GrantKey, bool] = HashTable(fds["weft_grants"], authorization_rows.GRANT_CODEC)
+            self.destinations: HashTable[bytes, DestinationRow] = HashTable(
+                fds["weft_destinations"], authorization_rows.DESTINATION_CODEC
+            )
+            self.destination_grants: HashTable[GrantKey, bool] = HashTable(
+                fds["weft_destination_grants"], authorization_rows.DESTINATION_GRANT_CODEC
+            )
+            self.identities: HashTable[int, PeerRow] = HashTable(
+                fds["weft_identities"], authorization_rows.IDENTITY_CODEC
+            )
             self.frontends: HashTable[FrontendKey, int] = HashTable(fds["weft_frontends"], abi.FRONTEND_CODEC)
             self.actions = ActionTable(fds["weft_actions"])
             self.services: ArrayTable[ServiceRow] = ArrayTable(fds["weft_services"], abi.SERVICE_CODEC)
@@ -180,8 +194,12 @@ class PinnedKernel:
             self._config = ConfigRows(fds["weft_config"])
             self._fds = fds
             self._cpus = _possible_cpus()
-            self.flows = FlowTable(fds["weft_flows"], self._cpus)
+            self.flows = FlowTable(fds["weft_flows"], fds["weft_flow_counts"], self._cpus)
             self._open = opened.pop_all()
+
+    def count_destinations(self, count: int) -> None:
+        """Set the number of destinations; with 0 the programs look for none."""
+        libbpf.update(self._fds["weft_destination_count"], abi.U32.pack(0), abi.U64.pack(count))
 
     def configure(self, config: Config) -> None:
         """Replace the configuration of the node: programs see the old one or the new one."""
@@ -196,6 +214,12 @@ class PinnedKernel:
         size = 8 * self._cpus
         rows = {reason: libbpf.lookup(self._fds["weft_counters"], abi.U32.pack(reason), size) for reason in Reason}
         return {reason: sum(memoryview(row).cast("Q")) for reason, row in rows.items()}
+
+    def connections(self) -> dict[int, int]:
+        """Connections to the waypoint by namespace id; all of them under the key `ALL_NAMESPACES`."""
+        layout = abi.LAYOUTS["weft_connections"]
+        unpack = abi.U64.unpack
+        return {unpack(key)[0]: unpack(count)[0] for key, count in _rows(self._fds[layout.name], layout)}
 
     def events(self) -> EventReader:
         """Start to read the events of the kernel; there must be no other reader."""

@@ -37,6 +37,8 @@ PROGRAMS = (
 )
 # Attached to network namespaces, not to the kubepods cgroup. Optional: weft works where the kernel lacks the hook.
 GUARD = Program("weft_guard", _SK_LOOKUP, 36, "5.9")
+AUTHORIZE = Program("weft_authorize", _SK_LOOKUP, 36, "5.9")
+NETWORK_PROGRAMS = (GUARD, AUTHORIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,13 @@ class Pins:
         another version may not know the guard, and would leave it with an allow-list that is no longer updated.
         """
         return self.root / abi.LAYOUT_HASH / "guards"
+
+    @property
+    def pod_guards(self) -> Path:
+        """Links of the program that admits clients to protected pods, by pod cgroup and network namespace. An agent of
+        another version that knows them takes them over; one that does not removes them, as above.
+        """
+        return self.root / abi.LAYOUT_HASH / "pod_guards"
 
     def map_path(self, name: str) -> Path:
         """The pin path of a map."""

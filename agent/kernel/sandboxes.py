@@ -1,32 +1,29 @@
-"""The addresses of new pods, from their own network namespaces.
+"""The addresses of new pods, from their own network namespaces, which the network namespace helper reads.
 
 The status of a pod has its addresses a second after its first container began to connect. The waypoint identifies pods
 by address and would refuse the pod until then. A sandbox has its addresses before a container is created.
 """
 
 import asyncio
-import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from agent.ir.plan import PodPlan
 from agent.ir.tables import PodFlag
-from agent.kernel.cgroups import pod_folders, processes
+from agent.kernel.cgroups import pod_folders
+from agent.kernel.netns.client import NetnsClient, NetnsError, query
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, PodSandbox
 
 log = logging.getLogger(__name__)
 
 # The time between two checks of a pod is 1/PART of the time since its last change, within these limits.
-LOOK_SECONDS, LONGEST_SECONDS, PART = 0.02, 1.0, 50
+POLL_SECONDS, LONGEST_SECONDS, PART = 0.02, 1.0, 50
 # From the cgroup of a pod to the first process of its sandbox. After it, the pod's status is the only source.
 PATIENCE_SECONDS = 60.0
-_PROC = Path("/proc")
-_GLOBAL = "00"  # IPV6_ADDR_SCOPE of /proc/net/if_inet6
 
 
 @dataclass(slots=True)
@@ -43,7 +40,7 @@ class _Awaited:
         changed = addresses != self.reported
         if changed:
             self.reported, self.since = addresses, now
-        self.due = now + min(max((now - self.since) / PART, LOOK_SECONDS), LONGEST_SECONDS)
+        self.due = now + min(max((now - self.since) / PART, POLL_SECONDS), LONGEST_SECONDS)
         return changed
 
 
@@ -53,21 +50,20 @@ class Sandboxes:
     A sandbox may be recreated, with another address, before the status has one: a reported pod is checked again. The
     report is withdrawn when the status has the addresses, or when the sandbox is gone.
 
-    `node` is the /proc folder name of a process on the network of the node; in the lab this process is on it too. Where
-    that namespace cannot be read, nothing is reported: the addresses of the node must not pass for those of a pod.
-    `pods` returns the plans of the pods of the node, by cgroup id.
+    Where the namespace of the node cannot be read, nothing is reported: the addresses of the node must not pass for
+    those of a pod. While the helper does not answer, what was reported stays. `pods` returns the plans of the pods of
+    the node, by cgroup id.
     """
 
-    def __init__(self, root: Path, node: str = "1", pods: Callable[[], Mapping[int, PodPlan]] = dict) -> None:
+    def __init__(self, root: Path, helper: NetnsClient, pods: Callable[[], Mapping[int, PodPlan]] = dict) -> None:
         self._root = root
+        self._helper = helper
         self._pods = pods
-        self._node = node_networks(node)
-        if None in self._node:
-            log.warning("addresses of new pods come from their status only: no access to the network of the node")
         self._awaited: dict[str, _Awaited] = {}
         self._gone: list[Change] = []
         self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
+        self._is_warned = False
 
     @property
     def awaited(self) -> set[str]:
@@ -78,7 +74,7 @@ class Sandboxes:
         """Add new pod cgroups, and remove those that are gone."""
         for change in changes:
             match change:
-                case Upsert(PodCgroup() as made) if None not in self._node:
+                case Upsert(PodCgroup() as made):
                     self._awaited[made.pod_uid] = _Awaited(made.cgroup_id, self._clock(), self._clock())
                 case Delete(key):
                     self._awaited.pop(key.name, None)
@@ -93,10 +89,30 @@ class Sandboxes:
             batch, self._gone = self._gone, []
             batch += self._settle()
             due = frozenset(uid for uid, pod in self._awaited.items() if pod.due <= self._clock())
-            found = await asyncio.to_thread(_look, self._root, due, self._node) if due else {}
-            batch += self._note({uid: found.get(uid, ()) for uid in due})
+            batch += self._note(await asyncio.to_thread(self._read_addresses, due) if due else {})
             if batch:
                 yield batch
+
+    def _read_addresses(self, uids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The addresses of the sandboxes of these pods; empty where there is none. Those that were reported while the
+        helper does not answer.
+        """
+        folders = pod_folders(self._root)
+        queries = {uid: query(self._root, folders[uid]) for uid in uids if uid in folders}
+        try:
+            seen = self._helper.look(queries.values())
+        except NetnsError:
+            return {uid: pod.reported for uid in uids if (pod := self._awaited.get(uid))}
+        if not seen.knows_node:
+            self._warn()
+            return dict.fromkeys(uids, ())
+        networks = {uid: seen.networks.get(requested.pod) for uid, requested in queries.items()}
+        return {uid: found.addresses if (found := networks.get(uid)) else () for uid in uids}
+
+    def _warn(self) -> None:
+        if not self._is_warned:
+            log.warning("addresses of new pods come from their status only: no access to the network of the node")
+        self._is_warned = True
 
     async def _sleep(self) -> None:
         """Wait until a check is due, or pods were added or removed."""
@@ -129,54 +145,3 @@ class Sandboxes:
                 yield Upsert(sandbox) if addresses else Delete(sandbox.key)
             elif not addresses and now - pod.since > PATIENCE_SECONDS:
                 del self._awaited[uid]
-
-
-def _look(root: Path, uids: frozenset[str], node: Container[int | None]) -> dict[str, tuple[str, ...]]:
-    """The addresses of the sandboxes of these pods, where there are any."""
-    folders = pod_folders(root)
-    return {uid: _addresses(folders[uid], node) for uid in uids & folders.keys()}
-
-
-def _addresses(folder: Path, node: Container[int | None]) -> tuple[str, ...]:
-    """The addresses of the first process of a pod cgroup that has a network namespace of its own.
-
-    The container runtime is in the cgroup earlier, in the namespace of the node; so are all processes of a pod on the
-    network of the host.
-    """
-    for process in processes(folder):
-        own = network(process)
-        if own is not None and own not in node:
-            # The process may end meanwhile.
-            with suppress(OSError):
-                return tuple(sorted(local_addresses(process)))
-    return ()
-
-
-def node_networks(node: str) -> frozenset[int | None]:
-    """Inode numbers of the network namespaces of the node and of this process; None for one that cannot be read."""
-    return frozenset(network(_PROC / process) for process in (node, "self"))
-
-
-def network(process: Path) -> int | None:
-    """The inode number of the network namespace of a process; None where it is gone, or access is denied."""
-    with suppress(OSError):
-        return (process / "ns/net").stat().st_ino
-    return None
-
-
-def own_addresses() -> tuple[str, ...]:
-    """The addresses of this process's network namespace."""
-    return tuple(sorted(local_addresses(_PROC / "self")))
-
-
-def local_addresses(process: Path) -> Iterator[str]:
-    """The addresses of a network namespace, without loopback and link-local ones."""
-    lines = (process / "net/fib_trie").read_text().splitlines()
-    # "|-- 10.244.1.7" and below it "/32 host LOCAL"; the main and the local table are one list, printed twice.
-    hosts = {above.split()[-1] for above, line in pairwise(lines) if line.split()[1:] == ["host", "LOCAL"]}
-    yield from (address for address in hosts if not address.startswith("127."))
-    six = process / "net/if_inet6"  # absent where IPv6 is disabled
-    for line in six.read_text().splitlines() if six.exists() else ():
-        digits, _, _, scope, *_ = line.split()
-        if scope == _GLOBAL:
-            yield str(ipaddress.IPv6Address(bytes.fromhex(digits)))

@@ -1,4 +1,5 @@
-"""Terminates connected sockets of pods whose backend was removed. A process of its own does it: `terminate_sockets`.
+"""Terminates connected sockets of pods: those whose backend was removed, and connections of clients that a protected
+pod does not admit any more. A process of its own does it: `terminate_sockets`.
 
 Unconnected sockets need none of this: the programs decide for each datagram anew.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 from agent.backoff import Backoff
 from agent.datapath.driver import BackendsRemoved
-from agent.ir.tables import Place, Protocol, address_text
+from agent.ir.tables import Protocol, SocketAddress, address_text
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +31,13 @@ class TerminationError(Exception):
 
 
 class SocketTerminator:
-    """Starts the process when frontends lost backends; `run` it as a task."""
+    """Starts the process when frontends lost backends, or policies changed; `run` it as a task."""
 
     def __init__(
         self,
         pins: Path,
         kubepods: Path,
+        netns_socket: Path,
         spared: Callable[[], list[str]],
         program: Sequence[str] = PROGRAM,
         run_seconds: float = RUN_SECONDS,
@@ -45,12 +47,14 @@ class SocketTerminator:
         arguments of Python; a run is killed after `run_seconds`. Without `able` (the kernel cannot destroy sockets)
         nothing runs.
         """
-        self._command = [*program, "--pins", str(pins), "--kubepods", str(kubepods)]
+        paths = {"--pins": pins, "--kubepods": kubepods, "--netns-socket": netns_socket}
+        self._command = [*program, *(f"{name}={path}" for name, path in paths.items())]
         self._run_seconds = run_seconds
         self._able = able
         self._backoff = Backoff(random.random)
         self._spared = spared
-        self.waiting: dict[tuple[Protocol, Place], BackendsRemoved] = {}
+        self.waiting: dict[tuple[Protocol, SocketAddress], BackendsRemoved] = {}
+        self._revoked = False
         self._wake = asyncio.Event()
         self.ended: Counter[Protocol] = Counter()
         self.runs = 0
@@ -62,8 +66,14 @@ class SocketTerminator:
     def submit(self, frontends: Iterable[BackendsRemoved]) -> None:
         """Queue these frontends for the next run; the latest entry of a frontend replaces earlier ones."""
         if self._able:
-            self.waiting |= {(removed.protocol, removed.place): removed for removed in frontends}
+            self.waiting |= {(removed.protocol, removed.address): removed for removed in frontends}
         if self.waiting:
+            self._wake.set()
+
+    def revoke(self) -> None:
+        """Have the next run end the connections that the kernel's tables of authorization do not admit."""
+        if self._able:
+            self._revoked = True
             self._wake.set()
 
     async def run(self) -> None:
@@ -72,27 +82,28 @@ class SocketTerminator:
             await self._wake.wait()
             self._wake.clear()
             waiting, self.waiting = self.waiting, {}
+            revoked, self._revoked = self._revoked, False
             try:
-                self._count(await self._terminate(list(waiting.values())))
+                self._count(await self._terminate(document(waiting.values(), self._spared(), revoked)))
                 self._backoff.succeeded()
                 pause = RUN_INTERVAL_SECONDS
             except (OSError, TerminationError) as error:
-                log.warning("sockets of removed backends not terminated, trying again", extra={"error": str(error)})
+                log.warning("sockets not terminated, trying again", extra={"error": str(error)})
                 self.waiting = waiting | self.waiting
+                self._revoked |= revoked
                 self._wake.set()
                 pause = self._backoff.failed(RUN_INTERVAL_SECONDS)
             self.runs += 1
             await asyncio.sleep(pause)
 
-    async def _terminate(self, frontends: list[BackendsRemoved]) -> Counter[Protocol]:
+    async def _terminate(self, task: dict[str, Any]) -> Counter[Protocol]:
         """Run the process once; returns how many sockets it terminated. Raises `OSError` and `TerminationError`."""
-        task = json.dumps(document(frontends, self._spared())).encode()
         child = await asyncio.create_subprocess_exec(
             sys.executable, *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE
         )
         try:
             async with asyncio.timeout(self._run_seconds):
-                output, errors = await child.communicate(task)
+                output, errors = await child.communicate(json.dumps(task).encode())
         except TimeoutError as error:
             raise TerminationError(f"not done after {self._run_seconds:g} s") from error
         finally:
@@ -105,7 +116,7 @@ class SocketTerminator:
         self.ended += ended
         if ended:
             counts = {protocol.name.lower(): count for protocol, count in ended.items()}
-            log.info("terminated sockets of removed backends", extra=counts)
+            log.info("terminated sockets", extra=counts)
 
 
 async def _kill(child: Process) -> None:
@@ -115,16 +126,19 @@ async def _kill(child: Process) -> None:
         await child.wait()
 
 
-def document(frontends: Iterable[BackendsRemoved], spared: list[str]) -> dict[str, Any]:
-    """The input of `terminate_sockets`: addresses to spare, and each frontend with its remaining backends."""
+def document(frontends: Iterable[BackendsRemoved], spared: list[str], revoked: bool) -> dict[str, Any]:
+    """The input of `terminate_sockets`: addresses to spare, each frontend with its remaining backends, and whether
+    connections are to end that are not admitted any more.
+    """
     return {
+        "revoked": revoked,
         "spared": spared,
         "frontends": [
-            [removed.protocol, _written(removed.place), [_written(backend) for backend in sorted(removed.backends)]]
+            [removed.protocol, _written(removed.address), [_written(backend) for backend in sorted(removed.backends)]]
             for removed in frontends
         ],
     }
 
 
-def _written(place: Place) -> tuple[str, int]:
-    return address_text(place[0]), place[1]
+def _written(address: SocketAddress) -> tuple[str, int]:
+    return address_text(address[0]), address[1]

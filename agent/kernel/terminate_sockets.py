@@ -1,15 +1,12 @@
-"""Terminates connected sockets of pods whose backend was removed: the only part of weft that enters network namespaces
-of pods.
+"""Terminates sockets of pods: those whose backend was removed, and connections of clients that a protected pod does
+not admit any more. The network namespace helper opens its sockets in the network namespaces of pods.
 
-`python -m agent.kernel.terminate_sockets --pins DIR --kubepods PATH` reads the JSON document of
+`python -m agent.kernel.terminate_sockets --pins DIR --kubepods PATH --netns-socket PATH` reads the JSON document of
 `socket_terminator.document`, runs once, and prints how many sockets it terminated, by protocol.
 """
 
 import argparse
-import ctypes
 import json
-import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,25 +15,36 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from agent.ir.tables import AffinityEntry, Place, Protocol, UdpTarget, address_bytes
+from agent.datapath import authorization
+from agent.datapath.authorization import AuthorizationRows
+from agent.ir.tables import AffinityEntry, Protocol, SocketAddress, UdpTarget, address_bytes
 from agent.kernel import abi
-from agent.kernel.cgroups import GONE, processes
-from agent.kernel.links import opened
-from agent.kernel.maps import HashTable
+from agent.kernel.bpffs import opened
+from agent.kernel.cgroups import pod_folders
+from agent.kernel.maps import HashTable, open_kernel
+from agent.kernel.netns.client import NetnsClient, RefusedError, query
+from agent.kernel.parent import die_with_parent
 from agent.kernel.programs import Pins
-from agent.kernel.sockets import Rewritten, SocketList, destroy, rewritten_tcp, rewritten_udp
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNET = 0x40000000
-_PR_SET_PDEATHSIG = 1
+from agent.kernel.sockets import (
+    Accepted,
+    Rewritten,
+    SocketList,
+    accepted_tcp,
+    destroy,
+    rewritten_tcp,
+    rewritten_udp,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The remaining backends of frontends; sockets of these frontends with another backend are terminated."""
+    """The remaining backends of frontends; sockets of these frontends with another backend are terminated. With
+    `revoked` also the connections that the kernel's tables of authorization do not admit.
+    """
 
     spared: frozenset[bytes]
-    frontends: Mapping[tuple[Protocol, Place], frozenset[Place]]
+    frontends: Mapping[tuple[Protocol, SocketAddress], frozenset[SocketAddress]]
+    revoked: bool
 
     def ends(self, found: Rewritten) -> bool:
         """Whether the backend of a socket was removed."""
@@ -47,90 +55,88 @@ class Task:
 def read(document: Mapping[str, Any]) -> Task:
     """The inverse of `socket_terminator.document`."""
 
-    def place(written: tuple[str, int]) -> Place:
+    def socket_address(written: tuple[str, int]) -> SocketAddress:
         return address_bytes(written[0]), written[1]
 
     return Task(
         frozenset(map(address_bytes, document["spared"])),
         {
-            (Protocol(protocol), place(frontend)): frozenset(map(place, backends))
+            (Protocol(protocol), socket_address(frontend)): frozenset(map(socket_address, backends))
             for protocol, frontend, backends in document["frontends"]
         },
+        document["revoked"],
     )
 
 
-def namespaces(kubepods: Path) -> Iterator[Path]:
-    """One path to each network namespace of the processes below `kubepods`.
-
-    Raises `PermissionError` at the end where there were processes and access to all of them was denied.
+def socket_lists(kubepods: Path, helper: NetnsClient) -> Iterator[SocketList]:
+    """A list of sockets in each network namespace of the pods below `kubepods`. Raises `NetnsError`; at the end also
+    where there were pods and the helper refused all of them.
     """
     seen: set[int] = set()
-    refused: PermissionError | None = None
-    for process in processes(kubepods):
-        path = process / "ns/net"
+    refused: RefusedError | None = None
+    for folder in pod_folders(kubepods).values():
         try:
-            inode = os.stat(path).st_ino
-        except PermissionError as found:  # for one process: a security module denies access
+            for namespace, descriptor in helper.sockets(query(kubepods, folder).pod):
+                with SocketList(descriptor) as diag:
+                    if namespace not in seen:
+                        yield diag
+                seen.add(namespace)
+        except RefusedError as found:
             refused = found
-            continue
-        except OSError as error:
-            if error.errno not in GONE:
-                raise
-            continue
-        if inode not in seen:
-            yield path
-        seen.add(inode)
     if refused and not seen:
         raise refused
 
 
-def _enter(namespace: Path) -> bool:
-    """Enter a namespace with this thread; False when its last process has ended. Raises `OSError`."""
-    # Not opened by pyroute2, which lists the folder first and so needs CAP_DAC_READ_SEARCH.
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What is read once: a descriptor of `weft_sockets`, the rows of `weft_udp_choices`, and those of authorization
+    where connections are to end that they do not admit.
+    """
+
+    storage: int
+    choices: Mapping[UdpTarget, AffinityEntry]
+    authorization: AuthorizationRows | None
+
+
+def terminate(task: Task, kernel: Kernel, diag: SocketList) -> Counter[Protocol]:
+    """Terminate the sockets of this task in one network namespace. Raises `OSError`."""
+    listed = chain(rewritten_tcp(diag, kernel.storage), rewritten_udp(diag, kernel.choices))
+    stale: list[Rewritten | Accepted] = [found for found in listed if task.ends(found)]
+    if (rows := kernel.authorization) is not None:
+        stale += [found for found in accepted_tcp(diag) if is_revoked(found, rows)]
+    return Counter(found.protocol for found in stale if destroy(diag, found))
+
+
+def is_revoked(found: Accepted, rows: AuthorizationRows) -> bool:
+    """Whether a protected pod has accepted a connection that its policies do not admit now."""
+    address, port = found.server
+    return address in rows.servers and not rows.admits(address, found.client, port)
+
+
+def _authorization(pins: Path) -> AuthorizationRows:
+    kernel = open_kernel(pins)
     try:
-        descriptor = os.open(namespace, os.O_RDONLY)
-    except OSError as gone:
-        if gone.errno in GONE:
-            return False
-        raise
-    try:
-        if _LIBC.setns(descriptor, _CLONE_NEWNET):
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), str(namespace))
+        return authorization.read(kernel)
     finally:
-        os.close(descriptor)
-    return True
-
-
-def terminate(task: Task, storage: int, choices: Mapping[UdpTarget, AffinityEntry]) -> Counter[Protocol]:
-    """Terminate the sockets of this task in the network namespace of this thread. Raises `OSError`."""
-    with SocketList() as diag:
-        listed = chain(rewritten_tcp(diag, storage), rewritten_udp(diag, choices))
-        stale = [found for found in listed if task.ends(found)]
-        return Counter(found.protocol for found in stale if destroy(diag, found))
-
-
-def _die_with_parent() -> None:
-    """End this process with its parent: its task is void once that agent is gone. Raises `OSError`."""
-    if _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+        kernel.close()
 
 
 def main() -> None:
     """The entry point of the process."""
-    _die_with_parent()
+    # The task is void once that agent is gone.
+    die_with_parent()
     parser = argparse.ArgumentParser(description="terminate sockets of removed backends, as given on standard input")
     parser.add_argument("--pins", type=Path, required=True, help="weft's folder in bpffs")
     parser.add_argument("--kubepods", type=Path, required=True, help="the kubepods folder of cgroup v2")
+    parser.add_argument("--netns-socket", type=Path, required=True, help="socket of the network namespace helper")
     options = parser.parse_args()
     task, pins = read(json.load(sys.stdin)), Pins(options.pins)
     ended: Counter[Protocol] = Counter()
     with opened(pins.map_path("weft_sockets")) as storage, opened(pins.map_path("weft_udp_choices")) as table:
         choices = HashTable(table, abi.UDP_CHOICE_CODEC).load()
-        for namespace in namespaces(options.kubepods):
-            if _enter(namespace):
-                ended += terminate(task, storage, choices)
+        kernel = Kernel(storage, choices, _authorization(options.pins) if task.revoked else None)
+        for diag in socket_lists(options.kubepods, NetnsClient(options.netns_socket)):
+            ended += terminate(task, kernel, diag)
     print(json.dumps(ended))
 
 

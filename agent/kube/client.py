@@ -1,6 +1,6 @@
-"""One API server: the official client's configuration, credentials and TLS; bytes in, bytes out.
+"""Requests to one API server, with the official client's configuration, credentials and TLS.
 
-The client's typed layer is left out: objects are decoded by weft, straight into its own values.
+The client's typed layer is not used: weft decodes bytes into its own values.
 """
 
 import asyncio
@@ -17,26 +17,26 @@ import aiohttp
 import yaml
 from kubernetes.aio import client, config
 
-from agent.kube.errors import UNREACHABLE, ApiError, ConfigurationError, explain
-from agent.kube.lines import Lines, LineTooLongError
+from agent.kube.errors import UNREACHABLE, ApiError, ConfigurationError, api_error
+from agent.kube.lines import LineSplitter, LineTooLongError
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 REQUEST_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
-# A server sends bookmarks about once a minute: a watch that says nothing for longer may be dead.
-SILENCE_SECONDS = 100.0
-# For the loop to see that its connections have ended, which takes it no time but its own.
-FAREWELL_SECONDS = 5.0
-# A peer that answers nothing any more, not even TCP, is found out before that (tcp(7)).
+# A server sends bookmarks about once a minute. A watch without any data for this long may be dead.
+READ_TIMEOUT_SECONDS = 100.0
+# The loop needs a moment to notice that its connections have closed.
+CLOSE_SECONDS = 5.0
+# The kernel closes a connection whose peer does not answer on TCP level before that (tcp(7)).
 KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3, socket.TCP_USER_TIMEOUT: 30_000}
 
 
 class ApiServer:
-    """Requests to one API server. Credentials are read again when they are refused, and tokens each minute."""
+    """Requests to one API server. Credentials are read again after a 401, and tokens each minute."""
 
     def __init__(self, kubeconfig: Path | None, agent: str) -> None:
-        """`kubeconfig` None: the pod's service account, or else the user's own file. `agent` is sent as User-Agent."""
+        """`kubeconfig` None: the pod's service account, or else the user's kubeconfig. `agent` is the User-Agent."""
         self._kubeconfig = kubeconfig
         self._agent = agent
         self._client: client.ApiClient | None = None
@@ -54,17 +54,19 @@ class ApiServer:
             await self._end()
 
     async def _end(self) -> None:
-        """End what is left: connections that were cut while they were made would wait for a farewell in TLS."""
+        """Close the remaining sockets: connections that were cancelled while opening would wait for the TLS
+        close_notify.
+        """
         for item in self._sockets:
             with suppress(OSError):
                 item.shutdown(socket.SHUT_RDWR)
         with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 while any(item.fileno() >= 0 for item in self._sockets):
                     await asyncio.sleep(0.001)
 
     def _socket(self, address: Any) -> socket.socket:
-        """A socket that finds out when its peer is gone."""
+        """A socket with keepalive, which notices a dead peer."""
         family, kind, protocol, _, _ = address
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -79,19 +81,19 @@ class ApiServer:
         return str(self._client.configuration.host) if self._client else ""
 
     async def get(self, path: str, query: Mapping[str, str] | None = None, accept: str = JSON) -> bytes:
-        """The body at a path. Raises `ApiError`."""
+        """The body of a GET. Raises `ApiError`."""
         return await self._body("GET", path, query or {}, {"Accept": accept}, None)
 
     async def send(self, method: str, path: str, body: Mapping[str, Any], content_type: str = JSON) -> bytes:
-        """Write an object; returns what the server made of it. Raises `ApiError`."""
+        """Send a write. Returns the response's body. Raises `ApiError`."""
         return await self._body(method, path, {}, {"Accept": JSON, "Content-Type": content_type}, body)
 
     @asynccontextmanager
     async def watch(
         self, path: str, query: Mapping[str, str], accept: str = JSON
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
-        """The lines of a watch, until the server ends it or is silent for too long. Raises `ApiError`, also later."""
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        """The lines of a watch, until the server ends it or the read timeout passes. Raises `ApiError`, also later."""
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=READ_TIMEOUT_SECONDS)
         async with self._open("GET", path, query, {"Accept": accept}, None, timeout) as response:
             yield _lines(response)
 
@@ -112,7 +114,7 @@ class ApiServer:
         body: Any,
         timeout: aiohttp.ClientTimeout,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response whose status says yes; everything else becomes an `ApiError`."""
+        """A response with a status below 400. Everything else becomes an `ApiError`."""
         used = self._client
         if used is None:
             raise ApiError(UNREACHABLE, "not connected")
@@ -123,22 +125,22 @@ class ApiServer:
             response: aiohttp.ClientResponse = answer.response
             async with response:
                 if response.status >= 400:
-                    raise explain(await response.read(), response.status, response.headers.get("Retry-After", ""))
+                    raise api_error(await response.read(), response.status, response.headers.get("Retry-After", ""))
                 try:
                     yield response
                 finally:
-                    _hang_up(response)
+                    _abort(response)
         except ApiError as error:
             if error.status == 401:
-                await self._load(used)
+                await self._reload_credentials(used)
             raise
         except (aiohttp.ClientError, TimeoutError, OSError, LineTooLongError, config.ConfigException) as error:
             if isinstance(error, aiohttp.ClientSSLError):
-                await self._load(used)
+                await self._reload_credentials(used)
             raise ApiError(UNREACHABLE, str(error) or type(error).__name__) from error
 
-    async def _load(self, used: client.ApiClient) -> None:
-        """Read credentials and authorities that may have been replaced; new connections use them. Raises `ApiError`."""
+    async def _reload_credentials(self, used: client.ApiClient) -> None:
+        """Reload credentials and CAs, which may have been replaced; new connections use them. Raises `ApiError`."""
         try:
             await _configure(used.configuration, self._kubeconfig)
             context = used.rest_client.ssl_context
@@ -164,7 +166,7 @@ async def _connect(kubeconfig: Path | None, sockets: Callable[[Any], socket.sock
 
 
 async def _configure(configuration: client.Configuration, kubeconfig: Path | None) -> None:
-    """Read the configuration from where it is: a file, the pod's service account, or the user's own file."""
+    """Read the configuration: a file, the pod's service account, or the user's kubeconfig."""
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         config.load_incluster_config(configuration)
         return
@@ -172,24 +174,24 @@ async def _configure(configuration: client.Configuration, kubeconfig: Path | Non
     try:
         await config.load_kube_config(file, client_configuration=configuration, persist_config=False)
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        # What the client's loader stumbles over when the file is not what it expects.
+        # These are the errors of the client's loader for a malformed file.
         raise config.ConfigException(f"{file or 'the default'} is no kubeconfig: {error}") from error
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    lines = Lines()
+    lines = LineSplitter()
     async for chunk in response.content.iter_any():
         for line in lines.feed(chunk):
             yield line
 
 
-def _hang_up(response: aiohttp.ClientResponse) -> None:
-    """End an answer that has not ended: a TLS farewell would wait for a peer that may be gone."""
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Abort a response that has not ended: the TLS close_notify would wait for a peer that may be gone."""
     if response.connection is not None and response.connection.transport is not None:
         response.connection.transport.abort()
 
 
 async def _credentials(used: client.ApiClient) -> dict[str, str]:
-    """The header that says who asks; none with a client certificate."""
+    """The Authorization header; none with a client certificate."""
     settings = await used.configuration.auth_settings()
     return {found["key"]: found["value"] for found in settings.values() if found["value"]}

@@ -1,32 +1,44 @@
-"""What is listed and watched: a kind's place in the API, and how its objects are read."""
+"""The collections that are listed and watched: paths in the API, and how objects are decoded."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.kube.decode import DEFINED, KINDS, OPTIONAL, decode_json
-from agent.kube.unread import unread_route
+from agent.kube.undecodable import undecodable_route
+from agent.kube.undecodable_facts import facts_json
 from agent.model.change import Keyed, Problem
 from agent.model.routes import Route
 
-# An object's JSON and where it is, to what it says: one value or several, or why it cannot be used.
+# Decodes an object's JSON, with its location: to one or several values, or to a `Problem`.
 Read = Callable[[bytes, str], Sequence[Keyed] | Problem]
+# The facts about an object that cannot be read, from its JSON and its problem.
+Facts = Callable[[bytes, Problem], tuple[Keyed, ...]]
 
 JSON = "application/json"
 
 
 def plural(kind: str) -> str:
-    """A kind as it is written in paths: XMesh and RuntimeClass take more than an s."""
+    """The plural of a kind, as in paths: `xmeshes`, `authorizationpolicies`, `meshparameters`, otherwise with an s."""
     lower = kind.lower()
+    if lower.endswith("parameters"):
+        return lower
+    if lower.endswith("y"):
+        return f"{lower[:-1]}ies"
     return f"{lower}es" if lower.endswith(("s", "sh")) else f"{lower}s"
+
+
+def no_facts(_: bytes, __: Problem) -> tuple[Keyed, ...]:
+    """Of most kinds nothing is told."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
-    """All objects of a kind in the cluster or in one `namespace`, or those of them that `query` selects.
+    """All objects of a kind in the cluster or in one `namespace`, or those that `query` selects.
 
-    `versions` are the apiVersions that can be read, best first. A kind with `defined` exists only where somebody
-    installed its CustomResourceDefinition; an `optional` one is built in, but not into every server. `accept` is the
-    content type of lists and of watches.
+    `versions` are the apiVersions that weft can decode, best first. A kind with `defined` exists only where its
+    CustomResourceDefinition is installed. An `optional` kind is built into some servers only. `accept` is the content
+    type of lists and of watches. `unread` has the facts about an object whose reading is stopped by a bug.
     """
 
     kind: str
@@ -37,6 +49,7 @@ class Collection:
     optional: bool = False
     accept: tuple[str, str] = (JSON, JSON)
     namespace: str = ""
+    unread: Facts = no_facts
 
     @property
     def group(self) -> str:
@@ -61,15 +74,21 @@ def collection(kind: str, query: Mapping[str, str] | None = None, namespace: str
         found = decode_json(raw, kind, where)
         if not isinstance(found, Problem):
             return (found,)
-        return replace(found, beside=unread_route(raw, kind, found)) if issubclass(KINDS[kind][0], Route) else found
+        if issubclass(KINDS[kind][0], Route):
+            return replace(found, facts=undecodable_route(raw, kind, found))
+        return replace(found, facts=facts_json(raw, kind, found))
+
+    def unread(raw: bytes, problem: Problem) -> tuple[Keyed, ...]:
+        return facts_json(raw, kind, problem)
 
     versions = KINDS[kind][1]
     defined = versions[0].startswith(DEFINED)
     optional = kind in OPTIONAL
-    return Collection(kind, versions, read, query or {}, defined=defined, optional=optional, namespace=namespace)
+    found = Collection(kind, versions, read, query or {}, defined=defined, optional=optional, namespace=namespace)
+    return replace(found, unread=unread)
 
 
 def node_collections(node: str) -> tuple[Collection, ...]:
-    """What an agent has to know: everything that routes, its own node and the pods there."""
+    """What an agent watches: everything for routing, its own Node, and the pods of the node."""
     own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}, "Node": {"fieldSelector": f"metadata.name={node}"}}
     return tuple(collection(kind, own.get(kind)) for kind in KINDS)

@@ -1,4 +1,4 @@
-"""Which kinds the cluster has: CustomResourceDefinitions as far as they say so, and the API's own table of contents."""
+"""Discovery: the kinds of the cluster, from CustomResourceDefinitions and from the API's resource lists."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from agent.kube.decode import GATEWAY
 from agent.model.change import Keyed, Problem
 from agent.model.meta import Key, Object, Value
 
-# The API's own group, and that of what is experimental in it.
+# The Gateway API's group, and the group of its experimental kinds.
 GATEWAY_GROUPS = (GATEWAY, "gateway.networking.x-k8s.io")
 CHANNEL = "gateway.networking.k8s.io/channel"
 BUNDLE = "gateway.networking.k8s.io/bundle-version"
-# Their metadata alone: the schemas of a big cluster's definitions are tens of megabytes.
+# Only their metadata: the schemas of a large cluster's CRDs are tens of megabytes.
 _METADATA = "application/json;g=meta.k8s.io;v=v1;as=PartialObjectMetadata"
 
 
@@ -23,7 +23,7 @@ class Definition(Object, frozen=True):
 
 
 class Bundle(NamedTuple):
-    """What was installed: the release channel and version that a definition's annotations name."""
+    """The release channel and version that a CRD's annotations name."""
 
     channel: str
     version: str
@@ -48,17 +48,17 @@ class _Resources(Value, frozen=True):
 
 
 def group_versions(body: bytes) -> tuple[str, ...]:
-    """The apiVersions that a group is served in. Raises `msgspec.DecodeError`."""
+    """The apiVersions of a group. Raises `msgspec.DecodeError`."""
     return tuple(item.group_version for item in msgspec.json.decode(body, type=_Group).versions)
 
 
 def resources(body: bytes) -> frozenset[str]:
-    """The plurals that an apiVersion has. Raises `msgspec.DecodeError`."""
+    """The plurals of an apiVersion. Raises `msgspec.DecodeError`."""
     return frozenset(item.name for item in msgspec.json.decode(body, type=_Resources).resources)
 
 
-def served(wanted: Iterable[Collection], contents: Mapping[str, frozenset[str]]) -> dict[Collection, str]:
-    """The best version of each collection that is there; `contents` are the plurals by apiVersion."""
+def best_versions(wanted: Iterable[Collection], contents: Mapping[str, frozenset[str]]) -> dict[Collection, str]:
+    """The best version of each collection that the server has. `contents` are the plurals by apiVersion."""
     found: dict[Collection, str] = {}
     for collection in wanted:
         always = not collection.defined and not collection.optional
@@ -86,7 +86,7 @@ def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
 
 
 def bundles(known: Mapping[Key, Definition], wanted: Iterable[Collection]) -> list[Bundle]:
-    """The Gateway API's channels and versions: one, where its definitions were installed together."""
+    """The Gateway API's channels and versions: one, if all CRDs were installed together."""
     names = {f"{collection.plural}.{collection.group}" for collection in wanted if collection.group in GATEWAY_GROUPS}
     notes = [value.metadata.annotations for key, value in known.items() if key.name in names]
     return sorted({Bundle(note.get(CHANNEL, "unknown"), note.get(BUNDLE, "unknown")) for note in notes})

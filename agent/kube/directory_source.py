@@ -1,91 +1,116 @@
-"""The embedded default source: a directory of manifests, watched."""
+"""A source that reads and watches a directory of manifests."""
 
 import asyncio
 import logging
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from watchfiles import awatch
 
 from agent.internal_errors import InternalErrors
-from agent.kube.decode import Unread, decode_all
+from agent.kube.account_pods import Accounts, account_pods, covering
+from agent.kube.awakenings import either
+from agent.kube.decode import IgnoredDocument, decode_all
 from agent.kube.documents import split
-from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, internal_error
+from agent.kube.node_folder import NodeFolder
+from agent.kube.undecodable_facts import unread_facts
+from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Synced, Upsert, internal_error
+from agent.model.core import Pod
 from agent.model.meta import Key, Object
 from agent.model.weft_node import WeftNode
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".yaml", ".yml", ".json")
-UNREAD = (0, 0, 0)
+NO_STAMP = (0, 0, 0)
 DEBOUNCE_MS = 50
 STEP_MS = 10
-# Finds what a watch cannot tell: a change before it began, and a directory that was replaced by another.
+# The rescan finds what inotify misses: changes before the watch began, and a directory that was replaced.
 RESCAN_MS = 1000
 
 
 class SourceError(Exception):
-    """The source cannot be used at all, in one sentence."""
+    """The source cannot be used. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What one file gave: its good objects, those kept because a document of it is broken, and its problems.
+    """The content of one file: its valid objects, the last valid ones of broken documents, and its problems.
 
-    `lines` says at which line an object's document begins, `unread` how many documents are of kinds that are not read.
+    Facts about broken documents are among the objects.
+    `lines` has the line at which an object's document begins, `ignored` the number of documents of other kinds.
     """
 
     stamp: tuple[int, int, int]
-    objects: dict[Key, Object] = field(default_factory=dict)
+    objects: dict[Key, Keyed] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     lines: dict[Key, int] = field(default_factory=dict)
-    unread: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 class DirectorySource:
-    """Manifests of a directory as changes.
+    """The manifests of a directory, as changes.
 
-    While a file has a broken document, objects that it gave before and that none of its good documents gives now stay
-    in force. Of two files with the same object the first by path gives it; the other is a problem.
+    While a document of a file is broken, the file's earlier objects stay in force unless a valid document replaces
+    them. If two files have the same object, the first by path is used, and the other is a problem.
     """
 
     name = "manifests"
 
-    def __init__(self, directory: Path, errors: InternalErrors | None = None, node_file: Path | None = None) -> None:
-        """Without `errors` internal errors are raised. `node_file` stores the WeftNode; by default it is not stored."""
+    def __init__(self, directory: Path, errors: InternalErrors | None = None, nodes: NodeFolder | None = None) -> None:
+        """Without `errors` internal errors are raised. `nodes` has the WeftNodes; without it none is read or
+        written.
+        """
         self._directory = directory
-        self._node_file = node_file
+        self._nodes = nodes
         self._errors = errors or InternalErrors()
         self._files: dict[Path, _File] = {}
-        self._said: dict[Key, Object] = {}
+        self._reported: dict[Key, Keyed] = {}
         self._problems: dict[str, Problem] = {}
         self._logged: set[str] = set()
+        self._wanted: Accounts = frozenset()
+        self._accounts_read: Accounts = frozenset()
+        self._accounts_sent: Accounts = frozenset()
+        self._accounts_changed = asyncio.Event()
 
     @property
-    def unread(self) -> Mapping[str, int]:
-        """How many documents there are of each kind that weft does not read, by `apps/v1 Deployment`."""
-        return dict(sorted(sum((file.unread for file in self._files.values()), Counter[str]()).items()))
+    def ignored(self) -> Mapping[str, int]:
+        """The number of documents of each kind that weft does not use, by `apps/v1 Deployment`."""
+        return dict(sorted(sum((file.ignored for file in self._files.values()), Counter[str]()).items()))
+
+    @property
+    def accounts_listed(self) -> bool:
+        """Whether all pods of the accounts that are wanted have been emitted."""
+        return self._accounts_sent == self._wanted
+
+    def want_accounts(self, accounts: Accounts) -> None:
+        """Replace the accounts whose pods are emitted, as `AccountPod`."""
+        self._wanted = covering(accounts)
+        self._accounts_changed.set()
 
     @property
     def stale(self) -> str:
-        """Why what is known may be old. A directory that is gone is a problem, told as such."""
+        """Empty: this source is never stale. A removed directory is a `Problem`."""
         return ""
 
-    def report(self) -> dict[str, Any]:
-        """What `weft status` shows of the source."""
-        return {"kind": self.name, "directory": str(self._directory), "stale": self.stale, "unread": self.unread}
+    def status(self) -> dict[str, Any]:
+        """The source's part of `weft status`."""
+        return {"kind": self.name, "directory": str(self._directory), "stale": self.stale, "ignored": self.ignored}
 
     async def changes(self) -> AsyncIterator[list[Change]]:
-        """Everything that there is, then `Synced`, then what changes. Raises `SourceError` when it cannot be read."""
+        """All objects, then `Synced`, then changes. Raises `SourceError` when the directory cannot be read."""
         if not self._directory.is_dir():
             raise SourceError(f"--manifests: {self._directory} is not a directory")
+        folders = [self._directory]
+        if self._nodes is not None:
+            self._nodes.folder.mkdir(parents=True, exist_ok=True)
+            folders.append(self._nodes.folder)
         watch = awatch(
-            self._directory,
+            *folders,
             debounce=DEBOUNCE_MS,
             step=STEP_MS,
             rust_timeout=RESCAN_MS,
@@ -93,29 +118,32 @@ class DirectorySource:
             ignore_permission_denied=True,
         )
         yield [*await asyncio.to_thread(self.read), Synced(self.name)]
-        async for _ in watch:
+        async for _ in either(watch, self._accounts_changed):
             batch = await asyncio.to_thread(self.read)
             if batch:
                 yield batch
+            # It has been taken.
+            self._accounts_sent = self._accounts_read
 
-    async def store(self, node: WeftNode) -> None:
-        """Replace the file of the WeftNode, whole or not at all. Raises `OSError`."""
-        if self._node_file is not None:
-            draft = self._node_file.with_name(f".{self._node_file.name}.new")
-            draft.write_bytes(msgspec.json.format(msgspec.json.encode(node.document()), indent=1))
-            draft.replace(self._node_file)
+    async def write_weft_node(self, node: WeftNode) -> None:
+        """Write this node's WeftNode. Raises `OSError`."""
+        if self._nodes is not None:
+            self._nodes.write(node)
 
     def read(self) -> list[Change]:
-        """Read the directory and say what differs from what was said before.
+        """Read the directory, and the WeftNodes. Returns the difference from the last read.
 
-        All files are looked at, those that have not changed since are not parsed again.
+        Files whose stamp is unchanged are not parsed again.
         """
         vanished = not self._directory.is_dir()
         if vanished:
             where = str(self._directory)
-            return self._say(self._said, {where: Problem(where, "directory", "$", "is gone; its last state stays")})
+            return self._diff(
+                self._reported,
+                {where: Problem(where, "directory", "$", "does not exist any more; its last state stays in force")},
+            )
         self._files = {path: _read(path, self._files.get(path), self._errors) for path in _manifests(self._directory)}
-        objects: dict[Key, Object] = {}
+        objects: dict[Key, Keyed] = {}
         owner: dict[Key, Path] = {}
         problems: dict[str, Problem] = {}
         for path, file in self._files.items():
@@ -127,33 +155,42 @@ class DirectorySource:
                     continue
                 owner[key] = path
                 objects[key] = value
-        self._log_unread()
+        self._log_ignored()
         self._errors.keep("decode", problems)
-        return self._say(objects, problems)
+        if self._nodes is not None:
+            reported, broken = self._nodes.read()
+            objects |= reported
+            problems |= broken
+        wanted = self._wanted
+        pods = [value for value in objects.values() if isinstance(value, Pod)]
+        objects |= {fact.key: fact for account in wanted for fact in account_pods(pods, account)}
+        changes = self._diff(objects, problems)
+        self._accounts_read = wanted
+        return changes
 
-    def _log_unread(self) -> None:
-        """Name each kind that is not read, once."""
-        for kind, count in self.unread.items():
+    def _log_ignored(self) -> None:
+        """Log each kind that is not used, once."""
+        for kind, count in self.ignored.items():
             if kind not in self._logged:
                 self._logged.add(kind)
                 log.info("kind is not read", extra={"kind": kind, "documents": count})
 
-    def place(self, key: Key) -> str:
-        """The file and line that an object came from, empty when it came from none."""
-        places = (f"{path}:{file.lines[key]}" for path, file in self._files.items() if key in file.objects)
-        return next(places, "")
+    def location(self, key: Key) -> str:
+        """The file and line of an object; empty if it is in no file."""
+        locations = (f"{path}:{file.lines[key]}" for path, file in self._files.items() if key in file.objects)
+        return next(locations, "")
 
-    def _say(self, objects: dict[Key, Object], problems: dict[str, Problem]) -> list[Change]:
-        batch: list[Change] = [Delete(key) for key in self._said if key not in objects]
-        batch += [Upsert(value) for key, value in objects.items() if self._said.get(key) != value]
+    def _diff(self, objects: dict[Key, Keyed], problems: dict[str, Problem]) -> list[Change]:
+        batch: list[Change] = [Delete(key) for key in self._reported if key not in objects]
+        batch += [Upsert(value) for key, value in objects.items() if self._reported.get(key) != value]
         batch += [Resolved(where) for where in self._problems if where not in problems]
         batch += [problem for where, problem in problems.items() if self._problems.get(where) != problem]
-        self._said, self._problems = objects, problems
+        self._reported, self._problems = objects, problems
         return batch
 
 
 def parsed(directory: Path) -> Iterator[tuple[str, Any]]:
-    """Every document that can be parsed of a directory, or of one file, with its place: the file and line."""
+    """Every parseable document of a directory or file, with its file and line."""
     for path in _manifests(directory) if directory.is_dir() else [directory]:
         try:
             text = path.read_text(encoding="utf-8")
@@ -165,9 +202,9 @@ def parsed(directory: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _manifests(directory: Path) -> list[Path]:
-    """Manifest files in order; hidden ones, which editors make, are left out.
+    """Manifest files, sorted. Hidden files, which editors make, are left out.
 
-    A folder that goes away while it is walked through has no files; that it went is told by the watch.
+    A directory that is removed during the walk has no files; the watch reports its removal.
     """
     found: list[Path] = []
     for folder, folders, files in os.walk(directory):
@@ -177,8 +214,8 @@ def _manifests(directory: Path) -> list[Path]:
 
 
 def _read(path: Path, before: _File | None, errors: InternalErrors) -> _File:
-    """One file's objects and problems; as before when the file is the same."""
-    stamp = UNREAD
+    """A file's objects and problems. An unchanged file is not read again."""
+    stamp = NO_STAMP
     try:
         found = path.stat()
         stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
@@ -187,37 +224,41 @@ def _read(path: Path, before: _File | None, errors: InternalErrors) -> _File:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem(str(path), "file", "$", str(error))
-        kept = before or _File(UNREAD)
-        return _File(UNREAD, kept.objects, {problem.where: problem}, kept.lines, kept.unread)
+        kept = before or _File(NO_STAMP)
+        return _File(NO_STAMP, kept.objects, {problem.where: problem}, kept.lines, kept.ignored)
     made = _parse(path, text, stamp, errors)
     if before is None or not made.problems:
         return made
-    return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines, made.unread)
+    return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines, made.ignored)
 
 
 def _parse(path: Path, text: str, stamp: tuple[int, int, int], errors: InternalErrors) -> _File:
     """The objects of a file's text, and the problems with its documents."""
-    objects: dict[Key, Object] = {}
+    objects: dict[Key, Keyed] = {}
     problems: dict[str, Problem] = {}
     lines: dict[Key, int] = {}
-    unread: Counter[str] = Counter()
+    ignored: Counter[str] = Counter()
     for document in split(text, path.suffix == ".json"):
         where = f"{path}:{document.line}"
         if document.error:
             problems[where] = Problem(where, f"document {document.number}", "$", document.error)
             continue
-        read: Iterable[tuple[str, Object | Problem | Unread]]
-        read = ((where, internal_error(where, f"document {document.number}")),)
+        read: Iterable[tuple[str, Object | Problem | IgnoredDocument]]
+        problem = internal_error(where, f"document {document.number}")
+        read = ((where, replace(problem, facts=unread_facts(document.value, problem))),)
         with errors.guard("decode", where):
             read = list(decode_all(document.value, where))
-        for place, found in read:
+        for location, found in read:
             if isinstance(found, Problem):
-                problems[place] = found
-            elif isinstance(found, Unread):
-                unread[found.kind] += 1
+                problems[location] = replace(found, facts=())
+                for fact in found.facts:
+                    objects[fact.key] = fact
+                    lines[fact.key] = document.line
+            elif isinstance(found, IgnoredDocument):
+                ignored[found.kind] += 1
             elif found.key in objects:
-                problems[place] = Problem(place, str(found.key), "$", "is in this file twice; the first is used")
+                problems[location] = Problem(location, str(found.key), "$", "is in this file twice; the first is used")
             else:
                 objects[found.key] = found
                 lines[found.key] = document.line
-    return _File(stamp, objects, problems, lines, unread)
+    return _File(stamp, objects, problems, lines, ignored)

@@ -1,4 +1,4 @@
-"""A manifest's text into documents: each parsed alone, so that a broken one does not hurt its neighbours."""
+"""Splits a manifest into documents. Each is parsed alone, so that a broken one does not affect the others."""
 
 import re
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import yaml
 
-MAX_BYTES = 1_500_000  # what etcd takes for one object
+MAX_BYTES = 1_500_000  # etcd's limit for one object
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a file: its number (from 1) and first line, and what it says or why it cannot be read."""
+    """One document: its number (from 1), its first line, and its value or the parser's error."""
 
     number: int
     line: int
@@ -23,7 +23,7 @@ class Document:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes takes it: a key that is there twice is an error."""
+    """YAML as Kubernetes accepts it: a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -34,7 +34,7 @@ class _Loader(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# A manifest's dates are text, as in JSON.
+# Dates in manifests are strings, as in JSON.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
@@ -42,7 +42,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def split(text: str, is_json: bool) -> Iterator[Document]:
-    """The documents of a manifest. Empty ones are left out."""
+    """The documents of a manifest, without empty ones."""
     if is_json:
         yield _parse(1, 1, text, is_json)
         return
@@ -72,7 +72,7 @@ def _parse(number: int, line: int, text: str, is_json: bool) -> Document:
 
 
 def _load_yaml(text: str) -> Any:
-    """One YAML document. Aliases are refused: by them a small text can be an object without end."""
+    """One YAML document. Aliases are rejected: with them a small text can expand without limit."""
     if "*" in text:
         for event in yaml.parse(text, yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):

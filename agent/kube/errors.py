@@ -1,4 +1,4 @@
-"""What an API server says when it says no."""
+"""Errors of an API server."""
 
 import msgspec
 
@@ -8,11 +8,11 @@ UNREACHABLE = 0
 
 
 class ConfigurationError(Exception):
-    """There is no usable kubeconfig or service account, in one sentence."""
+    """No kubeconfig or service account can be used. The message is one sentence."""
 
 
 class ApiError(Exception):
-    """A request failed: `status` is HTTP's, or `UNREACHABLE`; `retry_after` is what the server asks for, in seconds."""
+    """A request failed. `status` is HTTP's, or `UNREACHABLE`; `retry_after` is the server's Retry-After, in seconds."""
 
     def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{status}: {message}" if status else message)
@@ -30,7 +30,7 @@ class _Details(Value, frozen=True):
 
 
 class Status(Value, frozen=True):
-    """The API's own word for a result (`kind: Status`)."""
+    """The API's `Status` object."""
 
     code: int = 500
     reason: str = ""
@@ -38,13 +38,13 @@ class Status(Value, frozen=True):
     details: _Details | None = None
 
 
-def explain(body: bytes, status: int | None = None, retry_after: str = "") -> ApiError:
-    """An error from a response's or an ERROR event's body, which need not be the API's: a proxy may have answered."""
+def api_error(body: bytes, status: int | None = None, retry_after: str = "") -> ApiError:
+    """The error in the body of a response or an ERROR event. A proxy may have answered, so it may be no `Status`."""
     try:
-        said = msgspec.json.decode(body, type=Status)
+        status_object = msgspec.json.decode(body, type=Status)
     except msgspec.DecodeError:
-        said = Status(message=body[:200].decode(errors="replace"))
-    seconds = said.details.retry_after_seconds if said.details else 0.0
+        status_object = Status(message=body[:200].decode(errors="replace"))
+    seconds = status_object.details.retry_after_seconds if status_object.details else 0.0
     if retry_after.isdecimal():
         seconds = max(seconds, float(retry_after))
-    return ApiError(status or said.code, said.message or said.reason, seconds)
+    return ApiError(status or status_object.code, status_object.message or status_object.reason, seconds)

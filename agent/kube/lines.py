@@ -1,17 +1,17 @@
-"""A watch's bytes into its lines."""
+"""Splits the bytes of a watch into lines."""
 
 from collections.abc import Iterator
 
-# An object is 1.5 MB at most in etcd, where it may be stored more tightly than JSON.
+# An object has at most 1.5 MB in etcd, where its encoding may be smaller than JSON.
 MAX_LINE = 16_000_000
 
 
 class LineTooLongError(Exception):
-    """No API server sends this."""
+    """A line is longer than any that an API server sends."""
 
 
-class Lines:
-    """Splits chunks into lines; what is left without an end when the stream breaks is none."""
+class LineSplitter:
+    """Splits chunks into lines. An incomplete last line is dropped."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

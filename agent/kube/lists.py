@@ -1,4 +1,4 @@
-"""Lists of objects, as `kubectl get -o yaml` (`v1/List`) and the API server (`ServiceList`, …) write them."""
+"""Lists of objects: those of `kubectl get -o yaml` (`v1/List`) and of the API server (`ServiceList`, …)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,27 +9,28 @@ _SUFFIX = "List"
 
 
 def flattened(document: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Every item of a list, also of lists in it, with its place (`FILE:LINE item 3`); any other document as it is.
+    """Every item of a list, of nested lists too, with its location (`FILE:LINE item 3`). Another document is returned
+    as it is.
 
-    A list whose items cannot be told apart is a `Problem` instead.
+    A list whose items cannot be separated is a `Problem`.
     """
     waiting = [(where, document)]
     while waiting:
-        place, item = waiting.pop()
+        location, item = waiting.pop()
         if not _is_list(item):
-            yield place, item
+            yield location, item
             continue
         items = item.get("items")
         if items is not None and not isinstance(items, list):
             subject = f"{item['kind']} (no name)"
-            yield place, Problem(place, subject, "items", f"Expected `array`, got `{type(items).__name__}`")
+            yield location, Problem(location, subject, "items", f"Expected `array`, got `{type(items).__name__}`")
             continue
-        inside = [(f"{place} item {number}", _typed(child, item)) for number, child in enumerate(items or ())]
+        inside = [(f"{location} item {number}", _typed(child, item)) for number, child in enumerate(items or ())]
         waiting += reversed(inside)
 
 
 def _is_list(document: Any) -> bool:
-    """`v1/List`, or `…List` of any API that has items; a kind of somebody's that is only named so has none."""
+    """Whether it is a `v1/List`, or a `…List` with items of any API."""
     if not isinstance(document, dict):
         return False
     kind, version = document.get("kind"), document.get("apiVersion")
@@ -39,7 +40,7 @@ def _is_list(document: Any) -> bool:
 
 
 def _typed(child: Any, parent: dict[Any, Any]) -> Any:
-    """An item with its kind: the API server leaves kind and version out, which the list's own say."""
+    """An item with the kind and apiVersion of its list, which the API server leaves out."""
     kind = parent["kind"].removesuffix(_SUFFIX)
     if not kind or not isinstance(child, dict) or "kind" in child or "apiVersion" in child:
         return child

@@ -1,4 +1,4 @@
-"""Where agents that follow the Kubernetes API store the WeftNode of their node."""
+"""Writes the WeftNode of a node to the Kubernetes API."""
 
 import msgspec
 
@@ -10,13 +10,13 @@ PATH = f"/apis/{VERSION}/weftnodes"
 
 
 async def write_to_api(api: ApiServer, node: WeftNode) -> None:
-    """Make the object's status so, and the object where there is none. Raises `ApiError`, `msgspec.DecodeError`.
+    """Patch the object's status; create the object if it does not exist. Raises `ApiError`, `msgspec.DecodeError`.
 
-    A patch that changes nothing is no write of the server's. An agent reads nothing, and cannot change an object's
-    owner: one of a former Node of this name fails until the garbage collector has deleted it.
+    The server does not store a patch that changes nothing. An agent may neither read the object nor change its owner.
+    If the object belongs to a former Node of this name, this fails until the garbage collector has deleted it.
     """
     if not node.metadata.owner_references:
-        raise ApiError(404, f"Node {node.metadata.name} is not known")
+        raise ApiError(404, f"Node {node.metadata.name} is unknown")
     try:
         stored = await _patch(api, node)
     except ApiError as error:

@@ -1,8 +1,8 @@
-"""List and watch of one collection as a state machine: answers in, changes out. It neither asks nor waits.
+"""List and watch of one collection, as a state machine: responses in, changes out. It does no I/O.
 
-It follows the contract of the API (kubernetes.io/docs/reference/using-api/api-concepts): a list in pages, then a watch
-from the list's resourceVersion, which bookmarks and events carry on; when that version is too old (410), a new list,
-of which only the difference is told. Until then everything that was known stays.
+It follows the API's contract (kubernetes.io/docs/reference/using-api/api-concepts): a list in pages, then a watch from
+the list's resourceVersion, which events and bookmarks advance. When that version is too old (410), the reflector lists
+again, and emits only the difference. Until then all objects stay.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ import msgspec
 
 from agent.internal_errors import InternalErrors
 from agent.kube.collection import Collection
-from agent.kube.errors import UNREACHABLE, ApiError, explain
+from agent.kube.errors import UNREACHABLE, ApiError, api_error
 from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Upsert, internal_error
 from agent.model.meta import Key, Value
 
 PAGE = 500
-# A watch that is refused this often in a row may ask for what no list would: a version that a restored etcd never had.
-PATIENCE = 3
-NONSENSE = 502
+# After this many rejections of a watch in a row the reflector lists again: a restored etcd may not know the version.
+MAX_REJECTIONS = 3
+BAD_RESPONSE = 502
 
 
 class Name(NamedTuple):
@@ -32,7 +32,7 @@ class Name(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask next, below the collection's path."""
+    """The next request, below the collection's path."""
 
     query: Mapping[str, str]
     watch: bool
@@ -45,7 +45,7 @@ class _Metadata(Value, frozen=True):
 
 
 class _Identity(Value, frozen=True):
-    """The part of any object that says which it is."""
+    """The metadata that identifies any object."""
 
     metadata: _Metadata = _Metadata()
 
@@ -71,7 +71,7 @@ _IDENTITY = msgspec.json.Decoder(_Identity)
 
 
 def _identity(raw: bytes) -> _Metadata:
-    """Which object this is; none of any name when it does not say, which is a problem of its own."""
+    """The object's identity. An object without one has an empty name, and is a `Problem`."""
     try:
         return _IDENTITY.decode(raw).metadata
     except msgspec.DecodeError:
@@ -79,7 +79,7 @@ def _identity(raw: bytes) -> _Metadata:
 
 
 class Reflector:
-    """What is known of one collection, and what to ask next."""
+    """The known objects of one collection, and the next request."""
 
     def __init__(self, collection: Collection, errors: InternalErrors | None = None) -> None:
         """Without `errors` internal errors are raised."""
@@ -87,29 +87,29 @@ class Reflector:
         self._errors = errors or InternalErrors()
         self._known: dict[Name, tuple[Keyed, ...]] = {}
         self._problems: dict[Name, Problem] = {}
-        # What objects that are a problem now said before they were one.
-        self._good: dict[Name, tuple[Keyed, ...]] = {}
+        # The last valid values of objects that are a `Problem` now.
+        self._last_good: dict[Name, tuple[Keyed, ...]] = {}
         self._seen: set[Name] = set()
         self._continue = ""
         self._version = ""
         self._paged = True
-        # Few of many objects: the server's cache picks them, where etcd would have to read them all, for each node.
+        # With a field selector the server's cache finds the few objects. etcd would read all of them, for each node.
         self._from_cache = "fieldSelector" in collection.query
-        self._refusals = 0
+        self._rejections = 0
         self.synced = False
 
     @property
     def objects(self) -> int:
-        """How many objects are known."""
+        """The number of known objects."""
         return len(self._known)
 
     @property
     def watching(self) -> bool:
-        """Whether the list is complete and changes are followed."""
+        """Whether the list is complete and the collection is watched."""
         return bool(self._version)
 
     def request(self) -> Request:
-        """What to ask now."""
+        """The next request."""
         query = dict(self._collection.query)
         if self._version:
             query |= {"resourceVersion": self._version, "allowWatchBookmarks": "true"}
@@ -123,93 +123,98 @@ class Reflector:
         return Request(query, watch=False)
 
     def page(self, body: bytes) -> list[Change]:
-        """Take in a page of the list. Raises `ApiError` when it is none."""
+        """Process a page of the list. Raises `ApiError` if it is not a list."""
         try:
             page = _PAGE.decode(body)
         except msgspec.DecodeError as error:
-            raise ApiError(NONSENSE, f"not a list: {error}") from error
-        self._refusals = 0
+            raise ApiError(BAD_RESPONSE, f"not a list: {error}") from error
+        self._rejections = 0
         changes = [change for raw in page.items or () for change in self._listed(bytes(raw))]
         self._continue = page.metadata.continue_
         if not self._continue:
-            changes += self._complete(page.metadata.resource_version)
+            changes += self._finish_list(page.metadata.resource_version)
         return changes
 
     def event(self, line: bytes) -> list[Change]:
-        """Take in one event of the watch. Raises `ApiError` for an ERROR event, and when it is none."""
+        """Process an event of the watch. Raises `ApiError` for an ERROR event, and if it is not an event."""
         try:
             event = _EVENT.decode(line)
             raw = bytes(event.object)
         except msgspec.DecodeError as error:
-            raise ApiError(NONSENSE, f"not an event: {error}") from error
+            raise ApiError(BAD_RESPONSE, f"not an event: {error}") from error
         if event.type == "ERROR":
-            raise explain(raw)
-        self._refusals = 0
+            raise api_error(raw)
+        self._rejections = 0
         meta = _identity(raw)
         name = Name(meta.namespace, meta.name)
         changes: list[Change] = []
         if event.type in ("ADDED", "MODIFIED"):
-            changes = self._put(name, raw)
+            changes = self._decode(name, raw)
         elif event.type == "DELETED":
-            changes = self._settle(name, ())
+            changes = self._apply(name, ())
         self._version = meta.resource_version or self._version
         return changes
 
     def failed(self, error: ApiError) -> None:
-        """A request failed. What the server has forgotten, makes no sense, or is refused time and again starts anew."""
+        """Process a failed request. List again after an expired version, an invalid response, or repeated
+        rejections.
+        """
         if error.gone and not self._version:
-            self._paged = False  # pages that expire while they are read: a whole list cannot
+            self._paged = False  # pages expired while they were read: one whole list cannot expire
         if error.status not in (UNREACHABLE, 429):
-            self._refusals += 1
+            self._rejections += 1
             self._from_cache = False
-        if error.status in (410, NONSENSE) or self._refusals >= PATIENCE:
+        if error.status in (410, BAD_RESPONSE) or self._rejections >= MAX_REJECTIONS:
             self.restart()
 
     def restart(self) -> None:
-        """Begin with a list again."""
+        """Start with a list again."""
         self._version = self._continue = ""
         self._seen = set()
-        self._refusals = 0
+        self._rejections = 0
 
     def forget(self) -> list[Change]:
-        """The kind itself is gone, and with it every object."""
+        """The kind was removed: delete all objects."""
         self.restart()
-        return [change for name in self._known.keys() | self._problems.keys() for change in self._settle(name, ())]
+        return [change for name in self._known.keys() | self._problems.keys() for change in self._apply(name, ())]
 
     def _listed(self, raw: bytes) -> list[Change]:
         meta = _identity(raw)
         name = Name(meta.namespace, meta.name)
         self._seen.add(name)
-        return self._put(name, raw)
+        return self._decode(name, raw)
 
-    def _complete(self, version: str) -> list[Change]:
-        """The list is at its end: what was not in it is gone."""
+    def _finish_list(self, version: str) -> list[Change]:
+        """The list is complete: delete objects that are not in it."""
         gone = (self._known.keys() | self._problems.keys()) - self._seen
         self._version, self._seen, self._paged, self.synced = version, set(), True, True
-        # A cache may be behind what is known by now: a later list is read from etcd.
+        # The cache may be older than the known objects: later lists come from etcd.
         self._from_cache = False
-        return [change for name in sorted(gone) for change in self._settle(name, ())]
+        return [change for name in sorted(gone) for change in self._apply(name, ())]
 
-    def _put(self, name: Name, raw: bytes) -> list[Change]:
-        """An object is now so; one that cannot be used stays what it was."""
+    def _decode(self, name: Name, raw: bytes) -> list[Change]:
+        """Decode an object. If that fails, its last valid values stay."""
         where = self._where(name)
-        found: Sequence[Keyed] | Problem = internal_error(where, where)
+        found: Sequence[Keyed] | Problem | None = None
         with self._errors.guard("decode", where):
             found = self._collection.read(raw, where)
-        return self._invalidate(name, found) if isinstance(found, Problem) else self._settle(name, tuple(found))
+        if found is None:
+            problem = internal_error(where, where)
+            found = replace(problem, facts=self._collection.unread(raw, problem))
+        return self._keep_last_good(name, found) if isinstance(found, Problem) else self._apply(name, tuple(found))
 
-    def _invalidate(self, name: Name, problem: Problem) -> list[Change]:
-        """An object cannot be used: its last good values stay, but for what is known to be otherwise now."""
-        good = self._good.setdefault(name, self._known.get(name, ()))
-        values: dict[Key, Keyed] = {value.key: value for value in (*good, *problem.beside)}
+    def _keep_last_good(self, name: Name, problem: Problem) -> list[Change]:
+        """Record a problem. The object's last valid values stay, except facts that the broken object still tells."""
+        good = self._last_good.setdefault(name, self._known.get(name, ()))
+        values: dict[Key, Keyed] = {value.key: value for value in (*good, *problem.facts)}
         changes = self._replace(name, tuple(values.values()))
-        told, before = replace(problem, beside=()), self._problems.get(name)
-        self._problems[name] = told
-        return [*changes, told] if told != before else changes
+        reported, before = replace(problem, facts=()), self._problems.get(name)
+        self._problems[name] = reported
+        return [*changes, reported] if reported != before else changes
 
-    def _settle(self, name: Name, values: tuple[Keyed, ...]) -> list[Change]:
-        """An object is as these values say, or gone when there are none."""
-        self._good.pop(name, None)
+    def _apply(self, name: Name, values: tuple[Keyed, ...]) -> list[Change]:
+        """Set an object's values; without values it is deleted."""
+        self._last_good.pop(name, None)
         self._errors.forget("decode", self._where(name))
         changes = self._replace(name, values)
         if self._problems.pop(name, None):
@@ -217,7 +222,7 @@ class Reflector:
         return changes
 
     def _replace(self, name: Name, values: tuple[Keyed, ...]) -> list[Change]:
-        """Put the values of one object in place of its old ones; says the difference."""
+        """Replace the values of one object. Returns the difference."""
         old: dict[Key, Keyed] = {value.key: value for value in self._known.get(name, ())}
         new: dict[Key, Keyed] = {value.key: value for value in values}
         if values:
@@ -228,5 +233,5 @@ class Reflector:
         return changes + [Upsert(value) for key, value in new.items() if old.get(key) != value]
 
     def _where(self, name: Name) -> str:
-        """An object's place, for its problem."""
+        """An object's location, for its problem."""
         return "/".join(part for part in (self._collection.plural, name.namespace, name.name) if part)

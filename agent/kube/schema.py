@@ -1,7 +1,8 @@
-"""What the API server's schemas forbid and types cannot say: a directory of manifests is as strict as a server.
+"""Rules of the API server's schemas that types cannot express. They make a directory of manifests as strict as a
+server.
 
-Only what is certainly refused by the server belongs here. What it would store but a mesh cannot use is for `translate`,
-which answers with a condition.
+Only what a server certainly rejects belongs here. What a server stores but a mesh cannot use is handled by `translate`,
+which sets a condition.
 """
 
 import ipaddress
@@ -9,10 +10,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from agent.kube.parameters_schema import parameters_violations
+from agent.kube.policy_schema import policy_violations
+from agent.model.authorization import AuthorizationPolicy
 from agent.model.core import EndpointSlice, Pod, Service, ServiceCIDR
-from agent.model.limits import HEADER, MAX_LIST, Violation, too_many, twice
+from agent.model.limits import HEADER, MAX_LIST, NAME, Violation, too_many, twice
 from agent.model.meta import Object, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport
+from agent.model.parameters import MeshParameters
 from agent.model.routes import (
     CookieConfig,
     FilteredBackendRef,
@@ -32,17 +37,16 @@ from agent.translate.filters.check import filter_violations
 MAX_RULES = 16
 MAX_MATCHES = {"HTTPRoute": (64, 128), "GRPCRoute": (64, 128)}
 MAX_PARENTS = 32
-# Absolute; nothing that a server would read as another path: no empty, `.` or `..` segments, no hidden slash.
+# An absolute path that no server reads as another one: no empty, `.` or `..` segments, no encoded slash.
 PATH = re.compile(r"(?!.*(?://|/\.\.?(?:/|$)|%2[fF]))/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
 MAX_SERVER_NAMES = 1024
 _LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 SERVER_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
-NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def violation(value: Object) -> Violation | None:
-    """The first rule of its schema that an object breaks, as (field, message)."""
+    """The first schema rule that an object breaks, as (field, message)."""
     return next(_violations(value), None)
 
 
@@ -61,6 +65,8 @@ def _violations(value: Object) -> Iterator[Violation]:
             yield from _slice(value)
         case Pod():
             yield from _addresses("status.podIPs", value.addresses)
+        case AuthorizationPolicy() | MeshParameters():
+            yield from _of_weft(value)
         case ServiceCIDR():
             yield from _cidrs(value.spec.cidrs)
         case HTTPRoute() | GRPCRoute():
@@ -72,6 +78,12 @@ def _violations(value: Object) -> Iterator[Violation]:
             yield from _server_names(value)
 
 
+def _of_weft(value: AuthorizationPolicy | MeshParameters) -> Iterator[Violation]:
+    if isinstance(value, MeshParameters):
+        return parameters_violations(value)
+    return policy_violations(value)
+
+
 def _metadata(meta: ObjectMeta) -> Iterator[Violation]:
     if not NAME.fullmatch(meta.name):
         yield "metadata.name", f"{meta.name[:80]!a} is not a DNS name"
@@ -80,7 +92,7 @@ def _metadata(meta: ObjectMeta) -> Iterator[Violation]:
 
 
 def _server_names(value: TCPRoute | UDPRoute | TLSRoute) -> Iterator[Violation]:
-    """Names of TLS servers (RFC 6066 has no addresses). Older versions of the kind let the list be absent."""
+    """Names of TLS servers (RFC 6066 allows no addresses). In older versions of the kind the list may be absent."""
     names = value.spec.hostnames if isinstance(value, TLSRoute) else ()
     yield from too_many("spec.hostnames", names, MAX_SERVER_NAMES)
     for position, name in enumerate(names):
@@ -93,6 +105,9 @@ def _addresses(field: str, addresses: Iterable[str], version: int | None = None)
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
+            parsed = None
+        # Python takes a zone (`fe80::1%eth0`), a server does not.
+        if parsed is None or "%" in address:
             yield f"{field}[{position}]", f"{address[:80]!a} is not an IP address"
             continue
         if version is not None and parsed.version != version:

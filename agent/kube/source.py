@@ -1,4 +1,4 @@
-"""Where an agent learns what exists: a directory of manifests, or the Kubernetes API."""
+"""The source of the agent's objects: a directory of manifests, or the Kubernetes API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,48 +8,62 @@ from typing import Any
 from typing import Protocol as Interface
 
 from agent.internal_errors import InternalErrors
-from agent.kube.collection import node_collections
+from agent.kube.account_pods import Accounts
 from agent.kube.directory_source import DirectorySource
+from agent.kube.node_folder import NodeFolder
 from agent.model.change import Change
 from agent.model.weft_node import WeftNode
 
 
 class Source(Interface):
-    """Where an agent learns what exists. Its `Synced` bears its name."""
+    """A source of objects. Its `Synced` has its name."""
 
     @property
     def name(self) -> str:
-        """What kind of source it is."""
+        """The source's name."""
 
     @property
     def stale(self) -> str:
-        """Why what is known may be old, empty when it is not."""
+        """Why the objects may be out of date; empty if they are not."""
 
-    def report(self) -> dict[str, Any]:
-        """What `weft status` shows of it."""
+    def status(self) -> dict[str, Any]:
+        """The source's part of `weft status`."""
 
     def changes(self) -> AsyncIterator[list[Change]]:
-        """Everything that there is, then `Synced`, then what changes."""
+        """All objects, then `Synced`, then changes."""
 
-    async def store(self, node: WeftNode) -> None:
-        """Store what this node's agent reports. Raises `ApiError`, `OSError`, `msgspec.DecodeError`."""
+    def want_accounts(self, accounts: Accounts) -> None:
+        """Replace the accounts whose pods are emitted, as `AccountPod`, of whatever node."""
+
+    @property
+    def accounts_listed(self) -> bool:
+        """Whether all pods of the accounts that are wanted have been emitted, as far as the source can."""
+
+    async def write_weft_node(self, node: WeftNode) -> None:
+        """Write this node's WeftNode. Raises `ApiError`, `OSError`, `msgspec.DecodeError`."""
 
 
 @asynccontextmanager
 async def open_source(
-    manifests: Path | None, kubeconfig: Path | None, node: str, node_file: Path, errors: InternalErrors | None = None
+    manifests: Path | None,
+    kubeconfig: Path | None,
+    node: str,
+    nodes: Path,
+    account_watches: int,
+    errors: InternalErrors | None = None,
 ) -> AsyncIterator[Source]:
-    """The directory `manifests`, or the API server that `kubeconfig` (None: the pod's account) names, for this node.
+    """The source of this node's agent: the directory `manifests`, or the API server of `kubeconfig` (None: the service
+    account), which watches the pods of at most `account_watches` accounts.
 
-    With a directory the WeftNode is stored in `node_file`. Without `errors` internal errors are raised. Raises
+    With a directory the WeftNodes are files in the folder `nodes`. Without `errors` internal errors are raised. Raises
     `ConfigurationError`.
     """
     if manifests is not None:
-        yield DirectorySource(manifests, errors, node_file)
+        yield DirectorySource(manifests, errors, NodeFolder(nodes, node))
         return
-    # An agent of manifests need not spend 40 MB and a third of a second on the client.
-    from agent.kube.kubernetes_source import open_kubernetes  # noqa: PLC0415
+    # An agent with manifests saves the 40 MB and the third of a second that importing the client takes.
+    from agent.kube.client import ApiServer  # noqa: PLC0415
+    from agent.kube.node_source import NodeSource  # noqa: PLC0415
 
-    agent = f"weft-agent/{metadata.version('weft')}"
-    async with open_kubernetes(kubeconfig, agent, node_collections(node), errors) as source:
-        yield source
+    async with ApiServer(kubeconfig, f"weft-agent/{metadata.version('weft')}") as api:
+        yield NodeSource(api, node, account_watches, errors)

@@ -1,9 +1,11 @@
-"""Cgroups of the lab: made, asked, killed and removed."""
+"""The lab's cgroups: create, query, kill and remove."""
 
 import errno
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from agent.lab.patience import patient
 
 
 def populated(cgroup: Path) -> bool:
@@ -16,7 +18,7 @@ def populated(cgroup: Path) -> bool:
 def kill(cgroup: Path, patience: float = 5.0) -> None:
     """SIGKILL everything in this cgroup and below (cgroup.kill, kernel 5.14), and wait until it is gone.
 
-    `patience` is in seconds; raises TimeoutError when a process stays (uninterruptible sleep).
+    At most `patient(patience)` seconds; raises TimeoutError when a process stays (uninterruptible sleep).
     """
     with suppress(FileNotFoundError):
         (cgroup / "cgroup.kill").write_text("1")
@@ -24,12 +26,12 @@ def kill(cgroup: Path, patience: float = 5.0) -> None:
 
 
 def wait_empty(cgroup: Path, patience: float) -> None:
-    """Wait until no process is left, at most `patience` seconds, else raise TimeoutError."""
-    end = time.monotonic() + patience
+    """Wait until no process is left, at most `patient(patience)` seconds, else raise TimeoutError."""
+    end = time.monotonic() + patient(patience)
     while populated(cgroup):
         if time.monotonic() > end:
             raise TimeoutError(f"{cgroup}: processes are still there")
-        time.sleep(0.01)
+        time.sleep(patient(0.01))
 
 
 def remove(cgroup: Path) -> None:

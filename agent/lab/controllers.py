@@ -1,4 +1,4 @@
-"""What the cluster's controllers do, as one pure step: objects and what the kubelet saw in, objects out."""
+"""The cluster's controllers as one pure step: objects and the kubelet's observations in, objects out."""
 
 import hashlib
 import json
@@ -9,17 +9,18 @@ from typing import Any
 from agent.ir.addresses import family_of
 from agent.lab.families import IPV4, Network, Ranges, of_family
 from agent.lab.paths import NODE_NAME
+from agent.lab.probe import with_probe
 from agent.lab.store import Object, Objects, key_of, merged
 from agent.model.meta import Key
 
 FIXED_ADDRESS = "lab.weft.dev/address"
-# Below are the addresses that are given by name: the waypoint's, the DNS service's.
+# Lower addresses are assigned by name: to the waypoints and the DNS service.
 _FIRST_FREE = 11
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the kubelet saw of a pod."""
+    """The kubelet's observations of a pod."""
 
     phase: str = "Pending"
     ready: bool = False
@@ -27,8 +28,8 @@ class Seen:
 
 
 def step(objects: Objects, seen: Mapping[str, Seen], families: Sequence[Ranges] = (IPV4,)) -> Objects:
-    """Every controller once; applied to its own result it changes nothing. `families` are the cluster's, the one of
-    single-stack Services first.
+    """Run every controller once. Applied to its own result it changes nothing. `families` are the cluster's;
+    single-stack Services use the first one.
     """
     result = dict(objects)
     _namespaces(result)
@@ -50,7 +51,7 @@ def labels_of(item: Object) -> dict[str, str]:
 
 
 def selects(selector: Mapping[str, str] | None, labels: Mapping[str, str]) -> bool:
-    """Whether a Service's selector means these labels; an empty one means nothing (core/v1)."""
+    """Whether a Service's selector matches these labels. An empty selector matches nothing (core/v1)."""
     return bool(selector) and all(labels.get(name) == value for name, value in (selector or {}).items())
 
 
@@ -133,8 +134,8 @@ def cluster_ips(spec: Object) -> list[str]:
 
 
 def _families_of(spec: Object, families: Sequence[Ranges]) -> list[Ranges]:
-    """The families that a Service gets: what it names, the family of its cluster IP, else the cluster's first one; all
-    of them where its policy says so (core/v1, ipFamilyPolicy).
+    """A Service's families: those that it names, that of its cluster IP, or the cluster's first one; with its
+    ipFamilyPolicy all of them (core/v1).
     """
     given = [address for address in cluster_ips(spec) if address != "None"]
     named = spec.get("ipFamilies") or [f"IPv{family_of(address)}" for address in given]
@@ -151,7 +152,7 @@ def _free(network: Network, used: Iterable[str]) -> Iterator[str]:
 
 
 def pod_ips(pod: Object) -> list[str]:
-    """A pod's addresses, none before it has any."""
+    """A pod's addresses; empty before it has any."""
     return [item["ip"] for item in pod.get("status", {}).get("podIPs", ())]
 
 
@@ -170,7 +171,13 @@ def _pod_status(objects: Objects, seen: Mapping[str, Seen], families: Sequence[R
             "conditions": [{"type": "Ready", "status": str(state.ready)}],
             "restarts": state.restarts,
         }
-        objects[key] = {**pod, "spec": {**pod["spec"], "nodeName": NODE_NAME}, "status": status}
+        objects[key] = {**pod, "spec": _completed(pod["spec"]), "status": status}
+
+
+def _completed(spec: Object) -> Object:
+    """The spec as an API server and the scheduler complete it."""
+    containers = [with_probe(container) for container in spec["containers"]]
+    return {"serviceAccountName": "default", **spec, "containers": containers, "nodeName": NODE_NAME}
 
 
 def _slices(objects: Objects, families: Sequence[Ranges]) -> None:
@@ -192,7 +199,9 @@ def _without_metadata(item: Object) -> Object:
 
 
 def _slices_of(key: Key, service: Object, objects: Objects, ranges: Ranges) -> Iterator[Object]:
-    """Of a family, one slice for each distinct set of port numbers: a named target port can differ between pods."""
+    """The slices of one family: one for each distinct set of port numbers, because a named target port can differ by
+    pod.
+    """
     groups: dict[str, list[Object]] = {}
     for pod_key, pod in with_kind(objects, "Pod"):
         if pod_key.namespace == key.namespace and selects(service["spec"]["selector"], labels_of(pod)):

@@ -29,7 +29,7 @@ _KUBE_DNS = """
 
 
 class Daemon:
-    """Brings the node to what the store says, whenever the store or a pod changes."""
+    """Brings the node in step with the store, whenever the store or a pod changes."""
 
     def __init__(self, paths: LabPaths) -> None:
         self._paths = paths
@@ -52,11 +52,12 @@ class Daemon:
             try:
                 await self._reconcile()
             except Exception:
-                # A manifest that no controller understands must not end the pods of the others.
+                # A manifest that breaks a controller must not stop the pods of others.
                 LOG.exception("could not reconcile; trying again")
             # Not for ever: a change that came before the watch was set up would wait as long.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._dirty.wait()
         watch.result()
 
     async def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""The cluster's DNS: Services and ServiceImports by name, everything else does not exist."""
+"""The cluster's DNS: names of Services and ServiceImports; all other names do not exist."""
 
 import asyncio
 import struct

@@ -15,7 +15,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class HTTPPort(asyncio.Protocol):
-    """Tells HTTP/1.1 from HTTP/2 with prior knowledge by the first bytes, and hands the connection over."""
+    """Distinguishes HTTP/1.1 from HTTP/2 with prior knowledge by the first bytes, and hands the connection over."""
 
     def __init__(self) -> None:
         self._first = b""
@@ -29,7 +29,7 @@ class HTTPPort(asyncio.Protocol):
         """Decide as soon as the bytes can be only one of the two."""
         self._first += data
         if self._first.startswith(_PREFACE):
-            # Only pods that speak HTTP/2 pay for the library's memory.
+            # Imported only here: most pods do not need the library's memory.
             from agent.lab.echo_http2 import HTTP2  # noqa: PLC0415
 
             self._hand_over(HTTP2())
@@ -43,16 +43,16 @@ class HTTPPort(asyncio.Protocol):
 
 
 class TCPPort(asyncio.Protocol):
-    """A line in, a line of JSON out; `?wait=1` and `?close=1` in the line are heeded."""
+    """Answers a line with a line of JSON. `?wait=1` and `?close=1` in the line are obeyed."""
 
     greets: ClassVar[bool] = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note who is there; a server-first protocol speaks now."""
+        """Record the peer. A server-first protocol sends its greeting now."""
         assert isinstance(transport, asyncio.Transport)
         self._transport, self._rest, self._facts = transport, b"", facts_of(transport, "tcp")
         if self.greets:
-            self._say("")
+            self._send("")
 
     def data_received(self, data: bytes) -> None:
         """Answer each whole line."""
@@ -63,11 +63,11 @@ class TCPPort(asyncio.Protocol):
             if controls.close:
                 self._transport.close()
             elif controls.wait:
-                asyncio.get_running_loop().call_later(controls.wait, self._say, text)
+                asyncio.get_running_loop().call_later(controls.wait, self._send, text)
             else:
-                self._say(text)
+                self._send(text)
 
-    def _say(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         self._transport.write(answer(self._facts, data=text) + b"\n")
 
 
@@ -87,7 +87,7 @@ class UDPPort(asyncio.DatagramProtocol):
         self._local = facts_of(transport, "udp").local
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """Answer, unless told not to."""
+        """Answer, unless the datagram asks for no answer."""
         text = data.decode(errors="replace")
         facts = Facts("udp", host_port(addr[0], addr[1]), self._local)
         if not Controls.of(text).close:

@@ -1,4 +1,4 @@
-"""What the echo server says, and what a client can ask of it."""
+"""The echo server's answers, and the parameters by which a client controls them."""
 
 import os
 from asyncio import BaseTransport
@@ -16,7 +16,7 @@ NAMESPACE = os.environ.get("POD_NAMESPACE", "")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is the same for a whole connection: protocol, and both addresses as the server sees them."""
+    """The constant facts of a connection: protocol, and both addresses as the server sees them."""
 
     protocol: str
     peer: str
@@ -25,7 +25,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What the client asks for, after the `?`: a status, a delay in seconds, no answer, so many bytes more."""
+    """The parameters after the `?`: a status, a delay in seconds, no answer, a number of additional bytes."""
 
     status: int = 200
     wait: float = 0.0
@@ -34,17 +34,17 @@ class Controls:
 
     @classmethod
     def of(cls, text: str) -> "Controls":
-        """Read a path or line; what makes no sense is as if it were not there."""
+        """Parse a path or line. An invalid parameter resets all to their defaults."""
         query = text.partition("?")[2]
         if not query:
             return _NONE
-        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        options = {name: values[0] for name, values in parse_qs(query).items()}
         try:
             return cls(
-                status=int(asked.get("status", 200)),
-                wait=float(asked.get("wait", 0)),
-                close=asked.get("close") == "1",
-                body=int(asked.get("body", 0)),
+                status=int(options.get("status", 200)),
+                wait=float(options.get("wait", 0)),
+                close=options.get("close") == "1",
+                body=int(options.get("body", 0)),
             )
         except ValueError:
             return _NONE

@@ -12,7 +12,7 @@ from agent.lab.echo_answer import Controls, answer, facts_of
 
 @dataclass(slots=True)
 class _Pending:
-    """An answer whose turn may not have come. No content means: hang up."""
+    """A response that waits for earlier ones. Empty content closes the connection."""
 
     content: bytes
     last: bool

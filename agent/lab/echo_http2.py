@@ -102,11 +102,11 @@ class HTTP2(asyncio.Protocol):
         if stream is None or not (stream.unsent or stream.trailers):
             return
         while stream.unsent:
-            room = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
-            if room <= 0:
+            window = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
+            if window <= 0:
                 return
-            self._h2.send_data(stream_id, stream.unsent[:room])
-            stream.unsent = stream.unsent[room:]
+            self._h2.send_data(stream_id, stream.unsent[:window])
+            stream.unsent = stream.unsent[window:]
         if stream.trailers:
             self._h2.send_headers(stream_id, stream.trailers, end_stream=True)
         else:
@@ -119,8 +119,8 @@ class HTTP2(asyncio.Protocol):
 
 def _metadata_query(headers: dict[str, str]) -> str:
     """A gRPC path has no query: its controls are metadata, `x-echo-status: 14` for `?status=14`."""
-    asked = {name.removeprefix("x-echo-"): value for name, value in headers.items() if name.startswith("x-echo-")}
-    return f"?{urlencode(asked)}" if asked else ""
+    options = {name.removeprefix("x-echo-"): value for name, value in headers.items() if name.startswith("x-echo-")}
+    return f"?{urlencode(options)}" if options else ""
 
 
 def _grpc_message(text: bytes) -> bytes:

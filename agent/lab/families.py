@@ -63,7 +63,7 @@ RANGES = {IPFamily.IPV4: (IPV4,), IPFamily.IPV6: (IPV6,), IPFamily.DUAL: (IPV4, 
 
 
 def save(paths: LabPaths, family: IPFamily) -> None:
-    """Keep which families a lab has, for whatever process of it asks. Raises `OSError`."""
+    """Save the lab's families for its other processes. Raises `OSError`."""
     paths.ip_family.write_text(family)
 
 

@@ -1,4 +1,4 @@
-"""The kubelet's part: pods become namespaces, cgroups and processes, are probed, restarted and taken away."""
+"""The lab's kubelet: it runs pods as namespaces, cgroups and processes, probes and restarts them."""
 
 import asyncio
 import logging
@@ -32,11 +32,11 @@ def argv_of(container: dict[str, Any]) -> list[str]:
     return [*container["command"], *arguments]
 
 
-def pod_place(paths: LabPaths, pod: Object, container: str) -> launch.Place:
+def pod_context(paths: LabPaths, pod: Object, container: str) -> launch.ExecContext:
     """Where a container's processes run."""
     metadata = pod["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
-    return launch.Place(
+    return launch.ExecContext(
         cgroup=paths.pod_cgroup(metadata["uid"]) / container,
         netns=paths.pod_netns(namespace, name),
         files=paths.pod_files(namespace, name),
@@ -64,7 +64,7 @@ class RunningPod:
         self._restarts = 0
 
     async def start(self) -> None:
-        """Make its place, then run its containers."""
+        """Create its network and cgroups, then run its containers."""
         self._write_files()
         addresses = pod_ips(self.pod)
         await asyncio.to_thread(network.add_pod, self._netns, self._link, addresses, ranges_of(self.paths))
@@ -75,7 +75,7 @@ class RunningPod:
         self._tasks.append(asyncio.create_task(self._watch([probe for probe in probes if probe])))
 
     async def stop(self) -> None:
-        """SIGTERM, a moment, SIGKILL; then take its place away."""
+        """Send SIGTERM, wait, send SIGKILL; then remove its network and cgroups."""
         for task in self._tasks:
             task.cancel()
         self._terminate()
@@ -103,8 +103,8 @@ class RunningPod:
         (folder / "hosts").write_text(f"127.0.0.1 localhost\n{own}")
 
     async def _keep_running(self, container: dict[str, Any]) -> None:
-        """Run a container, again and again, with a growing pause (restartPolicy: Always)."""
-        command = launch.command(pod_place(self.paths, self.pod, container["name"]), argv_of(container))
+        """Run a container, and restart it with growing delays (restartPolicy: Always)."""
+        command = launch.command(pod_context(self.paths, self.pod, container["name"]), argv_of(container))
         environment = pod_environment(self.pod, container)
         pause, longest = _BACKOFF_SECONDS
         loop = asyncio.get_running_loop()
@@ -152,7 +152,9 @@ class Kubelet:
         return {uid: pod.seen for uid, pod in self._running.items()}
 
     async def sync(self, objects: Objects) -> None:
-        """Make the pods that run those that there should be. A name that is in use again waits for its place."""
+        """Start and stop pods until the running ones are the desired ones. A reused name waits for the old
+        pod's end.
+        """
         wanted = {pod["metadata"]["uid"]: pod for _, pod in with_kind(objects, "Pod")}
         await asyncio.gather(*(self._running.pop(uid).stop() for uid in self._running.keys() - wanted.keys()))
         for uid, pod in wanted.items():

@@ -1,4 +1,4 @@
-"""A lab from nothing to nothing: up, its node processes, down. Down needs no living daemon and no memory."""
+"""Starts and stops a lab and its processes. Stopping needs no running daemon and no saved state."""
 
 import json
 import os
@@ -14,8 +14,9 @@ from pathlib import Path
 from agent.lab import cgroups, families, launch, network, weft
 from agent.lab.controllers import is_ready, with_kind
 from agent.lab.families import IPFamily
-from agent.lab.kubelet import pod_environment, pod_place
+from agent.lab.kubelet import pod_context, pod_environment
 from agent.lab.paths import ROOT, LabPaths
+from agent.lab.patience import patient
 from agent.lab.store import Object, Store
 from agent.model.meta import Key
 
@@ -23,7 +24,7 @@ _MANIFESTS = (".yaml", ".yml", ".json")
 
 
 class LabError(Exception):
-    """Something that the person at the keyboard can mend, in one sentence."""
+    """An error that the user can correct. The message is one sentence."""
 
 
 def is_up(paths: LabPaths) -> bool:
@@ -38,10 +39,11 @@ def up(
     patience: float = 60.0,
     family: IPFamily = IPFamily.IPV4,
 ) -> None:
-    """Start a lab with these files and wait until its pods are ready.
+    """Start a lab with these files, and wait until its pods are ready.
 
-    What an earlier lab of this name left is removed first. Raises LabError when one is up, when none of the pods got
-    ready for `patience` seconds (the machine may be slow), or when the agent ends; then the lab stays, to be looked at.
+    The remains of an earlier lab of this name are removed first. Raises `LabError` when one is up, when no further pod
+    gets ready for `patience` seconds (the machine may be slow), or when the agent ends; then the lab stays, for
+    inspection.
     """
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces: run it as root")
@@ -65,9 +67,9 @@ def up(
 
 
 def down(paths: LabPaths) -> None:
-    """Remove all that a lab of this name has or left, in an order that works from any half-made state."""
+    """Remove a lab of this name and its remains, from any partial state."""
     cgroups.kill(paths.cgroup)
-    network.sweep(paths)
+    network.remove_stale(paths)
     _unmount_below(paths.state)
     cgroups.remove(paths.cgroup)
     shutil.rmtree(paths.state, ignore_errors=True)
@@ -98,26 +100,29 @@ def _texts(files: Sequence[Path]) -> Iterator[str]:
 
 
 def wait_for(what: str, true: Callable[[], bool], patience: float) -> None:
-    """Wait until something is so, at most `patience` seconds; raises LabError that says what was not."""
-    end = time.monotonic() + patience
+    """Wait until a condition holds, at most `patient(patience)` seconds. Raises `LabError`, which names it."""
+    limit = patient(patience)
+    end = time.monotonic() + limit
     while not true():
         if time.monotonic() > end:
-            raise LabError(f"waited {patience:.0f} s, but not so: {what}")
-        time.sleep(0.02)
+            raise LabError(f"waited {limit:.0f} s, but not so: {what}")
+        time.sleep(patient(0.02))
 
 
 def wait_ready(paths: LabPaths, patience: float = 60.0) -> None:
-    """Wait until every pod that should be is there and ready; raises LabError when none got ready for `patience` s."""
-    seen, end = -1, 0.0
+    """Wait until every pod that should be is there and ready; raises LabError when none got ready for
+    `patient(patience)` seconds.
+    """
+    limit, seen, end = patient(patience), -1, 0.0
     while True:
         ready, all_ready = _readiness(paths)
         if all_ready:
             return
         if ready > seen:
-            seen, end = ready, time.monotonic() + patience
+            seen, end = ready, time.monotonic() + limit
         if time.monotonic() > end:
-            raise LabError(f"no pod of lab {paths.name} got ready for {patience:.0f} s: see {paths.logs}")
-        time.sleep(0.05)
+            raise LabError(f"no pod of lab {paths.name} got ready for {limit:.0f} s: see {paths.logs}")
+        time.sleep(patient(0.05))
 
 
 def _readiness(paths: LabPaths) -> tuple[int, bool]:
@@ -163,8 +168,8 @@ def stop_agent(paths: LabPaths, kill: bool = False, patience: float = 30.0) -> N
 def _start(paths: LabPaths, what: str, argv: Sequence[str]) -> None:
     pidfile = paths.pidfile(what)
     pidfile.unlink(missing_ok=True)
-    place = launch.Place(paths.system_cgroup(what), paths.node_netns, pidfile=pidfile)
-    launch.start_apart(place, argv, paths.log(what))
+    context = launch.ExecContext(paths.system_cgroup(what), paths.node_netns, pidfile=pidfile)
+    launch.start_apart(context, argv, paths.log(what))
     wait_for(f"{what} starts", lambda: pidfile.exists() and bool(pidfile.read_text()), patience=5.0)
 
 
@@ -189,11 +194,11 @@ def exec_command(paths: LabPaths, where: str, argv: Sequence[str]) -> tuple[list
     """The command and environment that run `argv` in a pod's namespaces and cgroup. Raises LabError."""
     pod = find_pod(paths, where)
     container = pod["spec"]["containers"][0]
-    return launch.command(pod_place(paths, pod, container["name"]), argv), pod_environment(pod, container)
+    return launch.command(pod_context(paths, pod, container["name"]), argv), pod_environment(pod, container)
 
 
 def node_command(paths: LabPaths, argv: Sequence[str]) -> list[str]:
     """The command that runs `argv` on the lab's node, outside of any pod."""
     cgroup = paths.system_cgroup("exec")
     cgroup.mkdir(parents=True, exist_ok=True)
-    return launch.command(launch.Place(cgroup, paths.node_netns), argv)
+    return launch.command(launch.ExecContext(cgroup, paths.node_netns), argv)

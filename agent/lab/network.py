@@ -110,7 +110,7 @@ def remove_namespace(name: str) -> None:
         netns.remove(name)
 
 
-def sweep(paths: LabPaths) -> None:
+def remove_stale(paths: LabPaths) -> None:
     """Remove every namespace of this lab, and the folder of handles if a lab made it and no namespace is left.
 
     Labs that end at the same time remove the folder together: it can be gone at any moment.

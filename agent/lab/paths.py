@@ -1,4 +1,4 @@
-"""Where a lab keeps its things: every name on the machine is derived from the lab's name, so labs do not collide."""
+"""The lab's paths and names. All are derived from the lab's name, so that labs do not collide."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ def cgroup2_mount() -> Path:
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":
             return Path(where)
-    raise RuntimeError("cgroup2 is not mounted; the lab needs it, because pods are known by their cgroup")
+    raise RuntimeError("cgroup2 is not mounted; the lab needs it, because weft identifies pods by their cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LabPaths:
 
     @property
     def store_lock(self) -> Path:
-        """Held while the store is read and changed; outside of it, to be no event there."""
+        """Held while the store is read and changed. It is outside of the store, so that it causes no event there."""
         return self.state / "store.lock"
 
     @property

@@ -40,12 +40,17 @@ class Probe:
         return 200 <= int(status.split()[1]) < 400
 
 
+def with_probe(container: dict[str, Any]) -> dict[str, Any]:
+    """The container; an echo server without a readiness probe gets one, of its first stream port."""
+    port = _echo_port(container) if container.get("image") == "weft/echo" else None
+    return container if port is None else {"readinessProbe": {"tcpSocket": {"port": port}}, **container}
+
+
 def probe_of(container: dict[str, Any], address: str) -> Probe | None:
-    """The probe that a container asks for; the echo server's is its first stream port."""
+    """The probe that a container asks for."""
     spec = container.get("readinessProbe")
     if spec is None:
-        port = _echo_port(container) if container.get("image") == "weft/echo" else None
-        return Probe(address, port) if port else None
+        return None
     wanted = spec.get("httpGet") or spec["tcpSocket"]
     return Probe(
         address=address,

@@ -1,4 +1,4 @@
-"""kube-proxy's part: Services as nftables rules in the node's namespace, for clients that no mesh serves."""
+"""The lab's kube-proxy: Services as nftables rules in the node's namespace, for clients outside the mesh."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ class Frontend:
     protocol: str
     port: int
     endpoints: tuple[tuple[str, int], ...]
-    sticky: bool
+    client_ip_affinity: bool
 
     @property
     def chain(self) -> str:
@@ -38,10 +38,10 @@ def frontends(objects: Objects) -> Iterator[Frontend]:
         for port in spec.get("ports", ()):
             protocol = port.get("protocol", "TCP")
             found = tuple(_endpoints(objects, key, port.get("name", ""), protocol))
-            sticky = spec.get("sessionAffinity") == "ClientIP"
+            client_ip_affinity = spec.get("sessionAffinity") == "ClientIP"
             for address in cluster_ips(spec):
                 same = tuple(item for item in found if family_of(item[0]) is family_of(address))
-                yield Frontend(address, protocol.lower(), port["port"], same, sticky)
+                yield Frontend(address, protocol.lower(), port["port"], same, client_ip_affinity)
 
 
 def slices_of(objects: Objects, service: Key) -> Iterator[Object]:
@@ -94,7 +94,7 @@ chain local {{ type filter hook output priority 0; jump refuse; }}
 
 def _chain(frontend: Frontend, ip: str) -> str:
     count = len(frontend.endpoints)
-    pick = f"jhash {ip} saddr mod {count}" if frontend.sticky else f"numgen random mod {count}"
+    pick = f"jhash {ip} saddr mod {count}" if frontend.client_ip_affinity else f"numgen random mod {count}"
     targets = ", ".join(f"{i} : {host} . {port}" for i, (host, port) in enumerate(frontend.endpoints))
     return f"chain {frontend.chain} {{ meta l4proto {frontend.protocol} dnat {ip} to {pick} map {{ {targets} }}; }}"
 

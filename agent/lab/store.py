@@ -1,6 +1,6 @@
-"""The lab's API server: one JSON file per object in a folder, changed under a lock.
+"""The lab's API server: one JSON file for each object in a directory, changed under a lock.
 
-What cannot be read, or is of a kind nobody here knows, is stored as it is, so that the agent reports it.
+An object that cannot be read, or of a kind that the lab does not know, is stored as it is: the agent reports it.
 """
 
 import fcntl
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 import yaml
 
+from agent import atomic_file
 from agent.kube.lists import flattened
 from agent.lab.paths import LabPaths
 from agent.model import core, multicluster
@@ -25,10 +26,11 @@ from agent.model.meta import Key
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = dict[Key, Object]
 
-CLUSTER_SCOPED = frozenset({"Namespace", "GatewayClass", "Node", "ServiceCIDR", "XMesh"})
+CLUSTER_SCOPED = frozenset({"Namespace", "GatewayClass", "Node", "ServiceCIDR", "XMesh", "MeshParameters"})
 KINDS = CLUSTER_SCOPED | {
     *("Deployment", "EndpointSlice", "Pod", "Service", "ServiceAccount", "ConfigMap", "Secret"),
     *("HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant", "ServiceImport"),
+    "AuthorizationPolicy",
 }
 
 
@@ -122,7 +124,7 @@ class Store:
             self._file(key).unlink(missing_ok=True)
         changed = [key for key, item in after.items() if before.get(key) != item]
         for key in changed:
-            self._write(self._file(key), msgspec.json.format(msgspec.json.encode(after[key]), indent=1))
+            atomic_file.replace(self._file(key), msgspec.json.format(msgspec.json.encode(after[key]), indent=1))
         return bool(changed) or bool(before.keys() - after.keys())
 
     def apply(self, text: str) -> list[str]:
@@ -130,15 +132,15 @@ class Store:
         with self.locked():
             before = self.load()
             after = dict(before)
-            said = [self._apply_one(after, document) for document in parse(text)]
+            lines = [self._apply_one(after, document) for document in parse(text)]
             self.save(before, after)
-        return said
+        return lines
 
     def _apply_one(self, objects: Objects, document: Object | str) -> str:
         if isinstance(document, str):
             file = self._broken(document)
-            self._write(file, document.encode())
-            return f"{file.name}: stored as it is: not an object of a kind that the lab knows"
+            atomic_file.replace(file, document.encode())
+            return f"{file.name}: stored unchanged: the lab does not support this kind"
         key = key_of(document)
         present = objects.get(key)
         objects[key] = merged(present, document)
@@ -177,15 +179,11 @@ class Store:
     def _broken(self, text: str) -> Path:
         return self._folder / f"broken-{hashlib.sha256(text.encode()).hexdigest()[:10]}.yaml"
 
-    def _write(self, file: Path, content: bytes) -> None:
-        """Whole or not at all. No reader takes the temporary name for a manifest: a dot before, `.new` behind."""
-        temporary = file.with_name(f".{file.name}.new")
-        temporary.write_bytes(content)
-        temporary.replace(file)
-
 
 def merged(present: Object | None, wanted: Object) -> Object:
-    """A manifest over the object that is there: what the API server allocated stays, and so does the status."""
+    """A manifest over the object that is there: what the API server allocated stays, and so does the status.
+    A new object keeps the uid of its manifest: the lab can run pods that a real API server has.
+    """
     key = key_of(wanted)
     old = present or {}
     spec = dict(wanted.get("spec") or {})
@@ -193,7 +191,7 @@ def merged(present: Object | None, wanted: Object) -> Object:
         if name in old.get("spec", {}):
             spec.setdefault(name, old["spec"][name])
     stamps = old.get("metadata") or {
-        "uid": str(uuid.uuid4()),
+        "uid": wanted["metadata"].get("uid") or str(uuid.uuid4()),
         "creationTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     same = old.get("spec", {}) == spec

@@ -1,4 +1,4 @@
-"""How weft itself is started in a lab: the agent on the node, the waypoint in a pod with addresses of its own."""
+"""Starts weft in a lab: the agent on the node, the waypoint in a pod with addresses of its own."""
 
 import sys
 
@@ -7,9 +7,9 @@ from agent.lab.controllers import FIXED_ADDRESS, labels_of, with_kind
 from agent.lab.families import of_family, ranges_of
 from agent.lab.paths import NODE_NAME, LabPaths
 from agent.lab.store import Object, Objects
+from agent.model.meta import WEFT_NAMESPACE
 
-WAYPOINT_NAMESPACE = "weft-system"
-# Two, of which mostly one is there: the other replaces it.
+# Mostly one of the two exists; the other replaces it.
 WAYPOINTS = {
     "weft-waypoint": Addresses("10.244.0.2", "fd00:10:244::2"),
     "weft-waypoint-2": Addresses("10.244.0.3", "fd00:10:244::3"),
@@ -19,7 +19,7 @@ _WORKERS = 2
 
 
 def agent_command(paths: LabPaths) -> list[str]:
-    """How the agent is started on the lab's node."""
+    """The agent's command on the lab's node."""
     return [
         *(sys.executable, "-m", "agent", "agent"),
         *("--manifests", str(paths.manifests), "--state", str(paths.state)),
@@ -33,7 +33,7 @@ def waypoint_addresses(paths: LabPaths, name: str) -> Addresses:
 
 
 def waypoint_command(paths: LabPaths, name: str) -> list[str]:
-    """How the waypoint is started in its pod."""
+    """The waypoint's command in its pod."""
     return [
         *(sys.executable, "-m", "agent", "waypoint", "--state", str(paths.state)),
         *("--id", name, "--address", str(waypoint_addresses(paths, name)), "--concurrency", str(_WORKERS)),
@@ -47,7 +47,7 @@ def waypoint_pod(paths: LabPaths, name: str = "weft-waypoint") -> Object:
         "kind": "Pod",
         "metadata": {
             "name": name,
-            "namespace": WAYPOINT_NAMESPACE,
+            "namespace": WEFT_NAMESPACE,
             "labels": _LABELS,
             "annotations": {FIXED_ADDRESS: str(WAYPOINTS[name])},
         },
@@ -56,6 +56,6 @@ def waypoint_pod(paths: LabPaths, name: str = "weft-waypoint") -> Object:
 
 
 def waypoints(objects: Objects) -> list[str]:
-    """The names of the waypoints that there are."""
+    """The names of the existing waypoints."""
     pods = with_kind(objects, "Pod")
-    return [key.name for key, pod in pods if key.namespace == WAYPOINT_NAMESPACE and labels_of(pod) == _LABELS]
+    return [key.name for key, pod in pods if key.namespace == WEFT_NAMESPACE and labels_of(pod) == _LABELS]

@@ -1,4 +1,4 @@
-"""What sources say: something is so now, something is gone, something could not be read, or all is known."""
+"""The changes that sources send: a value is set or deleted, an object cannot be read, the initial list is complete."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,52 +16,54 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """The value with this key is now so."""
+    """The value with its key is created or replaced."""
 
     value: Keyed
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """There is no value with this key any more."""
+    """The value with this key is deleted."""
 
     key: Key
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A document or object that could not be used; what was known of it before stays in force.
+    """A document or object that could not be used; its former value stays in force.
 
-    `where` is the file and document, `subject` the object (`HTTPRoute faces/smiley`) as far as it could be read,
-    `field` the JSON path of what is wrong, `$` when it is the whole. `beside` is what can be said of it all the same.
+    - `where`: the file and document.
+    - `subject`: the object (`HTTPRoute faces/smiley`), as far as it could be read.
+    - `field`: the JSON path of the error, `$` for the whole.
+    - `facts`: what could be read of it all the same.
     """
 
     where: str
     subject: str
     field: str
     message: str
-    beside: tuple[Keyed, ...] = ()
+    facts: tuple[Keyed, ...] = ()
 
     def __str__(self) -> str:
-        """One line: where, what, which field, why."""
+        """One line: place, object, field, message."""
         return f"{self.where}: {self.subject}: {self.field}: {self.message}"
 
 
 def internal_error(where: str, subject: str) -> Problem:
-    """That an object could not be read because of a bug in weft."""
+    """The problem of an object that could not be read because of a bug in weft."""
     return Problem(where, subject, "$", "cannot be read because of an internal error, which the log shows")
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What was a problem at this place is none any more."""
+    """The problem at this place is resolved."""
 
     where: str
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """Everything that existed at the start has been said; from now on absence means deletion."""
+    """The source has sent everything that existed at the start; from now on absence means deletion."""
 
     source: str
 
@@ -70,7 +72,7 @@ Change = Upsert | Delete | Problem | Resolved | Synced
 
 
 def subject_of(change: Change) -> Key | Change:
-    """The object that a change is about; the change itself where it is about none."""
+    """The object of a change; the change itself where it has none."""
     match change:
         case Upsert(value):
             return value.key

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.model.meta import Key, Object, Value
+from agent.model.probes import Container
 
 PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -15,11 +16,11 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 CONFIG_HASH = "kubernetes.io/config.hash"
 MIRROR_HASH = "kubernetes.io/config.mirror"
 HASH = re.compile(r"[0-9a-f]{32}")
-# Whose endpoints a slice has (discovery/v1, KEP-1645). A slice can be both a Service's and its import's.
+# The labels with a slice's owner (discovery/v1, KEP-1645). A slice can belong to a Service and to its import.
 OWNER_LABELS = {"Service": "kubernetes.io/service-name", "ServiceImport": "multicluster.kubernetes.io/service-name"}
 
-# What kube-controller-manager says of slices that it makes of pods (discovery/v1 LabelManagedBy). One that others write
-# for a Service with a selector it deletes at once.
+# The label of slices that kube-controller-manager makes from pods (discovery/v1 LabelManagedBy). It deletes such slices
+# of others at once, where the Service has a selector.
 MANAGED_BY, OF_PODS = "endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io"
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -49,7 +50,7 @@ class Node(Object, frozen=True):
 
     @property
     def zone(self) -> str:
-        """The zone that the node is in, empty when nobody said."""
+        """The node's zone, empty without the label."""
         return self.metadata.labels.get(ZONE_LABEL, "")
 
 
@@ -60,29 +61,31 @@ class PodIP(Value, frozen=True):
 
 
 class PodSpec(Value, frozen=True):
-    """The part of a pod's spec that decides about enrolment."""
+    """The part of a pod's spec that enrolment and authorization depend on."""
 
     node_name: str = ""
     host_network: bool = False
     runtime_class_name: str = ""
     service_account_name: str = ""
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
 
 
 class RuntimeClass(Object, frozen=True):
-    """What runs the containers of pods that name it; `handler` is the container runtime's own name of that."""
+    """The runtime of pods that name it; `handler` is its name in the container runtime's configuration."""
 
     handler: str = ""
 
 
 class PodCondition(Value, frozen=True):
-    """One thing that is said of a pod's life; `status` is True, False or Unknown."""
+    """One condition of a pod; `status` is True, False or Unknown."""
 
     type: str
     status: str
 
 
 class PodStatus(Value, frozen=True):
-    """Where the pod is and whether it still runs."""
+    """The pod's addresses, phase and conditions."""
 
     phase: str = "Pending"
     pod_ip: str = msgspec.field(default="", name="podIP")
@@ -104,11 +107,18 @@ class Pod(Object, frozen=True):
         return (self.status.pod_ip,) if self.status.pod_ip else ()
 
     @property
-    def static_hash(self) -> str:
-        """What a static pod's cgroup is named by instead of its uid; empty for every other pod.
+    def probe_ports(self) -> frozenset[int]:
+        """The ports that the kubelet connects to. Init containers that are not restarted have no probes."""
+        restarted = [item for item in self.spec.init_containers if item.restart_policy == "Always"]
+        found = (port for item in (*self.spec.containers, *restarted) for port in item.probe_ports)
+        return frozenset(port for port in found if 0 < port < 65536)
 
-        It is the hash of the pod's file; the API has only a mirror of the pod, made by the kubelet, which deletes
-        mirrors that others made. No uid has this form, so nobody can point at an ordinary pod by it.
+    @property
+    def static_hash(self) -> str:
+        """The hash in the name of a static pod's cgroup, in place of the uid; empty for every other pod.
+
+        It is the hash of the pod's file. The API has only a mirror of the pod, made by the kubelet, which deletes
+        mirrors that others made. No uid has this form, so a forged mirror cannot name the cgroup of an ordinary pod.
         """
         notes = self.metadata.annotations
         found = notes.get(MIRROR_HASH, "")
@@ -116,7 +126,7 @@ class Pod(Object, frozen=True):
 
     @property
     def ready(self) -> bool:
-        """Whether the kubelet says that the pod serves."""
+        """Whether the pod's condition Ready is True, as the kubelet sets it."""
         return any(item.type == "Ready" and item.status == "True" for item in self.status.conditions)
 
     @property
@@ -125,11 +135,11 @@ class Pod(Object, frozen=True):
         return self.status.phase in ("Succeeded", "Failed")
 
 
-def shortest(address: str) -> str:
-    """An address as others would write it too, IPv4 also where it is v4-mapped; what is none stays, for its schema to
-    refuse.
+def normalized_address(address: str) -> str:
+    """An address in canonical form, v4-mapped ones as IPv4. What is not an address is returned unchanged; its schema
+    refuses it.
     """
-    if ":" not in address:  # there is one way to write IPv4
+    if ":" not in address:  # IPv4 has one form
         return address
     try:
         parsed = ipaddress.IPv6Address(address)
@@ -139,7 +149,7 @@ def shortest(address: str) -> str:
 
 
 class ServicePort(Value, frozen=True):
-    """One port of a Service. `target_port` is resolved by EndpointSlices, hence not read."""
+    """One port of a Service. `targetPort` is not read: EndpointSlices have the resolved port."""
 
     port: Port
     name: str = ""
@@ -154,7 +164,7 @@ class ServiceCIDRSpec(Value, frozen=True):
 
 
 class ServiceCIDR(Object, frozen=True):
-    """Where the API server takes Services' cluster IPs from (networking.k8s.io/v1, Kubernetes 1.33)."""
+    """A range from which the API server allocates cluster IPs (networking.k8s.io/v1, Kubernetes 1.33)."""
 
     spec: ServiceCIDRSpec = ServiceCIDRSpec()
 
@@ -172,7 +182,7 @@ class SessionAffinityConfig(Value, frozen=True):
 
 
 class ServiceSpec(Value, frozen=True):
-    """The part of a Service that decides where its traffic goes."""
+    """The part of a Service's spec that decides where its traffic goes."""
 
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
@@ -192,37 +202,37 @@ class Service(Object, frozen=True):
     spec: ServiceSpec = ServiceSpec()
 
     @property
-    def keeps_clients(self) -> bool:
-        """Whether a client shall stay with its endpoint."""
+    def has_client_ip_affinity(self) -> bool:
+        """Whether `sessionAffinity` is ClientIP: a client keeps its endpoint."""
         return self.spec.session_affinity == "ClientIP"
 
     @property
     def cluster_ips(self) -> tuple[str, ...]:
-        """The virtual addresses that are served, as they are written shortest; see `without_frontend`."""
-        return () if self.without_frontend else tuple(shortest(ip) for ip in self._cluster_ips)
+        """The virtual addresses that weft serves, in canonical form; see `without_frontend`."""
+        return () if self.without_frontend else tuple(normalized_address(ip) for ip in self._cluster_ips)
 
     @property
     def allocated_ips(self) -> tuple[str, ...]:
-        """The virtual addresses that are this Service's and nobody else's, served by weft or not."""
-        return tuple(shortest(ip) for ip in self._cluster_ips if ip != "None")
+        """The virtual addresses that the API server allocated to this Service, served by weft or not."""
+        return tuple(normalized_address(ip) for ip in self._cluster_ips if ip != "None")
 
     @property
     def without_frontend(self) -> str:
-        """Why no virtual address of a Service is served, to be said after its name; empty when one is.
+        """Why weft serves no virtual address of the Service, as a text that follows its name; empty when it does.
 
-        What kube-proxy leaves to another proxy (KEP-2447) is left to it here too.
+        weft ignores a Service that kube-proxy ignores too, in favour of another proxy (KEP-2447).
         """
         if self.without_endpoints:
             return self.without_endpoints
         if PROXY_LABEL in self.metadata.labels:
-            return f"is another proxy's by its label {PROXY_LABEL}"
+            return f"is for another proxy by its label {PROXY_LABEL}"
         if "None" in self._cluster_ips:
             return "is headless"
         return "" if self._cluster_ips else "has no cluster IP yet"
 
     @property
     def without_endpoints(self) -> str:
-        """Why a Service can have no endpoints, to be said after its name; empty when it can."""
+        """Why the Service can have no endpoints, as a text that follows its name; empty when it can."""
         return "is an ExternalName" if self.spec.type == "ExternalName" else ""
 
     @property
@@ -231,7 +241,7 @@ class Service(Object, frozen=True):
 
 
 class EndpointConditions(Value, frozen=True):
-    """Readiness of an endpoint; a missing value is read as the API says: ready, serving, not terminating."""
+    """Readiness of an endpoint; as in the API a missing value means: ready, serving, not terminating."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -239,13 +249,13 @@ class EndpointConditions(Value, frozen=True):
 
 
 class TopologyHint(Value, frozen=True):
-    """A node or a zone whose clients an endpoint is for."""
+    """A node or a zone: an endpoint is for clients there."""
 
     name: str
 
 
 class EndpointHints(Value, frozen=True):
-    """Which clients whoever wrote the slice would send to an endpoint."""
+    """The nodes and zones that an endpoint is for, set by the controller that wrote the slice."""
 
     for_nodes: tuple[TopologyHint, ...] = ()
     for_zones: tuple[TopologyHint, ...] = ()
@@ -279,7 +289,7 @@ class EndpointSlice(Object, frozen=True):
 
     @property
     def owners(self) -> tuple[Key, ...]:
-        """The Service and the ServiceImport, both in the slice's namespace, whose endpoints these are."""
+        """The Service and the ServiceImport of these endpoints, both in the slice's namespace."""
         meta = self.metadata
         named = ((kind, meta.labels.get(label, "")) for kind, label in OWNER_LABELS.items())
         return tuple(Key(kind, meta.namespace, name) for kind, name in named if name)

@@ -1,6 +1,6 @@
 """Filters of HTTPRoutes and GRPCRoutes, and what they refer to (`gateway.networking.k8s.io/v1`).
 
-Fields that weft does not implement are decoded as raw JSON, so that a Route which uses one is told so.
+Fields that weft does not implement are decoded as raw JSON, so that a Route which uses one gets a condition.
 """
 
 import fractions
@@ -38,7 +38,7 @@ class PathModifier(Value, frozen=True):
 
 
 class RequestRedirect(Value, frozen=True):
-    """An answer that sends the client elsewhere."""
+    """A redirect response."""
 
     scheme: str | None = None
     hostname: str | None = None
@@ -55,7 +55,7 @@ class URLRewrite(Value, frozen=True):
 
 
 class BackendObjectReference(Value, frozen=True):
-    """What a request is sent to, by default a Service in the Route's namespace."""
+    """A reference to a backend, by default to a Service in the Route's namespace."""
 
     name: str
     group: str = ""
@@ -72,7 +72,7 @@ class Fraction(Value, frozen=True):
 
 
 class RequestMirror(Value, frozen=True):
-    """Requests that are sent to another backend too, whose answers nobody hears: all of them, or a share."""
+    """Copies of requests, all or a share, for another backend, whose responses are discarded."""
 
     backend_ref: BackendObjectReference
     percent: Annotated[int, Meta(ge=0, le=100)] | None = None
@@ -87,7 +87,7 @@ class RequestMirror(Value, frozen=True):
 
 
 class CORS(Value, frozen=True):
-    """Which scripts of other origins may ask, and what they may see. `max_age` is in seconds."""
+    """Which origins' scripts may send requests, and which response headers they may read. `max_age` is in seconds."""
 
     allow_origins: tuple[str, ...] = ()
     allow_credentials: bool | None = None
@@ -98,15 +98,15 @@ class CORS(Value, frozen=True):
 
 
 class GRPCAuth(Value, frozen=True):
-    """What an authorization server that speaks Envoy's ext_authz protocol gets; no headers named: all of them."""
+    """The headers for an authorization server by Envoy's ext_authz protocol; none named: all of them."""
 
     allowed_headers: tuple[str, ...] = ()
 
 
 class HTTPAuth(Value, frozen=True):
-    """What an authorization server that speaks HTTP gets, and which headers of its answer the backend gets.
+    """The headers for an authorization server by HTTP, and those of its response for the backend.
 
-    No `allowed_headers` named: only those that it always gets. No `allowed_response_headers` named: all of them.
+    No `allowed_headers`: only those that it always gets. No `allowed_response_headers`: all of them.
     """
 
     path: str = ""
@@ -115,13 +115,13 @@ class HTTPAuth(Value, frozen=True):
 
 
 class ForwardBody(Value, frozen=True):
-    """How much of a request's body the authorization server gets, in bytes; 0: nothing."""
+    """How many bytes of a request's body the authorization server gets; 0: none."""
 
     max_size: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
 class ExternalAuth(Value, frozen=True):
-    """A server that decides about each request (GEP-1494)."""
+    """A server that allows or denies each request (GEP-1494)."""
 
     protocol: str
     backend_ref: BackendObjectReference
@@ -131,7 +131,7 @@ class ExternalAuth(Value, frozen=True):
 
 
 class Filter(Value, frozen=True):
-    """One filter: `type` names which of the fields is meant."""
+    """One filter: `type` names the field that is set."""
 
     type: str
     request_header_modifier: HeaderFilter | None = None

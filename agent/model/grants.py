@@ -6,7 +6,7 @@ from agent.model.meta import Object, Value
 
 
 class ReferenceGrantFrom(Value, frozen=True):
-    """Who may refer."""
+    """The objects that may refer."""
 
     group: str
     kind: str
@@ -14,7 +14,7 @@ class ReferenceGrantFrom(Value, frozen=True):
 
 
 class ReferenceGrantTo(Value, frozen=True):
-    """What may be referred to."""
+    """The objects that they may refer to."""
 
     group: str
     kind: str

@@ -8,6 +8,7 @@ from typing import Any
 Violation = tuple[str, str]
 
 MAX_LIST = 16
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import msgspec
 
 CONTROLLER_NAME = "weft.dev/mesh-controller"
+WEFT_NAMESPACE = "weft-system"
+"""The namespace of weft's own workloads."""
 
 
 class Key(NamedTuple):
@@ -24,7 +26,7 @@ class Value(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class OwnerReference(Value, frozen=True):
-    """Who made an object, and would take it along."""
+    """The owner of an object: when it is deleted, the object is too."""
 
     kind: str
     name: str
@@ -56,6 +58,6 @@ class Object(Value, frozen=True):
 
     @property
     def age(self) -> tuple[bool, str, str, str]:
-        """Sorts the oldest first, then by namespace and name; an object that says no date counts as the youngest."""
+        """Sorts the oldest first, then by namespace and name; an object without a creation time is the youngest."""
         meta = self.metadata
         return (not meta.creation_timestamp, meta.creation_timestamp, meta.namespace, meta.name)

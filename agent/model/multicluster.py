@@ -2,14 +2,14 @@
 
 from typing import TypeAlias
 
-from agent.model.core import Service, ServicePort, SessionAffinityConfig, shortest
+from agent.model.core import Service, ServicePort, SessionAffinityConfig, normalized_address
 from agent.model.meta import Object, Value
 
 GROUP = "multicluster.x-k8s.io"
 
 
 class ServiceImportSpec(Value, frozen=True):
-    """Where an imported Service's traffic goes; what it shares with a Service's spec is called alike."""
+    """The spec of an imported Service; fields that a Service's spec has too have the same names."""
 
     type: str = "ClusterSetIP"
     ips: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class ServiceImportSpec(Value, frozen=True):
 
 
 class ServiceImportStatus(Value, frozen=True):
-    """Whether whoever made the import also writes its EndpointSlices: `Present`, `Absent`, or not said."""
+    """Whether the controller of the import also writes its EndpointSlices: `Present`, `Absent`, or empty."""
 
     endpoint_slice_objects: str = ""
 
@@ -33,18 +33,18 @@ class ServiceImport(Object, frozen=True):
     status: ServiceImportStatus = ServiceImportStatus()
 
     @property
-    def keeps_clients(self) -> bool:
-        """Whether a client shall stay with its endpoint."""
+    def has_client_ip_affinity(self) -> bool:
+        """Whether `sessionAffinity` is ClientIP: a client keeps its endpoint."""
         return self.spec.session_affinity == "ClientIP"
 
     @property
     def cluster_ips(self) -> tuple[str, ...]:
-        """The cluster set IPs that are served, as they are written shortest; see `without_frontend`."""
-        return () if self.without_frontend else tuple(map(shortest, self.spec.ips))
+        """The cluster set IPs that weft serves, in canonical form; see `without_frontend`."""
+        return () if self.without_frontend else tuple(map(normalized_address, self.spec.ips))
 
     @property
     def without_frontend(self) -> str:
-        """Why no virtual address of an import is served, to be said after its name; empty when one is."""
+        """Why weft serves no virtual address of the import, as a text that follows its name; empty when it does."""
         if self.spec.type == "Headless":
             return "is headless"
         if self.without_endpoints:
@@ -53,9 +53,9 @@ class ServiceImport(Object, frozen=True):
 
     @property
     def without_endpoints(self) -> str:
-        """Why nobody but the import's maker can know its endpoints, to be said after its name; empty when one can."""
+        """Why the endpoints of the import are not known, as a text that follows its name; empty when they can be."""
         absent = self.status.endpoint_slice_objects == "Absent"
-        return "keeps its endpoints to itself (status.endpointSliceObjects is Absent)" if absent else ""
+        return "has no EndpointSlices (status.endpointSliceObjects is Absent)" if absent else ""
 
 
 AnyService: TypeAlias = Service | ServiceImport

@@ -8,7 +8,7 @@ from agent.model.core import Port
 from agent.model.filters import BackendObjectReference, Filter
 from agent.model.meta import Key, Object, Value
 
-UNREAD = "Unread"
+UNDECODABLE = "Undecodable"
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
@@ -28,7 +28,7 @@ class Route(Object, frozen=True):
 
 
 class HeaderMatch(Value, frozen=True):
-    """A header that must be there, by value or regular expression."""
+    """A header that a request must have, by value or regular expression."""
 
     name: str
     value: str = ""
@@ -43,7 +43,7 @@ class HTTPPathMatch(Value, frozen=True):
 
 
 class QueryParamMatch(Value, frozen=True):
-    """A query parameter that must be there; its first value counts."""
+    """A query parameter that a request must have; its first value counts."""
 
     name: str
     value: str
@@ -66,7 +66,7 @@ class BackendRef(BackendObjectReference, frozen=True):
 
 
 class FilteredBackendRef(BackendRef, frozen=True):
-    """A backend with filters of its own (HTTP and gRPC)."""
+    """A backend with filters (HTTP and gRPC)."""
 
     filters: tuple[Filter, ...] = ()
 
@@ -79,9 +79,9 @@ class HTTPRouteTimeouts(Value, frozen=True):
 
 
 class HTTPRouteRetry(Value, frozen=True):
-    """What is tried again, how often and after what pause (GEP-1731).
+    """Which requests are retried, how often and with what backoff (GEP-1731).
 
-    The schema of v1.6 wants at least one attempt; that of v1.7 takes 0 for no retries at all.
+    The schema of v1.6 requires at least one attempt; that of v1.7 takes 0 for no retries.
     """
 
     codes: tuple[Annotated[int, Meta(ge=400, le=599)], ...] = ()
@@ -90,7 +90,9 @@ class HTTPRouteRetry(Value, frozen=True):
 
 
 class CookieConfig(Value, frozen=True):
-    """A session's cookie: when it ends (`Session`: with the browser's, `Permanent`), since v1.7 its name and path."""
+    """A session's cookie: its lifetime (`Session`: that of the browser's session, or `Permanent`); since v1.7 also its
+    name and path.
+    """
 
     lifetime_type: str = "Session"
     name: str | None = None
@@ -106,7 +108,7 @@ class HeaderConfig(Value, frozen=True):
 class SessionPersistence(Value, frozen=True):
     """Requests of one session go to one endpoint (GEP-1619).
 
-    It has two shapes: `cookie` and `header` since v1.7, `session_name` and `cookie_config` up to v1.6. `idle_timeout`
+    It has two forms: `cookie` and `header` since v1.7, `session_name` and `cookie_config` up to v1.6. `idle_timeout`
     was in the API before v1.5.
     """
 
@@ -127,14 +129,14 @@ class SessionPersistence(Value, frozen=True):
 
     @property
     def name_field(self) -> str:
-        """Which field says the name."""
+        """The field with the name."""
         if self.header is not None:
             return "header.name"
         return "cookie.name" if self.cookie is not None else "sessionName"
 
     @property
     def path(self) -> str | None:
-        """The cookie's path: `/` by default since v1.7. The older shape has none: it is for what the rule matches."""
+        """The cookie's path: `/` by default since v1.7. The older form has none: then it is what the rule matches."""
         if self.cookie is None:
             return None
         return "/" if self.cookie.path is None else self.cookie.path
@@ -167,7 +169,7 @@ class HTTPRoute(Route, frozen=True):
 
 
 class GRPCMethodMatch(Value, frozen=True):
-    """A gRPC service and method; either may be left open."""
+    """A gRPC service and method; either may be absent."""
 
     type: str = "Exact"
     service: str | None = None
@@ -245,10 +247,10 @@ class TLSRoute(Route, frozen=True):
     spec: TLSRouteSpec = TLSRouteSpec()
 
 
-class UnreadRoute(Value, frozen=True):
-    """A Route whose newest generation could not be read but for these parents: a fact about it, told in its status.
+class UndecodableRoute(Value, frozen=True):
+    """A fact about a Route: its newest generation could not be decoded. Its status reports that.
 
-    `parent_refs` is None where not even they could be read.
+    `parent_refs` is None where they could not be decoded either.
     """
 
     route: Key
@@ -260,17 +262,17 @@ class UnreadRoute(Value, frozen=True):
     @property
     def key(self) -> Key:
         """The fact's identity; see `subject`."""
-        return unread(self.route)
+        return undecodable(self.route)
 
 
-def unread(route: Key) -> Key:
-    """The fact that a Route could not be read."""
-    return route._replace(kind=f"{UNREAD}{route.kind}")
+def undecodable(route: Key) -> Key:
+    """The key of the fact that a Route could not be decoded."""
+    return route._replace(kind=f"{UNDECODABLE}{route.kind}")
 
 
 def subject(key: Key) -> Key:
-    """The object that is spoken of: of that fact its Route, of everything else itself."""
-    return key._replace(kind=key.kind.removeprefix(UNREAD))
+    """The key of the object: for that fact the Route's, for all else the key itself."""
+    return key._replace(kind=key.kind.removeprefix(UNDECODABLE))
 
 
 AnyRoute = HTTPRoute | GRPCRoute | TLSRoute | TCPRoute | UDPRoute

@@ -1,4 +1,4 @@
-"""WeftNode (`weft.dev/v1alpha1`): what the agent of one node reports to the rest of the cluster.
+"""WeftNode (`weft.dev/v1alpha1`): what the agent of one node reports to the controller and to the other nodes' agents.
 
 Cluster-scoped, with the name of its Node. The bounds are those of `daemonset/base/weftnodes.yaml`.
 """
@@ -6,6 +6,7 @@ Cluster-scoped, with the name of its Node. The bounds are those of `daemonset/ba
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from agent.model.meta import Value
 
@@ -14,10 +15,14 @@ VERSION = "weft.dev/v1alpha1"
 MAX_REJECTED = 100
 MAX_ROUTES = 16
 MAX_TEXT = 512
+MAX_WAYPOINTS = 8
+MAX_GUARDED = 256
+MAX_ADDRESSES = 16
+MAX_POLICIES = 8
 
 
 class Owner(Value, frozen=True):
-    """The Node with which the object is deleted, by Kubernetes' garbage collector."""
+    """The Node that owns the object: Kubernetes' garbage collector deletes the object with it."""
 
     api_version: str
     kind: str
@@ -26,7 +31,7 @@ class Owner(Value, frozen=True):
 
 
 class WeftNodeMetadata(Value, frozen=True, omit_defaults=True):
-    """What weft reads and writes of `metadata`."""
+    """The part of `metadata` that weft reads and writes."""
 
     name: str
     owner_references: tuple[Owner, ...] = ()
@@ -51,7 +56,7 @@ class RouteGeneration(Value, frozen=True):
 
 
 class RejectedResource(Value, frozen=True, omit_defaults=True):
-    """An xDS resource that an Envoy of the node refuses, with the reason, and what was to be configured by it.
+    """An xDS resource that an Envoy of the node rejected, with the reason, and what it was to configure.
 
     `type` is the protobuf message's name (`Listener`). A resource that several ports need is listed once for each.
     """
@@ -63,11 +68,40 @@ class RejectedResource(Value, frozen=True, omit_defaults=True):
     routes: tuple[RouteGeneration, ...] = ()
 
 
-class WeftNodeStatus(Value, frozen=True):
-    """`rejected_count` is the number of all, of which `rejected` has the first `MAX_REJECTED`."""
+class PolicyGeneration(Value, frozen=True):
+    """An AuthorizationPolicy in one generation; its namespace is that of the pods."""
 
-    rejected: tuple[RejectedResource, ...] = ()
-    rejected_count: int = 0
+    name: str
+    generation: int
+
+
+class Guarded(Value, frozen=True):
+    """Addresses of protected pods of the node, and the policies that select these pods.
+
+    Without policies the default of the mesh for this namespace decides.
+    """
+
+    namespace: str
+    addresses: tuple[str, ...]
+    policies: tuple[PolicyGeneration, ...] = ()
+
+
+class WeftNodeStatus(Value, frozen=True):
+    """What the agent reports.
+
+    - `rejected_count`: the number of all rejected resources; `rejected` has the first `MAX_REJECTED`. Both are absent
+      while they are not known: a patch leaves what was reported before.
+    - `waypoints`: the addresses of the node's waypoints.
+    - `waypoint_policies`: whether the waypoints refuse what policies forbid to the clients of the node; absent while
+      that is not known.
+    - `guarded`: the protected pods.
+    """
+
+    rejected: tuple[RejectedResource, ...] | UnsetType = UNSET
+    rejected_count: int | UnsetType = UNSET
+    waypoints: tuple[str, ...] = ()
+    waypoint_policies: bool | UnsetType = UNSET
+    guarded: tuple[Guarded, ...] = ()
 
 
 class WeftNode(Value, frozen=True):

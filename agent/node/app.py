@@ -1,9 +1,10 @@
-"""Composition: settings in, a running agent out. Nothing here decides anything."""
+"""Composition of the agent: it connects settings, source, kernel, Envoy and metrics, and makes no decisions."""
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -11,12 +12,16 @@ from agent.datapath.datapath import Datapath
 from agent.datapath.driver import BackendsRemoved
 from agent.explain.trace import RequestTracer
 from agent.internal_errors import InternalErrors
-from agent.ir.access_log import Exchange
+from agent.ir.access_log import AccessLogEntry
+from agent.ir.plan import PodPlan
 from agent.ir.tables import host_port
 from agent.kernel import cgroups, features, links, maps
+from agent.kernel.addresses import node_addresses, own_addresses
 from agent.kernel.guards import Guards
 from agent.kernel.loader import Prepared
-from agent.kernel.sandboxes import Sandboxes, own_addresses
+from agent.kernel.netns.client import NetnsClient
+from agent.kernel.pod_guards import PodGuards
+from agent.kernel.sandboxes import Sandboxes
 from agent.kernel.socket_terminator import SocketTerminator
 from agent.kube.directory_source import SourceError
 from agent.kube.errors import ConfigurationError
@@ -24,19 +29,24 @@ from agent.kube.source import Source
 from agent.model.change import Change, Synced
 from agent.model.core import Node
 from agent.model.weft_node import WeftNode
-from agent.node import loop_metrics, status
-from agent.node.loop import Core
+from agent.node import budgets, status
+from agent.node.authorization_controller import AuthorizationController
+from agent.node.authorization_status import with_authorization
+from agent.node.change_queue import ChangeQueue
+from agent.node.datapath_controller import DatapathController
+from agent.node.last_parameters import LastParameters
+from agent.node.metrics import register_controller, register_kernel, register_source
 from agent.node.options import kernel_config, translation_options
 from agent.node.telemetry import Telemetry
-from agent.node.weft_node import weft_node
+from agent.node.waypoint_addresses import WaypointAddresses
+from agent.node.weft_node import guard_status, weft_node, with_rejections
 from agent.node.weft_node_writer import NodeWriter
 from agent.settings import Settings
 from agent.signals import EndedError, until_signalled
 from agent.store.store import Store, TrackedView
 from agent.telemetry.http import HttpServer, ListenError, Query, Response, Route, listening_at
 from agent.telemetry.metrics import Metrics
-from agent.telemetry.names import Known
-from agent.translate.enrolment import WAYPOINT, addresses_of_own, is_own
+from agent.telemetry.name_index import LiveObjects
 from agent.translate.incremental import Translator
 from agent.translate.labels import is_logged
 from agent.waypoint.audit import Audit
@@ -49,11 +59,11 @@ from agent.waypoint.server import AdsServer
 log = logging.getLogger(__name__)
 
 START_ERRORS = (SourceError, ConfigurationError, ListenError, EndedError)
-"""What `open_source` and `Agent.serve` raise when the agent cannot work, in a sentence."""
+"""The errors of `open_source` and `Agent.serve` when the agent cannot run. Each message is one sentence."""
 
 
 class Agent:
-    """One agent's parts, wired together. `prepared` is what the loader pinned."""
+    """The parts of one agent, connected. `prepared` is what the loader pinned."""
 
     def __init__(self, settings: Settings, prepared: Prepared, source: Source, errors: InternalErrors) -> None:
         self._errors = errors
@@ -63,32 +73,43 @@ class Agent:
         self._kernel = maps.open_kernel(settings.pins)
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         addresses = settings.waypoint_addresses
-        self._ads = AdsServer(settings.xds_socket, addresses, self._take, self._waypoint_pods, errors)
-        self._dropped = DroppedLogEntries(settings.xds_socket.parent)
         self._store = store = Store()
-        self._sandboxes = Sandboxes(settings.kubepods, pods=lambda: self.core.datapath.desired_pods)
+        waypoints = WaypointAddresses(
+            store, settings.node, lambda: self._ads.envoys, lambda: self.controller.datapath.waypoints, self._pods
+        )
+        self._ads = AdsServer(settings.xds_socket, addresses, self._record_requests, waypoints.pod_addresses, errors)
+        self._dropped_log_entries = DroppedLogEntries(settings.xds_socket.parent)
+        self._helper = helper = NetnsClient(settings.netns_socket)
+        self._sandboxes = Sandboxes(settings.kubepods, helper, self._pods)
         able = prepared.has(features.SOCK_DESTROY)
-        self._socket_terminator = SocketTerminator(settings.pins, settings.kubepods, self._waypoints, able=able)
-        self._guards = Guards(settings.pins, settings.kubepods, self._places, self._metrics.drifted)
-        self.core = self._make_core(settings, store)
-        self._drainer = WaypointDrainer(settings.xds_socket.parent, lambda: self.core.machine.failover)
+        paths = settings.pins, settings.kubepods
+        self._socket_terminator = SocketTerminator(*paths, settings.netns_socket, waypoints.addresses, able=able)
+        self._guards = Guards(*paths, helper, waypoints.cgroups, self._metrics.drifted)
+        self._authorization = self._make_authorization(settings)
+        self.controller = self._make_controller(settings, store)
+        self._drainer = WaypointDrainer(settings.xds_socket.parent, lambda: self.controller.machine.failover)
         self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
         self._telemetry = Telemetry(
+            settings,
             self._kernel,
-            self._known,
-            lambda: self.core.datapath.desired_pods,
-            lambda: self.core.machine.ports,
+            self._live_objects,
+            self._pods,
+            lambda: self.controller.machine.ports,
             lambda namespace: is_logged(TrackedView(store), namespace),
+            lambda: self._authorization.destination_policies,
         )
-        self._tracer = RequestTracer(self.core.intake.fragments.values)
-        self._node_writer = NodeWriter(lambda: self._ads.envoys, self._weft_node, source.store, errors)
-        self._show()
+        self._tracer = RequestTracer(self.controller.change_queue.outputs.values)
+        self._node_writer = NodeWriter(lambda: self._ads.envoys, self._build_weft_node, source.write_weft_node, errors)
+        self._authorization.on_change(self._node_writer.touch)
+        self._register_metrics()
 
-    def _make_core(self, settings: Settings, store: Store) -> Core:
+    def _make_controller(self, settings: Settings, store: Store) -> DatapathController:
         clock = asyncio.get_running_loop().time
         config = kernel_config(settings, self._kernel.cpus)
-        return Core(
-            Translator(store, translation_options(settings), errors=self._errors),
+        parameters = LastParameters(store, settings.parameters_file)
+        translator = Translator(store, translation_options(settings), errors=self._errors, clock=time.thread_time)
+        return DatapathController(
+            ChangeQueue(translator, clock, self._authorization.desired, parameters),
             Rendering(translation_options(settings), self._errors),
             Datapath(self._kernel, config, clock, own_addresses()),
             self._ads,
@@ -97,61 +118,51 @@ class Agent:
             settings.audit_seconds,
         )
 
-    def _show(self) -> None:
-        """Numbers that are read when somebody asks for metrics."""
-        core, ads = self.core, self._ads
-        flows = self._telemetry.flows
-        self._metrics.show_flows(flows.read, flows.refresh)
-        self._metrics.show_requests(self._telemetry.requests)
-        self._metrics.show_fill(lambda: core.datapath.fill | flows.fill)
-        loop_metrics.show(self._metrics, core)
-        self._metrics.show_numbers(
-            "weft_source_unread",
-            "Documents of kinds that weft does not read.",
-            "kind",
-            lambda: self._source.report().get("unread", {}),
-        )
-        self._metrics.show_internal_errors(self._errors.counts)
-        self._metrics.show_numbers(
-            "weft_kernel_feature",
-            "Whether the kernel has a feature that weft can do without.",
-            "feature",
-            lambda: features.presence(self._prepared.missing),
-        )
-        self._metrics.show_counts(
-            "weft_sockets_ended",
-            "Connected sockets ended because their backend left.",
-            "protocol",
-            self._socket_terminator.counts,
-        )
-        self._metrics.show("weft_source_stale", "Whether what is known may be old.", lambda: bool(self._source.stale))
-        self._metrics.show_discovery(ads, lambda: status.rejected_kinds(ads.rejected), lambda: self._audit.total)
-        self._metrics.show_counts("weft_node_writes", "Writes of the WeftNode.", "outcome", self._node_writer.outcomes)
-        self._metrics.show_counts(
-            "weft_access_log_lost", "Requests that are not counted (waypoint) or not written (agent).", "by", self._lost
-        )
+    def _make_authorization(self, settings: Settings) -> AuthorizationController:
+        drifted = self._metrics.drifted
+        paths = settings.pins, settings.kubepods
+        self._pod_guards = guards = PodGuards(*paths, self._helper, self._prepared.version, drifted)
+        revoke, seconds = self._socket_terminator.revoke, settings.audit_seconds
+        return AuthorizationController(self._kernel, guards, self._source, node_addresses, revoke, drifted, seconds)
 
-    def _lost(self) -> dict[str, int]:
-        """What was too much for the agent, and for whoever reads its output."""
-        return {"waypoint": self._dropped.total, "agent": self._telemetry.lines.lost}
+    def _register_metrics(self) -> None:
+        """Register the metrics whose values are read at each scrape."""
+        metrics, controller, ads, flows = self._metrics, self.controller, self._ads, self._telemetry.flows
+        metrics.register_flows(flows.read, flows.refresh)
+        metrics.register_requests(self._telemetry.requests)
+        metrics.register_table_usage(lambda: controller.datapath.fill | self._authorization.fill | flows.fill)
+        register_controller(metrics, controller, self._authorization)
+        register_source(metrics, self._source)
+        metrics.register_internal_errors(self._errors.counts)
+        register_kernel(metrics, self._prepared.missing, self._socket_terminator, self._helper)
+        metrics.register_xds(ads, lambda: status.rejected_kinds(ads.rejected), lambda: self._audit.total)
+        metrics.register_counters("weft_node_writes", "Writes of the WeftNode.", "outcome", self._node_writer.outcomes)
+        text = "Requests missing from the access log, by who dropped them."
+        metrics.register_counters("weft_access_log_dropped", text, "by", self._dropped_requests)
+
+    def _dropped_requests(self) -> dict[str, int]:
+        """Requests that Envoys could not send in time, and lines that standard output did not take in time."""
+        return {"waypoint": self._dropped_log_entries.total, "agent": self._telemetry.access_log.dropped}
 
     async def serve(self) -> None:
-        """Start everything, and end all of it when one part ends or a signal comes."""
+        """Run all parts until one of them ends or a signal arrives; then stop all of them."""
         self._ads.on_change(self._envoys_changed)
         public, private, health = (HttpServer(routes) for routes in (self._public(), self._private(), self._health()))
         try:
             await self._listen(public, private, health)
             await until_signalled(
-                self.core.follow(self._source.name, self._source.changes()),
-                self.core.follow("cgroups", self._cgroups()),
-                self.core.follow("sandboxes", self._sandboxes.changes()),
+                self.controller.follow(self._source.name, self._source.changes()),
+                self.controller.follow("cgroups", self._cgroups()),
+                self.controller.follow("sandboxes", self._sandboxes.changes()),
                 self._socket_terminator.run(),
                 self._guards.run(),
-                self._dropped.run(),
+                self._authorization.run(),
+                self._dropped_log_entries.run(),
+                self._telemetry.request_counter.run(lambda: self.controller.ready),
                 self._drainer.run(),
                 self._audit.run(),
-                self.core.run(),
-                self._telemetry.run(lambda: self.core.ready),
+                self.controller.run(),
+                self._telemetry.run(lambda: self.controller.ready),
                 self._node_writer.run(),
             )
             log.info("stopped; the datapath stays as it is", extra={"pid": os.getpid()})
@@ -161,19 +172,21 @@ class Agent:
                 await server.stop()
 
     async def _listen(self, public: HttpServer, private: HttpServer, health: HttpServer) -> None:
-        """Take every address that the agent answers at. Raises `ListenError` with the one that it cannot have."""
+        """Listen on every address of the agent. Raises `ListenError`, which names the address that cannot be used."""
         settings = self._settings
-        place = f"--metrics {host_port(settings.metrics_host, settings.metrics_port)}"
+        address = f"--metrics {host_port(settings.metrics_host, settings.metrics_port)}"
         with listening_at(str(settings.xds_socket)):
             await self._ads.start()
-        with listening_at(place):
+        with listening_at(address):
             await public.start_tcp(settings.metrics_host, settings.metrics_port)
         for server, socket in ((private, settings.status_socket), (health, settings.health_socket)):
             with listening_at(str(socket)):
                 await server.start_unix(socket)
 
     async def _cgroups(self) -> AsyncIterator[list[Change]]:
-        """Pod cgroups; their first batch is all there is. Sandboxes are looked at of those that come after it."""
+        """The pods' cgroups: first all that exist, then changes. Only pods of later changes are checked for a sandbox
+        address.
+        """
         watch = cgroups.watch_pod_cgroups(self._settings.kubepods)
         yield [*await anext(watch), Synced("cgroups")]
         async for batch in watch:
@@ -181,112 +194,103 @@ class Agent:
             self._sandboxes.expect(batch)
 
     def _envoys_changed(self) -> None:
-        """An Envoy came, went, or answered."""
-        self.core.waypoint.wake()
+        """An Envoy connected, disconnected, or answered a response."""
+        self.controller.waypoint.wake()
         self._node_writer.touch()
 
-    async def _weft_node(self) -> WeftNode | None:
-        """What this node reports to the cluster; None until every source has given all it has."""
-        if not self.core.synced:
+    async def _build_weft_node(self, complete: bool) -> WeftNode | None:
+        """This node's WeftNode. None until every source has synced. `complete`: the Envoys' rejections are known."""
+        if not self.controller.synced:
             return None
-        rejected, name = self._ads.rejected, self._settings.node
-        fragments = list(self.core.intake.fragments.values()) if rejected else []
-        node, needs = TrackedView(self._store).get(Node, "", name), self.core.rendering.dependencies
-        return await asyncio.to_thread(weft_node, name, node.metadata.uid if node else "", fragments, needs, rejected)
+        name = self._settings.node
+        node = TrackedView(self._store).get(Node, "", name)
+        enforced = self.controller.waypoint.enforces_policies
+        servers = self._authorization.desired.servers.values()
+        state = guard_status(self.controller.datapath.waypoints, enforced, servers)
+        if complete:
+            rejected, dependencies = self._ads.rejected, self.controller.rendering.dependencies
+            outputs = list(self.controller.change_queue.outputs.values()) if rejected else []
+            state = await asyncio.to_thread(with_rejections, state, outputs, dependencies, rejected)
+        return weft_node(name, node.metadata.uid if node else "", state)
 
-    def _take(self, served: list[Exchange]) -> None:
-        """Requests that the waypoint tells of."""
-        self._telemetry.served.take(served)
+    def _record_requests(self, served: list[AccessLogEntry]) -> None:
+        """Take the requests that the waypoint reports in its access log."""
+        self._telemetry.request_log.record(served)
         self._tracer.take(served)
 
-    def _known(self) -> Known:
-        """The pods and Services that there are."""
-        datapath = self.core.datapath
+    def _pods(self) -> Mapping[int, PodPlan]:
+        """The desired pods, by cgroup id."""
+        return self.controller.datapath.desired_pods
+
+    def _live_objects(self) -> LiveObjects:
+        """The pods and Services that exist now."""
+        datapath = self.controller.datapath
         return datapath.desired_pods, {plan.service for plan in datapath.desired.values()}
 
-    def _draining(self) -> list[dict[str, Any]]:
-        """Envoys that others took over from, with how many are connected to them still."""
-        return [
-            {
-                "id": envoy.id,
-                "addresses": list(envoy.addresses),
-                "connections": drain.connections,
-                "drained": drain.drained,
-            }
-            for envoy, drain in self._drainer.statuses.items()
-        ]
-
-    def _waypoint_pods(self) -> list[str]:
-        """Where the pods of this node's waypoints are, as far as they are known."""
-        return addresses_of_own(TrackedView(self._store), WAYPOINT, self._settings.node)
-
-    def _waypoints(self) -> list[str]:
-        """Where the node's Envoys are, those on their way in or out too."""
-        return list(self.core.datapath.waypoints)
-
-    def _places(self) -> dict[str, dict[int, frozenset[str]]]:
-        """The addresses of the node's Envoys, each with those of weft's own pods that have it."""
-        connected = (address for envoy in self._ads.envoys for address in envoy.addresses)
-        addresses = {*self._waypoints(), *connected}
-        own = [(cgroup, pod) for cgroup, pod in self.core.datapath.desired_pods.items() if is_own(pod)]
-        return {
-            address: {cgroup: frozenset(pod.addresses) for cgroup, pod in own if address in pod.addresses}
-            for address in addresses
-        }
-
     def attach(self) -> list[str] | None:
-        """Have the programs run; the names of those that did not, None while there is no kubepods cgroup.
+        """Attach the programs, and guard waypoints from then on.
 
-        Waypoints are guarded from then on.
+        Returns the names of those that were not attached, or None while there is no kubepods cgroup.
         """
         self._guards.permit(self._prepared.version)
+        self._authorization.start()
         return links.ensure(self._settings.pins, self._settings.kubepods, self._prepared.version)
 
     def backends_removed(self, frontends: list[BackendsRemoved]) -> None:
-        """Have the sockets of frontends that lost backends looked after."""
+        """Terminate sockets that are connected to removed backends."""
         self._socket_terminator.submit(frontends)
 
     async def accepts(self, address: str, port: int) -> bool | None:
-        """Whether a waypoint takes connections on a port; None when that cannot be told yet."""
+        """Whether a waypoint accepts connections on a port. None when that is not known yet."""
         return await accepts(address, port)
 
     def _public(self) -> dict[str, Route]:
-        """What anybody who can reach the port may ask."""
+        """What the metrics port serves, to every client that can reach it."""
         return {"/metrics": self._metrics_answer, **self._health()}
 
     async def _metrics_answer(self, _: Query) -> Response:
+        await self._telemetry.request_counter.refresh()
         return Response.metrics(await self._metrics.rendered())
 
     def _health(self) -> dict[str, Callable[[Query], Response]]:
-        """What the kubelet's probes ask."""
+        """What the kubelet's probes request."""
         return {"/healthz": lambda _: Response.text("ok\n"), "/readyz": lambda _: self._readiness()}
 
     def _readiness(self) -> Response:
-        """Ready: the kernel is as it should be by what is known, and what is known is not old."""
-        if not self.core.ready:
+        """Ready: the kernel has everything that the agent knows, and the source is not stale."""
+        if not self.controller.ready:
             return Response.text("not ready\n", 503)
         stale = self._source.stale
         return Response.text(f"stale: {stale}\n", 503) if stale else Response.text("ready\n")
 
     def _private(self) -> dict[str, Route]:
-        """What only root on this node may ask."""
+        """What the status socket serves, to root on this node only."""
         return {
             "/status": lambda _: self._status(),
             "/request": self._tracer.answer,
+            "/budgets": lambda _: Response.json(budgets.document(self.controller, self._authorization.tables)),
             **self._telemetry.routes(),
         }
 
     async def _status(self) -> Response:
-        """What `weft status` shows. To tell of thousands of frontends takes half a second: of copies, in a thread."""
-        datapath, document = self.core.datapath, self._document()
+        """The document of `weft status`. A thread makes it of copies: thousands of frontends take half a second."""
+        datapath, document = self.controller.datapath, self._document()
         desired, installed = dict(datapath.desired), dict(datapath.installed)
         return await asyncio.to_thread(
-            lambda: Response.json(status.completed(document, desired, installed, self._errors))
+            lambda: Response.json(status.with_frontends(document, desired, installed, self._errors))
         )
 
     def _document(self) -> dict[str, Any]:
-        """All of it but the frontends."""
+        """The document without the frontends."""
         settings = self._settings
-        envoys = status.Envoys(self._ads.rejected, self._audit.found, self._draining(), self._guards.states)
-        found = status.status(self.core, settings.node, envoys, self._errors)
-        return found | {"source": self._source.report(), "kernel": features.document(self._prepared.missing)}
+        envoys = status.Envoys(
+            self._ads.rejected, self._audit.found, status.draining(self._drainer.statuses), self._guards.states
+        )
+        found = status.status(self.controller, settings.node, envoys, self._errors)
+        found = with_authorization(found, self._authorization, self._pod_guards.states, TrackedView(self._store))
+        awaited = len(self._sandboxes.awaited)
+        return found | {
+            "source": self._source.status(),
+            "kernel": features.document(self._prepared.missing),
+            "netnsHelper": {"error": self._helper.error, "podsWithoutAddress": awaited},
+        }

@@ -1,14 +1,14 @@
-"""The agent's settings as translation and the kernel's tables take them."""
+"""The agent's settings, as options of translation and as the configuration of the kernel."""
 
 from agent.ir.tables import Config
 from agent.kernel import cgroups
-from agent.node.telemetry import allowance
+from agent.node.telemetry import events_per_window
 from agent.settings import Settings
 from agent.translate.options import Options
 
 
 def translation_options(settings: Settings) -> Options:
-    """What translation is told of the settings."""
+    """The options of translation."""
     return Options(
         settings.node,
         settings.enrol_kube_system,
@@ -27,6 +27,6 @@ def kernel_config(settings: Settings, cpus: int) -> Config:
         first_level=first,
         last_level=last,
         unknown_pod=settings.unknown_pod,
-        events=allowance(cpus),
+        events=events_per_window(cpus),
     )
     return config.with_waypoints(settings.waypoint_addresses, ())

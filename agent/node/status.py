@@ -1,4 +1,4 @@
-"""What `weft status` shows: the agent's state as one JSON document, made from values and nothing else."""
+"""The document of `weft status`: the agent's state as JSON. Pure."""
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -7,27 +7,29 @@ from typing import Any, TypeVar
 from agent.datapath.frontends import Installed, frontend_key
 from agent.explain.render import action_text, backends
 from agent.internal_errors import InternalErrors
-from agent.ir.plan import Condition, Fragment, FrontendName, FrontendPlan, ParentStatus, PodPlan
+from agent.ir.envoy import Envoy
+from agent.ir.plan import Condition, FrontendName, FrontendPlan, Output, ParentStatus, PodPlan
 from agent.ir.resources import ResourceName, ResourceType
 from agent.ir.services import service_name
 from agent.ir.tables import Mode
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.node.loop import Core
-from agent.node.weft_node import refusals, refused_routes
+from agent.node.datapath_controller import DatapathController
+from agent.node.weft_node import rejected_routes, rejections
+from agent.waypoint.drainer import DrainStatus
 from agent.waypoint.state_machine import WaypointStateMachine
 
 Document = dict[str, Any]
 N = TypeVar("N")
 T = TypeVar("T")
-# Routes that say something about requests or server names.
-AT_WAYPOINT = {"HTTPRoute", "GRPCRoute", "TLSRoute"}
+# Kinds of Routes with rules about requests or server names, which only Envoy can apply.
+L7_ROUTE_KINDS = {"HTTPRoute", "GRPCRoute", "TLSRoute"}
 
 
 def entries(
     part: str, errors: InternalErrors, items: Collection[tuple[N, T]], make: Callable[[N, T], Document]
 ) -> list[Document]:
-    """An entry for each item, but for those with which that fails: these are among the internal errors."""
+    """An entry for each item. An item whose entry raises is left out, and listed among the internal errors."""
     found: list[Document] = []
     for name, item in items:
         with errors.guard(part, name):
@@ -36,10 +38,10 @@ def entries(
     return found
 
 
-def pods(fragments: Iterable[Fragment], errors: InternalErrors) -> list[Document]:
-    """Pods of this node with their modes, by name."""
-    plans = [(plan.pod, (cgroup, plan)) for fragment in fragments for cgroup, plan in fragment.pods.items()]
-    found = entries("pod report", errors, plans, lambda _, item: _pod(*item))
+def pods(outputs: Iterable[Output], errors: InternalErrors) -> list[Document]:
+    """Pods of this node with their modes, sorted by name."""
+    plans = [(plan.pod, (cgroup, plan)) for output in outputs for cgroup, plan in output.pods.items()]
+    found = entries("pod status", errors, plans, lambda _, item: _pod(*item))
     return sorted(found, key=lambda pod: (str(pod["pod"]), pod["cgroup"]))
 
 
@@ -57,8 +59,8 @@ def _pod(cgroup: int, plan: PodPlan) -> Document:
     }
 
 
-def modes(plans: Iterable[PodPlan]) -> dict[str, int]:
-    """How many pods of this node are in each mode, and how many should be in the mesh and cannot."""
+def pod_counts(plans: Iterable[PodPlan]) -> dict[str, int]:
+    """The number of pods of this node in each mode, and of those that cannot be enrolled though they should be."""
     counts = dict.fromkeys((*(mode.label for mode in Mode), "l4 only", "unsupported"), 0)
     for plan in plans:
         mode = "l4 only" if plan.l4_only else plan.mode.label
@@ -69,22 +71,22 @@ def modes(plans: Iterable[PodPlan]) -> dict[str, int]:
 def frontends(
     desired: Mapping[FrontendName, FrontendPlan], installed: Mapping[Any, Installed], errors: InternalErrors
 ) -> list[Document]:
-    """Frontends as wanted, with what the kernel now does for clients of either mode."""
+    """The desired frontends, with what the kernel does now for clients in mode l4 and l7."""
     plans = sorted(desired.items(), key=lambda item: item[0])
     return entries(
-        "frontend report", errors, plans, lambda name, plan: _frontend(name, plan, installed.get(frontend_key(name)))
+        "frontend status", errors, plans, lambda name, plan: _frontend(name, plan, installed.get(frontend_key(name)))
     )
 
 
-def completed(
+def with_frontends(
     document: Document,
     desired: Mapping[FrontendName, FrontendPlan],
     installed: Mapping[Any, Installed],
     errors: InternalErrors,
 ) -> Document:
-    """A `status` with its frontends, and with the internal errors, those of this report too."""
+    """A `status` with its frontends, and with the internal errors, including those of this function."""
     shown = frontends(desired, installed, errors)
-    return document | {"frontends": shown, "errors": [item.document() for item in errors.listed()]}
+    return document | {"frontends": shown, "internalErrors": [item.document() for item in errors.listed()]}
 
 
 def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | None) -> Document:
@@ -96,32 +98,34 @@ def _frontend(name: FrontendName, plan: FrontendPlan, installed: Installed | Non
         "l4": l4,
         "l7": l7,
         "listener": plan.listener,
-        "onLoss": plan.on_loss.value,
+        "onWaypointLoss": plan.on_loss.value,
         "backends": backends(plan.slots),
         "routes": [str(route) for route in plan.routes],
     }
 
 
-def routes(fragments: Iterable[Fragment], refused: Mapping[Key, str], errors: InternalErrors) -> list[Document]:
-    """Routes with what each of their parents' entries says, and which of them an Envoy refuses, with the reason."""
-    found = {key: parents for fragment in fragments for key, parents in fragment.statuses.items()}
-    items = [(key, (parents, refused.get(key, ""))) for key, parents in sorted(found.items(), key=lambda item: item[0])]
-    return entries("route report", errors, items, _route)
+def routes(outputs: Iterable[Output], rejected: Mapping[Key, str], errors: InternalErrors) -> list[Document]:
+    """Routes with the conditions of each parent, and the reason where an Envoy rejects what was made of a Route."""
+    found = {key: parents for output in outputs for key, parents in output.statuses.items()}
+    items = [
+        (key, (parents, rejected.get(key, ""))) for key, parents in sorted(found.items(), key=lambda item: item[0])
+    ]
+    return entries("route status", errors, items, _route)
 
 
-def _route(key: Key, told: tuple[Iterable[ParentStatus], str]) -> Document:
-    parents, refused = told
+def _route(key: Key, item: tuple[Iterable[ParentStatus], str]) -> Document:
+    parents, rejected = item
     return {
         "kind": key.kind,
         "namespace": key.namespace,
         "name": key.name,
-        "parents": [_parent(status, refused) for status in parents],
+        "parents": [_parent(status, rejected) for status in parents],
     }
 
 
-def _parent(status: ParentStatus, refused: str) -> Document:
-    """A condition more where this node's Envoy refuses what was made of the Route: it is no other node's."""
-    here = (Condition("Programmed", False, "RefusedByEnvoy", refused, status.generation),) if refused else ()
+def _parent(status: ParentStatus, rejected: str) -> Document:
+    """The entry of a parent, with one condition more where this node's Envoy rejects the Route."""
+    here = (Condition("Programmed", False, "RejectedByEnvoy", rejected, status.generation),) if rejected else ()
     return {
         "parent": parent_text(status.parent_ref),
         "conditions": [_condition(condition) for condition in (*status.conditions, *here)],
@@ -129,34 +133,42 @@ def _parent(status: ParentStatus, refused: str) -> Document:
 
 
 def rejected_kinds(rejected: Iterable[ResourceName]) -> dict[str, int]:
-    """How many resources of each kind an Envoy refuses, or cannot be encoded."""
+    """The number of resources of each kind that an Envoy rejects or that cannot be encoded."""
     counts = {kind.label: 0 for kind in ResourceType}
     for name in rejected:
         counts[name.kind.label] += 1
     return counts
 
 
-def without_effect(pods: Mapping[int, PodPlan], frontends: Mapping[FrontendName, FrontendPlan]) -> dict[str, set[Key]]:
-    """Routes that need the waypoint, for clients of this node that do not go there: by namespace of the clients.
+def ineffective_routes(
+    pods: Mapping[int, PodPlan], frontends: Mapping[FrontendName, FrontendPlan]
+) -> dict[str, set[Key]]:
+    """Routes that need the waypoint, for clients of this node that are not sent there: by namespace of the clients.
 
     Neither end is in mode l7, or the clients are on the host's network (DESIGN.md §3).
     """
-    # Of thousands of frontends mostly few have any; this is asked by every scrape.
-    needy = {name: plan for name, plan in frontends.items() if any(route.kind in AT_WAYPOINT for route in plan.routes)}
+    # Mostly few of thousands of frontends have such Routes, and every scrape calls this.
+    l7_frontends = {
+        name: plan for name, plan in frontends.items() if any(route.kind in L7_ROUTE_KINDS for route in plan.routes)
+    }
     found: dict[str, set[Key]] = {}
     for pod in pods.values():
         clients = f"{pod.namespace}, pods on the host's network" if pod.l4_only else pod.namespace
         if pod.mode is Mode.L4 and clients not in found:
-            found[clients] = {route for plan in _kernel_s(needy, frontends, pod) for route in plan.routes}
-    effects = {clients: {route for route in routes if route.kind in AT_WAYPOINT} for clients, routes in found.items()}
+            found[clients] = {
+                route for plan in _without_waypoint(l7_frontends, frontends, pod) for route in plan.routes
+            }
+    effects = {
+        clients: {route for route in routes if route.kind in L7_ROUTE_KINDS} for clients, routes in found.items()
+    }
     return {clients: routes for clients, routes in sorted(effects.items()) if routes}
 
 
-def _kernel_s(
-    needy: Mapping[FrontendName, FrontendPlan], frontends: Container[FrontendName], pod: PodPlan
+def _without_waypoint(
+    l7_frontends: Mapping[FrontendName, FrontendPlan], frontends: Container[FrontendName], pod: PodPlan
 ) -> Iterator[FrontendPlan]:
-    """Of the frontends that need the waypoint those that a pod in mode l4 sees and is not sent there for."""
-    for name, plan in needy.items():
+    """The frontends of `l7_frontends` that a pod in mode l4 uses without being sent to the waypoint."""
+    for name, plan in l7_frontends.items():
         own = replace(name, consumer=pod.namespace)
         seen = name == own or (not name.consumer and own not in frontends)
         if seen and (pod.l4_only or plan.mode is not Mode.L7):
@@ -164,7 +176,7 @@ def _kernel_s(
 
 
 def parent_text(ref: ParentReference) -> str:
-    """A parentRef as users know it: `Service faces/smiley:80 (http)`."""
+    """A parentRef for people: `Service faces/smiley:80 (http)`."""
     text = f"{ref.kind} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.kind} {ref.name}"
     port = f":{ref.port}" if ref.port else ""
     section = f" ({ref.section_name})" if ref.section_name else ""
@@ -183,8 +195,8 @@ def _condition(condition: Condition) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class Envoys:
-    """What Envoys refused, what they do not serve as they acknowledged, those that others took over from, with how many
-    are still connected to them, and how the kernel's guard stands at each address.
+    """The Envoys' rejections, differences between what they serve and what they acknowledged, draining Envoys with
+    their connections, and the state of the kernel's guard at each waypoint address.
     """
 
     rejected: Mapping[ResourceName, str]
@@ -193,8 +205,21 @@ class Envoys:
     guards: Mapping[str, str]
 
 
+def draining(statuses: Mapping[Envoy, DrainStatus]) -> list[Document]:
+    """Envoys that another Envoy has replaced, with the number of connections that they still have."""
+    return [
+        {
+            "id": envoy.id,
+            "addresses": list(envoy.addresses),
+            "connections": drain.connections,
+            "drained": drain.drained,
+        }
+        for envoy, drain in statuses.items()
+    ]
+
+
 def waypoint(machine: WaypointStateMachine, envoys: Envoys) -> Document:
-    """The node's Envoy, as far as the agent knows it; `standby` is one that is to take over."""
+    """The node's active Envoy and its listeners. `standby` has the addresses of the Envoy that will replace it."""
     standby = machine.failover.standby
     return {
         "addresses": list(machine.failover.active),
@@ -211,26 +236,28 @@ def waypoint(machine: WaypointStateMachine, envoys: Envoys) -> Document:
     }
 
 
-def status(core: Core, node: str, envoys: Envoys, errors: InternalErrors) -> Document:
-    """Everything that `weft status` shows, but for the frontends and the internal errors."""
-    fragments, datapath = list(core.intake.fragments.values()), core.datapath
+def status(controller: DatapathController, node: str, envoys: Envoys, errors: InternalErrors) -> Document:
+    """The document of `weft status` without the frontends and the internal errors."""
+    outputs, datapath = list(controller.change_queue.outputs.values()), controller.datapath
     return {
         "node": node,
-        "synced": core.synced,
-        "ready": core.ready,
-        "reconciling": core.reconciling,
-        "drift": core.drift,
-        "pods": pods(fragments, errors),
+        "synced": controller.synced,
+        "ready": controller.ready,
+        "reconciling": controller.reconciling,
+        "drift": controller.drift,
+        "pods": pods(outputs, errors),
         "routes": routes(
-            fragments, refused_routes(refusals(fragments, core.rendering.dependencies, envoys.rejected)), errors
+            outputs,
+            rejected_routes(rejections(outputs, controller.rendering.dependencies, envoys.rejected)),
+            errors,
         ),
         "ineffectiveRoutes": [
             {"clients": clients, "routes": sorted(map(str, found))}
-            for clients, found in without_effect(datapath.desired_pods, datapath.desired).items()
+            for clients, found in ineffective_routes(datapath.desired_pods, datapath.desired).items()
         ],
-        "waypoint": waypoint(core.machine, envoys),
-        "problems": sorted(str(problem) for problem in core.intake.problems.values()),
-        "warnings": sorted({warning for fragment in fragments for warning in fragment.warnings}),
-        "failures": core.failures,
-        "fill": {name: {"rows": rows, "capacity": room} for name, (rows, room) in datapath.fill.items()},
+        "waypoint": waypoint(controller.machine, envoys),
+        "problems": sorted(str(problem) for problem in controller.change_queue.problems.values()),
+        "warnings": sorted({warning for output in outputs for warning in output.warnings}),
+        "failures": controller.failures,
+        "tables": {name: {"rows": rows, "capacity": capacity} for name, (rows, capacity) in datapath.fill.items()},
     }

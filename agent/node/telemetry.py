@@ -1,87 +1,97 @@
-"""Flows and events of the kernel, and requests that Envoy reports, for metrics, logs and the status socket."""
+"""Flows and events of the kernel, and requests that Envoy reports: for metrics, logs and the status socket."""
 
 import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from agent.ir.plan import PodPlan
 from agent.ir.tables import RATE_WINDOW_SECONDS, Reason
 from agent.kernel.maps import PinnedKernel
-from agent.telemetry.access_log import Lines
+from agent.model.meta import Key
+from agent.node.request_counter import RequestCounter
+from agent.settings import Settings
+from agent.telemetry.access_log import AccessLogWriter
+from agent.telemetry.event_buffer import EventBuffer, answer
 from agent.telemetry.flows import Flows, document
 from agent.telemetry.http import Query, Response
-from agent.telemetry.journal import Journal, answer
-from agent.telemetry.names import Known, Names
-from agent.telemetry.request_log import Addresses, Listeners, Served
+from agent.telemetry.name_index import LiveObjects, NameIndex
+from agent.telemetry.request_log import ListenerPorts, PodAddresses, RequestCounts, RequestLog
 from agent.telemetry.requests import Requests
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 0.2
-SWEEP_SECONDS = 60.0
-EVENTS_PER_SECOND = 500  # of all CPUs together: what the agent can read without being noticed
+CLEANUP_SECONDS = 60.0
+EVENTS_PER_SECOND = 500  # of all CPUs together; the agent reads these at negligible cost
 
 
-def allowance(cpus: int) -> int:
-    """How many events of a kind one of so many CPUs may tell in a turn."""
+def events_per_window(cpus: int) -> int:
+    """The number of events of one class that one of `cpus` CPUs may emit in a rate window."""
     return max(1, round(EVENTS_PER_SECOND * RATE_WINDOW_SECONDS / cpus))
 
 
 class Telemetry:
-    """Reads flows when somebody asks, and events all the time: what is not read soon is lost. Takes requests as the
-    waypoint tells them.
+    """Reads flows at each scrape, and events all the time, because what is not read soon is lost.
+
+    Writes requests when the waypoint reports them.
     """
 
     def __init__(
         self,
+        settings: Settings,
         kernel: PinnedKernel,
-        known: Callable[[], Known],
+        known: Callable[[], LiveObjects],
         pods: Callable[[], Mapping[int, PodPlan]],
         ports: Callable[[], Mapping[str, int]],
         is_logged: Callable[[str], bool],
+        policies: Callable[[], Iterable[Key]],
     ) -> None:
-        """`known` says which pods and Services the kernel's numbers can mean, `pods` which pods there are, `ports` what
-        ports the waypoint's listeners have, `is_logged` of which namespaces requests are written to standard output.
+        """`known` returns the pods and Services that ids in the kernel can refer to, `pods` the current pods, `ports`
+        the ports of the waypoint's listeners. `is_logged` says for which namespaces requests are written to standard
+        output. `policies` are those that a refusal can name.
         """
         kernel.flows.make_overflow_row()
-        names = Names(known)
+        names = NameIndex(known)
         self._kernel = kernel
-        self._journal = Journal(names, self._lost, time.monotonic_ns, time.time)
+        self._events = EventBuffer(names, policies, self._lost, time.monotonic_ns, time.time)
         self.flows = Flows(kernel.flows, names, time.monotonic)
         self.requests = Requests(time.monotonic)
-        self.lines = Lines(sys.stdout.buffer)
-        self.served = Served(Addresses(pods), Listeners(ports), self.requests, is_logged, self.lines.put)
+        self.access_log = AccessLogWriter(sys.stdout.buffer)
+        addresses = PodAddresses(pods)
+        counts = RequestCounts(addresses, self.requests)
+        self.request_counter = RequestCounter(settings.xds_socket.parent, settings.requests_file, counts, self.requests)
+        self.request_log = RequestLog(addresses, ListenerPorts(ports), is_logged, self.access_log.put)
 
     def routes(self) -> dict[str, Callable[[Query], Response]]:
-        """What the commands ask for. Only root may, for it tells who talks to whom."""
+        """What the commands request. Only root may read it: it shows which workloads talk to which."""
         return {
             "/flows": lambda _: Response.json({"flows": document(self.flows.load())}),
-            "/events": lambda query: answer(self._journal, query),
+            "/events": lambda query: answer(self._events, query),
         }
 
     async def run(self, ready: Callable[[], bool]) -> None:
-        """Take in events until cancelled, and now and then, when the agent is `ready`, forget flows of what is gone."""
+        """Read events until cancelled. While the agent is `ready`, delete flows of removed workloads once a minute."""
         events = self._kernel.events()
-        sweep_at = time.monotonic() + SWEEP_SECONDS
+        cleanup_at = time.monotonic() + CLEANUP_SECONDS
         try:
             while True:
                 await asyncio.sleep(READ_SECONDS)
-                self._journal.add(events.read())
-                if ready() and time.monotonic() >= sweep_at:
-                    sweep_at = time.monotonic() + SWEEP_SECONDS
-                    self._sweep()
+                self._events.add(events.read())
+                if ready() and time.monotonic() >= cleanup_at:
+                    cleanup_at = time.monotonic() + CLEANUP_SECONDS
+                    self._delete_stale_flows()
         finally:
             events.close()
-            self.lines.close()
+            self.access_log.close()
 
     def _lost(self) -> int:
-        """Events that the kernel did not tell, because there were too many."""
+        """The number of events that the kernel dropped because of the rate limit."""
         return self._kernel.counters()[Reason.EVENT_LOST]
 
-    def _sweep(self) -> None:
+    def _delete_stale_flows(self) -> None:
         try:
-            self.flows.sweep()
+            self.flows.delete_stale()
         except OSError as error:
             log.warning("flows could not be swept, trying again", extra={"error": str(error)})

@@ -1,4 +1,4 @@
-"""Keeps this node's WeftNode up to date, by a task of its own: no pass of the loop waits for it."""
+"""Writes this node's WeftNode when it changes, in a task of its own: the loop does not wait for it."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
 from agent.backoff import Backoff
 from agent.internal_errors import InternalErrors
@@ -16,85 +17,88 @@ from agent.model.weft_node import WeftNode
 
 log = logging.getLogger(__name__)
 
-# There is at most one write in this time; changes that come together are written together.
+# The shortest time between two writes. Changes within it are written together.
 COALESCE_SECONDS = 0.1
-# What no Envoy says, the generation of a Route above all, is looked at so often.
-LOOK_SECONDS = 1.0
-# An Envoy that connects is told everything first, and refuses again what it refused before.
+# How often values are compared whose changes no Envoy signals, above all the generation of a Route.
+POLL_SECONDS = 1.0
+# An Envoy that connects gets the whole configuration first, and rejects again what it rejected before.
 ANSWER_SECONDS = 2.0
-# Without any Envoy nothing is known of what it refuses. The report stays for so long: it may be about to return.
+# Without a connected Envoy the rejections are unknown. The last report stays for this long: an Envoy may reconnect.
 ABSENT_SECONDS = 30.0
-# Somebody may have deleted the object. A write that changes nothing costs the API server one request.
-AGAIN_SECONDS = 300.0
-# Where the definition is not installed, agents of a thousand nodes do not ask for it every few seconds.
-MOST_SECONDS = 60.0
+# The object may have been deleted. A write that changes nothing costs the API server one request.
+RESYNC_SECONDS = 300.0
+# Where the CRD is not installed, the agents of a thousand nodes do not retry every few seconds.
+MAX_BACKOFF_SECONDS = 60.0
 
 
-class Settling:
-    """Whether what Envoys refuse is known: the same ones are connected for long enough."""
+class ConnectionStability:
+    """Whether the Envoys' rejections are complete: the same Envoys have been connected for long enough."""
 
     def __init__(self) -> None:
         self._envoys: frozenset[Envoy] | None = None
         self._since = 0.0
 
-    def see(self, envoys: Collection[Envoy], now: float) -> bool:
-        """These are connected now; `now` is in seconds of a clock that only grows."""
+    def observe(self, envoys: Collection[Envoy], now: float) -> bool:
+        """Record which Envoys are connected now. `now` is in seconds of a monotonic clock."""
         if frozenset(envoys) != self._envoys:
             self._envoys, self._since = frozenset(envoys), now
         return now >= self._since + (ANSWER_SECONDS if envoys else ABSENT_SECONDS)
 
 
 class NodeWriter:
-    """Writes what `made` gives whenever it is another than the last that was written. None: nothing is known yet.
+    """Writes what `build` returns when it differs from what was written last. None means: not known yet.
 
-    `envoys` are the connected ones. `write` raises `ApiError`, `OSError` or `msgspec.DecodeError`; then it is tried
-    again, with back-off.
+    `envoys` returns the connected Envoys. `build` is told whether their rejections are complete: where they are not, it
+    leaves them out, and those that were reported last stay. What other nodes need is not held up by that. `write`
+    raises `ApiError`, `OSError` or `msgspec.DecodeError`; then the write is retried with back-off.
     """
 
     def __init__(
         self,
         envoys: Callable[[], Collection[Envoy]],
-        made: Callable[[], Awaitable[WeftNode | None]],
+        build: Callable[[bool], Awaitable[WeftNode | None]],
         write: Callable[[WeftNode], Awaitable[None]],
         errors: InternalErrors,
     ) -> None:
         self._envoys = envoys
-        self._made = made
+        self._build = build
         self._write = write
         self._errors = errors
-        self._settling = Settling()
+        self._stability = ConnectionStability()
         self._changed = asyncio.Event()
         self._written: WeftNode | None = None
         self._written_at = 0.0
         self._failing = False
-        self._backoff = Backoff(random.random, MOST_SECONDS)
+        self._backoff = Backoff(random.random, MAX_BACKOFF_SECONDS)
         self._counts = {"ok": 0, "failed": 0}
 
     def outcomes(self) -> dict[str, int]:
-        """How many writes there have been, by how they ended."""
+        """The number of writes, by outcome."""
         return dict(self._counts)
 
     def touch(self) -> None:
-        """What is reported may have changed."""
+        """Signal that the content may have changed."""
         self._changed.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(POLL_SECONDS):
                     await self._changed.wait()
             await asyncio.sleep(COALESCE_SECONDS)
             self._changed.clear()
             now = asyncio.get_running_loop().time()
-            if self._settling.see(self._envoys(), now):
-                with self._errors.guard("node report", "WeftNode"):
-                    made = await self._made()
-                    if made is not None and (made != self._written or now >= self._written_at + AGAIN_SECONDS):
-                        await self._bring(made, now)
+            complete = self._stability.observe(self._envoys(), now)
+            with self._errors.guard("WeftNode", "WeftNode"):
+                made = await self._build(complete)
+                if made is not None:
+                    made = made if complete else _with_rejections_of(made, self._written)
+                    if made != self._written or now >= self._written_at + RESYNC_SECONDS:
+                        await self._write_once(made, now)
 
-    async def _bring(self, node: WeftNode, now: float) -> None:
-        """One write; after a failure a pause, and then it is due again, as it is by then."""
+    async def _write_once(self, node: WeftNode, now: float) -> None:
+        """Write once. After a failure, wait, and try again with the content at that time."""
         try:
             await self._write(node)
         except (ApiError, OSError, msgspec.DecodeError) as error:
@@ -108,3 +112,11 @@ class NodeWriter:
             self._counts["ok"] += 1
             self._written, self._written_at, self._failing = node, now, False
             self._backoff.succeeded()
+
+
+def _with_rejections_of(node: WeftNode, written: WeftNode | None) -> WeftNode:
+    """A WeftNode with the rejections that were written last."""
+    if written is None:
+        return node
+    rejected, count = written.status.rejected, written.status.rejected_count
+    return replace(node, status=replace(node.status, rejected=rejected, rejected_count=count))

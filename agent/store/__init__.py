@@ -1,1 +1,1 @@
-"""The objects that the agent knows, indexed, with a record of who read what: a change recomputes only its readers."""
+"""The agent's objects, indexed, with a record of which unit read what: a change recomputes only its readers."""

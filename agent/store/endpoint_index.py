@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from agent.model.core import EndpointSlice, shortest
+from agent.model.core import EndpointSlice, normalized_address
 from agent.model.meta import Key
 
 
@@ -13,7 +13,7 @@ class EndpointIndex:
         self._slices: dict[str, tuple[Key, ...]] = {}
 
     def replace(self, key: Key, old: object, new: object) -> set[str]:
-        """A slice is a new one, was another, or is none any more; returns the addresses of which that is news."""
+        """Add, replace or remove a slice; returns the addresses that it gained or lost."""
         before, after = set(_addresses(old)), set(_addresses(new))
         for address in before - after:
             left = tuple(other for other in self._slices[address] if other != key)
@@ -26,11 +26,19 @@ class EndpointIndex:
         return before ^ after
 
     def slices(self, address: str) -> tuple[Key, ...]:
-        """The slices that name an address, which is written shortest."""
+        """The slices with an address, which is in canonical form."""
         return self._slices.get(address, ())
 
 
 def _addresses(value: object) -> Iterator[str]:
     if isinstance(value, EndpointSlice) and value.address_type != "FQDN":
         for endpoint in value.endpoints:
-            yield shortest(endpoint.addresses[0])
+            yield normalized_address(endpoint.addresses[0])
+
+
+def endpoint_locations(value: object) -> set[tuple[str, str]]:
+    """The addresses of a slice's endpoints, each with the node that it is on; those without a node are left out."""
+    if not isinstance(value, EndpointSlice) or value.address_type == "FQDN":
+        return set()
+    found = ((normalized_address(endpoint.addresses[0]), endpoint.node_name) for endpoint in value.endpoints)
+    return {(address, node) for address, node in found if node}

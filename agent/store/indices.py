@@ -1,9 +1,11 @@
 """Under what others look for a value: keys of the store's indices."""
 
+from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy, policy_key
 from agent.model.change import Keyed
-from agent.model.core import EndpointSlice, Node, Pod, Service, ServiceCIDR, shortest
-from agent.model.facts import PodCgroup, PodSandbox
+from agent.model.core import EndpointSlice, Node, Pod, Service, ServiceCIDR, normalized_address
+from agent.model.facts import NodeReport, PodCgroup, PodSandbox
 from agent.model.multicluster import ServiceImport
+from agent.model.parameters import XMesh
 from agent.model.routes import Route
 from agent.store.parents import parent_services
 
@@ -11,7 +13,7 @@ ReadKey = tuple[str, ...]
 
 
 def indices(value: Keyed | None) -> set[ReadKey]:
-    """Under what a value is looked for."""
+    """The index keys of a value."""
     match value:
         case EndpointSlice():
             return {("slices", *owner) for owner in value.owners}
@@ -28,21 +30,34 @@ def indices(value: Keyed | None) -> set[ReadKey]:
 
 
 def _node_indices(value: Keyed | None) -> set[ReadKey]:
-    """The same for what is said of this node and of the cluster."""
+    """The same for facts about this node, and for objects of the cluster."""
     match value:
         case PodCgroup() | PodSandbox():
             return {(value.kind, value.pod_uid)}
         case Node():
-            return {("holders", shortest(item.address)) for item in value.status.addresses}
+            return {("holders", normalized_address(item.address)) for item in value.status.addresses}
         case ServiceCIDR():
             return {("service-cidrs",)}
+        case _:
+            return _policy_indices(value)
+
+
+def _policy_indices(value: Keyed | None) -> set[ReadKey]:
+    """The same for what says who may connect to pods."""
+    match value:
+        case AuthorizationPolicy() | UndecodableAuthorizationPolicy():
+            return {("policies", policy_key(value).namespace), ("policies",)}
+        case NodeReport():
+            return {("policies",)} if value.guarded else set()
+        case XMesh():
+            return {("meshes",)}
         case _:
             return set()
 
 
 def _pod_indices(value: Pod) -> set[ReadKey]:
     addresses = () if value.finished else value.addresses
-    found: set[ReadKey] = {("holders", shortest(address)) for address in addresses}
+    found: set[ReadKey] = {("holders", normalized_address(address)) for address in addresses}
     return found | {("mirrors", value.static_hash)} if value.static_hash else found
 
 
@@ -50,6 +65,7 @@ def _route_indices(value: Route) -> set[ReadKey]:
     services = {service for _, _, service in parent_services(value)}
     namespace = value.metadata.namespace
     found: set[ReadKey] = {("routes", *service) for service in services}
+    found |= {("routes", *service, namespace) for service in services}
     if any(service.namespace != namespace for service in services):
         found.add(("consumers", namespace))
     return found

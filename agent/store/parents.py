@@ -6,10 +6,10 @@ from agent.model.meta import Key
 from agent.model.multicluster import GROUP as MULTICLUSTER
 from agent.model.routes import ParentReference, Route
 
-# The groups by which each kind of Service is referred to.
+# The API groups of references to each kind of Service.
 SERVICE_GROUPS = {"Service": ("", "core"), "ServiceImport": (MULTICLUSTER,)}
 
-# A parentRef by its position, and what it names.
+# A parentRef by its position, and the object that it names.
 ParentService = tuple[int, ParentReference, Key]
 
 
@@ -29,5 +29,5 @@ def services_among(refs: Iterable[ParentReference], namespace: str) -> list[Pare
 
 
 def is_service(group: str, kind: str) -> bool:
-    """Whether a reference means a Service or a ServiceImport."""
+    """Whether a reference is to a Service or a ServiceImport."""
     return group in SERVICE_GROUPS.get(kind, ())

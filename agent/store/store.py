@@ -1,8 +1,8 @@
 """What is known: an index over immutable values, and views of it that note what was read.
 
-Every way to read has a key. Taking in a change returns the keys whose answer changed; whoever read one of those has to
-be computed again, and nobody else. Derived answers (a namespace's depth, its consumer routes) are compared by value, so
-that a change which makes no difference stops here.
+Every read has a key. Applying a change returns the keys whose answer changed. Only units that read one of those keys
+have to be computed again. Computed answers (the deepest mode in a namespace, its consumer routes) are compared by
+value, so that a change which makes no difference to them stops here.
 """
 
 from collections import defaultdict
@@ -11,13 +11,18 @@ from itertools import chain
 from typing import TypeVar, cast
 
 from agent.ir.tables import Mode
+from agent.model.authorization import AnyPolicy
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod, ServiceCIDR, shortest
+from agent.model.core import EndpointSlice, Namespace, Pod, ServiceCIDR, normalized_address
 from agent.model.facts import NodeWaypoints, PodCgroup, PodSandbox
 from agent.model.meta import Key, Object
 from agent.model.multicluster import AnyService, ServiceImport
-from agent.model.routes import AnyRoute, UnreadRoute, unread
-from agent.store.endpoint_index import EndpointIndex
+from agent.model.parameters import XMesh
+from agent.model.routes import AnyRoute, UndecodableRoute, undecodable
+from agent.model.weft_node import Guarded
+from agent.store.account_nodes import AccountNodes
+from agent.store.endpoint_index import EndpointIndex, endpoint_locations
+from agent.store.guard_index import GuardIndex
 from agent.store.indices import ReadKey, indices
 
 MODE_LABEL = "weft.dev/mode"
@@ -28,19 +33,21 @@ LabelledMode = tuple[Mode | None, str]
 
 
 class Store:
-    """Every value that is known, by key and by what others look for."""
+    """All values, by key and by index keys."""
 
     def __init__(self) -> None:
         self._values: dict[Key, Keyed] = {}
         self._by: dict[ReadKey, set[Key]] = defaultdict(set)
         self._endpoints = EndpointIndex()
+        self._guards = GuardIndex()
+        self._account_nodes = AccountNodes()
         self._modes: dict[Key, LabelledMode] = {}
         self._computed: dict[ReadKey, object] = {}
         self._memos: dict[ReadKey, tuple[object, frozenset[ReadKey]]] = {}
         self._memo_readers: dict[ReadKey, set[ReadKey]] = defaultdict(set)
 
     def apply(self, changes: Iterable[Change]) -> set[ReadKey]:
-        """Take changes in; returns the keys of all reads that would now be answered otherwise."""
+        """Apply changes; returns the keys of all reads whose answer is now another."""
         touched: set[ReadKey] = set()
         for change in changes:
             if isinstance(change, Upsert):
@@ -51,7 +58,7 @@ class Store:
         return touched
 
     def set_computed(self, kind: str, values: Mapping[str, object]) -> set[ReadKey]:
-        """Replace all derived answers of a kind, which are facts about the store found elsewhere."""
+        """Replace all computed answers of a kind, which the caller derived from the store; returns the changed keys."""
         old = {key: value for key, value in self._computed.items() if key[0] == kind}
         new: dict[ReadKey, object] = {(kind, name): value for name, value in values.items()}
         self._computed = {key: value for key, value in self._computed.items() if key[0] != kind} | new
@@ -60,15 +67,19 @@ class Store:
         return touched
 
     def has(self, key: Key) -> bool:
-        """Whether this is known."""
+        """Whether there is a value with this key."""
         return key in self._values
 
+    def has_routes(self, service: Key, namespace: str) -> bool:
+        """Whether Routes in this namespace name a Service or ServiceImport as a parent."""
+        return bool(self._by.get(("routes", *service, namespace)))
+
     def keys(self, kind: type[Object]) -> list[Key]:
-        """Every known object of a kind, or of the kinds that derive from it."""
+        """The keys of all objects of a kind, or of kinds derived from it."""
         return sorted(key for key, value in self._values.items() if isinstance(value, kind))
 
     def _invalidate(self, touched: Iterable[ReadKey]) -> None:
-        """Forget shared answers that were made of what changed."""
+        """Remove memos that were computed from these reads."""
         for name in {name for key in touched for name in self._memo_readers.get(key, ())}:
             for key in self._memos.pop(name)[1]:
                 self._memo_readers[key].discard(name)
@@ -80,9 +91,12 @@ class Store:
         if old == value:
             return set()
         touched: set[ReadKey] = {("object", *key)}
-        # Whatever can fail comes first: a value that trips a bug leaves the former one whole.
+        # What can raise comes first: a value that it raises for leaves the former one whole.
         before, after, mode = indices(old), indices(value), _labelled_mode(value)
         touched |= {("endpoint", address) for address in self._endpoints.replace(key, old, value)}
+        touched |= {("endpoints", node) for _, node in endpoint_locations(old) ^ endpoint_locations(value)}
+        touched |= {("guarded", address) for address in self._guards.replace(key, old, value)}
+        touched |= {("nodes", *account) for account in self._account_nodes.replace(old, value)}
         for index in before - after:
             self._by[index].discard(key)
             if not self._by[index]:
@@ -94,15 +108,15 @@ class Store:
         else:
             self._values[key] = value
         touched |= self._slices_at(_waypoints(old) ^ _waypoints(value))
-        return touched | before | after | self._remember_mode(key, mode)
+        return touched | before | after | self._set_mode(key, mode)
 
     def _slices_at(self, addresses: Iterable[str]) -> set[ReadKey]:
         """The slices of every Service that has one of these addresses among its endpoints."""
         slices = (self._values[key] for address in addresses for key in self._endpoints.slices(address))
         return {("slices", *owner) for item in slices if isinstance(item, EndpointSlice) for owner in item.owners}
 
-    def _remember_mode(self, key: Key, mode: LabelledMode | None) -> set[ReadKey]:
-        """Keep the mode of an object's label; what is wrong with the label is kept beside it."""
+    def _set_mode(self, key: Key, mode: LabelledMode | None) -> set[ReadKey]:
+        """Set the mode of an object's label, with the warning about the label; returns the changed keys."""
         old = self._modes.pop(key, None)
         if mode is not None:
             self._modes[key] = mode
@@ -110,15 +124,15 @@ class Store:
 
 
 def _labelled_mode(value: Keyed | None) -> LabelledMode | None:
-    """What an object's label says, None for what has no mode."""
+    """The mode of an object's label, None for objects without a mode."""
     return read_mode(value) if isinstance(value, Namespace | Pod | AnyService) else None
 
 
 def read_mode(value: Namespace | Pod | AnyService) -> LabelledMode:
-    """The mode that a label asks for (None: no label) and, when it asks for nothing known, what to tell the user.
+    """The mode of the label (None: no label), and a warning when its value is unknown.
 
-    A value that is no mode is as no label. What the label was before does not count: an agent that was not there then
-    would have another mode than the others.
+    An unknown value is as no label. The label's former value does not count: an agent that started later would have
+    another mode than the others.
     """
     text = value.metadata.labels.get(MODE_LABEL)
     if text is None:
@@ -133,11 +147,12 @@ def _waypoints(value: Keyed | None) -> frozenset[str]:
 
 
 class TrackedView:
-    """A store as one unit of translation reads it."""
+    """A view of the store that records what one unit of translation reads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.reads: set[ReadKey] = set()
+        self._once: dict[object, object] = {}
 
     def get(self, kind: type[T], namespace: str, name: str) -> T | None:
         """One object."""
@@ -147,7 +162,7 @@ class TrackedView:
         return found if isinstance(found, kind) else None
 
     def pods(self, namespace: str) -> list[Pod]:
-        """The pods of a namespace; not for units, which are not computed again when one comes."""
+        """The pods of a namespace. Units must not use it: they would not be computed again when a pod is added."""
         keys = [key for key in self._store.keys(Pod) if key.namespace == namespace]
         return [pod for key in keys if (pod := self.get(Pod, key.namespace, key.name)) is not None]
 
@@ -163,39 +178,49 @@ class TrackedView:
         found = self._store._values.get(key)
         return found if isinstance(found, AnyService) else None
 
-    def unread(self, route: Key) -> UnreadRoute | None:
-        """That a Route's newest generation could not be read, when it could not."""
-        key = unread(route)
+    def undecodable(self, route: Key) -> UndecodableRoute | None:
+        """The fact that a Route's newest generation could not be decoded, None when it could."""
+        key = undecodable(route)
         self.reads.add(("object", *key))
         found = self._store._values.get(key)
-        return found if isinstance(found, UnreadRoute) else None
+        return found if isinstance(found, UndecodableRoute) else None
 
     def is_waypoint(self, endpoint: str) -> bool:
         """Whether an endpoint's address is that of a waypoint of this node.
 
-        Noted as read by `slices`: when waypoints come or go, only those who have such an endpoint are computed again.
+        `slices` records the read: when waypoints are added or removed, only Services with such an endpoint are computed
+        again.
         """
         found = self._store._values.get(NodeWaypoints().key)
-        return isinstance(found, NodeWaypoints) and shortest(endpoint) in found.addresses
+        return isinstance(found, NodeWaypoints) and normalized_address(endpoint) in found.addresses
 
     def slices(self, service: Key) -> list[EndpointSlice]:
         """The EndpointSlices of a Service or ServiceImport."""
         return [value for value in self._find("slices", *service) if isinstance(value, EndpointSlice)]
 
-    def routes(self, service: Key) -> list[AnyRoute]:
-        """The Routes of any kind that name a Service or ServiceImport as a parent."""
-        return [value for value in self._find("routes", *service) if isinstance(value, AnyRoute)]
+    def routes(self, service: Key, namespace: str) -> list[AnyRoute]:
+        """The Routes of any kind in a namespace that name a Service or ServiceImport as a parent."""
+        return [value for value in self._find("routes", *service, namespace) if isinstance(value, AnyRoute)]
 
-    def has_routes(self, service: Key) -> bool:
-        """Whether there are any."""
-        return self._any("routes", *service)
+    def has_routes(self, service: Key, namespace: str | None = None) -> bool:
+        """Whether there are such Routes; without a namespace, in any namespace."""
+        return self._any("routes", *service) if namespace is None else self._any("routes", *service, namespace)
+
+    def policies(self, namespace: str) -> list[AnyPolicy]:
+        """The AuthorizationPolicies of a namespace, and the facts about those that could not be decoded."""
+        return [value for value in self._find("policies", namespace) if isinstance(value, AnyPolicy)]
+
+    def has_policies(self) -> bool:
+        """Whether any namespace has AuthorizationPolicies, or another node has protected pods."""
+        return self._any("policies")
 
     def service_at(self, address: str) -> AnyService | None:
-        """Whose a virtual address is.
+        """The owner of a virtual address.
 
-        An API server never gives a cluster IP twice; but manifests can, and nobody checks what a ServiceImport says.
-        Among Services, and among imports, it is the oldest one's. An import takes it from no Service of another
-        namespace; from one of its own it does: that is where its maker had the address from.
+        An API server never allocates a cluster IP twice, but manifests can repeat one, and no API server checks the
+        addresses of a ServiceImport. Among Services, and among imports, the oldest one is the owner. An import comes
+        before a Service of its own namespace, whose address its controller took over, but not before a Service of
+        another namespace.
         """
         found = self.services_at(address)
         found.sort(key=lambda value: (isinstance(value, ServiceImport), value.age))
@@ -204,55 +229,96 @@ class TrackedView:
         return next(chain(imports, found), None)
 
     def services_at(self, address: str) -> list[AnyService]:
-        """Every Service and ServiceImport that names a virtual address as its own."""
+        """Every Service and ServiceImport with this virtual address."""
         return [value for value in self._find("address", address) if isinstance(value, AnyService)]
 
     def holders(self, address: str) -> list[Object]:
-        """The pods and nodes that have an address, as far as they are known here, and the slices that name it."""
+        """The pods and nodes in the store that have an address, and the slices that name it."""
         self.reads.add(("endpoint", address))
         found = [value for value in self._find("holders", address) if isinstance(value, Object)]
         slices = (self.get(EndpointSlice, *key[1:]) for key in self._store._endpoints.slices(address))
         return found + [value for value in slices if value is not None]
 
+    def reports(self, address: str) -> list[tuple[str, Guarded]]:
+        """The nodes that report an address as that of a protected pod, each with its report."""
+        self.reads.add(("guarded", address))
+        return [(key.name, report) for key, report in self._store._guards.reports(address)]
+
+    def guarded(self, address: str) -> list[tuple[str, Guarded]]:
+        """The nodes that report an address as that of a protected pod, each with its report.
+
+        A node that an attacker controls can report any address. So a report counts only where an EndpointSlice has the
+        address as an endpoint on that node.
+        """
+        self.reads.add(("endpoint", address))
+        reports = self.reports(address)
+        locations = self._locations(address) if reports else frozenset()
+        return [(node, report) for node, report in reports if node in locations]
+
+    def has_endpoint(self, address: str, node: str) -> bool:
+        """Whether an EndpointSlice has the address as an endpoint on the node. One read for all addresses of a node."""
+        self.reads.add(("endpoints", node))
+        slices = (self._store._values[key] for key in self._store._endpoints.slices(address))
+        return any((address, node) in endpoint_locations(item) for item in slices)
+
+    def _locations(self, address: str) -> frozenset[str]:
+        """The nodes on which EndpointSlices have an endpoint with this address."""
+        slices = (self.get(EndpointSlice, *key[1:]) for key in self._store._endpoints.slices(address))
+        return frozenset(
+            endpoint.node_name
+            for item in slices
+            for endpoint in (item.endpoints if item else ())
+            if normalized_address(endpoint.addresses[0]) == address
+        )
+
+    def nodes(self, namespace: str, account: str) -> frozenset[str]:
+        """The nodes on which pods with a service account run, as far as they are known; `*` is any account."""
+        self.reads.add(("nodes", namespace, account))
+        return self._store._account_nodes.nodes((namespace, account))
+
     def service_cidrs(self) -> list[ServiceCIDR]:
-        """Where Services' cluster IPs are from; none where the cluster does not say."""
+        """The ranges of Services' cluster IPs; none where the cluster has no such objects."""
         return [value for value in self._find("service-cidrs") if isinstance(value, ServiceCIDR)]
+
+    def meshes(self) -> list[XMesh]:
+        """The XMeshes of the cluster, those of other controllers too."""
+        return [value for value in self._find("meshes") if isinstance(value, XMesh)]
 
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""
         return next((v.cgroup_id for v in self._find(PodCgroup.kind, pod_uid) if isinstance(v, PodCgroup)), None)
 
     def sandbox(self, pod_uid: str) -> tuple[str, ...]:
-        """The addresses of the pod's network namespace, where it began while the agent was there."""
+        """The addresses of the pod's network namespace; none where it was made while no agent ran."""
         return next((v.addresses for v in self._find(PodSandbox.kind, pod_uid) if isinstance(v, PodSandbox)), ())
 
     def mirrors(self, static_hash: str) -> list[Pod]:
-        """The pods that say they mirror a static pod of this node: one, but for what others can write."""
+        """The pods that claim to mirror a static pod of this node: one, unless others wrote more."""
         return [value for value in self._find("mirrors", static_hash) if isinstance(value, Pod)]
 
     def has_consumer_routes(self, namespace: str) -> bool:
-        """Whether the namespace has Routes for Services of others."""
+        """Whether the namespace has Routes for Services of other namespaces."""
         return self._any("consumers", namespace)
 
     def mode(self, kind: str, namespace: str, name: str) -> LabelledMode:
-        """The mode that an object's label asks for, and what is wrong with the label."""
+        """The mode of an object's label, and the warning about the label."""
         key = Key(kind, namespace, name)
         self.reads.add(("mode", *key))
         return self._store._modes.get(key, (None, ""))
 
     def computed(self, kind: str, name: str) -> object:
-        """A derived answer, None when there is none."""
+        """A computed answer, None when there is none."""
         self.reads.add((kind, name))
         return self._store._computed.get((kind, name))
 
     def memo(self, name: ReadKey, make: Callable[["TrackedView"], S]) -> S:
-        """An answer that many units need and that is made once, until what it read changes. `name` says which."""
+        """An answer that many units need, by `name`: it is computed once, until something that it read changes."""
         if name not in self._store._memos:
             view = TrackedView(self._store)
             try:
                 made = make(view)
             finally:
-                # What was read before a failure decides whether it happens again.
+                # Reads count also where it raised: when they change it is tried again.
                 self.reads |= view.reads
             self._store._memos[name] = made, frozenset(view.reads)
             for key in view.reads:
@@ -260,6 +326,12 @@ class TrackedView:
         found, reads = self._store._memos[name]
         self.reads |= reads
         return cast(S, found)
+
+    def once(self, name: object, make: Callable[[], S]) -> S:
+        """An answer that one unit needs several times. It stays as it is while this view is used."""
+        if name not in self._once:
+            self._once[name] = make()
+        return cast(S, self._once[name])
 
     def _find(self, *index: str) -> list[Keyed]:
         self.reads.add(index)

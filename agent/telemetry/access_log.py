@@ -1,4 +1,4 @@
-"""Requests as lines of JSON, with the names that Envoy does not know."""
+"""The access log: one line of JSON for each request, with names that Envoy does not know."""
 
 import json
 import queue
@@ -6,21 +6,21 @@ from datetime import UTC, datetime
 from threading import Thread
 from typing import Any, BinaryIO
 
-from agent.ir.access_log import Exchange
+from agent.ir.access_log import AccessLogEntry
 from agent.ir.plan import PodPlan
 from agent.telemetry.escape import escape
 from agent.telemetry.requests import backend_of, rule_of
 
-WAITING_LINES = 4096
+QUEUED_LINES = 4096
 STOP_SECONDS = 1.0
 
 
-def line(item: Exchange, client: PodPlan | None, service: str | None) -> bytes:
-    """One request. `service` is `namespace/name:port` as the client dialled it; what is not known is null."""
+def format_line(item: AccessLogEntry, client: PodPlan | None, service: str | None) -> bytes:
+    """The line of one request. `service` is `namespace/name:port` as the client dialled it. Unknown values are null."""
     return escape(json.dumps(_document(item, client, service), separators=(",", ":"))).encode() + b"\n"
 
 
-def _document(item: Exchange, client: PodPlan | None, service: str | None) -> dict[str, Any]:
+def _document(item: AccessLogEntry, client: PodPlan | None, service: str | None) -> dict[str, Any]:
     route, rule = rule_of(item.route)
     return {
         "time": datetime.fromtimestamp(item.start, UTC).isoformat(timespec="milliseconds"),
@@ -31,7 +31,7 @@ def _document(item: Exchange, client: PodPlan | None, service: str | None) -> di
         "service": service,
         "route": route,
         "rule": rule,
-        "backend": backend_of(item),
+        "backend": backend_of(item.cluster, item.members),
         "upstream": item.upstream or None,
         "protocol": item.protocol,
         "method": item.method,
@@ -52,27 +52,27 @@ def _document(item: Exchange, client: PodPlan | None, service: str | None) -> di
     }
 
 
-class Lines:
-    """Writes in a thread of its own: whoever reads slowly holds nobody up. What there is no room for is lost, counted
-    in `lost`.
+class AccessLogWriter:
+    """Writes lines in a thread of its own, so that a slow reader of standard output does not stop the agent. `dropped`
+    counts the lines that did not fit into the queue.
     """
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(WAITING_LINES)
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(QUEUED_LINES)
         self._thread = Thread(target=self._write, daemon=True, name="access-log")
         self._thread.start()
-        self.lost = 0
+        self.dropped = 0
 
     def put(self, text: bytes) -> None:
-        """Have a line written."""
+        """Queue a line."""
         try:
             self._waiting.put_nowait(text)
         except queue.Full:
-            self.lost += 1
+            self.dropped += 1
 
     def close(self) -> None:
-        """Write what waits, for as long as a second."""
+        """Write the queued lines, for at most a second."""
         try:
             self._waiting.put(None, timeout=STOP_SECONDS)
         except queue.Full:
@@ -86,4 +86,4 @@ class Lines:
                 if self._waiting.empty():
                     self._out.flush()
             except OSError:
-                self.lost += 1
+                self.dropped += 1

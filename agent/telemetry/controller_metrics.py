@@ -1,4 +1,4 @@
-"""The controller's metrics. Names are for ever: dashboards are built on them."""
+"""The controller's metrics. Their names do not change: dashboards use them."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ from agent.telemetry.internal_errors import InternalErrorMetrics
 
 
 class ControllerMetrics:
-    """Everything that the controller's `/metrics` shows."""
+    """All metrics of the controller's `/metrics`."""
 
     def __init__(self, version: str, leads: Callable[[], bool], stale: Callable[[], str]) -> None:
         self._registry = CollectorRegistry()
@@ -19,27 +19,27 @@ class ControllerMetrics:
         )  # fmt: skip
         leader = Gauge("weft_leader", "Whether this replica is the one that writes.", registry=self._registry)
         leader.set_function(leads)
-        old = Gauge("weft_source_stale", "Whether what is known may be old.", registry=self._registry)
+        old = Gauge("weft_source_stale", "Whether the source may be out of date.", registry=self._registry)
         old.set_function(lambda: bool(stale()))
         self._problems = Gauge("weft_source_problems", "Objects that cannot be used.", registry=self._registry)
 
-    def show_internal_errors(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        """Show how many internal errors there have been, by part."""
+    def register_internal_errors(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Register the number of internal errors, by part."""
         self._registry.register(InternalErrorMetrics(counts))
 
     def wrote(self, kind: str, outcome: str) -> None:
-        """One write of an object of this kind ended so: ok, conflict, gone or failed."""
+        """Count a write of an object of this kind. `outcome` is ok, conflict, gone or failed."""
         self._writes.labels(kind, outcome).inc()
 
     def problems(self, count: int) -> None:
-        """This many objects cannot be used."""
+        """Set the number of objects that cannot be used."""
         self._problems.set(count)
 
     def written(self, kind: str, outcome: str = "ok") -> float:
-        """How many writes ended so."""
+        """The number of writes with this outcome."""
         value = self._registry.get_sample_value("weft_api_writes_total", {"kind": kind, "outcome": outcome})
         return value or 0.0
 
     def render(self) -> str:
-        """All of it, in Prometheus' text format."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self._registry).decode()

@@ -1,4 +1,4 @@
-"""Escapes what must not reach a terminal or a log: names, annotations and paths are written by others."""
+"""Escapes text before it reaches a terminal or a log: names, annotations and paths come from untrusted users."""
 
 import re
 
@@ -9,15 +9,15 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
-    """The text on one line, with `\\n`, `\\u001b`, … for what a terminal obeys rather than shows.
+    """The text on one line. Control characters become escapes such as `\\n` and `\\u001b`.
 
-    Escapes are those of JSON, so JSON in one line stays the same document.
+    The escapes are those of JSON, so JSON on one line remains the same document.
     """
     return _UNSAFE.sub(_escaped, text)
 
 
 def escape_lines(text: str) -> str:
-    """As `escape`, but the text keeps its line breaks."""
+    """Like `escape`, but keeps line breaks."""
     return "\n".join(map(escape, text.split("\n")))
 
 

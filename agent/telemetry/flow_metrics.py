@@ -1,4 +1,4 @@
-"""Flows as Prometheus metrics, with the names and labels that Istio has. Bytes are added when a connection closes."""
+"""Flows as Prometheus metrics, with Istio's names and labels. Bytes are added when a connection closes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -15,13 +15,19 @@ from agent.ir.tables import Reason
 from agent.telemetry.flows import OVERFLOW_SERVICE, OVERFLOW_WORKLOAD, Flow
 from agent.telemetry.istio import Pair, pair_labels
 
-MAX_PAIRS = 200  # some 9 kB and 0.7 ms each, with every scrape
+MAX_PAIRS = 200  # each costs about 9 kB and 0.7 ms with every scrape
 Grouped = list[tuple[Pair, Flow]]
 _OVERFLOW: Pair = (OVERFLOW_WORKLOAD, OVERFLOW_SERVICE)
 _BOUNDS = [*(f"{64e-6 * 2**step:.6f}" for step in range(FLOW_STEPS - 1)), "+Inf"]
 # Envoy's response flags: https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage
 _FINE, _CONNECT_FAILED = "-", "UF"
-_REFUSAL_FLAGS = {Reason.NO_BACKEND: "UH", Reason.SHARE_REJECTED: "NC", Reason.WAYPOINT_LOST: "UH"}
+REFUSAL_FLAGS = {
+    Reason.NO_BACKEND: "UH",
+    Reason.SHARE_REJECTED: "NC",
+    Reason.WAYPOINT_LOST: "UH",
+    Reason.OVER_BUDGET: "OM",
+    Reason.POLICY_FORBIDS: "UAEX",
+}
 _FOLLOWED = (Reason.FORWARDED, Reason.TO_WAYPOINT)
 _ISTIO_COUNTERS = (
     ("connections_opened", "TCP connections opened."),
@@ -46,24 +52,23 @@ def _own(pair: Pair) -> tuple[str, ...]:
 
 
 class FlowMetrics(Collector):
-    """Reads the kernel's flows when somebody asks.
+    """Reads the kernel's flows at each scrape.
 
-    Pairs of client and Service are counted by their own names while there is room, first come, first served; the others
-    are `other`.
+    The first `MAX_PAIRS` pairs of client and Service have their own series. Further pairs are counted as `other`.
     """
 
     def __init__(self, load: Callable[[], Iterable[Flow]], prepare: Callable[[], None] = lambda: None) -> None:
-        """`load` reads the flows in whatever thread, once `prepare` was called by the loop."""
+        """`load` reads the flows in any thread, after the event loop has called `prepare`."""
         self._load = load
         self._prepare = prepare
         self._pairs: set[Pair] = set()
 
     def collect(self) -> Iterator[Metric]:
-        """Every family. Raises `OSError` when the kernel cannot be read."""
+        """All metric families. Raises `OSError` when the kernel's map cannot be read."""
         yield from self.snapshot()()
 
     def snapshot(self) -> Callable[[], Iterator[Metric]]:
-        """Look up what has names now; the flows are then read and counted, by one thread at a time."""
+        """Look up the current names. The returned function reads and counts flows, in one thread at a time."""
         self._prepare()
         return self._families
 
@@ -71,12 +76,12 @@ class FlowMetrics(Collector):
         flows = list(self._load())
         met = {(flow.client, flow.service) for flow in flows} - {_OVERFLOW}
         self._pairs &= met
-        room = MAX_PAIRS - len(self._pairs)
-        self._pairs |= set(sorted(met - self._pairs)[:room])
-        grouped = [(self._place(flow), flow) for flow in flows]
-        left_out = GaugeMetricFamily("weft_flow_pairs_left_out", "Pairs of client and Service counted as `other`.")
-        left_out.add_metric([], len(met - self._pairs))
-        yield left_out
+        free = MAX_PAIRS - len(self._pairs)
+        self._pairs |= set(sorted(met - self._pairs)[:free])
+        grouped = [(self._pair(flow), flow) for flow in flows]
+        overflowed = GaugeMetricFamily("weft_flow_pairs_overflowed", "Pairs of client and Service counted as `other`.")
+        overflowed.add_metric([], len(met - self._pairs))
+        yield overflowed
         yield from _istio(grouped)
         yield from _own_counters(grouped)
         connect = ((pair, flow.sums.connect_steps, flow.sums.connect_us) for pair, flow in grouped)
@@ -84,15 +89,15 @@ class FlowMetrics(Collector):
         rtt = ((pair, flow.sums.rtt_steps, flow.sums.rtt_us) for pair, flow in grouped)
         yield _histogram("weft_tcp_rtt_seconds", "Smoothed round-trip time when a connection closed.", rtt)
 
-    def _place(self, flow: Flow) -> Pair:
+    def _pair(self, flow: Flow) -> Pair:
         pair = flow.client, flow.service
         return pair if pair in self._pairs else _OVERFLOW
 
 
 def _connections(flow: Flow) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-    """Response flags, and connections opened and closed, bytes sent and received.
+    """For each Envoy response flag: connections opened and closed, bytes sent and received.
 
-    A connection that came to nothing was opened and closed at once.
+    A connection that failed counts as opened and as closed.
     """
     sums = flow.sums
     if flow.reason in _FOLLOWED and not flow.error:
@@ -100,11 +105,11 @@ def _connections(flow: Flow) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
     if sums.failed:
         yield _CONNECT_FAILED, (sums.failed, sums.failed, 0, 0)
     if flow.refused:
-        yield _REFUSAL_FLAGS[flow.reason], (flow.refused, flow.refused, 0, 0)
+        yield REFUSAL_FLAGS[flow.reason], (flow.refused, flow.refused, 0, 0)
 
 
 def _istio(grouped: Grouped) -> Iterator[Metric]:
-    """The four counters of TCP that every dashboard for Istio reads."""
+    """Istio's four TCP counters, which its dashboards read."""
     sums: dict[tuple[Pair, str], tuple[int, ...]] = {}
     for pair, flow in grouped:
         for flags, numbers in _connections(flow) if flow.protocol == "TCP" else ():
@@ -117,7 +122,7 @@ def _istio(grouped: Grouped) -> Iterator[Metric]:
 
 
 def _own_counters(grouped: Grouped) -> Iterator[Metric]:
-    """What Istio has no name for."""
+    """Counters for which Istio has no name."""
     failed = ((pair, errorcode.get(flow.error, "none"), flow.sums.failed) for pair, flow in grouped)
     yield _counter("weft_tcp_failed", "Connections that failed, by errno (none: given up).", "errno", failed)
     refused = ((pair, flow.reason.name.lower(), flow.refused) for pair, flow in grouped)
@@ -127,12 +132,12 @@ def _own_counters(grouped: Grouped) -> Iterator[Metric]:
         for pair, flow in grouped
         if flow.protocol == "UDP" and flow.reason in _FOLLOWED
     )
-    yield _counter("weft_udp_opened", "UDP sockets that met a backend.", "reason", udp)
+    yield _counter("weft_udp_opened", "UDP sockets that were given a backend.", "reason", udp)
 
 
-def _counter(name: str, text: str, label: str, told: Iterable[tuple[Pair, str, int]]) -> Metric:
+def _counter(name: str, text: str, label: str, rows: Iterable[tuple[Pair, str, int]]) -> Metric:
     sums: dict[tuple[Pair, str], int] = defaultdict(int)
-    for pair, value, number in told:
+    for pair, value, number in rows:
         sums[pair, value] += number
     family = CounterMetricFamily(name, text, labels=(*_OWN_LABELS, label))
     for (pair, value), number in sums.items():
@@ -141,10 +146,10 @@ def _counter(name: str, text: str, label: str, told: Iterable[tuple[Pair, str, i
     return family
 
 
-def _histogram(name: str, text: str, told: Iterable[tuple[Pair, tuple[int, ...], int]]) -> Metric:
-    """`told` is counts by step, and the sum in microseconds."""
+def _histogram(name: str, text: str, rows: Iterable[tuple[Pair, tuple[int, ...], int]]) -> Metric:
+    """`rows` are counts by bucket, and the sum in microseconds."""
     sums: dict[Pair, tuple[int, ...]] = {}
-    for pair, steps, total in told:
+    for pair, steps, total in rows:
         if any(steps):
             sums[pair] = tuple(map(add, sums.get(pair, (0,) * (FLOW_STEPS + 1)), (*steps, total)))
     family = HistogramMetricFamily(name, text, labels=_OWN_LABELS)

@@ -1,4 +1,4 @@
-"""The kernel's flows with names on, and the end of those that nobody has a name for."""
+"""The kernel's flows with names, and the removal of flows whose workload or Service is gone."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,23 +10,25 @@ from agent.ir.services import service_name
 from agent.ir.tables import Protocol as Ip
 from agent.ir.tables import Reason
 from agent.model.meta import Key
-from agent.telemetry.names import Names
+from agent.telemetry.name_index import NameIndex
 
-LINGER_SECONDS = 600.0
+RETENTION_SECONDS = 600.0
 OVERFLOW_WORKLOAD = Workload("other", "other", "other", "other")
 OVERFLOW_SERVICE = Key("Service", "other", "other")
-REFUSED = frozenset({Reason.NO_BACKEND, Reason.SHARE_REJECTED, Reason.WAYPOINT_LOST})
+REFUSED = frozenset(
+    {Reason.NO_BACKEND, Reason.SHARE_REJECTED, Reason.WAYPOINT_LOST, Reason.OVER_BUDGET, Reason.POLICY_FORBIDS}
+)
 
 
 class Table(Protocol):
-    """`weft_flows`. Every method raises `OSError`."""
+    """The map `weft_flows`. Every method raises `OSError`."""
 
     @property
     def capacity(self) -> int:
-        """How many rows fit."""
+        """The maximum number of rows."""
 
     def load(self) -> dict[FlowKey, FlowSums]:
-        """Every row."""
+        """All rows."""
 
     def delete(self, keys: Iterable[FlowKey]) -> None:
         """Delete rows."""
@@ -34,7 +36,7 @@ class Table(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What became of one workload's connections to one Service that were decided, or failed, in one way."""
+    """The connections of one workload to one Service with one reason, error and protocol."""
 
     client: Workload
     service: Key
@@ -45,18 +47,19 @@ class Flow:
 
     @property
     def refused(self) -> int:
-        """Connections that the kernel refused in our name."""
+        """The number of connections that weft rejected."""
         return self.sums.opened if self.reason in REFUSED else 0
 
 
 class Flows:
-    """Reads the table for whoever asks.
+    """Reads the map on request.
 
-    Rows stay a while when their workload or Service has gone: for the last scrape, and because it may come back.
+    Rows of a removed workload or Service stay for `RETENTION_SECONDS`: for the last scrape, and because it may come
+    back.
     """
 
-    def __init__(self, table: Table, names: Names, clock: Callable[[], float]) -> None:
-        """`clock` is in seconds and never goes back."""
+    def __init__(self, table: Table, names: NameIndex, clock: Callable[[], float]) -> None:
+        """`clock` is monotonic, in seconds."""
         self._table = table
         self._names = names
         self._clock = clock
@@ -64,23 +67,23 @@ class Flows:
         self._rows = 0
 
     def load(self) -> list[Flow]:
-        """Every flow that has names, and what found no room. Raises `OSError`."""
+        """Every flow that has names, and the overflow row. Raises `OSError`."""
         self.refresh()
         return self.read()
 
     def refresh(self) -> None:
-        """Look up which pods and Services there are now."""
+        """Look up the current pods and Services."""
         self._names.refresh()
 
     def read(self) -> list[Flow]:
-        """The same as `load` by the names of the last `refresh`; may run in another thread."""
+        """The flows, with the names of the last `refresh`. May run in another thread. Raises `OSError`."""
         rows = self._table.load()
         self._rows = len(rows)
         return [flow for key, sums in rows.items() if sums != FlowSums() and (flow := self._named(key, sums))]
 
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
-        """How many rows there were when somebody last looked, and how many fit."""
+        """The number of rows at the last read, and the maximum."""
         return {"flows": (self._rows, self._table.capacity)}
 
     def _named(self, key: FlowKey, sums: FlowSums) -> Flow | None:
@@ -91,13 +94,15 @@ class Flows:
             return None
         return Flow(client, service, Ip(key.protocol).name, Reason(key.reason), key.error, sums)
 
-    def sweep(self) -> int:
-        """Delete rows whose workload or Service is gone for good; returns how many. Raises `OSError`."""
+    def delete_stale(self) -> int:
+        """Delete rows whose workload or Service is gone for `RETENTION_SECONDS`. Returns their number. Raises
+        `OSError`.
+        """
         self._names.refresh()
         now, keys = self._clock(), [key for key in self._table.load() if key != OVERFLOW_ROW]
         gone = [key for key in keys if not self._is_current(key)]
         self._orphans = {key: self._orphans.get(key, now) for key in gone}
-        ended = [key for key, since in self._orphans.items() if now - since >= LINGER_SECONDS]
+        ended = [key for key, since in self._orphans.items() if now - since >= RETENTION_SECONDS]
         self._table.delete(ended)
         left = set(keys).difference(ended)
         self._names.keep({key.workload_id for key in left}, {key.service_id for key in left})
@@ -108,7 +113,7 @@ class Flows:
 
 
 def document(flows: Iterable[Flow]) -> list[dict[str, Any]]:
-    """Flows for `weft top`: one row a client workload, Service and protocol; microseconds are sums, to be divided."""
+    """Flows for `weft top`: a row for each client workload, Service and protocol. Microseconds are sums."""
     rows: dict[tuple[Workload, Key, str], dict[str, Any]] = {}
     for flow in flows:
         row = rows.setdefault((flow.client, flow.service, flow.protocol), _empty(flow))

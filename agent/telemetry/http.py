@@ -1,4 +1,4 @@
-"""A small HTTP server for GET: metrics and health on TCP, the agent's own answers on a Unix socket."""
+"""A small HTTP server for GET: metrics and health on TCP, the agent's state on a Unix socket."""
 
 import asyncio
 import gzip
@@ -19,19 +19,22 @@ import msgspec
 log = logging.getLogger(__name__)
 
 REQUEST_LIMIT = 8192
+# For a request, and for each part of the response.
 REQUEST_SECONDS = 5.0
+PART = 2**18
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 Query = Mapping[str, str]
-# Fast: a tenth of the size of metrics, at a fifth of the time that their text takes.
+# The fastest level: a tenth of the size of the metrics, in a fifth of the time that rendering them takes.
 GZIP_LEVEL = 1
 NOT = (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
-# At once, so that no peer can use up the agent's descriptors; and of one address, so that none takes it from others.
+# Limits on concurrent connections: in total, so that clients cannot use up the agent's file descriptors; and for one
+# address, so that it cannot displace others.
 MAX_CONNECTIONS, MAX_OF_ADDRESS = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer."""
+    """A response."""
 
     body: bytes
     content_type: str
@@ -41,16 +44,16 @@ class Response:
 
     @classmethod
     def text(cls, body: str, status: int = 200) -> "Response":
-        """Plain text, as Prometheus reads it."""
+        """Plain text in the format that Prometheus reads."""
         return cls(body.encode(), TEXT, status)
 
     @classmethod
     def metrics(cls, body: bytes) -> "Response":
-        """Prometheus' text format, megabytes of it: compressed for whoever takes that, as Prometheus does."""
+        """The Prometheus text format. It can be megabytes, so it is compressed for clients that accept gzip."""
         return cls(body, TEXT, compressible=True)
 
     def compressed(self) -> "Response":
-        """The same by gzip. May run in a thread."""
+        """The response compressed by gzip. May run in a thread."""
         return replace(self, body=gzip.compress(self.body, GZIP_LEVEL), encoding="gzip")
 
     @classmethod
@@ -59,7 +62,7 @@ class Response:
         return cls(msgspec.json.encode(value), "application/json")
 
     def encode(self) -> bytes:
-        """The bytes of the answer; the connection ends behind it."""
+        """The bytes of the response. The server closes the connection after it."""
         encoding = f"Content-Encoding: {self.encoding}\r\n" if self.encoding else ""
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\nContent-Type: {self.content_type}\r\n"
@@ -68,30 +71,30 @@ class Response:
         return head.encode() + self.body
 
 
-# Those who have much to say take their time, and let others have theirs.
+# A handler. One with a large response is a coroutine, so that other tasks run meanwhile.
 Route = Callable[[Query], Response | Awaitable[Response]]
 
 
 class ListenError(Exception):
-    """An address that cannot be listened at; the message names it."""
+    """The server cannot listen on an address; the message names it."""
 
 
 @contextmanager
-def listening_at(place: str) -> Iterator[None]:
-    """Turn what listening raises into a `ListenError` that names the place."""
+def listening_at(address: str) -> Iterator[None]:
+    """Turn errors of listening into a `ListenError` that names the address."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise ListenError(f"cannot listen at {place}: {error}") from error
+        raise ListenError(f"cannot listen at {address}: {error}") from error
 
 
 class BadRequestError(Exception):
-    """What was asked for makes no sense; the message says why."""
+    """The request is invalid; the message is the reason."""
 
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One that is open. `host` is empty on a Unix socket; `silent` says that its request has not come."""
+    """An open connection. `host` is empty on a Unix socket. `silent`: the request has not arrived yet."""
 
     host: str
     transport: asyncio.WriteTransport
@@ -99,8 +102,8 @@ class _Connection:
 
 
 class HttpServer:
-    """Answers GET by path and query, one answer a connection. A slow or broken client hurts nobody but itself: where
-    there is no room for another connection, the oldest of the address that has the most of them is closed.
+    """Answers GET by path and query, one request for each connection. A slow or broken client affects only itself: when
+    the limit is reached, the server closes the oldest connection of the address that has most of them.
     """
 
     def __init__(self, routes: Mapping[str, Route]) -> None:
@@ -110,20 +113,20 @@ class HttpServer:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._open)
 
     async def start_tcp(self, host: str, port: int) -> int:
-        """Listen on an address; returns the port, which is chosen when 0 is given. Raises `OSError`."""
+        """Listen on an address. Returns the port; 0 chooses a free one. Raises `OSError`."""
         server = await asyncio.start_server(self._serve, host, port, limit=REQUEST_LIMIT)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
     async def start_unix(self, path: Path) -> None:
-        """Listen on a Unix socket that only its owner can use; one that a dead agent left is replaced."""
+        """Listen on a Unix socket that only its owner can use. A socket left by a dead agent is replaced."""
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX)
-        # Nobody else may connect at any moment, not even before the mode could be changed.
+        # The mode must be set by bind itself: between bind and a later chmod, others could connect.
         mask = os.umask(0o177)
         try:
             listening.bind(str(path))
@@ -135,30 +138,29 @@ class HttpServer:
         self._servers.append(await asyncio.start_unix_server(self._serve, sock=listening, limit=REQUEST_LIMIT))
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         for server in self._servers:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(_host(writer), writer.transport)
-        if not self._make_room(connection.host):
+        if not self._close_excess(connection.host):
             _abort(writer.transport)
             return
         self._open.append(connection)
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                await self._converse(reader, writer, connection)
+            await self._converse(reader, writer, connection)
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             pass
         finally:
-            # Not `close`, which waits for ever for a client that does not read. Also when the loop ends.
+            # `close` would wait for ever for a client that does not read. This also runs when the loop ends.
             _abort(writer.transport)
             if connection in self._open:
                 self._open.remove(connection)
 
-    def _make_room(self, host: str) -> bool:
-        """Whether there is room for a connection from this address. The oldest that somebody can be asked to give goes:
-        of who has the most of them, first those that are silent.
+    def _close_excess(self, host: str) -> bool:
+        """Whether a connection from this address is accepted. When the limit is reached, another one is closed: that of
+        the address with most connections, a silent one first, and of these the oldest.
         """
         counts = Counter(connection.host for connection in self._open)
         if host and counts[host] >= MAX_OF_ADDRESS:
@@ -177,14 +179,13 @@ class HttpServer:
     async def _converse(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection
     ) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(REQUEST_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
         connection.silent = False
         answer = await self._answer(head)
         if answer.compressible and _takes_gzip(head):
             answer = await asyncio.to_thread(answer.compressed)
-        writer.write(answer.encode())
-        writer.close()
-        await writer.wait_closed()
+        await _send(writer, answer.encode())
 
     async def _answer(self, head: bytes) -> Response:
         method, _, rest = head.decode("latin-1").partition("\r\n")[0].partition(" ")
@@ -204,8 +205,19 @@ class HttpServer:
             return Response.text("failed\n", 500)
 
 
+async def _send(writer: asyncio.StreamWriter, response: bytes) -> None:
+    """Send a response, of tens of megabytes too, as long as the client takes each part in time."""
+    for start in range(0, len(response), PART):
+        async with asyncio.timeout(REQUEST_SECONDS):
+            writer.write(response[start : start + PART])
+            await writer.drain()
+    async with asyncio.timeout(REQUEST_SECONDS):
+        writer.close()
+        await writer.wait_closed()
+
+
 def _takes_gzip(head: bytes) -> bool:
-    """Whether the client accepts an answer that is compressed by gzip (RFC 9110, 12.5.3)."""
+    """Whether the client accepts gzip (RFC 9110, 12.5.3)."""
     lines = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
     accepted = b",".join(value for name, _, value in lines if name.strip() == b"accept-encoding")
     found = (item.partition(b";") for item in accepted.split(b","))
@@ -213,13 +225,13 @@ def _takes_gzip(head: bytes) -> bool:
 
 
 def _host(writer: asyncio.StreamWriter) -> str:
-    """The other side's address; empty on a Unix socket, and where it has left already."""
+    """The peer's address; empty on a Unix socket, and when the peer is already gone."""
     peer = writer.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def _abort(transport: asyncio.WriteTransport) -> None:
-    """End a connection at once, in whatever state it is."""
-    # A transport that was closed while it had something to send, and has sent it, has no loop any more (CPython 3.11).
+    """Close a connection at once, in any state."""
+    # In CPython 3.11 a transport that was closed with unsent data, and has sent it since, has no loop any more.
     with suppress(AttributeError):
         transport.abort()

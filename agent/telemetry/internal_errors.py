@@ -1,4 +1,4 @@
-"""Internal errors in log and metrics. Each one is logged once, with its traceback."""
+"""Internal errors in the log and the metrics. Each is logged once, with its traceback."""
 
 import logging
 import os
@@ -12,22 +12,22 @@ from agent.internal_errors import InternalError, InternalErrors
 
 log = logging.getLogger(__name__)
 
-# Tests set `1`: an internal error then ends the process, so that none is overlooked.
+# Tests set `1`. Then an internal error ends the process, so that no test overlooks it.
 STRICT = "WEFT_STRICT"
 
 
 def logged_errors() -> InternalErrors:
-    """The internal errors of a process that continues after them: logged, and confined to their objects."""
+    """The internal errors of a process that continues after them: they are logged, and confined to their objects."""
     return InternalErrors(strict=os.environ.get(STRICT) == "1", report=_log)
 
 
 def _log(item: InternalError, error: Exception) -> None:
-    said = {"part": item.part, "object": item.subject}
-    log.error("internal error, the last good state stays", extra=said, exc_info=error)
+    fields = {"part": item.part, "object": item.subject}
+    log.error("internal error, the last good state stays", extra=fields, exc_info=error)
 
 
 class InternalErrorMetrics(Collector):
-    """`weft_internal_errors_total`, of the agent and of the controller."""
+    """`weft_internal_errors_total`, for the agent and the controller."""
 
     def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
         self._counts = counts

@@ -1,7 +1,7 @@
-"""The labels that Istio's metrics have, so that Kiali and its dashboards draw weft's too.
+"""The labels of Istio's metrics, so that Kiali and Istio's dashboards show weft's metrics too.
 
-https://istio.io/latest/docs/reference/config/metrics/. What weft cannot know (the destination's workload: a client
-dials a Service) is `unknown`, as Istio says it.
+https://istio.io/latest/docs/reference/config/metrics/. Values that weft cannot know are `unknown`, as in Istio: for
+example the destination's workload, because a client dials a Service.
 """
 
 from agent.ir.identity import Workload
@@ -30,7 +30,7 @@ def _domain(service: Key) -> str:
 
 
 def pair_labels(pair: Pair) -> dict[str, str]:
-    """What Istio's labels say of who talks to whom."""
+    """Istio's labels for a client and a Service."""
     client, service = pair
     return _CONSTANT | {
         "source_workload": client.name,

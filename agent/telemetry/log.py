@@ -1,4 +1,4 @@
-"""Logs: one line an event, `key=value`, on stderr."""
+"""Logs: one line for each event, as `key=value`, on stderr."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class Level(StrEnum):
-    """From which one on there are lines."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 
 class KeyValueFormatter(logging.Formatter):
-    """`time=… level=info msg="applied" writes=3`: what the caller gives as `extra` becomes fields."""
+    """`time=… level=info msg="applied" writes=3`. The caller's `extra` values become fields."""
 
     def __init__(self) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%S%z")
@@ -37,14 +37,14 @@ class KeyValueFormatter(logging.Formatter):
 
 
 def _quoted(value: object) -> str:
-    """One word as it is, anything else quoted and on one line: names from manifests cannot forge a field."""
+    """One plain word as it is, any other value quoted on one line, so that names in manifests cannot forge a field."""
     text = str(value)
     plain = text.isascii() and text.isprintable() and text and not set(' ="\\') & set(text)
     return text if plain else '"' + escape(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def setup(level: Level) -> None:
-    """Log from this level on."""
+    """Log lines of at least this level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Prometheus metrics. Names are for ever: dashboards are built on them."""
+"""The agent's Prometheus metrics. Their names do not change: dashboards use them."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agent.budget import Budget
 from agent.ir.tables import Reason
+from agent.telemetry.budgets import BudgetMetrics
 from agent.telemetry.flow_metrics import FlowMetrics
 from agent.telemetry.flows import Flow
 from agent.telemetry.internal_errors import InternalErrorMetrics
@@ -28,13 +30,15 @@ VERDICTS = {
     Reason.SHARE_REJECTED: "reject",
     Reason.WAYPOINT_DIALLED: "reject",
     Reason.WAYPOINT_LOST: "reject",
+    Reason.OVER_BUDGET: "reject",
+    Reason.POLICY_FORBIDS: "reject",
 }
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class _Decisions(Collector):
-    """The kernel's own counters, read when somebody asks."""
+    """The kernel's counters, read at each scrape."""
 
     def __init__(self, counters: Callable[[], Mapping[Reason, int]]) -> None:
         self._counters = counters
@@ -44,7 +48,7 @@ class _Decisions(Collector):
         decisions = CounterMetricFamily(
             "weft_decisions", "Decisions of the kernel by verdict and reason.", labels=["verdict", "reason"]
         )
-        events = CounterMetricFamily("weft_datapath_events", "Other things that the kernel counts.", labels=["event"])
+        events = CounterMetricFamily("weft_datapath_events", "Other counters of the kernel.", labels=["event"])
         for reason in Reason:
             verdict, count = VERDICTS.get(reason), counts.get(reason, 0)
             if verdict is None:
@@ -55,8 +59,8 @@ class _Decisions(Collector):
         yield events
 
 
-class _Fill(Collector):
-    """How full each kernel table is."""
+class _TableUsage(Collector):
+    """Rows and capacity of each kernel map."""
 
     def __init__(self, fill: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
         self._fill = fill
@@ -64,15 +68,15 @@ class _Fill(Collector):
     def collect(self) -> Iterator[Metric]:
         rows = GaugeMetricFamily("weft_table_rows", "Rows in use of a kernel table.", labels=["table"])
         capacity = GaugeMetricFamily("weft_table_capacity", "Rows that fit in a kernel table.", labels=["table"])
-        for table, (used, room) in self._fill().items():
+        for table, (used, maximum) in self._fill().items():
             rows.add_metric([table], used)
-            capacity.add_metric([table], room)
+            capacity.add_metric([table], maximum)
         yield rows
         yield capacity
 
 
 class _Numbers(Collector):
-    """A metric with one label, counted elsewhere; `empty` makes its family."""
+    """A family with one label, counted elsewhere. `empty` makes the family."""
 
     def __init__(self, empty: Callable[[], Family], numbers: Callable[[], Mapping[str, int]]) -> None:
         self._empty = empty
@@ -85,15 +89,15 @@ class _Numbers(Collector):
         yield family
 
 
-class Large(Protocol):
-    """A collector of very many series: what they are made of is taken at once, and made into families later."""
+class SnapshotCollector(Protocol):
+    """A collector of very many series. A snapshot is taken at once; the families are made from it later."""
 
     def snapshot(self) -> Callable[[], Iterable[Metric]]:
-        """What was counted; it does not change any more."""
+        """The current values. They do not change any more."""
 
 
 class _Family(Collector):
-    """A family that is there already."""
+    """A collector of one existing family."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family
@@ -102,19 +106,19 @@ class _Family(Collector):
         return (self._family,)
 
 
-class Answers(Protocol):
-    """How often Envoys acknowledged and refused a response."""
+class XdsCounters(Protocol):
+    """How many responses Envoys acknowledged and rejected."""
 
     acks: int
     nacks: int
 
 
 class Metrics:
-    """Everything that `/metrics` shows."""
+    """All metrics of the agent's `/metrics`."""
 
     def __init__(self, version: str, counters: Callable[[], Mapping[Reason, int]]) -> None:
         self._registry = CollectorRegistry()
-        self._large: list[Large] = []
+        self._large: list[SnapshotCollector] = []
         self._one_at_a_time = asyncio.Lock()
         self._registry.register(_Decisions(counters))
         Info("weft_build", "The agent's version.", registry=self._registry).info({"version": version})
@@ -128,69 +132,73 @@ class Metrics:
         self._drift = Counter("weft_drift_rows", "Rows that audits found not as written.", registry=self._registry)
 
     def applied(self, writes: int, seconds: float) -> None:
-        """One pass wrote this many rows."""
+        """Count a pass that wrote this many rows."""
         self._writes.inc(writes)
         self._seconds.observe(seconds)
 
     def drifted(self, rows: int) -> None:
-        """An audit found this many rows that were not as written."""
+        """Count rows that an audit found different from what was written."""
         self._drift.inc(rows)
 
-    def show_fill(self, fill: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
-        """Show how full the tables are."""
-        self._registry.register(_Fill(fill))
+    def register_table_usage(self, fill: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
+        """Register rows and capacity of the kernel's maps."""
+        self._registry.register(_TableUsage(fill))
 
-    def show_counts(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
-        """Show a counter that is read, by its label's values, when somebody asks."""
+    def register_budgets(self, budgets: Callable[[], Iterable[Budget]]) -> None:
+        """Register what namespaces use of what they share."""
+        self._registry.register(BudgetMetrics(budgets))
+
+    def register_counters(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Register a counter with one label, whose values are read at each scrape."""
         self._registry.register(_Numbers(lambda: CounterMetricFamily(name, text, labels=[label]), counts))
 
-    def show_numbers(self, name: str, text: str, label: str, numbers: Callable[[], Mapping[str, int]]) -> None:
-        """Show numbers that are read, by their label's values, when somebody asks."""
+    def register_gauges(self, name: str, text: str, label: str, numbers: Callable[[], Mapping[str, int]]) -> None:
+        """Register a gauge with one label, whose values are read at each scrape."""
         self._registry.register(_Numbers(lambda: GaugeMetricFamily(name, text, labels=[label]), numbers))
 
-    def show_internal_errors(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        """Show how many internal errors there have been, by part."""
+    def register_internal_errors(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Register the number of internal errors, by part."""
         self._registry.register(InternalErrorMetrics(counts))
 
-    def show_flows(self, load: Callable[[], Iterable[Flow]], prepare: Callable[[], None] = lambda: None) -> None:
-        """Show what became of connections, by client workload and Service: `load` may run in another thread, after
+    def register_flows(self, load: Callable[[], Iterable[Flow]], prepare: Callable[[], None] = lambda: None) -> None:
+        """Register the metrics of connections, by client workload and Service. `load` may run in another thread, after
         `prepare`.
         """
         self._large.append(FlowMetrics(load, prepare))
 
-    def show_requests(self, requests: Requests) -> None:
-        """Show what became of requests at the waypoint."""
+    def register_requests(self, requests: Requests) -> None:
+        """Register the metrics of requests at the waypoint."""
         self._large.append(requests)
 
-    def show_discovery(
-        self, answers: Answers, rejected: Callable[[], Mapping[str, int]], drift: Callable[[], float]
+    def register_xds(
+        self, answers: XdsCounters, rejected: Callable[[], Mapping[str, int]], drift: Callable[[], float]
     ) -> None:
-        """Show what Envoys did with their resources; `rejected` counts by kind what they lack of it."""
-        self.show("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: answers.acks)
-        self.show("weft_xds_nacks", "Responses that Envoy refused.", lambda: answers.nacks)
-        self.show_numbers(
+        """Register the metrics of xDS. `rejected` returns the number of rejected resources by kind."""
+        self.register_gauge("weft_xds_acks", "Responses that Envoy acknowledged.", lambda: answers.acks)
+        self.register_gauge("weft_xds_nacks", "Responses that Envoy refused.", lambda: answers.nacks)
+        self.register_gauges(
             "weft_xds_rejected",
             "Resources that an Envoy refuses, or that cannot be encoded; the version before stays.",
             "kind",
             rejected,
         )
-        self.show("weft_xds_drift", "Resources that audits found not served as acknowledged.", drift)
+        self.register_gauge("weft_xds_drift", "Resources that audits found not served as acknowledged.", drift)
 
-    def show(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show a number that is read when somebody asks."""
+    def register_gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Register a gauge whose value is read at each scrape."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
     def render(self) -> str:
-        """All of it, in Prometheus' text format."""
+        """All metrics in the Prometheus text format."""
         return self._snapshot()().decode()
 
     async def rendered(self) -> bytes:
-        """The same. Only what is little is made on the loop: megabytes of text are made by a thread."""
+        """All metrics in the Prometheus text format. A thread renders the text, which can be megabytes."""
         async with self._one_at_a_time:
             return await asyncio.to_thread(self._snapshot())
 
     def _snapshot(self) -> Callable[[], bytes]:
-        """All numbers as they are now; the text is then made of them, in whatever thread."""
+        """Take all current values. The returned function renders them, in any thread."""
         little = list(self._registry.collect())
         large = [item.snapshot() for item in self._large]
 
@@ -198,7 +206,7 @@ class Metrics:
 
 
 def _text(family: Metric) -> bytes:
-    """One family by itself: to free those of all families at once would keep every thread from running."""
+    """One family at a time: freeing the objects of all families at once would hold the GIL for too long."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Family(family))
     return generate_latest(registry)

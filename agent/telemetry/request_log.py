@@ -1,26 +1,27 @@
-"""What the waypoint served, with names on: counted, and written where a namespace asks for it."""
+"""Requests that the waypoint counts and reports, with the names of pods and Services."""
 
 from collections.abc import Callable, Mapping
 
-from agent.ir.access_log import Exchange
+from agent.ir.access_log import AccessLogEntry
 from agent.ir.plan import PodPlan
+from agent.ir.request_stats import Growth, Series
 from agent.ir.services import service_key
-from agent.telemetry.access_log import line
-from agent.telemetry.requests import Requests
+from agent.telemetry.access_log import format_line
+from agent.telemetry.requests import UNKNOWN_WORKLOAD, Edge, Requests, edge_of
 
 MAX_ADDRESSES = 4096
 
 
-class Addresses:
-    """Whose an address is: a pod's that is there, or that of the last that was."""
+class PodAddresses:
+    """Which pod has an address, or had it last."""
 
     def __init__(self, pods: Callable[[], Mapping[int, PodPlan]]) -> None:
-        """`pods` are those of this node, now."""
+        """`pods` returns the current pods of this node."""
         self._pods = pods
         self._known: dict[str, PodPlan] = {}
 
     def refresh(self) -> None:
-        """Look again at what there is. Of those that are gone the oldest are forgotten."""
+        """Read the current pods. Of removed pods only the `MAX_ADDRESSES` most recent addresses are kept."""
         for plan in self._pods().values():
             for address in plan.addresses:
                 self._known.pop(address, None)
@@ -33,47 +34,66 @@ class Addresses:
         return self._known.get(address)
 
 
-class Listeners:
-    """Which listener has a port. Listeners that are gone are known until their port is another's."""
+class ListenerPorts:
+    """Which listener has a port. A removed listener is known until another one gets its port."""
 
     def __init__(self, ports: Callable[[], Mapping[str, int]]) -> None:
-        """`ports` are the listeners' ports, by name."""
+        """`ports` returns the listeners' ports, by name."""
         self._ports = ports
         self._by_port: dict[int, str] = {}
 
     def name(self, port: int) -> str | None:
-        """The listener's name: `namespace/service:port`, and the consumer."""
+        """The listener's name: `namespace/service:port`, with `@consumer` for a consumer route."""
         found = self._by_port.get(port)
         if found is None or self._ports().get(found) != port:
             self._by_port |= {number: name for name, number in self._ports().items()}
         return self._by_port.get(port)
 
 
-class Served:
-    """Takes what the waypoint tells."""
+class RequestCounts:
+    """Adds what Envoys counted to the metrics, with the names of pods and Services."""
+
+    def __init__(self, addresses: PodAddresses, requests: Requests) -> None:
+        self._addresses = addresses
+        self._requests = requests
+
+    def record(self, growth: Growth) -> None:
+        """Add new requests."""
+        self._addresses.refresh()
+        for series, sums in growth:
+            self._requests.add(self._edge(series) if series is not None else None, sums)
+
+    def _edge(self, series: Series) -> Edge:
+        client = self._addresses.pod(series.client)
+        service = service_key(dialled(series.listener).rpartition(":")[0])
+        return edge_of(series, client.workload if client else UNKNOWN_WORKLOAD, service)
+
+
+class RequestLog:
+    """Writes the requests that the waypoint reports."""
 
     def __init__(
         self,
-        addresses: Addresses,
-        listeners: Listeners,
-        requests: Requests,
+        addresses: PodAddresses,
+        listeners: ListenerPorts,
         is_logged: Callable[[str], bool],
         write: Callable[[bytes], None],
     ) -> None:
-        """`is_logged` says of a Service's namespace whether its requests are written; `write` takes a line."""
+        """`is_logged` says for a Service's namespace whether its requests are written; `write` takes a line."""
         self._addresses = addresses
         self._listeners = listeners
-        self._requests = requests
         self._is_logged = is_logged
         self._write = write
 
-    def take(self, items: list[Exchange]) -> None:
-        """Requests that came together."""
+    def record(self, items: list[AccessLogEntry]) -> None:
+        """Write those of a batch of requests whose namespace asks for it."""
         self._addresses.refresh()
         for item in items:
-            client, listener = self._addresses.pod(item.client), self._listeners.name(item.port)
-            dialled = listener.partition("@")[0] if listener else None
-            service = service_key(dialled.rpartition(":")[0]) if dialled else None
-            self._requests.add(item, client, service)
-            if service is not None and self._is_logged(service.namespace):
-                self._write(line(item, client, dialled))
+            listener = self._listeners.name(item.port)
+            if listener is not None and self._is_logged(listener.partition("/")[0]):
+                self._write(format_line(item, self._addresses.pod(item.client), dialled(listener)))
+
+
+def dialled(listener: str) -> str:
+    """The Service port that the clients of a listener dial: its name without the consumer's."""
+    return listener.partition("@")[0]

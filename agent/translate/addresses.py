@@ -1,4 +1,4 @@
-"""Addresses that a Service, an import or a Route may not have: whoever writes slices chooses what a client dials.
+"""Addresses that a Service, an import or a Route may not have: the author of a slice chooses what a client dials.
 
 The kernel sends a client, and the waypoint a request, to whatever address an EndpointSlice names. The waypoint reaches
 more than the slice's writer does (CVE-2021-25740): Envoy's own loopback, link-local servers of its node, itself. An API
@@ -26,7 +26,7 @@ KINDS = {
 
 @lru_cache(maxsize=65536)
 def unroutable(address: str) -> str:
-    """Why an address is nobody's in particular, empty when it can be somebody's; a v4-mapped one is read as IPv4."""
+    """Why an address cannot be the address of an endpoint, empty when it can. A v4-mapped address is read as IPv4."""
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         parsed = parsed.ipv4_mapped or parsed
@@ -34,19 +34,22 @@ def unroutable(address: str) -> str:
 
 
 def refused_import(view: TrackedView, item: ServiceImport, address: str, options: Options) -> str:
-    """Why an address is not a ServiceImport's, empty when it is.
+    """Why a ServiceImport may not have an address, empty when it may.
 
-    Nobody checks what an import says (KEP-1645), and a client that dials somebody's address would reach the import's
-    endpoints instead (CVE-2020-8554). So it may have the address of a Service of its own namespace, which an API server
-    gave to that and to no other, and one in a range for such addresses that nobody is known to have.
+    No API server checks the addresses of an import (KEP-1645), and a client that dials an address of another object
+    would reach the import's endpoints instead (CVE-2020-8554). So an import may have two kinds of address: that of a
+    Service of its own namespace, which the API server allocated to that Service alone, and one in a range for imports
+    that no other object is known to have.
     """
     services = (found for found in view.services_at(address) if isinstance(found, Service))
     if any(found.metadata.namespace == item.metadata.namespace for found in services):
         return ""
     parsed = ipaddress.ip_address(address)
     if not any(parsed in network for network in _import_ranges(view, options)):
-        return "it is no Service's of this namespace, and in no range of --clusterset-cidr, or else of a ServiceCIDR"
-    holder = next((found for found in view.holders(address) if _has_it_for_certain(view, found)), None)
+        return (
+            "no Service of this namespace has it, and it is in no range of --clusterset-cidr or else of a ServiceCIDR"
+        )
+    holder = next((found for found in view.holders(address) if _is_verified_holder(view, found)), None)
     return f"{holder.key} has it" if holder is not None else ""
 
 
@@ -56,8 +59,8 @@ def _import_ranges(view: TrackedView, options: Options) -> tuple[ipaddress.IPv4N
     return tuple(ipaddress.ip_network(cidr) for found in view.service_cidrs() for cidr in found.spec.cidrs)
 
 
-def _has_it_for_certain(view: TrackedView, holder: Object) -> bool:
-    """Anybody can write a slice: only one that the control plane made of pods takes an address away from an import."""
+def _is_verified_holder(view: TrackedView, holder: Object) -> bool:
+    """Any user may write a slice: only one that the control plane made from pods takes an address from an import."""
     if not isinstance(holder, EndpointSlice):
         return True
     owners = (view.service(key) for key in holder.owners if key.kind == "Service")
@@ -66,12 +69,12 @@ def _has_it_for_certain(view: TrackedView, holder: Object) -> bool:
 
 
 def refused_endpoint(view: TrackedView, address: str) -> str:
-    """Why an address of a slice that was read is no endpoint, empty when it is one."""
+    """Why an address of a slice is not used as an endpoint, empty when it is used."""
     return unroutable(address) or ("an address of this node's waypoint" if view.is_waypoint(address) else "")
 
 
 def endpoint_warnings(view: TrackedView, service: AnyService) -> Iterator[str]:
-    """One for each slice with addresses that are not used."""
+    """One warning for each slice with addresses that are not used."""
     for found in view.slices(service.key):
         refused = list(_refused(view, found))
         if refused:
@@ -81,6 +84,6 @@ def endpoint_warnings(view: TrackedView, service: AnyService) -> Iterator[str]:
 
 def _refused(view: TrackedView, found: EndpointSlice) -> Iterator[str]:
     for position, endpoint in enumerate(found.endpoints if found.address_type != "FQDN" else ()):
-        why = refused_endpoint(view, endpoint.addresses[0])
-        if why:
-            yield f"endpoints[{position}].addresses[0]: {endpoint.addresses[0]} is not used: it is {why}"
+        reason = refused_endpoint(view, endpoint.addresses[0])
+        if reason:
+            yield f"endpoints[{position}].addresses[0]: {endpoint.addresses[0]} is not used: it is {reason}"

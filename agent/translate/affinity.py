@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from agent.ir.http import RouteSet, TLSRouteSet
+from agent.ir.http import ListenerIR
 from agent.ir.services import service_name
 from agent.model.core import ClientIPConfig
 from agent.model.multicluster import AnyService
@@ -11,24 +11,22 @@ SECONDS = ClientIPConfig().timeout_seconds
 
 
 def affinity_seconds(service: AnyService) -> int:
-    """How long a client keeps a backend in the kernel: a setting of the Service that is dialled, whatever Routes make
-    of it. 0: it does not.
+    """How long the kernel sends a client to the same backend, by the Service that the client dials, with or without
+    Routes. 0: no affinity.
     """
-    return service.spec.session_affinity_config.client_ip.timeout_seconds if service.keeps_clients else 0
+    return service.spec.session_affinity_config.client_ip.timeout_seconds if service.has_client_ip_affinity else 0
 
 
-def affinity_warnings(service: AnyService, rules: RouteSet | TLSRouteSet) -> Iterator[str]:
-    """How a port of the Service differs at the waypoint, where each backend's own Service says whether it keeps
-    clients, and where that has no end.
-    """
-    if not service.keeps_clients:
+def affinity_warnings(service: AnyService, rules: ListenerIR) -> Iterator[str]:
+    """How affinity differs at the waypoint: each backend has the setting of its own Service there, and no timeout."""
+    if not service.has_client_ip_affinity:
         return
     backends = {item.backend for rule in rules.rules for item in rule.backends if item.backend is not None}
-    others = sorted({service_name(item.key) for item in backends if not item.sticky})
+    others = sorted({service_name(item.key) for item in backends if not item.client_ip_affinity})
     if others:
         yield (
-            f"{service.key}: spec.sessionAffinity: ClientIP is not kept at the waypoint for {', '.join(others)}:"
-            " there it is each backend's own setting"
+            f"{service.key}: spec.sessionAffinity: the waypoint does not apply ClientIP to {', '.join(others)}:"
+            " it uses the setting of each backend"
         )
     seconds = affinity_seconds(service)
     if seconds != SECONDS and len(backends) > len(others):

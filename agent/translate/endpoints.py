@@ -1,52 +1,55 @@
 """Backends of a Service port, from its EndpointSlices, as kube-proxy chooses them (`pkg/proxy/topology.go`).
 
-Ready endpoints; when there is none, those that still serve while they terminate (KEP-1669). Where every ready endpoint
-has a hint of what node it is for, those for this node, or else, where every one has a hint of what zone, those for this
-zone; a hint that nobody near follows changes nothing (KEP-2433, KEP-3015). `trafficDistribution` itself is for whoever
-writes the slices: it is done by hints. With `internalTrafficPolicy: Local` only this node's count, and no hints.
+- Ready endpoints. When there is none, endpoints that serve while they terminate (KEP-1669).
+- Where every ready endpoint has a hint for nodes: those for this node. Else, where every ready endpoint has a hint for
+  zones: those for this zone. Where no endpoint is for this node or zone, hints change nothing (KEP-2433, KEP-3015).
+- `trafficDistribution` is read by the controller that writes the slices, which sets the hints.
+- With `internalTrafficPolicy: Local` only endpoints of this node are used, and hints are not.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from agent.ir.addresses import canonical
-from agent.ir.http import BackendPort
+from agent.ir.http import BackendPort, EndpointAddress
 from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
+from agent.model.meta import Key
 from agent.model.multicluster import AnyService
 from agent.store.store import TrackedView
 from agent.translate.addresses import refused_endpoint
 from agent.translate.options import Options
 
-Address = tuple[str, int]
+AddressTypes = tuple[str, ...]
 DISTRIBUTIONS = ("PreferSameZone", "PreferSameNode", "PreferClose")
 
 
 class _Candidate(NamedTuple):
-    """An endpoint, and the port that it serves the Service's port on."""
+    """An endpoint, its canonical address, and the position of its slice among the Service's."""
 
+    address: str
     endpoint: Endpoint
-    target: int
+    position: int
 
 
 def endpoints(
     view: TrackedView, service: AnyService, port: ServicePort, version: int, options: Options
-) -> tuple[Address, ...]:
+) -> tuple[EndpointAddress, ...]:
     """Addresses of one IP version, with target ports, that take new connections: sorted, each once."""
-    return _addresses(_selected(view, service, _candidates(view, service, port, (f"IPv{version}",)), options))
+    return _addresses(view, service, port, (f"IPv{version}",), options)
 
 
 def endpoints_of_either_family(
     view: TrackedView, service: AnyService, port: ServicePort, options: Options
-) -> tuple[Address, ...]:
-    """The same for a proxy, to whom an address is as good as another: one choice among both families.
+) -> tuple[EndpointAddress, ...]:
+    """The same for a proxy, which can connect by either family: one choice among the endpoints of both.
 
     An endpoint that terminates is not used while one of the other family is ready.
     """
-    return _addresses(_selected(view, service, _candidates(view, service, port, ("IPv4", "IPv6")), options))
+    return _addresses(view, service, port, ("IPv4", "IPv6"), options)
 
 
-def backend_endpoints(view: TrackedView, backend: BackendPort, options: Options) -> tuple[Address, ...]:
-    """The endpoints of either family of a backend's TCP port; none when its Service is not there."""
+def backend_endpoints(view: TrackedView, backend: BackendPort, options: Options) -> tuple[EndpointAddress, ...]:
+    """The endpoints of both families of a backend's TCP port; none when its Service does not exist."""
     service = view.service(backend.key)
     if service is None:
         return ()
@@ -55,7 +58,7 @@ def backend_endpoints(view: TrackedView, backend: BackendPort, options: Options)
 
 
 def distribution_warning(view: TrackedView, service: AnyService, options: Options) -> str:
-    """Why a Service's traffic is not kept near although somebody asked for it; empty when it is, or nobody did."""
+    """Why a Service's `trafficDistribution` or hints have no effect; empty when they have, or there are none."""
     spec = service.spec
     field = f"{service.key}: spec.trafficDistribution"
     if spec.traffic_distribution and spec.traffic_distribution not in DISTRIBUTIONS:
@@ -68,23 +71,43 @@ def distribution_warning(view: TrackedView, service: AnyService, options: Option
     if spec.traffic_distribution and not zoned and not placed:
         return f"{field}: is not in effect: not every ready endpoint has hints in its EndpointSlice"
     if zoned and not placed and not _zone(view, options):
-        return f"{service.key}: zone hints of its EndpointSlices are not used: this node's zone is not known"
+        return f"{service.key}: zone hints of its EndpointSlices are not used: this node's zone is unknown"
     return ""
+
+
+def _addresses(
+    view: TrackedView, service: AnyService, port: ServicePort, address_types: AddressTypes, options: Options
+) -> tuple[EndpointAddress, ...]:
+    """Each address once; slices may overlap. Ports that the same slices have share the choice of endpoints."""
+    targets = {
+        position: target
+        for position, found in enumerate(_slices(view, service.key))
+        if found.address_type in address_types and (target := _target(found, port)) is not None
+    }
+    chosen = view.once(
+        ("selected", service.key, address_types, *targets),
+        lambda: [
+            (item.address, item.position)
+            for item in _selected(view, service, _candidates(view, service.key, targets), options)
+        ],
+    )
+    return tuple(sorted({(address, targets[position]) for address, position in chosen}))
 
 
 def _selected(
     view: TrackedView, service: AnyService, candidates: Iterable[_Candidate], options: Options
 ) -> list[_Candidate]:
+    """Those that take new connections."""
     local = _is_local(service, options)
     found = [item for item in candidates if not local or item.endpoint.node_name == options.node]
     ready = [item for item in found if _is_ready(item.endpoint)]
     if not ready:
-        return [item for item in found if _serves_its_end(item.endpoint)]
+        return [item for item in found if _serves_while_terminating(item.endpoint)]
     return ready if local else _near(view, ready, options)
 
 
 def _near(view: TrackedView, ready: list[_Candidate], options: Options) -> list[_Candidate]:
-    """Those whose hints name this node, else this zone, else all of them."""
+    """Endpoints whose hints name this node, else this zone, else all of them."""
     if all(_nodes(item.endpoint) for item in ready):
         near = [item for item in ready if options.node in _nodes(item.endpoint)]
         if near:
@@ -96,7 +119,7 @@ def _near(view: TrackedView, ready: list[_Candidate], options: Options) -> list[
 
 
 def _zone(view: TrackedView, options: Options) -> str:
-    """This node's zone: that of the settings, else what its Node says. Read only where a hint asks for it."""
+    """This node's zone: that of the settings, else that of its Node. Read only where endpoints have hints for zones."""
     found = None if options.zone else view.get(Node, "", options.node)
     return found.zone if found is not None else options.zone
 
@@ -119,29 +142,42 @@ def _is_ready(endpoint: Endpoint) -> bool:
     return endpoint.conditions.ready is not False
 
 
-def _serves_its_end(endpoint: Endpoint) -> bool:
+def _serves_while_terminating(endpoint: Endpoint) -> bool:
     """discovery/v1: a missing `serving` means serving, a missing `terminating` that it does not terminate."""
     return endpoint.conditions.terminating is True and endpoint.conditions.serving is not False
 
 
-def _addresses(candidates: Iterable[_Candidate]) -> tuple[Address, ...]:
-    """Each address once, as it is written shortest; slices may overlap."""
-    found = {(canonical(item.endpoint.addresses[0]), item.target) for item in candidates}
-    return tuple(sorted(found))
+def _candidates(view: TrackedView, service: Key, positions: Iterable[int]) -> Iterator[_Candidate]:
+    """The endpoints of these slices of a Service."""
+    slices = _slices(view, service)
+    for position in positions:
+        for address, endpoint in _usable(view, slices[position]):
+            yield _Candidate(address, endpoint, position)
 
 
-def _candidates(
-    view: TrackedView, service: AnyService, port: ServicePort, address_types: tuple[str, ...]
-) -> Iterator[_Candidate]:
-    """Endpoints of every slice of these types of the Service that has this port, with the target port there, but for
-    addresses that are nobody's endpoint.
-    """
-    for found in view.slices(service.key):
-        target = _target(found, port)
-        if target is not None and found.address_type in address_types:
-            for endpoint in found.endpoints:
-                if not refused_endpoint(view, endpoint.addresses[0]):
-                    yield _Candidate(endpoint, target)
+def read_slices(view: TrackedView, service: AnyService) -> Iterator[None]:
+    """Read the addresses of a Service's slices, a slice in each step: new ones take 10 µs each [m]."""
+    for found in _slices(view, service.key):
+        if found.address_type != "FQDN":
+            _usable(view, found)
+            yield
+
+
+def _slices(view: TrackedView, service: Key) -> list[EndpointSlice]:
+    """The slices of a Service, the same for all steps of a unit: endpoints are known by the position of their slice."""
+    return view.once(("slices", service), lambda: view.slices(service))
+
+
+def _usable(view: TrackedView, found: EndpointSlice) -> tuple[tuple[str, Endpoint], ...]:
+    """The endpoints of a slice by their addresses, but for addresses that are nobody's endpoint."""
+    return view.once(
+        found.key,
+        lambda: tuple(
+            (canonical(item.addresses[0]), item)
+            for item in found.endpoints
+            if not refused_endpoint(view, item.addresses[0])
+        ),
+    )
 
 
 def _target(found: EndpointSlice, port: ServicePort) -> int | None:

@@ -1,14 +1,16 @@
-"""What a Route asks for and does not get."""
+"""Errors in the fields of a Route, with the reason for its condition."""
 
 from dataclasses import dataclass
 
 UNSUPPORTED = "UnsupportedValue"
 INCOMPATIBLE = "IncompatibleFilters"
+# A reason of ours: the Gateway API has none for an object above a limit of its implementation.
+TOO_LARGE = "TooLarge"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """Something that a Route asks for and does not get."""
+    """A field of a Route that cannot be implemented as written: the condition's reason, the JSON path and a message."""
 
     reason: str
     field: str

@@ -6,7 +6,7 @@ ANY_SEGMENT = "[^/]+"
 
 
 def path_expression(method: GRPCMethodMatch) -> str:
-    """What a match of the type RegularExpression, or an exact one that names only a method, is in RE2."""
+    """The RE2 expression for a match of type RegularExpression, or for an exact one that names only a method."""
     if method.type == "RegularExpression":
         return f"/(?:{method.service or ANY_SEGMENT})/(?:{method.method or ANY_SEGMENT})"
     return f"/{ANY_SEGMENT}/{_escaped(method.method or '')}"

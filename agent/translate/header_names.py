@@ -1,4 +1,4 @@
-"""Header names that no Route may change: those that say where a message ends and what a connection is used for.
+"""Header names that no Route may change: those of message framing and of the connection.
 
 A connection from Envoy to a server is shared by the clients of every namespace. A Route that changed its framing would
 have the server see other requests on it than Envoy sent, and other clients get their answers. So these names are for
@@ -11,7 +11,7 @@ HOST = "host"
 
 
 def header_name_error(name: str) -> str:
-    """Why a filter or a session may not use a header of this name, empty where it may."""
+    """Why a filter or a session may not use a header of this name, empty when it may."""
     lowered = name.lower()
     if lowered == HOST or lowered.startswith(":"):
         return "Host is not a header to modify; URLRewrite.hostname is for that"

@@ -1,159 +1,264 @@
-"""Keeping the plan up to date at the cost of the change.
+"""Incremental translation: the cost of an update is that of the change.
 
-The plan is made of units: a pod, a Service, a Route's status, the admission of clients. Each is computed by a pure
-function from a view of the store, which notes what was read. A change touches read keys; the units that read one of
-them are computed again, pods first, because how deep this node's pods are decides what Services need.
+The plan consists of units: a pod, a Service, a Route's status, the client allow list. A pure function computes each
+unit from a view of the store, and the view records what it read. A change invalidates read keys. The units that read
+one of these keys are computed again. Pods come first, because the modes of this node's pods decide what Services need.
 
-A unit that trips a bug keeps its last fragment, and is computed again when something changes that it read before.
+A unit whose function raises keeps its last output. It is computed again when something changes that it has read.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from agent.budget import charged_namespace
 from agent.internal_errors import InternalErrors
-from agent.ir.plan import Fragment, PodPlan
+from agent.ir.plan import Output, PodPlan
 from agent.ir.tables import Mode
-from agent.model.change import Change, Delete, Upsert, subject_of
+from agent.model.authorization import AuthorizationPolicy
+from agent.model.change import Change, Delete, Keyed, Upsert, subject_of
 from agent.model.core import Pod, Service
+from agent.model.facts import AccountPod, NodeReport, NodeWaypoints
 from agent.model.meta import Key, Object
 from agent.model.multicluster import ServiceImport
+from agent.model.parameters import XMesh
 from agent.model.routes import Route, subject
 from agent.store.indices import ReadKey
+from agent.store.parents import parent_services
 from agent.store.store import Store, TrackedView
-from agent.translate.client_allow_list import translate_admission
+from agent.translate.authorization import translate_account_pod, translate_node_report, translate_own_waypoints
+from agent.translate.client_allow_list import allow_listed_clients, client_accounts, translate_client_allow_list
 from agent.translate.enrolment import translate_pod
+from agent.translate.fair_queue import FairQueue
+from agent.translate.mesh_status import translate_mesh_status
 from agent.translate.options import Options
+from agent.translate.policy_status import translate_policy_status
 from agent.translate.routes.status import translate_status
-from agent.translate.services import translate_service
+from agent.translate.services import Steps, translate_consumer, translate_service
 
-Update = dict["Unit", tuple[Fragment, Fragment]]
+Update = dict["Unit", tuple[Output, Output]]
 
 
 class Unit(NamedTuple):
-    """Something that is translated by itself: what is made, and the object it is made for."""
+    """What is translated by itself: the kind of output, and the object that it is for.
 
-    makes: str
+    `consumer` is a namespace with Routes for a Service of another namespace: its clients get a unit of their own.
+    """
+
+    kind: str
     key: Key
+    consumer: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The namespace whose objects cause the work."""
+        return charged_namespace(self.key.namespace, self.consumer)
+
+    @property
+    def subject(self) -> Key:
+        """What it is called in errors."""
+        kind, namespace, name = self.key
+        return Key(kind, namespace, f"{name}@{self.consumer}") if self.consumer else self.key
 
 
-PODS, SERVICES, STATUSES = "pod", "service", "status"
-ADMISSION = Unit("admission", Key("Admission", "", ""))
-KINDS = ((Pod, PODS), (Service, SERVICES), (ServiceImport, SERVICES), (Route, STATUSES))
-# What a writer of statuses needs: it has no pods, and no tables to fill.
-STATUS_KINDS = ((Route, STATUSES),)
-Makers = Sequence[tuple[type[Object], str]]
+PODS, SERVICES, STATUSES, POLICY_STATUSES = "pod", "service", "status", "policy-status"
+ACCOUNT_PODS, MESH_STATUSES = "account-pod", "mesh-status"
+NODE_REPORTS, OWN_WAYPOINTS = "node-report", "own-waypoints"
+CLIENT_ALLOW_LIST = Unit("client-allow-list", Key("ClientAllowList", "", ""))
+# `weft status` shows the statuses of Routes.
+KINDS = (
+    (Pod, PODS),
+    (AccountPod, ACCOUNT_PODS),
+    (NodeReport, NODE_REPORTS),
+    (NodeWaypoints, OWN_WAYPOINTS),
+    (Service, SERVICES),
+    (ServiceImport, SERVICES),
+    (Route, STATUSES),
+)
+# For the controller, which writes statuses only: it has no pods, and no kernel tables.
+STATUS_KINDS = ((Route, STATUSES), (AuthorizationPolicy, POLICY_STATUSES), (XMesh, MESH_STATUSES))
+UnitKinds = Sequence[tuple[type[Object | AccountPod | NodeReport | NodeWaypoints], str]]
+# Seconds that a unit costs at least: without a clock every unit costs the same.
+LEAST_COST = 0.0001
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A unit that is being computed, and what it has read so far."""
+
+    view: TrackedView
+    steps: Steps
 
 
 class Translator:
-    """The fragments of all units, and who read what."""
+    """The output of each unit, and which units read which keys."""
 
     def __init__(
-        self, store: Store, options: Options, kinds: Makers = KINDS, errors: InternalErrors | None = None
+        self,
+        store: Store,
+        options: Options,
+        kinds: UnitKinds = KINDS,
+        errors: InternalErrors | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`kinds` lists the kinds of object and the unit of each. Without `errors` internal errors are raised."""
+        """`kinds` lists the kinds of object and the unit of each. Without `errors` internal errors are raised.
+
+        `clock` is in seconds of CPU time: namespaces whose units wait get equal shares of it.
+        """
         self._store = store
         self._errors = errors or InternalErrors()
         self._options = options
-        self._kinds = {name.__name__: makes for base, makes in kinds for name in (base, *base.__subclasses__())}
-        self.fragments: dict[Unit, Fragment] = {}
-        # Those of them that have pods: few of thousands, and asked for whenever a pod comes.
-        self._with_pods: dict[Unit, Fragment] = {}
+        self._kinds = {name.__name__: unit_kind for base, unit_kind in kinds for name in (base, *base.__subclasses__())}
+        self.outputs: dict[Unit, Output] = {}
+        # Outputs with pods: a few of thousands, and read whenever a pod is added.
+        self._with_pods: dict[Unit, Output] = {}
         self._reads: dict[Unit, set[ReadKey]] = {}
         self._readers: dict[ReadKey, set[Unit]] = defaultdict(set)
         self._pods: set[Unit] = set()
-        self._others: set[Unit] = set()
+        self._others = FairQueue[Unit]()
+        self._under_way: dict[Unit, _Work] = {}
+        self._outdated: set[Unit] = set()
+        self._clock = clock
 
     @property
-    def behind(self) -> bool:
-        """Whether something has to be computed again."""
+    def has_pending(self) -> bool:
+        """Whether a unit has to be computed again."""
         return bool(self._pods or self._others)
 
     def update(self, changes: Iterable[Change]) -> Update:
-        """Take changes in; returns the units whose fragment changed, with its old and its new value."""
+        """Apply changes; returns the units whose output changed, each with the old and the new output."""
         self.take(changes)
-        return self.enrol() | self.advance(len(self._others))
+        done = self.enrol()
+        while self._others:
+            done |= self.advance()
+        return done
 
     def take(self, changes: Iterable[Change]) -> None:
-        """Take changes in, and compute nothing yet."""
+        """Apply changes to the store, and compute nothing yet."""
         for change in changes:
-            with self._errors.guard("intake", subject_of(change)):
+            with self._errors.guard("store", subject_of(change)):
                 self._mark(self._touched(self._store.apply([change])) | self._appeared([change]))
 
     def enrol(self) -> Update:
-        """Compute the pods that are behind; returns what changed, as `update` does."""
+        """Compute the pods that are pending; returns what changed, as `update` does."""
         pods, self._pods = self._pods, set()
-        done = self._compute(pods)
-        first = ADMISSION not in self._reads and ADMISSION not in self._others
+        done: Update = {}
+        for unit in sorted(pods):
+            # A pod is one step.
+            done |= self._step(unit)
+        first = CLIENT_ALLOW_LIST not in self._reads and CLIENT_ALLOW_LIST not in self._others
         if pods or first:
-            self._mark(self._touched(self._recompute()) | ({ADMISSION} if first else set()))
+            self._mark(self._touched(self._recompute()) | ({CLIENT_ALLOW_LIST} if first else set()))
         return done
 
-    def advance(self, at_most: int) -> Update:
-        """Compute so many of the units that are behind and are no pods; returns what changed, as `update` does."""
-        return self._compute([self._others.pop() for _ in range(min(at_most, len(self._others)))])
+    def advance(self) -> Update:
+        """Do one step of a pending unit other than pods; returns what changed, as `update` does."""
+        if not self._others:
+            return {}
+        unit, began = self._others.pop(), self._clock()
+        done = self._step(unit)
+        self._others.charge(unit.owner, self._clock() - began + LEAST_COST)
+        return done
 
     def _mark(self, units: set[Unit]) -> None:
-        pods = {unit for unit in units if unit.makes == PODS}
+        pods = {unit for unit in units if unit.kind == PODS}
         self._pods |= pods
-        self._others |= units - pods
+        self._others.add(sorted(units - pods))
 
     def _touched(self, keys: Iterable[ReadKey]) -> set[Unit]:
-        return {unit for key in keys for unit in self._readers.get(key, ())}
+        """The units that have read one of these. Units that are under way go on, and are computed again after that: one
+        whose endpoints change all the time would never be done otherwise.
+        """
+        touched = set(keys)
+        self._outdated |= {unit for unit, work in self._under_way.items() if not touched.isdisjoint(work.view.reads)}
+        return {unit for key in touched for unit in self._readers.get(key, ())}
 
-    def _appeared(self, batch: Iterable[Change]) -> set[Unit]:
-        """Units of the objects that the batch is about: nobody has read those that are new."""
+    def _appeared(self, batch: Sequence[Change]) -> set[Unit]:
+        """Units of the objects in the batch: no unit has read those that are new."""
         keys = [change.key for change in batch if isinstance(change, Delete)]
         keys += [change.value.key for change in batch if isinstance(change, Upsert)]
-        return {Unit(self._kinds[key.kind], key) for key in map(subject, keys) if key.kind in self._kinds}
+        units = {Unit(self._kinds[key.kind], key) for key in map(subject, keys) if key.kind in self._kinds}
+        return units.union(*(self._consumers(change.value) for change in batch if isinstance(change, Upsert)))
 
-    def _compute(self, units: Iterable[Unit]) -> Update:
-        done: Update = {}
-        for unit in sorted(units):
-            old, new = self.fragments.get(unit, Fragment()), self._made(unit)
-            if new != old:
-                self.fragments[unit] = new
-                done[unit] = (old, new)
-                if new.pods:
-                    self._with_pods[unit] = new
-                else:
-                    self._with_pods.pop(unit, None)
-            if new == Fragment():
-                self.fragments.pop(unit, None)
-        return done
+    def _consumers(self, value: Keyed) -> Iterator[Unit]:
+        """The units of the Services of other namespaces that a Route names as parents."""
+        if isinstance(value, Route):
+            namespace = value.metadata.namespace
+            for _, _, service in parent_services(value):
+                if service.namespace != namespace and service.kind in self._kinds:
+                    yield Unit(SERVICES, service, namespace)
 
-    def _made(self, unit: Unit) -> Fragment:
-        """A unit's fragment as it is now. What trips a bug stays as it was while its object is there."""
-        view, exists, made = TrackedView(self._store), self._exists(unit), None
-        with self._errors.guard(unit.makes, unit.key):
-            made = self._translate(unit, view)
-        reads = view.reads
+    def _step(self, unit: Unit) -> Update:
+        """Do one step of a unit; returns what changed, after the last step. A unit that raises keeps its output."""
+        work = self._under_way.pop(unit, None)
+        if work is None:
+            view = TrackedView(self._store)
+            work = _Work(view, self._translate(unit, view))
+        made: Output | None = None
+        with self._errors.guard(unit.kind, unit.subject):
+            made = next(work.steps)
+            if made is None:
+                self._under_way[unit] = work
+                self._others.add_first(unit)
+                return {}
+        return self._keep(unit, made, work.view.reads)
+
+    def _keep(self, unit: Unit, made: Output | None, reads: set[ReadKey]) -> Update:
+        """Keep a unit's output and reads; where `made` is None the old output, while the object exists."""
+        exists, old = self._exists(unit), self.outputs.get(unit, Output())
         if made is None:
-            made = self.fragments.get(unit, Fragment()) if exists else Fragment()
-            # It may have failed before it read anything.
+            made = old if exists else Output()
+            # The function may have raised before it read anything.
             reads = reads | self._reads.get(unit, set()) | {("object", *unit.key)}
         if not exists:
-            self._errors.forget(unit.makes, unit.key)
+            self._errors.forget(unit.kind, unit.subject)
         self._note(unit, reads if exists else set())
-        return made
+        if unit in self._outdated:
+            self._outdated.discard(unit)
+            self._mark({unit})
+        return self._replace(unit, old, made)
+
+    def _replace(self, unit: Unit, old: Output, new: Output) -> Update:
+        if new == old:
+            return {}
+        kept = {unit: new} if new != Output() else {}
+        for outputs, value in ((self.outputs, kept), (self._with_pods, kept if new.pods else {})):
+            outputs.pop(unit, None)
+            outputs.update(value)
+        return {unit: (old, new)}
 
     def _exists(self, unit: Unit) -> bool:
-        """Whether the unit's object is there; one that comes back appears anew."""
-        return unit == ADMISSION or self._store.has(unit.key)
+        """Whether the unit's object exists; one that was deleted and is created again is a new one."""
+        if unit.consumer:
+            return self._store.has_routes(unit.key, unit.consumer)
+        return unit == CLIENT_ALLOW_LIST or self._store.has(unit.key)
 
-    def _translate(self, unit: Unit, view: TrackedView) -> Fragment:
-        _, namespace, name = unit.key
-        makers: dict[str, Callable[[], Fragment]] = {
-            PODS: lambda: translate_pod(view, namespace, name, self._options),
-            SERVICES: lambda: translate_service(view, unit.key, self._options),
-            STATUSES: lambda: translate_status(view, unit.key),
-            ADMISSION.makes: lambda: translate_admission(view),
-        }
-        return makers[unit.makes]()
+    def _translate(self, unit: Unit, view: TrackedView) -> Steps:
+        match unit.kind:
+            case "service" if unit.consumer:
+                yield from translate_consumer(view, unit.key, unit.consumer, self._options)
+            case "service":
+                yield from translate_service(view, unit.key, self._options)
+            case "pod":
+                yield translate_pod(view, unit.key.namespace, unit.key.name, self._options)
+            case "node-report":
+                yield translate_node_report(view, unit.key, self._options.node)
+            case "own-waypoints":
+                yield translate_own_waypoints(view, unit.key, self._options.node)
+            case "account-pod":
+                yield translate_account_pod(view, unit.key)
+            case "status":
+                yield translate_status(view, unit.key)
+            case "mesh-status":
+                yield translate_mesh_status(view, unit.key)
+            case "policy-status":
+                yield translate_policy_status(view, unit.key)
+            case _:
+                yield translate_client_allow_list(view)
 
     def _note(self, unit: Unit, reads: set[ReadKey]) -> None:
-        """Remember what a unit read; one that read nothing is forgotten."""
+        """Record what a unit read; a unit that read nothing is removed."""
         before = self._reads.get(unit, set())
         for key in before - reads:
             self._readers[key].discard(unit)
@@ -166,25 +271,18 @@ class Translator:
             del self._reads[unit]
 
     def _recompute(self) -> set[ReadKey]:
-        """What this node's pods, taken together, mean for others."""
-        pods = [pod for fragment in self._with_pods.values() for pod in fragment.pods.values()]
+        """Set the computed values that follow from all pods of this node."""
+        pods = [pod for output in self._with_pods.values() for pod in output.pods.values()]
         enrolled = [pod for pod in pods if pod.mode is not Mode.NONE]
         touched = self._store.set_computed("depth", depths(enrolled))
-        return touched | self._store.set_computed("admitted", {"": admitted(pods)})
+        touched |= self._store.set_computed("client-accounts", {"": client_accounts(pods)})
+        return touched | self._store.set_computed("allow-listed-clients", {"": allow_listed_clients(pods)})
 
 
 def depths(enrolled: Iterable[PodPlan]) -> dict[str, Mode]:
-    """How deep the deepest pod is, by namespace; under the empty name that of all."""
+    """The deepest mode of the pods, by namespace; under the empty name that of all namespaces."""
     found: dict[str, Mode] = {}
     for pod in enrolled:
         for name in (pod.namespace, ""):
             found[name] = max(pod.mode, found.get(name, Mode.NONE))
     return found
-
-
-def admitted(pods: Iterable[PodPlan]) -> Mapping[str, tuple[str, ...]]:
-    """Addresses on the waypoint's client allow-list by namespace, sorted."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for pod in filter(attrgetter("admitted"), pods):
-        found[pod.namespace].update(pod.addresses)
-    return {namespace: tuple(sorted(addresses)) for namespace, addresses in sorted(found.items())}

@@ -1,4 +1,4 @@
-"""Labels beside the mode: how much of a Service's traffic the waypoint sees, and what is written of it."""
+"""Labels other than the mode: which of a Service's ports the waypoint observes, and whether it logs their requests."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ CHOICES = {SCOPE: (ALL, "routes"), ACCESS_LOG: (YES, "false")}
 
 
 def sees_all(view: TrackedView, service: AnyService) -> bool:
-    """Whether the waypoint shall see HTTP ports without Routes too: the Service's label, else its Namespace's."""
+    """Whether the waypoint observes HTTP ports without Routes too: by the Service's label, else its Namespace's."""
     own = service.metadata.labels.get(SCOPE)
     return (own if own in CHOICES[SCOPE] else _of_namespace(view, service.metadata.namespace, SCOPE)) == ALL
 
@@ -28,13 +28,13 @@ def _of_namespace(view: TrackedView, namespace: str, label: str) -> str | None:
 
 
 def label_warnings(view: TrackedView, service: AnyService) -> Iterator[str]:
-    """Labels that say nothing known, of a Service and of its Namespace."""
+    """Labels with unknown values, of a Service and of its Namespace."""
     namespace = view.get(Namespace, "", service.metadata.namespace)
     for item in (service, namespace) if namespace is not None else (service,):
         for label, choices in CHOICES.items():
             text = item.metadata.labels.get(label, choices[0])
             if text not in choices:
-                said = f"{text!r} is neither {' nor '.join(choices)}; ignored"
-                yield f"{item.key}: metadata.labels[{label}]: {said}"
-    if service.keeps_clients and sees_all(view, service):
+                message = f"{text!r} is neither {' nor '.join(choices)}; ignored"
+                yield f"{item.key}: metadata.labels[{label}]: {message}"
+    if service.has_client_ip_affinity and sees_all(view, service):
         yield f"{service.key}: {SCOPE}: its ports without Routes stay in the kernel, which keeps ClientIP"

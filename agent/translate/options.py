@@ -1,17 +1,17 @@
-"""What translation depends on beside the store."""
+"""Inputs of translation other than the store."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 # gVisor has a network stack of its own in the sandbox, Kata Containers a kernel of its own in a virtual machine.
 UNSUPPORTED_RUNTIMES = ("runsc", "gvisor", "kata*")
-# Clients with pools open connections before they have a request: not less.
+# Clients with connection pools open connections before they have a request, so it is not shorter.
 FIRST_BYTE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Where spans are sent, as the waypoint reaches it, and of how many percent of the requests that say nothing."""
+    """Where the waypoint sends spans, and the percentage of requests without a trace context that it samples."""
 
     host: str
     port: int
@@ -20,11 +20,15 @@ class Collector:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """This node's name, its zone where its Node shall not be asked, and whether labels may enrol pods of `kube-system`;
-    names are empty where not known. Without a `collector` there are no spans, and no request is changed for them.
-    `first_byte_seconds` is how long the waypoint waits for a client's first byte, and for a request's head.
-    `clusterset_cidrs` are the ranges of ServiceImports' addresses; where there are none, those of ServiceCIDR objects.
-    `unsupported_runtimes` are patterns of handlers whose pods have sockets that the node's kernel does not see.
+    """Settings of the agent that translation needs.
+
+    - `node`: this node's name, empty where it is not known.
+    - `zone`: this node's zone, where that of its Node is not to be used; else empty.
+    - `enrol_kube_system`: labels may enrol pods of `kube-system`.
+    - `collector`: without one there are no spans, and no request is changed for them.
+    - `first_byte_seconds`: how long the waypoint waits for a client's first byte, and for the head of a request.
+    - `clusterset_cidrs`: the ranges of ServiceImports' addresses; when empty, those of ServiceCIDR objects.
+    - `unsupported_runtimes`: patterns of handlers whose pods have sockets that the node's kernel does not see.
     """
 
     node: str = ""

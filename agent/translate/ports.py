@@ -1,4 +1,4 @@
-"""What kind of traffic a Service port carries, as far as its Service says (DESIGN.md §3). Nothing is sniffed."""
+"""Which kind of traffic a Service port carries, by its Service alone (DESIGN.md §3): no bytes are inspected."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ HTTP = frozenset({"http", "http2", "h2c", "grpc", "ws", "kubernetes.io/h2c", "ku
 TLS = frozenset({"tls", "https", "wss", "kubernetes.io/wss"})
 OPAQUE = frozenset(
     {"tcp", "udp", "sctp", "ssh", "ldap", "ldaps"}
-    # Servers that speak first: a proxy that waits for the client's first bytes would wait for ever.
+    # Protocols in which the server sends first: a proxy that waits for the client's first bytes would wait for ever.
     | {"mysql", "mariadb", "postgres", "postgresql", "mongo", "mongodb", "redis", "smtp", "imap", "pop3", "ftp"}
     | {"amqp", "mqtt", "nats", "kafka", "memcached", "cassandra", "zookeeper"}
 )
@@ -17,7 +17,7 @@ H2C = frozenset({"h2c", "http2", "grpc", "kubernetes.io/h2c"})
 
 
 class PortKind(StrEnum):
-    """What a port carries: HTTP, TLS, something that is neither, or nobody said."""
+    """What a port carries: HTTP, TLS, neither, or unknown."""
 
     HTTP = "http"
     TLS = "tls"
@@ -39,5 +39,5 @@ def port_kind(port: ServicePort) -> PortKind:
 
 
 def speaks_h2c(port: ServicePort) -> bool:
-    """Whether the servers behind the port expect HTTP/2 in clear text."""
+    """Whether the servers of the port expect HTTP/2 in clear text."""
     return (port.app_protocol.lower() or port.name.partition("-")[0]) in H2C

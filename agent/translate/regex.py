@@ -1,7 +1,7 @@
 """Regular expressions, judged by Envoy's own engine: one bad one would make it refuse a whole route table.
 
-Envoy compiles expressions with RE2 for Latin-1, which is: it compares bytes (1.40). Everything here is bounded before
-it costs something, since anybody who may write a Route makes every node compile its expressions.
+Envoy compiles expressions with RE2 for Latin-1, that is, it compares bytes (1.40). Every check here has a bounded cost,
+since every node compiles the expressions of all Routes, whoever wrote them.
 """
 
 import re
@@ -27,7 +27,7 @@ _REPETITION = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 @lru_cache(maxsize=4096)
 def regex_error(text: str) -> str:
-    """Why Envoy would not take an expression, empty when it does."""
+    """Why Envoy would refuse an expression, empty when it accepts it."""
     if not text:
         return "is empty"
     if len(text) > MAX_LENGTH:
@@ -41,12 +41,12 @@ def regex_error(text: str) -> str:
 
 
 def full_match(expression: str, text: str) -> bool:
-    """Whether Envoy finds that an expression means the whole of a text."""
+    """Whether an expression matches the whole of a text, as Envoy decides it."""
     return re2.fullmatch(expression.encode(), text.encode(), _OPTIONS) is not None
 
 
 def _repetitions(text: str) -> int:
-    """How often all parts are repeated at most: a program has at least one instruction for each time."""
+    """The sum of the upper bounds of all repetitions: a program has at least one instruction for each of them."""
     return sum(int(most or least) for least, most in _REPETITION.findall(text))
 
 
@@ -55,6 +55,6 @@ def _compiled(text: str) -> str:
         size = re2.compile(text.encode(), _OPTIONS).programsize
     except re2.error as error:
         reason = error.args[0]
-        said = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        return _TOO_LARGE if said.startswith("pattern too large") else f"RE2 does not take it: {said}"
+        message = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        return _TOO_LARGE if message.startswith("pattern too large") else f"RE2 rejects it: {message}"
     return _TOO_LARGE if size > MAX_PROGRAM_SIZE else ""

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agent.ir.http import Address, BackendPort, RouteSet, TLSRouteSet
-from agent.ir.plan import Fragment, FrontendName, FrontendPlan, OnBackendLoss, OnLoss
+from agent.ir.http import BackendPort, EndpointAddress, HTTPListenerIR, ListenerIR
+from agent.ir.plan import FrontendName, FrontendPlan, OnBackendLoss, OnLoss, Output
+from agent.ir.requirements import Requirements
 from agent.ir.services import service_name
 from agent.ir.tables import Mode, Protocol, Slot
 from agent.model.core import PROXY_LABEL, Service, ServicePort
@@ -16,13 +17,17 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.store.store import TrackedView
 from agent.translate.addresses import endpoint_warnings, refused_import, unroutable
 from agent.translate.affinity import affinity_seconds, affinity_warnings
-from agent.translate.endpoints import backend_endpoints, distribution_warning
+from agent.translate.endpoints import backend_endpoints, distribution_warning, read_slices
 from agent.translate.enrolment import service_mode
-from agent.translate.labels import label_warnings
+from agent.translate.labels import is_logged, label_warnings
+from agent.translate.listener_ir import build_listener_ir
 from agent.translate.options import Options
-from agent.translate.routes.binding import Binding, bindings, consumers, winners
+from agent.translate.requirement_size import bounded, size_warnings
+from agent.translate.requirements import backend_requirements
+from agent.translate.routes.binding import Binding, bindings, effective_bindings
+from agent.translate.routes.http import read_rules
 from agent.translate.routes.l4 import route_slots, service_slots
-from agent.translate.rules import port_rules
+from agent.translate.rule_requirements import copies_warnings
 
 Setting = TypeVar("Setting", OnLoss, OnBackendLoss)
 
@@ -30,51 +35,87 @@ ON_LOSS = "weft.dev/on-waypoint-loss"
 ON_BACKEND_LOSS = "weft.dev/on-backend-loss"
 EVERYBODY = ""
 
+Steps = Iterator[Output | None]
+"""A translation in steps of a few milliseconds: None between two, and the output last."""
+
 
 @dataclass(slots=True)
 class _Parts:
-    """A fragment in the making."""
+    """The parts of an output, while it is built."""
 
     frontends: dict[FrontendName, FrontendPlan] = field(default_factory=dict)
-    route_sets: dict[str, RouteSet | TLSRouteSet] = field(default_factory=dict)
-    endpoints: dict[BackendPort, tuple[Address, ...]] = field(default_factory=dict)
+    listeners: dict[str, ListenerIR] = field(default_factory=dict)
+    endpoints: dict[BackendPort, tuple[EndpointAddress, ...]] = field(default_factory=dict)
+    requirements: dict[BackendPort, Requirements] = field(default_factory=dict)
     warnings: set[str] = field(default_factory=set)
+    logged: set[str] = field(default_factory=set)
+
+    def output(self, warnings: tuple[str, ...]) -> Output:
+        """The whole, with these warnings."""
+        requirements = bounded(self.listeners.values(), self.requirements)
+        return Output(
+            frontends=self.frontends,
+            listeners=self.listeners,
+            endpoints=self.endpoints,
+            requirements=requirements,
+            warnings=(*warnings, *size_warnings(self.requirements, requirements)),
+            logged=frozenset(self.logged),
+        )
 
 
-def translate_service(view: TrackedView, key: Key, options: Options) -> Fragment:
-    """Every frontend of a Service, for everybody and for each namespace with routes of its own."""
+def translate_service(view: TrackedView, key: Key, options: Options) -> Steps:
+    """The frontends of a Service for all clients, with the Routes of its own namespace."""
     service = view.service(key)
     if service is None:
-        return Fragment()
-    if not service.cluster_ips:
-        return Fragment(warnings=(*_left_alone(service), *endpoint_warnings(view, service)))
-    mode, warnings = service_mode(view, key)
-    bound = bindings(view, key)
+        yield Output()
+    elif not service.cluster_ips:
+        yield Output(warnings=(*_proxy_label_warnings(service), *endpoint_warnings(view, service)))
+    else:
+        parts = _Parts()
+        yield from _ports(view, parts, service, EVERYBODY, options)
+        _, warnings = service_mode(view, key)
+        more = (*parts.warnings, *_warnings(view, service, options), *label_warnings(view, service))
+        yield parts.output((*warnings, *more))
+
+
+def translate_consumer(view: TrackedView, key: Key, consumer: str, options: Options) -> Steps:
+    """The frontends of a Service for the clients of a namespace that has Routes for it, on the ports that these cover.
+
+    Apart from those for everybody, so that a change of either does not have the other computed again.
+    """
+    service = view.service(key)
     parts = _Parts()
+    if service is not None and service.cluster_ips:
+        yield from _ports(view, parts, service, consumer, options)
+    yield parts.output(tuple(parts.warnings))
+
+
+def _ports(view: TrackedView, parts: _Parts, service: AnyService, consumer: str, options: Options) -> Iterator[None]:
+    """What becomes of every port for one group of clients; a step each."""
+    yield from read_slices(view, service)
+    mode, _ = service_mode(view, service.key)
+    bound = bindings(view, service.key, consumer or service.key.namespace)
     for port in service.spec.ports:
+        effective = effective_bindings(bound, port)
         if port.protocol not in Protocol.__members__:
             continue
-        for consumer in (EVERYBODY, *consumers(bound, key.namespace)):
-            applying = winners(bound, port, consumer, key.namespace)
-            if applying or (consumer == EVERYBODY and _has_slices(view, service)):
-                _port(view, parts, _Frontend(service, port, consumer, mode), applying, options)
-    warnings = (*warnings, *parts.warnings, *_warnings(view, service, options), *label_warnings(view, service))
-    return Fragment(
-        frontends=parts.frontends, route_sets=parts.route_sets, endpoints=parts.endpoints, warnings=warnings
-    )
+        if effective or (consumer == EVERYBODY and _has_slices(view, service)):
+            yield from read_rules(view, effective)
+            yield
+            _port(view, parts, _Frontend(service, port, consumer, mode), effective, options)
 
 
 def _has_slices(view: TrackedView, service: AnyService) -> bool:
-    """Whether a Service's own endpoints can be known. Of an import without any slice that is not certain: only Routes
-    make anything of it, the rest goes where its maker sends it.
+    """Whether a Service's endpoints can be known. For an import without slices they may be elsewhere: it gets frontends
+    where Routes apply only, and the controller that made the import handles its other traffic.
     """
     return isinstance(service, Service) or bool(view.slices(service.key))
 
 
-def _left_alone(service: AnyService) -> tuple[str, ...]:
-    """That a Service has no frontend goes without saying, but where a label is the cause."""
-    named = PROXY_LABEL in service.metadata.labels
-    return (f"{service.key}: metadata.labels: weft leaves it alone, it {service.without_frontend}",) if named else ()
+def _proxy_label_warnings(service: AnyService) -> tuple[str, ...]:
+    """A warning where the label of another proxy is the reason that a Service has no frontend."""
+    labelled = PROXY_LABEL in service.metadata.labels
+    return (f"{service.key}: metadata.labels: weft ignores it, it {service.without_frontend}",) if labelled else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,47 +129,54 @@ class _Frontend:
 
     @property
     def name(self) -> str:
-        """The route set's and listener's name."""
+        """The listener's name."""
         name = f"{service_name(self.service.key)}:{self.port.port}"
         return f"{name}@{self.consumer}" if self.consumer else name
 
 
-def _port(view: TrackedView, parts: _Parts, front: _Frontend, applying: list[Binding], options: Options) -> None:
+def _port(view: TrackedView, parts: _Parts, front: _Frontend, effective: list[Binding], options: Options) -> None:
     listener_name = None
-    rules = _rules(view, front, applying)
+    rules = _rules(view, front, effective)
     if rules is not None:
         listener_name = front.name
-        parts.route_sets[front.name] = rules
-        parts.endpoints |= {item: tuple(backend_endpoints(view, item, options)) for item in rules.backends}
+        parts.listeners[front.name] = rules
+        for item in rules.backends:
+            parts.endpoints[item] = backend_endpoints(view, item, options)
+            requirements = backend_requirements(view, parts.endpoints[item])
+            parts.requirements |= {item: requirements} if requirements else {}
         parts.warnings |= set(affinity_warnings(front.service, rules))
+        if isinstance(rules, HTTPListenerIR):
+            parts.warnings |= set(copies_warnings(rules.rules, parts.requirements))
+        namespace = front.service.metadata.namespace
+        parts.logged |= {namespace} if is_logged(view, namespace) else set()
     for address in _own_addresses(view, front.service, options):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
         parts.frontends[name] = FrontendPlan(
             service=front.service.key,
             mode=front.mode,
-            slots=_slots(view, front, applying, ipaddress.ip_address(address).version, options),
+            slots=_slots(view, front, effective, ipaddress.ip_address(address).version, options),
             listener=listener_name,
-            on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT if applying else OnLoss.KERNEL),
+            on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT if effective else OnLoss.KERNEL),
             on_backend_loss=_setting(front.service, ON_BACKEND_LOSS, OnBackendLoss.KEEP),
             affinity_seconds=affinity_seconds(front.service),
-            routes=tuple(dict.fromkeys(binding.route.key for binding in applying)),
+            routes=tuple(dict.fromkeys(binding.route.key for binding in effective)),
         )
 
 
-def _rules(view: TrackedView, front: _Frontend, applying: list[Binding]) -> RouteSet | TLSRouteSet | None:
-    """What the waypoint does on the port; None where nobody asks it for anything, or no client would go there."""
+def _rules(view: TrackedView, front: _Frontend, effective: list[Binding]) -> ListenerIR | None:
+    """What the waypoint does on the port; None where it gets no traffic, or this node has no client that goes there."""
     if not _is_used(view, front):
         return None
-    return port_rules(view, front.service, front.port, front.name, front.consumer, applying)
+    return build_listener_ir(view, front.service, front.port, front.name, front.consumer, effective)
 
 
 def _own_addresses(view: TrackedView, service: AnyService, options: Options) -> list[str]:
-    """The Service's virtual addresses that it may have."""
+    """The Service's virtual addresses, without those that it may not have."""
     return [address for address in service.cluster_ips if not _unused(view, service, address, options)]
 
 
 def _unused(view: TrackedView, service: AnyService, address: str, options: Options) -> str:
-    """Why an address is not the Service's, empty when it is. An API server sees to cluster IPs, to no import's."""
+    """Why the Service may not have an address, empty when it may. API servers check cluster IPs, but no import's."""
     if unroutable(address):
         return "traffic there is never translated"
     owner = view.service_at(address)
@@ -138,45 +186,46 @@ def _unused(view: TrackedView, service: AnyService, address: str, options: Optio
 
 
 def _is_used(view: TrackedView, front: _Frontend) -> bool:
-    """Whether a client of this node would go to the waypoint: the deeper end of a connection decides."""
+    """Whether a client of this node goes to the waypoint: the deeper mode of client and Service decides."""
     depth = view.computed("depth", front.consumer)
     return isinstance(depth, Mode) and depth is not Mode.NONE and max(depth, front.mode) is Mode.L7
 
 
 def _slots(
-    view: TrackedView, front: _Frontend, applying: list[Binding], version: int, options: Options
+    view: TrackedView, front: _Frontend, effective: list[Binding], version: int, options: Options
 ) -> tuple[Slot, ...]:
-    route = applying[0].route if applying else None
+    route = effective[0].route if effective else None
     if isinstance(route, TCPRoute | UDPRoute):
         return route_slots(view, route, version, options)
     return service_slots(view, front.service, front.port, version, options)
 
 
 def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:
-    """A choice that an annotation makes; what is none of the choices is told by `_warnings`."""
+    """The value of an annotation; the default where it has none of the values, which `_warnings` reports."""
     kind = type(default)
     text = service.metadata.annotations.get(annotation, "")
     return kind(text) if text in tuple(kind) else default
 
 
 def _address_warnings(view: TrackedView, service: AnyService, options: Options) -> Iterator[str]:
-    """Addresses that a Service says and does not get.
+    """Addresses of a Service that are not used.
 
-    Nothing is said of a Service that whoever makes imports derived from one, for its address: nobody refers to it.
+    There is no warning for a Service that a multi-cluster controller derived from an import for the import's address,
+    while no Route refers to it.
     """
     field = "spec.ips" if isinstance(service, ServiceImport) else "spec.clusterIPs"
     for address in service.cluster_ips:
-        why = _unused(view, service, address, options)
+        reason = _unused(view, service, address, options)
         derived = isinstance(service, Service) and isinstance(view.service_at(address), ServiceImport)
-        if why and (view.routes(service.key) or not derived):
-            yield f"{service.key}: {field}: {address} is not used: {why}"
+        if reason and (view.has_routes(service.key) or not derived):
+            yield f"{service.key}: {field}: {address} is not used: {reason}"
 
 
 def _warnings(view: TrackedView, service: AnyService, options: Options) -> Iterator[str]:
-    """What a user may expect of this Service and does not get."""
+    """Settings of the Service that have no effect, or another one than its user may expect."""
     key, meta = service.key, service.metadata
     if service.spec.internal_traffic_policy == "Local" and not options.node:
-        yield f"{key}: spec.internalTrafficPolicy: Local is not used: this node's name is not known"
+        yield f"{key}: spec.internalTrafficPolicy: Local is not used: this node's name is unknown"
     distribution = distribution_warning(view, service, options)
     if distribution:
         yield distribution
@@ -184,11 +233,11 @@ def _warnings(view: TrackedView, service: AnyService, options: Options) -> Itera
     yield from endpoint_warnings(view, service)
     for position, port in enumerate(service.spec.ports):
         if port.protocol not in Protocol.__members__:
-            yield f"{key}: spec.ports[{position}].protocol: weft leaves {port.protocol[:20]!a} alone"
+            yield f"{key}: spec.ports[{position}].protocol: weft ignores {port.protocol[:20]!a}"
     for annotation, default in ((ON_LOSS, OnLoss.REJECT), (ON_BACKEND_LOSS, OnBackendLoss.KEEP)):
         choices, text = tuple(type(default)), meta.annotations.get(annotation)
         if text is not None and text not in choices:
-            said = f"{text[:40]!r} is neither {' nor '.join(choices)}; {default} is used"
-            yield f"{key}: metadata.annotations[{annotation}]: {said}"
+            message = f"{text[:40]!r} is neither {' nor '.join(choices)}; {default} is used"
+            yield f"{key}: metadata.annotations[{annotation}]: {message}"
     if any(found.address_type == "FQDN" for found in view.slices(key)):
         yield f"{key}: EndpointSlices of addressType FQDN are not used"

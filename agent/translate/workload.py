@@ -12,7 +12,7 @@ _SCHEDULED = re.compile(r"-\d{7,10}$")  # a CronJob appends the time in seconds 
 
 
 def workload_of(pod: Pod) -> Workload:
-    """The pod's workload: its owner without what is new with each roll-out, or the pod itself."""
+    """The pod's workload: its owner, by the part of the name that stays over roll-outs, or the pod itself."""
     labels = pod.metadata.labels
     name = _name(pod)
     service = next((labels[label] for label in _SERVICE_LABELS if labels.get(label)), name)

@@ -1,1 +1,1 @@
-"""The node's Envoy: what it is told (delta ADS), how it is started, and whether it answers."""
+"""The node's Envoy: its configuration (delta ADS), its start, and whether its listeners accept connections."""

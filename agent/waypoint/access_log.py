@@ -1,7 +1,7 @@
 """Envoy's log of requests, streamed to the agent (ALS) over the socket of its configuration.
 
-Envoy keeps what is not read yet in a buffer, and drops what does not fit: an agent that is slow or gone slows no
-request. So the agent need not hurry: it reads for at most half of its time.
+Envoy buffers entries that are not read yet, and drops entries that do not fit: a slow or absent agent slows no request.
+So the agent reads for at most half of its time.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from envoy.service.accesslog.v3 import als_pb2
 
-from agent.ir.access_log import Exchange
+from agent.ir.access_log import AccessLogEntry
 from agent.ir.tables import host_port
 from agent.translate.filters.url_rewrite import AUTHORITY, MAX_TEXT, PATH
 from agent.waypoint.xds.access_log import CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
@@ -54,8 +54,8 @@ FLAGS = {
 _PROTOCOLS = {1: "HTTP/1.0", 2: "HTTP/1.1", 3: "HTTP/2", 4: "HTTP/3"}
 
 
-EntriesHandler = Callable[[list[Exchange]], None]
-"""Is given the requests that came together, oldest first."""
+EntriesHandler = Callable[[list[AccessLogEntry]], None]
+"""Gets the entries of one message, the oldest first."""
 
 
 class AccessLog:
@@ -63,11 +63,11 @@ class AccessLog:
 
     def __init__(self, take: EntriesHandler) -> None:
         self._take = take
-        self._turn = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._readers: set[asyncio.Future[None]] = set()
 
     def handler(self) -> Any:
-        """What a gRPC server needs to serve it."""
+        """The handler for a gRPC server."""
         method = grpc.stream_unary_rpc_method_handler(
             self._serve,
             request_deserializer=als_pb2.StreamAccessLogsMessage.FromString,
@@ -76,7 +76,7 @@ class AccessLog:
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
 
     def stop(self) -> None:
-        """Hang up."""
+        """Close all streams."""
         for reader in self._readers:
             reader.cancel()
 
@@ -96,31 +96,31 @@ class AccessLog:
     async def _read(self, messages: Any) -> None:
         clock = asyncio.get_running_loop().time
         async for message in messages:
-            async with self._turn:
+            async with self._reading:
                 began = clock()
-                self._take([exchange(entry) for entry in message.http_logs.log_entry])
-                # As long again for the others, whatever the number of streams.
+                self._take([parse_entry(entry) for entry in message.http_logs.log_entry])
+                # As long again for other tasks, with any number of streams.
                 await asyncio.sleep(clock() - began)
 
 
-def exchange(entry: Any) -> Exchange:
+def parse_entry(entry: Any) -> AccessLogEntry:
     """A log entry (`envoy.data.accesslog.v3.HTTPAccessLogEntry`) as a value."""
     common, request, response = entry.common_properties, entry.request, entry.response
     headers = request.request_headers
     is_grpc = headers.get("content-type", "").startswith("application/grpc")
-    return Exchange(
+    return AccessLogEntry(
         start=common.start_time.seconds + common.start_time.nanos / 1e9,
         client=common.downstream_direct_remote_address.socket_address.address,
         port=common.downstream_local_address.socket_address.port_value,
         route=common.route_name,
-        cluster=_said(common.custom_tags, CLUSTER_TAG),
+        cluster=_tag(common.custom_tags, CLUSTER_TAG),
         members=_members(common.custom_tags),
         upstream=_endpoint(common.upstream_remote_address.socket_address),
         protocol=_PROTOCOLS.get(entry.protocol_version, ""),
         method=headers.get(":method", "")[:MAX_TEXT],
-        authority=(_said(common.custom_tags, AUTHORITY) or request.authority)[:MAX_TEXT],
+        authority=(_tag(common.custom_tags, AUTHORITY) or request.authority)[:MAX_TEXT],
         # Not `original_path`: that is a header, which any client can write.
-        path=(_said(common.custom_tags, PATH) or request.path)[:MAX_TEXT],
+        path=(_tag(common.custom_tags, PATH) or request.path)[:MAX_TEXT],
         user_agent=request.user_agent[:MAX_TEXT],
         request_id=request.request_id[:MAX_TEXT],
         traceparent=headers.get("traceparent", "")[:MAX_TEXT],
@@ -137,8 +137,8 @@ def exchange(entry: Any) -> Exchange:
     )
 
 
-def _said(tags: Mapping[str, str], tag: str) -> str:
-    """What a tag says; Envoy says `-` for nothing."""
+def _tag(tags: Mapping[str, str], tag: str) -> str:
+    """A tag's value; Envoy writes `-` where there is none."""
     text = tags.get(tag, "")
     return "" if text == "-" else text
 
@@ -154,7 +154,7 @@ def _endpoint(address: Any) -> str:
 
 
 def _grpc_status(response: Any) -> str:
-    """It comes in the trailers, or with the headers of an answer that has nothing else."""
+    """It is in the trailers, or in the headers of a response that has nothing else."""
     return str(response.response_trailers.get(GRPC_STATUS) or response.response_headers.get(GRPC_STATUS, ""))
 
 

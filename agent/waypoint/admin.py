@@ -15,6 +15,9 @@ SECONDS = 5.0
 # Of all listeners together, those too whose first byte has not come; Envoy also counts by worker, and its own admin
 # connections.
 CONNECTIONS = "/stats?usedonly&filter=%5Elistener%5C..*%5C.downstream_%28pre_%29%3Fcx_active$"
+REQUESTS = "/stats/prometheus?filter=%5Eweft%5C."
+# Several times what Envoy's limits of series take. An Envoy that sends more is not read.
+REQUESTS_BYTES = 16 * 2**20
 DROPPED = "/stats?filter=%5Eaccess_logs%5C.grpc_access_log%5C.logs_dropped$"
 NOT_CLIENTS = (".worker_", ".admin.")
 QUERIES = tuple((kind, query) for kind in ResourceType for query in kind.dump.queries)
@@ -77,6 +80,11 @@ async def entries_dropped(path: Path) -> int:
     return sum_counters(await _request(path, "GET", DROPPED))
 
 
+def request_statistics(path: Path) -> str:
+    """What Envoy counted of requests, in Prometheus' text format. Raises `AdminError`."""
+    return _exchange(path, "GET", REQUESTS, REQUESTS_BYTES)
+
+
 async def config_dump(path: Path) -> dict[ResourceName, set[str]]:
     """The resources that Envoy has, with the versions that its config dump shows. Raises `AdminError`."""
     return await asyncio.to_thread(_config_dump, path)
@@ -105,13 +113,16 @@ async def _request(path: Path, method: str, url: str) -> str:
     return await asyncio.to_thread(_exchange, path, method, url)
 
 
-def _exchange(path: Path, method: str, url: str) -> str:
+def _exchange(path: Path, method: str, url: str, most: int | None = None) -> str:
+    """The body of the response, of at most so many bytes. Raises `AdminError`."""
     connection = _Connection(path)
     try:
         connection.request(method, url)
         response = connection.getresponse()
-        body = response.read().decode()
-    except (OSError, http.client.HTTPException) as error:
+        body = response.read(most).decode()
+        if not response.isclosed():
+            raise AdminError(f"{method} {url}: more than {most} bytes")
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise AdminError(str(error) or type(error).__name__) from error
     finally:
         connection.close()

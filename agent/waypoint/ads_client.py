@@ -42,11 +42,7 @@ class AdsClient:
 
     async def snapshot(self) -> None:
         """Send what this Envoy lacks of the published resources."""
-        await self._send(
-            lambda: self._stream.on_snapshot(
-                self._cache.versions(self._addresses), self._cache.cluster_refs(self._addresses)
-            )
-        )
+        await self._send(lambda: self._stream.on_snapshot(self._cache.snapshot(self._addresses)))
 
     async def answer(self, request: Request) -> None:
         """Answer a subscription, an acknowledgement or a refusal."""

@@ -4,7 +4,7 @@ The dump shows listeners, clusters, route tables and filters with their version.
 addresses take its place.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from agent.ir.addresses import canonical
-from agent.ir.resources import Json, ResourceName, ResourceType
+from agent.ir.resources import Dump, Json, ResourceName, ResourceType
 
 Served = Mapping[ResourceName, Collection[str]]
 
@@ -34,14 +34,15 @@ class Drift:
     def lines(self) -> list[str]:
         """For people, one line for each."""
         lacks = (f"{name}: not served as acknowledged" for name in self.lacks)
-        keeps = (f"{name}: served and not wanted" for name in self.keeps)
+        keeps = (f"{name}: served, and not part of the configuration" for name in self.keeps)
         return sorted([*lacks, *keeps])
 
 
 def compare(acknowledged: Mapping[ResourceName, str], sent: Collection[ResourceName], served: Served) -> Drift:
     """`acknowledged` are the versions that the dump should show; `sent` are all resources that Envoy was sent."""
+    audited = {name: shown for name, shown in acknowledged.items() if name.kind.dump.lists}
     return Drift(
-        frozenset(name for name, shown in acknowledged.items() if shown not in served.get(name, ())),
+        frozenset(name for name, shown in audited.items() if shown not in served.get(name, ())),
         frozenset(name for name in served if name.kind.owned and name not in sent),
     )
 
@@ -67,7 +68,7 @@ def read(kind: ResourceType, dump: str) -> Iterator[tuple[ResourceName, str]]:
     Raises `ValueError`, `LookupError`, `TypeError`, while it is read, for a dump of another shape.
     """
     where = kind.dump
-    for entry in msgspec.json.decode(dump).get("configs", ()):
+    for entry in _entries(where, msgspec.json.decode(dump).get("configs", ())):
         name = ResourceName(kind, _at(entry, where.name))
         if where.content:
             yield name, addresses(_at(entry, where.content.rpartition(".")[0]))
@@ -75,6 +76,13 @@ def read(kind: ResourceType, dump: str) -> Iterator[tuple[ResourceName, str]]:
             holder, _, field = path.rpartition(".")
             if not holder or holder in entry:
                 yield name, _at(entry, holder).get(field, "")
+
+
+def _entries(where: Dump, configs: Iterable[Any]) -> Iterable[Any]:
+    """The entries of a dump: those of a query by resource, or those of all parts."""
+    if not where.is_split:
+        return configs
+    return (entry for part in configs for item in where.lists for entry in part.get(item, ()))
 
 
 def _at(entry: Any, path: str) -> Any:

@@ -1,8 +1,8 @@
-"""The node's waypoint, as a task beside the kernel's tables: its state machine, between the server that configures
-Envoys, connection attempts, and whoever brings the kernel in step with the state that results.
+"""The controller of the node's waypoint, a task of its own. It connects the state machine with the ADS server, with
+probes, and with the datapath, which writes the resulting state to the kernel.
 
-Two loops share the machine. One has what is wanted encoded and published, which takes seconds at thousands of
-resources; meanwhile the other one takes in what Envoys, probes and the kernel's tables say.
+Two loops share the machine. One encodes and publishes what is wanted, which takes seconds at thousands of resources.
+Meanwhile the other one handles events of Envoys, of probes and of the datapath.
 """
 
 import asyncio
@@ -11,20 +11,21 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from agent.ir.envoy import Envoy
-from agent.ir.plan import Fragment
+from agent.ir.plan import Output
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.ir.waypoint_state import Adopted, PortFamily, WaypointState
 from agent.translate.incremental import Unit
+from agent.waypoint.policy_enforcement import PolicyEnforcement
 from agent.waypoint.probing import Prober, Probing
 from agent.waypoint.rendering import Rendering
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
 
 log = logging.getLogger(__name__)
 
-# What comes together is looked at together.
+# Events within this time are handled together.
 COALESCE_SECONDS = 0.01
-# So many units are rendered at a time, a few milliseconds; then others have their turn.
-UNITS, PAUSE_SECONDS = 5, 0.001
+# So many units are rendered by one call of a thread. The interpreter lets the event loop in between, every 5 ms.
+UNITS = 5
 
 
 class Ads(Protocol):
@@ -32,15 +33,15 @@ class Ads(Protocol):
 
     @property
     def envoys(self) -> list[Envoy]:
-        """Those that are connected."""
+        """The connected Envoys."""
 
     @property
     def rejected(self) -> Mapping[ResourceName, str]:
         """Resources that an Envoy refused, or that cannot be encoded, with the reason."""
 
     async def publish(self, resources: Mapping[ResourceName, Json], ports: Mapping[str, int]) -> None:
-        """Replace everything that an Envoy shall have; listeners get their port. Done when this is what is sent, and
-        what acknowledgements are of.
+        """Replace the configuration of every Envoy; listeners get their port. Returns when it is what is sent, and what
+        acknowledgements refer to.
         """
 
     def acknowledged_by(self, envoy: Envoy) -> frozenset[ResourceName]:
@@ -48,7 +49,9 @@ class Ads(Protocol):
 
 
 class WaypointController:
-    """What Envoys shall have, and what follows from what they say. `changed` is called when the state is another."""
+    """Configures Envoys, and derives the state from their answers and from probes. It calls `changed` when the state
+    changed.
+    """
 
     def __init__(
         self,
@@ -64,21 +67,23 @@ class WaypointController:
         self._changed = changed
         self._probing = Probing(prober, self._probed)
         self._wake, self._publish_again = asyncio.Event(), asyncio.Event()
-        # How often something else was wanted, and which of these is published.
+        # The number of changes of what is wanted, and which of them is published.
         self._wanted = self._published = 0
         self._resources: Mapping[ResourceName, Json] = {}
-        self._rooms: Collection[Envoy] = ()
+        self._published_to: Collection[Envoy] = ()
+        self._published_needs: Mapping[str, frozenset[ResourceName]] = {}
         self._started = asyncio.Event()
-        # Until `start` has what an earlier agent left.
+        self._enforcement = PolicyEnforcement()
+        # Until `start` is called with what an earlier agent left.
         self.machine = WaypointStateMachine(Adopted(), clock())
 
     def start(self, adopted: Adopted) -> None:
-        """Go on from what an earlier agent left."""
+        """Start from what an earlier agent left."""
         self.machine = WaypointStateMachine(adopted, self._clock())
         self._started.set()
 
-    def want(self, changed: Mapping[Unit, tuple[Fragment, Fragment]]) -> None:
-        """Units of translation that changed, each with its fragment before and now. They are rendered together."""
+    def want(self, changed: Mapping[Unit, tuple[Output, Output]]) -> None:
+        """Units of translation that changed, each with its output before and now. They are rendered together."""
         for unit, (old, new) in changed.items():
             self.rendering.take(unit, old, new)
         if changed:
@@ -91,7 +96,7 @@ class WaypointController:
         self.wake()
 
     def wake(self) -> None:
-        """An Envoy came, left or answered."""
+        """An Envoy connected, disconnected or answered."""
         self._wake.set()
 
     @property
@@ -100,11 +105,20 @@ class WaypointController:
         return self.machine.effects.state
 
     @property
+    def enforces_policies(self) -> bool | None:
+        """Whether the Envoys refuse the clients that policies forbid; None before the first one connects."""
+        return self._enforcement.enforced
+
+    @property
     def reconciling(self) -> bool:
-        """Whether something is not published yet, or neither acknowledged nor refused by the active Envoy."""
+        """Whether something is not published yet, or neither acknowledged nor refused by the active Envoy, or events of
+        Envoys and probes have not been applied to the state yet.
+        """
         active, ports = self.machine.failover.connected, self.machine.ports
-        if self._wanted != self._published or active is None:
-            return self._wanted != self._published
+        if self._wake.is_set() or self._wanted != self._published:
+            return True
+        if active is None:
+            return False
         answered = self._ads.acknowledged_by(active) | self._ads.rejected.keys()
         return any(not needs <= answered for name, needs in self.rendering.dependencies.items() if name in ports)
 
@@ -123,16 +137,16 @@ class WaypointController:
             self._advance()
 
     async def _publish(self) -> None:
-        """Give every Envoy what is wanted and what draining listeners need, as far as there is room. The machine hears
-        of it when acknowledgements are of that.
+        """Publish what is wanted and what draining listeners need, as far as capacity allows. The machine gets it when
+        acknowledgements refer to it.
         """
         machine = self.machine
-        while self.rendering.behind:
-            self.rendering.advance(UNITS)
-            await asyncio.sleep(PAUSE_SECONDS)
+        while self.rendering.has_pending:
+            await asyncio.to_thread(self.rendering.advance, UNITS)
         wanted, (resources, needs) = self._wanted, self.rendering.configuration
         machine.connect(self._acknowledged(), self._clock())
-        self._rooms = machine.connected
+        self._published_to = machine.connected
+        machine.unconfigured = self.rendering.rejected_listeners.keys() - needs.keys()
         ports = machine.assign(needs, self._clock())
         kept = machine.readiness.retained(needs)
         self._resources = {**{name: value for name, value in self._resources.items() if name in kept}, **resources}
@@ -142,6 +156,7 @@ class WaypointController:
             if name.kind is not ResourceType.LISTENER or name.name in ports
         }
         await self._ads.publish(listed, ports)
+        self._published_needs = {name: item for name, item in needs.items() if name in ports}
         machine.want(needs, self._clock())
         self._published = wanted
 
@@ -152,7 +167,7 @@ class WaypointController:
                 async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._clock())):
                     await self._wake.wait()
             except TimeoutError:
-                # A listener's time is over, or a port has rested.
+                # A listener's grace time or a port's quarantine is over.
                 self._publish_again.set()
             else:
                 await asyncio.sleep(COALESCE_SECONDS)
@@ -160,12 +175,15 @@ class WaypointController:
             self._advance()
 
     def _advance(self) -> None:
-        """What follows from what happened."""
+        """Advance the state machine, and apply its effects."""
         before = self.state
-        self.machine.connect(self._acknowledged(), self._clock())
+        acknowledged = self._acknowledged()
+        if self._published:
+            self._enforcement.observe(self._published_needs.values(), acknowledged, self._ads.rejected)
+        self.machine.connect(acknowledged, self._clock())
         effects = self.machine.advance()
         self._probing.want(effects.probes)
-        if self.machine.connected != self._rooms:
+        if self.machine.connected != self._published_to:
             self._publish_again.set()
         if effects.state == before:
             return
@@ -176,7 +194,7 @@ class WaypointController:
         self._changed()
 
     def _probed(self, probe: Probe, accepted: bool | None) -> None:
-        """A probe has an answer; many that come together are one pass."""
+        """A probe was answered; several answers within a short time are handled in one pass."""
         if self.machine.answer(probe, accepted):
             self.wake()
 

@@ -27,7 +27,7 @@ async def drain(folder: Path, node_id: str, report: Callable[[str], object]) -> 
         before = status.connections
         status.update(await _connections(folder, node_id))
         if status.connections not in (None, before):
-            report(f"{status.connections} connected")
+            report(f"connections: {status.connections}")
         await asyncio.sleep(POLL_SECONDS)
 
 

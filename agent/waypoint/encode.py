@@ -8,8 +8,11 @@ from pkgutil import resolve_name
 
 from envoy.config.trace.v3 import opentelemetry_pb2 as _tracer
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _access_log
+from envoy.extensions.filters.http.composite.v3 import composite_pb2 as _composite
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as _fault
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as _http_rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2 as _set_filter_state
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as _http_inspector
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _tls_inspector
@@ -19,12 +22,15 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as _tcp_
 from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2 as _preserve_case
 from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _session_cookie
 from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as _session_header
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2 as _network_inputs
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as _previous_hosts
 from envoy.extensions.tracers.opentelemetry.samplers.v3 import parent_based_sampler_pb2 as _parent_based
 from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_based_sampler_pb2 as _ratio_based
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import any_pb2, json_format
+from xds.type.matcher.v3 import ip_pb2 as _ip_matcher
+from xds.type.v3 import typed_struct_pb2 as _typed_struct
 
 from agent.ir.addresses import Addresses
 from agent.ir.resources import Json, ResourceName, ResourceType
@@ -33,6 +39,7 @@ from agent.translate.filters.registry import HTTP_FILTERS
 # Messages that resources hold packed: imported so that protobuf knows them by name.
 PACKED = (
     _access_log,
+    _typed_struct,
     _tracer,
     _uuid,
     _parent_based,
@@ -48,16 +55,24 @@ PACKED = (
     _http_inspector,
     _tls_inspector,
     _rbac,
+    _http_rbac,
+    _composite,
+    _set_filter_state,
+    _network_inputs,
+    _ip_matcher,
     _preserve_case,
     _http_options,
     *(import_module(name) for item in HTTP_FILTERS for name in item.messages),
 )
 
+# The limits of one Route and of the Routes of a port keep resources below it.
+RESOURCE_BYTES = 32 * 2**20
+
 _MESSAGES = {kind: resolve_name(kind.message) for kind in ResourceType}
 
 
 class EncodeError(ValueError):
-    """A resource that is not what its kind's message can hold; names the resource and the field."""
+    """A resource that its message cannot hold, or that is too large; names the resource and the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +103,8 @@ def encode(name: ResourceName, resource: Json, addresses: Addresses | None = Non
         raise EncodeError(f"{name}: {error}") from error
     packed = any_pb2.Any()
     packed.Pack(message, deterministic=True)
+    if len(packed.value) > RESOURCE_BYTES:
+        raise EncodeError(f"{name}: has {len(packed.value)} bytes, more than {RESOURCE_BYTES}")
     version = hashlib.blake2b(packed.value, digest_size=12).hexdigest()
     return Encoded(version, packed, frozenset(_clusters(resource, name.kind is ResourceType.ROUTE)))
 

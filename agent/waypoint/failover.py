@@ -4,8 +4,8 @@ A newer Envoy is the *standby* as soon as it is connected, and is promoted when 
 now. The one before is then *draining*: it keeps its connections until they end. No older one becomes active again,
 unless the active one is lost, or is not connected for REMEMBER_SECONDS while no client is sent to it.
 
-A proof is an accepted connection to a listener at an address and port. It is the process's: one that starts again at
-the same addresses has proved nothing. Times are seconds of one monotonic clock.
+An Envoy accepts at a listener when a probe connected to it, at an address and port. That holds for one process: after
+a restart at the same addresses the listener is probed again. Times are seconds of one monotonic clock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ REMEMBER_SECONDS = 5.0
 
 
 class Failover:
-    """The Envoys of a node, and what each has proved."""
+    """The Envoys of a node, and the listeners at which each accepts connections."""
 
     def __init__(self, active: Addresses, others: Iterable[str], now: float) -> None:
         """Start from the addresses that an earlier agent left in the kernel."""
@@ -30,14 +30,14 @@ class Failover:
         self._connected: list[Envoy] = []
         self._seen = dict.fromkeys([*active, *others], now)
         # By Envoy: the listener, its port, and the address where it accepted a connection.
-        self._proofs: dict[Envoy, set[tuple[str, int, str]]] = {}
+        self._accepted: dict[Envoy, set[tuple[str, int, str]]] = {}
 
     def connect(self, envoys: Iterable[Envoy], now: float) -> None:
-        """Which Envoys are connected. Where none is active yet, the newest becomes so at once: no client is sent there.
-        The one at an address of the active one is active with all addresses that it has: an earlier version, of the
-        agent or of the process, may have known of one family only.
+        """Set the connected Envoys. Where none is active yet, the newest becomes active at once: it has no clients.
+        An Envoy at an address of the active one is active with all of its addresses: an earlier version, of the agent
+        or of the process, may have known one family only.
 
-        What a process proved is kept while it is connected, or is the active one.
+        What a process accepts is remembered while it is connected, or is the active one.
         """
         self._connected = sorted(envoy for envoy in envoys if envoy.addresses)
         if not self.active and self._connected:
@@ -47,7 +47,7 @@ class Failover:
         if (active := self.connected) is not None:
             self.promote(active)
         kept = [*self._connected, self.process] if self.process else self._connected
-        self._proofs = {envoy: self._proofs.get(envoy, set()) for envoy in kept}
+        self._accepted = {envoy: self._accepted.get(envoy, set()) for envoy in kept}
 
     @property
     def connected(self) -> Envoy | None:
@@ -69,48 +69,48 @@ class Failover:
     @property
     def standby(self) -> Envoy | None:
         """The newest Envoy that is newer than the active one; none while that one's age is not known."""
-        return max((envoy for envoy in self._beside() if self.process and envoy > self.process), default=None)
+        return max((envoy for envoy in self._others() if self.process and envoy > self.process), default=None)
 
     @property
     def newest(self) -> Envoy | None:
-        """The newest of all that are connected: it is left when the active one is lost."""
+        """The newest connected Envoy: it becomes active when the active one is lost."""
         return max(self._connected, default=None)
 
     @property
     def draining(self) -> list[Envoy]:
-        """Envoys that were active before, and are still there for those who are connected to them."""
-        return [envoy for envoy in self._beside() if self.process and envoy < self.process]
+        """Envoys that were active before, and still have clients' connections."""
+        return [envoy for envoy in self._others() if self.process and envoy < self.process]
 
     @property
     def others(self) -> tuple[str, ...]:
         """Addresses of other Envoys than the active one, the most recently seen first."""
         return tuple(sorted(self._seen.keys() - set(self.active), key=lambda address: (-self._seen[address], address)))
 
-    def _beside(self) -> list[Envoy]:
+    def _others(self) -> list[Envoy]:
         return [envoy for envoy in self._connected if not envoy.addresses.overlaps(self.active)]
 
     def _connected_addresses(self) -> set[str]:
         return {address for envoy in self._connected for address in envoy.addresses}
 
     def promote(self, envoy: Envoy) -> None:
-        """New connections go to this one from now on."""
+        """Make this Envoy active: new connections go to it from now on."""
         self.active, self.process = envoy.addresses, envoy
 
-    def prove(self, envoy: Envoy, listener: str, port: int, address: str) -> None:
+    def record_accepted(self, envoy: Envoy, listener: str, port: int, address: str) -> None:
         """This Envoy accepted a connection to a listener at one of its addresses."""
-        if envoy in self._proofs:
-            self._proofs[envoy].add((listener, port, address))
+        if envoy in self._accepted:
+            self._accepted[envoy].add((listener, port, address))
 
-    def keep_proofs(self, ports: Mapping[str, int]) -> None:
-        """Take back the proofs of listeners that are none of these, or have another port."""
-        for envoy, proofs in self._proofs.items():
-            self._proofs[envoy] = {proof for proof in proofs if ports.get(proof[0]) == proof[1]}
+    def retain_accepted(self, ports: Mapping[str, int]) -> None:
+        """Forget what was accepted at other listeners than these, or at another port."""
+        for envoy, accepted in self._accepted.items():
+            self._accepted[envoy] = {item for item in accepted if ports.get(item[0]) == item[1]}
 
     def lose(self) -> None:
-        """The active Envoy is gone, and what it had proved with it."""
-        self._proofs.pop(self.process, None) if self.process else None
+        """The active Envoy is gone: forget what it accepted."""
+        self._accepted.pop(self.process, None) if self.process else None
 
-    def proved(self, envoy: Envoy | None) -> frozenset[ListenerFamily]:
-        """Listeners that this Envoy has proved, by family."""
-        proofs = self._proofs.get(envoy, ()) if envoy else ()
-        return frozenset((listener, family_of(address)) for listener, _, address in proofs)
+    def accepting(self, envoy: Envoy | None) -> frozenset[ListenerFamily]:
+        """Listeners at which this Envoy accepted a connection, by family."""
+        accepted = self._accepted.get(envoy, ()) if envoy else ()
+        return frozenset((listener, family_of(address)) for listener, _, address in accepted)

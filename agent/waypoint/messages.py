@@ -1,9 +1,9 @@
-"""The two messages of a delta ADS stream as the state machine has them: names and versions, no bytes."""
+"""What goes into the state machine of a delta ADS stream and comes out of it: names and versions, no bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from agent.ir.resources import ResourceType
+from agent.ir.resources import ResourceName, ResourceType
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,12 @@ class Response:
     nonce: str
     resources: Mapping[str, str]
     removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The wanted resources: their versions, the clusters that route tables and listeners name, and sizes in bytes."""
+
+    versions: Mapping[ResourceName, str]
+    cluster_refs: Mapping[ResourceName, Collection[str]]
+    sizes: Mapping[ResourceName, int]

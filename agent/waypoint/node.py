@@ -1,7 +1,7 @@
-"""Who an Envoy says it is, judged: whoever has taken over an Envoy can say anything.
+"""Validation of an Envoy's node: an attacker who controls an Envoy can send any.
 
-Its id names files in a folder that it shares with the agent, its addresses are where clients are sent, and the time at
-which it started decides who serves.
+Its id names files in a folder that it shares with the agent. Clients are sent to its addresses. The time at which it
+started decides which Envoy is active.
 """
 
 import re
@@ -16,11 +16,12 @@ from agent.ir.envoy import Envoy
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # Of CLOCK_MONOTONIC in ns: what clocks of two processes on one machine may differ by.
 _AHEAD = 1_000_000_000
-MAX_ROOM = 2**20
+MAX_LISTENERS = 2**20
+MAX_CONNECTIONS = 2**31
 
 
 class NodeError(Exception):
-    """What an Envoy says of itself cannot be; the message names the field."""
+    """An Envoy's node is not valid; the message names the field."""
 
 
 def is_id(text: str) -> bool:
@@ -29,20 +30,20 @@ def is_id(text: str) -> bool:
 
 
 def identify(node: Any, default: Addresses, allowed: Collection[str]) -> Envoy:
-    """An Envoy by its node (`envoy.config.core.v3.Node`). One of an earlier version has one `address`, or says neither
-    where nor since when.
+    """The Envoy of a node message (`envoy.config.core.v3.Node`). An earlier version sends one `address`, or neither
+    addresses nor a start time.
 
-    `default` are the addresses of one that names none, none where they are not known. `allowed` are the addresses of
-    the waypoints' pods on this node, empty where none is known. Raises `NodeError`.
+    `default` are the addresses of an Envoy whose node has none, empty where they are not known. `allowed` are the
+    addresses of the waypoints' pods on this node, empty where none is known. Raises `NodeError`.
     """
     fields = {name: value.string_value for name, value in node.metadata.fields.items()}
     if not is_id(node.id):
         raise NodeError(f"node.id: {node.id[:300]!a} is no name")
     started = _number(fields, "started", time.monotonic_ns() + _AHEAD)
-    room = _number(fields, "room", MAX_ROOM)
+    max_listeners = _number(fields, "room", MAX_LISTENERS)
     name = "addresses" if fields.get("addresses") else "address"
     addresses = _addresses(name, fields.get(name) or str(default), allowed)
-    return Envoy(started, node.id, addresses, room)
+    return Envoy(started, node.id, addresses, max_listeners, _number(fields, "connections", MAX_CONNECTIONS))
 
 
 def _number(fields: dict[str, str], name: str, most: int) -> int:

@@ -12,9 +12,9 @@ class Ports:
     """The listener ports of one waypoint."""
 
     def __init__(self, known: Mapping[str, int], others: Iterable[int], now: float) -> None:
-        """Start from what the kernel sends traffic to: listeners by name, and ports that nothing is known of.
+        """Start from the ports that the kernel sends traffic to: those of known listeners, and others.
 
-        Two listeners never keep one port: the first by name keeps it, the others get another.
+        Two listeners never keep one port: the first by name keeps it, the others get another one.
         """
         self.by_listener: dict[str, int] = {}
         for listener, port in sorted(known.items()):
@@ -30,7 +30,7 @@ class Ports:
         return self.by_listener[listener]
 
     def release(self, listener: str, now: float) -> None:
-        """The listener is gone from Envoy; its port rests and may then serve another."""
+        """The listener was removed from Envoy; after a quarantine another one may get its port."""
         port = self.by_listener.pop(listener, None)
         if port is not None:
             self._ranges.free(port - FIRST_PORT, 1, now)

@@ -6,12 +6,13 @@ PROBE_SECONDS = 1.0
 
 
 async def accepts(address: str, port: int) -> bool | None:
-    """Whether a TCP connection is accepted within a second. What becomes of it afterwards is the listener's affair.
+    """Whether a TCP connection is accepted within a second. What the listener does with it afterwards is not checked.
 
-    None: our own programs refused it, because the agent's pod is not in their table yet. That says nothing.
+    None: not known, because weft's own BPF programs refused it; the agent's pod is not in their table yet.
     """
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), PROBE_SECONDS)
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(address, port)
     except PermissionError:
         return None
     except (OSError, TimeoutError):

@@ -1,4 +1,4 @@
-"""Connection attempts to waypoint listeners, beside the loop: nothing that the loop writes waits for the network."""
+"""Connection attempts to waypoint listeners, in tasks of their own: no write to the kernel waits for the network."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
@@ -15,10 +15,10 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Prober(Protocol):
-    """What makes one connection attempt."""
+    """Makes one connection attempt."""
 
     async def accepts(self, address: str, port: int) -> bool | None:
-        """Whether a waypoint takes connections on a port; None when that cannot be told yet."""
+        """Whether a waypoint accepts connections on a port; None when that is not known yet."""
 
 
 class Probing:
@@ -33,7 +33,7 @@ class Probing:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Probes run inside of this, and none is left behind. A programming error in one ends the block."""
+        """Probes run inside this block, and all are cancelled at its end. A programming error in one ends the block."""
         async with asyncio.TaskGroup() as self._group:
             try:
                 yield

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.ir.envoy import DRAIN_SECONDS, MAX_PROGRAM_SIZE, Envoy
+from agent.ir.request_stats import BOUNDS
 from agent.ir.resources import Json
+from agent.waypoint.xds.cluster import ADS
+from agent.waypoint.xds.request_stats import ALL, BY
+from agent.waypoint.xds.runtime import LAYER
 
 HTTP2 = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -22,6 +26,23 @@ RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}
 
 # The bound that Routes are checked with: Envoy refuses a whole route table for one expression above it.
 RUNTIME = {"re2.max_program_size.error_level": MAX_PROGRAM_SIZE}
+
+# What the agent sends of the runtime. An agent of an earlier version does not: Envoy waits for it once, when it starts.
+RTDS = {"name": LAYER, "rtds_layer": {"name": LAYER, "rtds_config": {**ADS, "initial_fetch_timeout": "1s"}}}
+
+# Series of requests without a request between two runs of the eviction are removed. The interval is far longer than
+# the one at which the agent reads them.
+EVICTION = "300s"
+STATS = {
+    "stats_eviction_interval": EVICTION,
+    "stats_config": {
+        "histogram_bucket_settings": [
+            {"match": {"prefix": f"{scope}.{name}"}, "buckets": list(bounds)}
+            for scope in (ALL, BY)
+            for name, bounds in BOUNDS.items()
+        ]
+    },
+}
 
 # What Envoy needs besides listeners and connections: its log, threads, the streams to the agent, and connections of
 # audits and probes to the admin interface, which have no limit (only root of this node reaches it).
@@ -62,7 +83,7 @@ def admin_socket(state: Path, node_id: str) -> Path:
 
 
 def prepare(socket: Path, envoy: Envoy, limits: Limits) -> Path:
-    """Write what an Envoy reads when it starts, beside the agent's socket. Returns the bootstrap. Raises `OSError`."""
+    """Write an Envoy's bootstrap into the folder of the agent's socket. Returns its path. Raises `OSError`."""
     set_draining(socket.parent, envoy.id, draining=False)
     file = _bootstrap_file(socket.parent, envoy.id)
     _replace(file, json.dumps(bootstrap(socket, envoy, limits)))
@@ -115,7 +136,7 @@ def _draining_file(state: Path, node_id: str) -> Path:
 
 
 def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
-    """Delta ADS over the agent's Unix socket, the admin interface on another beside it, and nothing else."""
+    """Delta ADS over the agent's Unix socket, the admin interface on another one in its folder, and nothing else."""
     agent = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
     ads = {
         "api_type": "DELTA_GRPC",
@@ -132,7 +153,8 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
             "address": {"pipe": {"path": str(admin_socket(socket.parent, envoy.id)), "mode": 0o600}},
             "ignore_global_conn_limit": True,
         },
-        "layered_runtime": {"layers": [{"name": "bounds", "static_layer": RUNTIME}]},
+        "layered_runtime": {"layers": [{"name": "bounds", "static_layer": RUNTIME}, RTDS]},
+        **STATS,
         "overload_manager": _overload(limits, _draining_file(socket.parent, envoy.id)),
         "dynamic_resources": {
             "ads_config": ads,
@@ -154,12 +176,13 @@ def bootstrap(socket: Path, envoy: Envoy, limits: Limits) -> Json:
 
 
 def _metadata(envoy: Envoy) -> Json:
-    """What the agent reads of an Envoy. An agent of an earlier version reads `address` only."""
+    """The node metadata that the agent reads. An agent of an earlier version reads `address` only."""
     return {
         "address": next(iter(envoy.addresses), ""),
         "addresses": str(envoy.addresses),
         "started": str(envoy.started),
-        "room": str(envoy.room),
+        "room": str(envoy.max_listeners),
+        "connections": str(envoy.max_connections),
     }
 
 

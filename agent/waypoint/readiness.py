@@ -72,13 +72,13 @@ class ListenerReadiness:
         """Names of the listeners that Envoy has or is to have."""
         return sorted(self._needs.keys() | self._draining.keys())
 
-    def acknowledged(self, resources: Collection[ResourceName], proved: Collection[str]) -> list[str]:
-        """Wanted listeners to probe at an Envoy that acknowledged these resources: those not proved there yet."""
+    def acknowledged(self, resources: Collection[ResourceName], accepting: Collection[str]) -> list[str]:
+        """Wanted listeners to probe at an Envoy that acknowledged these resources: those not `accepting` there yet."""
         known = resources if isinstance(resources, frozenset) else frozenset(resources)
-        return [name for name, needs in self._needs.items() if name not in proved and needs <= known]
+        return [name for name, needs in self._needs.items() if name not in accepting and needs <= known]
 
     def phase(self, listener: str, ready: Collection[str], probing: Collection[str]) -> Phase:
-        """Where a listener is, by those that are proved and those that are probed at the active Envoy."""
+        """Where a listener is, by those that accept connections and those that are probed at the active Envoy."""
         if listener in self._draining:
             return Phase.DRAINING
         if listener in ready:

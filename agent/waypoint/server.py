@@ -44,8 +44,8 @@ MAX_REASON = 1000
 class AdsServer:
     """Configures every Envoy that connects to the socket.
 
-    A worker thread does what takes long at thousands of resources: it encodes them and computes what an Envoy lacks,
-    one after the other. Only that thread touches streams and the snapshot cache.
+    A worker thread does what takes long at thousands of resources: it encodes them, and computes what each Envoy lacks.
+    Only that thread uses streams and the snapshot cache.
     """
 
     def __init__(

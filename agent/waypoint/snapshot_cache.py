@@ -9,6 +9,7 @@ from agent.ir.addresses import Addresses
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.waypoint.config_dump import shown
 from agent.waypoint.encode import Encoded, EncodeError, encode
+from agent.waypoint.messages import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class _Item(NamedTuple):
 class SnapshotCache:
     """Resources by name, and their bytes by name and addresses.
 
-    A resource that cannot be encoded any more, which is a bug, stays as it last was: its traffic goes on.
+    A resource that can no longer be encoded, which is a bug, stays as it last was: its traffic goes on.
     """
 
     def __init__(self, errors: InternalErrors | None = None) -> None:
@@ -64,13 +65,19 @@ class SnapshotCache:
 
     def versions(self, addresses: Addresses) -> dict[ResourceName, str]:
         """Every resource of the Envoy at these addresses, with its version."""
-        found = ((name, self.get(name, addresses)) for name in self._sources)
-        return {name: encoded.version for name, encoded in found if encoded is not None}
+        return {name: item.version for name, item in self._encoded(addresses).items()}
 
-    def cluster_refs(self, addresses: Addresses) -> dict[ResourceName, frozenset[str]]:
-        """The clusters that resources name."""
-        found = ((name, self.get(name, addresses)) for name in self._sources)
-        return {name: encoded.cluster_refs for name, encoded in found if encoded is not None and encoded.cluster_refs}
+    def snapshot(self, addresses: Addresses) -> Snapshot:
+        """Every resource of the Envoy at these addresses, as its stream wants it."""
+        found = self._encoded(addresses)
+        return Snapshot(
+            {name: item.version for name, item in found.items()},
+            {name: item.cluster_refs for name, item in found.items() if item.cluster_refs},
+            {name: len(item.packed.value) for name, item in found.items()},
+        )
+
+    def _encoded(self, addresses: Addresses) -> dict[ResourceName, Encoded]:
+        return {name: encoded for name in self._sources if (encoded := self.get(name, addresses)) is not None}
 
     def shown(self, names: Iterable[ResourceName], addresses: Addresses) -> dict[ResourceName, str]:
         """What the config dump of the Envoy at these addresses should show for these."""
@@ -81,7 +88,7 @@ class SnapshotCache:
         key = name, addresses if name.kind is ResourceType.LISTENER else Addresses()
         if key not in self._items and name in self._sources:
             former = self._former.pop(key, None)
-            # With another port it would be another listener's.
+            # With another port it would belong to another listener.
             stays = former is not None and former.port == self._sources[name][1]
             self._items[key] = former if stays else None
             with self._errors.guard("encode", name):

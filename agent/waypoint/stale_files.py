@@ -13,7 +13,7 @@ YOUNG_SECONDS = 60.0
 
 
 def remove_stale_files(folder: Path) -> list[str]:
-    """Remove the files of Envoys whose admin interface nobody serves; returns their names. Raises `OSError`."""
+    """Remove the files of Envoys whose admin socket no process serves; returns their ids. Raises `OSError`."""
     gone = [file.stem for file in folder.glob("*.json") if is_id(file.stem) and _is_old(file)]
     gone = [node_id for node_id in gone if not is_served(admin_socket(folder, node_id))]
     for node_id in gone:

@@ -12,12 +12,11 @@ after they are warm (1.40), that is after it has their endpoints. So a type wait
 `cluster_refs`.
 """
 
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from agent.ir.resources import ResourceName, ResourceType
-from agent.waypoint.messages import Request, Response
+from agent.waypoint.messages import Request, Response, Snapshot
+from agent.waypoint.subscription import Subscription
 
 BACKENDS = (ResourceType.CLUSTER, ResourceType.ENDPOINT)
 # Types whose resources wait for the backends that they name.
@@ -27,54 +26,33 @@ DEFERRED = (ResourceType.LISTENER, ResourceType.ROUTE)
 FIRST = {
     kind: tuple(item for item in tuple(ResourceType)[:position] if item not in BACKENDS)
     for position, kind in enumerate(ResourceType)
-}
+} | {ResourceType.RUNTIME: ()}
 WILDCARD = "*"
+# A client that receives a response of this size is busy for a moment only, and gRPC's limit is far away.
+RESPONSE_BYTES = 4 * 2**20
 # The version of a resource that the client may have in any version.
 UNKNOWN = ""
-
-
-@dataclass(slots=True)
-class _TypeState:
-    """What the client wants of one type and has, the response that it has not answered, and parts of refused responses
-    that are to be sent again.
-    """
-
-    opened: bool = False
-    initial_sent: bool = False
-    wildcard: bool = False
-    names: set[str] = field(default_factory=set)
-    sent: dict[str, str] = field(default_factory=dict)
-    acknowledged: dict[str, str] = field(default_factory=dict)
-    unanswered: Response | None = None
-    to_resend: deque[Mapping[str, str]] = field(default_factory=deque)
-    reported_absent: set[str] = field(default_factory=set)
-
-    def wants(self, name: str) -> bool:
-        return self.wildcard or name in self.names
 
 
 class Stream:
     """One client's stream."""
 
     def __init__(self) -> None:
-        self._types = {kind: _TypeState() for kind in ResourceType}
+        self._types = {kind: Subscription() for kind in ResourceType}
         self._wanted: dict[ResourceType, dict[str, str]] | None = None
         self._cluster_refs: Mapping[ResourceName, Collection[str]] = {}
+        self._sizes: Mapping[ResourceName, int] = {}
         self._count = 0
         # Clusters that were sent on this stream: each waits for its endpoints, also where Envoy has had them before.
         self._reset: set[str] = set()
         self.rejected: dict[ResourceName, str] = {}
 
-    def on_snapshot(
-        self, versions: Mapping[ResourceName, str], cluster_refs: Mapping[ResourceName, Collection[str]]
-    ) -> list[Response]:
-        """Replace the wanted resources, by version; returns what to send now. Nothing is sent before the first call.
-
-        `cluster_refs` are the clusters that a route table or a listener names.
-        """
-        self._cluster_refs = cluster_refs
+    def on_snapshot(self, snapshot: Snapshot) -> list[Response]:
+        """Replace the wanted resources; returns what to send now. Nothing is sent before the first call."""
+        self._cluster_refs = snapshot.cluster_refs
+        self._sizes = snapshot.sizes
         self._wanted = {kind: {} for kind in ResourceType}
-        for name, version in versions.items():
+        for name, version in snapshot.versions.items():
             self._wanted[name.kind][name.name] = version
         for name in [name for name in self.rejected if not self._is_current(name)]:
             del self.rejected[name]
@@ -193,7 +171,7 @@ class Stream:
                 known.pop(name, None)
 
     @staticmethod
-    def _subscribe(state: _TypeState, request: Request) -> None:
+    def _subscribe(state: Subscription, request: Request) -> None:
         for name in request.subscribe:
             state.wildcard |= name == WILDCARD
             state.names |= {name} - {WILDCARD}
@@ -207,7 +185,7 @@ class Stream:
             for known in (state.sent, state.acknowledged):
                 known.pop(name, None)
 
-    def _on_answer(self, state: _TypeState, response: Response, error: str) -> None:
+    def _on_answer(self, state: Subscription, response: Response, error: str) -> None:
         """The answer to the unanswered response. A refused response of several resources is sent again in halves, to
         find the bad one.
         """
@@ -242,7 +220,7 @@ class Stream:
         state = self._types[kind]
         if not state.opened or state.unanswered is not None or any(self._is_blocked(first) for first in FIRST[kind]):
             return None
-        news = self._next_resend(kind) or self._missing(kind)
+        news = self._next_resend(kind) or self._first_part(kind, self._missing(kind))
         state.reported_absent -= news.keys()
         state.sent |= news
         if kind is ResourceType.CLUSTER:
@@ -257,6 +235,17 @@ class Stream:
         state = self._types[kind]
         missing = {n: v for n, v in self._of(kind).items() if state.wants(n) and state.sent.get(n) != v}
         return {name: v for name, v in missing.items() if self._has_its_clusters(ResourceName(kind, name))}
+
+    def _first_part(self, kind: ResourceType, news: dict[str, str]) -> dict[str, str]:
+        """As many of these as one response may have, at least one. The rest is missing until the answer comes."""
+        part: dict[str, str] = {}
+        left = RESPONSE_BYTES
+        for name, version in news.items():
+            left -= self._sizes.get(ResourceName(kind, name), 0)
+            if part and left < 0:
+                break
+            part[name] = version
+        return part
 
     def _next_resend(self, kind: ResourceType) -> dict[str, str]:
         """The next part of a refused response, without resources that changed or were removed since."""

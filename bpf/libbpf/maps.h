@@ -48,11 +48,29 @@ WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_service, weft_services, WEFT_SER
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, u64, weft_clients, WEFT_CLIENTS,
 	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, struct weft_server, weft_servers, WEFT_SERVERS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, struct weft_peer, weft_peers, WEFT_PEERS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_grant, u64, weft_grants, WEFT_GRANTS, BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, u64, weft_destination_count, 1, 0);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, struct weft_destination, weft_destinations,
+	   WEFT_DESTINATIONS, BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_grant, u64, weft_destination_grants, WEFT_DEST_GRANTS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, struct weft_identity, weft_identities, WEFT_PODS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, struct weft_protected, weft_protected, WEFT_SERVERS,
+	   BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_ends, u64, weft_udp_sent, WEFT_UDP_SENT, 0);
 WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
 WEFT_TABLE(BPF_MAP_TYPE_PERCPU_HASH, struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_flow, weft_no_flow, 1, 0);
-WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct weft_rate_window, weft_event_rate, 2, 0);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, u64, weft_flow_counts, WEFT_FLOW_COUNTS, BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct weft_rate_window, weft_event_rate, 3, 0);
+WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, u64, weft_connections, WEFT_CONNECTIONS, BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_SK_STORAGE, int, u64, weft_charges, 0, BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_flow, struct weft_udp_peer, weft_udp_peers,
 	   WEFT_UDP_PEERS, 0);
 WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_target, struct weft_backend, weft_udp_choices,
@@ -60,6 +78,8 @@ WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_target, struct weft_backend, w
 WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_affinity_key, struct weft_backend, weft_affinity,
 	   WEFT_AFFINITY, 0);
 WEFT_TABLE(BPF_MAP_TYPE_SK_STORAGE, int, struct weft_socket, weft_sockets, 0, BPF_F_NO_PREALLOC);
+WEFT_TABLE(BPF_MAP_TYPE_SK_STORAGE, int, struct weft_udp_socket, weft_udp_sockets, 0,
+	   BPF_F_NO_PREALLOC);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -101,6 +121,56 @@ static __always_inline u64 *client_row(struct weft_address *source)
 	return bpf_map_lookup_elem(&weft_clients, source);
 }
 
+static __always_inline struct weft_server *server_row(struct weft_address *server)
+{
+	return bpf_map_lookup_elem(&weft_servers, server);
+}
+
+static __always_inline struct weft_peer *peer_row(struct weft_address *source)
+{
+	return bpf_map_lookup_elem(&weft_peers, source);
+}
+
+static __always_inline u64 *grant_row(struct weft_grant *grant)
+{
+	return bpf_map_lookup_elem(&weft_grants, grant);
+}
+
+static __always_inline u64 *destination_count_row(u32 row)
+{
+	return bpf_map_lookup_elem(&weft_destination_count, &row);
+}
+
+static __always_inline struct weft_destination *destination_row(struct weft_address *address)
+{
+	return bpf_map_lookup_elem(&weft_destinations, address);
+}
+
+static __always_inline u64 *destination_grant_row(struct weft_grant *grant)
+{
+	return bpf_map_lookup_elem(&weft_destination_grants, grant);
+}
+
+static __always_inline struct weft_identity *identity_row(u64 cgroup_id)
+{
+	return bpf_map_lookup_elem(&weft_identities, &cgroup_id);
+}
+
+static __always_inline struct weft_protected *protected_row(u64 cgroup_id)
+{
+	return bpf_map_lookup_elem(&weft_protected, &cgroup_id);
+}
+
+static __always_inline u64 *udp_sent_row(struct weft_udp_ends *ends)
+{
+	return bpf_map_lookup_elem(&weft_udp_sent, ends);
+}
+
+static __always_inline int udp_sent_write(struct weft_udp_ends *ends, u64 *now)
+{
+	return bpf_map_update_elem(&weft_udp_sent, ends, now, BPF_ANY);
+}
+
 static __always_inline void counter_inc(u32 reason)
 {
 	u64 *counter = bpf_map_lookup_elem(&weft_counters, &reason);
@@ -114,13 +184,36 @@ static __always_inline struct weft_flow *flow_row(struct weft_flow_key *key)
 	return bpf_map_lookup_elem(&weft_flows, key);
 }
 
-static __always_inline void flow_make(struct weft_flow_key *key)
+static __always_inline int flow_make(struct weft_flow_key *key)
 {
 	u32 row = 0;
 	struct weft_flow *zeros = bpf_map_lookup_elem(&weft_no_flow, &row);
 
-	if (zeros)
-		bpf_map_update_elem(&weft_flows, key, zeros, BPF_NOEXIST);
+	return zeros ? bpf_map_update_elem(&weft_flows, key, zeros, BPF_NOEXIST) : -1;
+}
+
+static __always_inline u64 *flow_count_row(u64 workload_id)
+{
+	return bpf_map_lookup_elem(&weft_flow_counts, &workload_id);
+}
+
+static __always_inline void flow_count_make(u64 workload_id)
+{
+	u64 zero = 0;
+
+	bpf_map_update_elem(&weft_flow_counts, &workload_id, &zero, BPF_NOEXIST);
+}
+
+static __always_inline u64 *connections_row(u64 namespace_id)
+{
+	return bpf_map_lookup_elem(&weft_connections, &namespace_id);
+}
+
+static __always_inline void connections_make(u64 namespace_id)
+{
+	u64 zero = 0;
+
+	bpf_map_update_elem(&weft_connections, &namespace_id, &zero, BPF_NOEXIST);
 }
 
 static __always_inline struct weft_rate_window *rate_window_row(u32 row)
@@ -185,6 +278,26 @@ static __always_inline void socket_row_drop(void *sk)
 	bpf_sk_storage_delete(&weft_sockets, sk);
 }
 
+static __always_inline u64 *charge_row(void *sk)
+{
+	return bpf_sk_storage_get(&weft_charges, sk, NULL, 0);
+}
+
+static __always_inline u64 *charge_row_made(void *sk)
+{
+	return bpf_sk_storage_get(&weft_charges, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline struct weft_udp_socket *udp_socket_row(void *sk)
+{
+	return bpf_sk_storage_get(&weft_udp_sockets, sk, NULL, 0);
+}
+
+static __always_inline struct weft_udp_socket *udp_socket_row_made(void *sk)
+{
+	return bpf_sk_storage_get(&weft_udp_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
 /* The section of each program for libbpf; agent/kernel/programs.py has the same for BCC. */
 SEC("cgroup/connect4") int weft_connect4(struct bpf_sock_addr *ctx);
 SEC("cgroup/connect6") int weft_connect6(struct bpf_sock_addr *ctx);
@@ -196,6 +309,7 @@ SEC("cgroup/getpeername4") int weft_getpeername4(struct bpf_sock_addr *ctx);
 SEC("cgroup/getpeername6") int weft_getpeername6(struct bpf_sock_addr *ctx);
 SEC("sockops") int weft_sock_ops(struct bpf_sock_ops *ctx);
 SEC("sk_lookup") int weft_guard(struct bpf_sk_lookup *ctx);
+SEC("sk_lookup") int weft_authorize(struct bpf_sk_lookup *ctx);
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

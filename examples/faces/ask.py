@@ -1,4 +1,4 @@
-"""Runs in a pod: ask a TCP echo server N times, each on a connection of its own, and count which pods answered."""
+"""Runs in a pod: connect to a TCP echo server N times, and print the number of answers by pod as JSON."""
 
 import collections
 import json
@@ -16,6 +16,6 @@ for _ in range(count):
             answers["-".join(pod.split("-")[:2])] += 1
     except OSError as error:
         answers[type(error).__name__] += 1
-    # 300 connections a second at the most: a client has 28 000 ports, and each rests for a minute.
+    # At most 300 connections a second: a client has 28 000 ports, and each is in TIME_WAIT for a minute.
     time.sleep(1 / 300)
 print(json.dumps(dict(sorted(answers.items()))))

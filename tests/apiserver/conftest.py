@@ -1,12 +1,21 @@
 """A cluster for all tests of a module, and clusters for those that break theirs."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from apiserver_agent import made_place
-from apiserver_gateway import folder, gateway_cluster
-from apiserver_process import Cluster, etcd, server
+
+from agent.kube.client import ApiServer
+from agent.kube.node_objects import PATH
+from support.apiserver.agent import made_place
+from support.apiserver.gateway import folder, gateway_cluster, install
+from support.apiserver.manifests import agent_account, apply
+from support.apiserver.objects import PATIENCE
+from support.apiserver.process import Cluster, etcd, server
+from support.apiserver.weft_nodes import FOREIGN, NODES, head, refusal
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +29,7 @@ def reason() -> None:
 
 @pytest.fixture(scope="session")
 def cluster(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with the standard channel. Tests use namespaces of their own."""
+    """A cluster with the standard channel and with AuthorizationPolicies. Tests use namespaces of their own."""
     with gateway_cluster(tmp_path_factory.mktemp("cluster")) as made:
         yield made
 
@@ -47,3 +56,37 @@ def place() -> Iterator[str]:
     """A name for the cgroups and the state folder of an agent."""
     with made_place() as name:
         yield name
+
+
+@pytest.fixture(scope="module")
+def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with two nodes, the accounts, and the definition with its policy."""
+    made = Cluster(tmp_path_factory.mktemp("nodes"))
+    try:
+        made.start()
+        install(made)
+        for file in ("namespace.yaml", "rbac.yaml", "weftnodes.yaml"):
+            apply(made, f"base/{file}")
+        for name in NODES:
+            made.request("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+            agent_account(made, name, made.folder)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+async def agents(installed: Cluster) -> AsyncIterator[dict[str, ApiServer]]:
+    """Each node's agent, once the policy is in force; no object is there."""
+    async with AsyncExitStack() as stack:
+        found = {
+            name: await stack.enter_async_context(ApiServer(installed.folder / f"kubeconfig-agent-{name}", "weft-test"))
+            for name in NODES
+        }
+        deadline = time.monotonic() + PATIENCE
+        while FOREIGN not in await refusal(found["n1"], "POST", f"{PATH}?dryRun=All", head(installed, "n2")):
+            assert time.monotonic() < deadline, "the policy is not in force"
+            await asyncio.sleep(0.1)
+        yield found
+        for item in installed.request("GET", PATH)["items"]:
+            installed.request("DELETE", f"{PATH}/{item['metadata']['name']}")

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from apiserver_gateway import install_imports
-from apiserver_manifests import apply
-from apiserver_objects import IMPORTS, namespace, pod, service, service_import
-from apiserver_process import Cluster
 
 from agent.ir.plan import OnBackendLoss, OnLoss
 from agent.ir.tables import Mode
 from agent.store.store import MODE_LABEL
 from agent.translate.labels import CHOICES
 from agent.translate.services import ON_BACKEND_LOSS, ON_LOSS
+from support.apiserver.gateway import install_imports
+from support.apiserver.manifests import apply
+from support.apiserver.objects import IMPORTS, namespace, pod, service, service_import
+from support.apiserver.process import Cluster
 
 PATIENCE = 30.0
 MERGE_PATCH = "application/merge-patch+json"

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from apiserver_agent import MERGE, WEFT, Agent, ask, make_cgroup, run_pod, running_agent, start, until
-from apiserver_gateway import bundle_version, install
-from apiserver_objects import GATEWAY, http_route, namespace, service
-from apiserver_process import Cluster, free_ports
+
+from support.apiserver.agent import MERGE, WEFT, Agent, ask, make_cgroup, run_pod, running_agent, start, until
+from support.apiserver.gateway import bundle_version, install
+from support.apiserver.objects import GATEWAY, http_route, namespace, service
+from support.apiserver.process import Cluster, free_ports
 
 
 def fill(cluster: Cluster, place: str) -> None:

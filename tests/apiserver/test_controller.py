@@ -1,29 +1,21 @@
 """The controller against a real API server: what Routes are told, by whom, and how often."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from apiserver_controller import running
-from apiserver_gateway import gateway_cluster, install
-from apiserver_objects import GATEWAY, http_route, namespace, parent, service
-from apiserver_process import Cluster
 
 from agent.controller.mesh import FEATURES
 from agent.kube.client import ApiServer
 from agent.model.meta import CONTROLLER_NAME
+from support.apiserver.controller import running
+from support.apiserver.gateway import gateway_cluster, install
+from support.apiserver.objects import GATEWAY, http_route, namespace, parent, service
+from support.apiserver.process import Cluster
+from support.apiserver.statuses import GOOD, MERGE, own_conditions, parents, until
 
 MESHES = "/apis/gateway.networking.x-k8s.io/v1alpha1/xmeshes"
-MERGE = "application/merge-patch+json"
-PATIENCE = 40.0
-
-
-async def until(found: Callable[[], object]) -> None:
-    """Wait for something to be so. Raises `TimeoutError`."""
-    async with asyncio.timeout(PATIENCE):
-        while not await asyncio.to_thread(found):
-            await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +23,6 @@ def cluster(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A cluster where nobody else makes Routes: writes are counted here."""
     with gateway_cluster(tmp_path_factory.mktemp("controller")) as made:
         yield made
-
-
-def parents(cluster: Cluster, space: str, name: str = "web") -> list[dict[str, Any]]:
-    found = cluster.request("GET", f"{GATEWAY}/namespaces/{space}/httproutes/{name}")
-    listed: list[dict[str, Any]] = found.get("status", {}).get("parents", [])
-    return listed
-
-
-def told(cluster: Cluster, space: str, name: str = "web") -> dict[str, tuple[str, str]]:
-    """What our first entry says, by condition."""
-    ours = [entry for entry in parents(cluster, space, name) if entry["controllerName"] == CONTROLLER_NAME]
-    return {item["type"]: (item["status"], item["reason"]) for item in ours[0]["conditions"]} if ours else {}
-
-
-GOOD = {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
 
 
 def make(cluster: Cluster, space: str, *parent_refs: dict[str, Any]) -> None:
@@ -58,7 +35,7 @@ async def test_a_route_s_life(cluster: Cluster):
     make(cluster, "life")
     path = f"{GATEWAY}/namespaces/life/httproutes/web"
     async with running(cluster.kubeconfig(), "life") as controller:
-        await until(lambda: told(cluster, "life") == GOOD)
+        await until(lambda: own_conditions(cluster, "life") == GOOD)
         (entry,) = parents(cluster, "life")
         assert entry["parentRef"] == {"group": "", "kind": "Service", "name": "web"}
         first = {item["type"]: item for item in entry["conditions"]}
@@ -67,12 +44,12 @@ async def test_a_route_s_life(cluster: Cluster):
         # A change that makes no difference to the status is not answered.
         cluster.request("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, MERGE)
         cluster.request("DELETE", "/api/v1/namespaces/life/services/web")
-        await until(lambda: told(cluster, "life")["Accepted"] == ("False", "NoMatchingParent"))
-        assert told(cluster, "life")["ResolvedRefs"] == ("False", "BackendNotFound")
+        await until(lambda: own_conditions(cluster, "life")["Accepted"] == ("False", "NoMatchingParent"))
+        assert own_conditions(cluster, "life")["ResolvedRefs"] == ("False", "BackendNotFound")
         await until(lambda: controller.metrics.written("HTTPRoute") > writes)
         assert controller.metrics.written("HTTPRoute") == writes + 1
         cluster.request("POST", "/api/v1/namespaces/life/services", service("web", 80))
-        await until(lambda: told(cluster, "life") == GOOD)
+        await until(lambda: own_conditions(cluster, "life") == GOOD)
         # A new generation is observed; as nothing else changed, the times stay.
         rules = [{"name": "named", "backendRefs": [{"name": "web", "port": 80}]}]
         before = parents(cluster, "life")[0]["conditions"]
@@ -102,7 +79,7 @@ async def test_foreign_entries_and_conditions_survive_and_ours_go_when_we_are_no
     }
     cluster.request("PATCH", f"{path}/status", {"status": {"parents": [other]}}, MERGE)
     async with running(cluster.kubeconfig(), "foreign"):
-        await until(lambda: told(cluster, "foreign") == GOOD)
+        await until(lambda: own_conditions(cluster, "foreign") == GOOD)
         assert parents(cluster, "foreign")[0] == other
         # Somebody adds a condition to our entry; a new state of ours leaves it there.
         entries = parents(cluster, "foreign")
@@ -110,7 +87,7 @@ async def test_foreign_entries_and_conditions_survive_and_ours_go_when_we_are_no
         entries[1]["conditions"].append(extra)
         cluster.request("PATCH", f"{path}/status", {"status": {"parents": entries}}, MERGE)
         cluster.request("DELETE", "/api/v1/namespaces/foreign/services/web")
-        await until(lambda: told(cluster, "foreign").get("Accepted") == ("False", "NoMatchingParent"))
+        await until(lambda: own_conditions(cluster, "foreign").get("Accepted") == ("False", "NoMatchingParent"))
         assert extra in parents(cluster, "foreign")[1]["conditions"]
         cluster.request("PATCH", path, {"spec": {"parentRefs": [gateway]}}, MERGE)
         await until(lambda: parents(cluster, "foreign") == [other])
@@ -119,11 +96,11 @@ async def test_foreign_entries_and_conditions_survive_and_ours_go_when_we_are_no
 async def test_a_restart_writes_nothing_when_nothing_changed(cluster: Cluster):
     make(cluster, "restart")
     async with running(cluster.kubeconfig(), "restart"):
-        await until(lambda: told(cluster, "restart") == GOOD)
+        await until(lambda: own_conditions(cluster, "restart") == GOOD)
     version = cluster.request("GET", f"{GATEWAY}/namespaces/restart/httproutes/web")["metadata"]["resourceVersion"]
     async with running(cluster.kubeconfig(), "restart", "b") as controller:
         cluster.request("POST", f"{GATEWAY}/namespaces/restart/httproutes", http_route("later"))
-        await until(lambda: told(cluster, "restart", "later"))
+        await until(lambda: own_conditions(cluster, "restart", "later"))
         found = cluster.request("GET", f"{GATEWAY}/namespaces/restart/httproutes/web")
         assert found["metadata"]["resourceVersion"] == version
         await until(lambda: controller.metrics.written("HTTPRoute"))
@@ -146,7 +123,7 @@ async def test_what_others_write_meanwhile_is_no_loss(cluster: Cluster, monkeypa
 
     monkeypatch.setattr(ApiServer, "send", send)
     async with running(cluster.kubeconfig(), "conflict") as controller:
-        await until(lambda: told(cluster, "conflict") == GOOD and controller.metrics.written("HTTPRoute"))
+        await until(lambda: own_conditions(cluster, "conflict") == GOOD and controller.metrics.written("HTTPRoute"))
         assert controller.metrics.written("HTTPRoute", "conflict") == 3
         found = cluster.request("GET", path)
         assert found["metadata"]["annotations"] == {"race": "3"}
@@ -183,12 +160,12 @@ async def test_a_route_is_told_which_rule_cannot_be_done_until_it_can(cluster: C
     good = {"backendRefs": [{"name": "web", "port": 80}]}
     cluster.request("PATCH", path, {"spec": {"rules": [good, good | {"filters": [reference]}]}}, MERGE)
     async with running(cluster.kubeconfig(), "partial"):
-        await until(lambda: told(cluster, "partial").get("PartiallyInvalid") == ("True", "UnsupportedValue"))
+        await until(lambda: own_conditions(cluster, "partial").get("PartiallyInvalid") == ("True", "UnsupportedValue"))
         (entry,) = parents(cluster, "partial")
         message = next(item["message"] for item in entry["conditions"] if item["type"] == "PartiallyInvalid")
         assert message.startswith("Dropped Rule 1")
         cluster.request("PATCH", path, {"spec": {"rules": [good]}}, MERGE)
-        await until(lambda: told(cluster, "partial") == GOOD)
+        await until(lambda: own_conditions(cluster, "partial") == GOOD)
 
 
 async def test_two_replicas_and_one_leads(cluster: Cluster):
@@ -196,9 +173,9 @@ async def test_two_replicas_and_one_leads(cluster: Cluster):
     async with running(cluster.kubeconfig(), "two", "b-first") as second:
         await until(lambda: second.election.leads)
         async with running(cluster.kubeconfig(), "two", "a-second") as first:
-            await until(lambda: first.synced and told(cluster, "two") == GOOD)
+            await until(lambda: first.synced and own_conditions(cluster, "two") == GOOD)
             cluster.request("POST", f"{GATEWAY}/namespaces/two/httproutes", http_route("more"))
-            await until(lambda: told(cluster, "two", "more") == GOOD)
+            await until(lambda: own_conditions(cluster, "two", "more") == GOOD)
             assert (first.election.leads, first.metrics.written("HTTPRoute")) == (False, 0)
         assert second.election.leads
 
@@ -213,7 +190,7 @@ async def test_the_second_replica_takes_over_when_the_first_ends(cluster: Cluste
         await first_context.__aexit__(None, None, None)
         await until(lambda: second.election.leads)
         cluster.request("POST", f"{GATEWAY}/namespaces/over/httproutes", http_route("later"))
-        await until(lambda: told(cluster, "over", "later") == GOOD)
+        await until(lambda: own_conditions(cluster, "over", "later") == GOOD)
 
 
 async def test_an_xmesh_where_there_is_the_experimental_channel(make_cluster):
@@ -221,7 +198,7 @@ async def test_an_xmesh_where_there_is_the_experimental_channel(make_cluster):
     install(cluster)
     async with running(cluster.kubeconfig(), "mesh") as controller:
         await until(lambda: controller.synced and controller.election.leads)
-        assert "XMesh" in controller.source.missing
+        assert not controller.source.has_listed("XMesh")
         install(cluster, "experimental")
         await until(lambda: controller.metrics.written("XMesh") >= 2)
         found = cluster.request("GET", f"{MESHES}/weft")
@@ -229,7 +206,7 @@ async def test_an_xmesh_where_there_is_the_experimental_channel(make_cluster):
         (accepted,) = found["status"]["conditions"]
         assert (accepted["type"], accepted["status"], accepted["reason"]) == ("Accepted", "True", "Accepted")
         assert [item["name"] for item in found["status"]["supportedFeatures"]] == list(FEATURES)
-        # Parameters are its owner's to set; we take none, and say so.
+        # Parameters are its owner's to set; those of another kind are refused.
         parameters = {
             "spec": {"parametersRef": {"group": "", "kind": "ConfigMap", "name": "x", "namespace": "default"}}
         }

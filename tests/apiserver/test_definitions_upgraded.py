@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from apiserver_gateway import bundle_version, install
-from apiserver_objects import GATEWAY, Follower, http_route
-from apiserver_process import Cluster
-from test_source import following
-
 from agent.kube.client import MERGE_PATCH
 from agent.model.change import Delete
 from agent.model.meta import Key
 from agent.model.routes import HTTPRoute, SessionPersistence
+from support.apiserver.gateway import bundle_version, install
+from support.apiserver.objects import GATEWAY, Follower, http_route
+from support.apiserver.process import Cluster
+from support.apiserver.source import following
 
 OLD: dict[str, Any] = {"sessionName": "seat", "cookieConfig": {"lifetimeType": "Session"}, "absoluteTimeout": "1h"}
 NEW: dict[str, Any] = {"type": "Header", "header": {"name": "x-seat"}}
@@ -70,7 +69,7 @@ async def test_an_upgrade_and_a_downgrade_show_every_agent_what_the_server_shows
     async with following(cluster.kubeconfig()) as running:
         before = session(running, "old")
         assert (before.name, before.path) == ("seat", None)
-        said = len(running.said)
+        seen = len(running.changes)
 
         install(cluster, "experimental", version="1.7")
         await running.until(lambda: running.source.bundles == [("experimental", bundle_version("1.7"))])
@@ -91,7 +90,7 @@ async def test_an_upgrade_and_a_downgrade_show_every_agent_what_the_server_shows
         assert session(running, "written").name is None
         async with following(cluster.kubeconfig()) as started:
             assert started.values == running.values
-        assert not [change for change in running.said[said:] if isinstance(change, Delete)]
+        assert not [change for change in running.changes[seen:] if isinstance(change, Delete)]
 
 
 async def test_a_watch_that_goes_on_over_an_upgrade_shows_the_new_schema_too(make_cluster) -> None:

@@ -3,16 +3,16 @@
 from typing import Any
 
 import pytest
-from apiserver_controller import running
-from apiserver_gateway import DEFINITIONS, install, install_imports
-from apiserver_objects import GATEWAY, IMPORTS, http_route, service_import
-from apiserver_process import Cluster
-from test_controller import GOOD, told, until
-from test_source import following
 
 from agent.model.core import Node, ServiceCIDR
 from agent.model.meta import Key
 from agent.model.multicluster import GROUP, ServiceImport
+from support.apiserver.controller import running
+from support.apiserver.gateway import DEFINITIONS, install, install_imports
+from support.apiserver.objects import GATEWAY, IMPORTS, http_route, service_import
+from support.apiserver.process import Cluster
+from support.apiserver.source import following
+from support.apiserver.statuses import GOOD, own_conditions, until
 
 
 @pytest.mark.parametrize(("only", "version"), [("", "v1beta1"), ("v1beta1", "v1beta1"), ("v1alpha1", "v1alpha1")])
@@ -22,7 +22,7 @@ async def test_the_best_version_that_is_served_is_followed(make_cluster, only: s
     path = f"/apis/{GROUP}/{version}/namespaces/default/serviceimports"
     cluster.request("POST", path, service_import("web", "10.112.0.1", version=version))
     async with following(cluster.kubeconfig()) as follower:
-        assert follower.source.report()["collections"]["ServiceImport"]["version"] == f"{GROUP}/{version}"
+        assert follower.source.status()["collections"]["ServiceImport"]["version"] == f"{GROUP}/{version}"
         found = follower.values[Key("ServiceImport", "default", "web")]
         assert isinstance(found, ServiceImport)
         assert (found.cluster_ips, found.spec.ports[0].port) == (("10.112.0.1",), 80)
@@ -52,19 +52,19 @@ async def test_a_route_of_an_import_is_accepted_when_definition_and_import_are_t
     cluster.request("POST", f"{GATEWAY}/namespaces/default/httproutes", route)
     async with running(cluster.kubeconfig(), "imports"):
         missing = {"Accepted": ("False", "NoMatchingParent"), "ResolvedRefs": ("False", "BackendNotFound")}
-        await until(lambda: told(cluster, "default") == missing)
+        await until(lambda: own_conditions(cluster, "default") == missing)
         install_imports(cluster)
         path = f"{IMPORTS}/namespaces/default/serviceimports"
         cluster.request("POST", path, service_import("web", "10.112.0.1"))
-        await until(lambda: told(cluster, "default") == GOOD)
+        await until(lambda: own_conditions(cluster, "default") == GOOD)
         cluster.request("DELETE", f"{path}/web")
-        await until(lambda: told(cluster, "default") == missing)
+        await until(lambda: own_conditions(cluster, "default") == missing)
 
 
 async def test_ranges_of_services_are_followed_where_the_server_has_the_kind(make_cluster):
     cluster = make_cluster()
     async with following(cluster.kubeconfig()) as follower:
-        assert follower.source.report()["collections"]["ServiceCIDR"]["version"] == "networking.k8s.io/v1"
+        assert follower.source.status()["collections"]["ServiceCIDR"]["version"] == "networking.k8s.io/v1"
         assert "ServiceCIDR" not in follower.source.missing
         # The server makes the first one itself, of its own flag, a moment after it is ready.
         await follower.until(lambda: follower.names("ServiceCIDR") == ["kubernetes"])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from apiserver_manifests import FOLDER, apply_all
-from apiserver_objects import namespace
-from apiserver_process import Cluster
 
 from agent.waypoint.ports import FIRST_PORT, LAST_PORT
+from support.apiserver.manifests import FOLDER, apply_all
+from support.apiserver.objects import namespace
+from support.apiserver.process import Cluster
 
 DOCUMENT = FOLDER.parent / "docs/install.md"
 

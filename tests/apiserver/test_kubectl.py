@@ -13,11 +13,11 @@ from typing import Any
 
 import builds
 import pytest
-from apiserver_manifests import FOLDER, apply
-from apiserver_objects import namespace, pod
-from apiserver_process import Cluster
 
 from agent.kube.client import MERGE_PATCH
+from support.apiserver.manifests import FOLDER, apply
+from support.apiserver.objects import namespace, pod
+from support.apiserver.process import Cluster
 
 EXEC_PRINTS = """#!/bin/sh
 case " $* " in
@@ -124,9 +124,9 @@ def test_kubectl_s_own_options_are_kubectl_s(kubectl: Kubectl) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("detach",), "detach: not one of status, explain, flows, top, tables"),
-        (("explain", "dns.shop:53"), "explain: NAMESPACE/POD HOST:PORT|URL, or --node"),
-        (("explain", "shop/unplaced", "dns.shop:53"), "pod shop/unplaced is on no node yet"),
+        (("detach",), "detach: must be one of status, explain, flows, top, tables"),
+        (("explain", "dns.shop:53"), "explain: give NAMESPACE/POD HOST:PORT|URL, or --node"),
+        (("explain", "shop/unplaced", "dns.shop:53"), "pod shop/unplaced is not scheduled to a node yet"),
         (("explain", "shop/none", "dns.shop:53"), 'pods "none" not found'),
         (("status", "--node=n3"), "no agent runs on n3"),
     ],

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apiserver_controller import running
-from apiserver_gateway import install, install_imports
-from apiserver_manifests import account, apply
-from apiserver_objects import GATEWAY, IMPORTS, Follower, http_route, service, service_import
-from apiserver_process import Cluster
 from kubernetes.aio.config import incluster_config
 
 from agent.kube.client import MERGE_PATCH, ApiServer
 from agent.kube.collection import node_collections
 from agent.kube.errors import ApiError
 from agent.kube.kubernetes_source import KubernetesSource
+from support.apiserver.controller import running
+from support.apiserver.gateway import install, install_imports
+from support.apiserver.manifests import account, apply
+from support.apiserver.objects import GATEWAY, IMPORTS, Follower, http_route, service, service_import
+from support.apiserver.process import Cluster
 
 PATIENCE = 30.0
 
@@ -30,7 +30,13 @@ def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         made.start()
         install(made, "experimental")
         install_imports(made)
-        policies = ("rbac.yaml", "admission.yaml", "weftnodes.yaml")
+        policies = (
+            "rbac.yaml",
+            "admission.yaml",
+            "weftnodes.yaml",
+            "authorizationpolicies.yaml",
+            "meshparameters.yaml",
+        )
         for file in ("namespace.yaml", *policies, "controller.yaml", "agent.yaml", "waypoint.yaml"):
             apply(made, f"base/{file}")
         yield made
@@ -73,7 +79,7 @@ QUESTIONS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubject
 DOCS = Path(__file__).parents[2] / "docs" / "install.md"
 STOLEN = "## What a stolen agent token can do"
 # What an agent may write: the admission policy limits it to its own node's object (test_node_objects.py).
-WRITTEN = {"weftnodes": {"create"}, "weftnodes/status": {"patch"}}
+WRITTEN = {"weftnodes": {"create", "list", "watch"}, "weftnodes/status": {"patch"}}
 
 
 async def rules(api: ApiServer, namespace: str) -> list[dict[str, Any]]:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apiserver_agent import MERGE, WEFT, Agent, ask, make_cgroup, run_pod, running_agent
-from apiserver_controller import running
-from apiserver_gateway import install
-from apiserver_manifests import account, agent_account, apply
-from apiserver_objects import GATEWAY, http_route, namespace, service
-from apiserver_process import Cluster
 
 from agent.model.weft_node import VERSION
 from agent.waypoint.ports import FIRST_PORT
+from support.apiserver.agent import MERGE, WEFT, Agent, ask, make_cgroup, run_pod, running_agent
+from support.apiserver.controller import running
+from support.apiserver.gateway import install
+from support.apiserver.manifests import account, agent_account, apply
+from support.apiserver.objects import GATEWAY, http_route, namespace, service
+from support.apiserver.process import Cluster
 
 pytestmark = pytest.mark.bpf
 PATIENCE = 60.0
@@ -104,7 +104,7 @@ async def test_what_envoy_refuses_is_in_the_status_of_the_route_until_it_is_not_
             assert entry["routes"] == [{"kind": "HTTPRoute", "namespace": "agent", "name": "web", "generation": 1}]
             condition = programmed(cluster, "web")
             assert condition is not None
-            assert (condition["status"], condition["reason"]) == ("False", "RefusedByEnvoy")
+            assert (condition["status"], condition["reason"]) == ("False", "RejectedByEnvoy")
             assert condition["message"].startswith("Envoy refuses it on 1 node (n1); n1: Listener agent/web:80: ")
             assert "cannot bind" in condition["message"]
             # Another generation of the Route, which is refused as well.
@@ -112,7 +112,8 @@ async def test_what_envoy_refuses_is_in_the_status_of_the_route_until_it_is_not_
             await until(agent, lambda: (programmed(cluster, "web") or {}).get("observedGeneration") == 2)
             free()
             await until(agent, lambda: programmed(cluster, "web") is None)
-            assert cluster.request("GET", NODE)["status"] == {"rejected": [], "rejectedCount": 0}
+            status = cluster.request("GET", NODE)["status"]
+            assert (status["rejected"], status["rejectedCount"]) == ([], 0)
             assert agent.status()["waypoint"]["rejected"] == {}
             assert 'weft_node_writes_total{outcome="failed"} 0.0' in ask(agent.port, "/metrics")[1]
 

@@ -2,14 +2,9 @@
 
 import asyncio
 import urllib.error
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from apiserver_gateway import DEFINITIONS, bundle_version, install, loosen
-from apiserver_objects import GATEWAY, Follower, http_route, namespace, pod, service
-from apiserver_process import Cluster
 
 from agent.kube import kubernetes_source
 from agent.kube.client import MERGE_PATCH as MERGE
@@ -19,6 +14,10 @@ from agent.kube.kubernetes_source import KubernetesSource
 from agent.model.change import Delete, Synced
 from agent.model.core import Namespace, Service
 from agent.model.meta import Key
+from support.apiserver.gateway import DEFINITIONS, bundle_version, install, install_policies, loosen
+from support.apiserver.objects import GATEWAY, Follower, http_route, namespace, pod, service
+from support.apiserver.process import Cluster
+from support.apiserver.source import following
 
 
 @pytest.fixture(autouse=True)
@@ -27,27 +26,13 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.backoff.MOST_SECONDS", 1.0)
 
 
-@asynccontextmanager
-async def following(kubeconfig: Path, node: str = "n1") -> AsyncIterator[Follower]:
-    """A source being followed, until it has said everything."""
-    async with ApiServer(kubeconfig, "weft-test") as api:
-        follower = Follower(KubernetesSource(api, node_collections(node)))
-        task = asyncio.ensure_future(follower.run())
-        try:
-            await follower.until(lambda: follower.synced or task.done())
-            yield follower
-        finally:
-            task.cancel()
-            assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
-
-
 async def test_everything_that_is_there_and_what_changes(cluster: Cluster):
     cluster.request("POST", "/api/v1/namespaces", namespace("follow", **{"weft.dev/mode": "l4"}))
     cluster.request("POST", "/api/v1/namespaces/follow/services", service("web"))
     cluster.request("POST", f"{GATEWAY}/namespaces/follow/httproutes", http_route("web"))
     async with following(cluster.kubeconfig()) as follower:
         # `Synced` was the last word about what there was.
-        assert isinstance(follower.said[-1], Synced)
+        assert isinstance(follower.changes[-1], Synced)
         found = follower.values[Key("Service", "follow", "web")]
         assert isinstance(found, Service)
         assert found.cluster_ips[0].startswith("10.96.")
@@ -58,7 +43,7 @@ async def test_everything_that_is_there_and_what_changes(cluster: Cluster):
         change = {"metadata": {"labels": {"weft.dev/mode": "l7"}}}
         cluster.request("PATCH", "/api/v1/namespaces/follow", change, MERGE)
         await follower.until(lambda: mode(follower, "follow") == "l7")
-        report = follower.source.report()
+        report = follower.source.status()
         assert (report["stale"], report["missing"]) == ("", [])
         assert report["gatewayApi"] == [{"channel": "standard", "version": bundle_version()}]
         assert report["collections"]["HTTPRoute"]["state"] == "watching"
@@ -115,7 +100,8 @@ async def test_definitions_that_are_not_there_are_waited_for(make_cluster):
     cluster = make_cluster()
     async with following(cluster.kubeconfig()) as follower:
         assert set(follower.source.missing) == {
-            "HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant",
+            "HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute", "ReferenceGrant", "AuthorizationPolicy",
+            "MeshParameters", "WeftNode",
         }  # fmt: skip
         assert follower.source.bundles == []
         install(cluster, only="httproutes")
@@ -124,6 +110,7 @@ async def test_definitions_that_are_not_there_are_waited_for(make_cluster):
         cluster.request("POST", f"{GATEWAY}/namespaces/default/httproutes", http_route("web"))
         await follower.until(lambda: follower.names("HTTPRoute") == ["web"])
         install(cluster)
+        install_policies(cluster)
         await follower.until(lambda: not follower.source.missing)
         assert follower.source.bundles == [("standard", bundle_version())]
         # An upgrade to the experimental channel is nothing to the objects.
@@ -148,7 +135,7 @@ async def test_a_server_that_is_away_changes_nothing_and_the_catch_up_is_the_dif
         cluster.kill_server()
         await follower.until(lambda: follower.source.stale)
         assert follower.values == before
-        follower.said.clear()
+        follower.changes.clear()
         cluster.start()
         cluster.request("DELETE", "/api/v1/namespaces/default/services/goes")
         change = {"spec": {"ports": [{"name": "http", "port": 81}]}}
@@ -156,9 +143,9 @@ async def test_a_server_that_is_away_changes_nothing_and_the_catch_up_is_the_dif
         await follower.until(lambda: not follower.source.stale)
         await follower.until(lambda: follower.names("Service", "default") == ["changes", "kubernetes", "stays"])
         await follower.until(lambda: follower.values != before)
-        said = {change.key if isinstance(change, Delete) else change.value.key for change in follower.said}
-        assert {key.name for key in said if key.kind == "Service" and key.namespace == "default"} <= {"goes", "changes"}
-        assert not [key for key in said if key.kind == "Namespace" and key.name == "default"]
+        keys = {change.key if isinstance(change, Delete) else change.value.key for change in follower.changes}
+        assert {key.name for key in keys if key.kind == "Service" and key.namespace == "default"} <= {"goes", "changes"}
+        assert not [key for key in keys if key.kind == "Namespace" and key.name == "default"]
 
 
 async def test_a_server_that_comes_late_is_waited_for(make_cluster):
@@ -168,7 +155,7 @@ async def test_a_server_that_comes_late_is_waited_for(make_cluster):
     async with ApiServer(cluster.kubeconfig(), "weft-test") as api:
         follower = Follower(KubernetesSource(api, node_collections("n1")))
         task = asyncio.ensure_future(follower.run())
-        await follower.until(lambda: "Cannot connect" in follower.source.report()["definitions"])
+        await follower.until(lambda: "Cannot connect" in follower.source.status()["definitions"])
         assert not follower.synced
         await asyncio.to_thread(cluster.start)
         await follower.until(lambda: follower.synced)

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apiserver_controller import running
-from apiserver_gateway import install
-from apiserver_manifests import account, apply
-from apiserver_objects import pod
-from apiserver_process import Cluster
 
 from agent.controller.taint import TAINT
 from agent.kube.client import MERGE_PATCH, ApiServer
 from agent.kube.errors import ApiError
+from support.apiserver.controller import running
+from support.apiserver.gateway import install
+from support.apiserver.manifests import account, apply
+from support.apiserver.objects import pod
+from support.apiserver.process import Cluster
 
 PATIENCE = 30.0
 OTHER = {"key": "example.org/slow", "effect": "NoExecute", "value": "disk"}
@@ -38,7 +38,7 @@ def add_agent(cluster: Cluster, node: str) -> None:
     cluster.request("POST", PODS, made)
 
 
-def say_ready(cluster: Cluster, node: str, ready: str) -> None:
+def report_ready(cluster: Cluster, node: str, ready: str) -> None:
     status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
     cluster.request("PATCH", f"{PODS}/agent-{node}/status", {"status": status}, MERGE_PATCH)
 
@@ -63,18 +63,18 @@ async def test_a_node_is_free_when_its_agent_is_ready(installed: Cluster, tmp_pa
     for node in ("n1", "n2"):
         add_node(cluster, node)
         add_agent(cluster, node)
-    say_ready(cluster, "n1", "False")
-    say_ready(cluster, "n2", "True")
+    report_ready(cluster, "n1", "False")
+    report_ready(cluster, "n2", "True")
     kubeconfig = account(cluster, "weft-controller", tmp_path)
     async with running(kubeconfig, "weft-controller", namespace="weft-system", startup_taint=True) as controller:
         # One that was ready before the controller came, one that becomes so, one that registers later.
         await until(lambda: taints(cluster, "n2") == [OTHER])
         assert taints(cluster, "n1") == [OURS, OTHER]
-        say_ready(cluster, "n1", "True")
+        report_ready(cluster, "n1", "True")
         await until(lambda: taints(cluster, "n1") == [OTHER])
         add_node(cluster, "n3")
         add_agent(cluster, "n3")
-        say_ready(cluster, "n3", "True")
+        report_ready(cluster, "n3", "True")
         await until(lambda: taints(cluster, "n3") == [OTHER])
         await until(lambda: controller.metrics.written("Node") == 3)
         assert controller.metrics.written("Node", "failed") == 0
@@ -89,8 +89,8 @@ async def test_without_the_setting_nodes_are_left_alone(installed: Cluster, tmp_
     cluster = installed
     add_node(cluster, "n1")
     add_agent(cluster, "n1")
-    say_ready(cluster, "n1", "True")
+    report_ready(cluster, "n1", "True")
     async with running(account(cluster, "weft-controller", tmp_path), "weft-controller", namespace="weft-system") as it:
         await until(lambda: it.synced and it.election.leads)
-        assert "Node" not in it.source.report()["collections"]
+        assert "Node" not in it.source.status()["collections"]
     assert taints(cluster, "n1") == [OURS, OTHER]

@@ -4,13 +4,12 @@ import asyncio
 import urllib.error
 from typing import Any
 
-from apiserver_controller import running
-from apiserver_gateway import gateway_cluster
-from apiserver_objects import GATEWAY, http_route, namespace, parent, service
-from apiserver_process import Cluster
-from test_controller import MERGE, until
-
 from agent.model.meta import CONTROLLER_NAME
+from support.apiserver.controller import running
+from support.apiserver.gateway import gateway_cluster
+from support.apiserver.objects import GATEWAY, http_route, namespace, parent, service
+from support.apiserver.process import Cluster
+from support.apiserver.statuses import MERGE, until
 
 OTHER = "example.org/gateway"
 PATH = f"{GATEWAY}/namespaces/both/httproutes/web"

@@ -30,15 +30,21 @@ def _overlay(tag: str) -> Path:
     shutil.rmtree(OVERLAY, ignore_errors=True)
     OVERLAY.mkdir()
     (OVERLAY / "weft").symlink_to(cluster.PROVIDER.KUSTOMIZATION)
-    place = "/spec/template/spec/containers/0/args/-"
-    arguments = [{"op": "add", "path": place, "value": value} for value in cluster.PROVIDER.AGENT_ARGUMENTS]
+    spec, values = "/spec/template/spec", cluster.PROVIDER.AGENT_ARGUMENTS
+    arguments = [
+        {"op": "add", "path": f"{spec}/{container}/args/-", "value": value}
+        for container in ("containers/0", "initContainers/0")
+        for value in values
+    ]
+    # Their arguments name the node.
+    arguments += [{"op": "copy", "from": f"{spec}/containers/0/env", "path": f"{spec}/initContainers/0/env"}]
     target = {"kind": "DaemonSet", "name": "weft-agent"}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["weft"],
         "images": [{"name": weft_image.NAME, "newTag": tag}],
-        "patches": [{"target": target, "patch": json.dumps(arguments)}] if arguments else [],
+        "patches": [{"target": target, "patch": json.dumps(arguments)}] if values else [],
     }
     (OVERLAY / "kustomization.yaml").write_text(json.dumps(kustomization, indent=2))
     return OVERLAY

@@ -3,11 +3,13 @@
 import json
 import re
 import subprocess
+import sys
 from typing import Any
 
 import cluster
 import install
 
+UP = (sys.executable, cluster.__file__, "up")
 WEFT = "/opt/weft/bin/weft"
 METRICS_PORT = 9464
 AWAY = {"ready": False, "pods": [], "waypoint": {"connected": False}}

@@ -40,9 +40,9 @@ def require() -> None:
         sys.exit("kind: must run as root")
     if shutil.which("docker") is None:
         sys.exit("kind: needs Docker, which is not installed (Debian: docker.io and apparmor)")
-    asked = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
-    if asked.returncode != 0:
-        reason = (asked.stderr.strip().splitlines() or ["docker info failed"])[-1]
+    done = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["docker info failed"])[-1]
         sys.exit(f"kind: needs Docker, whose daemon does not answer: {reason}")
 
 

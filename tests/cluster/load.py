@@ -41,9 +41,9 @@ class Seen:
     lives: collections.Counter[str] = field(default_factory=collections.Counter)
     failures: list[str] = field(default_factory=list)
 
-    def add(self, said: str) -> None:
+    def add(self, logged: str) -> None:
         """One client's JSON."""
-        found = json.loads(said)
+        found = json.loads(logged)
         self.counts.update(found["counts"])
         self.lives.update(found.get("lives", {}))
         self.failures += found["failures"]
@@ -71,10 +71,10 @@ class Client:
         """What it printed in the end; raises RuntimeError with that when it failed."""
         place = ("get", "pod", self.name, "--output=jsonpath={.status.phase}")
         until(f"{self.name} ends", lambda: self.kubectl(*place) in ("Succeeded", "Failed"))
-        said = self.kubectl("logs", self.name)
+        logged = self.kubectl("logs", self.name)
         if self.kubectl(*place) == "Failed":
-            raise RuntimeError(said)
-        return said
+            raise RuntimeError(logged)
+        return logged
 
 
 def every_kind(namespace: str, node: str) -> Client:

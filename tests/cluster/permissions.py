@@ -38,7 +38,7 @@ def granted() -> set[Permission]:
     }
 
 
-def asked(since: datetime | None = None) -> Iterator[tuple[Permission, int]]:
+def requested(since: datetime | None = None) -> Iterator[tuple[Permission, int]]:
     """What was asked for, in its order, with the status of the answer."""
     for line in cluster.PROVIDER.AUDIT_LOG.read_text().splitlines():
         event = json.loads(line)

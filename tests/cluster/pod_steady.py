@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-KEPT = 10
+KEPT_CONNECTIONS = 10
 IN_FLIGHT = 40  # of new connections: a machine that is too slow for the rate gets fewer requests, not time-outs
 PATIENCE = 30.0
 
@@ -27,7 +27,7 @@ class Load:
 
     async def run(self) -> None:
         """Until the time is over."""
-        kept = asyncio.gather(*(self._keep() for _ in range(KEPT)))
+        kept = asyncio.gather(*(self._keep() for _ in range(KEPT_CONNECTIONS)))
         fresh: set[asyncio.Task[None]] = set()
         at = time.monotonic()
         while at < self._end:
@@ -72,7 +72,7 @@ class Load:
             except (OSError, EOFError, TimeoutError, ValueError) as error:
                 self._failed("kept", error)
                 connection = None
-            at += KEPT / (self._rate / 2)
+            at += KEPT_CONNECTIONS / (self._rate / 2)
             await asyncio.sleep(max(0.0, at - time.monotonic()))
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, close: bool) -> bool:

@@ -14,11 +14,11 @@ import host_state
 import images
 import layout
 import pytest
+from installed import UP
 
 pytestmark = pytest.mark.cluster
 
 # A process of its own, as machines live on after it.
-UP = (sys.executable, cluster.__file__, "up")
 
 ECHO = f"""
 apiVersion: apps/v1

@@ -66,7 +66,7 @@ def cookies(clients: list[load.Client], service: str) -> set[str]:
     return {client.kubectl("exec", client.name, "--", *command).partition("=")[0].strip() for client in clients}
 
 
-def told() -> bool:
+def is_status_current() -> bool:
     """Whether the controller has spoken of the Route's newest generation."""
     route = json.loads(kubectl("get", "httproute", "web", "--output=json"))
     conditions = route["status"]["parents"][0]["conditions"]
@@ -83,7 +83,7 @@ def test_definitions_are_upgraded_and_back(running_shop: None) -> None:
     keep_sessions("web", {"sessionName": "seat", "absoluteTimeout": "1h"})
     with load.running(*clients) as seen:
         until("the name of v1.6 is given", lambda: cookies(clients, "web") == {"seat"})
-        until("the Route's status is of its generation", told)
+        until("the Route's status is of its generation", is_status_current)
         before = kubectl("get", "httproute", "web", "--output=jsonpath={.status}")
         define("1.7")
         until("v1.7 hides it", lambda: generated("web"))

@@ -11,7 +11,7 @@ import installed
 import load
 import pytest
 import weft_image
-from test_cluster import UP
+from installed import UP
 from weft_processes import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.machines]

@@ -18,7 +18,7 @@ import nodes
 import pytest
 import yaml
 from cluster import NODES
-from test_cluster import UP
+from installed import UP
 from weft_processes import until
 
 pytestmark = pytest.mark.cluster
@@ -149,9 +149,9 @@ def test_none_escapes_while_thousands_of_services_come(address: str) -> None:
         kubectl(*done, "--selector=first=connection")
     for hand in hands:
         hand.join()
-    said = kubectl("logs", "--selector=first=connection", "--tail=-1", f"--max-log-requests={PODS}")
+    logged = kubectl("logs", "--selector=first=connection", "--tail=-1", f"--max-log-requests={PODS}")
     kubectl("delete", "pods", "--selector=first=connection", "--force")
-    assert re.findall(r"Hostname=(\S+)", said) == ["v2"] * PODS
+    assert re.findall(r"Hostname=(\S+)", logged) == ["v2"] * PODS
     assert busy[0], "the first pods were made while Services came"
     assert len(kubectl("get", "services", "--output=name").split()) == SERVICES + 3
 
@@ -166,9 +166,9 @@ def test_the_waypoint_takes_a_pod_s_first_requests(address: str) -> None:
         made = (client(f"web-{number}", found, 10, restartPolicy="Never") for number in range(WAYPOINT_PODS))
         kubectl("create", "-f", "-", stdin="".join(made))
         until("all have ended", lambda: phases("Pending", "Running") == [])
-        said = kubectl("logs", "--selector=first=connection", "--tail=-1", f"--max-log-requests={WAYPOINT_PODS}")
-        assert phases("Failed") == [], said
-        assert re.findall(r"Hostname=(\S+)", said) == ["v2"] * 10 * WAYPOINT_PODS
+        logged = kubectl("logs", "--selector=first=connection", "--tail=-1", f"--max-log-requests={WAYPOINT_PODS}")
+        assert phases("Failed") == [], logged
+        assert re.findall(r"Hostname=(\S+)", logged) == ["v2"] * 10 * WAYPOINT_PODS
     finally:
         kubectl("delete", "pods", "--selector=first=connection", "--force")
         cluster.kubectl("label", "namespace", SPACE, "weft.dev/mode=l4", "--overwrite")

@@ -13,7 +13,7 @@ import install
 import permissions
 import pytest
 import weft_image
-from test_cluster import UP
+from installed import UP
 from weft_processes import until
 
 from agent.model.meta import CONTROLLER_NAME
@@ -213,6 +213,6 @@ def test_what_weft_may_do_is_what_it_does(running: None) -> None:
     kubectl("apply", "-f", "-", stdin=OTHER_ROUTES)
     for kind in ("grpcroute", "udproute", "tlsroute"):
         kubectl("wait", "--for=jsonpath={.status.parents[0].controllerName}=" + CONTROLLER_NAME, f"{kind}/other")
-    done = {permission for permission, status in permissions.asked() if status < 400}
-    assert {str(permission) for permission, status in permissions.asked() if status == 403} == set()
+    done = {permission for permission, status in permissions.requested() if status < 400}
+    assert {str(permission) for permission, status in permissions.requested() if status == 403} == set()
     assert {str(unused) for unused in permissions.granted() - done if unused.verb != "get"} == set()

@@ -14,9 +14,9 @@ import load
 import pytest
 import shop
 from cluster import NODES
+from installed import UP
 from load import Client
 from shop import SPACE, kubectl, nothing_is_lost
-from test_cluster import UP
 from weft_processes import until
 
 pytestmark = pytest.mark.cluster

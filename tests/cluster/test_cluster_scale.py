@@ -14,7 +14,7 @@ import installed
 import permissions
 import pytest
 from cluster import NODES
-from test_cluster import UP
+from installed import UP
 from weft_processes import until
 
 pytestmark = pytest.mark.cluster
@@ -101,4 +101,4 @@ def test_the_agents_follow(enrolled: None, capsys: pytest.CaptureFixture[str]) -
         print(f"\n{SERVICES} Services of {ENDPOINTS} endpoints made in {made:.1f} s, followed {followed:.1f} s later")
         for node in NODES:
             print(f"{node.name}: agent {before[node.name][1]:.0f} MiB before, {memory(node.name):.0f} MiB after")
-    assert not [permission for permission, _ in permissions.asked(since=begin) if permission.verb == "list"]
+    assert not [permission for permission, _ in permissions.requested(since=begin) if permission.verb == "list"]

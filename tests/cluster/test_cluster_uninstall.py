@@ -14,7 +14,7 @@ import install
 import layout
 import pytest
 import weft_image
-from test_cluster import UP
+from installed import UP
 from weft_processes import until
 
 pytestmark = pytest.mark.cluster

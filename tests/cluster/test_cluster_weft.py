@@ -9,7 +9,7 @@ import cluster
 import images
 import pytest
 import weft_processes
-from test_cluster import UP
+from installed import UP
 from weft_processes import Agent, until
 
 from agent.model.meta import CONTROLLER_NAME

@@ -7,31 +7,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from datapath_node import (
+
+from agent.kernel import bpffs
+from agent.kernel.links import detach
+from agent.kernel.maps import open_kernel
+from agent.lab import cgroups
+from support.datapath.netns_helper import NetnsHelper
+from support.datapath.node import (
     BACKENDS,
     CGROUPS,
     EXCHANGE_PORT,
-    HERE,
     PREFIX,
+    PROGRAMS,
     Node,
     Pod,
     clean,
     load,
     make_namespace,
+    remove_stale,
     servers,
     start,
-    sweep,
 )
-
-from agent.kernel import bpffs
-from agent.kernel.maps import open_kernel
 
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
     if os.geteuid() != 0:
         pytest.skip("needs root: loads BPF programs and makes network namespaces")
-    sweep()
+    remove_stale()
     name = f"{PREFIX}{os.getpid()}"
     try:
         (CGROUPS / name / "kubepods").mkdir(parents=True)
@@ -46,6 +49,28 @@ def node() -> Iterator[Node]:
         clean(name)
 
 
+@pytest.fixture(scope="session")
+def helper(node: Node) -> Iterator[NetnsHelper]:
+    """The network namespace helper of the node."""
+    made = NetnsHelper(node.kubepods)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def loaded(node: Node, request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
+    """Pins and a kubepods cgroup of the module's own, where the programs run."""
+    name = request.module.__name__.removeprefix("test_")
+    pins, kubepods = node.pins / name, CGROUPS / node.name / name
+    pins.mkdir()
+    kubepods.mkdir()
+    load(pins, kubepods)
+    yield pins, kubepods
+    detach(pins)
+    pins.rmdir()
+    cgroups.remove(kubepods)
+
+
 @pytest.fixture(scope="module")
 def pod(node: Node) -> Iterator[Pod]:
     """Sockets that a test keeps open end with its module: another module's test counts its own only."""
@@ -57,7 +82,7 @@ def pod(node: Node) -> Iterator[Pod]:
 @pytest.fixture(scope="session")
 def exchange(node: Node) -> Iterator[int]:
     """The port of a server at the first backend that sends and receives as it is told."""
-    command = (sys.executable, str(HERE / "traffic_exchange.py"), BACKENDS["4"][0], str(EXCHANGE_PORT))
+    command = (sys.executable, str(PROGRAMS / "traffic_exchange.py"), BACKENDS["4"][0], str(EXCHANGE_PORT))
     with start(CGROUPS / node.name / "exchange", node.name, *command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "ready\n"
         yield EXCHANGE_PORT

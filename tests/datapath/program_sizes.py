@@ -23,7 +23,7 @@ from typing import Any
 from agent.kernel import bpffs, libbpf
 from agent.kernel.btf import socket_offsets
 from agent.kernel.compiler import compile_source, load_program
-from agent.kernel.programs import GUARD, PROGRAMS, read_source
+from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, read_source
 
 RECORD = Path(__file__).with_suffix(".toml")
 GROWTH = 1.25
@@ -71,7 +71,7 @@ def _compiler() -> str:
 
 def measure() -> Measurement:
     """Compile and load every program, and let go of them. Raises `LoadError`."""
-    programs = (*PROGRAMS, GUARD)
+    programs = (*PROGRAMS, *NETWORK_PROGRAMS)
     with _pins() as pins:
         module = compile_source(
             read_source(), {"WEFT_TABLES": str(pins), "WEFT_SOCKETS": str(pins), **socket_offsets()}

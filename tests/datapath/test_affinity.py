@@ -4,12 +4,12 @@ import time
 from dataclasses import replace
 
 import pytest
-from datapath_frontend import SERVICE, Frontend, never
-from datapath_node import BACKEND_PORT, BACKENDS, VIP_PORT, Node, Pod
-from decision_cases import slot
 
 from agent.ir.tables import AffinityEntry, AffinityKey, Protocol, Slot, UdpTarget
 from agent.ir.tables import address_bytes as packed
+from support.datapath.decision_cases import slot
+from support.datapath.frontend import SERVICE, Frontend, never
+from support.datapath.node import BACKEND_PORT, BACKENDS, VIP_PORT, Node, Pod
 
 pytestmark = pytest.mark.bpf
 SECONDS = 3600

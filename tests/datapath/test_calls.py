@@ -3,8 +3,6 @@
 from errno import EADDRNOTAVAIL
 
 import pytest
-from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
-from decision_cases import Case, rows_for, slot
 
 from agent.ir.tables import (
     ANY_NAMESPACE,
@@ -16,6 +14,8 @@ from agent.ir.tables import (
     ServiceRow,
     address_bytes,
 )
+from support.datapath.decision_cases import Case, rows_for, slot
+from support.datapath.node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 
 pytestmark = pytest.mark.bpf
 ONE, TWO, AGAIN = (VIP["4"], VIP_PORT), ("10.96.0.2", 53), ("10.96.0.3", 8080)

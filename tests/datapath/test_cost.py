@@ -7,12 +7,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from datapath_node import VIP, VIP_PORT, Node, Pod
-from decision_cases import Case, rows_for
-from test_flows import tables
 
 from agent.ir.tables import Reason
 from agent.kernel.links import list_links
+from support.datapath.decision_cases import Case, rows_for
+from support.datapath.flows import tables
+from support.datapath.node import VIP, VIP_PORT, Node, Pod
 
 pytestmark = pytest.mark.bpf
 RUN_TIME = 0  # enum bpf_stats_type

@@ -3,11 +3,11 @@
 from fractions import Fraction
 
 import pytest
-from datapath_node import Node, Pod
-from decision_cases import CASES, ERRNO, REWRITTEN, Case, decisions, rows_for, written
 
 from agent.ir.tables import Protocol, address_bytes
 from agent.kernel.oracle import decide
+from support.datapath.decision_cases import CASES, ERRNO, REWRITTEN, Case, decisions, rows_for, written
+from support.datapath.node import Node, Pod
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -7,10 +7,10 @@ from errno import ENETUNREACH, EPERM
 from typing import Any
 
 import pytest
-from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod
-from decision_cases import VIA_WAYPOINT, Case, rows_for
 
 from agent.ir.tables import Reason
+from support.datapath.decision_cases import VIA_WAYPOINT, Case, rows_for
+from support.datapath.node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod
 
 pytestmark = pytest.mark.bpf
 DECISIONS = [reason for reason in Reason if reason <= Reason.WAYPOINT_LOST]

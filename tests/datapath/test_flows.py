@@ -7,32 +7,21 @@ from errno import E2BIG, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENOMEM
 from math import ceil, log2
 
 import pytest
-from datapath_node import VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run
-from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows, rows_for
 
 from agent.ir.flow_tables import FLOW_STEPS, OVERFLOW_ROW, FlowKey, FlowSums
-from agent.ir.tables import Mode, PodRow, Protocol, Reason, Slot, address_bytes
+from agent.ir.tables import Mode, PodRow, Protocol, Reason
 from agent.kernel import abi, flow_rows, libbpf
-from agent.kernel.links import opened
+from agent.kernel.bpffs import opened
 from agent.kernel.programs import Pins
+from support.datapath.decision_cases import OWN_NAMESPACE, REJECT_EMPTY, VIA_WAYPOINT, Case, Rows
+from support.datapath.flows import WORKLOAD, tables
+from support.datapath.node import VIP, VIP_PORT, WAYPOINT, WAYPOINT_PORT, Node, Pod, run
 
 pytestmark = pytest.mark.bpf
-WORKLOAD = 4711
 NOBODYS_PORT = 9
 NEIGHBOUR = "10.0.8.1"
 PATIENCE = 10
 FORWARD = Case("forward", Reason.FORWARDED)
-
-
-def tables(case: Case, node: Node, pod: Pod, port: int | None = None, address: str | None = None) -> Rows:
-    """The rows of a case; its first backend can be another."""
-    rows = rows_for(case, pod.cgroup_id, node.levels)
-    if case.mode is not None:
-        rows.pods[pod.cgroup_id] = PodRow(OWN_NAMESPACE, case.mode, case.flags, WORKLOAD)
-    first = rows.slots[16]
-    there = address_bytes(address) if address else first.address
-    rows.slots[16] = Slot(there, port or first.port, False, 0, first.threshold)
-    return rows
 
 
 def service_id(rows: Rows) -> int:

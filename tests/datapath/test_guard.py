@@ -6,43 +6,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from datapath_node import CGROUPS, Node, load
-from guarded_waypoint import CLIENT, PORT, STRANGER, WAYPOINT, Place, Waypoint
 
 from agent.kernel import guards
 from agent.kernel.features import SK_LOOKUP
-from agent.kernel.guards import ATTACHED, NOT_FOUND, Guards
+from agent.kernel.guards import NOT_FOUND, Guards
 from agent.kernel.links import detach
 from agent.kernel.loader import prepare
+from agent.kernel.network_links import ATTACHED, UNSUPPORTED, NetworkLinks
 from agent.kernel.programs import GUARD, SOURCES, Pins
-from agent.lab import cgroups
+from support.datapath.guarded_waypoint import CLIENT, PORT, UNKNOWN_CLIENT, WAYPOINT, GuardSetup, Waypoint
+from support.datapath.node import load
 
 pytestmark = pytest.mark.bpf
 
 MAX_PROGRAMS = 64  # NETNS_BPF_MAX_PROGS of the kernel: of one hook in one network namespace
 
 
-@pytest.fixture(scope="module")
-def loaded(node: Node) -> Iterator[tuple[Path, Path]]:
-    """Pins and the cgroup where the programs run."""
-    pins, kubepods = node.pins / "guard", CGROUPS / node.name / "guard"
-    pins.mkdir()
-    kubepods.mkdir()
-    load(pins, kubepods)
-    yield pins, kubepods
-    detach(pins)
-    pins.rmdir()
-    cgroups.remove(kubepods)
-
-
 @pytest.fixture
-def place(loaded: tuple[Path, Path]) -> Iterator[Place]:
+def setup(loaded: tuple[Path, Path]) -> Iterator[GuardSetup]:
     pins, kubepods = loaded
-    made = Place(pins, kubepods, prepare(pins, kubepods).version, Waypoint(kubepods / "pod1"))
+    made = GuardSetup(pins, kubepods, prepare(pins, kubepods).version, Waypoint(kubepods / "pod1"))
     try:
         yield made
     finally:
-        made.admit()
+        made.helpers.close()
+        made.allow_clients()
         made.kernel.close()
         made.waypoint.end()
         for link in Pins(pins).guards.glob("*"):
@@ -50,53 +38,53 @@ def place(loaded: tuple[Path, Path]) -> Iterator[Place]:
 
 
 @pytest.fixture(params=["4", "6"])
-def listening(place: Place, request: pytest.FixtureRequest) -> Iterator[tuple[str, socket.socket]]:
+def listening(setup: GuardSetup, request: pytest.FixtureRequest) -> Iterator[tuple[str, socket.socket]]:
     """A server at the waypoint, in one family."""
-    with place.waypoint.socket(request.param) as server:
+    with setup.waypoint.socket(request.param) as server:
         server.bind((WAYPOINT[request.param], PORT))
         server.listen()
         yield request.param, server
 
 
-def test_only_who_is_on_the_list_connects(place: Place, listening: tuple[str, socket.socket]) -> None:
+def test_only_who_is_on_the_list_connects(setup: GuardSetup, listening: tuple[str, socket.socket]) -> None:
     family, server = listening
-    assert place.waypoint.dial(STRANGER, family) == "connected"
+    assert setup.waypoint.dial(UNKNOWN_CLIENT, family) == "connected"
     server.accept()[0].close()
-    place.admit(CLIENT[family])
-    assert place.look() == ATTACHED
-    assert place.waypoint.dial(CLIENT, family) == "connected"
+    setup.allow_clients(CLIENT[family])
+    assert setup.look() == ATTACHED
+    assert setup.waypoint.dial(CLIENT, family) == "connected"
     server.accept()[0].close()
-    before = place.refusals()
-    assert [place.waypoint.dial(STRANGER, family) for _ in range(3)] == ["ECONNREFUSED"] * 3
-    assert place.refusals() == before + 3
+    before = setup.refusals()
+    assert [setup.waypoint.dial(UNKNOWN_CLIENT, family) for _ in range(3)] == ["ECONNREFUSED"] * 3
+    assert setup.refusals() == before + 3
     server.setblocking(False)
     with pytest.raises(BlockingIOError):
         server.accept()
 
 
-def test_who_leaves_the_list_keeps_what_is_established(place: Place, listening: tuple[str, socket.socket]) -> None:
+def test_who_leaves_the_list_keeps_what_is_established(setup: GuardSetup, listening: tuple[str, socket.socket]) -> None:
     family, server = listening
-    place.admit(CLIENT[family])
-    place.look()
-    with place.waypoint.socket(family) as client:
+    setup.allow_clients(CLIENT[family])
+    setup.look()
+    with setup.waypoint.socket(family) as client:
         client.bind((CLIENT[family], 0))
         client.connect((WAYPOINT[family], PORT))
         accepted, _ = server.accept()
-        place.admit()
+        setup.allow_clients()
         client.sendall(b"still here")
         assert accepted.recv(64) == b"still here"
         accepted.close()
-    assert place.waypoint.dial(CLIENT, family) == "ECONNREFUSED"
+    assert setup.waypoint.dial(CLIENT, family) == "ECONNREFUSED"
 
 
 @pytest.mark.parametrize("listening", ["4"], indirect=True)
-def test_a_datagram_of_a_stranger_is_lost(place: Place, listening: tuple[str, socket.socket]) -> None:
-    place.admit(CLIENT["4"])
-    place.look()
-    with place.waypoint.socket("4", socket.SOCK_DGRAM) as server:
+def test_a_datagram_of_a_stranger_is_lost(setup: GuardSetup, listening: tuple[str, socket.socket]) -> None:
+    setup.allow_clients(CLIENT["4"])
+    setup.look()
+    with setup.waypoint.socket("4", socket.SOCK_DGRAM) as server:
         server.bind((WAYPOINT["4"], PORT))
-        for source in (STRANGER, CLIENT):
-            with place.waypoint.socket("4", socket.SOCK_DGRAM) as client:
+        for source in (UNKNOWN_CLIENT, CLIENT):
+            with setup.waypoint.socket("4", socket.SOCK_DGRAM) as client:
                 client.bind((source["4"], 0))
                 client.sendto(source["4"].encode(), (WAYPOINT["4"], PORT))
         assert server.recv(64) == CLIENT["4"].encode()
@@ -104,101 +92,100 @@ def test_a_datagram_of_a_stranger_is_lost(place: Place, listening: tuple[str, so
 
 @pytest.mark.parametrize("listening", ["4"], indirect=True)
 def test_it_outlives_the_agent_and_one_that_was_removed_is_attached_again(
-    place: Place, listening: tuple[str, socket.socket]
+    setup: GuardSetup, listening: tuple[str, socket.socket]
 ) -> None:
-    place.look()
-    (pin,) = place.pinned()
-    later = Guards(place.pins, place.kubepods, dict, place.drifts.append, "self")
-    assert place.waypoint.dial(CLIENT) == "ECONNREFUSED", "while no agent looks"
-    later.permit(place.version)
-    later.look({WAYPOINT["4"]: place.waypoint.pods()})
-    assert (place.pinned(), place.drifts) == ([pin], [])
-    (Pins(place.pins).guards / pin).unlink()
-    place.until_open(CLIENT)
-    assert place.look() == ATTACHED
-    assert (place.pinned(), place.drifts) == ([pin], [1])
-    assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
+    setup.look()
+    (pin,) = setup.pinned()
+    later = Guards(setup.pins, setup.kubepods, setup.helpers.client(), dict, setup.drifts.append)
+    assert setup.waypoint.dial(CLIENT) == "ECONNREFUSED", "while no agent looks"
+    later.permit(setup.version)
+    later.look({WAYPOINT["4"]: setup.waypoint.pods()})
+    assert (setup.pinned(), setup.drifts) == ([pin], [])
+    (Pins(setup.pins).guards / pin).unlink()
+    setup.until_open(CLIENT)
+    assert setup.look() == ATTACHED
+    assert (setup.pinned(), setup.drifts) == ([pin], [1])
+    assert setup.waypoint.dial(CLIENT) == "ECONNREFUSED"
 
 
-def test_a_waypoint_with_an_address_of_each_family_is_guarded_once(place: Place) -> None:
-    both = dict.fromkeys(WAYPOINT.values(), place.waypoint.pods(WAYPOINT["6"]))
-    place.guards.look(both)
-    assert (place.guards.states, len(place.pinned())) == (dict.fromkeys(both, ATTACHED), 1)
-    (Pins(place.pins).guards / place.pinned()[0]).unlink()
-    place.guards.look(both)
-    assert (place.guards.states, len(place.pinned()), place.drifts) == (dict.fromkeys(both, ATTACHED), 1, [1])
+def test_a_waypoint_with_an_address_of_each_family_is_guarded_once(setup: GuardSetup) -> None:
+    both = dict.fromkeys(WAYPOINT.values(), setup.waypoint.pods(WAYPOINT["6"]))
+    setup.guards.look(both)
+    assert (setup.guards.states, len(setup.pinned())) == (dict.fromkeys(both, ATTACHED), 1)
+    (Pins(setup.pins).guards / setup.pinned()[0]).unlink()
+    setup.guards.look(both)
+    assert (setup.guards.states, len(setup.pinned()), setup.drifts) == (dict.fromkeys(both, ATTACHED), 1, [1])
 
 
 @pytest.mark.compiles
 @pytest.mark.parametrize("listening", ["4"], indirect=True)
-def test_another_version_takes_its_place(place: Place, listening: tuple[str, socket.socket], tmp_path: Path) -> None:
-    place.look()
+def test_another_version_takes_its_place(
+    setup: GuardSetup, listening: tuple[str, socket.socket], tmp_path: Path
+) -> None:
+    setup.look()
     shutil.copytree(SOURCES, tmp_path / "bpf")
     text = (tmp_path / "bpf/weft.c").read_text()
     (tmp_path / "bpf/weft.c").write_text(text.replace("return SK_DROP;", "return SK_PASS;"))
-    place.guards.permit(prepare(place.pins, place.kubepods, tmp_path / "bpf").version)
-    assert place.waypoint.dial(CLIENT) == "connected"
-    place.guards.permit(place.version)
-    assert place.waypoint.dial(CLIENT) == "ECONNREFUSED"
+    setup.guards.permit(prepare(setup.pins, setup.kubepods, tmp_path / "bpf").version)
+    assert setup.waypoint.dial(CLIENT) == "connected"
+    setup.guards.permit(setup.version)
+    assert setup.waypoint.dial(CLIENT) == "ECONNREFUSED"
 
 
 @pytest.mark.compiles
 @pytest.mark.parametrize("listening", ["4"], indirect=True)
-def test_nothing_of_it_is_left_by_detach(place: Place, listening: tuple[str, socket.socket]) -> None:
-    place.look()
-    detach(place.pins)
-    place.until_open(STRANGER)
-    load(place.pins, place.kubepods)
+def test_nothing_of_it_is_left_by_detach(setup: GuardSetup, listening: tuple[str, socket.socket]) -> None:
+    setup.look()
+    detach(setup.pins)
+    setup.until_open(UNKNOWN_CLIENT)
+    load(setup.pins, setup.kubepods)
 
 
-def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(place: Place) -> None:
-    assert place.look() == ATTACHED
-    (pin,) = place.pinned()
-    place.waypoint.end()
-    place.waypoint = Waypoint(place.kubepods / "pod1")
-    place.until_gone(pin)
-    assert (place.look(), len(place.pinned()), place.drifts) == (ATTACHED, 1, [])
-    (pin,) = place.pinned()
-    place.waypoint.end()
-    place.waypoint = Waypoint(place.kubepods / "pod2")
-    place.until_gone(pin, "10.9.0.99")
-    assert (place.look("10.9.0.99"), place.pinned()) == (NOT_FOUND, [])
+def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(setup: GuardSetup) -> None:
+    assert setup.look() == ATTACHED
+    (pin,) = setup.pinned()
+    setup.waypoint.end()
+    setup.waypoint = Waypoint(setup.kubepods / "pod1")
+    setup.until_gone(pin)
+    assert (setup.look(), len(setup.pinned()), setup.drifts) == (ATTACHED, 1, [])
+    (pin,) = setup.pinned()
+    setup.waypoint.end()
+    setup.waypoint = Waypoint(setup.kubepods / "pod2")
+    setup.until_gone(pin, "10.9.0.99")
+    assert (setup.look("10.9.0.99"), setup.pinned()) == (NOT_FOUND, [])
 
 
-def test_neither_the_node_nor_whoever_has_not_the_address_is_guarded(place: Place) -> None:
-    place.guards.look({WAYPOINT["4"]: {}})
-    assert place.guards.states == {WAYPOINT["4"]: NOT_FOUND}
-    on_the_node = Guards(place.pins, place.kubepods, dict, place.drifts.append, str(place.waypoint.process.pid))
-    on_the_node.permit(place.version)
-    on_the_node.look({WAYPOINT["4"]: place.waypoint.pods()})
+def test_neither_the_node_nor_whoever_has_not_the_address_is_guarded(setup: GuardSetup) -> None:
+    setup.guards.look({WAYPOINT["4"]: {}})
+    assert setup.guards.states == {WAYPOINT["4"]: NOT_FOUND}
+    on_the_node = setup.new_guards(str(setup.waypoint.process.pid))
+    on_the_node.look({WAYPOINT["4"]: setup.waypoint.pods()})
     assert on_the_node.states == {WAYPOINT["4"]: NOT_FOUND}
-    unseen = Guards(place.pins, place.kubepods, dict, place.drifts.append, "nobody")
-    unseen.permit(place.version)
+    unseen = setup.new_guards("nobody")
     unseen.look({WAYPOINT["4"]: {}})
     assert unseen.states == {WAYPOINT["4"]: NOT_FOUND}, "no pod is left that could be on an unknown network"
-    unseen.look({WAYPOINT["4"]: place.waypoint.pods()})
+    unseen.look({WAYPOINT["4"]: setup.waypoint.pods()})
     assert unseen.states == {WAYPOINT["4"]: guards.UNSEEN}
-    assert place.pinned() == []
-    everything = [address for both in (WAYPOINT, CLIENT, STRANGER) for address in both.values()]
-    unseen.look({WAYPOINT["4"]: place.waypoint.pods(*everything)})
+    assert setup.pinned() == []
+    everything = [address for both in (WAYPOINT, CLIENT, UNKNOWN_CLIENT) for address in both.values()]
+    unseen.look({WAYPOINT["4"]: setup.waypoint.pods(*everything)})
     assert unseen.states == {WAYPOINT["4"]: ATTACHED}
 
 
 @pytest.fixture
-def full(place: Place) -> Iterator[Place]:
+def full(setup: GuardSetup) -> Iterator[GuardSetup]:
     """The waypoint's network namespace has no room for another program."""
-    aside = place.pins / "aside"
-    aside.mkdir()
-    with Path(f"/proc/{place.waypoint.process.pid}/ns/net").open() as namespace:
+    aside = setup.pins / "aside"
+    with Path(f"/proc/{setup.waypoint.process.pid}/ns/net").open() as namespace:
         for number in range(MAX_PROGRAMS):
-            guards.attach(place.pins, place.version, namespace.fileno())
-            (pin,) = Pins(place.pins).guards.iterdir()
-            pin.rename(aside / str(number))
-    yield place
+            NetworkLinks(aside, Pins(setup.pins).programs / setup.version / GUARD.name).attach(
+                namespace.fileno(), str(number)
+            )
+    yield setup
     shutil.rmtree(aside)
 
 
-def test_an_error_at_one_waypoint_leaves_the_state_of_another_current(full: Place) -> None:
+def test_an_error_at_one_waypoint_leaves_the_state_of_another_current(full: GuardSetup) -> None:
     other = Waypoint(full.kubepods / "pod2")
     full.guards.look({WAYPOINT["6"]: other.pods()})
     assert full.guards.states == {WAYPOINT["6"]: ATTACHED}
@@ -208,23 +195,23 @@ def test_an_error_at_one_waypoint_leaves_the_state_of_another_current(full: Plac
     assert full.guards.states[WAYPOINT["4"]].startswith("not attached, trying again: [Errno 7] ")
 
 
-def test_guards_that_cannot_be_read_have_an_unknown_state(place: Place) -> None:
-    assert place.look() == ATTACHED
-    foreign = Pins(place.pins).guards / "foreign"
+def test_guards_that_cannot_be_read_have_an_unknown_state(setup: GuardSetup) -> None:
+    assert setup.look() == ATTACHED
+    foreign = Pins(setup.pins).guards / "foreign"
     foreign.mkdir()
     try:
         with pytest.raises(OSError, match="bpf_obj_get") as caught:
-            place.look()
+            setup.look()
     finally:
         foreign.rmdir()
-    assert place.guards.states == {WAYPOINT["4"]: f"unknown: the guards cannot be read: {caught.value}"}
-    assert place.look() == ATTACHED
+    assert setup.guards.states == {WAYPOINT["4"]: f"unknown: the guards cannot be read: {caught.value}"}
+    assert setup.look() == ATTACHED
 
 
 @pytest.mark.compiles
-def test_a_kernel_without_the_hook_does_without(place: Place) -> None:
-    version = prepare(place.pins, place.kubepods, without=frozenset([SK_LOOKUP])).version
-    assert not (Pins(place.pins).programs / version / GUARD.name).exists()
-    load(place.pins, place.kubepods, without=frozenset([SK_LOOKUP]))
-    place.guards.permit(version)
-    assert place.look() == guards.UNSUPPORTED
+def test_a_kernel_without_the_hook_does_without(setup: GuardSetup) -> None:
+    version = prepare(setup.pins, setup.kubepods, without=frozenset([SK_LOOKUP])).version
+    assert not (Pins(setup.pins).programs / version / GUARD.name).exists()
+    load(setup.pins, setup.kubepods, without=frozenset([SK_LOOKUP]))
+    setup.guards.permit(version)
+    assert setup.look() == UNSUPPORTED

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from datapath_node import CGROUPS, Node
-from older_kernel import LINUX_5_8, as_on
 
-from agent.cli.ask import NoAgentError, ask
+from agent.cli.agent_client import NoAgentError, get
 from agent.kernel import bpffs, features
 from agent.kernel.links import detach
 from agent.settings import PINS, STATUS_SOCKET
+from support.datapath.node import CGROUPS, Node
+from support.datapath.older_kernel import LINUX_5_8, as_on
 
 pytestmark = pytest.mark.bpf
 # Numbers of linux/bpf.h.
@@ -62,8 +62,8 @@ def sentence(command: list[str]) -> str:
     """What a command says that ends with an error."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    (said,) = [line for line in done.stderr.splitlines() if line.startswith("weft: ")]
-    return said
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("weft: ")]
+    return message
 
 
 def test_an_agent_does_not_start_without_what_it_needs(node: Node, tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ def test_an_agent_does_not_start_without_what_it_needs(node: Node, tmp_path: Pat
     agent = ("agent", "--manifests", tmp_path, "--state", tmp_path / "state", "--kubepods", node.kubepods)
     both = [*REFUSED["ring buffers"], *REFUSED["bpf_set_retval"]]
     try:
-        said = sentence(as_on(both, sys.executable, "-m", "agent", *agent))
+        message = sentence(as_on(both, sys.executable, "-m", "agent", *agent))
     finally:
         bpffs.unmount(tmp_path / "state" / PINS)
-    assert said.endswith("lacks what weft needs: ring buffers (Linux 5.8); Linux 5.8 has all of it")
+    assert message.endswith("lacks what weft needs: ring buffers (Linux 5.8); Linux 5.8 has all of it")
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def ready(state: Path) -> dict:
     """The agent's status once it is ready."""
     for _ in range(3000):  # an emulated machine is slow
         try:
-            report = ask(state / STATUS_SOCKET, "/status")
+            report = get(state / STATUS_SOCKET, "/status")
         except NoAgentError:
             report = {"ready": False}
         if report["ready"]:

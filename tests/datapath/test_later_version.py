@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datapath_node import SOURCES, VIP, VIP_PORT, Node, Pod, load
-from decision_cases import OWN_NAMESPACE, REJECT_EMPTY, Case, rows_for
 
 from agent.ir.flow_tables import FlowKey, FlowSums
 from agent.ir.tables import PodRow, Protocol, Reason, ServiceRow
 from agent.kernel import abi, libbpf
-from agent.kernel.links import opened
+from agent.kernel.bpffs import opened
 from agent.kernel.programs import Pins
+from support.datapath.decision_cases import OWN_NAMESPACE, REJECT_EMPTY, Case, rows_for
+from support.datapath.node import SOURCES, VIP, VIP_PORT, Node, Pod, load
 
 pytestmark = pytest.mark.bpf
 LATER, POLICY, WORKLOAD, SERVICE = len(Reason), 0x123456, 77, 88

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from datapath_node import CGROUPS, VIP, VIP_PORT, Node, Pod, load
-from decision_cases import Case, rows_for
 
 from agent.ir.tables import Reason
 from agent.kernel import abi
 from agent.kernel.links import detach, ensure, list_links
 from agent.kernel.loader import LoadError, prepare
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins
+from support.datapath.decision_cases import Case, rows_for
+from support.datapath.node import CGROUPS, VIP, VIP_PORT, Node, Pod, load
 
 pytestmark = pytest.mark.bpf
 
@@ -139,7 +139,7 @@ def test_a_link_that_somebody_took_away_is_made_anew(node: Node) -> None:
 def test_layouts_are_those_of_the_pinned_maps(layout: abi.Layout, node: Node) -> None:
     path = Pins(node.pins).map_path(layout.name)
     found = bpftool("map", "show", "pinned", path)
-    capacity = 0 if layout.name == "weft_sockets" else found["max_entries"]
+    capacity = found["max_entries"] if layout.capacity else 0
     assert (found["bytes_key"], found["bytes_value"], capacity) == (
         layout.key.size,
         layout.value.size,

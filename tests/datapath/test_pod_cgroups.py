@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from datapath_node import Node
 
-from agent.kernel import sandboxes
 from agent.kernel.cgroups import find_pod_cgroups, processes, watch_pod_cgroups
-from agent.kernel.terminate_sockets import namespaces
+from agent.kernel.netns.client import query
+from agent.kernel.netns.namespaces import network_namespaces
+from agent.kernel.netns.protocol import Look, Seen
+from agent.kernel.netns.server import Server
 from agent.model.change import Delete, Upsert
 from agent.model.facts import PodCgroup
+from support.datapath.node import Node
 
 pytestmark = pytest.mark.bpf
 
@@ -70,9 +72,10 @@ def churn(folder: Path) -> Iterator[None]:
 def test_cgroups_that_go_during_a_walk_hurt_nobody(node: Node) -> None:
     uid = "0c9d8c4e-3a3f-4b0e-9a53-1f6f8a1c2b3e"
     folder = node.kubepods / f"pod{uid}"
+    helper = Server(node.kubepods, "self")
     with churn(folder):
         for _ in range(WALKS):
             assert list(processes(folder)) == []
-            assert list(namespaces(folder)) == []
-            assert sandboxes._look(node.kubepods, frozenset({uid}), frozenset()) == {uid: ()}
+            assert list(network_namespaces(folder)) == []
+            assert helper.answer(Look((query(node.kubepods, folder),))) == (Seen({}, True), [])
             assert uid in find_pod_cgroups(node.kubepods)

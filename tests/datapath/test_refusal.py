@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from errno import ECONNREFUSED
 
 import pytest
-from datapath_node import SOURCES, Node, Pod, load
-from decision_cases import CASES, ERRNO, Case, decisions, rows_for, written
-from older_kernel import LINUX_5_8, loader
 
 from agent.kernel.links import ensure, list_links
 from agent.kernel.programs import Pins
+from support.datapath.decision_cases import CASES, ERRNO, Case, decisions, rows_for, written
+from support.datapath.node import SOURCES, Node, Pod, load
+from support.datapath.older_kernel import LINUX_5_8, loader
 
 pytestmark = pytest.mark.bpf
 # All that are refused, and of the others one for each way to a reason.

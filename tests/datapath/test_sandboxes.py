@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from datapath_node import Node
 
 from agent.ir.identity import Workload
 from agent.ir.plan import PodPlan
@@ -17,6 +16,8 @@ from agent.lab import cgroups
 from agent.model.change import Change, Delete, Synced, Upsert
 from agent.model.facts import PodCgroup, PodSandbox
 from agent.model.meta import Key
+from support.datapath.netns_helper import NetnsHelper
+from support.datapath.node import Node
 
 pytestmark = pytest.mark.bpf
 
@@ -75,27 +76,27 @@ def plan(
     return PodPlan(Key("Pod", "app", name), "app", Mode.L7, flags, addresses, workload, provisional=provisional)
 
 
-async def test_addresses_are_told_when_the_sandbox_has_its_own(node: Node) -> None:
-    sandboxes = Sandboxes(node.kubepods, "self")
+async def test_addresses_are_told_when_the_sandbox_has_its_own(node: Node, helper: NetnsHelper) -> None:
+    sandboxes = Sandboxes(node.kubepods, helper.client)
     changes = sandboxes.changes()
     assert await soon(changes) == [Synced("sandboxes")]
     folder = node.kubepods / "podbeef"
     with sandbox(folder) as process:
         assert line(process) == "begun\n"
         sandboxes.expect([Upsert(PodCgroup("beef", folder.stat().st_ino))])
-        told = asyncio.ensure_future(anext(changes))
+        change = asyncio.ensure_future(anext(changes))
         # As often as it takes to be seen: what is told is not the node's addresses.
-        done, _ = await asyncio.wait([told], timeout=0.2)
+        done, _ = await asyncio.wait([change], timeout=0.2)
         assert not done
         assert await asyncio.to_thread(line, process, "go\n") == "ready\n"
-        await until_told(changes, "beef", ADDRESSES, await asyncio.wait_for(told, PATIENCE))
+        await until_told(changes, "beef", ADDRESSES, await asyncio.wait_for(change, PATIENCE))
     sandboxes.expect([Delete(PodCgroup("beef", 1).key)])
     assert await soon(changes) == [Delete(PodSandbox("beef").key)]
     await changes.aclose()
 
 
-async def test_a_pod_that_goes_before_it_has_any_hurts_nobody(node: Node) -> None:
-    sandboxes = Sandboxes(node.kubepods, "self")
+async def test_a_pod_that_goes_before_it_has_any_hurts_nobody(node: Node, helper: NetnsHelper) -> None:
+    sandboxes = Sandboxes(node.kubepods, helper.client)
     changes = sandboxes.changes()
     await soon(changes)
     folder = node.kubepods / "podfade"
@@ -107,14 +108,14 @@ async def test_a_pod_that_goes_before_it_has_any_hurts_nobody(node: Node) -> Non
     await changes.aclose()
 
 
-async def test_a_pod_on_the_host_s_network_is_not_looked_at(node: Node) -> None:
+async def test_a_pod_on_the_host_s_network_is_not_looked_at(node: Node, helper: NetnsHelper) -> None:
     plans: dict[int, PodPlan] = {}
-    sandboxes = Sandboxes(node.kubepods, "self", lambda: plans)
+    sandboxes = Sandboxes(node.kubepods, helper.client, lambda: plans)
     changes = sandboxes.changes()
     await soon(changes)
     folder = node.kubepods / "podcafe"
     folder.mkdir()
-    told = asyncio.ensure_future(anext(changes))
+    change = asyncio.ensure_future(anext(changes))
     try:
         sandboxes.expect([Upsert(PodCgroup("cafe", folder.stat().st_ino))])
         await asyncio.sleep(0.1)
@@ -123,15 +124,15 @@ async def test_a_pod_on_the_host_s_network_is_not_looked_at(node: Node) -> None:
         async with asyncio.timeout(PATIENCE):
             while sandboxes.awaited:
                 await asyncio.sleep(0.01)
-        assert not told.done()
+        assert not change.done()
     finally:
-        told.cancel()
+        change.cancel()
         folder.rmdir()
 
 
-async def test_a_sandbox_is_taken_back_when_the_status_names_addresses(node: Node) -> None:
+async def test_a_sandbox_is_taken_back_when_the_status_names_addresses(node: Node, helper: NetnsHelper) -> None:
     plans: dict[int, PodPlan] = {}
-    sandboxes = Sandboxes(node.kubepods, "self", lambda: plans)
+    sandboxes = Sandboxes(node.kubepods, helper.client, lambda: plans)
     changes = sandboxes.changes()
     await soon(changes)
     folder = node.kubepods / "podface"
@@ -142,16 +143,16 @@ async def test_a_sandbox_is_taken_back_when_the_status_names_addresses(node: Nod
         sandboxes.expect([Upsert(PodCgroup("face", cgroup))])
         await until_told(changes, "face", ADDRESSES)
         plans[cgroup] = plan("face", addresses=ADDRESSES, provisional=True)
-        told = asyncio.ensure_future(anext(changes))
-        done, _ = await asyncio.wait([told], timeout=0.3)
+        change = asyncio.ensure_future(anext(changes))
+        done, _ = await asyncio.wait([change], timeout=0.3)
         assert not done
         plans[cgroup] = plan("face", addresses=ADDRESSES)
-        assert await asyncio.wait_for(told, PATIENCE) == [Delete(PodSandbox("face").key)]
+        assert await asyncio.wait_for(change, PATIENCE) == [Delete(PodSandbox("face").key)]
     assert sandboxes.awaited == set()
 
 
-async def test_the_addresses_of_a_sandbox_that_is_gone_are_taken_back(node: Node) -> None:
-    sandboxes = Sandboxes(node.kubepods, "self")
+async def test_the_addresses_of_a_sandbox_that_is_gone_are_taken_back(node: Node, helper: NetnsHelper) -> None:
+    sandboxes = Sandboxes(node.kubepods, helper.client)
     changes = sandboxes.changes()
     await soon(changes)
     folder = node.kubepods / "podbabe"

@@ -4,10 +4,10 @@ import socket
 from errno import ECONNREFUSED
 
 import pytest
-from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
-from decision_cases import REJECT_EMPTY, Case, rows_for
 
 from agent.ir.tables import Action, FrontendAction, Mode, PodRow, Reason
+from support.datapath.decision_cases import REJECT_EMPTY, Case, rows_for
+from support.datapath.node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 
 pytestmark = pytest.mark.bpf
 FORWARD = Case("forward", Reason.FORWARDED, protocol="UDP")

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from datapath_node import Node, start
 
 from agent.datapath.datapath import Datapath
 from agent.ir.identity import Workload
@@ -21,6 +20,7 @@ from agent.ir.tables import Config, Mode, PodFlag, Protocol, address_bytes
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
 from agent.translate.slots import alias_table
+from support.datapath.node import Node, start
 
 pytestmark = pytest.mark.bpf
 CONNECTS = int(20_000_000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
@@ -35,7 +35,7 @@ def client(node: Node, tmp_path: Path) -> Path:
     for network in ("10.96.0.0/16", "10.1.0.0/16"):
         subprocess.run(["ip", "-n", node.name, "route", "replace", "local", network, "dev", "lo"], check=True)
     program = tmp_path / "storm"
-    subprocess.run(["tcc", "-o", program, Path(__file__).with_name("storm.c")], check=True)
+    subprocess.run(["tcc", "-o", program, Path(__file__).with_name("programs") / "storm.c"], check=True)
     return program
 
 

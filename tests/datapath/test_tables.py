@@ -4,11 +4,10 @@ import time
 from errno import E2BIG
 
 import pytest
-from datapath_node import VIP, Node
-from decision_cases import TO_FIRST, TO_SECOND
 
 from agent.datapath.datapath import Datapath
 from agent.datapath.frontends import frontend_key
+from agent.ir.authorization import GrantKey, PeerRow
 from agent.ir.identity import Workload
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.tables import Config, FrontendKey, Mode, PodFlag, PodRow, Protocol, ServiceRow, Slot, address_bytes
@@ -16,6 +15,8 @@ from agent.ir.waypoint_state import WaypointState
 from agent.kernel.maps import open_kernel
 from agent.model.meta import Key
 from agent.translate.slots import alias_table
+from support.datapath.decision_cases import TO_FIRST, TO_SECOND
+from support.datapath.node import VIP, Node
 
 pytestmark = pytest.mark.bpf
 
@@ -37,6 +38,21 @@ def test_many_frontends_are_read_back(node: Node) -> None:
     node.kernel.frontends.delete(rows)
     assert node.kernel.frontends.load() == {}
     node.kernel.frontends.delete(list(rows)[:3])
+
+
+def test_servers_peers_and_grants_are_read_back(node: Node) -> None:
+    kernel = node.kernel
+    servers = {address_bytes(VIP["4"]): 5, address_bytes(VIP["6"]): (1 << 64) - 1}
+    peers = {
+        address_bytes(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"): PeerRow(number, 7)
+        for number in range(70_000)
+    }
+    grants = {GrantKey(5, number, number & 65_535): True for number in range(70_000)}
+    for table, rows in ((kernel.servers, servers), (kernel.peers, peers), (kernel.grants, grants)):
+        table.upsert(rows)
+        assert table.load() == rows
+        table.delete(rows)
+        assert table.load() == {}
 
 
 def test_a_full_table_keeps_what_fits(node: Node) -> None:
@@ -77,6 +93,41 @@ def test_pods_that_do_not_fit_keep_nothing_else_from_the_kernel(node: Node) -> N
     datapath.want_frontends({}, [name])
     datapath.want_pods({})
     datapath.apply(WaypointState({}))
+
+
+def test_a_namespace_that_wants_all_slots_keeps_no_change_of_others_from_the_kernel(node: Node) -> None:
+    """270 ports of 1000 endpoints each, and 160 ports of one: more slots than there are."""
+    kernel = node.kernel
+    kernel.frontends.delete(kernel.frontends.load())
+    datapath = Datapath(kernel, kernel.configuration(), time.monotonic)
+    datapath.adopt()
+    evil = [FrontendName(f"10.96.{150 + number // 250}.{number % 250}", 80, Protocol.TCP) for number in range(430)]
+    victim = FrontendName("10.96.200.1", 80, Protocol.TCP)
+    large, small = (
+        alias_table({(address_bytes(f"10.2.{number // 250}.{number % 250}"), 80): 1 for number in range(endpoints)})
+        for endpoints in (1000, 1)
+    )
+
+    def want(namespace: str, plans: dict[FrontendName, tuple[Slot, ...]]) -> None:
+        service = Key("Service", namespace, "web")
+        datapath.want_frontends({name: FrontendPlan(service, Mode.L4, slots) for name, slots in plans.items()}, [])
+        while datapath.pending:
+            datapath.apply(WaypointState({}))
+
+    want("victim", {victim: small})
+    want("evil", dict.fromkeys(evil[:270], large))
+    want("evil", dict.fromkeys(evil[270:], small))
+    moved = alias_table({(address_bytes("10.1.200.2"), 80): 1, (address_bytes("10.1.200.3"), 80): 1})
+    want("victim", {victim: moved})
+    action = kernel.actions.load()[2 * kernel.frontends.load()[frontend_key(victim)]]
+    slots = kernel.slots.load()
+    assert tuple(slots[action.base + column] for column in range(action.count)) == moved
+    assert len(slots) <= kernel.slots.capacity // 2 + len(small) + len(moved)
+    assert set(datapath.failures) <= set(map(str, evil))
+    assert "namespace evil" in next(iter(datapath.failures.values()))
+    datapath.want_frontends({}, [*evil, victim])
+    datapath.apply(WaypointState({}))
+    kernel.slots.delete(slots)
 
 
 def test_arrays_show_only_what_was_written(node: Node) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from datapath_node import CGROUPS, Node, load
 
 from agent.kernel import abi, bpffs
 from agent.kernel.links import list_links
 from agent.kernel.programs import PROGRAMS
-from agent.settings import HEALTH_SOCKET, NODE_FILE, STATUS_SOCKET, XDS_SOCKET
+from agent.settings import HEALTH_SOCKET, NETNS_SOCKET, NODES, PARAMETERS_FILE, REQUESTS_FILE, STATUS_SOCKET, XDS_SOCKET
 from agent.telemetry.http import HttpServer, Response
+from support.datapath.node import CGROUPS, Node, load
 
 pytestmark = pytest.mark.bpf
 
@@ -32,7 +32,7 @@ HOST_STATE, HOST_PINS = "/host/run/weft", "/host/bpf/weft"
 
 
 @dataclass(frozen=True)
-class Place:
+class Installation:
     """Where one agent has run: as in Kubernetes, with its pins in the node's own bpffs."""
 
     cgroup: Path
@@ -78,18 +78,22 @@ def gone(found: dict[str, set[object]]) -> bool:
 
 
 @pytest.fixture
-def place(node: Node) -> Iterator[Place]:
+def place(node: Node) -> Iterator[Installation]:
     """What a killed agent leaves: attached programs, sockets, the files of waypoints."""
     run = Path("/run", node.name)
-    made = Place(CGROUPS / node.name / "uninstalled", run / "state", node.pins / "uninstalled")
+    made = Installation(CGROUPS / node.name / "uninstalled", run / "state", node.pins / "uninstalled")
     made.cgroup.mkdir()
     made.pins.mkdir()
     (made.state / XDS_SOCKET).parent.mkdir(parents=True)
     (made.state / "bpf").mkdir()  # where a container sees the pins
-    for name in (STATUS_SOCKET, HEALTH_SOCKET, XDS_SOCKET):
+    for name in (STATUS_SOCKET, HEALTH_SOCKET, NETNS_SOCKET, XDS_SOCKET):
         with socket.socket(socket.AF_UNIX) as left:
             left.bind(str(made.state / name))
-    (made.state / NODE_FILE).write_text("{}")
+    for name in (PARAMETERS_FILE, REQUESTS_FILE):
+        (made.state / name).touch()
+        (made.state / f".{name}.new").touch()
+    (made.state / NODES).mkdir()
+    (made.state / NODES / "n1.json").write_text("{}")
     (made.state / XDS_SOCKET).with_name("weft-waypoint-x.json").write_text("{}")
     yield made
     made.uninstall()
@@ -97,13 +101,14 @@ def place(node: Node) -> Iterator[Place]:
 
 
 @pytest.mark.compiles
-def test_nothing_is_left(place: Place) -> None:
+def test_nothing_is_left(place: Installation) -> None:
     load(place.pins, place.cgroup)
     found = used(place.pins)
     assert place.attached()
     assert not place.clean()
-    # The list of clients is read by the guard alone, which is for waypoints.
-    assert (len(found["prog"]), len(found["map"])) == (len(PROGRAMS), len(abi.LAYOUTS) - 1)
+    # These are read only by the programs of network namespaces.
+    elsewhere = {"weft_clients", "weft_servers", "weft_peers", "weft_grants"}
+    assert (len(found["prog"]), len(found["map"])) == (len(PROGRAMS), len(abi.LAYOUTS.keys() - elsewhere))
     done = place.uninstall(*POWERLESS)
     assert (done.returncode, done.stderr) == (0, "")
     assert place.attached() == []
@@ -117,8 +122,8 @@ def test_nothing_is_left(place: Place) -> None:
 
 
 @pytest.mark.compiles
-def test_a_bpffs_of_weft_s_own_is_unmounted(place: Place) -> None:
-    own = Place(place.cgroup, place.state, place.state / "bpf")
+def test_a_bpffs_of_weft_s_own_is_unmounted(place: Installation) -> None:
+    own = Installation(place.cgroup, place.state, place.state / "bpf")
     bpffs.mount(own.pins)
     load(own.pins, own.cgroup)
     done = own.uninstall()
@@ -127,7 +132,7 @@ def test_a_bpffs_of_weft_s_own_is_unmounted(place: Place) -> None:
     assert not own.state.exists()
 
 
-def test_what_is_not_weft_s_stays_and_is_named(place: Place) -> None:
+def test_what_is_not_weft_s_stays_and_is_named(place: Installation) -> None:
     (place.state / "mine").write_text("")
     done = place.uninstall()
     assert done.returncode == 1
@@ -137,7 +142,7 @@ def test_what_is_not_weft_s_stays_and_is_named(place: Place) -> None:
 
 
 @pytest.mark.compiles
-async def test_while_an_agent_answers_nothing_is_removed(place: Place) -> None:
+async def test_while_an_agent_answers_nothing_is_removed(place: Installation) -> None:
     load(place.pins, place.cgroup)
     attached = place.attached()
     path = place.state / STATUS_SOCKET

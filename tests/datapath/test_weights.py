@@ -6,17 +6,17 @@ from fractions import Fraction
 from math import log, sqrt
 
 import pytest
-from datapath_node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
-from decision_cases import Case, Rows, rows_for
 
-from agent.ir.tables import Action, FrontendAction, Protocol, Reason, address_bytes, address_text
+from agent.ir.tables import Action, FrontendAction, Protocol, Reason, SocketAddress, address_bytes, address_text
 from agent.kernel.oracle import decide
-from agent.translate.slots import Target, alias_table
+from agent.translate.slots import alias_table
+from support.datapath.decision_cases import Case, Rows, rows_for
+from support.datapath.node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 
 pytestmark = pytest.mark.bpf
 BASE = 32
 FIRST, SECOND, THIRD = ((address_bytes(address), BACKEND_PORT) for address in BACKENDS["4"])
-WEIGHTS: dict[str, tuple[int, dict[Target | None, Fraction | int]]] = {
+WEIGHTS: dict[str, tuple[int, dict[SocketAddress | None, Fraction | int]]] = {
     "1:1": (10_000, {FIRST: 1, SECOND: 1}),
     "9:1": (10_000, {FIRST: 9, SECOND: 1}),
     "999:1": (100_000, {FIRST: 999, SECOND: 1}),
@@ -31,7 +31,7 @@ def bound(probability: float, times: int) -> float:
     return tail / 3 + sqrt(tail * tail / 9 + 2 * times * probability * (1 - probability) * tail)
 
 
-def rows(weights: dict[Target | None, Fraction | int], protocol: str, node: Node, pod: Pod) -> Rows:
+def rows(weights: dict[SocketAddress | None, Fraction | int], protocol: str, node: Node, pod: Pod) -> Rows:
     slots = alias_table(weights)
     case = Case(
         "weights", Reason.FORWARDED, actions=(FrontendAction(Action.FORWARD, BASE, len(slots)),) * 2, protocol=protocol

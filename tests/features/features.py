@@ -13,11 +13,12 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 TABLE = PROJECT / "docs" / "features.md"
 GOLDEN, NODE = PROJECT / "tests" / "golden", PROJECT / "tests" / "node"
-HEAD = """# Features of Routes, and what shows them
+HEAD = """# Features of Routes, and their tests
 
-Written by `make features` from the tests; a test fails when it is not up to date, or when a row has nothing to show.
-A golden case says what is made of manifests: the rules, what Envoy is told, the Route's conditions. A node test says
-what clients and servers see of it, with a real Envoy between them.
+`make features` generates this page from the tests. A test fails when the page is not up to date, or when a feature has
+no golden case or no node test. A golden case consists of manifests and what weft translates them to: rules, Envoy's
+configuration, the Route's conditions. A node test sends requests through a real Envoy, and checks what clients and
+servers receive.
 
 | feature | golden case | node test |
 |---|---|---|

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from golden_plan import resources, translated
 
 from agent.ir.addresses import Addresses
 from agent.ir.resources import ResourceType
 from agent.waypoint.encode import encode
+from support.golden import resources, translated
 
 FILES = {"in.yaml", "plan.yaml", "xds.yaml"}
 
@@ -46,11 +46,11 @@ def test_envoy_is_told_what_is_written(case: Path) -> None:
     found = resources(case)
     for name, resource in found.items():
         encode(name, resource, Addresses("10.244.0.2"), 20000)
-    told: dict[str, dict[str, Any]] = {}
+    by_kind: dict[str, dict[str, Any]] = {}
     for name, resource in sorted(found.items()):
-        told.setdefault(name.kind.name.lower(), {})[name.name] = resource
+        by_kind.setdefault(name.kind.name.lower(), {})[name.name] = resource
     if any(name.kind is not ResourceType.EXTENSION for name in found):
-        compare(case / "xds.yaml", text(told))
+        compare(case / "xds.yaml", text(by_kind))
     else:
         assert not (case / "xds.yaml").exists()
 

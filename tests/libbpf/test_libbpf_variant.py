@@ -12,7 +12,7 @@ import pytest
 
 from agent.kernel import abi, bpffs
 from agent.kernel.loader import prepare
-from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, Pins
+from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, SOURCES, Pins
 from agent.lab.paths import cgroup2_mount
 
 pytestmark = [
@@ -49,11 +49,12 @@ def loaded(pins: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_program_loads_for_its_hook(loaded: Path) -> None:
-    assert {path.name for path in loaded.iterdir()} == {program.name for program in (*PROGRAMS, GUARD)}
+    assert {path.name for path in loaded.iterdir()} == {program.name for program in (*PROGRAMS, *NETWORK_PROGRAMS)}
     types = {path.name: bpftool("prog", "show", "pinned", path)["type"] for path in loaded.iterdir()}
     assert {name: kind for name, kind in types.items() if kind != "cgroup_sock_addr"} == {
         "weft_sock_ops": "sock_ops",
         "weft_guard": "sk_lookup",
+        "weft_authorize": "sk_lookup",
     }
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
-from rendering import DAEMONSET, Objects, arguments, kustomized, overlay, templated
 
 from agent.cli.main import application
+from support.manifests import DAEMONSET, Objects, arguments, kustomized, overlay, templated
 
 # Values of the chart that say the same as each overlay and component.
 OVERLAYS = {
@@ -32,8 +32,10 @@ EVERYTHING = {
         "otlpEndpoint": "collector.tracing:4317",
         "tracePercent": 0.5,
         "arguments": ["--zone=a", "--audit-seconds=60"],
+        "seccompProfile": {"type": "Unconfined"},
         "resources": {"limits": {"memory": "1Gi"}},
     },
+    "netnsHelper": {"resources": {"limits": {"memory": "64Mi"}}},
     "waypoint": {"concurrency": 4, "memory": 512, "drainSeconds": 55, "resources": {"limits": {"cpu": "2"}}},
     "controller": {"replicas": 3, "resources": {"limits": {"memory": "256Mi"}}},
     "networkPolicy": {"enabled": True, "monitoring": ["metrics", "dashboards"]},
@@ -75,6 +77,7 @@ def test_every_value_of_a_command_arrives(tmp_path: Path) -> None:
             "--kubernetes",
             "--node=$(NODE_NAME)",
             "--metrics=0.0.0.0:9464",
+            "--netns-helper=/run/weft-netns/helper.sock",
             "--kubepods=/sys/fs/cgroup/kubepods.slice",
             "--unknown-pods=reject",
             "--enrol-kube-system",
@@ -116,6 +119,11 @@ def test_every_value_of_a_pod_arrives(tmp_path: Path) -> None:
         "Deployment weft-controller": {"memory": "256Mi"},
     }
     assert found["Deployment weft-controller"]["spec"]["replicas"] == 3
+    agent = pods["DaemonSet weft-agent"]
+    assert agent["containers"][0]["securityContext"]["seccompProfile"] == {"type": "Unconfined"}
+    (helper,) = agent["initContainers"]
+    assert (helper["image"], helper["resources"]["limits"]) == ("registry.example.org/weft:1.2.3", {"memory": "64Mi"})
+    assert helper["args"] == ["--socket=/run/weft-netns/helper.sock", "--kubepods=/sys/fs/cgroup/kubepods.slice"]
     waypoint = pods["DaemonSet weft-waypoint"]
     assert hook(waypoint)[-1] == "--seconds=55"
     assert waypoint["terminationGracePeriodSeconds"] == 60

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from rendering import DAEMONSET, arguments, kustomized
-
 from agent.waypoint.ports import FIRST_PORT, LAST_PORT
+from support.manifests import DAEMONSET, arguments, kustomized
 
 
 def test_the_overlay_of_the_documentation(tmp_path: Path) -> None:
@@ -27,6 +26,36 @@ def test_the_controller_outlives_a_drained_node() -> None:
     controller, budget = made["Deployment weft-controller"]["spec"], made["PodDisruptionBudget weft-controller"]["spec"]
     assert budget["selector"] == controller["selector"]
     assert budget["maxUnavailable"] < controller["replicas"]
+
+
+def test_what_each_container_may_do() -> None:
+    """The agent reads what strangers write; the helper has more privileges, and nothing to read it with."""
+    made = kustomized(DAEMONSET / "base")
+    pods = {name: made[name]["spec"]["template"]["spec"] for name in arguments(made)}
+    added = {
+        container["name"]: sorted(container["securityContext"]["capabilities"].get("add", []))
+        for pod in pods.values()
+        for container in (*pod["containers"], *pod.get("initContainers", []))
+    }
+    assert added == {
+        "agent": ["BPF", "NET_ADMIN", "PERFMON"],
+        "netns": ["SYS_ADMIN", "SYS_PTRACE"],
+        "envoy": [],
+        "controller": [],
+    }
+    contexts = [
+        container["securityContext"]
+        for pod in pods.values()
+        for container in (*pod["containers"], *pod.get("initContainers", []))
+    ]
+    # Without new privileges: the agent does not get back the capability that it drops.
+    assert all(context["allowPrivilegeEscalation"] is False for context in contexts)
+    assert all(context["readOnlyRootFilesystem"] and context["capabilities"]["drop"] == ["ALL"] for context in contexts)
+    agent = pods["DaemonSet weft-agent"]
+    (helper,) = agent["initContainers"]
+    assert (agent["automountServiceAccountToken"], helper["restartPolicy"]) == (False, "Always")
+    assert {mount["name"] for mount in helper["volumeMounts"]} == {"netns", "cgroups"}
+    assert {volume["name"]: set(volume) for volume in agent["volumes"]}["netns"] == {"name", "emptyDir"}
 
 
 def test_no_probe_asks_a_port() -> None:

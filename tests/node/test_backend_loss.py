@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_handle import LabFactory, LabHandle
 from packages import debian
-from test_routes_http import settle
 
 from agent.lab import lifecycle
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = pytest.mark.node
 
@@ -106,7 +106,7 @@ def start(mesh: LabHandle, pod: str, *argv: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def said(process: subprocess.Popen[str], *until: str) -> list[str]:
+def printed(process: subprocess.Popen[str], *until: str) -> list[str]:
     """What a client says until it says one of these."""
     assert process.stdout is not None
     found = []
@@ -120,7 +120,7 @@ def said(process: subprocess.Popen[str], *until: str) -> list[str]:
 def sockets_ended(mesh: LabHandle, protocol: str) -> float:
     """The agent's count of sockets that it ended because their backend left."""
     text = mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
-    found = re.search(rf'^weft_sockets_ended_total{{protocol="{protocol}"}} (\S+)', text, re.MULTILINE)
+    found = re.search(rf'^weft_sockets_terminated_total{{protocol="{protocol}"}} (\S+)', text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
@@ -131,9 +131,9 @@ def test_a_client_that_never_reconnects_is_told(protocol: str, annotations: str,
     choose(mesh, "one", annotations)
     ended = sockets_ended(mesh, protocol)
     with start(mesh, CLIENT, sys.executable, "-c", NEVER, protocol) as client:
-        assert said(client, "one") == ["connected", "one"]
+        assert printed(client, "one") == ["connected", "one"]
         choose(mesh, "two", annotations)
-        *before, last = said(client, "ECONNABORTED", "EDESTADDRREQ", "ECONNRESET", "EPIPE", "two")
+        *before, last = printed(client, "ECONNABORTED", "EDESTADDRREQ", "ECONNRESET", "EPIPE", "two")
     assert set(before) <= {"one"}
     assert last in ("ECONNABORTED", "EDESTADDRREQ")
     mesh.wait_for("it is counted", lambda: sockets_ended(mesh, protocol) == ended + 1)
@@ -143,10 +143,10 @@ def test_tcp_stays_where_nothing_else_is_asked_for(mesh: LabHandle) -> None:
     choose(mesh, "one")
     with start(mesh, CLIENT, sys.executable, "-c", NEVER, "tcp") as tcp:
         with start(mesh, CLIENT, sys.executable, "-c", NEVER, "udp") as udp:
-            assert said(tcp, "one") == said(udp, "one") == ["connected", "one"]
+            assert printed(tcp, "one") == printed(udp, "one") == ["connected", "one"]
             choose(mesh, "two")
-            said(udp, "ECONNABORTED", "EDESTADDRREQ")
-        said(tcp, "one")
+            printed(udp, "ECONNABORTED", "EDESTADDRREQ")
+        printed(tcp, "one")
         assert tcp.poll() is None
         tcp.send_signal(signal.SIGKILL)
 

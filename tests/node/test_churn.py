@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from l4_mesh import addresses, all_in_l4, endpoints, frontends, load, serve
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import settle
 
 from agent.kernel.links import detach
+from support.node.l4_mesh import addresses, all_in_l4, endpoints, frontends, load, serve
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = pytest.mark.node
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import settle
 
 from agent.cli.lab_waypoint import replace
 from agent.lab.weft import WAYPOINTS, waypoint_addresses, waypoint_pod, waypoints
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("dual")]
 

@@ -4,12 +4,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, OUTSIDER, settle
-from test_routes_l4 import TCP, l4_route
+
+from support.node.explain import explain
+from support.node.l4_route import TCP, l4_route
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OUTSIDER, settle
 
 pytestmark = pytest.mark.node
 
@@ -32,18 +33,11 @@ spec:
     return lab
 
 
-def explain(mesh: LabHandle, *argv: str) -> Any:
-    """The one answer, as JSON."""
-    command = (sys.executable, "-m", "agent", "explain", "--state", str(mesh.paths.state), "-o", "json", *argv)
-    (found,) = json.loads(mesh.node(*command).stdout)
-    return found
-
-
 def test_a_split_names_the_route_its_conditions_and_everybody_s_share(mesh: LabHandle) -> None:
     found = explain(mesh, CLIENT, "echo:9090")
     assert found["service"] == "app/echo"
     assert found["client"]["mode"] == "l4"
-    assert found["client"]["modeReason"] == "Namespace app's label says l4"
+    assert found["client"]["modeReason"] == "label weft.dev/mode=l4 of Namespace app"
     (maker,) = found["sources"]
     assert maker["object"] == "TCPRoute app/r"
     reasons = {item["type"]: item["reason"] for item in maker["parents"][0]["conditions"]}
@@ -52,8 +46,8 @@ def test_a_split_names_the_route_its_conditions_and_everybody_s_share(mesh: LabH
     assert (first["reason"], round(first["share"], 6)) == ("forwarded", 0.9)
     assert first["pod"].startswith("app/v1-")
     assert (second["reason"], round(second["share"], 6)) == ("share_rejected", 0.1)
-    happened = json.loads(mesh.python(CLIENT, TCP.format(count=300, port=9090)))
-    assert set(happened) == {"v1", "ConnectionRefusedError"}
+    observed = json.loads(mesh.python(CLIENT, TCP.format(count=300, port=9090)))
+    assert set(observed) == {"v1", "ConnectionRefusedError"}
     mesh.wait_for("it was told", lambda: len(explain(mesh, CLIENT, "echo:9090")["events"]) == 5)
     seen = explain(mesh, CLIENT, "echo:9090")["events"]
     assert {event["reason"] for event in seen} <= {"forwarded", "share_rejected"}
@@ -74,7 +68,7 @@ def test_the_waypoint_is_said_for_clients_in_mode_l7_only(mesh: LabHandle) -> No
 
 def test_what_the_mesh_leaves_alone_and_why(mesh: LabHandle) -> None:
     found = explain(mesh, OUTSIDER, "echo.app:9090")
-    assert found["client"]["modeReason"] == "neither the Pod nor Namespace outside has a label that says otherwise"
+    assert found["client"]["modeReason"] == "neither the Pod nor Namespace outside has the label weft.dev/mode"
     assert [item["reason"] for item in found["outcomes"]] == ["not_enrolled"]
     direct = explain(mesh, CLIENT, "10.244.0.99:80")
     assert (direct["service"], direct["frontend"], direct["sources"]) == (None, None, [])
@@ -88,7 +82,7 @@ def test_what_the_mesh_leaves_alone_and_why(mesh: LabHandle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (("client", "echo:80"), "'client' is not NAMESPACE/POD"),
         ((CLIENT, "echo"), "'echo' is not HOST:PORT"),
@@ -98,11 +92,11 @@ def test_what_the_mesh_leaves_alone_and_why(mesh: LabHandle) -> None:
         ((CLIENT, "echo:9090", "--udp"), "Service app/echo has no port 9090/UDP in the mesh"),
     ],
 )
-def test_a_question_that_makes_no_sense_is_told_so(mesh: LabHandle, argv: tuple[str, ...], said: str) -> None:
+def test_a_question_that_makes_no_sense_is_told_so(mesh: LabHandle, argv: tuple[str, ...], message: str) -> None:
     command = (sys.executable, "-m", "agent", "explain", "--state", str(mesh.paths.state), *argv)
     done = mesh.node(*command, check=False)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_it_reads_well(mesh: LabHandle) -> None:
@@ -111,10 +105,10 @@ def test_it_reads_well(mesh: LabHandle) -> None:
     command = (sys.executable, "-m", "agent", "explain", "--state", str(mesh.paths.state), CLIENT, "echo:9090")
     lines = mesh.node(*command).stdout.splitlines()
     assert lines[0].startswith("app/client-")
-    assert lines[1] == "  pod        mode l4: Namespace app's label says l4"
+    assert lines[1] == "  pod        mode l4: label weft.dev/mode=l4 of Namespace app"
     assert "  source     TCPRoute app/r" in lines
     (refused,) = [line for line in lines if line.startswith("    10.00%")]
-    assert refused.startswith("    10.00%   it is the share of a backendRef that is not valid")
+    assert refused.startswith("    10.00%   this is the share of an invalid backendRef")
     assert sum(line.startswith("  event      20") for line in lines) == 5
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, STRANGER, settle
 
 from agent.lab import lifecycle
 from agent.settings import PINS, STATUS_SOCKET
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OTHER_CLIENT, settle
 
 pytestmark = pytest.mark.node
 ROUTE = """
@@ -105,12 +105,12 @@ def test_a_tls_connection_goes_on_by_its_server_name(mesh: LabHandle) -> None:
     assert [(share["share"], share["backend"]) for share in waypoint["shares"]] == [(1.0, "app/v2:9090/tcp")]
     command = weft(mesh, "--live", "https://echo.app:9090/")
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "--live: the waypoint does not look into TLS" in done.stderr) == (1, True)
+    assert (done.returncode, "--live: the waypoint does not decrypt TLS" in done.stderr) == (1, True)
 
 
 def test_tls_to_a_port_where_the_waypoint_reads_http_is_warned_of(mesh: LabHandle) -> None:
     done = subprocess.run(weft(mesh, "https://echo:80/"), capture_output=True, text=True, check=True, timeout=60)
-    assert "  note       the waypoint reads clear text on this port: a TLS handshake fails" in done.stdout
+    assert "  note       the waypoint expects clear text on this port: a TLS handshake fails" in done.stdout
 
 
 def test_a_connection_is_no_request_and_one_that_the_kernel_forwards_has_no_waypoint(mesh: LabHandle) -> None:
@@ -151,7 +151,7 @@ def test_what_happens_otherwise_is_told(mesh: LabHandle) -> None:
     assert code == 3
 
 
-@pytest.mark.parametrize(("sender", "code"), [(CLIENT, 0), (STRANGER, 3)])
+@pytest.mark.parametrize(("sender", "code"), [(CLIENT, 0), (OTHER_CLIENT, 3)])
 def test_without_a_lab_it_says_what_to_send(mesh: LabHandle, tmp_path: Path, sender: str, code: int) -> None:
     elsewhere = tmp_path / "s"
     elsewhere.mkdir()
@@ -161,27 +161,27 @@ def test_without_a_lab_it_says_what_to_send(mesh: LabHandle, tmp_path: Path, sen
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
         assert waiting.stdout is not None
         assert waiting.stderr is not None
-        assert waiting.stderr.readline().startswith("weft may not enter pods; send it within")
+        assert waiting.stderr.readline().startswith("weft has no permission to run commands in pods; run this within")
         words = shlex.split(waiting.stderr.readline())
         assert words[:4] == ["kubectl", "exec", "-n", "app"]
         assert mesh.exec(sender, *words[words.index("--") + 1 :]).stdout == "200"
-        told = waiting.stdout.read()
+        output = waiting.stdout.read()
     assert waiting.returncode == code
-    assert "  live       200 from " in told
-    assert ("             as predicted" in told) == (code == 0)
-    assert ("             it came from " in told) == (code == 3)
+    assert "  live       200 from " in output
+    assert ("             as predicted" in output) == (code == 0)
+    assert ("             the request came from " in output) == (code == 3)
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (("echo:80", "--path", "v1"), "--path: 'v1' does not begin with /"),
-        (("http://echo/", "-H", f"x: {'y' * 5000}"), "the agent takes no question of"),
-        (("http://v1/", "--live"), "--live: the kernel does not send it to the waypoint"),
-        (("echo:80", "--live", "-H", "X-Request-Id: 1"), "--live: x-request-id is what the request is known by"),
+        (("http://echo/", "-H", f"x: {'y' * 5000}"), "the agent accepts at most"),
+        (("http://v1/", "--live"), "--live: the connection does not go through the waypoint"),
+        (("echo:80", "--live", "-H", "X-Request-Id: 1"), "--live: omit the header x-request-id"),
     ],
 )
-def test_a_question_that_makes_no_sense_is_told_so(mesh: LabHandle, argv: tuple[str, ...], said: str) -> None:
+def test_a_question_that_makes_no_sense_is_told_so(mesh: LabHandle, argv: tuple[str, ...], message: str) -> None:
     done = subprocess.run(weft(mesh, *argv), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr

@@ -5,12 +5,12 @@ import time
 import grpc
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
-from lab_handle import FACES, LabFactory, LabHandle
-from test_routes_http import settle
 
 from agent.ir.resources import ResourceType
 from agent.settings import XDS_SOCKET
 from agent.waypoint.server import METHOD, SERVICE
+from support.node.lab_handle import FACES, LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = pytest.mark.node
 

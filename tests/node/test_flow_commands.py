@@ -8,13 +8,14 @@ import sys
 from collections import Counter
 
 import pytest
-from lab_handle import FACES, LabFactory, LabHandle
-from test_routes_http import settle
+
+from support.node.lab_handle import FACES, LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = pytest.mark.node
 
 CLIENT = "faces/face"
-NOBODY = """
+NO_ENDPOINTS = """
 apiVersion: v1
 kind: Service
 metadata: {name: nobody, namespace: faces}
@@ -28,7 +29,7 @@ SIZES = "%{stderr}%{size_request} %{size_header} %{size_download}\n"
 def mesh(make_lab: LabFactory) -> LabHandle:
     """The faces in mode l4, and a Service that has no backend."""
     lab = make_lab("flows", [FACES / "faces.yaml"], agent=True)
-    lab.apply(NOBODY)
+    lab.apply(NO_ENDPOINTS)
     lab.label("Namespace", "", "faces", "weft.dev/mode=l4")
     settle(lab, lambda status: any(item["service"] == "faces/nobody" for item in status["frontends"]))
     settle(lab, lambda status: "l4" in {pod["mode"] for pod in status["pods"]})
@@ -42,9 +43,9 @@ def metrics(mesh: LabHandle, service: str) -> Counter[tuple[str, str]]:
         if line.startswith("#"):
             continue
         name, labels, value = re.fullmatch(r"([^{ ]+)(?:\{(.*)\})? (\S+)", line).groups()
-        told = dict(re.findall(r'(\w+)="([^"]*)"', labels or ""))
-        if (told.get("source_workload"), told.get("destination_service_name")) == ("face", service):
-            found[name, told.get("response_flags", told.get("errno", ""))] = float(value)
+        output_of = dict(re.findall(r'(\w+)="([^"]*)"', labels or ""))
+        if (output_of.get("source_workload"), output_of.get("destination_service_name")) == ("face", service):
+            found[name, output_of.get("response_flags", output_of.get("errno", ""))] = float(value)
     return found
 
 
@@ -52,7 +53,7 @@ def command(mesh: LabHandle, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "agent", *arguments, "--state", str(mesh.paths.state)]
 
 
-def told(mesh: LabHandle, *arguments: str) -> str:
+def output_of(mesh: LabHandle, *arguments: str) -> str:
     done = subprocess.run(command(mesh, *arguments), check=True, capture_output=True, text=True, timeout=30)
     return done.stdout
 
@@ -99,7 +100,7 @@ def test_metrics_count_connections_and_bytes(mesh: LabHandle) -> None:
 
 def refusals(mesh: LabHandle) -> list[dict[str, str]]:
     """Those of `nobody` that the agent has seen since it started."""
-    lines = told(mesh, "flows", "--last", "-o", "json", "--service", "nobody", "--verdict", "reject")
+    lines = output_of(mesh, "flows", "--last", "-o", "json", "--service", "nobody", "--verdict", "reject")
     return [json.loads(line) for line in lines.splitlines()]
 
 
@@ -141,12 +142,12 @@ def test_top_sums_by_client_and_service(mesh: LabHandle) -> None:
     before = metrics(mesh, "nobody")["weft_refused_total", ""]
     ask_smiley(mesh)
     ask_nobody(mesh)
-    rows = json.loads(told(mesh, "top", "-o", "json", "--namespace", "faces"))
+    rows = json.loads(output_of(mesh, "top", "-o", "json", "--namespace", "faces"))
     found = {(row["workload"], row["service"], row["protocol"]): row for row in rows}
     smiley, nobody = found["face", "faces/smiley", "TCP"], found["face", "faces/nobody", "TCP"]
     assert smiley["established"] >= TIMES
     assert (nobody["opened"], nobody["refused"]) == (before + 1, before + 1)
-    assert "faces/smiley" in told(mesh, "top", "--once")
+    assert "faces/smiley" in output_of(mesh, "top", "--once")
 
 
 def test_a_restarted_agent_goes_on_counting(mesh: LabHandle) -> None:

@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
-from hostile import Hostile, hostile_documents
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import settle
+
+from support.hostile import Hostile, hostile_documents, namespace_of
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = pytest.mark.node
 
@@ -58,7 +59,7 @@ def good(status):
     return frontends, [item for item in status["routes"] if item["name"] == "good"], status["pods"]
 
 
-def told(status):
+def reported(status):
     """Everything that users are told in status, as text."""
     conditions = [
         f"{route['kind']} {route['namespace']}/{route['name']}"
@@ -73,7 +74,7 @@ def names(document: Hostile) -> str:
     """What a record of this document's object is found by, when it has a name."""
     try:
         value = json.loads(document.text)
-        return f"{value['kind']} app/{value['metadata']['name']}"
+        return f"{value['kind']} {namespace_of(value['kind'])}/{value['metadata']['name']}"
     except (ValueError, TypeError, KeyError, RecursionError):
         return ""
 
@@ -90,8 +91,8 @@ def test_a_running_agent_is_not_hurt(mesh: LabHandle):
     for number, document in enumerate(documents):
         (hidden / f"{number:04}.{'json' if document.is_json else 'yaml'}").write_text(document.text)
     hidden.rename(folder)
-    mesh.wait_for("all are told of", lambda: sum(map(len, told(mesh.status()))) >= len(documents))
-    conditions, lines = told(mesh.status())
+    mesh.wait_for("all are told of", lambda: sum(map(len, reported(mesh.status()))) >= len(documents))
+    conditions, lines = reported(mesh.status())
     text = "\n" + "\n".join(lines)
     for number, document in enumerate(documents):
         name = names(document)
@@ -101,7 +102,7 @@ def test_a_running_agent_is_not_hurt(mesh: LabHandle):
     assert mesh.curl("app/good", "http://good.app/")["namespace"] == "app"
     assert mesh.curl("app/good", "http://good.app:81/")["namespace"] == "app"
     shutil.rmtree(folder)
-    mesh.wait_for("nothing is told of any more", lambda: told(mesh.status()) == ([], []))
+    mesh.wait_for("nothing is told of any more", lambda: reported(mesh.status()) == ([], []))
     assert good(mesh.status()) == before
     assert mesh.paths.pidfile("agent").read_text() == agent
     assert mesh.agent_runs()

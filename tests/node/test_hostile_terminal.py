@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from terminal import HOSTILE, unsafe
-from test_routes_http import settle
+
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import settle
+from support.terminal import HOSTILE, unsafe
 
 pytestmark = pytest.mark.node
 
@@ -37,7 +38,7 @@ OBJECTS = [
 ]
 ARGUMENT = HOSTILE.replace("\0", "")  # which no argument can have
 # Read by the agent alone: names that no API server takes.
-UNREAD = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": HOSTILE}, "spec": {"ports": HOSTILE}}
+UNDECODABLE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": HOSTILE}, "spec": {"ports": HOSTILE}}
 NAMED = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": HOSTILE, "namespace": "[/y]"}} | {
     "spec": {"clusterIP": "10.96.0.9", "ports": [{"name": "a", "port": 81}]}
 }
@@ -50,7 +51,7 @@ def mesh(make_lab: LabFactory, tmp_path_factory: pytest.TempPathFactory) -> LabH
     manifest.write_text("---\n".join(json.dumps(item) + "\n" for item in OBJECTS))
     lab = make_lab("terminal", [manifest], agent=True)
     lab.apply(json.dumps(CLIENT | {"metadata": LABELLED | {"ownerReferences": OWNERS}}))
-    for number, item in enumerate((UNREAD, NAMED)):
+    for number, item in enumerate((UNDECODABLE, NAMED)):
         (lab.paths.manifests / f"hostile-{number}.yaml").write_text(json.dumps(item))
     settle(lab, lambda status: any(f["service"] == "app/web" and "waypoint" in f["l7"] for f in status["frontends"]))
     lab.wait_for("the hostile objects are read", lambda: bool(lab.status()["problems"]))

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab_handle import ECHO_TO_V1, LabFactory, LabHandle
-from test_exhausted_ports import PROGRAMS, asked, echo
-from test_routes_http import STRANGER, settle
+
+from support.node.lab_handle import ECHO_TO_V1, LabFactory, LabHandle
+from support.node.mesh import OTHER_CLIENT, settle
+from support.node.programs import PROGRAMS, echo, steady_requests
 
 pytestmark = pytest.mark.node
 
@@ -24,11 +25,11 @@ def mesh(make_lab: LabFactory) -> LabHandle:
 @pytest.mark.parametrize(("kind", "count"), [("reset", 20_000), ("bomb", 500), ("ping", 50_000)])
 def test_all_requests_of_others_are_answered(mesh: LabHandle, kind: str, count: int) -> None:
     envoy = mesh.status()["waypoint"]
-    with asked(mesh) as seen:
-        flood = mesh.exec(STRANGER, sys.executable, str(PROGRAMS / "flood.py"), echo(mesh), "80", kind, str(count))
+    with steady_requests(mesh) as seen:
+        flood = mesh.exec(OTHER_CLIENT, sys.executable, str(PROGRAMS / "flood.py"), echo(mesh), "80", kind, str(count))
     sent = json.loads(flood.stdout)
-    print(kind, sent, seen["asked"], seen["failed"][:5])
+    print(kind, sent, seen["requests"], seen["failed"][:5])
     assert seen["failed"] == []
-    assert seen["asked"] > 0
+    assert seen["requests"] > 0
     assert sent["sent"] > count / 10
     assert mesh.status()["waypoint"]["addresses"] == envoy["addresses"]

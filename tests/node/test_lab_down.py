@@ -33,11 +33,11 @@ def host():
         ["ip", "-brief", "address"],
         ["nft", "list", "ruleset"],
     )
-    said = [subprocess.run(command, text=True, capture_output=True, check=True).stdout for command in commands]
+    printed = [subprocess.run(command, text=True, capture_output=True, check=True).stdout for command in commands]
     net = Path("/proc/sys/net")
     settings = [net / "ipv4/ip_forward", net / "ipv4/tcp_tw_reuse", *sorted(net.glob("ipv[46]/conf/*/*"))]
     # A secret that was never set cannot be read, not even by root.
-    return said, {str(file): file.read_text() for file in settings if file.name != "stable_secret"}
+    return printed, {str(file): file.read_text() for file in settings if file.name != "stable_secret"}
 
 
 def traces(paths):

@@ -80,9 +80,9 @@ def test_a_killed_process_is_started_again(lab, probed):
 
 def test_what_is_no_manifest_is_kept_for_the_agent_and_hurts_nobody(lab):
     text = "kind: [broken\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: after-broken}\n"
-    said = lab.apply(text)
+    lines_printed = lab.apply(text)
     assert len(list(lab.paths.manifests.glob("broken-*.yaml"))) == 1
-    assert said[1] == "Namespace after-broken created"
+    assert lines_printed[1] == "Namespace after-broken created"
     lab.delete(text)
     assert not list(lab.paths.manifests.glob("broken-*.yaml"))
 

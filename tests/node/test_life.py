@@ -9,9 +9,11 @@ from collections.abc import Callable
 from os import kill
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from life_load import LONG, ROUNDS, WHOLE, Seen, load, manifest, paced
-from test_routes_http import settle
+
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.life_load import LONG, ROUNDS, WHOLE, Seen, load, manifest, paced
+from support.node.mesh import settle
+from support.node.moves import at_the_waypoint, set_mode
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 
@@ -35,18 +37,6 @@ def show(capsys: pytest.CaptureFixture[str]) -> Callable[[Seen, str], None]:
             print(f"\n{what}\n{seen.table()}")
 
     return show
-
-
-def set_mode(mesh: LabHandle, mode: str) -> None:
-    """Label the namespace and wait until it is so."""
-    mesh.label("Namespace", "", "shop", f"weft.dev/mode={mode}")
-    settle(mesh, lambda status: {p["mode"] for p in status["pods"] if p["pod"].startswith("shop/")} == {mode})
-
-
-def at_the_waypoint(mesh: LabHandle) -> None:
-    """Have everything go there."""
-    set_mode(mesh, "l7")
-    settle(mesh, lambda status: {f["l7"] for f in status["frontends"] if f["listener"]} == {"waypoint"})
 
 
 def untouched(seen: Seen) -> bool:
@@ -105,7 +95,7 @@ def test_a_lost_waypoint_refuses_or_goes_on_in_the_kernel_and_comes_back(mesh):
     pod = next(p for p in mesh.status()["pods"] if p["pod"] == "weft-system/weft-waypoint")
     for policy in ("reject", "kernel"):
         mesh.apply(SERVICE.format(policy=policy))
-        settle(mesh, lambda status, policy=policy: web(status)["onLoss"] == policy)
+        settle(mesh, lambda status, policy=policy: web(status)["onWaypointLoss"] == policy)
         (cgroup,) = [p for p in mesh.paths.kubepods.rglob("pod*") if p.stat().st_ino == pod["cgroup"]]
         for process in "".join(p.read_text() for p in cgroup.rglob("cgroup.procs")).split():
             kill(int(process), signal.SIGKILL)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import packages
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, settle
 
 from agent.lab import lifecycle
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, settle
 
 pytestmark = pytest.mark.node
 
@@ -105,16 +105,16 @@ def test_curl_shows_the_service(mesh: LabHandle) -> None:
 def test_dig(transport: str, mesh: LabHandle) -> None:
     """dig refuses answers that do not come from where it asked."""
     with running(mesh, sys.executable, "-c", NAMES):
-        said = mesh.exec(CLIENT, "dig", f"@{ADDRESS}", transport, "+tries=1", "some.name").stdout
-    assert "192.0.2.7" in said
-    assert f"SERVER: {ADDRESS}#53" in said
+        printed = mesh.exec(CLIENT, "dig", f"@{ADDRESS}", transport, "+tries=1", "some.name").stdout
+    assert "192.0.2.7" in printed
+    assert f"SERVER: {ADDRESS}#53" in printed
 
 
 @pytest.mark.parametrize("options", [(), ("-u", "-b", "20M"), ("-P", "4"), ("-R",)], ids=["tcp", "udp", "four", "back"])
 def test_iperf3(options: tuple[str, ...], mesh: LabHandle) -> None:
     """A control connection and streams, which must reach one server."""
     with running(mesh, "iperf3", "-s", "--forceflush"):
-        told = ("iperf3", "-c", ADDRESS, "-p", "5000", "-t", "1", "-J", *options)
-        end = json.loads(mesh.exec(CLIENT, *told).stdout)["end"]
+        client_argv = ("iperf3", "-c", ADDRESS, "-p", "5000", "-t", "1", "-J", *options)
+        end = json.loads(mesh.exec(CLIENT, *client_argv).stdout)["end"]
     total = end.get("sum_received") or end["sum"]
     assert total["bytes"] > 100_000

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_handle import ECHO_TO_V1, LabFactory, LabHandle
 
 from agent.lab import lifecycle, weft
-from agent.settings import NODE_FILE
+from agent.model.meta import WEFT_NAMESPACE
+from agent.settings import NODES
 from agent.waypoint.ports import FIRST_PORT
+from support.node.lab_handle import ECHO_TO_V1, LabFactory, LabHandle
 
 pytestmark = pytest.mark.node
 LISTENER = "Listener app/echo:80"
@@ -36,7 +37,7 @@ def mesh(make_lab: LabFactory) -> LabHandle:
 @contextmanager
 def taken_ports(mesh: LabHandle) -> Iterator[None]:
     """Somebody has the ports in the waypoint's namespace, so that Envoy cannot listen there."""
-    pod = f"{weft.WAYPOINT_NAMESPACE}/{WAYPOINT}"
+    pod = f"{WEFT_NAMESPACE}/{WAYPOINT}"
     command, environment = lifecycle.exec_command(mesh.paths, pod, [sys.executable, "-c", LISTEN])
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
@@ -60,8 +61,8 @@ def rejected(mesh: LabHandle) -> str:
 
 def reported(mesh: LabHandle) -> list[str]:
     """The resources in the WeftNode of the state folder, which is there soon after Envoy has connected."""
-    file = mesh.paths.state / NODE_FILE
-    status = json.loads(file.read_bytes())["status"] if file.exists() else {"rejected": [], "rejectedCount": 0}
+    files = [*(mesh.paths.state / NODES).glob("*.json")]
+    status = {"rejected": [], "rejectedCount": 0} | (json.loads(files[0].read_bytes())["status"] if files else {})
     assert status["rejectedCount"] == len(status["rejected"])
     return [f"{item['type']} {item['name']}" for item in status["rejected"]]
 
@@ -73,7 +74,7 @@ def test_a_refused_listener_is_shown_until_it_is_not_refused_any_more(mesh: LabH
         mesh.wait_for("it is refused", lambda: LISTENER in mesh.status()["waypoint"]["rejected"])
         assert rejected(mesh) == "1.0"
         (condition,) = programmed(mesh.status())
-        assert (condition["status"], condition["reason"]) == ("False", "RefusedByEnvoy")
+        assert (condition["status"], condition["reason"]) == ("False", "RejectedByEnvoy")
         assert condition["message"].startswith(f"{LISTENER}: ")
         shown = mesh.node(sys.executable, "-m", "agent", "status", "--state", str(mesh.paths.state), check=False)
         assert (shown.returncode, "cannot bind" in shown.stdout) == (3, True)

@@ -6,14 +6,14 @@ import threading
 import time
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from life_load import CLIENTS, LONG, ROUNDS, Seen, load, manifest
-from test_life import at_the_waypoint
 
 from agent.cli.lab_waypoint import replace
 from agent.lab import lifecycle
 from agent.lab.weft import waypoints
 from agent.waypoint.process import admin_socket
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.life_load import CLIENTS, LONG, ROUNDS, Seen, load, manifest
+from support.node.moves import at_the_waypoint
 
 pytestmark = pytest.mark.node
 
@@ -104,9 +104,9 @@ def test_who_is_connected_to_a_listener_that_goes_is_served_to_the_end(mesh):
         mesh.wait_for("the listeners are gone", lambda: not mesh.status()["waypoint"]["listeners"], patience=60)
         # The agent no longer has them; Envoy asks clients to leave once its main thread has applied that.
         mesh.wait_for("Envoy drains them", lambda: active_listeners(mesh) == 0)
-        said, _ = client.communicate("go on\n", timeout=60)
+        printed, _ = client.communicate("go on\n", timeout=60)
     at_the_waypoint(mesh)
-    assert said.split("\n")[:-1] == ["200 close", "hello", "hello"]
+    assert printed.split("\n")[:-1] == ["200 close", "hello", "hello"]
 
 
 def test_an_idle_connection_is_closed_before_its_waypoint_ends(mesh):

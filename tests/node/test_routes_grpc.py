@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, settle
+
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, settle
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 

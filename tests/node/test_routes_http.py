@@ -1,35 +1,14 @@
 """HTTPRoutes with real pods, the real kernel and the real Envoy: what clients and servers see."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
+
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import OTHER_CLIENT, OUTSIDER, get, settle
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
-
-CLIENT, STRANGER, OUTSIDER = "app/client", "other/client", "outside/client"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What curl saw, and what the echo server saw when it was reached."""
-
-    status: int
-    headers: dict[str, str]
-    seen: dict[str, Any]
-
-    @property
-    def pod(self) -> str:
-        """`v1` or `v2`."""
-        return str(self.seen.get("pod", "")).split("-")[0]
-
-    def received(self, name: str) -> list[str]:
-        """The values of a request header as the server got them."""
-        return [value for key, value in self.seen.get("headers", []) if key.lower() == name]
 
 
 @pytest.fixture(scope="module")
@@ -60,27 +39,6 @@ spec:
     for manifest in applied:
         mesh.delete(manifest)
     settle(mesh, lambda status: not status["routes"])
-
-
-def settle(mesh: LabHandle, seen: Callable[[Any], bool]) -> None:
-    """Wait until the agent has seen a change and nothing is waiting any more."""
-
-    def settled() -> bool:
-        status = mesh.status()
-        listeners = status["waypoint"]["listeners"]
-        in_step = status["ready"] and not status["reconciling"]
-        return seen(status) and in_step and all(item["state"] in ("ready", "draining") for item in listeners)
-
-    mesh.wait_for("the agent settles", settled)
-
-
-def get(mesh: LabHandle, url: str, *options: str, client: str = CLIENT) -> Answer:
-    """One request of a pod."""
-    out = mesh.exec(client, "curl", "-sS", "-m", "8", "-i", *options, url).stdout
-    head, _, body = out.replace("\r\n", "\n").partition("\n\n")
-    first, *lines = head.split("\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Answer(int(first.split()[1]), headers, json.loads(body) if body.startswith("{") else {})
 
 
 def test_matches_by_path_header_query_and_method_in_order_of_precedence(mesh, route):
@@ -232,7 +190,7 @@ def test_a_consumer_route_is_for_its_own_clients_and_replaces_the_producer_s(mes
         name="mine",
         namespace="other",
     )
-    own, others = get(mesh, "http://echo.app/", client=STRANGER), get(mesh, "http://echo.app/")
+    own, others = get(mesh, "http://echo.app/", client=OTHER_CLIENT), get(mesh, "http://echo.app/")
     assert (own.headers.get("x-by"), own.pod) == ("consumer", "v2")
     assert (others.headers.get("x-by"), others.pod) == ("producer", "v1")
     assert get(mesh, "http://echo.app/", client=OUTSIDER).headers.get("x-by") is None

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_explain import explain
-from test_routes_http import CLIENT, get, settle
-from test_routes_l4 import TCP
 
 from agent.ir.tables import host_port
+from support.node.explain import explain
+from support.node.l4_route import TCP
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, get, settle
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 
@@ -117,9 +117,9 @@ def test_an_httproute_of_an_import_divides_requests_between_a_service_and_an_imp
 def test_a_tcproute_of_an_import_divides_connections(routed):
     program = TCP.format(count=600, port=9090).replace("echo.app", NAME)
     found = json.loads(routed.python(CLIENT, program))
-    told = explain(routed, CLIENT, f"{NAME}:9090")
-    assert (told["service"], told["sources"][0]["object"]) == ("app/echo.clusterset", "TCPRoute app/r")
-    assert {item["pod"].partition("-")[0]: item["share"] for item in told["outcomes"]} == {
+    explained = explain(routed, CLIENT, f"{NAME}:9090")
+    assert (explained["service"], explained["sources"][0]["object"]) == ("app/echo.clusterset", "TCPRoute app/r")
+    assert {item["pod"].partition("-")[0]: item["share"] for item in explained["outcomes"]} == {
         "app/v1": 0.25,
         "app/v2": 0.75,
     }
@@ -139,9 +139,9 @@ def test_an_import_takes_all_of_a_service_s_connections(routed):
 def test_a_parent_that_is_not_there_is_told(routed):
     (route,) = routed.status()["routes"]
     (parent,) = route["parents"]
-    told = {item["type"]: (item["status"], item["reason"]) for item in parent["conditions"]}
+    conditions = {item["type"]: (item["status"], item["reason"]) for item in parent["conditions"]}
     assert parent["parent"] == "ServiceImport gone:80"
-    assert told == {"Accepted": ("False", "NoMatchingParent"), "ResolvedRefs": ("True", "ResolvedRefs")}
+    assert conditions == {"Accepted": ("False", "NoMatchingParent"), "ResolvedRefs": ("True", "ResolvedRefs")}
 
 
 def test_an_import_of_anybody_s_address_takes_nobody_s_connections(mesh):
@@ -159,8 +159,8 @@ def test_an_import_of_anybody_s_address_takes_nobody_s_connections(mesh):
     mesh.wait_for("it is reported", lambda: len(refused(mesh)) == 2)
     assert all("ServiceImport other/greedy: spec.ips: " in text for text in refused(mesh))
     assert get(mesh, f"http://{host_port(victim, 8080)}/").pod == "v1"
-    told = explain(mesh, CLIENT, host_port(external, 8080))["outcomes"]
-    assert [item["reason"] for item in told] == ["no_frontend"]
+    outcomes = explain(mesh, CLIENT, host_port(external, 8080))["outcomes"]
+    assert [item["reason"] for item in outcomes] == ["no_frontend"]
     mesh.delete(greedy)
 
 

@@ -7,27 +7,15 @@ from errno import ECONNREFUSED, EPERM
 from typing import Any
 
 import pytest
-from l4_mesh import all_in_l4
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, OUTSIDER, settle
 
 from agent.lab import lifecycle
+from support.node.l4_mesh import all_in_l4
+from support.node.l4_route import TCP, l4_route
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OUTSIDER, settle
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 
-TCP = """
-import collections, json, socket, time
-found = collections.Counter()
-for _ in range({count}):
-    try:
-        with socket.create_connection(("echo.app", {port}), timeout=5) as s:
-            s.sendall(b"x\\n")
-            found[json.loads(s.makefile().readline())["pod"].split("-")[0]] += 1
-    except OSError as error:
-        found[type(error).__name__] += 1
-    time.sleep(1 / 300)
-print(json.dumps(found))
-"""
 UDP = """
 import collections, json, socket, time
 found = collections.Counter()
@@ -46,18 +34,6 @@ print(json.dumps(found))
 def mesh(make_lab: LabFactory) -> LabHandle:
     """The pods of the HTTP tests, in mode l4."""
     return all_in_l4(make_lab, "lfour")
-
-
-def l4_route(kind: str, port: int, *backends: tuple[str, int]) -> str:
-    refs = ", ".join(f"{{name: {name}, port: {port}, weight: {weight}}}" for name, weight in backends)
-    return f"""
-apiVersion: gateway.networking.k8s.io/v1
-kind: {kind}
-metadata: {{name: r, namespace: app}}
-spec:
-  parentRefs: [{{group: "", kind: Service, name: echo, port: {port}}}]
-  rules: [{{backendRefs: [{refs}]}}]
-"""
 
 
 def counted(mesh: LabHandle, manifest: str, program: str) -> dict[str, int]:

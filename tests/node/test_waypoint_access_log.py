@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from prometheus_client.parser import text_string_to_metric_families
-from test_routes_http import CLIENT, STRANGER, get, settle
+
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OTHER_CLIENT, get, settle
+from support.node.request_metrics import counted
 
 pytestmark = pytest.mark.node
 LOGGED = "weft.dev/access-log"
-METRICS = ("curl", "-sS", "http://127.0.0.1:9464/metrics")
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -29,6 +29,7 @@ spec:
     backendRefs: [{name: v1, port: 80}]
   - {name: counted, matches: [{path: {type: PathPrefix, value: /counted}}], backendRefs: [{name: v1, port: 80}]}
   - {matches: [{path: {type: Exact, value: /counted/missing}}], backendRefs: [{name: nobody, port: 80}]}
+  - {name: killed, matches: [{path: {type: PathPrefix, value: /killed}}], backendRefs: [{name: v1, port: 80}]}
 """
 
 
@@ -45,13 +46,6 @@ def written(mesh: LabHandle, path: str) -> list[dict[str, Any]]:
     """The lines about requests with this path."""
     lines = [json.loads(line) for line in mesh.log("agent").splitlines() if line.startswith("{")]
     return [line for line in lines if line["path"] == path]
-
-
-def counted(mesh: LabHandle, name: str, **labels: str) -> float:
-    """The sum of a metric's samples that have these labels."""
-    found = text_string_to_metric_families(mesh.node(*METRICS).stdout)
-    samples = [sample for family in found for sample in family.samples if sample.name == name]
-    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def enable(mesh: LabHandle, namespace: str = "app") -> None:
@@ -73,7 +67,7 @@ def until_written(mesh: LabHandle, path: str, client: str = CLIENT) -> dict[str,
 @pytest.mark.feature("HTTPRoute: named rules")
 def test_a_line_has_the_names_of_pod_service_route_rule_and_backend(mesh: LabHandle) -> None:
     enable(mesh)
-    found = until_written(mesh, "/line?x=1", STRANGER)
+    found = until_written(mesh, "/line?x=1", OTHER_CLIENT)
     assert (found["namespace"], found["workload"]) == ("other", "client")
     assert found["pod"].startswith("client-")
     assert (found["service"], found["route"], found["rule"]) == ("app/echo:80", "app/canary", "main")
@@ -160,15 +154,25 @@ def test_requests_are_counted_by_client_service_route_rule_and_backend(mesh: Lab
         get(mesh, f"http://echo.app{path}")
     mesh.wait_for("they are counted", lambda: counts() == [2, 1, 2, 1])
     for name in ("request_duration_milliseconds", "request_bytes", "response_bytes"):
-        assert [counted(mesh, f"istio_{name}_count", **labels) for labels in (fine, failed)] == [2, 1]
+        # Envoy merges histograms every five seconds.
+        mesh.wait_for(
+            f"{name} is merged",
+            lambda name=name: [counted(mesh, f"istio_{name}_count", **labels) for labels in (fine, failed)] == [2, 1],
+        )
     assert counted(mesh, "istio_request_bytes_sum", **fine) > 0
 
 
 def test_a_killed_agent_costs_no_request_and_the_next_one_goes_on(mesh: LabHandle) -> None:
+    """The next agent continues the counts, and adds the requests that were made meanwhile."""
     enable(mesh)
+    labels = {"route": "app/canary", "rule": "killed"}
+    get(mesh, "http://echo.app/killed")
+    mesh.wait_for("it is counted", lambda: counted(mesh, "istio_requests_total", **labels) == 1)
     mesh.agent_stop(kill=True)
-    assert {get(mesh, "http://echo.app/alone").status for _ in range(20)} == {200}
+    assert {get(mesh, "http://echo.app/killed").status for _ in range(20)} == {200}
     mesh.agent_start()
+    mesh.wait_for("they are counted", lambda: counted(mesh, "istio_requests_total", **labels) == 21)
+    mesh.wait_for("their sizes too", lambda: counted(mesh, "istio_request_bytes_count", **labels) == 21)
     found = until_written(mesh, "/after")
     assert (found["workload"], found["route"]) == ("client", "app/canary")
-    assert counted(mesh, "weft_access_log_lost_total", by="agent") == 0
+    assert counted(mesh, "weft_access_log_dropped_total", by="agent") == 0

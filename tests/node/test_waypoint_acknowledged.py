@@ -10,10 +10,6 @@ from collections.abc import Iterator, Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from waypoint_fixtures import WaypointNode, wait_for, waypoint_node
-from waypoint_hostile_routes import GRPC_RULES, HTTP_RULES
-from waypoint_rules import V1, any_path, rewrites, rule, start, to
-from waypoint_translated import PARENT, translated
 
 from agent.ir.envoy import MAX_PROGRAM_SIZE
 from agent.ir.resources import ResourceName, ResourceType
@@ -34,6 +30,10 @@ from agent.model.routes import (
     HTTPRouteSpec,
 )
 from agent.translate.regex import regex_error
+from support.waypoint.fixtures import WaypointNode, wait_for, waypoint_node
+from support.waypoint.hostile_routes import GRPC_RULES, HTTP_RULES
+from support.waypoint.rules import V1, any_path, rewrites, rule, start, to
+from support.waypoint.translated import PARENT, translated
 
 pytestmark = pytest.mark.node
 SETS = int(3000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
@@ -51,12 +51,12 @@ class Table:
 
     def refusals(self, *routes: HTTPRoute | GRPCRoute) -> dict[str, str]:
         """What Envoy refuses when these are a port's Routes."""
-        route_set = translated(*routes, services=("other",))
-        self.node.add(route_set.rules, name=route_set.name, grpc=route_set.grpc)
+        listener_ir = translated(*routes, services=("other",))
+        self.node.add(listener_ir.rules, name=listener_ir.name, grpc=listener_ir.grpc)
         self.node.publish()
         server = self.node.ads.server
         wait_for("an answer", lambda: server.acknowledged() | server.rejected.keys() >= set(self.node.resources))
-        self.accepted.update(rule.name.split("/")[1] for rule in route_set.rules)
+        self.accepted.update(rule.name.split("/")[1] for rule in listener_ir.rules)
         return {str(name): reason for name, reason in server.rejected.items()}
 
 

@@ -4,12 +4,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from waypoint_caller import call
-from waypoint_chance import bound
-from waypoint_client import Answer, exchange
-from waypoint_fixtures import WaypointNode, wait_for, waypoint_node
-from waypoint_recorder import Recorder, recorder
-from waypoint_rules import (
+
+from agent.ir.http import BackendPort, WeightedBackend
+from agent.model.routes import GRPCRouteMatch
+from agent.translate.filters.request_mirror import Mirror
+from support.waypoint.caller import call
+from support.waypoint.chance import bound
+from support.waypoint.client import Answer, exchange
+from support.waypoint.fixtures import WaypointNode, wait_for, waypoint_node
+from support.waypoint.recorder import Recorder, recorder
+from support.waypoint.rules import (
     V1,
     V1_H2C,
     V2,
@@ -24,10 +28,6 @@ from waypoint_rules import (
     start,
     to,
 )
-
-from agent.ir.http import BackendPort, WeightedBackend
-from agent.model.routes import GRPCRouteMatch
-from agent.translate.filters.request_mirror import Mirror
 
 pytestmark = pytest.mark.node
 TIMES = 10_000

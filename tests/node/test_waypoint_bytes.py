@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from waypoint_fixtures import WaypointNode, wait_for, waypoint_node
-from waypoint_recorder import Wire, client, script
-from waypoint_rules import any_path, exact, rule, to
+
+from support.waypoint.fixtures import WaypointNode, wait_for, waypoint_node
+from support.waypoint.recorder import Wire, client, script
+from support.waypoint.rules import any_path, exact, rule, to
 
 pytestmark = pytest.mark.node
 HEAD = b"\r\n\r\n"
@@ -33,7 +34,7 @@ def answering(*answers: bytes) -> Callable[[Wire], None]:
     def play(server: Wire) -> None:
         for answer in answers:
             server.until(HEAD)
-            server.say(answer)
+            server.send(answer)
 
     return play
 
@@ -41,7 +42,7 @@ def answering(*answers: bytes) -> Callable[[Wire], None]:
 def passed_on(node: WaypointNode, request: bytes, play: Callable[[Wire], None], mark: bytes) -> tuple[bytes, bytes]:
     """The request as it reached the server, and the answer as it reached the client up to a mark."""
     with script(node, play) as (backend, servers), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(request)
+        asking.send(request)
         answer = asking.until(mark)
         (server,) = servers
     return server.seen, answer
@@ -54,13 +55,13 @@ def without_date(answer: bytes) -> bytes:
 
 def test_headers_keep_their_order_and_case_but_for_host_and_what_is_for_one_hop(node: WaypointNode) -> None:
     sent = b"B: 1\r\nHost: app\r\na: 2\r\nB: 3\r\nCookie: x=1\r\nConnection: X-Hop\r\nX-Hop: 1\r\nUser-Agent: u\r\n"
-    said = b"Z: 1\r\nSet-Cookie: a=1\r\nserver: s\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n"
+    fields = b"Z: 1\r\nSet-Cookie: a=1\r\nserver: s\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n"
     request = b"GET /x HTTP/1.1\r\n" + sent + b"\r\n"
-    answer = b"HTTP/1.1 200 OK\r\n" + said + b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n" + DATE + b"\r\n"
+    answer = b"HTTP/1.1 200 OK\r\n" + fields + b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n" + DATE + b"\r\n"
     seen, heard = passed_on(node, request, answering(answer), HEAD)
     arrived = b"Host: app\r\nB: 1\r\na: 2\r\nB: 3\r\nCookie: x=1\r\nUser-Agent: u\r\nx-forwarded-proto: http\r\n"
     assert seen == b"GET /x HTTP/1.1\r\n" + arrived + b"\r\n"
-    assert heard == b"HTTP/1.1 200 OK\r\n" + said + DATE + b"\r\n"
+    assert heard == b"HTTP/1.1 200 OK\r\n" + fields + DATE + b"\r\n"
 
 
 def test_a_name_that_comes_again_in_another_case_takes_that_of_the_first(node: WaypointNode) -> None:
@@ -82,8 +83,8 @@ def test_interim_answers_are_passed_on(node: WaypointNode) -> None:
 def test_chunks_and_trailers_are_passed_on_with_names_in_lower_case(node: WaypointNode) -> None:
     def play(server: Wire) -> None:
         server.until(b"x-sum: 1\r\n\r\n")
-        server.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")
-        server.say(b"2\r\nhi\r\n0\r\nX-Sum: 2\r\n\r\n")
+        server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")
+        server.send(b"2\r\nhi\r\n0\r\nX-Sum: 2\r\n\r\n")
 
     chunks = b"5\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n"
     head = POST + b"Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\nTE: trailers\r\n\r\n"
@@ -98,14 +99,14 @@ def test_chunks_and_trailers_are_passed_on_with_names_in_lower_case(node: Waypoi
 def test_a_body_waits_for_the_server_s_100(node: WaypointNode) -> None:
     def play(server: Wire) -> None:
         server.until(HEAD)
-        server.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+        server.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         server.until(b"body")
-        server.say(OK)
+        server.send(OK)
 
     with script(node, play) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(POST + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        asking.send(POST + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
         assert asking.until(HEAD) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        asking.say(b"body")
+        asking.send(b"body")
         assert asking.until(b"hi").startswith(b"HTTP/1.1 200 OK\r\n")
 
 
@@ -120,16 +121,16 @@ def test_a_server_that_does_not_want_the_body_says_so_instead(node: WaypointNode
 def test_an_answer_to_head_keeps_its_length(node: WaypointNode) -> None:
     answers = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", OK)
     with script(node, answers) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(b"HEAD / HTTP/1.1\r\nHost: app\r\n\r\n")
+        asking.send(b"HEAD / HTTP/1.1\r\nHost: app\r\n\r\n")
         assert without_date(asking.until(HEAD)) == b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
-        asking.say(GET)
+        asking.send(GET)
         assert asking.until(b"hi").startswith(b"HTTP/1.1 200 OK\r\n"), "no body came before"
 
 
 def test_an_answer_that_ends_with_its_connection_is_sent_on_in_chunks(node: WaypointNode) -> None:
     def play(server: Wire) -> None:
         server.until(HEAD)
-        server.say(b"HTTP/1.0 200 OK\r\n\r\nall of it")
+        server.send(b"HTTP/1.0 200 OK\r\n\r\nall of it")
         server.socket.shutdown(socket.SHUT_RDWR)
 
     _, heard = passed_on(node, GET, play, b"0\r\n\r\n")
@@ -141,7 +142,7 @@ def test_http_1_0_reaches_the_server_as_1_1_and_comes_back_as_1_0(node: Waypoint
     with script(node, answering(chunked)) as (backend, servers):
         port = node.serve(rule(any_path(), to(backend)), name="shop/web:80")
         with client(node, port) as asking:
-            asking.say(b"GET /old HTTP/1.0\r\n\r\n")
+            asking.send(b"GET /old HTTP/1.0\r\n\r\n")
             assert without_date(asking.rest()) == b"HTTP/1.0 200 OK\r\nconnection: close\r\n\r\nhi"
         (server,) = servers
     assert server.seen == b"GET /old HTTP/1.1\r\nhost: web.shop\r\nx-forwarded-proto: http\r\n\r\n"
@@ -153,7 +154,7 @@ def test_http_1_0_keeps_a_connection_that_it_asks_to_keep(node: WaypointNode) ->
         client(node, node.serve(rule(any_path(), to(backend)))) as old,
     ):
         for _ in range(2):
-            old.say(b"GET / HTTP/1.0\r\nHost: app\r\nConnection: keep-alive\r\n\r\n")
+            old.send(b"GET / HTTP/1.0\r\nHost: app\r\nConnection: keep-alive\r\n\r\n")
             assert old.until(b"hi").startswith(b"HTTP/1.0 200 OK\r\n")
 
 
@@ -162,17 +163,17 @@ def test_pipelined_requests_arrive_one_after_the_other_and_are_answered_in_order
         for number in range(50):
             assert server.until(HEAD).startswith(b"GET /%d HTTP/1.1\r\n" % number)
             assert server.seen.count(HEAD) == number + 1, "the next waits"
-            server.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<%02d>" % number)
+            server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<%02d>" % number)
 
     with script(node, play) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(b"".join(b"GET /%d HTTP/1.1\r\nHost: app\r\n\r\n" % number for number in range(50)))
+        asking.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: app\r\n\r\n" % number for number in range(50)))
         asking.until(b"<49>")
         assert re.findall(rb"<(\d+)>", asking.seen) == [b"%02d" % number for number in range(50)]
 
 
 def test_of_pipelined_requests_envoy_itself_answers_two_then_hangs_up(node: WaypointNode) -> None:
     with client(node, node.serve(rule(exact("/else")))) as asking:
-        asking.say(GET * 5)
+        asking.send(GET * 5)
         assert asking.rest().count(b"HTTP/1.1 404 Not Found\r\n") == 2
 
 
@@ -185,7 +186,7 @@ def test_a_server_s_close_is_not_the_client_s(node: WaypointNode) -> None:
 
     with script(node, play) as (backend, servers), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
         for _ in range(3):
-            asking.say(GET)
+            asking.send(GET)
             assert without_date(asking.until(b"hi")) == OK
         assert len(servers) == 3
 
@@ -198,7 +199,7 @@ def test_a_server_that_hangs_up_after_its_answer_without_a_word_fails_nobody(nod
     with script(node, play) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
         gone = f"cluster.{backend.cluster.replace(':', '_')}.upstream_cx_destroy_remote"
         for number in range(1, 4):
-            asking.say(GET)
+            asking.send(GET)
             assert without_date(asking.until(b"hi")) == OK
             wait_for("Envoy sees it", lambda number=number: node.statistic(gone) == number)
 
@@ -212,17 +213,17 @@ def test_a_connection_to_a_server_is_given_up_before_servers_would_end_it(node: 
             ended.append(server.rest())
 
     with script(node, play) as (backend, servers), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(GET)
+        asking.send(GET)
         asking.until(b"hi")
         wait_for("the waypoint hangs up", lambda: ended)
-        asking.say(GET)
+        asking.send(GET)
         asking.until(b"hi")
         assert (len(servers), ended[0]) == (2, b"")
 
 
 def test_a_client_that_says_that_it_will_send_no_more_gets_no_answer(node: WaypointNode) -> None:
     with script(node, answering()) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(GET)
+        asking.send(GET)
         asking.socket.shutdown(socket.SHUT_WR)
         with suppress(ConnectionResetError):
             assert asking.rest() == b""
@@ -234,7 +235,7 @@ def test_a_client_that_says_that_it_will_send_no_more_gets_no_answer(node: Waypo
 )
 def test_targets_that_are_no_path_are_refused(node: WaypointNode, line: bytes, status: bytes) -> None:
     with script(node, answering()) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(line + b"\r\nHost: app\r\n\r\n")
+        asking.send(line + b"\r\nHost: app\r\n\r\n")
         assert asking.until(HEAD).startswith(b"HTTP/1.1 " + status)
 
 
@@ -245,7 +246,7 @@ def test_an_absolute_target_becomes_a_path_and_its_host(node: WaypointNode) -> N
 
 def test_upgrades_but_to_websocket_are_refused(node: WaypointNode) -> None:
     with script(node, answering()) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(b"GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+        asking.send(b"GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
         assert asking.until(HEAD).startswith(b"HTTP/1.1 403 ")
 
 
@@ -255,7 +256,7 @@ def test_large_bodies_arrive_whole_in_both_directions(node: WaypointNode) -> Non
     def play(server: Wire) -> None:
         server.until(HEAD)
         server.until(body)
-        server.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
     seen, heard = passed_on(node, request, play, body)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import (
+
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import (
     V1,
     V2,
     any_path,

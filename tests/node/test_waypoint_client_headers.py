@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import CLIENT, WaypointNode, wait_for, waypoint_node
-from waypoint_recorder import SILENCE, Recorder, recorder
-from waypoint_rules import any_path, rule, to
+
+from support.waypoint.fixtures import CLIENT, WaypointNode, wait_for, waypoint_node
+from support.waypoint.recorder import SILENCE, Recorder, recorder
+from support.waypoint.rules import any_path, rule, to
 
 pytestmark = pytest.mark.node
 # The router obeys the x-envoy headers of internal requests; X-Forwarded-For with a private address claims to be one.
@@ -52,8 +53,8 @@ def test_a_client_has_the_time_that_the_route_says(node: WaypointNode, server: R
 
 @pytest.mark.parametrize("name", ["X-Envoy-Upstream-Rq-Timeout-Ms", "X-Envoy-Upstream-Rq-Per-Try-Timeout-Ms"])
 def test_a_client_shortens_no_time_either(node: WaypointNode, name: str) -> None:
-    asked = [("X-Forwarded-For", "10.1.2.3"), ("X-Envoy-Retry-On", "5xx"), (name, "1")]
-    assert node.ask(node.serve(rule(any_path())), "/?wait=0.3", headers=asked).status == 200
+    sent_headers = [("X-Forwarded-For", "10.1.2.3"), ("X-Envoy-Retry-On", "5xx"), (name, "1")]
+    assert node.ask(node.serve(rule(any_path())), "/?wait=0.3", headers=sent_headers).status == 200
 
 
 def test_the_log_s_client_is_the_peer(node: WaypointNode, server: Recorder) -> None:

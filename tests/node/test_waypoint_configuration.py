@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_ads import WAYPOINT, AdsThread
-from waypoint_client import exchange
-from waypoint_fixtures import STRANGER, WaypointNode, wait_for, waypoint_node
-from waypoint_rules import V1, V2, any_path, prefix, rule, to
 
 from agent.ir.http import BackendPort
 from agent.ir.resources import ResourceName, ResourceType
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
 from agent.waypoint.server import CANNOT_BIND
+from support.waypoint.ads import WAYPOINT, AdsThread
+from support.waypoint.client import exchange
+from support.waypoint.fixtures import OTHER_CLIENT, WaypointNode, wait_for, waypoint_node
+from support.waypoint.rules import V1, V2, any_path, prefix, rule, to
 
 pytestmark = pytest.mark.node
 BAD = HTTPRouteMatch(path=HTTPPathMatch("RegularExpression", "a("))
@@ -182,7 +182,7 @@ def test_envoy_keeps_serving_without_an_agent_and_is_told_nothing_twice(node):
         assert exchange(connection, "/x").pod == "v1"
         publish(node)
         assert exchange(connection, "/x").pod == "v1"
-    node.admit(STRANGER)
+    node.allow_clients(OTHER_CLIENT)
     publish(node)
     assert node.ads.server.acks == 1, "one for the filter that changed, none for what did not"
 

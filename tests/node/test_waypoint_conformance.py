@@ -16,13 +16,13 @@ from xml.etree import ElementTree
 
 import pytest
 from builds import H2SPEC, program
-from lab_handle import LabFactory, LabHandle
 from packages import source_of
 from prepare import RAW_REQUESTS
-from test_routes_http import settle
 
 from agent.lab import lifecycle
 from agent.waypoint.process import envoy_command
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = pytest.mark.node
 HERE = Path(__file__).parent
@@ -89,7 +89,9 @@ def cases(report: Path) -> Iterator[tuple[str, bool]]:
 def raw(mesh: LabHandle) -> dict[str, dict[str, Any]]:
     """What becomes of each of gunicorn's requests at each side, without what is known to differ for all."""
     requests = source_of(*RAW_REQUESTS) / "tests/requests"
-    out = mesh.exec(CLIENT, sys.executable, str(HERE / "raw_http1.py"), str(requests), *HOSTS.values()).stdout
+    out = mesh.exec(
+        CLIENT, sys.executable, str(HERE / "programs" / "raw_http1.py"), str(requests), *HOSTS.values()
+    ).stdout
     found = json.loads(out)
     for outcomes in found.values():
         for outcome in outcomes.values():
@@ -110,7 +112,7 @@ def told_apart(name: str, outcome: dict[str, Any]) -> bool:
     return (bool(statuses) and statuses[-1] < 400) == name.startswith("valid/")
 
 
-def tell(capsys: pytest.CaptureFixture[str], what: str, passed: dict[str, list[bool]]) -> None:
+def report(capsys: pytest.CaptureFixture[str], what: str, passed: dict[str, list[bool]]) -> None:
     with capsys.disabled():
         totals = (f"{side} passed {sum(all_)}, failed {len(all_) - sum(all_)}" for side, all_ in passed.items())
         print(f"\n{what}: {'; '.join(totals)}")
@@ -124,7 +126,7 @@ def differing(found: dict[str, dict[str, Any]]) -> set[str]:
 
 def test_h2spec(mesh: LabHandle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = h2spec(mesh, tmp_path)
-    tell(capsys, "h2spec", {side: list(ends.values()) for side, ends in found.items()})
+    report(capsys, "h2spec", {side: list(ends.values()) for side, ends in found.items()})
     assert len(found["plain"]) == 145
     assert differing(found) == set()
 
@@ -132,6 +134,6 @@ def test_h2spec(mesh: LabHandle, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_http1(mesh: LabHandle, capsys: pytest.CaptureFixture[str]) -> None:
     found = raw(mesh)
     passed = {side: [told_apart(*item) for item in outcomes.items()] for side, outcomes in found.items()}
-    tell(capsys, "gunicorn's requests", passed)
+    report(capsys, "gunicorn's requests", passed)
     assert len(found["plain"]) == 143
     assert differing(found) == {name for names in WANTED.values() for name in names}

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_client import Answer
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_recorder import Recorder, recorder
-from waypoint_rules import any_path, prefix, rule, to
 
 from agent.model.filters import CORS, Filter
 from agent.model.routes import HTTPRouteMatch
+from support.waypoint.client import Answer
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.recorder import Recorder, recorder
+from support.waypoint.rules import any_path, prefix, rule, to
 
 pytestmark = pytest.mark.node
-HERE, STRANGER = "https://www.foo.com", "https://foobar.com"
+HERE, ELSEWHERE = "https://www.foo.com", "https://foobar.com"
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def serve(node: WaypointNode, server: Recorder, item: Filter, match: HTTPRouteMa
     return node.serve(rule(match or any_path(), to(server.backend), item))
 
 
-def preflight(node: WaypointNode, port: int, origin: str, method: str = "GET", asked: str = "") -> Answer:
+def preflight(node: WaypointNode, port: int, origin: str, method: str = "GET", request_headers: str = "") -> Answer:
     headers = [("Origin", origin), ("Access-Control-Request-Method", method)]
-    headers += [("Access-Control-Request-Headers", asked)] if asked else []
+    headers += [("Access-Control-Request-Headers", request_headers)] if request_headers else []
     return node.ask(port, "/x", method="OPTIONS", headers=headers)
 
 
-def told(answer: Answer) -> dict[str, str]:
+def cors_headers(answer: Answer) -> dict[str, str]:
     """What the client is told about other origins, without the common beginning of the names."""
     start = "access-control-"
     return {name.removeprefix(start): value for name, value in answer.headers if name.startswith(start)}
@@ -58,7 +58,7 @@ def test_a_preflight_is_answered_for_the_server(node, server):
     )
     answer = preflight(node, serve(node, server, item), HERE, "PUT", "x-1")
     assert (answer.status, server.requests) == (200, [])
-    assert told(answer) == {
+    assert cors_headers(answer) == {
         "allow-origin": HERE,
         "allow-methods": "GET, PUT",
         "allow-headers": "x-1, x-2",
@@ -69,22 +69,22 @@ def test_a_preflight_is_answered_for_the_server(node, server):
 
 
 def test_what_is_not_said_is_not_told(node, server):
-    assert told(preflight(node, serve(node, server, cors()), HERE)) == {"allow-origin": HERE, "max-age": "5"}
+    assert cors_headers(preflight(node, serve(node, server, cors()), HERE)) == {"allow-origin": HERE, "max-age": "5"}
 
 
 def test_a_stranger_s_preflight_is_answered_without_leave(node, server):
-    answer = preflight(node, serve(node, server, cors(allow_methods=("PUT",))), STRANGER, "PUT")
-    assert (answer.status, "allow-origin" in told(answer), server.requests) == (200, False, [])
+    answer = preflight(node, serve(node, server, cors(allow_methods=("PUT",))), ELSEWHERE, "PUT")
+    assert (answer.status, "allow-origin" in cors_headers(answer), server.requests) == (200, False, [])
 
 
 @pytest.mark.feature("HTTPRoute: CORS, requests")
 @pytest.mark.parametrize(
-    ("origin", "allowed"), [(HERE, {"allow-origin": HERE, "expose-headers": "x-3"}), (STRANGER, {})]
+    ("origin", "allowed"), [(HERE, {"allow-origin": HERE, "expose-headers": "x-3"}), (ELSEWHERE, {})]
 )
 def test_a_request_reaches_the_server_whoever_asks(node, server, origin, allowed):
     port = serve(node, server, cors(expose_headers=("x-3",)))
     answer = node.ask(port, "/x", headers=[("Origin", origin)])
-    assert (answer.status, told(answer), len(server.requests)) == (200, allowed, 1)
+    assert (answer.status, cors_headers(answer), len(server.requests)) == (200, allowed, 1)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_request_reaches_the_server_whoever_asks(node, server, origin, allowed
 )
 def test_origins(node, server, allowed, origins, others):
     port = serve(node, server, cors(allowed))
-    found = {origin: told(preflight(node, port, origin)).get("allow-origin") for origin in origins + others}
+    found = {origin: cors_headers(preflight(node, port, origin)).get("allow-origin") for origin in origins + others}
     assert found == {origin: origin for origin in origins} | dict.fromkeys(others)
 
 
@@ -116,15 +116,15 @@ def test_everything_allowed_is_told_as_what_was_asked(node, server, credentials)
     """With credentials `*` would mean a header of that name, and nothing to a browser."""
     everything = {"allow_methods": ("*",), "allow_headers": ("*",), "expose_headers": ("*",)}
     port = serve(node, server, cors("*", allow_credentials=credentials, **everything))
-    found = told(preflight(node, port, STRANGER, "PATCH", "x-1, x-2"))
+    found = cors_headers(preflight(node, port, ELSEWHERE, "PATCH", "x-1, x-2"))
     assert [found[name] for name in ("allow-origin", "allow-methods", "allow-headers")] == [
-        STRANGER,
+        ELSEWHERE,
         "PATCH",
         "x-1, x-2",
     ]
     assert found.get("expose-headers") == (None if credentials else "*")
     assert found.get("allow-credentials") == ("true" if credentials else None)
-    assert "allow-headers" not in told(preflight(node, port, STRANGER, "PATCH"))
+    assert "allow-headers" not in cors_headers(preflight(node, port, ELSEWHERE, "PATCH"))
 
 
 def test_a_preflight_belongs_to_the_rule_for_the_method_it_asks_about(node, server):
@@ -132,8 +132,8 @@ def test_a_preflight_belongs_to_the_rule_for_the_method_it_asks_about(node, serv
         rule(any_path(method="PUT"), to(server.backend), cors(allow_methods=("PUT",))),
         rule(any_path(method="GET"), to(server.backend), cors("*", allow_methods=("GET",))),
     )
-    found = {method: told(preflight(node, port, STRANGER, method)) for method in ("PUT", "GET")}
-    assert [found[method].get("allow-origin") for method in found] == [None, STRANGER]
+    found = {method: cors_headers(preflight(node, port, ELSEWHERE, method)) for method in ("PUT", "GET")}
+    assert [found[method].get("allow-origin") for method in found] == [None, ELSEWHERE]
     assert preflight(node, port, HERE, "DELETE").status == 404
     assert node.ask(port, method="OPTIONS").status == 404
     assert node.ask(port, method="PUT", headers=[("Origin", HERE)]).status == 200
@@ -144,5 +144,5 @@ def test_rules_without_it_leave_everything_to_the_server(node, server):
     port = node.serve(rule(prefix("/cors"), to(server.backend), cors()), rule(any_path(), to(server.backend)))
     server.script = [204]
     answer = preflight(node, port, HERE)
-    assert (answer.status, told(answer)) == (204, {})
+    assert (answer.status, cors_headers(answer)) == (204, {})
     assert server.requests[0].values("access-control-request-method") == ["GET"]

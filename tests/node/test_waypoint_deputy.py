@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
-from test_waypoint_neighbours import ASK, REFUSED, netns_of
+
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OTHER_CLIENT, OUTSIDER, settle
+from support.node.neighbours import ASK, REFUSED, netns_of
 
 pytestmark = pytest.mark.node
 WAYPOINT = "10.244.0.2"
@@ -98,7 +99,7 @@ def test_control_a_slice_of_one_s_own_is_followed(mesh: LabHandle) -> None:
     server = next(pod for pod in mesh.status()["pods"] if pod["pod"].startswith("app/v1"))["addresses"][0]
     text = DEPUTY.format(address=server, port=8080, kind="IPv4")
     mesh.apply(text)
-    mesh.wait_for("it answers", lambda: status_of(mesh, STRANGER, "http://deputy/") == "200")
+    mesh.wait_for("it answers", lambda: status_of(mesh, OTHER_CLIENT, "http://deputy/") == "200")
     mesh.delete(text)
     settle(mesh, lambda status: all(route["name"] != "deputy" for route in status["routes"]))
 
@@ -117,22 +118,22 @@ def test_control_a_slice_of_one_s_own_is_followed(mesh: LabHandle) -> None:
     indirect=True,
 )
 def test_the_waypoint_goes_to_no_address_of_its_own_for_a_route(deputy: LabHandle) -> None:
-    assert deputy.exec(STRANGER, "curl", "-sS", "-m", "5", "http://deputy/").stdout == "no healthy upstream"
-    (told,) = [text for text in deputy.status()["warnings"] if "Service other/deputy" in text]
-    assert "endpoints[0].addresses[0]" in told
+    assert deputy.exec(OTHER_CLIENT, "curl", "-sS", "-m", "5", "http://deputy/").stdout == "no healthy upstream"
+    (warning,) = [text for text in deputy.status()["warnings"] if "Service other/deputy" in text]
+    assert "endpoints[0].addresses[0]" in warning
 
 
 def slice_to_waypoint(mesh: LabHandle, port: int) -> str:
     """A Service in no mesh with a listener of the waypoint as its endpoint; no Route."""
     text = DEPUTY.format(address=WAYPOINT, port=port, kind="IPv4").rpartition("---")[0]
     mesh.apply(text)
-    told = "is not used: it is an address of this node's waypoint"
-    mesh.wait_for("the agent has seen it", lambda: any(told in text for text in mesh.status()["warnings"]))
+    message = "is not used: it is an address of this node's waypoint"
+    mesh.wait_for("the agent has seen it", lambda: any(message in text for text in mesh.status()["warnings"]))
     return text
 
 
 def test_a_slice_is_no_way_to_a_listener(mesh: LabHandle) -> None:
-    """For an enrolled pod the kernel refuses; who is not goes kube-proxy's way, and is not admitted."""
+    """For an enrolled pod the kernel refuses; who is not goes kube-proxy's way, and is not on the allow list."""
     text = slice_to_waypoint(mesh, listener_port(mesh))
     assert status_of(mesh, CLIENT, "http://deputy.other/") == "refused"
     # The lab's kube-proxy takes a moment: until then nobody has the address.

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import settle
 
 from agent.lab import lifecycle
 from agent.lab.weft import WAYPOINTS, waypoint_pod
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import settle
 
 pytestmark = pytest.mark.node
 
@@ -68,14 +68,14 @@ def drain(mesh: LabHandle, *options: str) -> subprocess.Popen[str]:
 def test_the_hook_waits_for_the_last_client_and_for_nothing_else(mesh: LabHandle) -> None:
     with upload(mesh) as client:
         with drain(mesh) as alone:
-            assert alone.communicate() == ("nobody takes over\n", None)
+            assert alone.communicate() == ("no other waypoint takes over\n", None)
         mesh.apply(json.dumps(waypoint_pod(mesh.paths, NEW)))
         mesh.wait_for("the other took over", lambda: mesh.status()["waypoint"]["addresses"] == list(WAYPOINTS[NEW])[:1])
         with drain(mesh, "--seconds=3") as bounded:
-            assert bounded.communicate() == ("1 connected\nthe time is over\n", None)
+            assert bounded.communicate() == ("connections: 1\ntimed out\n", None)
         with drain(mesh, "--seconds=60") as hook:
             assert hook.stdout is not None
-            assert hook.stdout.readline() == "1 connected\n"
+            assert hook.stdout.readline() == "connections: 1\n"
             assert hook.poll() is None
             assert client.communicate("go on\n") == ("HTTP/1.1 200 OK\n", None)
-            assert hook.communicate() == ("0 connected\ndrained\n", None)
+            assert hook.communicate() == ("connections: 0\ndrained\n", None)

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_authorizer import ALLOWED, AuthorizerHandle, authorizer
-from waypoint_client import Answer
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_recorder import DROP, Recorder, recorder
-from waypoint_rules import NOBODY, any_path, prefix, redirects, rule, to
 
 from agent.ir.http import BackendPort
 from agent.model.filters import CORS, BackendObjectReference, ExternalAuth, Filter, ForwardBody, GRPCAuth, HTTPAuth
 from agent.translate.filters.external_auth import Authorizer
+from support.waypoint.authorizer import ALLOWED, AuthorizerHandle, authorizer
+from support.waypoint.client import Answer
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.recorder import DROP, Recorder, recorder
+from support.waypoint.rules import NO_ENDPOINTS, any_path, prefix, redirects, rule, to
 
 pytestmark = pytest.mark.node
 GOOD = ("Authorization", ALLOWED)
@@ -70,9 +70,9 @@ def test_200_lets_a_request_through_with_the_headers_of_the_answer(node, server,
     http.headers = {"X-User": "bob", "Transfer-Encoding-Like": "x", "Keep-Alive": "timeout=1"}
     port = serve(node, server, http.backend, external(path="/check/"))
     assert ask(node, port, GOOD, COOKIE).status == 200
-    (asked,), (got,) = http.requests, server.requests
-    assert (asked.method, asked.path, asked.values("authorization")) == ("GET", "/check/x?q=1", [ALLOWED])
-    assert (asked.values("cookie"), asked.values("content-length")) == ([], ["0"])
+    (checked,), (got,) = http.requests, server.requests
+    assert (checked.method, checked.path, checked.values("authorization")) == ("GET", "/check/x?q=1", [ALLOWED])
+    assert (checked.values("cookie"), checked.values("content-length")) == ([], ["0"])
     assert (got.path, got.values("x-user"), got.values("cookie"), got.values("keep-alive")) == (
         "/x?q=1",
         ["bob"],
@@ -97,7 +97,7 @@ def test_a_server_that_fails_lets_nothing_through(node, server, http, failure):
 
 
 def test_a_server_without_endpoints_lets_nothing_through(node, server):
-    assert ask(node, serve(node, server, NOBODY, external()), GOOD).status == 403
+    assert ask(node, serve(node, server, NO_ENDPOINTS, external()), GOOD).status == 403
     assert server.requests == []
 
 
@@ -137,9 +137,9 @@ def test_without_forward_body_the_server_gets_none(node, server, http):
 def test_grpc_decides_and_changes_headers_but_no_framing(node, server, grpc):
     port = serve(node, server, grpc.backend, external_grpc(100))
     assert ask(node, port, GOOD, COOKIE, body=b"12345").status == 200
-    asked = grpc.requests[-1]
-    assert (asked["method"], asked["path"], asked["body"]) == ("POST", "/x?q=1", "12345")
-    assert asked["headers"]["cookie"] == "a=b"
+    checked = grpc.requests[-1]
+    assert (checked["method"], checked["path"], checked["body"]) == ("POST", "/x?q=1", "12345")
+    assert checked["headers"]["cookie"] == "a=b"
     (got,) = server.requests
     assert (got.values("x-user"), got.values("content-length"), got.body) == (["bob"], ["5"], b"12345")
     refused = ask(node, port)
@@ -164,8 +164,8 @@ def test_a_preflight_needs_no_credentials(node, server, http):
     cors = Filter("CORS", cors=CORS(allow_origins=("http://here",), allow_methods=("GET",)))
     http.script = [401]
     port = serve(node, server, http.backend, cors, external())
-    asked = [("Origin", "http://here"), ("Access-Control-Request-Method", "GET")]
-    assert node.ask(port, "/x", method="OPTIONS", headers=asked).status == 200
+    checked = [("Origin", "http://here"), ("Access-Control-Request-Method", "GET")]
+    assert node.ask(port, "/x", method="OPTIONS", headers=checked).status == 200
     assert http.requests == []
     assert ask(node, port, ("Origin", "http://here")).status == 401
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_waypoint_manifests import ROUTE, Cluster
-from waypoint_ads import WAYPOINT
-from waypoint_chance import bound
-from waypoint_fixtures import PORTS, SERVERS, WaypointNode, wait_for, waypoint_node
-from waypoint_recorder import Recorder, recorder
-from waypoint_tls import CLOSED, TLSNode
+
+from support.waypoint.ads import WAYPOINT
+from support.waypoint.chance import bound
+from support.waypoint.fixtures import PORTS, SERVERS, WaypointNode, wait_for, waypoint_node
+from support.waypoint.manifests import ROUTE, Cluster
+from support.waypoint.recorder import Recorder, recorder
+from support.waypoint.tls import CLOSED, TLSNode
 
 pytestmark = pytest.mark.node
 TIMES = 200
@@ -144,9 +145,9 @@ def test_a_rule_that_cannot_be_done_is_told_and_hurts_no_other(
 ) -> None:
     good = "{matches: [{path: {value: /good}}], backendRefs: [{name: v1, port: 80}]}"
     port = cluster.route(f"rules: [{{{bad}}}, {good}]")
-    told = cluster.conditions()
-    assert (told["Accepted"].status, told["PartiallyInvalid"].reason) == (True, "UnsupportedValue")
-    assert field in told["PartiallyInvalid"].message
+    conditions = cluster.conditions()
+    assert (conditions["Accepted"].status, conditions["PartiallyInvalid"].reason) == (True, "UnsupportedValue")
+    assert field in conditions["PartiallyInvalid"].message
     assert [cluster.node.ask(port, path).status for path in ("/good", "/bad")] == [200, 404]
     cluster.apply(ROUTE.format(kind="HTTPRoute", port=80, spec=f"rules: [{{{bad}}}]"))
     accepted = cluster.conditions()["Accepted"]
@@ -239,9 +240,9 @@ def test_a_more_specific_kind_takes_the_port(cluster: Cluster, weaker: str, stro
     assert cluster.conditions(weaker)["Accepted"].status
     port = cluster.route("rules: [{backendRefs: [{name: v1, port: 80}]}]", stronger)
     assert cluster.node.ask(port, "/a.B/C").pod == "v1"
-    told = cluster.conditions(weaker)["Accepted"]
-    assert (told.status, told.reason) == (False, "Conflicted")
-    assert f"{stronger} app/r" in told.message
+    accepted = cluster.conditions(weaker)["Accepted"]
+    assert (accepted.status, accepted.reason) == (False, "Conflicted")
+    assert f"{stronger} app/r" in accepted.message
 
 
 @pytest.mark.feature("Several Routes: GRPCRoute before HTTPRoute before TLSRoute before TCPRoute on one port")
@@ -263,5 +264,5 @@ def test_a_server_name_of_two_routes_is_the_older_one_s(node: WaypointNode) -> N
         old = ROUTE.format(kind="TLSRoute", port=443, spec=rules.format("[a.example]", "secure"))
         cluster.apply(old.replace("{name: r,", "{name: z, creationTimestamp: '2020-01-01T00:00:00Z',"))
         port = cluster.route(rules.format("[a.example, b.example]", "other"), "TLSRoute", 443)
-        asked = ("a.example", "b.example")
-        assert [tls.ask(port, name) for name in asked] == ["secure a.example", "other b.example"]
+        names = ("a.example", "b.example")
+        assert [tls.ask(port, name) for name in names] == ["secure a.example", "other b.example"]

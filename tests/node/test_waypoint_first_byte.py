@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from waypoint_fixtures import WAYPOINT, WaypointNode, waypoint_node
-from waypoint_rules import V1, any_path, rule, to
+
+from support.waypoint.fixtures import WAYPOINT, WaypointNode, waypoint_node
+from support.waypoint.rules import V1, any_path, rule, to
 
 pytestmark = pytest.mark.node
 

@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 from socket import socket
 
 import pytest
-from waypoint_client import exchange
-from waypoint_fixtures import SERVERS, WaypointNode, waypoint_node
-from waypoint_rules import any_path, changes, prefix, rule, to
-from waypoint_translated import PARENT, translated
 
 from agent.ir.http import BackendPort
 from agent.model.meta import ObjectMeta
 from agent.model.routes import FilteredBackendRef, HTTPRoute, HTTPRouteRule, HTTPRouteSpec
+from support.waypoint.client import exchange
+from support.waypoint.fixtures import SERVERS, WaypointNode, waypoint_node
+from support.waypoint.rules import any_path, changes, prefix, rule, to
+from support.waypoint.translated import PARENT, translated
 
 pytestmark = pytest.mark.node
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_caller import call
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import V1_H2C, rule, to
 
 from agent.ir.http import BackendPort
 from agent.model.routes import GRPCMethodMatch, GRPCRouteMatch, HeaderMatch
+from support.waypoint.caller import call
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import V1_H2C, rule, to
 
 pytestmark = pytest.mark.node
 V2_H2C = BackendPort("app", "v2", 80, "h2c")

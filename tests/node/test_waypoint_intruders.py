@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_exhausted_ports import PROGRAMS, line, running
-from test_routes_http import CLIENT, OUTSIDER, STRANGER, get, settle
-from test_waypoint_neighbours import ASK, REFUSED, ROUTE, WAYPOINT, answered, netns_of, ports
 
 from agent.lab import lifecycle, weft
 from agent.settings import XDS_SOCKET
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OTHER_CLIENT, OUTSIDER, get, settle
+from support.node.neighbours import ASK, REFUSED, ROUTE, WAYPOINT, answered, netns_of, ports
+from support.node.programs import PROGRAMS, line, running
 
 pytestmark = pytest.mark.node
 ELSEWHERE = "192.0.2.99"
-HEIR = "weft-waypoint-2"
-HEIR_ADDRESS = weft.WAYPOINTS[HEIR].ipv4
+STANDBY = "weft-waypoint-2"
+STANDBY_ADDRESS = weft.WAYPOINTS[STANDBY].ipv4
 TIMED_OUT = 28  # curl's
 REDIRECT = f"""
 add table ip elsewhere
@@ -87,7 +87,7 @@ def redirected(mesh: LabHandle, pod: str) -> Iterator[None]:
         mesh.exec(pod, "nft", "delete", "table", "ip", "elsewhere")
 
 
-@pytest.mark.parametrize(("pod", "served"), [(CLIENT, False), (OUTSIDER, False), (STRANGER, True)])
+@pytest.mark.parametrize(("pod", "served"), [(CLIENT, False), (OUTSIDER, False), (OTHER_CLIENT, True)])
 def test_a_consumer_s_listener_serves_its_namespace_only_whatever_translates_the_address(
     mesh: LabHandle, pod: str, served: bool
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_consumer_s_listener_serves_its_namespace_only_whatever_translates_the
 
 
 def test_nobody_connects_by_another_s_source_address(mesh: LabHandle) -> None:
-    victim = address(mesh, STRANGER)
+    victim = address(mesh, OTHER_CLIENT)
     within = ("ip", "netns", "exec", netns_of(mesh, CLIENT))
     url = f"http://{WAYPOINT}:{ports(mesh)['consumer']}/"
     with claimed(mesh, CLIENT, victim):
@@ -108,13 +108,13 @@ def test_nobody_connects_by_another_s_source_address(mesh: LabHandle) -> None:
 
 def test_another_s_address_within_a_pod_is_not_taken_for_its_own(mesh: LabHandle) -> None:
     before = mesh.status()["pods"]
-    with claimed(mesh, CLIENT, address(mesh, STRANGER)):
+    with claimed(mesh, CLIENT, address(mesh, OTHER_CLIENT)):
         mesh.agent_stop()
         mesh.agent_start()
         settle(mesh, lambda status: len(status["waypoint"]["listeners"]) >= 2)
         assert mesh.status()["pods"] == before
         assert answered(mesh, netns_of(mesh, CLIENT)) == {"producer"}
-        assert answered(mesh, netns_of(mesh, STRANGER)) == {"producer", "consumer"}
+        assert answered(mesh, netns_of(mesh, OTHER_CLIENT)) == {"producer", "consumer"}
 
 
 def lines(mesh: LabHandle, path: str) -> list[dict[str, Any]]:
@@ -144,21 +144,23 @@ def refused_in(mesh: LabHandle, pod: str) -> int:
     return int(dict(zip(*(text.split() for text in counters), strict=True))["OutRsts"])
 
 
-def test_an_heir_without_listeners_does_not_take_over(mesh: LabHandle) -> None:
+def test_a_standby_without_listeners_does_not_take_over(mesh: LabHandle) -> None:
     """It has a waypoint's address, is newer than the Envoy that serves, and acknowledges everything."""
-    pod = weft.waypoint_pod(mesh.paths, HEIR)
+    pod = weft.waypoint_pod(mesh.paths, STANDBY)
     pod["spec"]["containers"][0]["command"] = ["sleep", "infinity"]
     mesh.apply(json.dumps(pod))
     mesh.wait_ready()
-    mesh.wait_for("the agent knows its pod", lambda: HEIR_ADDRESS in json.dumps(mesh.status()["pods"]))
+    mesh.wait_for("the agent knows its pod", lambda: STANDBY_ADDRESS in json.dumps(mesh.status()["pods"]))
     program = str(PROGRAMS / "fake_envoy.py")
-    command = [sys.executable, program, str(mesh.paths.state / XDS_SOCKET), HEIR_ADDRESS, "other"]
+    command = [sys.executable, program, str(mesh.paths.state / XDS_SOCKET), STANDBY_ADDRESS, "other"]
     with running(lifecycle.node_command(mesh.paths, command)) as fake:
         assert {"app/echo:80", "app/echo:80@other"} <= set(line(fake)), "it has acknowledged the listeners"
-        mesh.wait_for("the agent tries them", lambda: refused_in(mesh, f"{pod['metadata']['namespace']}/{HEIR}") >= 10)
+        mesh.wait_for(
+            "the agent tries them", lambda: refused_in(mesh, f"{pod['metadata']['namespace']}/{STANDBY}") >= 10
+        )
         waypoint = mesh.status()["waypoint"]
-        assert (waypoint["addresses"], waypoint["standby"]) == ([WAYPOINT], [HEIR_ADDRESS])
-        assert [get(mesh, "http://echo.app/", client=client).status for client in (CLIENT, STRANGER)] == [200, 200]
+        assert (waypoint["addresses"], waypoint["standby"]) == ([WAYPOINT], [STANDBY_ADDRESS])
+        assert [get(mesh, "http://echo.app/", client=client).status for client in (CLIENT, OTHER_CLIENT)] == [200, 200]
     mesh.delete(json.dumps(pod))
-    mesh.wait_for("it is gone", lambda: HEIR_ADDRESS not in json.dumps(mesh.status()["pods"]))
+    mesh.wait_for("it is gone", lambda: STANDBY_ADDRESS not in json.dumps(mesh.status()["pods"]))
     assert mesh.status()["waypoint"]["addresses"] == [WAYPOINT]

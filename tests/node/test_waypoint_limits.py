@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from waypoint_fixtures import WAYPOINT, WaypointNode, wait_for, waypoint_node
-from waypoint_rules import V1, any_path, rule, to
 
 from agent.waypoint.process import OTHER_DESCRIPTORS, Limits
+from support.waypoint.fixtures import WAYPOINT, WaypointNode, wait_for, waypoint_node
+from support.waypoint.rules import V1, any_path, rule, to
 
 pytestmark = pytest.mark.node
 

@@ -4,16 +4,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from waypoint_caller import call
-from waypoint_chance import bound
-from waypoint_client import exchange
-from waypoint_fixtures import WaypointNode, wait_for, waypoint_node
-from waypoint_recorder import Recorder, recorder
-from waypoint_rules import NOBODY, V1, V1_H2C, V2, any_path, rule, to
 
 from agent.ir.http import BackendPort
 from agent.model.routes import GRPCRouteMatch
 from agent.translate.filters.request_mirror import Mirror
+from support.waypoint.caller import call
+from support.waypoint.chance import bound
+from support.waypoint.client import exchange
+from support.waypoint.fixtures import WaypointNode, wait_for, waypoint_node
+from support.waypoint.recorder import Recorder, recorder
+from support.waypoint.rules import NO_ENDPOINTS, V1, V1_H2C, V2, any_path, rule, to
 
 pytestmark = pytest.mark.node
 ALL, HALF = 1_000_000, 500_000
@@ -72,7 +72,7 @@ def test_a_share_is_copied_of_each_backend_s_requests(node, copies):
 
 
 def test_a_mirror_without_endpoints_hurts_nobody(node):
-    port = node.serve(rule(any_path(), to(V1), resolved=(Mirror(NOBODY, ALL),)))
+    port = node.serve(rule(any_path(), to(V1), resolved=(Mirror(NO_ENDPOINTS, ALL),)))
     assert node.pods(port, 20) == ["v1"] * 20
 
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from lab_handle import LabFactory, LabHandle
 
 from agent.lab.weft import WAYPOINTS, waypoint_pod, waypoints
+from support.node.lab_handle import LabFactory, LabHandle
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 

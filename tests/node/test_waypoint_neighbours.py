@@ -11,26 +11,25 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, OUTSIDER, STRANGER, settle
 
 from agent.ir.waypoint_state import LISTENER_GRACE_SECONDS
 from agent.lab import launch, lifecycle
 from agent.lab.families import IPV4
 from agent.lab.paths import NODE_NAME
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OTHER_CLIENT, OUTSIDER, settle
+from support.node.neighbours import (
+    LAN,
+    OTHER_NODE_S_POD,
+    ROUTE,
+    WAYPOINT,
+    answered,
+    neighbour,
+    netns_of,
+    ports,
+)
 
 pytestmark = pytest.mark.node
-WAYPOINT = "10.244.0.2"
-LAN, OTHER_NODE_S_POD = "192.0.2.7", "10.244.77.7"
-ROUTE = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: r, namespace: {}}}
-spec:
-  parentRefs: [{{group: "", kind: Service, name: echo, namespace: app, port: 80}}]
-  rules: [{{backendRefs: [{{name: v1, namespace: app, port: 80}}]}}]
----
-"""
 POD = """
 apiVersion: v1
 kind: Pod
@@ -62,21 +61,11 @@ while not select.select([sys.stdin], [], [], 0.01)[0]:
 ask()
 print(json.dumps({"peers": peers, "failures": failures}))
 """
-JOIN = """
-import sys
-from agent.lab.families import IPV4
-from agent.lab.network import add_pod
-namespace, link, address = sys.argv[1:]
-add_pod(namespace, link, [address], [IPV4])
-"""
 DIAL = """
 import errno, socket
 for address in {}:
     print(errno.errorcode.get(socket.socket().connect_ex(address), "connected"))
 """
-# By the kernel, or by the listener: curl's exit codes.
-REFUSED = (7, 52, 56)
-ASK = ("curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}")
 
 
 @pytest.fixture(scope="module")
@@ -88,47 +77,16 @@ def mesh(make_lab: LabFactory) -> LabHandle:
     return lab
 
 
-def ports(mesh: LabHandle) -> dict[str, int]:
-    """The producer's listener's port, and the consumer's."""
-    listeners = [item for item in mesh.status()["waypoint"]["listeners"] if item["name"].startswith("app/echo:80")]
-    return {"consumer" if "other" in item["name"] else "producer": item["port"] for item in listeners}
-
-
-def neighbour(mesh: LabHandle, name: str, address: str) -> str:
-    """Somebody with this address, joined to the node; taken away with the lab."""
-    netns = mesh.paths.pod_netns("near", name)
-    mesh.node(sys.executable, "-c", JOIN, netns, f"veth{name}", address)
-    return netns
-
-
-def answered(mesh: LabHandle, netns: str) -> set[str]:
-    """Which listeners answer somebody in this network namespace, and that it reaches others at all."""
-    within = ("ip", "netns", "exec", netns) if netns != mesh.paths.node_netns else ()
-    server = next(pod for pod in mesh.status()["pods"] if pod["pod"].startswith("app/v1"))["addresses"][0]
-    assert mesh.node(*within, *ASK, f"http://{server}:8080/").stdout == "200"
-    asked = {
-        name: mesh.node(*within, *ASK, f"http://{WAYPOINT}:{port}/", check=False) for name, port in ports(mesh).items()
-    }
-    assert all(done.stdout == "200" or done.returncode in REFUSED for done in asked.values()), asked
-    return {name for name, done in asked.items() if done.stdout == "200"}
-
-
 def mode_of(mesh: LabHandle, pod: str) -> str:
     """A pod's mode, as the agent says."""
     (found,) = [item["mode"] for item in mesh.status()["pods"] if item["pod"] == pod]
     return found
 
 
-def netns_of(mesh: LabHandle, pod: str) -> str:
-    """A pod's network namespace."""
-    (found,) = [key for key in mesh.store.load() if f"{key.namespace}/{key.name}".startswith(pod) and key.kind == "Pod"]
-    return mesh.paths.pod_netns(found.namespace, found.name)
-
-
-def test_a_pod_s_address_is_admitted_where_its_namespace_is(mesh: LabHandle) -> None:
+def test_a_pod_s_address_is_allow_listed_where_its_namespace_is(mesh: LabHandle) -> None:
     assert ports(mesh).keys() == {"producer", "consumer"}
     assert answered(mesh, netns_of(mesh, CLIENT)) == {"producer"}
-    assert answered(mesh, netns_of(mesh, STRANGER)) == {"producer", "consumer"}
+    assert answered(mesh, netns_of(mesh, OTHER_CLIENT)) == {"producer", "consumer"}
 
 
 def test_a_pod_that_is_not_in_the_mesh_is_refused(mesh: LabHandle) -> None:
@@ -143,7 +101,9 @@ def test_a_waypoint_is_no_client_of_itself(mesh: LabHandle) -> None:
 def test_a_pod_that_leaves_the_mesh_loses_no_request_and_is_refused_after_the_grace_time(mesh: LabHandle) -> None:
     mesh.apply(LEAVER)
     mesh.wait_ready()
-    mesh.wait_for("it is admitted", lambda: answered(mesh, netns_of(mesh, "app/leaver")) == {"producer"})
+    mesh.wait_for(
+        "its address is on the allow list", lambda: answered(mesh, netns_of(mesh, "app/leaver")) == {"producer"}
+    )
     command, environment = lifecycle.exec_command(mesh.paths, "app/leaver", [sys.executable, "-c", STEADY])
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
     with subprocess.Popen(command, **pipes) as asking:
@@ -160,7 +120,7 @@ def test_a_pod_that_leaves_the_mesh_loses_no_request_and_is_refused_after_the_gr
     mesh.delete(LEAVER)
 
 
-@pytest.mark.parametrize("pod", [CLIENT, STRANGER, OUTSIDER])
+@pytest.mark.parametrize("pod", [CLIENT, OTHER_CLIENT, OUTSIDER])
 def test_no_pod_dials_a_waypoint_itself(mesh: LabHandle, pod: str) -> None:
     found = mesh.python(pod, DIAL.format([(WAYPOINT, port) for port in ports(mesh).values()]))
     assert found.split() == ["EPERM", "EPERM"]
@@ -181,15 +141,15 @@ def test_a_pod_of_another_node_is_refused_and_one_on_the_host_s_network_is_l4_on
     (mesh.paths.manifests / "pods.yaml").write_text(f"{elsewhere}---{on_host}")
     mesh.wait_for("both are known", lambda: any(pod["l4Only"] for pod in mesh.status()["pods"]))
     assert answered(mesh, neighbour(mesh, "far", OTHER_NODE_S_POD)) == set()
-    (told,) = mesh.status()["ineffectiveRoutes"]
-    assert told == {"clients": "app, pods on the host's network", "routes": ["HTTPRoute app/r"]}
+    (ineffective,) = mesh.status()["ineffectiveRoutes"]
+    assert ineffective == {"clients": "app, pods on the host's network", "routes": ["HTTPRoute app/r"]}
     metrics = mesh.node("curl", "-sS", "http://127.0.0.1:9464/metrics").stdout
     assert 'weft_pods{mode="l4 only"} 1.0' in metrics
-    assert """weft_routes_without_effect{clients="app, pods on the host's network"} 1.0""" in metrics
+    assert """weft_ineffective_routes{clients="app, pods on the host's network"} 1.0""" in metrics
     service = mesh.get("Service", "app", "echo")
     assert service is not None
     address = service["spec"]["clusterIP"]
-    command = launch.command(launch.Place(cgroup, mesh.paths.node_netns), ["curl", "-sS", f"http://{address}/"])
+    command = launch.command(launch.ExecContext(cgroup, mesh.paths.node_netns), ["curl", "-sS", f"http://{address}/"])
     seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert json.loads(seen.splitlines()[0])["peer"].startswith(f"{IPV4.node}:")
 
@@ -198,7 +158,9 @@ def test_a_freed_address_is_refused(mesh: LabHandle) -> None:
     mesh.apply(LEAVING)
     mesh.wait_ready()
     (address,) = mesh.get("Pod", "app", "leaving")["status"]["podIPs"]
-    mesh.wait_for("it is admitted", lambda: answered(mesh, netns_of(mesh, "app/leaving")) == {"producer"})
+    mesh.wait_for(
+        "its address is on the allow list", lambda: answered(mesh, netns_of(mesh, "app/leaving")) == {"producer"}
+    )
     mesh.delete(LEAVING)
     mesh.wait_for("it is gone", lambda: "app/leaving" not in {pod["pod"] for pod in mesh.status()["pods"]})
     successor = neighbour(mesh, "next", address["ip"])

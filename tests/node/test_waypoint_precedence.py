@@ -10,21 +10,9 @@ from http.client import HTTPConnection
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from waypoint_client import exchange
-from waypoint_fixtures import CLIENT, WAYPOINT, WaypointNode, wait_for, waypoint_node
-from waypoint_random_routes import (
-    SHOWN,
-    AnyRoute,
-    Case,
-    cases,
-    contest,
-    decided_by,
-    grpc_route,
-    http_route,
-)
 
 from agent.explain.answer import Answer, answer
-from agent.ir.http import RouteSet
+from agent.ir.http import HTTPListenerIR
 from agent.ir.plan import FrontendName
 from agent.ir.request import Request
 from agent.ir.tables import Protocol
@@ -38,6 +26,9 @@ from agent.translate.filters.header_modifiers import changed
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.waypoint.xds.render import render
+from support.waypoint.client import exchange
+from support.waypoint.fixtures import CLIENT, WAYPOINT, WaypointNode, wait_for, waypoint_node
+from support.waypoint.random_routes import SHOWN, AnyRoute, Case, cases, contest, decided_by, grpc_route, http_route
 
 pytestmark = pytest.mark.node
 SETS = int(2000 * float(os.environ.get("WEFT_TEST_SCALE", "0.1")))
@@ -70,8 +61,8 @@ class Port:
         mark = f"set{self.sets}"
         old, self._routes = self._routes, (*routes, _marking(mark, routes[0]))
         self._translator.update([*(Delete(route.key) for route in old), *map(Upsert, self._routes)])
-        fragments = self._translator.fragments.values()
-        made = [render(item, Options()) for item in fragments]
+        outputs = self._translator.outputs.values()
+        made = [render(item, Options()) for item in outputs]
         self.node.resources = {name: value for item in made for name, value in item.resources.items()}
         self.node.publish()
         wait_for(mark, lambda: self.node.answers(WAYPOINT, NUMBER) and self._shows(mark))
@@ -80,10 +71,10 @@ class Port:
         return self.node.ask(NUMBER, f"/marking/{mark}").values(SHOWN) == [f"{mark}/0"]
 
     def simulated(self, made: Request) -> Answer:
-        """By the route set that Envoy's configuration is rendered from."""
-        found = next(item for item in self._translator.fragments.values() if FRONTEND in item.frontends)
-        rules = found.route_sets[found.frontends[FRONTEND].listener or ""]
-        assert isinstance(rules, RouteSet)
+        """By the listener IR that Envoy's configuration is rendered from."""
+        found = next(item for item in self._translator.outputs.values() if FRONTEND in item.frontends)
+        rules = found.listeners[found.frontends[FRONTEND].listener or ""]
+        assert isinstance(rules, HTTPListenerIR)
         return answer(rules, made)
 
 
@@ -101,13 +92,13 @@ def port() -> Iterator[Port]:
         yield Port(node)
 
 
-def told(found: Answer) -> Outcome:
+def predicted(found: Answer) -> Outcome:
     """What a client sees of a simulated answer."""
     assert found.status is not None
     return found.status, dict(changed((), found.response)).get(SHOWN, "")
 
 
-def happened(connection: HTTPConnection, made: Request) -> Outcome:
+def observed(connection: HTTPConnection, made: Request) -> Outcome:
     """What a client sees of Envoy's."""
     headers = [item for item in made.headers if item[0] != "x-forwarded-proto"]
     found = exchange(connection, made.target, method=made.method, host=made.authority, headers=headers)
@@ -120,11 +111,11 @@ def decide_alike(port: Port, case: Case) -> None:
     """One set of Routes, and its requests on one connection."""
     port.serve(case.routes)
     with port.node.connection(NUMBER) as connection:
-        found = {made: happened(connection, made) for made in case.requests}
+        found = {made: observed(connection, made) for made in case.requests}
     ranked = {made: contest(case, made) for made in case.requests}
     refusal = 503 if isinstance(case.routes[0], GRPCRoute) else 500
     assert found == {made: (refusal, names[0][1]) if names else (404, "") for made, names in ranked.items()}
-    assert found == {made: told(port.simulated(made)) for made in case.requests}
+    assert found == {made: predicted(port.simulated(made)) for made in case.requests}
     port.decisions.update(decided_by(names) for names in ranked.values())
     port.outcomes.update(found.values())
 
@@ -139,7 +130,7 @@ def decide_alike(port: Port, case: Case) -> None:
 def test_the_api_the_simulation_and_envoy_decide_alike(port: Port) -> None:
     decide_alike(port)
     deciding = ", ".join(f"{name} {count}" for name, count in port.decisions.most_common())
-    print(f"{port.sets} route sets, {port.decisions.total()} requests, {len(port.outcomes)} outcomes")
+    print(f"{port.sets} listener IRs, {port.decisions.total()} requests, {len(port.outcomes)} outcomes")
     print(f"decided by: {deciding}")
     assert port.sets >= SETS
     # Requests that only one match is for show nothing of precedence.

@@ -5,13 +5,13 @@ import sys
 import time
 
 import pytest
-from waypoint_fixtures import WAYPOINT, WaypointNode, wait_for, waypoint_node
-from waypoint_rules import V1, any_path, rule, to
 
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint import admin
 from agent.waypoint.process import admin_socket, envoy_command, prepare
+from support.waypoint.fixtures import WAYPOINT, WaypointNode, wait_for, waypoint_node
+from support.waypoint.rules import V1, any_path, rule, to
 
 pytestmark = pytest.mark.node
 
@@ -43,7 +43,7 @@ async def test_it_is_ready_from_its_configuration_on_to_its_end() -> None:
         await admin.pass_healthcheck(admin_socket(node.folder, "blue"))
         assert probe(node, "blue", "/ready") == (0, "")
         waiting(node)
-        code, said = probe(node, "waiting", *AS_THE_MANIFESTS_ASK)
-        assert (code, said) in [(1, "503 PRE_INITIALIZING\n"), (1, "503 INITIALIZING\n")]
+        code, text = probe(node, "waiting", *AS_THE_MANIFESTS_ASK)
+        assert (code, text) in [(1, "503 PRE_INITIALIZING\n"), (1, "503 INITIALIZING\n")]
         node.kill_envoy()
         assert probe(node, "blue", *AS_THE_MANIFESTS_ASK)[0] == 1

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from waypoint_fixtures import SERVERS, WaypointNode, wait_for, waypoint_node
-from waypoint_recorder import DROP, SILENCE, Recorder, recorder
-from waypoint_rules import any_path, rule, to
 
 from agent.ir.http import Retry
+from support.waypoint.fixtures import SERVERS, WaypointNode, wait_for, waypoint_node
+from support.waypoint.recorder import DROP, SILENCE, Recorder, recorder
+from support.waypoint.rules import any_path, rule, to
 
 pytestmark = pytest.mark.node
 CODES = (500, 502, 503, 504)
@@ -91,16 +91,16 @@ def test_without_retries_a_try_that_takes_too_long_is_the_last(node, server):
 @pytest.mark.feature("HTTPRoute: timeouts, request")
 def test_the_request_s_timeout_ends_all_tries(node, server):
     retry = Retry(1_000, (), 1)
-    status, asked = outcome(node, server, *[SILENCE] * 1_000, retry=retry, backend_timeout=200, request_timeout=700)
-    assert (status, 1 < asked < 8) == (504, True)
+    status, tries = outcome(node, server, *[SILENCE] * 1_000, retry=retry, backend_timeout=200, request_timeout=700)
+    assert (status, 1 < tries < 8) == (504, True)
 
 
 @pytest.mark.feature("HTTPRoute: retry, backoff")
 def test_the_pause_counts_against_the_request_s_timeout(node, server):
     """The pause is drawn between nothing and its base: of many requests none waits for the whole of it."""
     retry = Retry(1_000, (500,), 60_000)
-    status, asked = outcome(node, server, *[500] * 1_000, retry=retry, request_timeout=500)
-    assert (status, asked < 1_000) == (504, True)
+    status, tries = outcome(node, server, *[500] * 1_000, retry=retry, request_timeout=500)
+    assert (status, tries < 1_000) == (504, True)
 
 
 def test_nobody_there_is_tried_again_and_then_told(node, server):
@@ -114,7 +114,7 @@ def test_nobody_there_is_tried_again_and_then_told(node, server):
 
 
 @pytest.mark.feature("HTTPRoute: retry, of connection errors")
-@pytest.mark.parametrize("retry", [None, Retry(100)], ids=["unasked", "asked"])
+@pytest.mark.parametrize("retry", [None, Retry(100)], ids=["unasked", "tries"])
 def test_what_does_not_answer_is_not_tried_twice(node, server, retry):
     """Two of three endpoints are gone. Many clients at once, whose turns would otherwise meet the same one again."""
     (port,) = node.servers[server.backend.service]

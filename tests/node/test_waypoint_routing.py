@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from waypoint_chance import bound
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import NOBODY, V1, V2, any_path, exact, prefix, rule, to
 
 from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch, QueryParamMatch
+from support.waypoint.chance import bound
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import NO_ENDPOINTS, V1, V2, any_path, exact, prefix, rule, to
 
 pytestmark = pytest.mark.node
 TIMES = 1000
@@ -99,7 +99,7 @@ def test_the_first_rule_that_matches_decides(node):
         ((V1, None), (3, 1), {"v1": 0.75, "500": 0.25}),
         ((None, V1, V2), (1, 1, 1), {"500": 1 / 3, "v1": 1 / 3, "v2": 1 / 3}),
         ((None, V1, V2), (1_000_000, 500_000, 500_000), {"500": 0.5, "v1": 0.25, "v2": 0.25}),
-        ((V1, NOBODY), (1, 1), {"v1": 0.5, "503": 0.5}),
+        ((V1, NO_ENDPOINTS), (1, 1), {"v1": 0.5, "503": 0.5}),
     ],
     ids=["weights", "invalid", "invalid-among-several", "invalid-and-great-weights", "no-endpoint"],
 )
@@ -114,7 +114,9 @@ def test_shares(node, backends, weights, shares):
 
 @pytest.mark.feature("HTTPRoute: no endpoint: 503", "HTTPRoute: invalid backend: its share is 500")
 @pytest.mark.parametrize(
-    ("backends", "status"), [((), 500), (to(None), 500), (to(NOBODY), 503)], ids=["none", "invalid", "no-endpoint"]
+    ("backends", "status"),
+    [((), 500), (to(None), 500), (to(NO_ENDPOINTS), 503)],
+    ids=["none", "invalid", "no-endpoint"],
 )
 def test_who_cannot_answer(node, backends, status):
     assert node.ask(node.serve(rule(any_path(), backends))).status == status

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_handle import LabFactory, LabHandle
-from test_routes_http import CLIENT, OUTSIDER, get, settle
-from test_waypoint_access_log import counted
-from waypoint_caller import CALLER
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import any_path, rule, to
 
 from agent.ir.http import BackendPort
+from support.node.lab_handle import LabFactory, LabHandle
+from support.node.mesh import CLIENT, OUTSIDER, get, settle
+from support.node.request_metrics import counted
+from support.waypoint.caller import CALLER
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import any_path, rule, to
 
 pytestmark = [pytest.mark.node, pytest.mark.ip_families("ipv4", "ipv6")]
 SCOPE = "weft.dev/l7-scope"

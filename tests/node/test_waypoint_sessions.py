@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from waypoint_caller import call
-from waypoint_chance import bound
-from waypoint_client import Answer, exchange
-from waypoint_fixtures import PORTS, WaypointNode, waypoint_node
-from waypoint_rules import NOBODY, V1, V1_H2C, V2, any_path, prefix, rule, to
 
 from agent.ir.http import BackendPort, Pool, Rule, Session
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
+from support.waypoint.caller import call
+from support.waypoint.chance import bound
+from support.waypoint.client import Answer, exchange
+from support.waypoint.fixtures import PORTS, WaypointNode, waypoint_node
+from support.waypoint.rules import NO_ENDPOINTS, V1, V1_H2C, V2, any_path, prefix, rule, to
 
 pytestmark = pytest.mark.node
 BOTH = BackendPort("app", "both", 80)
@@ -88,7 +88,7 @@ def test_a_cookie_with_an_end_says_it_and_is_not_heeded_after(node):
 
 
 @pytest.mark.parametrize(
-    ("match", "path", "asked"),
+    ("match", "path", "requested"),
     [
         (prefix("/a/"), "/a", "/a/b"),
         (HTTPRouteMatch(HTTPPathMatch("Exact", "/a")), "/a", "/a"),
@@ -96,11 +96,11 @@ def test_a_cookie_with_an_end_says_it_and_is_not_heeded_after(node):
         (HTTPRouteMatch(HTTPPathMatch("RegularExpression", ".*")), "/", "/x"),
     ],
 )
-def test_a_cookie_is_for_its_rule_s_paths(node, match, path, asked):
+def test_a_cookie_is_for_its_rule_s_paths(node, match, path, requested):
     port = node.serve(seated(match=match))
-    answer = node.ask(port, asked)
+    answer = node.ask(port, requested)
     assert f"path={path};" in answer.values("set-cookie")[0].lower() + ";"
-    assert pods(node, port, known(answer), asked) == {answer.pod}
+    assert pods(node, port, known(answer), requested) == {answer.pod}
 
 
 @pytest.mark.parametrize("value", ["", "x", "MTAuOS45Ljk6ODA=", "%%%", "a" * 4000])
@@ -153,7 +153,7 @@ def test_an_endpoint_of_two_backends_serves_both_shares(node):
 
 
 def test_shares_that_nobody_can_serve_are_refused(node):
-    nobody = rule(any_path(), to(V1, NOBODY), session=replace(COOKIE, pool=Pool((V1, NOBODY))))
+    nobody = rule(any_path(), to(V1, NO_ENDPOINTS), session=replace(COOKIE, pool=Pool((V1, NO_ENDPOINTS))))
     assert set(node.pods(node.serve(nobody), 60)) == {"v1", "503"}
     invalid = rule(any_path(), to(V1, V2, None), session=replace(COOKIE, pool=Pool((V1, V2))))
     assert set(node.pods(node.serve(invalid), 60)) == {"v1", "v2", "500"}

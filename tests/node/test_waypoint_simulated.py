@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_client import Answer as Seen
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import NOBODY, V1, V2, any_path, changes, exact, filtered, prefix, redirects, rewrites, rule, to
 
 from agent.explain.answer import Answer, Share, answer
-from agent.ir.http import RouteSet
+from agent.ir.http import HTTPListenerIR
 from agent.ir.request import Headers, request
 from agent.model.filters import CORS, Filter, PathModifier
 from agent.model.routes import (
@@ -20,6 +17,22 @@ from agent.model.routes import (
     QueryParamMatch,
 )
 from agent.translate.filters.header_modifiers import changed
+from support.waypoint.client import Answer as Seen
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import (
+    NO_ENDPOINTS,
+    V1,
+    V2,
+    any_path,
+    changes,
+    exact,
+    filtered,
+    prefix,
+    redirects,
+    rewrites,
+    rule,
+    to,
+)
 
 pytestmark = pytest.mark.node
 
@@ -118,7 +131,7 @@ ROUTE_SETS = {
     "refusals": (
         rule(prefix("/invalid"), to(None)),
         rule(prefix("/none"), ()),
-        rule(prefix("/empty"), to(NOBODY)),
+        rule(prefix("/empty"), to(NO_ENDPOINTS)),
     ),
 }
 PATHS = (
@@ -164,11 +177,11 @@ REQUESTS = (
     *(("GET", "app", path, headers) for headers in HEADERS for path in ("/", "/v2/x", "/a.B/C", "/a.B/D")),
     *(("GET", host, path, ()) for host in HOSTS for path in ("/", "/https", "/new/x", "/full")),
     *(
-        (method, "app", path, (("Origin", origin), *asked))
+        (method, "app", path, (("Origin", origin), *about))
         for method in ("OPTIONS", "PUT")
         for path in ("/v2/x", "/a", "/x")
         for origin in ORIGINS
-        for asked in ((), (("Access-Control-Request-Method", "PUT"),), (("access-control-request-method", "GET"),))
+        for about in ((), (("Access-Control-Request-Method", "PUT"),), (("access-control-request-method", "GET"),))
     ),
     *((method, "app", path, ()) for method in ("POST", "PUT", "OPTIONS") for path in ("/a/b", "/")),
 )
@@ -182,17 +195,17 @@ def node() -> Iterator[WaypointNode]:
 
 def expected(found: Answer) -> dict[str, object]:
     """What a client and a server see, by the simulation."""
-    told = {"allowed": bool(found.facts.get("originAllowed"))}
+    cors_facts = {"allowed": bool(found.facts.get("originAllowed"))}
     own: Answer | Share = found if found.status is not None else found.shares[0]
     if own.status is not None:
-        return {**told, "status": own.status, "location": [own.location] if own.location else []}
+        return {**cors_facts, "status": own.status, "location": [own.location] if own.location else []}
     (share,) = found.shares
     assert share.backend is not None
-    if share.backend == NOBODY:
-        return {**told, "status": 503, "location": []}
+    if share.backend == NO_ENDPOINTS:
+        return {**cors_facts, "status": 503, "location": []}
     answered = changed((), share.response)
     return {
-        **told,
+        **cors_facts,
         "server": share.backend.service,
         "target": share.target,
         "host": [share.authority],
@@ -201,14 +214,14 @@ def expected(found: Answer) -> dict[str, object]:
     }
 
 
-def happened(seen: Seen) -> dict[str, object]:
+def observed(seen: Seen) -> dict[str, object]:
     """What a client and a server saw."""
-    told = {"allowed": bool(seen.values("access-control-allow-origin"))}
+    cors_facts = {"allowed": bool(seen.values("access-control-allow-origin"))}
     if not seen.seen:
-        return {**told, "status": seen.status, "location": seen.values("location")}
+        return {**cors_facts, "status": seen.status, "location": seen.values("location")}
     received = [(name.lower(), value) for name, value in seen.seen["headers"]]
     return {
-        **told,
+        **cors_facts,
         "server": seen.pod,
         "target": seen.seen["path"],
         "host": seen.sent("host"),
@@ -225,8 +238,10 @@ def test_envoy_does_what_is_simulated(node: WaypointNode, name: str) -> None:
     port = node.serve(*rules, grpc=is_grpc)
     differing = {}
     for method, host, path, headers in REQUESTS:
-        wanted = expected(answer(RouteSet("app/s:80", "", 80, is_grpc, rules), request(method, host, path, headers)))
-        found = happened(node.ask(port, path, method=method, host=host, headers=headers))
+        wanted = expected(
+            answer(HTTPListenerIR("app/s:80", "", 80, is_grpc, rules), request(method, host, path, headers))
+        )
+        found = observed(node.ask(port, path, method=method, host=host, headers=headers))
         if found != wanted:
-            differing[method, host, path, headers] = {"simulated": wanted, "happened": found}
+            differing[method, host, path, headers] = {"simulated": wanted, "observed": found}
     assert differing == {}

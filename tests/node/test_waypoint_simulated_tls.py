@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from waypoint_fixtures import waypoint_node
-from waypoint_rules import to
-from waypoint_tls import CLOSED, TLSNode
 
-from agent.explain.passthrough import rule_for
-from agent.ir.http import TLSRouteSet, TLSRule
+from agent.explain.matching import rule_for
+from agent.ir.http import TLSListenerIR, TLSRule
+from support.waypoint.fixtures import waypoint_node
+from support.waypoint.rules import to
+from support.waypoint.tls import CLOSED, TLSNode
 
 pytestmark = pytest.mark.node
 
@@ -47,5 +47,5 @@ def test_envoy_gives_connections_to_whom_the_simulation_does(tls: TLSNode, serve
         rules = tuple(TLSRule(f"app/{name}/0", SERVER_NAMES[name], to(backends[name])) for name in servers)
         port = tls.serve(rules)
         found = {name: tls.ask(port, name).split()[0] for name in ASKED}
-    chosen = {name: rule_for(TLSRouteSet("app/tls:443", "", rules), name or "") for name in ASKED}
+    chosen = {name: rule_for(TLSListenerIR("app/tls:443", "", rules), name or "") for name in ASKED}
     assert found == {name: rule.name.split("/")[1] if rule else CLOSED for name, rule in chosen.items()}

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_recorder import Wire, client, script
-from waypoint_rules import V1, any_path, exact, rule, to
+
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.recorder import Wire, client, script
+from support.waypoint.rules import V1, any_path, exact, rule, to
 
 pytestmark = pytest.mark.node
 HEAD = b"\r\n\r\n"
@@ -52,7 +53,7 @@ def answering(server: Wire) -> None:
             server.until(HEAD)
         except (EOFError, OSError):
             return
-        server.say(OK)
+        server.send(OK)
 
 
 def statuses(answer: bytes) -> list[bytes]:
@@ -64,7 +65,7 @@ def exchanged(node: WaypointNode, request: bytes, **options: str) -> tuple[bytes
     with script(node, answering) as (backend, servers):
         port = node.serve(rule(any_path(), to(backend)), **options)
         with client(node, port) as asking:
-            asking.say(request)
+            asking.send(request)
             answer = asking.rest()
         # Whatever would come of the smuggled request comes before the answer to this one.
         assert node.raw(port, POST + b"Content-Length: 0\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
@@ -92,7 +93,7 @@ def test_what_envoy_tolerates_reaches_the_server_in_a_valid_form(node: WaypointN
     with script(node, answering) as (backend, servers):
         name = f"shop/web:{80 + list(NORMALISED).index(what)}"
         with client(node, node.serve(rule(any_path(), to(backend)), name=name)) as asking:
-            asking.say(request)
+            asking.send(request)
             assert asking.until(b"hi").startswith(b"HTTP/1.")
         (server,) = servers
     assert server.seen.startswith(b"GET /x HTTP/1.1\r\n")
@@ -110,7 +111,7 @@ def test_what_follows_an_upgrade_that_the_server_does_not_take_is_no_request(nod
 def test_an_upgrade_to_websocket_or_something_else_is_refused(node: WaypointNode) -> None:
     with script(node, answering) as (backend, servers):
         with client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-            asking.say(UPGRADE % b"websocket, h2c")
+            asking.send(UPGRADE % b"websocket, h2c")
             assert asking.until(HEAD).startswith(b"HTTP/1.1 403 ")
         assert servers == []
 
@@ -118,7 +119,7 @@ def test_an_upgrade_to_websocket_or_something_else_is_refused(node: WaypointNode
 def test_an_offer_of_http2_begins_no_http2(node: WaypointNode) -> None:
     """What a client sends after it as if it was taken is a request of HTTP/1.1, and none that is served."""
     with client(node, node.serve(rule(exact("/"), to(V1)))) as asking:
-        asking.say(UPGRADE % b"h2c")
+        asking.send(UPGRADE % b"h2c")
         assert asking.until(HEAD).startswith(b"HTTP/1.1 200 ")
-        asking.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        asking.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         assert statuses(asking.rest()) in ([b"400"], [b"404"], [b"505"])

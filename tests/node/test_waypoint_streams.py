@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from threading import Semaphore
 
 import pytest
-from waypoint_ads import WAYPOINT
-from waypoint_fixtures import SERVERS, WaypointNode, wait_for, waypoint_node
-from waypoint_recorder import Wire, client, script
-from waypoint_rules import any_path, rule, to
 
 from agent.ir.http import BackendPort
 from agent.model.routes import GRPCRouteMatch
+from support.waypoint.ads import WAYPOINT
+from support.waypoint.fixtures import SERVERS, WaypointNode, wait_for, waypoint_node
+from support.waypoint.recorder import Wire, client, script
+from support.waypoint.rules import any_path, rule, to
 
 pytestmark = pytest.mark.node
 HEAD = b"\r\n\r\n"
@@ -97,14 +97,14 @@ def node() -> Iterator[WaypointNode]:
 def test_an_event_arrives_before_the_next_is_sent(node: WaypointNode) -> None:
     def play(server: Wire) -> None:
         server.until(HEAD)
-        server.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for number in range(MESSAGES):
             heard.acquire()
-            server.say(b"f\r\ndata: %07d\n\n\r\n" % number)
+            server.send(b"f\r\ndata: %07d\n\n\r\n" % number)
 
     heard = Semaphore(1)
     with script(node, play) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(b"GET /events HTTP/1.1\r\nHost: app\r\nAccept: text/event-stream\r\n\r\n")
+        asking.send(b"GET /events HTTP/1.1\r\nHost: app\r\nAccept: text/event-stream\r\n\r\n")
         assert b"Content-Type: text/event-stream\r\n" in asking.until(HEAD)
         for number in range(MESSAGES):
             assert asking.until(b"\n\n\r\n").endswith(b"data: %07d\n\n\r\n" % number)
@@ -113,28 +113,30 @@ def test_an_event_arrives_before_the_next_is_sent(node: WaypointNode) -> None:
 
 @pytest.mark.parametrize("first", ["client", "server"])
 def test_a_websocket_s_handshake_frames_and_end_pass(node: WaypointNode, first: str) -> None:
-    asked = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhl\r\nSec-WebSocket-Protocol: chat\r\n"
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhl\r\nSec-WebSocket-Protocol: chat\r\n"
+    )
     agreed = (
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pP\r\nSec-WebSocket-Protocol: chat\r\n"
     )
     ended = []
 
     def play(server: Wire) -> None:
-        assert asked in server.until(HEAD)
-        server.say(b"HTTP/1.1 101 Switching Protocols\r\n" + agreed + b"\r\n\x82\x05first")
+        assert upgrade in server.until(HEAD)
+        server.send(b"HTTP/1.1 101 Switching Protocols\r\n" + agreed + b"\r\n\x82\x05first")
         for number in range(MESSAGES):
             assert server.until(b"?") == b"\x82\x84\0\0\0\0%03d?" % number
-            server.say(b"\x82\x04%03d!" % number)
+            server.send(b"\x82\x04%03d!" % number)
         if first == "server":
             server.socket.shutdown(socket.SHUT_RDWR)
         ended.append(server.rest())
 
     with script(node, play) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(b"GET /chat HTTP/1.1\r\nHost: app\r\n" + asked + b"\r\n")
+        asking.send(b"GET /chat HTTP/1.1\r\nHost: app\r\n" + upgrade + b"\r\n")
         assert agreed in asking.until(HEAD)
         assert asking.until(b"first") == b"\x82\x05first"
         for number in range(MESSAGES):
-            asking.say(b"\x82\x84\0\0\0\0%03d?" % number)
+            asking.send(b"\x82\x84\0\0\0\0%03d?" % number)
             assert asking.until(b"!") == b"\x82\x04%03d!" % number
         if first == "client":
             asking.socket.shutdown(socket.SHUT_RDWR)
@@ -150,10 +152,10 @@ def answered_without_upgrade(node: WaypointNode, status: int) -> tuple[bytes, by
 
     def play(server: Wire) -> None:
         server.until(HEAD)
-        server.say(b"HTTP/1.1 %d Why\r\nX-Own: 1\r\nContent-Length: 4\r\n\r\nbody" % status)
+        server.send(b"HTTP/1.1 %d Why\r\nX-Own: 1\r\nContent-Length: 4\r\n\r\nbody" % status)
 
     with script(node, play) as (backend, _), client(node, node.serve(rule(any_path(), to(backend)))) as asking:
-        asking.say(OFFER)
+        asking.send(OFFER)
         head, _, body = asking.rest().partition(HEAD)
     return head.lower() + b"\r\n", body
 

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from waypoint_chance import bound
-from waypoint_fixtures import STRANGER, waypoint_node
-from waypoint_rules import to
-from waypoint_tls import CLOSED, TLSNode
 
 from agent.ir.http import BackendPort, TLSRule, WeightedBackend
+from support.waypoint.chance import bound
+from support.waypoint.fixtures import OTHER_CLIENT, waypoint_node
+from support.waypoint.rules import to
+from support.waypoint.tls import CLOSED, TLSNode
 
 pytestmark = pytest.mark.node
 TIMES = 150
-NOBODY = BackendPort("app", "nobody", 443, "tcp")
+NO_ENDPOINT = BackendPort("app", "nobody", 443, "tcp")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def names(*server_names: str, to: tuple[WeightedBackend, ...]) -> TLSRule:
 
 @pytest.mark.feature("TLSRoute: server name*", "TLSRoute: no match: closed")
 def test_the_most_specific_name_wins(tls, one, two):
-    three = (WeightedBackend(NOBODY, 1),)
+    three = (WeightedBackend(NO_ENDPOINT, 1),)
     port = tls.serve(
         [
             names("*.example.com", to=to(one)),
@@ -69,8 +69,8 @@ def test_the_most_specific_name_wins(tls, one, two):
 @pytest.mark.feature("TLSRoute: any server name")
 def test_a_route_without_names_takes_the_rest(tls, one, two):
     port = tls.serve([names("a.example.com", to=to(one)), names(to=to(two))])
-    asked = ("a.example.com", "b.example.com", None)
-    assert [tls.ask(port, name) for name in asked] == ["one a.example.com", "two b.example.com", "two None"]
+    requested_names = ("a.example.com", "b.example.com", None)
+    assert [tls.ask(port, name) for name in requested_names] == ["one a.example.com", "two b.example.com", "two None"]
 
 
 def test_what_is_no_tls_is_closed(tls, one):
@@ -93,7 +93,7 @@ def test_what_is_no_tls_is_closed(tls, one):
     ids=["weights", "invalid", "no-endpoint", "all-invalid"],
 )
 def test_shares(tls, one, two, backends, shares):
-    known = {"one": one, "two": two, "nobody": NOBODY, None: None}
+    known = {"one": one, "two": two, "nobody": NO_ENDPOINT, None: None}
     port = tls.serve([names("a.example.com", to=to(*(known[name] for name in backends), weights=(3, 1)))])
     counts = Counter(tls.ask(port, "a.example.com").split()[0] for _ in range(TIMES))
     assert counts.keys() == shares.keys()
@@ -106,7 +106,7 @@ def test_nothing_but_weights_of_0_is_closed(tls):
 
 def test_strangers_are_not_let_in(tls, one):
     port = tls.serve([names("a.example.com", to=to(one))])
-    assert tls.ask(port, "a.example.com", STRANGER) == CLOSED
+    assert tls.ask(port, "a.example.com", OTHER_CLIENT) == CLOSED
 
 
 def test_a_new_name_leaves_connections_of_others_alone(tls, one, two):

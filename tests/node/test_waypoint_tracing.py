@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from waypoint_collector import CollectorHandle, collector
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import NOBODY, V1, any_path, exact, rule, to
+
+from support.waypoint.collector import CollectorHandle, collector
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import NO_ENDPOINTS, V1, any_path, exact, rule, to
 
 pytestmark = pytest.mark.node
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -29,7 +30,7 @@ def spans(node: WaypointNode) -> Iterator[CollectorHandle]:
 @pytest.fixture(scope="module")
 def port(node: WaypointNode, spans: CollectorHandle) -> int:
     """A listener with spans."""
-    return node.serve(rule(exact("/nobody"), to(NOBODY)), rule(any_path(), to(V1)))
+    return node.serve(rule(exact("/nobody"), to(NO_ENDPOINTS)), rule(any_path(), to(V1)))
 
 
 def test_a_request_without_a_trace_starts_one(node, spans, port):
@@ -41,11 +42,15 @@ def test_a_request_without_a_trace_starts_one(node, spans, port):
 
 def test_a_span_names_the_service_the_rule_and_what_became_of_it(node, spans, port):
     assert node.ask(port, "/nobody").status == 503
-    said = spans.span("/nobody").attributes
-    assert said["weft.service"].startswith("app/s")
-    assert said["weft.rule"] == "app/route/0/0"
-    assert (said["http.method"], said["http.status_code"], said["response_flags"]) == ("GET", "503", "UH")
-    assert said["upstream_cluster"] == NOBODY.cluster
+    attributes = spans.span("/nobody").attributes
+    assert attributes["weft.service"].startswith("app/s")
+    assert attributes["weft.rule"] == "app/route/0/0"
+    assert (attributes["http.method"], attributes["http.status_code"], attributes["response_flags"]) == (
+        "GET",
+        "503",
+        "UH",
+    )
+    assert attributes["upstream_cluster"] == NO_ENDPOINTS.cluster
 
 
 def test_a_client_s_trace_goes_on(node, spans, port):

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_recorder import Wire, client, script
-from waypoint_rules import V1_H2C, any_path, changes, rule, to
 
 from agent.model.filters import Filter
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.recorder import Wire, client, script
+from support.waypoint.rules import V1_H2C, any_path, changes, rule, to
 
 pytestmark = pytest.mark.node
 FRAMING = b"".join(
@@ -33,12 +33,12 @@ def passed_on(node: WaypointNode, trailers: bytes, *filters: Filter) -> tuple[by
 
     def play(server: Wire) -> None:
         server.until(END.lower())
-        server.say(b"HTTP/1.1 200 OK\r\n" + CHUNKED + trailers + END)
+        server.send(b"HTTP/1.1 200 OK\r\n" + CHUNKED + trailers + END)
 
     with script(node, play) as (backend, servers):
         port = node.serve(rule(any_path(), to(backend), *filters))
         with client(node, port) as asking:
-            asking.say(POST + CHUNKED + trailers + END)
+            asking.send(POST + CHUNKED + trailers + END)
             answer = asking.until(END.lower())
     (server,) = servers
     return server.seen.rpartition(b"\r\n0\r\n")[2], answer.rpartition(b"\r\n0\r\n")[2]
@@ -55,19 +55,19 @@ def test_all_trailers_may_be_taken_away(node: WaypointNode) -> None:
 
     def play(server: Wire) -> None:
         server.until(end)
-        server.say(b"HTTP/1.1 200 OK\r\n" + CHUNKED + FRAMING + b"\r\n")
+        server.send(b"HTTP/1.1 200 OK\r\n" + CHUNKED + FRAMING + b"\r\n")
 
     with script(node, play) as (backend, _):
         port = node.serve(rule(any_path(), to(backend)))
         with client(node, port) as asking:
-            asking.say(POST + CHUNKED + FRAMING + b"\r\n")
+            asking.send(POST + CHUNKED + FRAMING + b"\r\n")
             asking.until(end)
 
 
 def test_a_request_without_its_trailers_ends_for_a_server_of_http2_too(node: WaypointNode) -> None:
     port = node.serve(rule(any_path(), to(V1_H2C)))
     with client(node, port) as asking:
-        asking.say(POST + CHUNKED + FRAMING + b"\r\n")
+        asking.send(POST + CHUNKED + FRAMING + b"\r\n")
         assert asking.until(b'"received":2').startswith(b"HTTP/1.1 200 ")
 
 

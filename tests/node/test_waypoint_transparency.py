@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import V1, V1_H2C, any_path, rule, to
+
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import V1, V1_H2C, any_path, rule, to
 
 pytestmark = pytest.mark.node
 CURL = ("curl", "-sS", "-m", "5", "-i")

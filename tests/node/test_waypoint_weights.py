@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from waypoint_ads import WAYPOINT
-from waypoint_chance import bound
-from waypoint_fixtures import WaypointNode, waypoint_node
-from waypoint_rules import V1, V1_H2C, V2, any_path, rule, to
 
 from agent.ir.http import BackendPort
 from agent.model.routes import GRPCRouteMatch
+from support.waypoint.ads import WAYPOINT
+from support.waypoint.chance import bound
+from support.waypoint.fixtures import WaypointNode, waypoint_node
+from support.waypoint.rules import V1, V1_H2C, V2, any_path, rule, to
 
 pytestmark = pytest.mark.node
 TIMES = 10_000

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.ir.resources import ResourceName, ResourceType
-from agent.waypoint.messages import Request, Response
-from agent.waypoint.stream import Stream
+from agent.waypoint.messages import Request, Response, Snapshot
+from agent.waypoint.stream import RESPONSE_BYTES, Stream
 
 C, E, L, R = ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.LISTENER, ResourceType.ROUTE
 CLUSTERS = ("a", "b", "c")
@@ -20,18 +20,8 @@ VERSIONS = st.sampled_from(["1", "2", "3"])
 BACKENDS = st.dictionaries(st.sampled_from(CLUSTERS), st.tuples(VERSIONS, VERSIONS), min_size=1)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What shall be. A table's version says where it leads, as a hash of its content would."""
-
-    versions: dict[ResourceName, str]
-
-    @property
-    def leads(self) -> dict[ResourceName, tuple[str, ...]]:
-        return {name: leads(version) for name, version in self.versions.items() if name.kind in (L, R)}
-
-
 def leads(version: str) -> tuple[str, ...]:
+    """Where a table leads: its version says it, as a hash of its content would."""
     return tuple(version.partition(":")[2])
 
 
@@ -44,7 +34,10 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         for name in draw(st.sets(st.sampled_from(names))):
             to = draw(st.sets(st.sampled_from(sorted(found))))
             versions[ResourceName(kind, name)] = f"{draw(VERSIONS)}:{''.join(sorted(to))}"
-    return Snapshot(versions)
+    refs = {name: leads(version) for name, version in versions.items() if name.kind in (L, R)}
+    # Two of the large ones are too much for one response.
+    sizes = {name: draw(st.sampled_from([0, RESPONSE_BYTES - 1])) for name in versions}
+    return Snapshot(versions, refs, sizes)
 
 
 @dataclass
@@ -115,7 +108,7 @@ class Client:
 
 
 def published(client: Client, snapshot: Snapshot) -> None:
-    client.get(client.stream.on_snapshot(snapshot.versions, snapshot.leads))
+    client.get(client.stream.on_snapshot(snapshot))
 
 
 @st.composite
@@ -146,12 +139,12 @@ def test_the_client_gets_there_with_one_response_of_each_kind_at_a_time(
     client.settle()
     wanted = snapshots[-1].versions
     refused = {name for name, version in wanted.items() if (*name_of(name), version) in bad}
-    moot = {ResourceName(E, name.name) for name in refused if name.kind is C}
-    assert refused - moot <= set(client.stream.rejected) <= refused
-    assert client.stream.acknowledged >= wanted.keys() - refused - moot
+    irrelevant = {ResourceName(E, name.name) for name in refused if name.kind is C}
+    assert refused - irrelevant <= set(client.stream.rejected) <= refused
+    assert client.stream.acknowledged >= wanted.keys() - refused - irrelevant
     for kind in (C, E, L, R):
         there = {ResourceName(kind, name): version for name, version in client.has[kind].items()}
-        due = {name: v for name, v in wanted.items() if name.kind is kind and name not in refused | moot}
+        due = {name: v for name, v in wanted.items() if name.kind is kind and name not in refused | irrelevant}
         assert due.items() <= there.items()
         assert there.keys() <= {*wanted} | {ResourceName(E, name) for name in CLUSTERS}
 

@@ -1,4 +1,4 @@
-"""The simulation reads route sets by itself; here it is compared with what Envoy is told, read as Envoy documents it.
+"""The simulation reads listener IRs by itself; here it is compared with what Envoy is told, read as Envoy documents it.
 
 `Told` is a small reading of Envoy's RouteConfiguration: matches, rewrites, redirects and direct responses.
 """
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.explain.answer import Answer, answer
 from agent.explain.matching import matches
-from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.ir.http import BackendPort, HTTPListenerIR, Rule, WeightedBackend
 from agent.ir.request import Request, request
 from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import (
@@ -114,7 +114,7 @@ def path_holds(wanted: Json, path: str) -> bool:
     return holds(wanted, path)
 
 
-def told_to_match(wanted: Json, made: Request) -> bool:
+def envoy_matches(wanted: Json, made: Request) -> bool:
     """envoy.config.route.v3.RouteMatch: everything holds."""
     return (
         path_holds(wanted, made.path)
@@ -123,7 +123,7 @@ def told_to_match(wanted: Json, made: Request) -> bool:
     )
 
 
-def told_path(action: Json, match: Json, path: str) -> str:
+def envoy_path(action: Json, match: Json, path: str) -> str:
     """prefix_rewrite and regex_rewrite of a RouteAction or a RedirectAction."""
     if "prefix_rewrite" in action:
         matched = match.get("path_separated_prefix", match.get("prefix", ""))
@@ -134,32 +134,32 @@ def told_path(action: Json, match: Json, path: str) -> str:
     return str(action.get("path_redirect", path))
 
 
-def told_location(action: Json, match: Json, made: Request) -> str:
+def envoy_location(action: Json, match: Json, made: Request) -> str:
     """envoy.config.route.v3.RedirectAction: a new port takes the place of the Host's."""
     host = action.get("host_redirect", made.authority)
     if "port_redirect" in action:
         name, _, number = host.rpartition(":")
         host = f"{name if number.isdigit() and name else host}:{action['port_redirect']}"
-    path = told_path(action, match, made.path)
+    path = envoy_path(action, match, made.path)
     return f"{action['scheme_redirect']}://{host.removesuffix(':80')}{path}{made.target[len(made.path) :]}"
 
 
 def simulated(rule: Rule, made: Request) -> tuple[Answer, Json]:
     """What the simulation says, and the route that Envoy would take."""
-    rules = RouteSet("app/web:80", "", 80, False, (rule,))
-    (host,) = route_configuration(rules)["virtual_hosts"]
-    return answer(rules, made), next(item for item in host["routes"] if told_to_match(item["match"], made))
+    rules = HTTPListenerIR("app/web:80", "", 80, False, (rule,))
+    (host,) = route_configuration(rules, {})["virtual_hosts"]
+    return answer(rules, made), next(item for item in host["routes"] if envoy_matches(item["match"], made))
 
 
 @given(HTTP | GRPC, REQUESTS)
 def test_a_match_holds_when_what_envoy_is_told_holds(match: HTTPRouteMatch | GRPCRouteMatch, made: Request) -> None:
-    assert matches(match, made) == told_to_match(route_match(match), made)
+    assert matches(match, made) == envoy_matches(route_match(match), made)
 
 
 @given(GRPC, st.tuples(WORDS, WORDS), PAIRS)
 def test_a_grpc_match_too(match: GRPCRouteMatch, called: tuple[str, str], headers: list[tuple[str, str]]) -> None:
     made = request("POST", "a", "/".join(("", *called)), headers)
-    assert matches(match, made) == told_to_match(route_match(match), made)
+    assert matches(match, made) == envoy_matches(route_match(match), made)
 
 
 @given(PREFIXES, MODIFIERS, st.sampled_from([None, "there.example"]), REQUESTS)
@@ -167,25 +167,28 @@ def test_a_rewrite_is_what_envoy_is_told(
     match: HTTPRouteMatch, path: PathModifier, host: str | None, made: Request
 ) -> None:
     rewrite = Filter("URLRewrite", url_rewrite=URLRewrite(host, path))
-    found, told = simulated(Rule("r", match, (rewrite,), (WeightedBackend(BACKEND, 1),)), made)
+    found, envoy_route = simulated(Rule("r", match, (rewrite,), (WeightedBackend(BACKEND, 1),)), made)
     if found.rule is None:
-        assert told["direct_response"]["status"] == found.status == 404
+        assert envoy_route["direct_response"]["status"] == found.status == 404
         return
     (share,) = found.shares
-    assert share.target == told_path(told["route"], told["match"], made.path) + made.target[len(made.path) :]
-    assert share.authority == told["route"].get("host_rewrite_literal", made.authority)
+    assert (
+        share.target
+        == envoy_path(envoy_route["route"], envoy_route["match"], made.path) + made.target[len(made.path) :]
+    )
+    assert share.authority == envoy_route["route"].get("host_rewrite_literal", made.authority)
 
 
 @given(PREFIXES, REDIRECTS, REQUESTS)
 def test_a_redirect_is_what_envoy_is_told(match: HTTPRouteMatch, redirect: RequestRedirect, made: Request) -> None:
-    found, told = simulated(Rule("r", match, (Filter("RequestRedirect", request_redirect=redirect),)), made)
+    found, envoy_route = simulated(Rule("r", match, (Filter("RequestRedirect", request_redirect=redirect),)), made)
     if found.rule is None:
-        assert told["direct_response"]["status"] == found.status == 404
+        assert envoy_route["direct_response"]["status"] == found.status == 404
         return
-    assert found.location.partition("?")[0].replace(":80/", "/") == told_location(
-        told["redirect"], told["match"], made
+    assert found.location.partition("?")[0].replace(":80/", "/") == envoy_location(
+        envoy_route["redirect"], envoy_route["match"], made
     ).partition("?")[0].replace(":80/", "/")
-    assert {301: "MOVED_PERMANENTLY", 302: "FOUND"}[found.status or 0] == told["redirect"]["response_code"]
+    assert {301: "MOVED_PERMANENTLY", 302: "FOUND"}[found.status or 0] == envoy_route["redirect"]["response_code"]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 1_000_000), st.booleans()), min_size=2, max_size=16), REQUESTS)
@@ -195,8 +198,8 @@ def test_backends_with_filters_of_their_own_get_their_shares(
     own = (Filter("URLRewrite", url_rewrite=URLRewrite("own")),)
     weighted = tuple(WeightedBackend(BACKEND if is_valid else None, n, own * has) for is_valid, n, has in backends)
     assume(any(item.filters for item in weighted) and any(item.backend for item in weighted))
-    rules = RouteSet("app/web:80", "", 80, False, (Rule("r", HTTPRouteMatch(), (), weighted),))
-    *parts, _ = route_configuration(rules)["virtual_hosts"][0]["routes"]
+    rules = HTTPListenerIR("app/web:80", "", 80, False, (Rule("r", HTTPRouteMatch(), (), weighted),))
+    *parts, _ = route_configuration(rules, {})["virtual_hosts"][0]["routes"]
     fractions = [part["match"].get("runtime_fraction") for part in parts]
     assert fractions.pop() is None
     bounds = [0, *(item["default_value"]["numerator"] for item in fractions), 1_000_000]
@@ -212,7 +215,7 @@ def test_shares_are_whole_and_refusals_are_the_kind_s(
     match: HTTPRouteMatch, backends: list[tuple[bool, int]], grpc: bool, made: Request
 ) -> None:
     weighted = tuple(WeightedBackend(BACKEND if valid else None, weight) for valid, weight in backends)
-    found = answer(RouteSet("app/web:80", "", 80, grpc, (Rule("r", match, (), weighted),)), made)
+    found = answer(HTTPListenerIR("app/web:80", "", 80, grpc, (Rule("r", match, (), weighted),)), made)
     refusal = 503 if grpc else 500
     if found.shares:
         assert sum(share.part for share in found.shares) == 1

@@ -5,8 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.ir.plan import Fragment
-from agent.model import filters, routes
+from agent.ir.plan import Output
 from agent.model.change import Change, Delete, Upsert
 from agent.model.core import (
     Endpoint,
@@ -24,22 +23,10 @@ from agent.model.core import (
 )
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.store.store import MODE_LABEL, Store
+from agent.store.store import Store
 from agent.translate.incremental import Translator, Unit
-from agent.translate.options import Options
 from agent.waypoint.xds.render import render
-
-SPACES = st.sampled_from(["app", "shop"])
-NAMES = st.sampled_from(["a", "b"])
-PORTS = st.sampled_from([80, 81])
-LABELS = st.sampled_from([{}, *({MODE_LABEL: value} for value in ("none", "l4", "l7", "L7", ""))])
-OPTIONS = Options("here")
-
-
-@st.composite
-def metas(draw: st.DrawFn) -> ObjectMeta:
-    when = draw(st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]))
-    return ObjectMeta(draw(NAMES), draw(SPACES), "", 1, when, draw(LABELS))
+from support.random_objects import LABELS, NAMES, OPTIONS, SPACES, any_routes, metas
 
 
 @st.composite
@@ -90,53 +77,17 @@ def slices(draw: st.DrawFn) -> EndpointSlice:
     return EndpointSlice(ObjectMeta(draw(NAMES), draw(SPACES), labels=owner), "IPv4", tuple(endpoints), ports)
 
 
-@st.composite
-def parents(draw: st.DrawFn) -> tuple[routes.ParentReference, ...]:
-    refs = st.builds(
-        routes.ParentReference,
-        name=NAMES,
-        group=st.just(""),
-        kind=st.just("Service"),
-        namespace=st.sampled_from([None, "app"]),
-        port=st.sampled_from([None, 80, 81]),
-    )
-    return tuple(draw(st.lists(refs, min_size=1, max_size=2)))
-
-
-@st.composite
-def any_routes(draw: st.DrawFn) -> routes.Route:
-    meta, refs = draw(metas()), draw(parents())
-    backend = routes.FilteredBackendRef(draw(NAMES), port=draw(PORTS), weight=draw(st.sampled_from([0, 1, 9])))
-    kind = draw(st.sampled_from(["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"]))
-    if kind == "HTTPRoute":
-        mirror = filters.RequestMirror(filters.BackendObjectReference(draw(NAMES), port=draw(PORTS)))
-        known = filters.Filter("RequestMirror", request_mirror=mirror)
-        unknown = filters.Filter("ExtensionRef", extension_ref={})
-        session = draw(st.sampled_from([None, routes.SessionPersistence()]))
-        backends = (backend, routes.FilteredBackendRef(draw(NAMES), port=draw(PORTS)))
-        items = draw(st.sampled_from([(), (known,), (unknown,)]))
-        rule = routes.HTTPRouteRule(backend_refs=backends, filters=items, session_persistence=session)
-        return routes.HTTPRoute(meta, routes.HTTPRouteSpec(refs, (), (rule, routes.HTTPRouteRule())))
-    if kind == "GRPCRoute":
-        return routes.GRPCRoute(meta, routes.GRPCRouteSpec(refs, (), (routes.GRPCRouteRule(backend_refs=(backend,)),)))
-    rules = (routes.L4RouteRule((backend,)),)
-    if kind == "TCPRoute":
-        return routes.TCPRoute(meta, routes.L4RouteSpec(refs, rules))
-    names = tuple(draw(st.lists(st.sampled_from(["a.b", "*.b", "b"]), max_size=2)))
-    return routes.TLSRoute(meta, routes.TLSRouteSpec(refs, names, rules))
-
-
 OBJECTS = st.one_of(namespaces(), pods(), cgroups(), services(), slices(), any_routes())
 EDITS = st.lists(st.tuples(OBJECTS, st.sampled_from([True, True, True, False])), max_size=30)
 WORLDS = st.lists(OBJECTS, max_size=20, unique_by=lambda value: value.key)
 
 
-def translated(batches: list[list[Change]]) -> dict[Unit, Fragment]:
-    """The fragments after these changes."""
+def translated(batches: list[list[Change]]) -> dict[Unit, Output]:
+    """The outputs after these changes."""
     translator = Translator(Store(), OPTIONS)
     for batch in [[], *batches]:
         translator.update(batch)
-    return translator.fragments
+    return translator.outputs
 
 
 def changes(edits: list[tuple[object, bool]]) -> list[Change]:
@@ -169,11 +120,12 @@ def test_small_steps_do_not_matter(edits: list[tuple[object, bool]], data: st.Da
         translator.take([change])
         if data.draw(st.booleans()):
             translator.enrol()
-            translator.advance(data.draw(st.integers(0, 2)))
+            for _ in range(data.draw(st.integers(0, 2))):
+                translator.advance()
     translator.enrol()
-    while translator.behind:
-        translator.advance(1)
-    assert translator.fragments == translated([batch])
+    while translator.has_pending:
+        translator.advance()
+    assert translator.outputs == translated([batch])
 
 
 @settings(max_examples=150, deadline=None)
@@ -195,13 +147,13 @@ def test_updates_tell_exactly_what_changed(edits: list[tuple[object, bool]]) -> 
     translator = Translator(Store(), OPTIONS)
     translator.update([])
     for change in changes(edits):
-        before = dict(translator.fragments)
+        before = dict(translator.outputs)
         for unit, (old, new) in translator.update([change]).items():
             assert old != new
-            assert before.pop(unit, Fragment()) == old
-            if new != Fragment():
+            assert before.pop(unit, Output()) == old
+            if new != Output():
                 before[unit] = new
-        assert before == translator.fragments
+        assert before == translator.outputs
 
 
 @settings(max_examples=60, deadline=None)
@@ -219,8 +171,8 @@ def test_saying_it_again_changes_nothing(edits: list[tuple[object, bool]]) -> No
 @settings(max_examples=100, deadline=None)
 @given(WORLDS)
 def test_what_a_listener_waits_for_is_there(values: list[object]) -> None:
-    fragments = translated([[Upsert(value) for value in values]])  # type: ignore[arg-type]
-    made = [render(item, OPTIONS) for item in fragments.values()]
+    outputs = translated([[Upsert(value) for value in values]])  # type: ignore[arg-type]
+    made = [render(item, OPTIONS) for item in outputs.values()]
     wanted = {name for item in made for names in item.dependencies.values() for name in names}
     assert wanted <= {name for item in made for name in item.resources}
 

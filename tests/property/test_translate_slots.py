@@ -5,15 +5,16 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.ir.tables import address_bytes
-from agent.translate.slots import ONE, Target, alias_table, shares
+from agent.ir.tables import SocketAddress, address_bytes
+from agent.translate.slots import ONE, alias_table, equal_table, shares
 
-TARGETS = st.one_of(st.none(), st.tuples(st.integers(1, 250).map(lambda n: address_bytes(f"10.0.0.{n}")), st.just(80)))
+BACKENDS = st.tuples(st.integers(1, 250).map(lambda n: address_bytes(f"10.0.0.{n}")), st.just(80))
+TARGETS = st.one_of(st.none(), BACKENDS)
 WEIGHTS = st.one_of(
     st.integers(0, 1_000_000),
     st.fractions(min_value=0, max_value=1000, max_denominator=97),
 )
-Weights = dict[Target | None, Fraction | int]
+Weights = dict[SocketAddress | None, Fraction | int]
 
 
 @given(st.dictionaries(TARGETS, WEIGHTS, max_size=20))
@@ -42,3 +43,10 @@ def test_every_column_is_sound(weights: Weights) -> None:
     for slot in table:
         assert 0 <= slot.threshold < ONE
         assert 0 <= slot.alias < len(table)
+
+
+@given(st.sets(BACKENDS, max_size=50))
+def test_equal_weights_have_a_shorter_way_to_the_same_table(targets: set[SocketAddress]) -> None:
+    table = equal_table(targets)
+    assert table == alias_table(dict.fromkeys(targets, 1))
+    assert shares(table) == dict.fromkeys(targets, Fraction(1, len(targets) or 1))

@@ -72,10 +72,10 @@ def test_processes_that_tests_start_are_strict() -> None:
 
 
 def test_what_is_listed_is_bounded() -> None:
-    said: list[InternalError] = []
-    errors = InternalErrors(strict=False, report=lambda item, _: said.append(item))
+    reported: list[InternalError] = []
+    errors = InternalErrors(strict=False, report=lambda item, _: reported.append(item))
     for number in range(LISTED + 50):
         tripped(errors, subject=f"shop/{number}", text="x" * 10_000)
-    assert len(errors.listed()) == len(said) == LISTED
+    assert len(errors.listed()) == len(reported) == LISTED
     assert max(len(item.error) for item in errors.listed()) <= 300
     assert errors.counts() == {"service": LISTED + 50}

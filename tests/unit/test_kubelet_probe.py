@@ -18,7 +18,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "printed"),
     [
         (("/ready",), 0, ""),
         (("/stale",), 1, "503 stale: no server\n"),
@@ -27,10 +27,12 @@ ROUTES = {
         (("/stale", "DRAINING"), 1, "503 stale: no server\n"),
     ],
 )
-async def test_it_says_what_the_server_says(tmp_path: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+async def test_it_says_what_the_server_says(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, printed: str
+) -> None:
     server = HttpServer(ROUTES)
     await server.start_unix(tmp_path / f"{socket.gethostname()}-x.sock")
-    assert await asyncio.to_thread(probe, str(tmp_path / "{host}-x.sock"), *arguments) == (code, said)
+    assert await asyncio.to_thread(probe, str(tmp_path / "{host}-x.sock"), *arguments) == (code, printed)
     await server.stop()
 
 
@@ -56,5 +58,5 @@ def test_what_is_no_answer(tmp_path: Path) -> None:
             connection, _ = server.accept()
             connection.recv(4096)
             connection.close()
-            said, _ = asking.communicate()
-    assert (asking.returncode, said.startswith(f"{tmp_path}/s: ")) == (1, True)
+            printed, _ = asking.communicate()
+    assert (asking.returncode, printed.startswith(f"{tmp_path}/s: ")) == (1, True)

@@ -8,7 +8,7 @@ from agent.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference.md").read_text()
-METRIC_MAKER = re.compile(r"Gauge|Counter|Histogram|Info|\w+MetricFamily|show\w*|_counter|_histogram")
+METRIC_MAKER = re.compile(r"Gauge|Counter|Histogram|Info|\w+MetricFamily|register\w*|_counter|_histogram")
 
 
 def metrics() -> set[str]:

@@ -1,51 +1,9 @@
 """What the agent finds out for itself at start."""
 
-from pathlib import Path
-
 import pytest
 
-from agent import settings
-from agent.settings import SettingsError, find_kubepods, parse_cidrs, parse_collector, parse_endpoint
+from agent.settings import SettingsError, parse_cidrs, parse_collector, parse_endpoint
 from agent.translate.options import Collector
-
-
-@pytest.fixture
-def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cgroup2 mount, beside one that is none: a hybrid tree."""
-    unified = tmp_path / "unified"
-    unified.mkdir()
-    (unified / "cgroup.controllers").touch()
-    (tmp_path / "memory" / "kubepods").mkdir(parents=True)
-    monkeypatch.setattr(settings, "CGROUP2_MOUNTS", (unified, tmp_path))
-    return unified
-
-
-@pytest.mark.parametrize(
-    "folder",
-    [
-        "kubepods",
-        "kubepods.slice",
-        "kubelet/kubepods",
-        "kubelet.slice/kubelet-kubepods.slice",
-        "docker/0a1b/kubelet.slice/kubelet-kubepods.slice",
-    ],
-)
-def test_the_kubelet_s_cgroup_is_found(folder: str, mount: Path):
-    (mount / "system.slice" / "containerd.service").mkdir(parents=True)
-    (mount / folder / "kubepods-burstable.slice" / "kubepods").mkdir(parents=True)
-    assert find_kubepods() == mount / folder
-
-
-def test_no_kubelet(mount: Path):
-    with pytest.raises(SettingsError, match="is a kubelet running here"):
-        find_kubepods()
-
-
-def test_several_kubelets_need_a_word(mount: Path):
-    for name in ("one", "two"):
-        (mount / name / "kubepods").mkdir(parents=True)
-    with pytest.raises(SettingsError, match=r"which of .*/one/kubepods, .*/two/kubepods"):
-        find_kubepods()
 
 
 @pytest.mark.parametrize(("text", "expected"), [("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:0", ("::1", 0))])

@@ -77,9 +77,9 @@ def test_a_run_that_ends_leaves_its_report_only(tmp_path: Path) -> None:
 def test_a_killed_runner_takes_its_machine_with_it(tmp_path: Path) -> None:
     before = host_state.snapshot()
     runner = Runner(tmp_path)
-    machine = runner.machine()
-    os.kill(runner.process.pid, signal.SIGKILL)
-    runner.process.wait()
+    with runner.process:
+        machine = runner.machine()
+        os.kill(runner.process.pid, signal.SIGKILL)
     select.select([machine], [], [])  # readable when the process is gone
     os.close(machine)
     assert host_state.snapshot() == before

@@ -1,4 +1,4 @@
-"""What there is to know of a type of filter, from its schema to Envoy and to what `weft explain` says of it."""
+"""The interface of a filter type: schema, checks, lowering, Envoy routes, evaluation, and what `weft explain` shows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,8 +18,8 @@ C = TypeVar("C")
 MILLION = 1_000_000
 
 
-class Place(Flag):
-    """Where a Route may have a filter of a type."""
+class FilterPlace(Flag):
+    """The places in a Route where a filter of a type is allowed."""
 
     HTTP_RULE = auto()
     HTTP_BACKEND = auto()
@@ -30,19 +30,19 @@ class Place(Flag):
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """The numbers, modulo a million, from `low` up to `high`: this one not."""
+class FractionRange:
+    """Random numbers modulo a million: from `low`, below `high`."""
 
     low: int = 0
     high: int = MILLION
 
     @property
     def condition(self) -> Json:
-        """What a RouteMatch asks for, behind the routes for lower numbers; nothing when there are no higher ones."""
+        """The condition of a RouteMatch after the routes for lower numbers; empty when there are no higher ones."""
         return {} if self.high == MILLION else _below(self.high)
 
     def first(self, per_million: int) -> Json:
-        """What a policy of such a route asks for, to take so many of a million of the route's requests."""
+        """The fraction of a route's policy that is to apply to so many of a million of the route's requests."""
         return _below(self.low + (self.high - self.low) * per_million // MILLION)
 
 
@@ -52,20 +52,25 @@ def _below(number: int) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The requests that a filter sees: those of a rule, or of one of its backends where backends have filters of their
-    own (then `rule` has both, the backend's last). `service_port` is the port that clients dial; `numbers` are those
-    that Envoy draws for this part of the rule's requests.
+    """The requests that a filter acts on: those of a rule, or of one of its backends where backends have filters (then
+    `rule` has the filters of both, the backend's last).
+
+    `service_port` is the port that clients dial. `fraction_range` are the random numbers for which Envoy takes this
+    part of the rule.
     """
 
     rule: Rule
     service_port: int
-    numbers: Range = Range()
+    fraction_range: FractionRange = FractionRange()
 
 
 @dataclass(frozen=True, slots=True)
 class EnvoyRoute:
-    """A Route of Envoy's API in the making. `action` names the field that says what to do, `settings` is its value;
-    `fields` are further fields, `configs` the settings of HTTP filters by their name in the chain.
+    """A Route of Envoy's API, while it is built.
+
+    - `action`: the name of the field with the action; `settings` is its value.
+    - `fields`: further fields.
+    - `configs`: settings of HTTP filters, by their name in the chain.
     """
 
     match: Json
@@ -75,7 +80,7 @@ class EnvoyRoute:
     configs: Json = field(default_factory=dict)
 
     def matching(self, *headers: Json) -> "EnvoyRoute":
-        """The same for requests whose headers match these too."""
+        """The same with further header matches."""
         return replace(self, match={**self.match, "headers": [*self.match.get("headers", ()), *headers]})
 
     def configured(self, name: str, config: Json) -> "EnvoyRoute":
@@ -83,19 +88,20 @@ class EnvoyRoute:
         return replace(self, configs={**self.configs, name: config})
 
     def routed(self, settings: Json) -> "EnvoyRoute":
-        """The same with these settings where it sends requests to a cluster."""
+        """The same with these settings, where its action is to send requests to a cluster."""
         return replace(self, settings={**self.settings, **settings}) if self.action == "route" else self
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A request on its way through filters: `asked` as the client sent it, `request` as a backend gets it.
+class RequestState:
+    """The state of a request after some filters: `original` as the client sent it, `request` as a backend gets it.
 
-    Where the waypoint answers itself there is a `status`, and the `location` of a redirect. `response` are the changes
-    to the answer's headers, one after the other; `facts` what filters found out about the request (see `Fact`).
+    - `status`: set where the waypoint answers itself; `location` is that of a redirect.
+    - `response`: changes to the headers of the response, in order.
+    - `facts`: results of filters (see `Fact`).
     """
 
-    asked: Request
+    original: Request
     request: Request
     status: int | None = None
     location: str = ""
@@ -104,30 +110,33 @@ class Passage:
 
 
 class Fact(NamedTuple):
-    """Something that a filter finds out about a request: its name in JSON, what a line about it begins with, and the
-    line's words for a value.
-    """
+    """A result of a filter for a request: its name in JSON, its label in text output, and how a value is formatted."""
 
     name: str
     label: str
-    words: Callable[[Any], str]
+    format: Callable[[Any], str]
 
 
 class HTTPFilter(ABC, Generic[C]):
-    """One type of filter; `C` is its field in the API. What a subclass leaves out, filters of its type do not do.
+    """One type of filter; `C` is its field in the API. A method that a subclass does not define has no effect.
 
-    `type` is the name in the API. `excludes` are types that cannot be beside it; `repeatable`: a rule may have several.
-    `no_backends` says why a rule with such a filter has no backends, empty where it may. `before_backend`: it acts
-    before a backend is chosen, so also on requests whose backend's reference is invalid. `fails_closed`: it decides
-    whether a request may pass, so a rule that cannot be done because of its fields still takes its requests, and
-    answers 500.
-    `chain` are the HTTP filters that Envoy's listeners have for it, and that do nothing without a route's settings;
-    `messages` the modules of the protobuf messages that its settings hold packed. `features` are its names in the
-    conformance suite.
+    - `type`: its name in the API.
+    - `places`: where a Route may have it.
+    - `excludes`: types that a rule cannot have as well.
+    - `repeatable`: a rule may have several.
+    - `no_backends`: why a rule with it cannot have backends; empty where it can.
+    - `before_backend`: it acts before a backend is chosen, so also on requests for an invalid reference.
+    - `fails_closed`: it decides whether a request may pass. A rule that cannot be implemented because of its fields
+      still takes its requests, and answers 500.
+    - `chain`: the HTTP filters of Envoy's listeners for it. One that is for routes with settings only is `disabled`:
+      Envoy has it take part in the requests of these routes, and a Route that begins to need it changes no listener.
+    - `messages`: modules of the protobuf messages that its settings contain packed.
+    - `features`: its names in the conformance suite.
+    - `facts`: its results for `weft explain` and `simulate`.
     """
 
     type: ClassVar[str]
-    places: ClassVar[Place]
+    places: ClassVar[FilterPlace]
     excludes: ClassVar[frozenset[str]] = frozenset()
     repeatable: ClassVar[bool] = False
     no_backends: ClassVar[str] = ""
@@ -140,22 +149,22 @@ class HTTPFilter(ABC, Generic[C]):
 
     @abstractmethod
     def config(self, item: Filter) -> C | None:
-        """Its field of a filter; None for filters of other types."""
+        """The type's field of a filter; None for filters of other types."""
 
     def configs(self, filters: Iterable[Filter]) -> list[C]:
-        """Its field of all filters of this type."""
+        """The type's field of all filters of this type."""
         return [found for item in filters if (found := self.config(item)) is not None]
 
     def violations(self, field: str, config: C) -> Iterator[Violation]:
-        """What breaks the schema that an API server applies."""
+        """Violations of the schema that an API server enforces."""
         return iter(())
 
     def check(self, field: str, config: C) -> Iterator[FieldError]:
-        """What cannot be done."""
+        """Errors: what weft does not implement."""
         return iter(())
 
     def check_matches(self, field: str, config: C, matches: Sequence[HTTPRouteMatch]) -> Iterator[FieldError]:
-        """What does not go together with the rule's matches."""
+        """Errors together with the rule's matches."""
         return iter(())
 
     def references(self, config: C) -> Iterator[tuple[str, BackendObjectReference]]:
@@ -163,24 +172,24 @@ class HTTPFilter(ABC, Generic[C]):
         return iter(())
 
     def resolve(self, config: C, backends: Sequence[BackendPort | None]) -> ResolvedFilter | None:
-        """What it does with the backends of `references`, None for those that are not there."""
+        """The filter with the backends of `references`, each None where it does not exist."""
         return None
 
     def other_match(self, config: C, match: HTTPRouteMatch | GRPCRouteMatch, request: Request) -> HTTPRouteMatch | None:
-        """The match by which such a request is the rule's too, if there is one."""
+        """A further match by which the rule takes such a request; None where there is none."""
         return None
 
     def render(self, route: EnvoyRoute, configs: Sequence[C], part: Part) -> Iterable[EnvoyRoute]:
-        """The routes that Envoy needs instead of one; just that one where nothing is to be changed.
+        """The routes that replace one route of Envoy; that one itself where nothing changes.
 
         `configs` are those of all filters of this type, in order; there may be none.
         """
         return (route,)
 
-    def evaluate(self, passage: Passage, configs: Sequence[C], part: Part) -> Passage:
-        """What becomes of a request."""
-        return passage
+    def evaluate(self, state: RequestState, configs: Sequence[C], part: Part) -> RequestState:
+        """The state after this filter."""
+        return state
 
-    def words(self, resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
-        """What `weft explain` says of a rule besides its filters, by names that are always there."""
+    def describe(self, resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
+        """What `weft explain` shows of a rule in addition to its filters, by names that are always present."""
         return {}

@@ -6,12 +6,12 @@ from agent.model.filters import FILTER_FIELDS, Filter
 from agent.model.limits import MAX_LIST, Violation, too_many
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.field_errors import INCOMPATIBLE, UNSUPPORTED, FieldError
-from agent.translate.filters.base import Place
+from agent.translate.filters.base import FilterPlace
 from agent.translate.filters.registry import BY_TYPE, HTTP_FILTERS, types_of
 
 
 def filter_violations(field: str, filters: tuple[Filter, ...]) -> Iterator[Violation]:
-    """What a list of filters breaks of its schema, as (field, message)."""
+    """Violations of the schema by a list of filters, as (field, message)."""
     yield from too_many(field, filters, MAX_LIST)
     for position, entry in enumerate(filters):
         where = f"{field}[{position}]"
@@ -21,7 +21,7 @@ def filter_violations(field: str, filters: tuple[Filter, ...]) -> Iterator[Viola
 
 
 def _union(field: str, entry: Filter) -> Iterator[Violation]:
-    """The field that a type names has to be there, and no other."""
+    """The field that belongs to the type is required; all others are forbidden."""
     for kind, (attribute, name) in FILTER_FIELDS.items():
         there = getattr(entry, attribute) is not None
         if there and entry.type != kind:
@@ -30,8 +30,8 @@ def _union(field: str, entry: Filter) -> Iterator[Violation]:
             yield f"{field}.{name}", f"is missing: the type is {kind}"
 
 
-def filter_errors(field: str, filters: tuple[Filter, ...], place: Place) -> Iterator[FieldError]:
-    """What is wrong with a list of filters at a place in a Route."""
+def filter_errors(field: str, filters: tuple[Filter, ...], place: FilterPlace) -> Iterator[FieldError]:
+    """Errors of a list of filters at a place in a Route."""
     types = [entry.type for entry in filters]
     for position, entry in enumerate(filters):
         where = f"{field}[{position}]"
@@ -48,7 +48,7 @@ def filter_errors(field: str, filters: tuple[Filter, ...], place: Place) -> Iter
 
 
 def exclusions(field: str, types: Collection[str]) -> Iterator[FieldError]:
-    """Types of filters that do not go together."""
+    """Errors for types of filters that exclude each other."""
     for item in HTTP_FILTERS:
         for other in sorted(item.excludes):
             if item.type in types and other in types:
@@ -56,7 +56,7 @@ def exclusions(field: str, types: Collection[str]) -> Iterator[FieldError]:
 
 
 def match_errors(field: str, filters: Iterable[Filter], matches: Sequence[HTTPRouteMatch]) -> Iterator[FieldError]:
-    """Filters that do not go together with the rule's matches."""
+    """Errors for filters that are incompatible with the rule's matches."""
     for position, entry in enumerate(filters):
         for item, config in types_of(entry):
             yield from item.check_matches(f"{field}[{position}].{FILTER_FIELDS[item.type][1]}", config, matches)

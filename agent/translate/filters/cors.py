@@ -11,13 +11,13 @@ from agent.ir.request import Request
 from agent.model.filters import CORS, Filter
 from agent.model.limits import HEADER, Violation, too_many, twice
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.translate.filters.base import EnvoyRoute, Fact, HTTPFilter, Part, Passage, Place
+from agent.translate.filters.base import EnvoyRoute, Fact, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.regex import full_match
 
 NAME = "cors"
 TYPE = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors"
 POLICY = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
-ORIGIN, ASKED_METHOD, ASKED_HEADERS = "origin", "access-control-request-method", "access-control-request-headers"
+ORIGIN, REQUEST_METHOD, REQUEST_HEADERS = "origin", "access-control-request-method", "access-control-request-headers"
 PREFLIGHT = 200
 ANY = ("*",)
 PORTS = {"http": "80", "https": "443"}
@@ -37,13 +37,13 @@ _LISTS = (
 
 
 class CORSFilter(HTTPFilter[CORS]):
-    """Envoy answers with a redirect before it thinks of CORS, and it judges before a backend is chosen."""
+    """Envoy sends a redirect before it evaluates CORS, and evaluates CORS before it chooses a backend."""
 
     type = "CORS"
-    places = Place.HTTP_RULE
+    places = FilterPlace.HTTP_RULE
     excludes = frozenset({"RequestRedirect"})
     before_backend = True
-    chain = ({"name": NAME, "typed_config": {"@type": TYPE}},)
+    chain = ({"name": NAME, "typed_config": {"@type": TYPE}, "disabled": True},)
     messages = ("envoy.extensions.filters.http.cors.v3.cors_pb2",)
     facts = (Fact("originAllowed", "origin", lambda allowed: "allowed" if allowed else "not allowed"),)
 
@@ -65,16 +65,16 @@ class CORSFilter(HTTPFilter[CORS]):
     def other_match(
         self, config: CORS, match: HTTPRouteMatch | GRPCRouteMatch, request: Request
     ) -> HTTPRouteMatch | None:
-        """A preflight is an OPTIONS request about another method, so it belongs to the rule for that method."""
+        """A preflight is an OPTIONS request about another method: the rule for that method answers it."""
         method = match.method if isinstance(match, HTTPRouteMatch) else None
-        about = method is not None and is_preflight(request) and method in request.values(ASKED_METHOD)
+        about = method is not None and is_preflight(request) and method in request.values(REQUEST_METHOD)
         return with_fields(match, method=None) if isinstance(match, HTTPRouteMatch) and about else None
 
     def render(self, route: EnvoyRoute, configs: Sequence[CORS], part: Part) -> Iterable[EnvoyRoute]:
         """A route for each policy that the rule needs, and one for its preflights where it is for one method.
 
-        Where every header is allowed, Envoy repeats those that are asked for; asked for none, it would repeat nothing
-        in a header that must not be there then (HTTPCORSFilter.allowHeaders).
+        Where every header is allowed, Envoy copies the requested headers to the response. Where none is requested, it
+        would send the header empty, which must be absent then (HTTPCORSFilter.allowHeaders).
         """
         if not configs:
             yield route
@@ -83,42 +83,43 @@ class CORSFilter(HTTPFilter[CORS]):
         method = match.method if isinstance(match, HTTPRouteMatch) else None
         for one in (*([_preflight(route, method)] if method is not None else ()), route):
             if cors.allow_headers == ANY:
-                none_asked = one.matching({"name": ASKED_HEADERS, "present_match": True, "invert_match": True})
-                yield none_asked.configured(NAME, _policy(with_fields(cors, allow_headers=())))
+                no_headers = one.matching({"name": REQUEST_HEADERS, "present_match": True, "invert_match": True})
+                yield no_headers.configured(NAME, _policy(with_fields(cors, allow_headers=())))
             yield one.configured(NAME, _policy(cors))
 
-    def evaluate(self, passage: Passage, configs: Sequence[CORS], part: Part) -> Passage:
-        """Envoy's filter has no say in what the waypoint answers itself (measured on 1.40)."""
-        if not configs or passage.status is not None or not passage.asked.values(ORIGIN):
-            return passage
-        judged = replace(passage, facts={**passage.facts, "originAllowed": _allows(configs[0], passage.asked)})
-        return replace(judged, status=PREFLIGHT, response=()) if is_preflight(passage.asked) else judged
+    def evaluate(self, state: RequestState, configs: Sequence[CORS], part: Part) -> RequestState:
+        """Envoy's filter does not act on responses of the waypoint itself (measured on 1.40)."""
+        if not configs or state.status is not None or not state.original.values(ORIGIN):
+            return state
+        judged = replace(state, facts={**state.facts, "originAllowed": _allows(configs[0], state.original)})
+        return replace(judged, status=PREFLIGHT, response=()) if is_preflight(state.original) else judged
 
 
 def is_preflight(request: Request) -> bool:
-    """Whether a browser asks beforehand (Fetch, "CORS-preflight request")."""
-    asks = bool(request.values(ORIGIN)) and any(request.values(ASKED_METHOD))
-    return request.method == "OPTIONS" and asks
+    """Whether the request is a preflight of a browser (Fetch, "CORS-preflight request")."""
+    has_preflight_headers = bool(request.values(ORIGIN)) and any(request.values(REQUEST_METHOD))
+    return request.method == "OPTIONS" and has_preflight_headers
 
 
 def _allows(cors: CORS, request: Request) -> bool:
-    """Whether scripts of the request's origin may ask."""
+    """Whether scripts of the request's origin may send it."""
     expressions = [origin_regex(item) for item in cors.allow_origins]
     return any(full_match(expression, origin) for expression in expressions for origin in request.values(ORIGIN))
 
 
 def _preflight(route: EnvoyRoute, method: str) -> EnvoyRoute:
-    """The route for preflights about a method, instead of for that method."""
+    """The route for preflights about a method, made from the route for that method."""
     others = [item for item in route.match["headers"] if item["name"] != ":method"]
     verb = {"name": ":method", "string_match": {"exact": "OPTIONS"}}
     origin = {"name": ORIGIN, "present_match": True}
-    asked = {"name": ASKED_METHOD, "string_match": {"exact": method}}
-    return replace(route, match={**route.match, "headers": [*others, verb, origin, asked]})
+    requested = {"name": REQUEST_METHOD, "string_match": {"exact": method}}
+    return replace(route, match={**route.match, "headers": [*others, verb, origin, requested]})
 
 
 def _policy(cors: CORS) -> dict[str, Any]:
-    """Envoy answers with the very origin, and with the very method and headers where all are allowed: `*` would not
-    do together with credentials. Headers to expose it could not enumerate: then none is better than `*`.
+    """Envoy's CorsPolicy. The response names the request's origin, method and headers where all are allowed, because
+    `*` is not valid together with credentials. Envoy cannot enumerate headers to expose: with credentials `*` is left
+    out.
     """
     lists = {
         "allow_methods": cors.allow_methods,
@@ -131,13 +132,13 @@ def _policy(cors: CORS) -> dict[str, Any]:
         **{name: ", ".join(items) for name, items in lists.items() if items},
         "max_age": str(cors.max_age),
         "allow_credentials": bool(cors.allow_credentials),
-        # A preflight of a stranger is answered too, without leave: it is no business of the server's.
+        # Envoy also answers preflights of other origins, without permission; the server does not get them.
         "forward_not_matching_preflights": False,
     }
 
 
 def origin_regex(origin: str) -> str:
-    """The origins that an item of `allowOrigins` means. The scheme's own port may be said or not."""
+    """The origins that an item of `allowOrigins` means. The scheme's own port may be named or not."""
     found = _ORIGIN.fullmatch(origin.lower())
     if found is None:
         return ".*"

@@ -14,7 +14,7 @@ from agent.ir.resources import Json
 from agent.model.filters import BackendObjectReference, ExternalAuth, Filter, HTTPAuth
 from agent.model.limits import HEADER, Violation, too_many, twice
 from agent.translate.field_errors import UNSUPPORTED, FieldError
-from agent.translate.filters.base import EnvoyRoute, Fact, HTTPFilter, Part, Passage, Place
+from agent.translate.filters.base import EnvoyRoute, Fact, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.header_names import CONNECTION, FRAMING, header_name_error
 
 NAME = "external_auth"
@@ -38,13 +38,13 @@ _NOT_MUTABLE = "|".join(map(re.escape, sorted(FRAMING | CONNECTION)))
 
 @dataclass(frozen=True, slots=True)
 class Authorizer(ResolvedFilter):
-    """The server that is asked."""
+    """The authorization server."""
 
     backend: BackendPort
 
     @property
     def backends(self) -> tuple[BackendPort, ...]:
-        """The one."""
+        """That server."""
         return (self.backend,)
 
 
@@ -52,7 +52,7 @@ class ExternalAuthFilter(HTTPFilter[ExternalAuth]):
     """CORS preflights carry no credentials: Envoy answers them before this filter runs."""
 
     type = "ExternalAuth"
-    places = Place.HTTP_RULE
+    places = FilterPlace.HTTP_RULE
     before_backend = True
     fails_closed = True
     chain = (
@@ -63,6 +63,7 @@ class ExternalAuthFilter(HTTPFilter[ExternalAuth]):
                 "xds_matcher": {},
                 "extension_config": {"name": "composite", "typed_config": {"@type": COMPOSITE}},
             },
+            "disabled": True,
         },
     )
     messages = (
@@ -122,15 +123,15 @@ class ExternalAuthFilter(HTTPFilter[ExternalAuth]):
             return (replace(route, action="direct_response", settings={"status": NO_SERVER}),)
         return (route.configured(NAME, _always(_ext_authz(configs[0], backend))),)
 
-    def evaluate(self, passage: Passage, configs: Sequence[ExternalAuth], part: Part) -> Passage:
-        """What the server decides is not known; `externalAuth` names its cluster."""
-        answered_by_cors = passage.status is not None and not passage.location
+    def evaluate(self, state: RequestState, configs: Sequence[ExternalAuth], part: Part) -> RequestState:
+        """The server's decision is not known; `externalAuth` is its cluster."""
+        answered_by_cors = state.status is not None and not state.location
         if not configs or answered_by_cors:
-            return passage
+            return state
         backend = _backend(part)
         if backend is None:
-            return replace(passage, status=NO_SERVER, location="", response=())
-        return replace(passage, facts={**passage.facts, "externalAuth": backend.cluster})
+            return replace(state, status=NO_SERVER, location="", response=())
+        return replace(state, facts={**state.facts, "externalAuth": backend.cluster})
 
 
 def _header_lists(config: ExternalAuth) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -152,7 +153,7 @@ def _always(config: Json) -> Json:
 
 
 def _ext_authz(config: ExternalAuth, backend: BackendPort) -> Json:
-    """Fails closed: Envoy answers 403 when the server cannot be asked."""
+    """Fails closed: Envoy answers 403 when the server cannot be reached."""
     settings = config.grpc or config.http
     headers = settings.allowed_headers if settings is not None else ()
     size = config.forward_body.max_size
@@ -178,7 +179,7 @@ def _grpc(backend: BackendPort) -> Json:
 
 
 def _http(http: HTTPAuth, backend: BackendPort) -> Json:
-    """Envoy sends Host, method, path, Content-Length and Authorization whatever is allowed."""
+    """Envoy sends Host, method, path, Content-Length and Authorization in any case."""
     named = http.allowed_response_headers
     copied = _named(named) if named else {"patterns": [{"safe_regex": {"regex": "[^:].*"}}]}
     prefix = "/" + http.path.strip("/") if http.path.strip("/") else ""

@@ -15,12 +15,12 @@ from agent.ir.resources import Json
 from agent.model.filters import Filter, HeaderFilter
 from agent.model.limits import HEADER, MAX_LIST, Violation, too_many
 from agent.translate.field_errors import UNSUPPORTED, FieldError
-from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
+from agent.translate.filters.base import EnvoyRoute, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.header_names import CONNECTION, FRAMING, HOST, header_name_error
 
 OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 APPEND = "APPEND_IF_EXISTS_OR_ADD"
-# The chain's filter that takes names out of every request's and answer's trailers, and its part of a rule's route.
+# The chain's filter that removes names from the trailers of every request and response, and its settings of a route.
 TRAILERS = "trailers"
 TYPE = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 PER_ROUTE = f"{TYPE}PerRoute"
@@ -36,7 +36,7 @@ class _HeaderModifier(HTTPFilter[HeaderFilter]):
     """`kind` is `request` or `response`, as Envoy's fields begin."""
 
     kind: ClassVar[str]
-    places = Place.EVERYWHERE
+    places = FilterPlace.EVERYWHERE
     messages = ("envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2",)
 
     def violations(self, field: str, config: HeaderFilter) -> Iterator[Violation]:
@@ -79,9 +79,9 @@ class RequestHeaderFilter(_HeaderModifier):
     def config(self, item: Filter) -> HeaderFilter | None:
         return item.request_header_modifier
 
-    def evaluate(self, passage: Passage, configs: Sequence[HeaderFilter], part: Part) -> Passage:
-        request = passage.request
-        return replace(passage, request=replace(request, headers=changed(request.headers, configs)))
+    def evaluate(self, state: RequestState, configs: Sequence[HeaderFilter], part: Part) -> RequestState:
+        request = state.request
+        return replace(state, request=replace(request, headers=changed(request.headers, configs)))
 
 
 class ResponseHeaderFilter(_HeaderModifier):
@@ -94,12 +94,12 @@ class ResponseHeaderFilter(_HeaderModifier):
     def config(self, item: Filter) -> HeaderFilter | None:
         return item.response_header_modifier
 
-    def evaluate(self, passage: Passage, configs: Sequence[HeaderFilter], part: Part) -> Passage:
-        return replace(passage, response=(*passage.response, *configs))
+    def evaluate(self, state: RequestState, configs: Sequence[HeaderFilter], part: Part) -> RequestState:
+        return replace(state, response=(*state.response, *configs))
 
 
 def changed(headers: Headers, changes: Iterable[HeaderFilter]) -> Headers:
-    """Headers after modifiers, one after the other: each sets, adds, then removes."""
+    """Headers after modifiers in order: each sets, adds, then removes."""
     for change in changes:
         headers = joined(_changed(headers, change))
     return headers
@@ -121,8 +121,8 @@ def _name_error(field: str, name: str) -> Iterator[FieldError]:
 
 
 def _combined(kind: str, changes: Iterable[HeaderFilter]) -> Json:
-    """Envoy removes, then overwrites, then appends, whatever the order of the list: what a later change removes or
-    sets must not be added by an earlier one.
+    """Envoy removes, then overwrites, then appends, in any order of the list: so an earlier change must not add what a
+    later one removes or sets.
     """
     added: list[tuple[str, str, str]] = []
     removed: list[str] = []
@@ -145,7 +145,7 @@ def _option(action: str, name: str, value: str) -> Json:
 
 
 def _literal(value: str) -> str:
-    """A header's value is text; Envoy would read `%…%` as a command."""
+    """A header's value is literal text; Envoy would expand `%…%`."""
     return value.replace("%", "%%")
 
 

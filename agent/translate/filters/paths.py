@@ -16,7 +16,7 @@ _HOST = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def path_violations(field: str, path: PathModifier | None) -> Iterator[Violation]:
-    """What of a path breaks its schema."""
+    """Violations of the schema by a path."""
     if path is None:
         return
     for kind, name, value in (
@@ -30,18 +30,18 @@ def path_violations(field: str, path: PathModifier | None) -> Iterator[Violation
 
 
 def host_errors(field: str, host: str | None) -> Iterator[FieldError]:
-    """What is wrong with a host name."""
+    """Errors of a host name."""
     if host is not None and not _HOST.fullmatch(host):
         yield FieldError(UNSUPPORTED, field, f"{host!r} is not a host name")
 
 
 def path_errors(field: str, path: PathModifier | None) -> Iterator[FieldError]:
-    """What of a path cannot be done."""
+    """Errors of a path."""
     if path is None:
         return
     values = {"ReplaceFullPath": path.replace_full_path, "ReplacePrefixMatch": path.replace_prefix_match}
     if path.type not in values:
-        yield FieldError(UNSUPPORTED, f"{field}.type", f"{path.type!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.type", f"{path.type!r} is not supported")
     elif values[path.type] is None:
         yield FieldError(UNSUPPORTED, field, f"has the type {path.type} but not its field")
     elif _NO_PATH.search(values[path.type] or ""):
@@ -49,21 +49,21 @@ def path_errors(field: str, path: PathModifier | None) -> Iterator[FieldError]:
 
 
 def prefix_errors(field: str, path: PathModifier | None, matches: Sequence[HTTPRouteMatch]) -> Iterator[FieldError]:
-    """ReplacePrefixMatch says what becomes of a matched prefix, so every match has to be one (HTTPPathModifier)."""
+    """ReplacePrefixMatch replaces a matched prefix, so every match has to be by PathPrefix (HTTPPathModifier)."""
     prefixes = all(match.path.type == "PathPrefix" for match in matches)
     if path is not None and path.type == "ReplacePrefixMatch" and not prefixes:
         yield FieldError(INCOMPATIBLE, field, "ReplacePrefixMatch needs PathPrefix matches")
 
 
 def full_path(path: PathModifier) -> str:
-    """ReplaceFullPath; a path begins with a slash, also where the Route forgot it."""
+    """The path of ReplaceFullPath, with a leading slash where the Route has none."""
     return _absolute(path.replace_full_path or "")
 
 
 def replaced_prefix(path: PathModifier, match: HTTPRouteMatch | GRPCRouteMatch) -> Json:
-    """ReplacePrefixMatch (HTTPPathModifier): slashes at the ends of prefix and replacement do not count.
+    """ReplacePrefixMatch (HTTPPathModifier): trailing slashes of prefix and replacement are ignored.
 
-    Envoy's prefix_rewrite would make `//bar` of `/foo/bar` when `/foo` becomes `/`, and nothing of `/foo`.
+    When `/foo` becomes `/`, Envoy's prefix_rewrite would turn `/foo/bar` into `//bar`, and `/foo` into an empty path.
     """
     prefix, new = _prefixes(path, match)
     if not prefix:

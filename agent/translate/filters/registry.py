@@ -7,7 +7,7 @@ from agent.ir.http import ResolvedFilter
 from agent.ir.request import Request
 from agent.model.filters import FILTER_FIELDS, BackendObjectReference, Filter
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
-from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage
+from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, RequestState
 from agent.translate.filters.cors import CORSFilter
 from agent.translate.filters.external_auth import ExternalAuthFilter
 from agent.translate.filters.header_modifiers import RequestHeaderFilter, ResponseHeaderFilter
@@ -29,14 +29,14 @@ BY_TYPE = {item.type: item for item in HTTP_FILTERS}
 
 
 def fails_closed(entry: Filter) -> bool:
-    """Whether a request must not pass where this filter cannot act."""
+    """Whether requests must not pass where this filter cannot be implemented."""
     return entry.type in BY_TYPE and BY_TYPE[entry.type].fails_closed
 
 
 def types_of(entry: Filter) -> Iterator[tuple[HTTPFilter[Any], Any]]:
     """The type of a filter, with its configuration; nothing where weft does not implement it or the field is missing.
 
-    A field that the type does not name is read too: a schema forbids it, and where one does not it has its effect.
+    A field that does not belong to the type has its effect too. Schemas forbid such a field.
     """
     for item in HTTP_FILTERS:
         config = item.config(entry)
@@ -45,7 +45,7 @@ def types_of(entry: Filter) -> Iterator[tuple[HTTPFilter[Any], Any]]:
 
 
 def rendered(route: EnvoyRoute, part: Part) -> list[EnvoyRoute]:
-    """The routes that Envoy needs for a part of a rule's requests."""
+    """Envoy's routes for a part of a rule's requests."""
     routes = [route]
     for item in HTTP_FILTERS:
         configs = item.configs(part.rule.filters)
@@ -53,18 +53,18 @@ def rendered(route: EnvoyRoute, part: Part) -> list[EnvoyRoute]:
     return routes
 
 
-def evaluated(passage: Passage, part: Part, backend_chosen: bool = False) -> Passage:
-    """What becomes of a request; after a backend is chosen, of what comes then."""
+def evaluated(state: RequestState, part: Part, backend_chosen: bool = False) -> RequestState:
+    """The state after all filters; when a backend is chosen, after those that act then."""
     for item in HTTP_FILTERS:
         if not (backend_chosen and item.before_backend):
-            passage = item.evaluate(passage, item.configs(part.rule.filters), part)
-    return passage
+            state = item.evaluate(state, item.configs(part.rule.filters), part)
+    return state
 
 
 def other_matches(
     filters: Iterable[Filter], match: HTTPRouteMatch | GRPCRouteMatch, request: Request
 ) -> Iterator[HTTPRouteMatch]:
-    """The matches by which a request is a rule's too, for the sake of its filters."""
+    """Further matches by which a rule takes a request, for its filters (a CORS preflight)."""
     for entry in filters:
         for item, config in types_of(entry):
             found = item.other_match(config, match, request)
@@ -81,7 +81,7 @@ def filter_references(field: str, filters: Iterable[Filter]) -> Iterator[tuple[s
                 yield f"{field}.filters[{position}].{name}.{path}", ref
 
 
-def words(resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
-    """What `weft explain` says of the filters of a rule that refer to backends."""
+def describe_filters(resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
+    """What `weft explain` shows of a rule's filters that refer to backends."""
     listed = list(resolved)
-    return {name: said for item in HTTP_FILTERS for name, said in item.words(listed).items()}
+    return {name: value for item in HTTP_FILTERS for name, value in item.describe(listed).items()}

@@ -1,4 +1,4 @@
-"""RequestMirror: copies of requests to another backend, whose answers nobody hears."""
+"""RequestMirror: copies of requests to another backend, whose responses are discarded."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,27 +7,27 @@ from typing import Any
 from agent.ir.http import BackendPort, ResolvedFilter
 from agent.model.filters import BackendObjectReference, Filter, RequestMirror
 from agent.model.limits import Violation
-from agent.translate.filters.base import MILLION, EnvoyRoute, HTTPFilter, Part, Place
+from agent.translate.filters.base import MILLION, EnvoyRoute, FilterPlace, HTTPFilter, Part
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror(ResolvedFilter):
-    """A backend that gets a copy of so many requests of a million."""
+    """A backend, and how many of a million requests are copied to it."""
 
     backend: BackendPort
     per_million: int
 
     @property
     def backends(self) -> tuple[BackendPort, ...]:
-        """The one."""
+        """That backend."""
         return (self.backend,)
 
 
 class MirrorFilter(HTTPFilter[RequestMirror]):
-    """A backend that is not there gets none, and the Route goes on (HTTPRequestMirrorFilter)."""
+    """A backend that does not exist gets no copies, and requests pass all the same (HTTPRequestMirrorFilter)."""
 
     type = "RequestMirror"
-    places = Place.EVERYWHERE
+    places = FilterPlace.EVERYWHERE
     repeatable = True
 
     def config(self, item: Filter) -> RequestMirror | None:
@@ -49,21 +49,21 @@ class MirrorFilter(HTTPFilter[RequestMirror]):
         return Mirror(backends[0], share) if backends[0] is not None and share else None
 
     def render(self, route: EnvoyRoute, configs: Sequence[RequestMirror], part: Part) -> Iterable[EnvoyRoute]:
-        """A share is drawn of a million: weighted clusters compare the same number, modulo the sum of their weights,
-        and of a hundred it would often copy the requests of one backend only.
+        """Shares are fractions of a million: weighted clusters use the same random number, modulo the sum of their
+        weights, so that fractions of a hundred would often copy the requests of one backend only.
         """
         policies = [
             {
                 "cluster": item.backend.cluster,
-                **part.numbers.first(item.per_million),
+                **part.fraction_range.first(item.per_million),
                 "disable_shadow_host_suffix_append": True,
             }
             for item in mirrors(part.rule.resolved)
         ]
         return (route.routed({"request_mirror_policies": policies}) if policies else route,)
 
-    def words(self, resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
-        """Who gets a copy of what part of the requests."""
+    def describe(self, resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
+        """The backends that get copies, each with its share of the requests."""
         copies = [{"backend": item.backend.cluster, "share": item.per_million / 1e6} for item in mirrors(resolved)]
         return {"mirrors": copies}
 

@@ -10,7 +10,7 @@ from agent.model.filters import Filter, RequestRedirect
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.translate.field_errors import UNSUPPORTED, FieldError
-from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
+from agent.translate.filters.base import EnvoyRoute, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.filters.paths import (
     full_path,
     host_errors,
@@ -29,7 +29,7 @@ CODES = {
     308: "PERMANENT_REDIRECT",
 }
 WELL_KNOWN = {"http": 80, "https": 443}
-# Envoy takes `:80` away by itself where it says nothing.
+# Envoy removes `:80` by itself where no port is set.
 UNUSUAL_PORT = (
     {"name": ":authority", "string_match": {"safe_regex": {"regex": ".+:[0-9]+"}}},
     {"name": ":authority", "string_match": {"suffix": ":80"}, "invert_match": True},
@@ -37,10 +37,10 @@ UNUSUAL_PORT = (
 
 
 class RedirectFilter(HTTPFilter[RequestRedirect]):
-    """What the filter leaves open is the request's."""
+    """Parts of the URL that the filter does not set are those of the request."""
 
     type = "RequestRedirect"
-    places = Place.HTTP
+    places = FilterPlace.HTTP
     no_backends = "a rule that redirects has no backends"
     features = (
         "HTTPRoute303RedirectStatusCode",
@@ -71,7 +71,7 @@ class RedirectFilter(HTTPFilter[RequestRedirect]):
         yield from prefix_errors(f"{field}.path", config.path, matches)
 
     def render(self, route: EnvoyRoute, configs: Sequence[RequestRedirect], part: Part) -> Iterable[EnvoyRoute]:
-        """Port unsaid means to Envoy the port in the request's Host: where there is one, it has to be said."""
+        """Without `port_redirect` Envoy takes the port of the request's Host: where that has one, the port is named."""
         if not configs:
             yield route
             return
@@ -86,11 +86,11 @@ class RedirectFilter(HTTPFilter[RequestRedirect]):
             yield replace(route.matching(*UNUSUAL_PORT), action="redirect", settings=with_port)
         yield replace(route, action="redirect", settings=settings)
 
-    def evaluate(self, passage: Passage, configs: Sequence[RequestRedirect], part: Part) -> Passage:
+    def evaluate(self, state: RequestState, configs: Sequence[RequestRedirect], part: Part) -> RequestState:
         if not configs:
-            return passage
-        where = _location(configs[0], part.rule.match, passage.asked, part.service_port)
-        return replace(passage, status=configs[0].status_code, location=where)
+            return state
+        where = _location(configs[0], part.rule.match, state.original, part.service_port)
+        return replace(state, status=configs[0].status_code, location=where)
 
 
 def _scheme_and_port(redirect: RequestRedirect, service_port: int) -> tuple[str, int]:
@@ -100,7 +100,7 @@ def _scheme_and_port(redirect: RequestRedirect, service_port: int) -> tuple[str,
 
 
 def _action(redirect: RequestRedirect, match: HTTPRouteMatch | GRPCRouteMatch, scheme: str) -> Json:
-    """The scheme is always said: Envoy would believe a client's X-Forwarded-Proto."""
+    """`scheme_redirect` is always set: Envoy would believe a client's X-Forwarded-Proto."""
     found: dict[str, Any] = {"response_code": CODES[redirect.status_code], "scheme_redirect": scheme}
     if redirect.hostname is not None:
         found["host_redirect"] = redirect.hostname
@@ -114,25 +114,25 @@ def _action(redirect: RequestRedirect, match: HTTPRouteMatch | GRPCRouteMatch, s
 def _location(
     redirect: RequestRedirect, match: HTTPRouteMatch | GRPCRouteMatch, request: Request, service_port: int
 ) -> str:
-    """The Location. The port is said when it is not the scheme's own, or when the request's Host says one."""
+    """The Location. It has the port when that is not the scheme's default, or when the request's Host has one."""
     scheme, port = _scheme_and_port(redirect, service_port)
-    host, said = _host_and_port(request.authority)
+    host, host_port = _host_and_port(request.authority)
     target = new_target(redirect.path, match, request)
     if port != WELL_KNOWN[scheme]:
         return f"{scheme}://{redirect.hostname or host}:{port}{target}"
-    if redirect.hostname is not None or said in ("", "80"):
+    if redirect.hostname is not None or host_port in ("", "80"):
         return f"{scheme}://{redirect.hostname or _without_own_port(request, scheme)}{target}"
     return f"{scheme}://{host}:{port}{target}"
 
 
 def _without_own_port(request: Request, scheme: str) -> str:
-    """The authority; Envoy takes `:80` away where a client that came by http is sent to https."""
-    host, said = _host_and_port(request.authority)
+    """The authority; Envoy removes `:80` where it redirects a client from http to https."""
+    host, host_port = _host_and_port(request.authority)
     leaves_http = request.values("x-forwarded-proto") == ("http",) and scheme == "https"
-    return host if said == "80" and leaves_http else request.authority
+    return host if host_port == "80" and leaves_http else request.authority
 
 
 def _host_and_port(authority: str) -> tuple[str, str]:
-    """`host:80` in two; an IPv6 address keeps its brackets, and the port is empty where none is said."""
+    """The host and port of `host:80`; an IPv6 address keeps its brackets, and the port is empty where there is none."""
     host, colon, port = authority.rpartition(":")
     return (host, port) if colon and port.isdigit() and host else (authority, "")

@@ -13,7 +13,7 @@ from agent.model.filters import Filter, URLRewrite
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.translate.field_errors import FieldError
-from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, Passage, Place
+from agent.translate.filters.base import EnvoyRoute, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.filters.paths import (
     full_path,
     host_errors,
@@ -34,10 +34,10 @@ MAX_TEXT = 2048
 
 
 class RewriteFilter(HTTPFilter[URLRewrite]):
-    """Of a rule's rewrite and its backend's the later one's host and path count, and what only the first gives."""
+    """Where the rule and its backend have a rewrite, the backend's host and path replace those of the rule."""
 
     type = "URLRewrite"
-    places = Place.HTTP
+    places = FilterPlace.HTTP
     excludes = frozenset({"RequestRedirect"})
     chain = ({"name": RECEIVED, "typed_config": {"@type": TYPE}, "disabled": True},)
     messages = ("envoy.extensions.filters.http.set_filter_state.v3.set_filter_state_pb2",)
@@ -64,17 +64,17 @@ class RewriteFilter(HTTPFilter[URLRewrite]):
         route = route.routed(_action(rewrite, part.rule.match))
         return (route.configured(RECEIVED, kept) if kept else route,)
 
-    def evaluate(self, passage: Passage, configs: Sequence[URLRewrite], part: Part) -> Passage:
+    def evaluate(self, state: RequestState, configs: Sequence[URLRewrite], part: Part) -> RequestState:
         if not configs:
-            return passage
+            return state
         rewrite = _combined(configs)
-        target = new_target(rewrite.path, part.rule.match, passage.request)
-        authority = rewrite.hostname or passage.request.authority
-        return replace(passage, request=replace(passage.request, authority=authority, target=target))
+        target = new_target(rewrite.path, part.rule.match, state.request)
+        authority = rewrite.hostname or state.request.authority
+        return replace(state, request=replace(state.request, authority=authority, target=target))
 
 
 def received_tags() -> list[Json]:
-    """What the access log says of the path and host that a client sent: `-` where nothing was kept."""
+    """Tags of the access log with the path and host that a client sent: `-` where they are not in the filter state."""
     return [{"tag": name, "value": f"%FILTER_STATE({name}:PLAIN)%"} for name in (PATH, AUTHORITY)]
 
 
@@ -85,7 +85,7 @@ def _combined(configs: Sequence[URLRewrite]) -> URLRewrite:
 
 
 def _action(rewrite: URLRewrite, match: HTTPRouteMatch | GRPCRouteMatch) -> Json:
-    """What of a RouteAction says the request's new host and path."""
+    """The fields of a RouteAction for the new host and path."""
     host = {"host_rewrite_literal": rewrite.hostname} if rewrite.hostname is not None else {}
     if rewrite.path is None:
         return host
@@ -95,7 +95,7 @@ def _action(rewrite: URLRewrite, match: HTTPRouteMatch | GRPCRouteMatch) -> Json
 
 
 def _kept(rewrite: URLRewrite) -> Json:
-    """Which of path and host a route has Envoy keep: those that it rewrites; nothing where it is neither."""
+    """Settings that keep path and host in the filter state where the route rewrites them; empty for other routes."""
     values = [
         *([_value(PATH, ":PATH")] if rewrite.path is not None else []),
         *([_value(AUTHORITY, ":AUTHORITY")] if rewrite.hostname is not None else []),

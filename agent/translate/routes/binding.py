@@ -1,11 +1,11 @@
 """Which Routes apply to a Service's ports, and for whom (GEP-1294).
 
-A Route in the Service's namespace is a producer's: for every client. A Route in another namespace is a consumer's: for
-clients of that namespace only, where it replaces the producers' routes on the ports that it covers. Inside each of
-these groups one kind wins each port.
+A Route in the Service's namespace is a producer route: it applies to every client. A Route in another namespace is a
+consumer route: it applies to clients of that namespace only, and replaces the producer routes on the ports that it
+covers. In each of these groups Routes of one kind apply to a port.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -15,10 +15,12 @@ from agent.model.multicluster import AnyService
 from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, TCPRoute, TLSRoute, UDPRoute
 from agent.store.parents import parent_services
 from agent.store.store import TrackedView
+from agent.translate.field_errors import TOO_LARGE
 from agent.translate.ports import PortKind, port_kind
+from agent.translate.routes.size import MAX_PORT_BYTES
 from agent.translate.routes.validate import Checked, check
 
-# On one port the first of these wins (GEP-1294, "Route type specificity"). UDP ports are a separate set.
+# On one port the first of these takes effect (GEP-1294, "Route type specificity"). UDP ports are a separate set.
 RANK: tuple[type[AnyRoute], ...] = (GRPCRoute, HTTPRoute, TLSRoute, TCPRoute, UDPRoute)
 MERGED = (GRPCRoute, HTTPRoute)
 # Several of one of these kinds share a port.
@@ -29,9 +31,11 @@ ALONGSIDE = (*MERGED, TLSRoute)
 class Binding:
     """One parentRef of a Route that names a Service.
 
-    `ports` are those it covers, `passed_over` those that a port-less Route leaves alone because they are marked as
-    something else. `lost` are covered ports where another Route won, with that Route; `taken` are server names of a
-    TLSRoute that an older one has on a port where this one applies. `reason` is empty while nothing speaks against it.
+    - `ports`: the ports that it covers.
+    - `skipped_ports`: ports that a parentRef without a port does not cover, because of their `appProtocol` or name.
+    - `conflicts`: covered ports where another Route applies, each with that Route.
+    - `claimed_hostnames`: server names of a TLSRoute that an older one has on a port where this one applies, with it.
+    - `reason`, `message`: why it is not accepted; empty when it is.
     """
 
     route: AnyRoute
@@ -39,22 +43,23 @@ class Binding:
     ref: ParentReference
     checked: Checked
     ports: tuple[ServicePort, ...] = ()
-    passed_over: tuple[ServicePort, ...] = ()
-    lost: tuple[tuple[ServicePort, Key], ...] = ()
-    taken: tuple[tuple[str, Key], ...] = ()
+    skipped_ports: tuple[ServicePort, ...] = ()
+    conflicts: tuple[tuple[ServicePort, Key], ...] = ()
+    claimed_hostnames: tuple[tuple[str, Key], ...] = ()
     reason: str = ""
     message: str = ""
 
     @property
-    def won(self) -> tuple[ServicePort, ...]:
+    def effective_ports(self) -> tuple[ServicePort, ...]:
         """The ports where this Route applies."""
-        gone = {port for port, _ in self.lost}
+        gone = {port for port, _ in self.conflicts}
         return () if self.reason else tuple(port for port in self.ports if port not in gone)
 
 
-class Rivals:
-    """The Routes that cover a port for the same clients, told from the oldest on: the oldest of each kind, and of each
-    server name. One look for each Route, since a port may have a thousand.
+class PortRoutes:
+    """The Routes that cover a port for the same clients: the oldest of each kind, and of each server name.
+
+    Each Route is looked at once, since a port may have a thousand.
     """
 
     def __init__(self) -> None:
@@ -62,62 +67,84 @@ class Rivals:
         self.owners: dict[str, TLSRoute] = {}
 
     def add(self, route: AnyRoute) -> None:
-        """One that is younger than those before."""
+        """Add a Route that is younger than those added before."""
         self.oldest.setdefault(type(route), route)
         if isinstance(route, TLSRoute):
             for name in server_names(route):
                 self.owners.setdefault(name, route)
 
 
-Arena = dict[tuple[str, ServicePort], Rivals]
-"""By the Routes' namespace and the port."""
+ConflictIndex = dict[ServicePort, PortRoutes]
+"""Of the Routes of one namespace."""
 Bound = dict[tuple[Key, int], Binding]
 
 
-def bindings(view: TrackedView, key: Key) -> list[Binding]:
-    """Every parentRef of every Route that names this Service or ServiceImport, after validation and conflicts."""
-    return list(_bound(view, key).values())
+def bindings(view: TrackedView, key: Key, namespace: str) -> list[Binding]:
+    """Every parentRef, of the Routes in a namespace, that names this Service or ServiceImport; after validation and
+    conflicts. Routes of other namespaces have no part in it: they apply to other clients.
+    """
+    return list(_bound(view, key, namespace).values())
 
 
 def binding_of(view: TrackedView, key: Key, route: Key, position: int) -> Binding:
     """One of them: that of a Route's parentRef."""
-    return _bound(view, key)[route, position]
+    return _bound(view, key, route.namespace)[route, position]
 
 
-def _bound(view: TrackedView, key: Key) -> Bound:
-    """By Route and position. What applies to a Service is asked for by each of its Routes, and found out once."""
-    return view.memo(("bindings", *key), lambda own: _bind_all(own, key)) if view.has_routes(key) else {}
+def _bound(view: TrackedView, key: Key, namespace: str) -> Bound:
+    """By Route and position. Each Route of a Service needs them; they are computed once."""
+    if not view.has_routes(key, namespace):
+        return {}
+    return view.memo(("bindings", *key, namespace), lambda own: _bind_all(own, key, namespace))
 
 
-def _bind_all(view: TrackedView, key: Key) -> Bound:
+def _bind_all(view: TrackedView, key: Key, namespace: str) -> Bound:
     service = view.service(key)
     found = [
-        _bind(route, position, ref, service, key)
-        for route in view.routes(key)
+        _bind(route, _checked(view, route), position, ref, service, key)
+        for route in view.routes(key, namespace)
         for position, ref, parent in parent_services(route)
         if parent == key
     ]
-    arena = _arena(found)
-    return {(item.route.key, item.position): _with_conflicts(item, arena) for item in found}
+    found = _within_size(found)
+    index = _conflict_index(found)
+    return {(item.route.key, item.position): _with_conflicts(item, index) for item in found}
 
 
-def winners(bound: Iterable[Binding], port: ServicePort, consumer: str, owner: str) -> list[Binding]:
-    """The bindings that apply on a port for clients of `consumer` (empty: everybody else); one kind, oldest first.
+def _within_size(found: Iterable[Binding]) -> list[Binding]:
+    """The bindings, oldest Route first, without those that are too much on a port beside the older ones."""
+    used: Counter[ServicePort] = Counter()
+    kept = []
+    for binding in sorted(found, key=lambda item: (item.route.age, item.position)):
+        size = binding.checked.bytes
+        over = next((port for port in binding.ports if used[port] + size > MAX_PORT_BYTES), None)
+        if over is None:
+            used.update(dict.fromkeys(binding.ports, size))
+            kept.append(binding)
+        else:
+            message = f"port {over.port} has Routes of {used[over]} bytes of Envoy's configuration, this one has {size}"
+            kept.append(_refused(binding, TOO_LARGE, f"{message}, and there may be {MAX_PORT_BYTES}"))
+    return kept
 
-    `owner` is the Service's namespace.
-    """
-    group = consumer or owner
-    found = [b for b in bound if b.route.metadata.namespace == group and port in b.won]
-    return sorted(found, key=lambda b: b.route.age)
+
+def effective_bindings(bound: Iterable[Binding], port: ServicePort) -> list[Binding]:
+    """The bindings of one namespace that apply on a port; one kind, oldest first."""
+    return sorted((b for b in bound if port in b.effective_ports), key=lambda b: b.route.age)
 
 
-def consumers(bound: Iterable[Binding], owner: str) -> list[str]:
-    """Namespaces whose clients have routes of their own here."""
-    return sorted({b.route.metadata.namespace for b in bound if b.won} - {owner})
+def _checked(view: TrackedView, route: AnyRoute) -> Checked:
+    """What of a Route can be done, found out once for each version of it: its expressions are compiled for that."""
+
+    def make(own: TrackedView) -> Checked:
+        own.route(route.key)  # what the answer is made of
+        return check(route)
+
+    return view.memo(("checked", *route.key), make)
 
 
-def _bind(route: AnyRoute, position: int, ref: ParentReference, service: AnyService | None, key: Key) -> Binding:
-    checked = check(route)
+def _bind(
+    route: AnyRoute, checked: Checked, position: int, ref: ParentReference, service: AnyService | None, key: Key
+) -> Binding:
     binding = Binding(route, position, ref, checked)
     reason, message = _parent_error(service, key)
     if reason or service is None:
@@ -129,14 +156,14 @@ def _bind(route: AnyRoute, position: int, ref: ParentReference, service: AnyServ
         return _refused(binding, *_first_error(checked))
     explicit = ref.port is not None or ref.section_name is not None
     covered = tuple(port for port in named if explicit or _covers(route, port))
-    passed_over = tuple(port for port in named if port not in covered)
+    skipped_ports = tuple(port for port in named if port not in covered)
     if not covered:
         return _refused(
             binding,
             "NoMatchingParent",
-            f"{key} has no port for {what_it_reads(route)}; a Route can name one all the same",
+            f"{key} has no port for {required_protocol(route)}; a parentRef with a port binds to it anyway",
         )
-    return Binding(route, position, ref, checked, covered, passed_over)
+    return Binding(route, position, ref, checked, covered, skipped_ports)
 
 
 def _refused(binding: Binding, reason: str, message: str) -> Binding:
@@ -145,14 +172,14 @@ def _refused(binding: Binding, reason: str, message: str) -> Binding:
 
 def _parent_error(service: AnyService | None, key: Key) -> tuple[str, str]:
     if service is None:
-        return "NoMatchingParent", f"{key} is not there"
+        return "NoMatchingParent", f"{key} does not exist"
     if service.without_frontend:
         return "NoMatchingParent", f"{key} {service.without_frontend} and has no frontend"
     return "", ""
 
 
 def _first_error(checked: Checked) -> tuple[str, str]:
-    """Why no rule can be done: the first reason, and every error."""
+    """Why no rule can be implemented: the first reason, and every error."""
     if not checked.errors:
         return "UnsupportedValue", "spec.rules: is empty"
     return checked.errors[0][1].reason, "; ".join(str(error) for _, error in checked.errors)
@@ -164,7 +191,7 @@ def _protocol_ports(route: AnyRoute, service: AnyService) -> Iterator[ServicePor
 
 
 def _named(ref: ParentReference, port: ServicePort) -> bool:
-    """Whether the reference means this port: by number, by name, or by both (ParentReference.sectionName)."""
+    """Whether the reference names this port: by number, by name, or by both (ParentReference.sectionName)."""
     return ref.port in (None, port.port) and ref.section_name in (None, port.name)
 
 
@@ -176,14 +203,14 @@ def _wanted(route: AnyRoute, ref: ParentReference) -> str:
 
 
 def _covers(route: AnyRoute, port: ServicePort) -> bool:
-    """Whether a Route without a port covers this one: what a Route reads must not be marked as something else."""
+    """Whether a parentRef without a port covers this one: the port must not be marked as another protocol."""
     if isinstance(route, MERGED):
         return port_kind(port) in (PortKind.HTTP, PortKind.UNMARKED)
     return not isinstance(route, TLSRoute) or port_kind(port) in (PortKind.TLS, PortKind.UNMARKED)
 
 
-def what_it_reads(route: AnyRoute) -> str:
-    """What a connection has to carry for this Route, for messages."""
+def required_protocol(route: AnyRoute) -> str:
+    """The protocol that a connection must have for this Route, for messages."""
     return "TLS" if isinstance(route, TLSRoute) else "HTTP"
 
 
@@ -192,58 +219,59 @@ def server_names(route: TLSRoute) -> tuple[str, ...]:
     return route.spec.hostnames or ("",)
 
 
-def _arena(found: Iterable[Binding]) -> Arena:
-    """Every Route that can be done, where it would apply."""
-    arena: Arena = defaultdict(Rivals)
+def _conflict_index(found: Iterable[Binding]) -> ConflictIndex:
+    """Every accepted Route, by the ports that it covers."""
+    index: ConflictIndex = defaultdict(PortRoutes)
     for binding in sorted(found, key=lambda item: item.route.age):
         for port in () if binding.reason else binding.ports:
-            arena[binding.route.metadata.namespace, port].add(binding.route)
-    return arena
+            index[port].add(binding.route)
+    return index
 
 
-def _with_conflicts(binding: Binding, arena: Arena) -> Binding:
-    """The binding knowing what it loses to a more specific kind, or to an older Route of its kind."""
-    lost = tuple((port, rival) for port in binding.ports if (rival := _stronger(binding, port, arena)) is not None)
-    changed = replace(binding, lost=lost)
-    if not lost or changed.won:
-        return replace(changed, taken=tuple(_taken(changed, arena)))
-    winners_text = ", ".join(sorted({str(key) for _, key in lost}))
-    message = f"on every port that it covers another Route applies: {winners_text}"
+def _with_conflicts(binding: Binding, index: ConflictIndex) -> Binding:
+    """The binding with its conflicts: with Routes of a more specific kind, and with older Routes of its kind."""
+    found = ((port, _conflicting_route(binding, port, index)) for port in binding.ports)
+    conflicts = tuple((port, other) for port, other in found if other is not None)
+    changed = replace(binding, conflicts=conflicts)
+    if not conflicts or changed.effective_ports:
+        return replace(changed, claimed_hostnames=tuple(_claimed_hostnames(changed, index)))
+    others = ", ".join(sorted({str(key) for _, key in conflicts}))
+    message = f"on every port that it covers another Route applies: {others}"
     return replace(changed, reason="Conflicted", message=message)
 
 
-def _stronger(binding: Binding, port: ServicePort, arena: Arena) -> Key | None:
-    """The Route that takes this port from the binding, if one does: one of a more specific kind; of kinds that do not
-    merge an older one.
+def _conflicting_route(binding: Binding, port: ServicePort, index: ConflictIndex) -> Key | None:
+    """The Route that applies to this port instead: one of a more specific kind; for kinds that do not merge an older
+    one; None where there is none.
     """
-    route, there = binding.route, arena[binding.route.metadata.namespace, port]
+    route, routes = binding.route, index[port]
     kind = type(route)
-    stronger = [there.oldest[more] for more in RANK[: RANK.index(kind)] if more in there.oldest]
+    found = [routes.oldest[item] for item in RANK[: RANK.index(kind)] if item in routes.oldest]
     if kind not in ALONGSIDE:
-        stronger += [rival for rival in (there.oldest.get(kind),) if rival is not None and rival.age < route.age]
-    return stronger[0].key if stronger else _outnamed(route, there)
+        found += [other for other in (routes.oldest.get(kind),) if other is not None and other.age < route.age]
+    return found[0].key if found else _shadowing_route(route, routes)
 
 
-def _outnamed(route: AnyRoute, there: Rivals) -> Key | None:
-    """The oldest of the older TLSRoutes which together have every name of this one."""
-    owners = _owners(route, there)
+def _shadowing_route(route: AnyRoute, routes: PortRoutes) -> Key | None:
+    """The oldest of the older TLSRoutes that together have every name of this one; None where they do not."""
+    owners = _owners(route, routes)
     if not isinstance(route, TLSRoute) or owners.keys() < set(server_names(route)):
         return None
-    return min(owners.values(), key=lambda rival: rival.age).key
+    return min(owners.values(), key=lambda owner: owner.age).key
 
 
-def _taken(binding: Binding, arena: Arena) -> Iterator[tuple[str, Key]]:
-    """Server names that are older TLSRoutes' on a port where this one applies."""
+def _claimed_hostnames(binding: Binding, index: ConflictIndex) -> Iterator[tuple[str, Key]]:
+    """Server names that older TLSRoutes have on a port where this one applies."""
     found = {
         (name, owner.key)
-        for port in binding.won
-        for name, owner in _owners(binding.route, arena[binding.route.metadata.namespace, port]).items()
+        for port in binding.effective_ports
+        for name, owner in _owners(binding.route, index[port]).items()
     }
     yield from sorted(found)
 
 
-def _owners(route: AnyRoute, there: Rivals) -> dict[str, TLSRoute]:
-    """Whose a TLSRoute's names are, where they are an older one's: the oldest's."""
+def _owners(route: AnyRoute, routes: PortRoutes) -> dict[str, TLSRoute]:
+    """The oldest TLSRoute with each of this one's names, without names that no older one has."""
     names = server_names(route) if isinstance(route, TLSRoute) else ()
-    found = {name: there.owners[name] for name in names if name in there.owners}
+    found = {name: routes.owners[name] for name in names if name in routes.owners}
     return {name: owner for name, owner in found.items() if owner.age < route.age}

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from agent.ir.http import BackendPort, Pool, ResolvedFilter, Retry, RouteSet, Rule, Session, WeightedBackend
+from agent.ir.http import BackendPort, HTTPListenerIR, Pool, ResolvedFilter, Retry, Rule, Session, WeightedBackend
 from agent.model.core import ServicePort
 from agent.model.filters import BackendObjectReference, Filter
 from agent.model.routes import (
@@ -31,33 +31,46 @@ DEFAULT_ATTEMPTS = 1
 SortKey = tuple[object, ...]
 
 
-def route_set(view: TrackedView, name: str, consumer: str, port: ServicePort, applying: Iterable[Binding]) -> RouteSet:
-    """What the waypoint does on a port: the rules of every Route that applies there, most specific first."""
-    found: list[tuple[SortKey, Rule]] = []
-    grpc = False
-    for binding in {binding.route.key: binding for binding in applying}.values():
-        route = binding.route
-        if isinstance(route, HTTPRoute | GRPCRoute):
-            grpc = isinstance(route, GRPCRoute)
-            found += _rules(view, route, binding.checked)
+def http_listener_ir(
+    view: TrackedView, name: str, consumer: str, port: ServicePort, effective: Iterable[Binding]
+) -> HTTPListenerIR:
+    """The rules of a port's listener: those of every Route that applies there, the most specific first."""
+    routes = {binding.route.key: binding for binding in effective}.values()
+    found = [item for binding in routes for item in _rules_of(view, binding)]
     found.sort(key=lambda item: item[0])
-    return RouteSet(name, consumer, port.port, grpc, tuple(rule for _, rule in found))
+    grpc = any(isinstance(binding.route, GRPCRoute) for binding in routes)
+    return HTTPListenerIR(name, consumer, port.port, grpc, tuple(rule for _, rule in found))
+
+
+def read_rules(view: TrackedView, effective: Iterable[Binding]) -> Iterator[None]:
+    """Lower the rules of Routes that apply on a port, a Route in each step."""
+    for binding in effective:
+        _rules_of(view, binding)
+        yield
+
+
+def _rules_of(view: TrackedView, binding: Binding) -> list[tuple[SortKey, Rule]]:
+    """The rules of a Route, the same on each port."""
+    route = binding.route
+    if not isinstance(route, HTTPRoute | GRPCRoute):
+        return []
+    return view.once(("rules", route.key), lambda: list(_rules(view, route, binding.checked)))
 
 
 def _rules(view: TrackedView, route: HTTPRoute | GRPCRoute, checked: Checked) -> Iterator[tuple[SortKey, Rule]]:
     for index in (*checked.valid, *checked.closed):
         rule = route.spec.rules[index]
-        made = _closed(route, index) if index in checked.closed else _rule(view, route, index)
-        matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (made.match,)
+        template = _closed(route, index) if index in checked.closed else _rule(view, route, index)
+        matches: tuple[HTTPRouteMatch | GRPCRouteMatch, ...] = rule.matches or (template.match,)
         for number, match in enumerate(matches):
             yield (
                 (_specificity(match), route.age, index, number),
-                replace(made, name=f"{made.name}/{number}", match=match),
+                replace(template, name=f"{template.name}/{number}", match=match),
             )
 
 
 def _rule(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
-    """What a rule does with every request: its matches make one of these each, with their number in the name."""
+    """A rule for every request. Each match of the rule becomes a copy of it, with the match's index in the name."""
     rule = route.spec.rules[index]
     timeouts = rule.timeouts if isinstance(rule, HTTPRouteRule) else HTTPRouteTimeouts()
     return Rule(
@@ -74,7 +87,7 @@ def _rule(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Rule:
 
 
 def _closed(route: HTTPRoute | GRPCRoute, index: int) -> Rule:
-    """A rule whose requests are all answered 500."""
+    """A rule that answers 500 to every request."""
     return Rule(_name(route, index), _everything(route))
 
 
@@ -83,7 +96,7 @@ def _name(route: HTTPRoute | GRPCRoute, index: int) -> str:
 
 
 def _everything(route: HTTPRoute | GRPCRoute) -> HTTPRouteMatch | GRPCRouteMatch:
-    """What an empty list of matches means."""
+    """The match of a rule without matches: every request."""
     return GRPCRouteMatch() if isinstance(route, GRPCRoute) else HTTPRouteMatch()
 
 
@@ -97,7 +110,7 @@ def _timeout(duration: str | None) -> int | None:
 
 
 def _retry(retry: HTTPRouteRetry | None) -> Retry | None:
-    """GEP-1731 leaves the number of attempts open where the Route does not say it."""
+    """GEP-1731 leaves the default number of attempts to the implementation."""
     if retry is None:
         return None
     backoff = milliseconds(retry.backoff) if retry.backoff is not None else None
@@ -106,27 +119,27 @@ def _retry(retry: HTTPRouteRetry | None) -> Retry | None:
 
 def _session(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Session | None:
     rule, meta = route.spec.rules[index], route.metadata
-    asked = rule.session_persistence
-    if asked is None:
+    persistence = rule.session_persistence
+    if persistence is None:
         return None
-    lifetime = milliseconds(asked.absolute_timeout or "0s")
+    lifetime = milliseconds(persistence.absolute_timeout or "0s")
     return Session(
-        name=asked.name or session_name(f"{route.key.kind}/{meta.namespace}/{meta.name}/{rule.name or index}"),
-        header=asked.type == "Header",
-        path=asked.path,
+        name=persistence.name or session_name(f"{route.key.kind}/{meta.namespace}/{meta.name}/{rule.name or index}"),
+        header=persistence.type == "Header",
+        path=persistence.path,
         seconds=-(-lifetime // 1000) if lifetime else None,
         pool=_pool(view, route, index),
     )
 
 
 def session_name(rule: str) -> str:
-    """A name of its own for each rule whose author gave none: sessions are not shared between rules (GEP-1619)."""
+    """A unique name for each rule without one in the Route: rules do not share sessions (GEP-1619)."""
     return f"weft-session-{hashlib.blake2b(rule.encode(), digest_size=6).hexdigest()}"
 
 
 def moving_sessions(view: TrackedView, route: AnyRoute) -> list[str]:
-    """The rules that ask for sessions and have backends of different protocols, which no pool can hold: a session may
-    move from one to another. By their JSON path.
+    """The rules with sessions whose backends have different protocols, by their JSON path. No pool can have both, so a
+    session may move from one backend to another.
     """
     if not isinstance(route, HTTPRoute):
         return []
@@ -138,14 +151,14 @@ def moving_sessions(view: TrackedView, route: AnyRoute) -> list[str]:
 
 
 def _pool(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> Pool | None:
-    """The backends of a rule that keeps sessions, when there are several and they speak one protocol."""
+    """The backends of a rule with sessions, when there are several of one protocol."""
     members = _members(view, route, index)
     alike = len({item.protocol for item in members}) == 1
     return Pool(members) if len(members) > 1 and alike else None
 
 
 def _members(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> tuple[BackendPort, ...]:
-    """Every backend of a rule that is there, also of weight 0: its sessions stay (GEP-1619)."""
+    """Every existing backend of a rule, also of weight 0, since its sessions stay (GEP-1619)."""
     refs = route.spec.rules[index].backend_refs
     found = {_backend(view, route, ref, f"spec.rules[{index}].backendRefs[{at}]") for at, ref in enumerate(refs)}
     return tuple(sorted((item for item in found if item is not None), key=lambda item: item.cluster))
@@ -159,7 +172,7 @@ def _backends(view: TrackedView, route: HTTPRoute | GRPCRoute, index: int) -> It
 
 
 def _resolved(view: TrackedView, route: HTTPRoute | GRPCRoute, filters: Iterable[Filter]) -> Iterator[ResolvedFilter]:
-    """Filters that refer to backends, with those that are there."""
+    """Filters that refer to backends, with the backends that exist."""
     for entry in filters:
         for item, config in types_of(entry):
             found = item.resolve(config, [_backend(view, route, ref, "") for _, ref in item.references(config)])
@@ -170,9 +183,9 @@ def _resolved(view: TrackedView, route: HTTPRoute | GRPCRoute, filters: Iterable
 def _backend(
     view: TrackedView, route: HTTPRoute | GRPCRoute, ref: BackendObjectReference, field: str
 ) -> BackendPort | None:
-    """The port that a reference means, None where it is invalid. gRPC is HTTP/2 whatever the port says (GEP-1016)."""
+    """The port of a reference, None where it is invalid. gRPC is HTTP/2 whatever the appProtocol is (GEP-1016)."""
     found = resolve(view, route, ref, field)
     if found.service is None or found.port is None:
         return None
     protocol = "h2c" if isinstance(route, GRPCRoute) or speaks_h2c(found.port) else "http"
-    return BackendPort.of(found.service.key, found.port.port, protocol, found.service.keeps_clients)
+    return BackendPort.of(found.service.key, found.port.port, protocol, found.service.has_client_ip_affinity)

@@ -14,7 +14,7 @@ _GRPC_NAME = re.compile(r"[A-Za-z0-9_.]*")
 
 
 def too_many_expressions(route: AnyRoute) -> Iterator[FieldError]:
-    """A Route's regular expressions are compiled on every node, so their number has a bound."""
+    """An error where a Route has too many regular expressions: every node compiles them all."""
     matches = [match for rule in route.spec.rules for match in getattr(rule, "matches", ())]
     count = sum(kind == REGEX for match in matches for kind in _types(match))
     if count > MAX_EXPRESSIONS:
@@ -32,20 +32,20 @@ def _types(match: HTTPRouteMatch | GRPCRouteMatch) -> Iterator[str]:
 
 
 def http_match_errors(field: str, match: HTTPRouteMatch) -> Iterator[FieldError]:
-    """What is wrong with a match of an HTTPRoute."""
+    """The errors of a match of an HTTPRoute."""
     if match.path.type not in ("Exact", "PathPrefix", REGEX):
-        yield FieldError(UNSUPPORTED, f"{field}.path.type", f"{match.path.type!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.path.type", f"{match.path.type!r} is not supported")
     if match.path.type == REGEX:
         yield from _regex(f"{field}.path.value", match.path.value)
     if match.method is not None and match.method not in METHODS:
-        yield FieldError(UNSUPPORTED, f"{field}.method", f"{match.method!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.method", f"{match.method!r} is not supported")
     yield from _headers(f"{field}.headers", match.headers)
     for position, item in enumerate(match.query_params):
         yield from _value(f"{field}.queryParams[{position}]", item.type, item.value)
 
 
 def grpc_match_errors(field: str, match: GRPCRouteMatch) -> Iterator[FieldError]:
-    """What is wrong with a match of a GRPCRoute."""
+    """The errors of a match of a GRPCRoute."""
     if match.method is not None:
         yield from _method(f"{field}.method", match.method)
     yield from _headers(f"{field}.headers", match.headers)
@@ -56,14 +56,14 @@ def _method(field: str, method: GRPCMethodMatch) -> Iterator[FieldError]:
     if method.service is None and method.method is None:
         yield FieldError(UNSUPPORTED, field, "names neither a service nor a method")
     if method.type not in ("Exact", REGEX):
-        yield FieldError(UNSUPPORTED, f"{field}.type", f"{method.type!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.type", f"{method.type!r} is not supported")
     for name, value in named.items():
         if value and method.type == REGEX:
             yield from _regex(f"{field}.{name}", value)
         elif not _GRPC_NAME.fullmatch(value or ""):
             yield FieldError(UNSUPPORTED, f"{field}.{name}", "has other characters than letters, digits, `_` and `.`")
     if method.type == REGEX:
-        # The two parts may be good and not go together: an open `\Q`, or both together are too large.
+        # Two valid parts may be invalid together: with an open `\Q`, or when the whole program is too large.
         yield from _regex(field, path_expression(method))
 
 
@@ -76,7 +76,7 @@ def _value(field: str, kind: str, value: str) -> Iterator[FieldError]:
     if kind == REGEX:
         yield from _regex(f"{field}.value", value)
     elif kind != "Exact":
-        yield FieldError(UNSUPPORTED, f"{field}.type", f"{kind!r} is not known")
+        yield FieldError(UNSUPPORTED, f"{field}.type", f"{kind!r} is not supported")
 
 
 def _regex(field: str, text: str) -> Iterator[FieldError]:

@@ -2,24 +2,24 @@
 
 from collections.abc import Iterable, Iterator
 
-from agent.ir.http import BackendPort, TLSRouteSet, TLSRule, WeightedBackend
+from agent.ir.http import BackendPort, TLSListenerIR, TLSRule, WeightedBackend
 from agent.model.routes import TLSRoute
 from agent.store.store import TrackedView
 from agent.translate.routes.binding import Binding, server_names
 from agent.translate.routes.references import resolve
 
 
-def tls_route_set(view: TrackedView, name: str, consumer: str, applying: Iterable[Binding]) -> TLSRouteSet:
-    """What the waypoint does on a port where TLSRoutes apply: each name belongs to the oldest Route that has it."""
-    taken: set[str] = set()
+def tls_listener_ir(view: TrackedView, name: str, consumer: str, effective: Iterable[Binding]) -> TLSListenerIR:
+    """The rules of a port's listener where TLSRoutes apply. Each server name belongs to the oldest Route with it."""
+    claimed: set[str] = set()
     rules: list[TLSRule] = []
-    for route in {binding.route.key: binding.route for binding in applying}.values():
+    for route in {binding.route.key: binding.route for binding in effective}.values():
         if isinstance(route, TLSRoute):
-            own = [item for item in dict.fromkeys(server_names(route)) if item not in taken]
-            taken.update(own)
+            own = [item for item in dict.fromkeys(server_names(route)) if item not in claimed]
+            claimed.update(own)
             if own:
                 rules.append(_rule(view, route, tuple(item for item in own if item)))
-    return TLSRouteSet(name, consumer, tuple(rules))
+    return TLSListenerIR(name, consumer, tuple(rules))
 
 
 def _rule(view: TrackedView, route: TLSRoute, names: tuple[str, ...]) -> TLSRule:
@@ -33,5 +33,7 @@ def _backends(view: TrackedView, route: TLSRoute) -> Iterator[WeightedBackend]:
             found = resolve(view, route, ref, f"spec.rules[0].backendRefs[{position}]")
             backend = None
             if found.service is not None and found.port is not None:
-                backend = BackendPort.of(found.service.key, found.port.port, "tcp", found.service.keeps_clients)
+                backend = BackendPort.of(
+                    found.service.key, found.port.port, "tcp", found.service.has_client_ip_affinity
+                )
             yield WeightedBackend(backend, ref.weight)

@@ -1,1 +1,1 @@
-"""Route sets as Envoy's resources, in protobuf's JSON form: plain mappings, made by pure functions."""
+"""Listener IRs as Envoy's resources, in protobuf's JSON form: plain mappings, made by pure functions."""

@@ -1,11 +1,14 @@
-"""The listeners' log of requests: streamed to the agent, one stream for all listeners of a worker.
+"""The listeners' log of requests: streamed to the agent, where somebody asks for it.
 
-It is the same in each of them, so that Envoy makes one logger of it; the agent finds the listener by its port.
+Each listener has it, and a filter that asks the runtime for the Service's namespace. The stream's settings are the same
+in each of them, so that Envoy has one stream for all listeners of a worker; the agent finds the listener by its port.
 """
 
+from agent.ir.access_log import EXPLAIN
 from agent.ir.resources import Json
 from agent.translate.filters.url_rewrite import received_tags
 from agent.waypoint.xds.cluster import LB, MEMBER
+from agent.waypoint.xds.runtime import access_log_key
 
 TYPE = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
 # The cluster of Envoy's bootstrap that is the agent: in it since before there was a log, so also in an old Envoy's.
@@ -16,11 +19,11 @@ CLUSTER_TAG, MEMBERS_TAG = "cluster", "members"
 REQUEST_HEADERS = (":method", "content-type", "traceparent")
 GRPC_STATUS = "grpc-status"
 # What is not sent after so long is sent, and what fills so many bytes before.
-FLUSH, BUFFER_BYTES = "1s", 16384
+FLUSH, BUFFER_BYTES = "1s", 2**20
 
 
-def access_log() -> Json:
-    """One logger. What the agent does not take in time, Envoy drops and counts."""
+def access_log(namespace: str) -> Json:
+    """The logger of a namespace's listeners. What the agent does not take in time, Envoy drops and counts."""
     path = {"key": LB, "path": [{"key": MEMBER}]}
     config = {
         "@type": TYPE,
@@ -40,4 +43,12 @@ def access_log() -> Json:
         "additional_response_headers_to_log": [GRPC_STATUS],
         "additional_response_trailers_to_log": [GRPC_STATUS],
     }
-    return {"name": "agent", "typed_config": config}
+    return {"name": "agent", "typed_config": config, "filter": {"or_filter": {"filters": _asked_for(namespace)}}}
+
+
+def _asked_for(namespace: str) -> list[Json]:
+    """Requests to a namespace whose access log is on, and those that `weft explain --live` sends."""
+    explained = {"name": "x-request-id", "string_match": {"prefix": EXPLAIN}}
+    none = {"numerator": 0, "denominator": "HUNDRED"}
+    logged = {"runtime_key": access_log_key(namespace), "percent_sampled": none, "use_independent_randomness": True}
+    return [{"header_filter": {"header": explained}}, {"runtime_filter": logged}]

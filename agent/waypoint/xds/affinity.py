@@ -15,6 +15,6 @@ ROUTE: Json = {"hash_policy": [{"connection_properties": {"source_ip": True}}]}
 PROXY: Json = {"hash_policy": [{"source_ip": {}}]}
 
 
-def is_asked(backends: Iterable[WeightedBackend]) -> bool:
-    """Whether any of these keeps its clients. The others' clusters do not look at the hash."""
-    return any(item.backend is not None and item.backend.sticky for item in backends)
+def any_affinity(backends: Iterable[WeightedBackend]) -> bool:
+    """Whether any of these backends has ClientIP affinity. Clusters of the others ignore the hash."""
+    return any(item.backend is not None and item.backend.client_ip_affinity for item in backends)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from agent.ir.http import Address, BackendPort, Pool
+from agent.ir.http import BackendPort, EndpointAddress, Pool
 from agent.ir.resources import Json
 from agent.waypoint.xds import affinity
 
@@ -27,10 +27,10 @@ MAX_HEADERS = 1000
 UPSTREAM_IDLE = "4s"
 
 
-# Where a pool's endpoints say whose they are.
+# The metadata of a pool's endpoints with the member that they belong to.
 LB, MEMBER = "envoy.lb", "backend"
 
-# A member's share goes to its endpoints or to nobody. An endpoint can be several members'.
+# A member's share goes to its endpoints only. An endpoint can belong to several members.
 _SUBSETS: Json = {
     "lb_subset_config": {
         "fallback_policy": "NO_FALLBACK",
@@ -51,7 +51,7 @@ def cluster(backend: BackendPort | Pool) -> Json:
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": "10s",
-        **(affinity.CLUSTER if backend.sticky else {}),
+        **(affinity.CLUSTER if backend.client_ip_affinity else {}),
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": NO_LIMIT}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         **(_SUBSETS if isinstance(backend, Pool) else {}),
@@ -60,7 +60,7 @@ def cluster(backend: BackendPort | Pool) -> Json:
 
 
 def _http_options(backend: BackendPort | Pool) -> Json:
-    """How to speak HTTP to it; bytes need no options."""
+    """Its HTTP protocol options; none for bytes."""
     if backend.protocol == "tcp":
         return {}
     return {
@@ -86,14 +86,14 @@ def _protocol(backend: BackendPort | Pool) -> Json:
     return {"explicit_http_config": http2 if backend.protocol == "h2c" else http1}
 
 
-def endpoints(backend: BackendPort, addresses: Iterable[Address]) -> Json:
-    """The addresses and ports behind a cluster; none means 503 (no ready endpoint)."""
+def endpoints(backend: BackendPort, addresses: Iterable[EndpointAddress]) -> Json:
+    """The addresses and ports of a cluster; with none Envoy answers 503 (no ready endpoint)."""
     return _assignment(backend.cluster, [_endpoint(item) for item in addresses])
 
 
-def pool_endpoints(pool: Pool, addresses: Mapping[BackendPort, Iterable[Address]]) -> Json:
-    """The addresses and ports of all members, each once, with whose they are."""
-    owners: dict[Address, list[str]] = defaultdict(list)
+def pool_endpoints(pool: Pool, addresses: Mapping[BackendPort, Iterable[EndpointAddress]]) -> Json:
+    """The addresses and ports of all members, each once, with the members that it belongs to."""
+    owners: dict[EndpointAddress, list[str]] = defaultdict(list)
     for member in pool.members:
         for address in addresses[member]:
             owners[address].append(member.cluster)
@@ -102,11 +102,11 @@ def pool_endpoints(pool: Pool, addresses: Mapping[BackendPort, Iterable[Address]
 
 
 def whose(member: str | list[str]) -> Json:
-    """What an endpoint of a pool says of itself, and what a share looks for."""
+    """The metadata of a pool's endpoint, and the metadata match of a share."""
     return {"metadata": {"filter_metadata": {LB: {MEMBER: member}}}}
 
 
-def _endpoint(address: Address) -> Json:
+def _endpoint(address: EndpointAddress) -> Json:
     return {"endpoint": {"address": {"socket_address": {"address": address[0], "port_value": address[1]}}}}
 
 

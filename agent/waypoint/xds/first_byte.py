@@ -1,4 +1,4 @@
-"""How long a listener waits for a client that says nothing: until its first byte, and for the rest of a request's head.
+"""How long a listener waits for a silent client: for its first byte, and for the rest of a request's head.
 
 A connection counts against Envoy's limit from accept on, but an idle time of HTTP, which is long because clients keep
 connections for later, would begin at accept as well.
@@ -14,7 +14,7 @@ TLS: Json = {"name": "tls", "typed_config": {"@type": f"{_FILTERS}.tls_inspector
 
 
 def duration(seconds: float) -> str:
-    """As protobuf's JSON form writes it."""
+    """A Duration in protobuf's JSON form."""
     return f"{seconds:g}s"
 
 

@@ -1,47 +1,60 @@
-"""The listener of TLSRoutes: admission, then bytes to whoever the client's first message names."""
+"""The listener of TLSRoutes: the client allow list, then bytes to the server that the client's SNI names."""
 
 from typing import Any
 
-from agent.ir.http import TLSRouteSet, TLSRule, WeightedBackend
+from agent.ir.http import TLSListenerIR, TLSRule, WeightedBackend
 from agent.ir.resources import Json
 from agent.translate.options import Options
+from agent.translate.rule_requirements import ByBackend, of_connection
 from agent.waypoint.xds import affinity
+from agent.waypoint.xds.authorization import authorization_filters
 from agent.waypoint.xds.first_byte import TLS, first_byte
-from agent.waypoint.xds.listener import admission_filter
+from agent.waypoint.xds.listener import client_allow_list_filter
 
 TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+# Envoy reads no more of a client before it has connected to the server.
+EARLY_DATA_BYTES = 16384
 # A cluster that there is not: its share of the connections is closed.
 NOWHERE = "invalid"
 
 
-def passthrough_listener(route_set: TLSRouteSet, options: Options) -> Json:
-    """The listener without its address. Envoy looks for the exact name, then for the longest `*.` that fits; where
-    none does, and where somebody speaks no TLS, it closes the connection.
+def passthrough_listener(listener_ir: TLSListenerIR, requirements: ByBackend, options: Options) -> Json:
+    """The listener without its address. Envoy looks for the exact name, then for the longest matching `*.`. Where none
+    matches, or the connection is not TLS, it closes the connection.
     """
     return {
-        "name": route_set.name,
+        "name": listener_ir.name,
         **first_byte(TLS, options.first_byte_seconds),
-        "filter_chains": [_chain(rule, route_set) for rule in route_set.rules],
+        "filter_chains": [_chain(rule, listener_ir, requirements) for rule in listener_ir.rules],
     }
 
 
-def _chain(rule: TLSRule, route_set: TLSRouteSet) -> Json:
+def _chain(rule: TLSRule, listener_ir: TLSListenerIR, requirements: ByBackend) -> Json:
+    required = of_connection(rule, requirements)
     names = {"server_names": list(rule.server_names)} if rule.server_names else {}
     return {
         "name": rule.name,
         "filter_chain_match": {"transport_protocol": "tls", **names},
-        "filters": [admission_filter(route_set.consumer), _proxy(rule, route_set.name)],
+        "filters": [
+            client_allow_list_filter(listener_ir.consumer),
+            *authorization_filters(required),
+            _proxy(rule, listener_ir.name, bool(required)),
+        ],
     }
 
 
-def _proxy(rule: TLSRule, name: str) -> Json:
-    """Weights as the Route gives them. How long a connection may be silent is for its two ends to say."""
+def _proxy(rule: TLSRule, name: str, protected: bool) -> Json:
+    """Weights as in the Route. Envoy has no idle timeout: client and server have their own. It connects to protected
+    servers when it has judged the client, at the first byte.
+    """
     config: dict[str, Any] = {"@type": TCP_PROXY, "stat_prefix": name, "idle_timeout": "0s"}
+    if protected:
+        config |= {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": EARLY_DATA_BYTES}
     if rule.backends:
         shares = [{"name": _cluster(item), "weight": item.weight} for item in rule.backends]
         config |= {
             "weighted_clusters": {"clusters": shares},
-            **(affinity.PROXY if affinity.is_asked(rule.backends) else {}),
+            **(affinity.PROXY if affinity.any_affinity(rule.backends) else {}),
         }
     else:
         config["cluster"] = NOWHERE

@@ -1,66 +1,75 @@
 """Envoy's configuration, made from what translation wants of the waypoint. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from agent.ir.http import Address, BackendPort, Pool, RouteSet, TLSRouteSet
-from agent.ir.plan import Fragment
+from agent.ir.http import BackendPort, EndpointAddress, HTTPListenerIR, ListenerIR, Pool
+from agent.ir.plan import Output
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.translate.options import Options
-from agent.waypoint.xds.client_allow_list import admission, admission_name
+from agent.waypoint.xds import identities
+from agent.waypoint.xds.client_allow_list import client_allow_list, client_allow_list_name
 from agent.waypoint.xds.cluster import cluster, pool_endpoints
 from agent.waypoint.xds.cluster import endpoints as load_assignment
+from agent.waypoint.xds.identities import client_identities
 from agent.waypoint.xds.listener import listener
 from agent.waypoint.xds.passthrough import passthrough_listener
 from agent.waypoint.xds.route import route_configuration
 from agent.waypoint.xds.tracing import COLLECTOR, collector_cluster
 
-Endpoints = Mapping[BackendPort, tuple[Address, ...]]
+Endpoints = Mapping[BackendPort, tuple[EndpointAddress, ...]]
+IDENTITIES = ResourceName(ResourceType.EXTENSION, identities.NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What Envoy is to have of a fragment, in protobuf's JSON form; a listener lacks its `address`, because its port is
-    allocated later. `dependencies` of a listener are the resources that must be acknowledged before traffic may be sent
-    to it.
+    """Envoy's resources for an output, in protobuf's JSON form. A listener lacks its `address`, because its port is
+    allocated later. `dependencies` of a listener are the resources that Envoy must acknowledge before traffic may be
+    sent to it. `logged` are the namespaces whose requests Envoy reports to the agent.
     """
 
     resources: Mapping[ResourceName, Json]
     dependencies: Mapping[str, frozenset[ResourceName]]
+    logged: frozenset[str] = frozenset()
 
 
-def render(fragment: Fragment, options: Options) -> Rendered:
-    """All resources of a fragment. The tracing collector is no dependency: requests matter more than spans."""
-    resources = {_admission(consumer): _admits(consumer, found) for consumer, found in fragment.admitted.items()}
+def render(output: Output, options: Options) -> Rendered:
+    """All resources of an output. The tracing collector is no dependency: requests matter more than spans."""
+    resources = {
+        _client_allow_list(consumer): client_allow_list(client_allow_list_name(consumer), found, output.accounts)
+        for consumer, found in output.client_allow_lists.items()
+    }
+    if output.client_allow_lists:
+        resources[IDENTITIES] = client_identities(output.accounts)
     dependencies = {}
-    for name, rules in fragment.route_sets.items():
-        own = dict(_served(rules, fragment.endpoints, options))
-        dependencies[name] = frozenset(own) | {_admission(rules.consumer)}
+    for name, rules in output.listeners.items():
+        own = dict(_served(rules, output, options))
+        dependencies[name] = frozenset(own) | _clients(rules)
         resources |= own
-    if fragment.route_sets and options.collector is not None:
+    if output.listeners and options.collector is not None:
         resources[ResourceName(ResourceType.CLUSTER, COLLECTOR)] = collector_cluster(options.collector)
-    return Rendered(resources, dependencies)
+    return Rendered(resources, dependencies, output.logged)
 
 
-def _admission(consumer: str) -> ResourceName:
-    return ResourceName(ResourceType.EXTENSION, admission_name(consumer))
+def _client_allow_list(consumer: str) -> ResourceName:
+    return ResourceName(ResourceType.EXTENSION, client_allow_list_name(consumer))
 
 
-def _admits(consumer: str, addresses: Iterable[str]) -> Json:
-    return admission(admission_name(consumer), addresses)
+def _clients(rules: ListenerIR) -> frozenset[ResourceName]:
+    """The resources that tell a listener who its clients are. Envoy asks for those only that a listener refers to."""
+    allowed = _client_allow_list(rules.consumer)
+    return frozenset({allowed, IDENTITIES} if isinstance(rules, HTTPListenerIR) else {allowed})
 
 
-def _served(
-    rules: RouteSet | TLSRouteSet, endpoints: Endpoints, options: Options
-) -> Iterator[tuple[ResourceName, Json]]:
-    if isinstance(rules, RouteSet):
+def _served(rules: ListenerIR, output: Output, options: Options) -> Iterator[tuple[ResourceName, Json]]:
+    if isinstance(rules, HTTPListenerIR):
         yield ResourceName(ResourceType.LISTENER, rules.name), listener(rules.name, rules, options)
-        yield ResourceName(ResourceType.ROUTE, rules.name), route_configuration(rules)
+        yield ResourceName(ResourceType.ROUTE, rules.name), route_configuration(rules, output.requirements)
     else:
-        yield ResourceName(ResourceType.LISTENER, rules.name), passthrough_listener(rules, options)
+        yield ResourceName(ResourceType.LISTENER, rules.name), passthrough_listener(rules, output.requirements, options)
     for item in rules.clusters:
         yield ResourceName(ResourceType.CLUSTER, item.cluster), cluster(item)
-        yield ResourceName(ResourceType.ENDPOINT, item.cluster), _assignment(item, endpoints)
+        yield ResourceName(ResourceType.ENDPOINT, item.cluster), _assignment(item, output.endpoints)
 
 
 def _assignment(backend: BackendPort | Pool, addresses: Endpoints) -> Json:

@@ -1,52 +1,57 @@
-"""A route set as a RouteConfiguration: one virtual host for every name, its routes in order of precedence, then 404."""
+"""A listener IR as a RouteConfiguration: one virtual host for all names, routes in order of precedence, then 404."""
 
 from collections.abc import Iterator
 
 from agent.ir.access_log import NO_MATCH
-from agent.ir.http import Pool, RouteSet, Rule, WeightedBackend
+from agent.ir.http import HTTPListenerIR, Pool, Rule, WeightedBackend
 from agent.ir.resources import Json
-from agent.translate.division import divided
 from agent.translate.filters.base import EnvoyRoute, Part
 from agent.translate.filters.registry import rendered
+from agent.translate.per_backend import expand_per_backend
+from agent.translate.rule_requirements import ByBackend, of_rule, of_share, without_forbidden_copies
 from agent.waypoint.xds import affinity
+from agent.waypoint.xds.authorization import authorization_config
 from agent.waypoint.xds.cluster import whose
 from agent.waypoint.xds.match import route_match
 from agent.waypoint.xds.retry import duration, retry_policy
 from agent.waypoint.xds.session import session_config
-from agent.waypoint.xds.traffic_split import ranges
+from agent.waypoint.xds.traffic_split import fraction_ranges
 
 FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
-# The name of the listener's filter that answers an invalid backendRef's share, and of the cluster that is never asked.
+# The name of the listener's filter that answers for an invalid backendRef, and of the cluster, which gets no request.
 REFUSAL = "refusal"
 INVALID = "invalid"
-# The status of what has no valid backend; Envoy tells a gRPC client 503 as UNAVAILABLE.
+# The status of requests without a valid backend; a gRPC client gets 503 as UNAVAILABLE.
 REFUSED, REFUSED_GRPC = 500, 503
 
 
-def route_configuration(route_set: RouteSet) -> Json:
-    """What Envoy does with the requests of a listener. No rule matches: 404 (HTTPRouteRule.matches)."""
-    routes = [route for rule in route_set.rules for route in _routes(rule, route_set)]
+def route_configuration(listener_ir: HTTPListenerIR, requirements: ByBackend) -> Json:
+    """The route table of a listener. Where no rule matches Envoy answers 404 (HTTPRouteRule.matches)."""
+    routes = [route for rule in listener_ir.rules for route in _routes(rule, listener_ir, requirements)]
     missing = {"match": {"prefix": "/"}, "name": NO_MATCH, "direct_response": {"status": 404}}
     return {
-        "name": route_set.name,
-        "virtual_hosts": [{"name": route_set.name, "domains": ["*"], "routes": [*routes, missing]}],
+        "name": listener_ir.name,
+        "virtual_hosts": [{"name": listener_ir.name, "domains": ["*"], "routes": [*routes, missing]}],
         "ignore_port_in_host_matching": True,
     }
 
 
-def _routes(rule: Rule, route_set: RouteSet) -> Iterator[Json]:
-    """One match of a rule; more than one route where Envoy needs to be told apart what the Route need not."""
-    for part, numbers in ranges(divided(rule)):
-        yield from _part(Part(part, route_set.port, numbers), REFUSED_GRPC if route_set.grpc else REFUSED)
+def _routes(rule: Rule, listener_ir: HTTPListenerIR, requirements: ByBackend) -> Iterator[Json]:
+    """The routes for one match of a rule; several where Envoy needs more than one."""
+    for part, numbers in fraction_ranges(expand_per_backend(rule)):
+        allowed = without_forbidden_copies(part, requirements)
+        refusal = REFUSED_GRPC if listener_ir.grpc else REFUSED
+        yield from _part(Part(allowed, listener_ir.port, numbers), refusal, requirements)
 
 
-def _part(part: Part, refusal: int) -> Iterator[Json]:
+def _part(part: Part, refusal: int, requirements: ByBackend) -> Iterator[Json]:
     rule = part.rule
-    match = {**route_match(rule.match), **part.numbers.condition}
+    configs = {**session_config(rule), **authorization_config(of_rule(rule, requirements))}
+    match = {**route_match(rule.match), **part.fraction_range.condition}
     if all(item.backend is None for item in rule.backends):
-        base = EnvoyRoute(match, "direct_response", {"status": refusal}, configs=session_config(rule))
+        base = EnvoyRoute(match, "direct_response", {"status": refusal}, configs=configs)
     else:
-        base = EnvoyRoute(match, "route", _clusters(rule, refusal), configs=session_config(rule))
+        base = EnvoyRoute(match, "route", _clusters(rule, refusal, requirements), configs=configs)
     for route in rendered(base, part):
         yield _written(rule, route.routed(_forwarding(rule)))
 
@@ -57,33 +62,35 @@ def _written(rule: Rule, route: EnvoyRoute) -> Json:
 
 
 def _forwarding(rule: Rule) -> Json:
-    """How requests are sent to clusters, besides to which."""
+    """Timeouts, retries and affinity of requests to clusters."""
     return {
         "timeout": duration(rule.request_timeout or 0),
         "retry_policy": retry_policy(rule),
-        **(affinity.ROUTE if affinity.is_asked(rule.backends) else {}),
+        **(affinity.ROUTE if affinity.any_affinity(rule.backends) else {}),
     }
 
 
-def _clusters(rule: Rule, refusal: int) -> Json:
-    """Weights as the Route gives them."""
+def _clusters(rule: Rule, refusal: int, requirements: ByBackend) -> Json:
+    """The clusters, with weights as in the Route."""
     if rule.pool is not None:
         shares = [_pool_share(rule.pool, item, refusal) for item in rule.backends]
         return {"weighted_clusters": {"clusters": shares}}
     first = rule.backends[0].backend
     if len(rule.backends) == 1 and first is not None:
         return {"cluster": first.cluster}
-    return {"weighted_clusters": {"clusters": [_share(item, refusal) for item in rule.backends]}}
+    return {"weighted_clusters": {"clusters": [_share(rule, item, refusal, requirements) for item in rule.backends]}}
 
 
-def _share(item: WeightedBackend, refusal: int) -> Json:
-    if item.backend is not None:
-        return {"name": item.backend.cluster, "weight": item.weight}
-    return _invalid_share(item.weight, refusal)
+def _share(rule: Rule, item: WeightedBackend, refusal: int, requirements: ByBackend) -> Json:
+    if item.backend is None:
+        return _invalid_share(item.weight, refusal)
+    configs = authorization_config(of_share(rule, item, requirements))
+    own = {"typed_per_filter_config": configs} if configs else {}
+    return {"name": item.backend.cluster, "weight": item.weight, **own}
 
 
 def _pool_share(pool: Pool, item: WeightedBackend, refusal: int) -> Json:
-    """A share for clients without a session: a session's endpoint is taken whichever share is drawn."""
+    """A share for clients without a session: a session keeps its endpoint, whichever share Envoy chooses."""
     if item.backend is None:
         return _invalid_share(item.weight, refusal)
     match = {"metadata_match": whose(item.backend.cluster)["metadata"]}
@@ -91,7 +98,7 @@ def _pool_share(pool: Pool, item: WeightedBackend, refusal: int) -> Json:
 
 
 def _invalid_share(weight: int, refusal: int) -> Json:
-    """An invalid reference's share is answered before a cluster is looked for."""
+    """Envoy answers the share of an invalid reference before it looks for a cluster."""
     always = {"numerator": 100, "denominator": "HUNDRED"}
     fault = {"@type": FAULT, "abort": {"http_status": refusal, "percentage": always}}
     return {"name": INVALID, "weight": weight, "typed_per_filter_config": {REFUSAL: fault}}

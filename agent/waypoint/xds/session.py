@@ -19,7 +19,7 @@ _END = re.compile(";")
 def session_config(rule: Rule) -> Json:
     """The filter's part of a rule's route; nothing for a rule without sessions.
 
-    Envoy looks for the kind of session by its name, not by its type as elsewhere (1.40).
+    Envoy finds the session's extension by its name, not by its type as elsewhere (1.40).
     """
     if rule.session is None:
         return {}
@@ -33,7 +33,7 @@ def _header(session: Session) -> Json:
 
 
 def _cookie(session: Session, match: HTTPRouteMatch | GRPCRouteMatch) -> Json:
-    """Envoy notes the end in the cookie's value and does not heed it after. It tells the client of the end too."""
+    """Envoy writes the expiry into the cookie's value and does not check it. The client gets the expiry too."""
     cookie = {
         "name": session.name,
         "path": session.path or cookie_path(match),

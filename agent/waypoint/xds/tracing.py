@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from agent.ir.http import RouteSet
+from agent.ir.http import HTTPListenerIR
 from agent.ir.resources import Json
 from agent.translate.options import Collector
 
@@ -15,10 +15,11 @@ COLLECTOR, SERVICE_NAME = "otlp", "weft-waypoint"
 PER_MILLION = 10_000
 
 
-def tracing(route_set: RouteSet, collector: Collector) -> Json:
-    """The listener's part. A client that says whether its trace is sampled is believed; of other requests a share is.
+def tracing(listener_ir: HTTPListenerIR, collector: Collector) -> Json:
+    """The listener's tracing settings. The sampling decision in a request's trace context applies; of other requests a
+    share is sampled.
 
-    The tracer decides, for Envoy's own way would need an `x-request-id`, which is not ours to add.
+    The tracer samples, because Envoy's own sampling needs an `x-request-id`, which weft does not add to requests.
     """
     share = {"numerator": round(collector.percent * PER_MILLION), "denominator": "MILLION"}
     ratio = {"@type": f"{SAMPLERS}.TraceIdRatioBasedSamplerConfig", "sampling_percentage": share}
@@ -30,7 +31,7 @@ def tracing(route_set: RouteSet, collector: Collector) -> Json:
         "service_name": SERVICE_NAME,
         "sampler": {"name": "envoy.tracers.opentelemetry.samplers.parent_based", "typed_config": parent},
     }
-    tags = {"weft.service": route_set.name.partition("@")[0], "weft.rule": "%ROUTE_NAME%"}
+    tags = {"weft.service": listener_ir.name.partition("@")[0], "weft.rule": "%ROUTE_NAME%"}
     return {
         "tracing": {
             "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": provider},

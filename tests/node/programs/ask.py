@@ -17,8 +17,8 @@ def ask(address, port):
     try:
         connection.request("GET", "/")
         answer = connection.getresponse()
-        answer.read()
-        return "" if answer.status == 200 else f"status {answer.status}"
+        body = answer.read()
+        return "" if answer.status == 200 else f"status {answer.status}: {body[:100]!r}"
     except (OSError, http.client.HTTPException) as error:
         return repr(error)
     finally:
@@ -27,14 +27,14 @@ def ask(address, port):
 
 def main():
     address, port, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    asked, failed = 0, []
+    count, failed = 0, []
     print("asking", flush=True)
     began = time.monotonic()
-    while not select.select([sys.stdin], [], [], max(0.0, began + asked / rate - time.monotonic()))[0]:
-        asked += 1
+    while not select.select([sys.stdin], [], [], max(0.0, began + count / rate - time.monotonic()))[0]:
+        count += 1
         if error := ask(address, port):
             failed.append(error)
-    print(json.dumps({"asked": asked, "failed": failed}))
+    print(json.dumps({"requests": count, "failed": failed}))
 
 
 main()

@@ -15,7 +15,8 @@ from grpc import aio
 
 from agent.ir.resources import ResourceType
 from agent.waypoint.server import METHOD, SERVICE
-from agent.waypoint.xds.client_allow_list import admission_name
+from agent.waypoint.xds import identities
+from agent.waypoint.xds.client_allow_list import client_allow_list_name
 
 # Whose names are those of the resources that lead to them.
 FOLLOWING = {ResourceType.CLUSTER: ResourceType.ENDPOINT, ResourceType.LISTENER: ResourceType.ROUTE}
@@ -35,11 +36,11 @@ async def main(socket, address, *consumers):
             request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
             response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
         )()
-        admissions = [admission_name(consumer) for consumer in ("", *consumers)]
+        filters = [identities.NAME, *(client_allow_list_name(consumer) for consumer in ("", *consumers))]
         for each in (
             first,
             request(ResourceType.LISTENER),
-            request(ResourceType.EXTENSION, resource_names_subscribe=admissions),
+            request(ResourceType.EXTENSION, resource_names_subscribe=filters),
         ):
             await stream.write(each)
         async for response in stream:

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import HOSTILE, unsafe
 from typer.testing import CliRunner, Result
 
 from agent.cli.main import application
 from agent.settings import STATUS_SOCKET
 from agent.telemetry.http import HttpServer, Response
+from support.terminal import HOSTILE, unsafe
 
 H = HOSTILE
 EVENT = {"time": "2026-01-01T00:00:00.000+00:00", "verdict": "reject", "reason": H, "errno": None, "namespace": H}
-EVENT |= {"pod": H, "workload": H, "service": H, "protocol": "TCP", "destination": H, "backend": H}
+EVENT |= {"pod": H, "workload": H, "service": H, "protocol": "TCP", "destination": H, "backend": H, "policy": H}
 COUNTED = ("opened", "established", "refused", "failed", "closed", "sent", "received")
 FLOW = {"namespace": H, "workload": H, "service": H, "protocol": "TCP", **dict.fromkeys(COUNTED, 1)}
 FLOW |= {"connectMicroseconds": 1, "rttMicroseconds": 1}
+BUDGET = {"resource": H, "namespace": H, "used": 1, "limit": 1, "capacity": 1, "rejected": 1}
 CONDITION = {"type": H, "status": "False", "reason": H, "message": H + "\nforged: yes"}
 RETIRED = {"id": H, "addresses": [H], "connections": None, "drained": False}
 STATUS: dict[str, Any] = {
@@ -46,12 +47,20 @@ STATUS: dict[str, Any] = {
     "frontends": [{"frontend": H, "service": H, "l4": H, "l7": H, "backends": [{"backend": H, "share": 1.0}]}],
     "routes": [{"kind": H, "namespace": H, "name": H, "parents": [{"parent": H, "conditions": [CONDITION]}]}],
     "ineffectiveRoutes": [{"clients": H, "routes": [H]}],
+    "protectedPods": [{"pod": H, "policies": [H], "guard": H}],
+    "meshParameters": {"name": H, "default": H, "exemptNamespaces": [H], "trustDomain": H, "problem": H},
     "problems": [H],
     "warnings": [H],
     "failures": {H: H},
-    "errors": [{"part": H, "object": H, "error": H}],
+    "internalErrors": [{"part": H, "object": H, "error": H}],
+    "netnsHelper": {"error": H, "podsWithoutAddress": 1},
 }
-ANSWERS = {"/status": STATUS, "/flows": {"flows": [FLOW]}, "/events": {"events": [EVENT]}}
+ANSWERS = {
+    "/status": STATUS,
+    "/flows": {"flows": [FLOW]},
+    "/budgets": {"budgets": [BUDGET]},
+    "/events": {"events": [EVENT]},
+}
 
 
 @pytest.fixture
@@ -74,8 +83,13 @@ def weft(*arguments: object) -> Result:
 
 @pytest.mark.parametrize(
     ("command", "document"),
-    [(("status",), STATUS), (("flows", "--last"), EVENT), (("top", "--once"), [FLOW])],
-    ids=("status", "flows", "top"),
+    [
+        (("status",), STATUS),
+        (("flows", "--last"), EVENT),
+        (("top", "--once"), [FLOW]),
+        (("top", "--once", "--by", "namespace"), [BUDGET]),
+    ],
+    ids=("status", "flows", "top", "budgets"),
 )
 def test_an_agent_s_answers(state: Path, command: tuple[str, ...], document: object) -> None:
     text = weft(*command, "--state", state)

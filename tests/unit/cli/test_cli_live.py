@@ -7,8 +7,8 @@ from agent.explain.connection import parse
 
 
 def words(destination: str, *headers: str, method: str = "GET", path: str = "") -> list[str]:
-    asked = parse("app/client", destination, method=method, path=path, headers=headers)
-    return command(Attempt(asked, headers, "weft-explain-1"))
+    query = parse("app/client", destination, method=method, path=path, headers=headers)
+    return command(Attempt(query, headers, "weft-explain-1"))
 
 
 def test_a_request_with_its_mark_and_without_what_curl_would_add() -> None:

@@ -15,12 +15,16 @@ KUBERNETES = {
     "gatewayApi": [{"channel": "standard", "version": "v1.6.1"}],
     "missing": [],
     "collections": {},
+    "accounts": {"watched": {}, "leftOut": []},
 }
+
+PARAMETERS = {"name": None, "default": "Allow", "exemptNamespaces": [], "trustDomain": "cluster.local", "problem": ""}
 
 
 def report(source: dict[str, Any]) -> dict[str, Any]:
     lists: dict[str, Any] = {
-        name: [] for name in ("pods", "frontends", "routes", "ineffectiveRoutes", "problems", "warnings")
+        name: []
+        for name in ("pods", "frontends", "protectedPods", "routes", "ineffectiveRoutes", "problems", "warnings")
     }
     waypoint = {
         "addresses": [],
@@ -38,7 +42,9 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         "kernel": {"release": "6.1.0-1-amd64", "missing": []},
         "waypoint": waypoint,
         "failures": {},
-        "errors": [],
+        "internalErrors": [],
+        "meshParameters": PARAMETERS,
+        "netnsHelper": {"error": "", "podsWithoutAddress": 0},
     }
     return {"node": "n1", "synced": True, "ready": True, "reconciling": False, "drift": 0} | lists | more
 
@@ -47,10 +53,16 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
     ("source", "line", "code"),
     [
         ({"kind": "manifests", "directory": "/m", "stale": ""}, "source manifests in /m", 0),
-        (KUBERNETES, "source https://api: followed; Gateway API v1.6.1 (standard)", 0),
+        (KUBERNETES, "source https://api: watching; Gateway API v1.6.1 (standard)", 0),
         (
             KUBERNETES | {"gatewayApi": [], "missing": ["HTTPRoute", "TCPRoute"]},
-            "source https://api: followed; Gateway API not installed; waiting for HTTPRoute, TCPRoute",
+            "source https://api: watching; Gateway API not installed; waiting for HTTPRoute, TCPRoute",
+            0,
+        ),
+        (
+            KUBERNETES | {"accounts": {"watched": {}, "leftOut": ["app/web", "shop/*"]}},
+            "source https://api: watching; Gateway API v1.6.1 (standard); pods of other nodes not watched, accounts: "
+            "app/web, shop/*",
             0,
         ),
         (
@@ -63,7 +75,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
 def test_the_source(
     source: dict[str, Any], line: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(module, "ask", lambda *_: report(source))
+    monkeypatch.setattr(module, "get", lambda *_: report(source))
     found = 0
     try:
         module.status(DEFAULT_STATE, Output.TEXT)
@@ -76,7 +88,7 @@ def test_the_source(
     ("standby", "draining", "line"),
     [
         (None, [], "waypoint 10.1.1.1, fd00::1: connected"),
-        (["10.1.1.2"], [], "waypoint 10.1.1.1, fd00::1: connected; 10.1.1.2 is to take over"),
+        (["10.1.1.2"], [], "waypoint 10.1.1.1, fd00::1: connected; standby 10.1.1.2"),
         (
             None,
             [
@@ -84,8 +96,8 @@ def test_the_source(
                 {"id": "b", "addresses": ["10.1.1.3"], "connections": None, "drained": False},
                 {"id": "c", "addresses": ["10.1.1.4"], "connections": 0, "drained": True},
             ],
-            "waypoint 10.1.1.1, fd00::1: connected; 10.1.1.2 drains, 3 connected; 10.1.1.3 drains, ? connected; "
-            "10.1.1.4 has drained",
+            "waypoint 10.1.1.1, fd00::1: connected; 10.1.1.2 draining, connections: 3; "
+            "10.1.1.3 draining, connections: ?; 10.1.1.4 drained",
         ),
     ],
 )
@@ -99,7 +111,7 @@ def test_the_waypoints(
     shown = report(KUBERNETES)
     shown["waypoint"] |= {"addresses": ["10.1.1.1", "fd00::1"], "connected": True}
     shown["waypoint"] |= {"standby": standby, "draining": draining}
-    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    monkeypatch.setattr(module, "get", lambda *_: shown)
     module.status(DEFAULT_STATE, Output.TEXT)
     assert line in capsys.readouterr().out.replace("\n", " ").replace("  ", " ")
 
@@ -109,7 +121,7 @@ def test_pods_that_cannot_be_what_they_should(monkeypatch: pytest.MonkeyPatch, c
     good = pod | {"supported": True}
     pods = [pod | {"supported": False}, good | {"pod": "app/old"}, good | {"pod": "app/host", "l4Only": True}]
     shown = report(KUBERNETES) | {"pods": pods}
-    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    monkeypatch.setattr(module, "get", lambda *_: shown)
     module.status(DEFAULT_STATE, Output.TEXT)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["app/web", "Unsupported", "10.1.0.1", "7"] in lines
@@ -120,7 +132,7 @@ def test_pods_that_cannot_be_what_they_should(monkeypatch: pytest.MonkeyPatch, c
 def test_what_a_waypoint_does_not_serve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     shown = report(KUBERNETES)
     shown["waypoint"]["drift"] = ["blue: Listener a: not served as acknowledged"]
-    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    monkeypatch.setattr(module, "get", lambda *_: shown)
     with pytest.raises(SystemExit) as end:
         module.status(DEFAULT_STATE, Output.TEXT)
     assert end.value.code == 3
@@ -128,8 +140,8 @@ def test_what_a_waypoint_does_not_serve(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_kinds_that_are_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    source = {"kind": "manifests", "directory": "/m", "stale": "", "unread": {"apps/v1 Deployment": 2}}
-    monkeypatch.setattr(module, "ask", lambda *_: report(source))
+    source = {"kind": "manifests", "directory": "/m", "stale": "", "ignored": {"apps/v1 Deployment": 2}}
+    monkeypatch.setattr(module, "get", lambda *_: report(source))
     module.status(DEFAULT_STATE, Output.TEXT)
     assert ["apps/v1", "Deployment", "2"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
@@ -137,9 +149,43 @@ def test_kinds_that_are_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_what_an_envoy_refuses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     shown = report(KUBERNETES)
     shown["waypoint"]["rejected"] = {"RouteConfiguration app/web:80": "missing )"}
-    monkeypatch.setattr(module, "ask", lambda *_: shown)
+    monkeypatch.setattr(module, "get", lambda *_: shown)
     with pytest.raises(SystemExit) as end:
         module.status(DEFAULT_STATE, Output.TEXT)
     assert end.value.code == 3
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["RouteConfiguration", "app/web:80", "missing", ")"] in lines
+
+
+@pytest.mark.parametrize(
+    ("parameters", "lines", "code"),
+    [
+        ({}, ["mesh no MeshParameters; default for pods without policies: Allow; trust domain cluster.local"], 0),
+        (
+            {"name": "strict", "default": "Deny", "exemptNamespaces": ["a", "b"], "problem": "it does not exist"},
+            [
+                "mesh MeshParameters strict; default for pods without policies: Deny, exempt: a, b; trust domain "
+                "cluster.local",
+                "mesh it does not exist; meanwhile these are in force",
+            ],
+            3,
+        ),
+    ],
+)
+def test_the_mesh_s_parameters(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    parameters: dict[str, Any],
+    lines: list[str],
+    code: int,
+):
+    found = report(KUBERNETES) | {"meshParameters": PARAMETERS | parameters}
+    monkeypatch.setattr(module, "get", lambda *_: found)
+    ended = 0
+    try:
+        module.status(DEFAULT_STATE, Output.TEXT)
+    except SystemExit as end:
+        ended = int(end.code or 0)
+    assert ended == code
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.startswith("mesh ")] == lines

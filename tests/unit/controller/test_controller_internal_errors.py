@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from agent.controller import run
-from agent.controller.node_reports import NodeReport, Refused
+from agent.controller.node_reports import NodeRejections, RejectedRoute
 from agent.controller.run import Controller
 from agent.controller.stored import ROUTES, decode_stored
 from agent.controller.writer import Writer
@@ -27,15 +27,15 @@ class Books:
 
     def __init__(self) -> None:
         self.bug = True
-        self.asked: list[Key] = []
+        self.written: list[Key] = []
 
     def write(self, target: Key, _now: str) -> None:
-        self.asked.append(target)
+        self.written.append(target)
         if self.bug and target == BAD:
             raise KeyError("a bug")
 
     def path(self, target: Key) -> None: ...
-    def absorb(self, raw: bytes) -> None: ...
+    def update_from_response(self, raw: bytes) -> None: ...
     def forget(self, target: Key) -> None: ...
 
 
@@ -45,13 +45,13 @@ async def test_a_writer_goes_on_with_the_others_and_tries_again_when_something_c
     running = asyncio.create_task(writer.run())
     async with asyncio.timeout(30):
         writer.touch([BAD, GOOD])
-        while len(books.asked) < 2 or not errors.listed():
+        while len(books.written) < 2 or not errors.listed():
             await asyncio.sleep(0.01)
         assert [(item.part, item.subject) for item in errors.listed()] == [("write", str(BAD))]
         writer.touch([GOOD])
-        while len(books.asked) < 3:
+        while len(books.written) < 3:
             await asyncio.sleep(0.01)
-        assert sorted(books.asked) == [BAD, GOOD, GOOD]
+        assert sorted(books.written) == [BAD, GOOD, GOOD]
         books.bug = False
         writer.touch([BAD])
         while errors.listed():
@@ -77,8 +77,8 @@ def stored(name: str) -> Upsert:
 async def test_reports_that_change_all_the_time_have_a_route_written_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run, "GATHER_SECONDS", 0.01)
-    monkeypatch.setattr(run, "REPORT_SECONDS", 3600.0)
+    monkeypatch.setattr(run, "DEBOUNCE_SECONDS", 0.01)
+    monkeypatch.setattr(run, "MIN_WRITE_INTERVAL_SECONDS", 3600.0)
     controller = Controller(cast(ApiServer, None), ControllerSettings(mesh="weft"))
     flushed: list[set[Key]] = []
 
@@ -89,11 +89,11 @@ async def test_reports_that_change_all_the_time_have_a_route_written_now_and_the
             yield [stored("good")]
             monkeypatch.setattr(controller.writer, "touch", lambda keys: flushed.extend([set(keys)] if keys else []))
             for node in range(50):
-                yield [Upsert(NodeReport(f"n{node}", (Refused(GOOD, 1, GOOD, 80, ""),)))]
+                yield [Upsert(NodeRejections(f"n{node}", (RejectedRoute(GOOD, 1, GOOD, 80, ""),)))]
                 await asyncio.sleep(0.01)
 
     controller.source = cast(KubernetesSource, Source())
-    writing = asyncio.create_task(controller.write_reported())
+    writing = asyncio.create_task(controller.write_reported_routes())
     await controller.follow()
     writing.cancel()
     await asyncio.wait([writing])
@@ -110,8 +110,8 @@ async def test_a_report_of_routes_that_are_not_there_leaves_nothing_to_write() -
         async def changes(self) -> AsyncIterator[list[Any]]:
             yield [stored("good")]
             for number in range(20):
-                absent = [Refused(Key("HTTPRoute", "app", f"{number}-{it}"), 1, GOOD, 80, "") for it in range(50)]
-                yield [Upsert(NodeReport("n1", (Refused(GOOD, 1, GOOD, 80, ""), *absent)))]
+                absent = [RejectedRoute(Key("HTTPRoute", "app", f"{number}-{it}"), 1, GOOD, 80, "") for it in range(50)]
+                yield [Upsert(NodeRejections("n1", (RejectedRoute(GOOD, 1, GOOD, 80, ""), *absent)))]
 
     controller.source = cast(KubernetesSource, Source())
     await controller.follow()
@@ -122,7 +122,7 @@ async def test_a_controller_follows_the_others(monkeypatch: pytest.MonkeyPatch) 
     assert "HTTPRoute" in ROUTES
     monkeypatch.setenv(STRICT, "0")
     controller = Controller(cast(ApiServer, None), ControllerSettings(mesh="weft"))
-    real = controller.statuses.take
+    real = controller.statuses.update
 
     def broken(change: Change) -> Key | None:
         if change == stored("bad"):
@@ -135,7 +135,7 @@ async def test_a_controller_follows_the_others(monkeypatch: pytest.MonkeyPatch) 
         async def changes(self) -> AsyncIterator[list[Any]]:
             yield [stored("bad"), stored("good"), Synced("kubernetes")]
 
-    monkeypatch.setattr(controller.statuses, "take", broken)
+    monkeypatch.setattr(controller.statuses, "update", broken)
     monkeypatch.setattr(controller, "source", Source())
     await controller.follow()
     assert controller.synced

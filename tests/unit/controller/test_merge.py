@@ -56,10 +56,10 @@ def test_nothing_new_is_nothing_to_write():
 
 def test_time_moves_with_the_status_only():
     stored = merge_entries(PARENTS, [], [wanted()], THEN)
-    told = merge_entries(PARENTS, stored, [wanted("web", condition(message="other", generation=2))], NOW)
-    changed = told[0]["conditions"][0]
+    entries = merge_entries(PARENTS, stored, [wanted("web", condition(message="other", generation=2))], NOW)
+    changed = entries[0]["conditions"][0]
     assert (changed["message"], changed["observedGeneration"], changed["lastTransitionTime"]) == ("other", 2, THEN)
-    refused = merge_entries(PARENTS, told, [wanted("web", condition(False, "NoMatchingParent", generation=2))], NOW)
+    refused = merge_entries(PARENTS, entries, [wanted("web", condition(False, "NoMatchingParent", generation=2))], NOW)
     assert (refused[0]["conditions"][0]["status"], refused[0]["conditions"][0]["lastTransitionTime"]) == ("False", NOW)
 
 
@@ -148,11 +148,11 @@ def test_merging_is_done_once_and_says_what_is_wanted(others, before, after):
 
 def test_a_policy_s_ancestors_are_merged_as_a_route_s_parents_are():
     other = {"controllerName": "example.org/gateway", "ancestorRef": {"name": "gateway"}, "conditions": []}
-    told = merge_entries(ANCESTORS, [other], [wanted("web", port=80)], THEN)
-    assert told[0] == other
-    assert told[1]["ancestorRef"] == {"group": "", "kind": "Service", "name": "web", "port": 80}
-    assert "parentRef" not in told[1]
-    assert merge_entries(ANCESTORS, told, [wanted("web", port=80)], NOW) == told
-    assert merge_entries(ANCESTORS, told, [], NOW) == [other]
+    entries = merge_entries(ANCESTORS, [other], [wanted("web", port=80)], THEN)
+    assert entries[0] == other
+    assert entries[1]["ancestorRef"] == {"group": "", "kind": "Service", "name": "web", "port": 80}
+    assert "parentRef" not in entries[1]
+    assert merge_entries(ANCESTORS, entries, [wanted("web", port=80)], NOW) == entries
+    assert merge_entries(ANCESTORS, entries, [], NOW) == [other]
     many = [wanted(f"web{number}") for number in range(20)]
-    assert len(merge_entries(ANCESTORS, told, many, NOW)) == ANCESTORS.most == 16
+    assert len(merge_entries(ANCESTORS, entries, many, NOW)) == ANCESTORS.most == 16

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from agent.controller.node_reports import NodeReport, NodeReports, report_collection
+from agent.controller.node_reports import NodeRejections, NodeReports, report_collection
 from agent.controller.status_store import StatusStore
 from agent.controller.stored import decode_stored
-from agent.ir.plan import Condition, Fragment, ParentStatus
+from agent.ir.plan import Condition, Output, ParentStatus
 from agent.model.change import Change, Delete, Problem, Upsert
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
@@ -56,7 +56,7 @@ def statuses(generation: int = 2, **ref: Any) -> tuple[ParentStatus, ...]:
 
 def programmed(reports: NodeReports, parents: tuple[ParentStatus, ...]) -> list[Condition]:
     """The conditions that were added."""
-    found = reports.added(ROUTE, parents)
+    found = reports.with_rejections(ROUTE, parents)
     assert [status.parent_ref for status in found] == [status.parent_ref for status in parents]
     return [condition for status in found for condition in status.conditions if condition.type != "Accepted"]
 
@@ -64,27 +64,27 @@ def programmed(reports: NodeReports, parents: tuple[ParentStatus, ...]) -> list[
 @pytest.fixture
 def reports() -> NodeReports:
     made = NodeReports()
-    assert made.take(report("n1", entry())) == {ROUTE}
+    assert made.update(report("n1", entry())) == {ROUTE}
     return made
 
 
 def test_a_route_that_a_node_refuses_has_the_condition_with_node_resource_and_reason(reports: NodeReports) -> None:
     message = "Envoy refuses it on 1 node (n1); n1: Listener app/web:80: cannot bind"
-    assert programmed(reports, statuses()) == [Condition("Programmed", False, "RefusedByEnvoy", message, 2)]
+    assert programmed(reports, statuses()) == [Condition("Programmed", False, "RejectedByEnvoy", message, 2)]
 
 
 def test_the_condition_goes_with_the_last_node_that_reports_it(reports: NodeReports) -> None:
-    assert reports.take(report("n2", entry())) == {ROUTE}
-    assert reports.take(report("n1")) == {ROUTE}
+    assert reports.update(report("n2", entry())) == {ROUTE}
+    assert reports.update(report("n1")) == {ROUTE}
     assert "(n2)" in programmed(reports, statuses())[0].message
-    assert reports.take(gone("n2")) == {ROUTE}
+    assert reports.update(gone("n2")) == {ROUTE}
     assert programmed(reports, statuses()) == []
-    assert reports.take(gone("n2")) == set()
+    assert reports.update(gone("n2")) == set()
 
 
 def test_a_message_names_the_first_nodes_and_counts_them(reports: NodeReports) -> None:
     for name in ("n4", "n3", "n2"):
-        reports.take(report(name, entry(message=f"on {name}")))
+        reports.update(report(name, entry(message=f"on {name}")))
     (condition,) = programmed(reports, statuses())
     assert condition.message.startswith("Envoy refuses it on 4 nodes (n1, n2, n3 and 1 more); n1: Listener ")
 
@@ -114,8 +114,8 @@ def test_only_the_parent_whose_port_it_is_has_the_condition(
 
 def test_other_routes_and_what_is_none_of_ours_are_left_alone(reports: NodeReports) -> None:
     other = Key("HTTPRoute", "app", "other")
-    assert reports.added(other, statuses()) == statuses()
-    assert reports.added(ROUTE, ()) == ()
+    assert reports.with_rejections(other, statuses()) == statuses()
+    assert reports.with_rejections(ROUTE, ()) == ()
 
 
 def test_bounds_hold_for_an_object_that_no_agent_writes() -> None:
@@ -123,17 +123,17 @@ def test_bounds_hold_for_an_object_that_no_agent_writes() -> None:
     wide = entry() | {"routes": [entry(route=Key("HTTPRoute", "app", f"r{n}"))["routes"][0] for n in range(50)]}
     change = report("n1", *([wide] * (MAX_REJECTED + 50)))
     assert isinstance(change, Upsert)
-    assert isinstance(change.value, NodeReport)
-    assert len(change.value.refused) == MAX_REJECTED * MAX_ROUTES
+    assert isinstance(change.value, NodeRejections)
+    assert len(change.value.rejected) == MAX_REJECTED * MAX_ROUTES
     long = report("n1", entry(message="x" * 1_000_000))
     reports = NodeReports()
-    reports.take(long)
+    reports.update(long)
     assert len(programmed(reports, statuses())[0].message) < 2000
 
 
 def test_a_message_reaches_no_terminal_as_it_is() -> None:
     reports = NodeReports()
-    reports.take(report("n1", entry(message="\x1b]0;title\x07")))
+    reports.update(report("n1", entry(message="\x1b]0;title\x07")))
     assert programmed(reports, statuses())[0].message.isprintable()
 
 
@@ -168,23 +168,23 @@ def stored(version: int, parents: list[Any]) -> Any:
 def test_the_condition_is_written_and_taken_back_and_nothing_else_moves() -> None:
     reports = NodeReports()
     store = StatusStore("weft", reports)
-    store.want([(Fragment(), Fragment(statuses={ROUTE: statuses()}))])
+    store.set_desired([(Output(), Output(statuses={ROUTE: statuses()}))])
     store.store(stored(1, []))
     first = store.write(ROUTE, NOW)
     assert first is not None
     plain = first.body["status"]["parents"]
     store.store(stored(2, plain))
-    reports.take(report("n1", entry()))
+    reports.update(report("n1", entry()))
     second = store.write(ROUTE, LATER)
     assert second is not None
     assert second.body["metadata"] == {"resourceVersion": "2"}
     accepted, condition = second.body["status"]["parents"][0]["conditions"]
     assert accepted == plain[0]["conditions"][0]
-    assert (condition["type"], condition["status"], condition["reason"]) == ("Programmed", "False", "RefusedByEnvoy")
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Programmed", "False", "RejectedByEnvoy")
     assert (condition["observedGeneration"], condition["lastTransitionTime"]) == (2, LATER)
     store.store(stored(3, second.body["status"]["parents"]))
     assert store.write(ROUTE, NOW) is None
-    reports.take(gone("n1"))
+    reports.update(gone("n1"))
     third = store.write(ROUTE, NOW)
     assert third is not None
     assert third.body["status"]["parents"] == plain

@@ -29,16 +29,16 @@ def agent(ready: str = "True", node: str = "n1", at: str = "2026-01-01T10:00:00Z
 @pytest.fixture
 def statuses() -> TaintStore:
     made = TaintStore()
-    made.absorb(raw(OURS, OTHER))
+    made.update_from_response(raw(OURS, OTHER))
     return made
 
 
 def test_a_node_with_a_ready_agent_loses_our_taint_and_no_other(statuses: TaintStore):
-    assert statuses.take(Upsert(agent())) == NODE
+    assert statuses.update(Upsert(agent())) == NODE
     write = statuses.write(NODE, "")
     assert write is not None
     assert (write.method, write.path, write.body) == ("PATCH", "/api/v1/nodes/n1", PATCH)
-    statuses.absorb(raw(OTHER))
+    statuses.update_from_response(raw(OTHER))
     assert statuses.write(NODE, "") is None
 
 
@@ -54,25 +54,25 @@ def test_a_node_with_a_ready_agent_loses_our_taint_and_no_other(statuses: TaintS
     ids=["not ready", "not known to be", "another node's", "a former node's", "a waypoint"],
 )
 def test_a_node_without_a_ready_agent_waits(pod: Pod, statuses: TaintStore):
-    statuses.take(Upsert(pod))
+    statuses.update(Upsert(pod))
     assert statuses.write(NODE, "") is None
 
 
 def test_an_agent_that_went_frees_nobody(statuses: TaintStore):
-    statuses.take(Upsert(agent()))
-    statuses.take(Delete(agent().key))
+    statuses.update(Upsert(agent()))
+    statuses.update(Delete(agent().key))
     assert statuses.write(NODE, "") is None
 
 
 def test_nodes_come_and_go(statuses: TaintStore):
     (nodes, _) = taint_collections()
     (second,) = nodes.read(raw(OURS, name="n2"), "nodes/n2")  # type: ignore[misc]
-    statuses.take(Upsert(agent(node="n2")))
+    statuses.update(Upsert(agent(node="n2")))
     assert statuses.write(Key("Node", "", "n2"), "") is None
-    assert statuses.take(Upsert(second)) == Key("Node", "", "n2")
+    assert statuses.update(Upsert(second)) == Key("Node", "", "n2")
     assert statuses.targets == {NODE, Key("Node", "", "n2")}
     assert statuses.write(Key("Node", "", "n2"), "") is not None
-    statuses.take(Delete(Key("Node", "", "n2")))
+    statuses.update(Delete(Key("Node", "", "n2")))
     statuses.forget(NODE)
     assert (statuses.targets, statuses.path(NODE)) == (set(), None)
 

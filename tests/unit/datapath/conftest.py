@@ -1,11 +1,11 @@
 """A datapath on a fake kernel, with a clock that tests set."""
 
 import pytest
-from example_frontends import Clock
-from fake_kernel import FakeKernel
 
 from agent.datapath.datapath import Datapath
 from agent.ir.tables import Config
+from support.fakes.frontends import Clock
+from support.fakes.kernel import FakeKernel
 
 
 @pytest.fixture

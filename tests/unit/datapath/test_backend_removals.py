@@ -3,18 +3,17 @@
 import itertools
 from dataclasses import replace
 
-from fake_kernel import FakeKernel
-
 from agent.datapath.datapath import Datapath
 from agent.datapath.driver import BackendsRemoved
 from agent.ir.plan import FrontendName, FrontendPlan, OnBackendLoss
 from agent.ir.tables import Config, Mode, Protocol, Slot, address_bytes
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
+from support.fakes.kernel import FakeKernel
 
 DNS = FrontendName("10.96.0.10", 53, Protocol.UDP)
 TCP = replace(DNS, protocol=Protocol.TCP)
-PLACE = (address_bytes("10.96.0.10"), 53)
+FRONTEND = (address_bytes("10.96.0.10"), 53)
 
 
 def plan(*hosts: int, loss: OnBackendLoss = OnBackendLoss.KEEP, mode: Mode = Mode.L4) -> FrontendPlan:
@@ -24,7 +23,7 @@ def plan(*hosts: int, loss: OnBackendLoss = OnBackendLoss.KEEP, mode: Mode = Mod
 
 
 def left(protocol: Protocol, *hosts: int) -> BackendsRemoved:
-    return BackendsRemoved(protocol, PLACE, frozenset((address_bytes(f"10.1.0.{host}"), 53) for host in hosts))
+    return BackendsRemoved(protocol, FRONTEND, frozenset((address_bytes(f"10.1.0.{host}"), 53) for host in hosts))
 
 
 def started(kernel: FakeKernel | None = None) -> Datapath:
@@ -34,60 +33,60 @@ def started(kernel: FakeKernel | None = None) -> Datapath:
     return made
 
 
-def told(datapath: Datapath, name: FrontendName, now: FrontendPlan | None) -> list[BackendsRemoved]:
+def removals(datapath: Datapath, name: FrontendName, now: FrontendPlan | None) -> list[BackendsRemoved]:
     datapath.want_frontends({name: now} if now else {}, [] if now else [name])
     return datapath.apply(WaypointState({})).backends_removed
 
 
 def test_udp_tells_what_is_left():
     datapath = started()
-    assert told(datapath, DNS, plan(1, 2)) == []
-    assert told(datapath, DNS, plan(1, 2, 3)) == []
-    assert told(datapath, DNS, plan(2)) == [left(Protocol.UDP, 2)]
-    assert told(datapath, DNS, plan(2)) == []
-    assert told(datapath, DNS, None) == [left(Protocol.UDP)]
+    assert removals(datapath, DNS, plan(1, 2)) == []
+    assert removals(datapath, DNS, plan(1, 2, 3)) == []
+    assert removals(datapath, DNS, plan(2)) == [left(Protocol.UDP, 2)]
+    assert removals(datapath, DNS, plan(2)) == []
+    assert removals(datapath, DNS, None) == [left(Protocol.UDP)]
 
 
 def test_another_weight_or_mode_is_no_loss():
     datapath = started()
-    told(datapath, DNS, plan(1, 2))
-    assert told(datapath, DNS, plan(2, 1, mode=Mode.L7)) == []
+    removals(datapath, DNS, plan(1, 2))
+    assert removals(datapath, DNS, plan(2, 1, mode=Mode.L7)) == []
 
 
 def test_tcp_tells_only_where_the_service_asks_for_it():
     datapath = started()
-    told(datapath, TCP, plan(1, 2))
-    assert told(datapath, TCP, plan(1)) == []
-    assert told(datapath, TCP, plan(1, 2, loss=OnBackendLoss.RESET)) == []
-    assert told(datapath, TCP, plan(2, loss=OnBackendLoss.RESET)) == [left(Protocol.TCP, 2)]
-    assert told(datapath, TCP, None) == [left(Protocol.TCP)]
+    removals(datapath, TCP, plan(1, 2))
+    assert removals(datapath, TCP, plan(1)) == []
+    assert removals(datapath, TCP, plan(1, 2, loss=OnBackendLoss.RESET)) == []
+    assert removals(datapath, TCP, plan(2, loss=OnBackendLoss.RESET)) == [left(Protocol.TCP, 2)]
+    assert removals(datapath, TCP, None) == [left(Protocol.TCP)]
 
 
 def test_a_backend_is_there_while_any_view_has_it():
     datapath = started()
     consumer = replace(DNS, consumer="shop")
-    told(datapath, DNS, plan(1, 2))
-    told(datapath, consumer, plan(2, 3))
-    assert told(datapath, DNS, plan(1)) == [left(Protocol.UDP, 1, 2, 3)]
-    assert told(datapath, consumer, None) == [left(Protocol.UDP, 1)]
+    removals(datapath, DNS, plan(1, 2))
+    removals(datapath, consumer, plan(2, 3))
+    assert removals(datapath, DNS, plan(1)) == [left(Protocol.UDP, 1, 2, 3)]
+    assert removals(datapath, consumer, None) == [left(Protocol.UDP, 1)]
 
 
 def test_a_new_agent_looks_after_everything_that_it_finds():
     """It cannot know what was lost while there was none."""
     kernel = FakeKernel()
     first = started(kernel)
-    told(first, DNS, plan(1, 2))
-    told(first, TCP, plan(1, 2))
-    assert told(started(kernel), DNS, plan(2)) == [left(Protocol.UDP, 2)]
+    removals(first, DNS, plan(1, 2))
+    removals(first, TCP, plan(1, 2))
+    assert removals(started(kernel), DNS, plan(2)) == [left(Protocol.UDP, 2)]
     assert started(kernel).apply(WaypointState({})).backends_removed == [left(Protocol.UDP)]
 
 
 def test_nothing_is_told_before_the_kernel_knows():
     kernel = FakeKernel()
     datapath = started(kernel)
-    told(datapath, DNS, plan(1, 2))
+    removals(datapath, DNS, plan(1, 2))
     crowd = plan(*range(2, 250))
     many = replace(crowd, slots=crowd.slots * 2)
-    assert told(datapath, DNS, many) == []
+    assert removals(datapath, DNS, many) == []
     assert datapath.failures.keys() == {str(DNS)}
-    assert told(datapath, DNS, plan(2)) == [left(Protocol.UDP, 2)]
+    assert removals(datapath, DNS, plan(2)) == [left(Protocol.UDP, 2)]

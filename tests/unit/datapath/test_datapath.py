@@ -1,20 +1,6 @@
 """The datapath: plan in, rows out, and at every moment something sensible for whoever connects."""
 
 import pytest
-from example_frontends import (
-    COLOR,
-    LISTENER,
-    PORTS,
-    READY,
-    SMILEY,
-    WORKLOAD,
-    Clock,
-    action,
-    hosts,
-    plan,
-    want,
-)
-from fake_kernel import FakeKernel, InterruptedWriteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +11,8 @@ from agent.ir.plan import FrontendName, PodPlan
 from agent.ir.tables import Action, Config, FrontendAction, Mode, PodFlag, Protocol, Reason, address_bytes
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
+from support.fakes.frontends import COLOR, LISTENER, PORTS, READY, SMILEY, WORKLOAD, Clock, action, hosts, plan, want
+from support.fakes.kernel import FakeKernel, InterruptedWriteError
 
 
 def test_a_frontend_forwards_to_its_slots(datapath, kernel):

@@ -1,23 +1,15 @@
 """The datapath: which clients are sent to the waypoint, and what happens when it is lost."""
 
 import pytest
-from example_frontends import (
-    LISTENER,
-    PORTS,
-    READY,
-    SMILEY,
-    action,
-    plan,
-    ready,
-    want,
-)
 
-from agent.datapath.datapath import Datapath
+from agent.datapath.datapath import Applied, Datapath
 from agent.datapath.frontends import frontend_key
 from agent.ir.addresses import Addresses, Family
 from agent.ir.plan import FrontendName, OnLoss
 from agent.ir.tables import Action, Config, FrontendAction, Mode, Protocol
 from agent.ir.waypoint_state import WaypointState
+from support.fakes.frontends import LISTENER, PORTS, READY, SMILEY, Clock, action, plan, ready, want
+from support.fakes.kernel import FakeKernel
 
 
 def test_traffic_goes_to_the_waypoint_only_when_the_listener_is_ready(datapath, kernel):
@@ -89,3 +81,20 @@ def test_clients_of_both_families_are_looked_at_again_when_the_waypoint_has_anot
     for active, actions in (("10.244.0.2", ["WAYPOINT", "FORWARD"]), ("fd00::2", ["FORWARD", "WAYPOINT"])):
         datapath.apply(WaypointState(PORTS, ready(active), active=Addresses.parse(active)))
         assert [action(kernel, name, Mode.L7).kind.name for name in names] == actions
+
+
+@pytest.mark.parametrize("wanted", [{SMILEY: plan(1)}, {}], ids=["without-its-route", "deleted"])
+def test_no_client_is_sent_to_a_new_address_for_a_frontend_that_leaves_the_waypoint_in_the_same_pass(wanted) -> None:
+    kernel, clock = FakeKernel(), Clock()
+    datapath = Datapath(kernel, Config(), clock)
+    datapath.adopt()
+    clock.now += 10
+    old, new = Addresses("10.1.1.1"), Addresses("10.1.1.2")
+    want(datapath, {SMILEY: plan(1, listener=LISTENER)}, WaypointState(PORTS, ready("10.1.1.1"), active=old))
+    datapath.want_frontends(wanted, [] if wanted else [SMILEY])
+    datapath.follow(WaypointState(active=new))
+    for _ in datapath.applying(Applied()):
+        address, _ = kernel.configuration().waypoints()
+        if address == new and frontend_key(SMILEY) in kernel.frontends.rows:
+            assert action(kernel, SMILEY, Mode.L7).kind is not Action.WAYPOINT
+    assert kernel.configuration().waypoints()[0] == new

@@ -1,8 +1,5 @@
 """Tables that are full: a steady state that is named, hurts nobody else, and ends when there is space."""
 
-from example_frontends import Clock
-from fake_kernel import FakeKernel
-
 from agent.datapath.allocate import QUARANTINE_SECONDS
 from agent.datapath.datapath import Datapath
 from agent.datapath.frontends import frontend_key
@@ -11,14 +8,23 @@ from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.tables import Config, Mode, PodFlag, Protocol, Slot, address_bytes
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
+from support.fakes.frontends import Clock
+from support.fakes.kernel import FakeKernel
 
 FIRST, SECOND, THIRD = (FrontendName(f"10.96.0.{number}", 80, Protocol.TCP) for number in (1, 2, 3))
 NO_WAYPOINT = WaypointState({})
 
 
-def plan(*hosts: int) -> FrontendPlan:
+def plan(*hosts: int, namespace: str = "faces") -> FrontendPlan:
     slots = (Slot(address_bytes(f"10.244.0.{host}"), 8080, False, at, 2**32) for at, host in enumerate(hosts))
-    return FrontendPlan(Key("Service", "faces", "smiley"), Mode.L4, tuple(slots))
+    return FrontendPlan(Key("Service", namespace, "smiley"), Mode.L4, tuple(slots))
+
+
+def refusal(resource: str, has: int, wants: int, may: int) -> str:
+    return (
+        f"budget of {resource}: namespace faces has {has}, wants {wants} more, and may have {may}: "
+        "no more than it leaves free"
+    )
 
 
 def pod(name: str) -> PodPlan:
@@ -57,13 +63,13 @@ def retried(datapath: Datapath, clock: Clock) -> int:
 
 
 def test_frontends_without_slots_or_without_an_index_are_named_and_not_pending(clock: Clock):
-    kernel = FakeKernel(frontends=2, slots=4)
+    kernel = FakeKernel(frontends=4, slots=8)
     datapath = started(kernel, clock)
     want(datapath, first=plan(1, 2, 3, 4, 5), second=plan(6))
-    assert datapath.failures == {"10.96.0.1:80/TCP": "no room for 5 in 4, 0 of them in use"}
+    assert datapath.failures == {"10.96.0.1:80/TCP": refusal("slots", 1, 5, 4)}
     want(datapath, first=plan(1), third=plan(7))
-    assert datapath.failures == {"10.96.0.3:80/TCP": "no room for more than 2 frontends"}
-    assert (datapath.pending, datapath.without_room) == (0, {"frontends": 1, "pods": 0, "clients": 0, "config": 0})
+    assert datapath.failures == {"10.96.0.3:80/TCP": refusal("frontends", 2, 1, 2)}
+    assert (datapath.pending, datapath.rejected_rows) == (0, {"frontends": 1, "pods": 0, "clients": 0, "config": 0})
     assert [backends(kernel, name) for name in (FIRST, SECOND, THIRD)] == [
         {address_bytes("10.244.0.1")},
         {address_bytes("10.244.0.6")},
@@ -72,13 +78,13 @@ def test_frontends_without_slots_or_without_an_index_are_named_and_not_pending(c
 
 
 def test_nothing_is_tried_again_while_no_space_was_given_back(clock: Clock):
-    datapath = started(FakeKernel(frontends=1), clock)
+    datapath = started(FakeKernel(frontends=2), clock)
     want(datapath, first=plan(1), second=plan(2))
     assert (datapath.retry_at, datapath.retry_due) == (None, False)
 
 
 def test_a_frontend_that_did_not_fit_is_tried_again_when_another_is_gone(clock: Clock):
-    kernel = FakeKernel(frontends=1)
+    kernel = FakeKernel(frontends=2)
     datapath = started(kernel, clock)
     want(datapath, first=plan(1), second=plan(2))
     want(datapath, first=None)
@@ -88,21 +94,28 @@ def test_a_frontend_that_did_not_fit_is_tried_again_when_another_is_gone(clock: 
     assert (datapath.failures, backends(kernel, SECOND)) == ({}, {address_bytes("10.244.0.2")})
 
 
-def test_space_that_is_given_back_in_pieces_is_used_once_all_of_it_has_rested(clock: Clock):
-    """Neither piece is enough for the one that waits; they are neighbours, given back one after the other."""
-    kernel = FakeKernel(slots=4)
-    datapath = started(kernel, clock)
-    want(datapath, first=plan(1, 2), second=plan(3, 4), third=plan(5, 6, 7, 8))
-    want(datapath, first=None)
-    clock.now += QUARANTINE_SECONDS / 2
-    want(datapath, second=None)
-    assert retried(datapath, clock) == 2
-    assert (datapath.failures, len(backends(kernel, THIRD) or ())) == ({}, 4)
+def test_space_in_pieces_is_used_once_they_are_joined(clock: Clock):
+    """The budget has room for three slots, but the free ones are in three places, two in each."""
+    datapath = started(FakeKernel(slots=16), clock)
+    names = [FrontendName(f"10.96.1.{number}", 80, Protocol.TCP) for number in range(7)]
+    owners = ("a", "b", "a", "b", "c", "d", "e")
+    for name, owner in zip(names, owners, strict=True):
+        datapath.want_frontends({name: plan(1, 2, namespace=owner)}, [])
+        datapath.apply(NO_WAYPOINT)
+    datapath.want_frontends({}, [names[0], names[2]])
+    datapath.apply(NO_WAYPOINT)
+    clock.now += QUARANTINE_SECONDS
+    want(datapath, first=plan(1, 2, 3))
+    assert datapath.failures == {"10.96.0.1:80/TCP": "no room for 3 in 16, 10 of them in use"}
+    datapath.want_frontends({}, [names[1]])
+    datapath.apply(NO_WAYPOINT)
+    retried(datapath, clock)
+    assert datapath.failures == {}
 
 
 def test_frontends_that_lack_an_index_do_not_keep_slots_from_others(clock: Clock):
     """The first of them by name would take the only free slots at each try, and give them back to rest."""
-    kernel = FakeKernel(frontends=2, slots=4)
+    kernel = FakeKernel(frontends=4, slots=8)
     datapath = started(kernel, clock)
     want(datapath, second=plan(1), third=plan(2))
     want(datapath, first=plan(3, 4), third=plan(5, 6))
@@ -116,7 +129,7 @@ def test_a_frontend_that_is_not_wanted_any_more_does_not_fail(clock: Clock):
     datapath = started(FakeKernel(slots=4), clock)
     want(datapath, first=plan(1, 2, 3, 4, 5))
     want(datapath, first=None)
-    assert (datapath.failures, datapath.without_room["frontends"]) == ({}, 0)
+    assert (datapath.failures, datapath.rejected_rows["frontends"]) == ({}, 0)
 
 
 def test_a_frontend_that_no_longer_fits_keeps_what_it_has(clock: Clock):
@@ -135,7 +148,7 @@ def test_pods_without_a_row_are_named_and_get_one_when_another_leaves(clock: Clo
     datapath.want_pods({number: pod(f"p{number}") for number in (1, 2, 3)})
     datapath.apply(NO_WAYPOINT)
     assert datapath.failures == {"Pod faces/p3": "no room for more than 2 pods"}
-    assert (datapath.pending, datapath.without_room["pods"]) == (0, 1)
+    assert (datapath.pending, datapath.rejected_rows["pods"]) == (0, 1)
     assert kernel.pods.rows.keys() == {1, 2}
     datapath.want_pods({number: pod(f"p{number}") for number in (2, 3)})
     assert datapath.pending == 1

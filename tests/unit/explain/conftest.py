@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from offline_fixtures import MESH, write
+
+from support.explain import MESH, write
 
 
 @pytest.fixture

@@ -28,20 +28,20 @@ def test_a_request_is_what_says_more_than_a_port(
 
 
 @pytest.mark.parametrize(
-    ("destination", "options", "said"),
+    ("destination", "options", "message"),
     [
         ("cart", {}, "'cart' is not HOST:PORT"),
         ("cart:0", {}, "'cart:0' is not HOST:PORT"),
         ("cart:80", {"path": "v1"}, "--path: 'v1' does not begin with /"),
         ("http://cart/", {"path": "/v1"}, "'http://cart/' is a URL: --path and --udp cannot be given with it"),
         ("http://cart/", {"udp": True}, "'http://cart/' is a URL: --path and --udp cannot be given with it"),
-        ("cart:53", {"udp": True, "path": "/"}, "--udp: HTTP over UDP is not seen by the waypoint"),
+        ("cart:53", {"udp": True, "path": "/"}, "--udp: the waypoint does not serve HTTP over UDP"),
         ("ftp://cart/", {}, "is not http, https, tcp, udp"),
         ("http://cart/", {"headers": ["x"]}, "--header: 'x' is not NAME:VALUE"),
         ("http://[::1/", {}, "Invalid IPv6 URL"),
     ],
 )
-def test_what_makes_no_sense_is_told_so(destination: str, options: dict[str, object], said: str) -> None:
+def test_what_makes_no_sense_is_told_so(destination: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(QueryError) as error:
         parse("app/web", destination, **options)  # type: ignore[arg-type]
-    assert said in str(error.value)
+    assert message in str(error.value)

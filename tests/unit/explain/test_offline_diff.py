@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from offline_fixtures import MESH, ROUTE, weft, write
 
 from agent.explain.diff import Change, compare
 from agent.explain.manifests import read
+from support.explain import MESH, ROUTE, weft, write
 
 SPLIT = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -104,7 +104,7 @@ def test_weights_at_the_waypoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "difference"),
     [
         ("name: all", "name: all\n    matches: [{path: {value: /a}}]", '"value": "/a"'),
         ("name: all", "name: all\n    timeouts: {request: 1s}", '"requestMs": 1000'),
@@ -116,11 +116,11 @@ def test_weights_at_the_waypoint(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_a_rule_says(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_what_a_rule_says(tmp_path: Path, old: str, new: str, difference: str) -> None:
     (change,) = between(tmp_path, {"mesh": MESH, "r": SPLIT}, {"mesh": MESH, "r": SPLIT.replace(old, new)})
     assert (change.what, change.rule, change.clients) == ("rule", "HTTPRoute app/split, rule all, match 0", ALL)
-    assert told in change.new
-    assert told not in change.old
+    assert difference in change.new
+    assert difference not in change.old
 
 
 def test_weights_in_the_kernel(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from offline_fixtures import MESH, ROUTE, weft, write
 
-from agent.explain.fields import Definitions, unread
+from agent.explain.fields import Definitions, ignored_fields
 from agent.explain.lint import Finding, findings
 from agent.explain.manifests import read
 from agent.kube.directory_source import parsed
+from support.explain import MESH, ROUTE, weft, write
 
 END = "name: web, port: 80}]}]"
 WRONG = "name: web, port: 80, wieght: 3}]}]"
@@ -64,7 +64,7 @@ def rule(**more: Any) -> dict[str, Any]:
 
 
 def fields(document: Any, definitions: Definitions | None = None) -> list[str]:
-    return [field for field, _ in unread(document, definitions or Definitions())]
+    return [field for field, _ in ignored_fields(document, definitions or Definitions())]
 
 
 def test_good_manifests_have_no_unknown_fields(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_good_manifests_have_no_unknown_fields(tmp_path: Path) -> None:
 
 def test_a_misspelt_field_has_its_place_and_path(tmp_path: Path) -> None:
     (one,) = found(tmp_path, mesh=MESH, route="# why\n---\n" + ROUTE.replace(END, WRONG))
-    assert (one.subject, one.field) == ("HTTPRoute app/r", "spec.rules[0].backendRefs[0].wieght")
-    assert (one.place, one.message) == (f"{tmp_path}/route.yaml:2", "is not known: it has no effect")
+    assert (one.object, one.field) == ("HTTPRoute app/r", "spec.rules[0].backendRefs[0].wieght")
+    assert (one.location, one.message) == (f"{tmp_path}/route.yaml:2", "is unknown: it has no effect")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pytest
-from hostile import Hostile, hostile_documents
-from offline_fixtures import MESH, ROUTE, write
 
 from agent.explain.diff import compare
 from agent.explain.lint import findings
@@ -12,6 +10,8 @@ from agent.explain.manifests import Manifests, read
 from agent.explain.query import parse_query
 from agent.explain.simulation import simulate
 from agent.translate.options import Options
+from support.explain import MESH, ROUTE, write
+from support.hostile import Hostile, hostile_documents
 
 DOCUMENTS = list(hostile_documents())
 HERE = Options("here", zone="east")
@@ -38,19 +38,19 @@ def manifests(folder: Path) -> Manifests:
 
 
 def test_every_hostile_document_is_found(manifests: Manifests) -> None:
-    told = {Path(one.place.rpartition(":")[0]).stem for one in findings(manifests)}
-    hostile: list[Hostile] = [one for number, one in enumerate(DOCUMENTS) if str(number) not in told]
+    files = {Path(one.location.rpartition(":")[0]).stem for one in findings(manifests)}
+    hostile: list[Hostile] = [one for number, one in enumerate(DOCUMENTS) if str(number) not in files]
     assert [one.what for one in hostile if not one.harmless] == []
 
 
 def test_nothing_is_found_in_the_good_ones(manifests: Manifests) -> None:
-    assert [one for one in findings(manifests) if "/mesh.yaml" in one.place or "/route.yaml" in one.place] == []
+    assert [one for one in findings(manifests) if "/mesh.yaml" in one.location or "/route.yaml" in one.location] == []
 
 
 def test_they_change_nothing_for_the_good_ones(manifests: Manifests, tmp_path: Path) -> None:
     good = read(write(tmp_path, mesh=GOOD_MESH, route=GOOD_ROUTE))
     changes = [one for one in compare(good, manifests) if one.service == "app/good"]
     assert {client for one in changes for client in one.clients} & {"app", "shop", "plain"} == set()
-    asked = parse_query("app/a", "GET", "http://good/", [])
-    one, two = (simulate(found, asked, HERE)["waypoint"] for found in (good, manifests))
+    query = parse_query("app/a", "GET", "http://good/", [])
+    one, two = (simulate(found, query, HERE)["waypoint"] for found in (good, manifests))
     assert one == two

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from offline_fixtures import MESH, ROUTE, weft, write
+from support.explain import MESH, ROUTE, weft, write
 
 IMPORT = """
 apiVersion: multicluster.x-k8s.io/v1alpha1
@@ -38,8 +38,8 @@ def test_lint_has_nothing_to_say_of_a_good_one(tmp_path: Path) -> None:
 
 def test_lint_says_what_a_route_would_be_told(tmp_path: Path) -> None:
     found = weft("lint", write(tmp_path, mesh=MESH, route=split(1, 1))).stdout
-    assert "Accepted=False NoMatchingParent: ServiceImport app/web is not there" in found
-    assert "BackendNotFound: spec.rules[0].backendRefs[1]: ServiceImport app/web is not there" in found
+    assert "Accepted=False NoMatchingParent: ServiceImport app/web does not exist" in found
+    assert "BackendNotFound: spec.rules[0].backendRefs[1]: ServiceImport app/web does not exist" in found
 
 
 def test_lint_reads_the_schema(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from offline_fixtures import MESH, ROUTE, weft, write
 
 from agent.explain.lint import Finding, findings
 from agent.explain.manifests import read
 from agent.kube.directory_source import SourceError
+from support.explain import MESH, ROUTE, weft, write
 
 
 def found(folder: Path, **files: str) -> list[Finding]:
@@ -21,8 +21,8 @@ def test_good_manifests_as_people_write_them_have_no_findings(tmp_path: Path) ->
 
 def test_a_broken_object_has_its_file_and_line(tmp_path: Path) -> None:
     (one,) = found(tmp_path, bad="\n---\n".join([ROUTE.replace("port: 80}]}]", "port: 0}]}]"), ""]), mesh=MESH)
-    assert (one.kind, one.subject, one.field) == ("problem", "HTTPRoute app/r", "spec.rules[0].backendRefs[0].port")
-    assert one.place == f"{tmp_path}/bad.yaml:1"
+    assert (one.kind, one.object, one.field) == ("problem", "HTTPRoute app/r", "spec.rules[0].backendRefs[0].port")
+    assert one.location == f"{tmp_path}/bad.yaml:1"
 
 
 def test_a_route_is_told_what_its_status_would_say(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_route_is_told_what_its_status_would_say(tmp_path: Path) -> None:
         ("PartiallyInvalid=True UnsupportedValue", "spec.parentRefs[0]"),
         ("ResolvedRefs=False BackendNotFound", "spec.parentRefs[0]"),
     ]
-    assert {one.place for one in found_} == {f"{tmp_path}/route.yaml:2"}
+    assert {one.location for one in found_} == {f"{tmp_path}/route.yaml:2"}
 
 
 def test_positions_are_those_of_the_manifest(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_positions_are_those_of_the_manifest(tmp_path: Path) -> None:
 def test_a_notice_has_the_place_of_its_object(tmp_path: Path) -> None:
     mesh = MESH.replace("{name: web, namespace: app}", "{name: web, namespace: app, labels: {weft.dev/mode: L7}}")
     (one,) = found(tmp_path, mesh=mesh)
-    assert (one.kind, one.subject, one.field) == ("warning", "Service app/web", "metadata.labels[weft.dev/mode]")
-    assert one.place == f"{tmp_path}/mesh.yaml:13"
+    assert (one.kind, one.object, one.field) == ("warning", "Service app/web", "metadata.labels[weft.dev/mode]")
+    assert one.location == f"{tmp_path}/mesh.yaml:13"
 
 
 def test_a_notice_without_a_field_is_all_message(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_node_s_name_and_zone_are_not_missed(tmp_path: Path) -> None:
 
 def test_findings_are_in_the_order_of_lines(tmp_path: Path) -> None:
     broken = "---\n".join(f"{{apiVersion: v1, kind: Service, metadata: {{name: '{n} '}}}}\n" for n in range(12))
-    lines = [int(one.place.rpartition(":")[2]) for one in found(tmp_path, bad=broken)]
+    lines = [int(one.location.rpartition(":")[2]) for one in found(tmp_path, bad=broken)]
     assert lines == sorted(lines)
     assert len(lines) == 12
 
@@ -91,7 +91,7 @@ def test_the_command_speaks_json(tmp_path: Path) -> None:
     assert done.exit_code == 1
     (one,) = json.loads(done.stdout)["findings"]
     assert one["kind"] == "problem"
-    assert one["place"] == f"{tmp_path}/bad.yaml:1"
+    assert one["location"] == f"{tmp_path}/bad.yaml:1"
 
 
 def test_the_command_exits_with_2_without_a_directory(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_list_s_items_are_judged_each(tmp_path: Path) -> None:
     )
     folder = write(tmp_path / "m", list=f"apiVersion: v1\nkind: List\nitems:\n{items}")
     found = json.loads(weft("lint", folder, "-o", "json").stdout)
-    assert [(item["place"], item["field"]) for item in found["findings"]] == [
+    assert [(item["location"], item["field"]) for item in found["findings"]] == [
         (f"{folder}/list.yaml:1 item {number}", "spec.ports") for number in (0, 1)
     ]
 
@@ -115,6 +115,6 @@ def test_kinds_that_are_not_read_are_named_and_no_finding(tmp_path: Path) -> Non
     done = weft("lint", folder)
     assert (done.exit_code, done.stdout) == (
         0,
-        "of kinds that weft does not read: apps/v1 Deployment (2)\n0 findings\n",
+        "ignored, weft does not use these kinds: apps/v1 Deployment (2)\n0 findings\n",
     )
-    assert json.loads(weft("lint", folder, "-o", "json").stdout)["unread"] == {"apps/v1 Deployment": 2}
+    assert json.loads(weft("lint", folder, "-o", "json").stdout)["ignored"] == {"apps/v1 Deployment": 2}

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from offline_fixtures import MESH, ROUTE, SPECIAL, asked, weft, write
+
+from support.explain import MESH, ROUTE, SPECIAL, simulated, weft, write
 
 RULES = """
   rules:
@@ -29,7 +30,7 @@ def routed(folder: Path) -> Path:
 
 
 def test_a_rule_with_everything(routed: Path) -> None:
-    found = asked(routed, "app/a", "http://web/api/x?q=1", "-H", "x-who: me")["waypoint"]
+    found = simulated(routed, "app/a", "http://web/api/x?q=1", "-H", "x-who: me")["waypoint"]
     assert found["rule"]["route"] == "HTTPRoute app/r"
     assert (found["rule"]["rule"], found["rule"]["matchIndex"]) == ("1", 0)
     assert found["rule"]["match"] == {
@@ -58,14 +59,14 @@ def test_a_rule_with_everything(routed: Path) -> None:
 def test_what_the_waypoint_answers_itself(
     routed: Path, target: str, status: int, location: str | None, rule: str | None
 ) -> None:
-    found = asked(routed, "app/a", f"http://web{target}")["waypoint"]
+    found = simulated(routed, "app/a", f"http://web{target}")["waypoint"]
     assert (found["status"], found["location"], found["shares"]) == (status, location, [])
     assert (found["rule"] or {}).get("rule") == rule
 
 
 def test_a_backend_without_endpoints_is_503(folder: Path) -> None:
     write(folder, route=ROUTE, mesh=MESH.replace("endpoints: [{addresses: [10.1.0.1]}, ", "endpoints: []\n# "))
-    (share,) = asked(folder, "app/a", "http://web/")["waypoint"]["shares"]
+    (share,) = simulated(folder, "app/a", "http://web/")["waypoint"]["shares"]
     assert (share["endpoints"], share["status"]) == ([], 503)
 
 
@@ -85,7 +86,7 @@ def test_the_text_of_a_kernel_s_answer_and_of_a_refusal(routed: Path) -> None:
     redirect = weft("simulate", "-f", routed, "--from", "app/a", "GET", "http://web/old").stdout
     assert "301 from the waypoint, location http://new.example/old\n" in redirect
     none = weft("simulate", "-f", routed, "--from", "app/a", "GET", "http://web/elsewhere").stdout
-    assert "none of route set app/web:80 matches\n" in none
+    assert "no rule of listener app/web:80 matches\n" in none
 
 
 TLS = """
@@ -104,13 +105,16 @@ spec:
 """
 
 
+OPEN = {"policies": [], "refusedBy": None}
+
+
 def test_tls_is_passed_through_by_its_server_name(folder: Path) -> None:
-    found = asked(write(folder, tls=TLS), "app/a", "https://tls.app/")
+    found = simulated(write(folder, tls=TLS), "app/a", "https://tls.app/")
     assert (found["path"], found["waypoint"]["serverName"]) == ("waypoint", "tls.app")
     assert found["waypoint"]["rule"] == {"route": "TLSRoute app/t", "rule": "0", "serverNames": ["tls.app"]}
     assert found["waypoint"]["shares"] == [
-        {"share": 0.75, "backend": "app/web:80/tcp", "endpoints": ["10.1.0.1:8080", "10.1.0.2:8080"]},
-        {"share": 0.25, "backend": "invalid", "endpoints": []},
+        {"share": 0.75, "backend": "app/web:80/tcp", "endpoints": ["10.1.0.1:8080", "10.1.0.2:8080"]} | OPEN,
+        {"share": 0.25, "backend": "invalid", "endpoints": []} | OPEN,
     ]
     text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "https://tls.app/").stdout
     assert "rule      TLSRoute app/t, rule 0, for tls.app\n" in text
@@ -119,15 +123,15 @@ def test_tls_is_passed_through_by_its_server_name(folder: Path) -> None:
 
 @pytest.mark.parametrize("url", ["https://tls/", "https://198.18.0.1/", "http://tls.app:443/"])
 def test_what_no_tlsroute_names_is_closed(folder: Path, url: str) -> None:
-    found = asked(write(folder, tls=TLS), "app/a", url)
+    found = simulated(write(folder, tls=TLS), "app/a", url)
     assert (found["waypoint"]["rule"], found["waypoint"]["shares"]) == (None, [])
-    assert any("not TLS is closed" in note for note in found["notes"]) == url.startswith("http:")
+    assert any("expects TLS on this port" in note for note in found["notes"]) == url.startswith("http:")
     assert "closed\n" in weft("simulate", "-f", folder, "--from", "app/a", "GET", url).stdout
 
 
 def test_a_tlsroute_between_two_ends_in_mode_l4_is_left_out(folder: Path) -> None:
     write(folder, tls=TLS, mesh=MESH.replace("weft.dev/mode: l7", "weft.dev/mode: l4"))
-    assert asked(folder, "app/a", "https://tls/")["reason"].endswith("but neither end is in mode l7")
+    assert simulated(folder, "app/a", "https://tls/")["reason"].endswith("but neither end is in mode l7")
 
 
 def test_copies_attempts_sessions_and_origins(folder: Path) -> None:
@@ -140,7 +144,7 @@ def test_copies_attempts_sessions_and_origins(folder: Path) -> None:
     backendRefs: [{name: web, port: 80}]
 """
     write(folder, route=ROUTE.partition("  rules:")[0] + "  rules:" + rule)
-    found = asked(folder, "app/a", "http://web/", "-H", "Origin: http://here")["waypoint"]
+    found = simulated(folder, "app/a", "http://web/", "-H", "Origin: http://here")["waypoint"]
     assert found["rule"]["mirrors"] == [{"backend": "app/web:80/http", "share": 0.1}]
     assert found["rule"]["retry"] == {"attempts": 3, "codes": [503], "backoff": None}
     assert found["rule"]["session"] == {"by": "cookie", "name": "s", "path": None, "seconds": None}
@@ -153,10 +157,10 @@ def test_copies_attempts_sessions_and_origins(folder: Path) -> None:
 def test_a_port_that_is_only_seen_goes_to_its_service(tmp_path: Path):
     seen = MESH.replace("{name: app, labels: {weft.dev/mode: l7}}", "{name: app, labels: {weft.dev/l7-scope: all}}")
     folder = write(tmp_path / "seen", mesh=seen, pods=SPECIAL)
-    found = asked(folder, "plain/own", "http://web.app/any")
-    assert found["reason"] == "the label weft.dev/l7-scope asks for it, and the client is in mode l7"
+    found = simulated(folder, "plain/own", "http://web.app/any")
+    assert found["reason"] == "the label weft.dev/l7-scope requires it, and the client is in mode l7"
     assert (found["onWaypointLoss"], found["routes"]) == ("kernel", [])
     assert (found["waypoint"]["rule"]["route"], found["waypoint"]["rule"]["rule"]) == ("Service app/web", "unrouted")
     (share,) = found["waypoint"]["shares"]
     assert (share["backend"], len(share["endpoints"])) == ("app/web:80/same", 2)
-    assert asked(folder, "plain/own", "tcp://web.app:5432")["path"] == "kernel"
+    assert simulated(folder, "plain/own", "tcp://web.app:5432")["path"] == "kernel"

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from agent.explain.answer import Answer, answer
-from agent.ir.http import BackendPort, RouteSet, Rule, WeightedBackend
+from agent.ir.http import BackendPort, HTTPListenerIR, Rule, WeightedBackend
 from agent.ir.request import request
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import HTTPPathMatch, HTTPRouteMatch
@@ -20,7 +20,9 @@ def prefix(value: str) -> HTTPRouteMatch:
 
 
 def of(rule: Rule, target: str = "/", host: str = "web", port: int = 80, grpc: bool = False) -> Answer:
-    return answer(RouteSet(f"app/web:{port}", "", port, grpc, (rule,)), request("GET", host, target, [("x", "old")]))
+    return answer(
+        HTTPListenerIR(f"app/web:{port}", "", port, grpc, (rule,)), request("GET", host, target, [("x", "old")])
+    )
 
 
 def rewritten(matched: str, path: PathModifier, target: str) -> str:

@@ -2,13 +2,11 @@
 
 from itertools import product
 
-from fake_kernel import FakeKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_translate_incremental import LABELS, OPTIONS, any_routes
 
 from agent.datapath.datapath import Datapath
-from agent.explain.decision import Path, decide
+from agent.explain.decision import TrafficPath, decide
 from agent.ir.addresses import Family
 from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName, PodPlan
@@ -30,9 +28,11 @@ from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.store.store import Store
 from agent.translate.incremental import Translator
+from support.fakes.kernel import FakeKernel
+from support.random_objects import LABELS, OPTIONS, any_routes
 
 UNKNOWN = FrontendName("10.9.9.9", 80, Protocol.TCP)
-PATHS = {Action.WAYPOINT: Path.WAYPOINT, Action.FORWARD: Path.KERNEL, Action.REJECT: Path.KERNEL}
+PATHS = {Action.WAYPOINT: TrafficPath.WAYPOINT, Action.FORWARD: TrafficPath.KERNEL, Action.REJECT: TrafficPath.KERNEL}
 
 
 @st.composite
@@ -80,8 +80,8 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     store = Store()
     translator = Translator(store, OPTIONS)
     translator.update([Upsert(value) for value in values])  # type: ignore[arg-type]
-    fragments = list(translator.fragments.values())
-    frontends = {name: plan for item in fragments for name, plan in item.frontends.items()}
+    outputs = list(translator.outputs.values())
+    frontends = {name: plan for item in outputs for name, plan in item.frontends.items()}
     listeners = {plan.listener for plan in frontends.values() if plan.listener}
     kernel = FakeKernel(frontends=256, slots=4096)
     datapath = Datapath(kernel, Config(), lambda: 0.0)
@@ -91,9 +91,9 @@ def test_the_simulation_decides_as_the_tables_do(values: list[object]) -> None:
     datapath.apply(WaypointState(ports, frozenset(product(listeners, Family))))
     assert not datapath.failures
     dialled = {FrontendName(name.address, name.port, name.protocol) for name in frontends} | {UNKNOWN}
-    for pod in (pod for item in fragments for pod in item.pods.values()):
+    for pod in (pod for item in outputs for pod in item.pods.values()):
         for name in dialled:
             decision, found = decide(frontends, pod, name), found_by_kernel(kernel, pod, name)
-            assert decision.path is (PATHS[found[0].kind] if found else Path.NONE)
-            if found and decision.plan and decision.path is Path.KERNEL:
+            assert decision.path is (PATHS[found[0].kind] if found else TrafficPath.NONE)
+            if found and decision.plan and decision.path is TrafficPath.KERNEL:
                 assert found[1] == {(slot.address, slot.port, slot.reject) for slot in decision.plan.slots}

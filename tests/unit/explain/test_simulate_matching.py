@@ -3,7 +3,7 @@
 import pytest
 
 from agent.explain.matching import first_match, matches
-from agent.ir.http import RouteSet, Rule
+from agent.ir.http import HTTPListenerIR, Rule
 from agent.ir.request import request
 from agent.model.routes import (
     GRPCMethodMatch,
@@ -164,8 +164,8 @@ def test_a_grpc_match_of_headers_alone() -> None:
     assert not matches(match, get("/a/b", "POST"))
 
 
-def test_the_first_rule_of_a_route_set_decides() -> None:
+def test_the_first_rule_of_a_listener_decides() -> None:
     first, second = Rule("first", HTTPRouteMatch(HTTPPathMatch("Exact", "/a"))), Rule("second", HTTPRouteMatch())
-    rules = RouteSet("app/web:80", "", 80, False, (first, second))
+    rules = HTTPListenerIR("app/web:80", "", 80, False, (first, second))
     assert [first_match(rules, get(path)) for path in ("/a", "/b")] == [first, second]
-    assert first_match(RouteSet("app/web:80", "", 80, False, (first,)), get("/b")) is None
+    assert first_match(HTTPListenerIR("app/web:80", "", 80, False, (first,)), get("/b")) is None

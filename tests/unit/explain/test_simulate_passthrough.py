@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent.explain.passthrough import rule_for
-from agent.ir.http import TLSRouteSet, TLSRule
+from agent.explain.matching import rule_for
+from agent.ir.http import TLSListenerIR, TLSRule
 
 RULES = (
     TLSRule("app/exact/0", ("a.b.example", "other.example"), ()),
@@ -28,8 +28,8 @@ REST = TLSRule("app/rest/0", (), ())
     ],
 )
 def test_the_exact_name_then_the_longest_that_fits(name: str, rule: str | None) -> None:
-    found = rule_for(TLSRouteSet("app/tls:443", "", RULES), name)
+    found = rule_for(TLSListenerIR("app/tls:443", "", RULES), name)
     assert (found.name if found else None) == rule
-    rest = rule_for(TLSRouteSet("app/tls:443", "", (*RULES, REST)), name)
+    rest = rule_for(TLSListenerIR("app/tls:443", "", (*RULES, REST)), name)
     assert rest is not None
     assert rest.name == (rule or REST.name)

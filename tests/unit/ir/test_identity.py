@@ -23,8 +23,8 @@ def identity(account: str) -> Identity:
     )
     translator = Translator(Store(), Options("here"))
     translator.update([Upsert(pod), Upsert(PodCgroup("u", 7))])
-    (plan,) = (plan for item in translator.fragments.values() for plan in item.pods.values())
-    (document,) = pods(translator.fragments.values(), InternalErrors())
+    (plan,) = (plan for item in translator.outputs.values() for plan in item.pods.values())
+    (document,) = pods(translator.outputs.values(), InternalErrors())
     assert (document["serviceAccount"] or "", document["workload"]) == (plan.service_account, plan.workload.name)
     assert plan.pod == Key("Pod", "shop", "web")
     return plan.identity

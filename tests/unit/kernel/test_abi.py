@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.ir.authorization import ANY_CLIENT, ANY_PORT, GrantKey, PeerRow
 from agent.ir.flow_tables import FlowKey
 from agent.ir.tables import (
-    REASON_ROOM,
+    REASON_CAPACITY,
     Action,
     Config,
     FrontendAction,
@@ -22,8 +23,8 @@ from agent.ir.tables import (
     Slot,
     UnknownPodPolicy,
 )
-from agent.kernel import abi, flow_rows
-from agent.kernel.programs import GUARD, PROGRAMS, SOURCES, read_source, source_hash
+from agent.kernel import abi, authorization_rows, flow_rows
+from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, SOURCES, read_source, source_hash
 
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 ADDRESS = st.binary(min_size=16, max_size=16)
@@ -36,7 +37,11 @@ def test_reasons_are_those_of_the_c_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PODS", "CLIENTS", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS", "MAX_LEVELS", "OTHER_WAYPOINTS"]
+    "name",
+    [
+        *("PODS", "CLIENTS", "SERVERS", "PEERS", "GRANTS", "UDP_SENT", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS"),
+        *("CONNECTIONS", "MAX_LEVELS", "OTHER_WAYPOINTS"),
+    ],
 )
 def test_capacities_are_those_of_the_c_header(name: str) -> None:
     found = re.search(rf"#define WEFT_{name}\s+(\d+)", HEADER)
@@ -44,15 +49,15 @@ def test_capacities_are_those_of_the_c_header(name: str) -> None:
 
 
 def test_another_reason_does_not_change_the_layout() -> None:
-    assert len(Reason) < REASON_ROOM == abi.LAYOUTS["weft_counters"].capacity
-    assert int(re.search(r"#define WEFT_REASON_ROOM (\d+)", HEADER)[1]) == REASON_ROOM
+    assert len(Reason) < REASON_CAPACITY == abi.LAYOUTS["weft_counters"].capacity
+    assert int(re.search(r"#define WEFT_REASON_ROOM (\d+)", HEADER)[1]) == REASON_CAPACITY
 
 
 def test_reasons_of_later_versions_are_numbers_with_room() -> None:
     later = Reason(len(Reason))
     assert (later, later.name, later in list(Reason)) == (len(Reason), f"REASON_{len(Reason)}", False)
     with pytest.raises(ValueError, match="64 is not a valid Reason"):
-        Reason(REASON_ROOM)
+        Reason(REASON_CAPACITY)
 
 
 @pytest.mark.parametrize("policy", [0, 1, 0x123456, (1 << 24) - 1])
@@ -103,6 +108,30 @@ def test_frontends_round_trip(key: FrontendKey, index: int) -> None:
     assert abi.decode_frontend(abi.encode_frontend(key, index)) == index
 
 
+@given(ADDRESS, U64, st.builds(PeerRow, U64, U64), st.builds(GrantKey, U64, U64, U16))
+def test_rows_of_policies_round_trip(address: bytes, policy_set: int, peer: PeerRow, grant: GrantKey) -> None:
+    servers, peers, grants = (
+        authorization_rows.SERVER_CODEC,
+        authorization_rows.PEER_CODEC,
+        authorization_rows.GRANT_CODEC,
+    )
+    assert servers.decode_value(servers.encode_value(address, policy_set)) == policy_set
+    assert peers.decode_value(peers.encode_value(address, peer)) == peer
+    assert grants.decode_key(grants.encode_key(grant)) == grant
+
+
+@given(U64, ADDRESS, ADDRESS)
+def test_addresses_of_protected_pods_round_trip(cgroup_id: int, ipv4: bytes, ipv6: bytes) -> None:
+    codec = authorization_rows.PROTECTED_CODEC
+    assert codec.decode_value(codec.encode_value(cgroup_id, (ipv4, ipv6))) == (ipv4, ipv6)
+    assert codec.decode_key(codec.encode_key(cgroup_id)) == cgroup_id
+
+
+def test_any_client_and_any_port_are_those_of_the_c_header() -> None:
+    found = {name: int(value) for name, value in re.findall(r"#define WEFT_(ANY_\w+)\s+(\d+)", HEADER)}
+    assert found == {"ANY_CLIENT": ANY_CLIENT, "ANY_PORT": ANY_PORT}
+
+
 @given(st.builds(ServiceRow, U64, U16, U32))
 def test_services_round_trip(row: ServiceRow) -> None:
     assert abi.decode_service(abi.encode_service(0, row)) == row
@@ -111,7 +140,19 @@ def test_services_round_trip(row: ServiceRow) -> None:
 OTHERS = st.lists(ADDRESS.filter(any), max_size=abi.OTHER_WAYPOINTS).map(tuple)
 
 
-@given(st.builds(Config, ADDRESS, ADDRESS, U32, U32, st.sampled_from(UnknownPodPolicy), other_waypoints=OTHERS), U64)
+CONFIGS = st.builds(
+    Config,
+    ADDRESS,
+    ADDRESS,
+    U32,
+    U32,
+    st.sampled_from(UnknownPodPolicy),
+    other_waypoints=OTHERS,
+    waypoint_connections=U32,
+)
+
+
+@given(CONFIGS, U64)
 def test_configuration_round_trips(config: Config, epoch: int) -> None:
     assert abi.decode_config(abi.encode_config(config, epoch)) == (epoch, config)
 
@@ -119,7 +160,7 @@ def test_configuration_round_trips(config: Config, epoch: int) -> None:
 def test_the_source_names_every_program_and_each_header_once() -> None:
     source = read_source()
     assert set(re.findall(r"^int (weft_\w+)\(", source, re.MULTILINE)) == {
-        program.name for program in (*PROGRAMS, GUARD)
+        program.name for program in (*PROGRAMS, *NETWORK_PROGRAMS)
     }
     assert source.count("#define WEFT_ABI_H") == 1
     assert source_hash(source) != source_hash(source + "\n")

@@ -15,9 +15,9 @@ def test_nothing_is_required_where_only_optional_features_are_missing() -> None:
 
 
 def test_the_newest_kernel_that_is_needed_is_named() -> None:
-    said = requirement(named(["cgroup links", "BPF_F_MMAPABLE", "bpf_get_socket_cookie", SK_LOOKUP]))
+    message = requirement(named(["cgroup links", "BPF_F_MMAPABLE", "bpf_get_socket_cookie", SK_LOOKUP]))
     listed = "bpf_get_socket_cookie (Linux 4.18), BPF_F_MMAPABLE (Linux 5.5), cgroup links (Linux 5.7)"
-    assert said.endswith(f"lacks what weft needs: {listed}; Linux 5.7 has all of it")
+    assert message.endswith(f"lacks what weft needs: {listed}; Linux 5.7 has all of it")
 
 
 def test_versions_are_compared_as_numbers() -> None:
@@ -44,6 +44,6 @@ def test_presence_is_of_what_can_be_missing() -> None:
 def test_the_design_has_every_feature_with_its_kernel() -> None:
     rows = re.findall(r"^\| (.+?) \| (\d.*?) \| .+ \| (.+) \|$", DESIGN.read_text(), re.MULTILINE)
     written = {name.strip("`"): (since, fate != "the agent does not start") for name, since, fate in rows}
-    del written["the hook of each program but `weft_guard"]
+    del written["the hook of each program of the kubepods cgroup"]
     plain = [feature for feature in FEATURES if not feature.name.endswith(" hook")]
     assert written == {feature.name: (feature.since, bool(feature.without)) for feature in plain}

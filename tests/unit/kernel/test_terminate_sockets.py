@@ -9,7 +9,8 @@ from pathlib import Path
 
 AGENT = """
 import subprocess, sys, time
-command = [sys.executable, "-m", "agent.kernel.terminate_sockets", "--pins", "/nowhere", "--kubepods", "/nowhere"]
+command = [sys.executable, "-m", "agent.kernel.terminate_sockets"]
+command += [f"--{name}=/nowhere" for name in ("pins", "kubepods", "netns-socket")]
 print(subprocess.Popen(command, stdin=int(sys.argv[1])).pid, flush=True)
 time.sleep(60)
 """

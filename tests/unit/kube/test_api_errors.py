@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.backoff import FIRST_SECONDS, MOST_SECONDS, Backoff
-from agent.kube.errors import ApiError, explain
-from agent.kube.lines import MAX_LINE, Lines, LineTooLongError
+from agent.kube.errors import ApiError, api_error
+from agent.kube.lines import MAX_LINE, LineSplitter, LineTooLongError
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from agent.kube.lines import MAX_LINE, Lines, LineTooLongError
     ],
 )
 def test_a_refusal_is_read_whoever_answered(body, status, header, expected):
-    error = explain(body, status, header)
+    error = api_error(body, status, header)
     assert (error.status, error.retry_after, str(error)) == expected
 
 
@@ -49,17 +49,17 @@ def test_a_pause_is_never_shorter_than_asked_for_and_never_the_same_for_all():
 def test_lines_are_the_same_however_they_come(lines, cuts):
     stream = b"".join(line + b"\n" for line in lines)
     marks = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    split = Lines()
+    split = LineSplitter()
     found = [line for a, b in itertools.pairwise(marks) for line in split.feed(stream[a:b])]
     assert found == lines
 
 
 def test_a_line_without_an_end_is_none():
-    assert list(Lines().feed(b"a\nb")) == [b"a"]
+    assert list(LineSplitter().feed(b"a\nb")) == [b"a"]
 
 
 def test_a_line_has_a_longest():
-    split = Lines()
+    split = LineSplitter()
     assert list(split.feed(b"x" * MAX_LINE)) == []
     with pytest.raises(LineTooLongError):
         list(split.feed(b"x"))

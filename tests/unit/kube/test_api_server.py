@@ -160,19 +160,19 @@ async def test_a_watch_that_breaks_gives_what_was_whole(start: Start):
         await writer.drain()
 
     api, _ = await start(torn)
-    told: list[bytes] = []
+    received: list[bytes] = []
 
     async def read() -> None:
         async with api.watch("/w", {}) as found:
             async for line in found:
-                told.extend([line])
+                received.extend([line])
 
     assert (await failure(read())).status == UNREACHABLE
-    assert told == [b"{}"]
+    assert received == [b"{}"]
 
 
 async def test_a_silent_watch_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(client, "READ_TIMEOUT_SECONDS", 0.2)
     api, _ = await start(stream(b"{}\n", ends=False))
     assert (await failure(lines(api))).status == UNREACHABLE
 

@@ -4,14 +4,22 @@ import json
 from typing import Any
 
 import pytest
-from hostile import Hostile, hostile_documents
 
 from agent.kube.decode import CLUSTER_SCOPED, KINDS, decode, decode_json
 from agent.model.change import Problem
 from agent.model.core import EndpointSlice, Service
 from agent.model.meta import Key, Object
+from support.hostile import Hostile, hostile_documents
+from support.mutations import good
 
 GOOD_SPECS: dict[str, dict[str, Any]] = {
+    "AuthorizationPolicy": {
+        "spec": {
+            "targetRefs": [{"kind": "Pod", "selector": {}}],
+            "action": "ALLOW",
+            "enforcementLevel": "Network",
+        }
+    },
     "ServiceCIDR": {"spec": {"cidrs": ["10.96.0.0/16"]}},
     "TCPRoute": {"spec": {"rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}},
     "UDPRoute": {"spec": {"rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}},
@@ -175,3 +183,33 @@ def test_hostile_objects_from_a_server_are_values_or_problems(hostile: Hostile):
     for kind in kinds or ["Service"]:
         found = decode_json(hostile.text.encode(), kind, "here")
         assert isinstance(found, Problem | Object)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("Pod", ("status", "podIP")),
+        ("Service", ("spec", "clusterIP")),
+        ("ServiceImport", ("spec", "ips", 0)),
+        ("EndpointSlice", ("endpoints", 0, "addresses", 0)),
+    ],
+)
+def test_an_address_has_no_zone(kind: str, path: tuple[str | int, ...]):
+    """Envoy refuses the whole client allow-list for one. Found by `make fuzz`; an API server does not store it."""
+    item = good(kind, "a")
+    if kind == "EndpointSlice":
+        item["addressType"] = "IPv6"
+    holder: Any = item
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = "fd00::1"
+    assert not isinstance(one(item), Problem)
+    holder[path[-1]] = "fe80::1%eth0"
+    found = one(item)
+    assert isinstance(found, Problem)
+    assert "'fe80::1%eth0' is not an IP address" in found.message
+
+
+def one(item: Any) -> object:
+    (found,) = decode(item, "here")
+    return found

@@ -4,7 +4,7 @@ import json
 
 from agent.kube.collection import collection, node_collections
 from agent.kube.decode import GATEWAY
-from agent.kube.definitions import Bundle, Definition, bundles, definitions, group_versions, resources, served
+from agent.kube.definitions import Bundle, Definition, best_versions, bundles, definitions, group_versions, resources
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import GROUP as MULTICLUSTER
 
@@ -21,7 +21,7 @@ def known(*values: Definition) -> dict[Key, Definition]:
 def test_the_best_version_that_is_served_is_read():
     contents = {f"{GATEWAY}/v1": frozenset({"httproutes"}), f"{GATEWAY}/v1alpha2": frozenset({"tcproutes"})}
     contents[f"{MULTICLUSTER}/v1alpha1"] = frozenset({"serviceimports"})
-    found = {item.kind: version for item, version in served(node_collections("n"), contents).items()}
+    found = {item.kind: version for item, version in best_versions(node_collections("n"), contents).items()}
     assert found == {
         "Namespace": "v1",
         "Node": "v1",
@@ -39,8 +39,8 @@ def test_a_kind_that_only_newer_servers_have_is_followed_where_it_is_served():
     (found,) = [item for item in node_collections("n") if item.kind == "ServiceCIDR"]
     assert (found.defined, found.optional) == (False, True)
     for plurals, expected in (({"servicecidrs", "ingresses"}, {found: "networking.k8s.io/v1"}), ({"ingresses"}, {})):
-        assert served([found], {"networking.k8s.io/v1": frozenset(plurals)}) == expected
-    assert served([found], {}) == {}
+        assert best_versions([found], {"networking.k8s.io/v1": frozenset(plurals)}) == expected
+    assert best_versions([found], {}) == {}
 
 
 def test_paths():

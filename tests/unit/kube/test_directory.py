@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.kube.directory_source import DirectorySource, SourceError
+from agent.kube.node_folder import NodeFolder
 from agent.model.change import Delete, Problem, Resolved, Synced, Upsert
+from agent.model.facts import NodeReport
 from agent.model.meta import Key
 from agent.model.weft_node import WeftNode, WeftNodeMetadata, WeftNodeStatus
 
@@ -21,7 +23,7 @@ def namespace(name: str, **labels: str) -> str:
     return f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{listed}}}}}\n"
 
 
-def said(source: DirectorySource) -> list[str]:
+def texts(source: DirectorySource) -> list[str]:
     """Changes as short words."""
     words = []
     for change in source.read():
@@ -46,73 +48,73 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def source(folder: Path) -> DirectorySource:
     made = DirectorySource(folder)
-    assert said(made) == ["+one", "+two"]
+    assert texts(made) == ["+one", "+two"]
     return made
 
 
 def test_an_object_has_a_place_also_while_its_file_is_broken(source, folder):
     one, two = (Key("Namespace", "", name) for name in ("one", "two"))
-    assert [source.place(key) for key in (one, two)] == [f"{folder}/a.yaml:1", f"{folder}/a.yaml:4"]
+    assert [source.location(key) for key in (one, two)] == [f"{folder}/a.yaml:1", f"{folder}/a.yaml:4"]
     (folder / "a.yaml").write_text("\nkind: [\n---\n" + namespace("two"))
     source.read()
-    assert source.place(one) == f"{folder}/a.yaml:1"
-    assert source.place(two) == f"{folder}/a.yaml:3"
-    assert source.place(Key("Namespace", "", "three")) == ""
+    assert source.location(one) == f"{folder}/a.yaml:1"
+    assert source.location(two) == f"{folder}/a.yaml:3"
+    assert source.location(Key("Namespace", "", "three")) == ""
 
 
 def test_nothing_new_says_nothing(source, folder):
     (folder / "a.yaml").write_text(namespace("two") + "---\n" + namespace("one"))
-    assert said(source) == []
+    assert texts(source) == []
 
 
 def test_only_what_changed_is_said(source, folder):
     (folder / "a.yaml").write_text(namespace("one", x="y") + "---\n" + namespace("two"))
-    assert said(source) == ["+one"]
+    assert texts(source) == ["+one"]
 
 
 def test_a_broken_document_keeps_what_it_was_and_hurts_no_neighbour(source, folder):
     (folder / "a.yaml").write_text("kind: [\n---\n" + namespace("two", x="y"))
-    assert said(source) == ["+two", "problem"]
+    assert texts(source) == ["+two", "problem"]
     (folder / "a.yaml").write_text(namespace("two", x="y"))
-    assert said(source) == ["-one", "resolved"]
+    assert texts(source) == ["-one", "resolved"]
 
 
 def test_a_file_that_is_gone_takes_its_objects_along(source, folder):
     (folder / "a.yaml").unlink()
-    assert said(source) == ["-one", "-two"]
+    assert texts(source) == ["-one", "-two"]
 
 
 def test_of_two_files_with_one_object_the_first_gives_it(source, folder):
     (folder / "b.yaml").write_text(namespace("one", x="y"))
-    assert said(source) == ["problem"]
+    assert texts(source) == ["problem"]
     (folder / "a.yaml").unlink()
-    assert said(source) == ["-two", "+one", "resolved"]
+    assert texts(source) == ["-two", "+one", "resolved"]
 
 
 def test_an_object_twice_in_a_file_is_a_problem(source, folder):
     (folder / "b.yaml").write_text(namespace("three") + "---\n" + namespace("three", x="y"))
-    assert said(source) == ["+three", "problem"]
+    assert texts(source) == ["+three", "problem"]
 
 
 def test_hidden_files_and_other_endings_are_left_alone(source, folder):
     (folder / ".b.yaml.swp").write_text("x")
     (folder / ".hidden.yaml").write_text(namespace("three"))
     (folder / "README.md").write_text("x")
-    assert said(source) == []
+    assert texts(source) == []
 
 
 def test_a_file_that_is_not_text_keeps_what_it_was(source, folder):
     (folder / "a.yaml").write_bytes(b"\xff\xfe\x00")
-    assert said(source) == ["problem"]
+    assert texts(source) == ["problem"]
 
 
 def test_a_folder_that_vanishes_keeps_its_last_state(source, folder):
     (folder / "a.yaml").unlink()
     folder.rmdir()
-    assert said(source) == ["problem"]
+    assert texts(source) == ["problem"]
     folder.mkdir()
     (folder / "a.yaml").write_text(namespace("one"))
-    assert said(source) == ["-two", "resolved"]
+    assert texts(source) == ["-two", "resolved"]
 
 
 def test_folders_that_come_and_go_while_they_are_read_hurt_nobody(source, folder):
@@ -136,8 +138,8 @@ def test_folders_that_come_and_go_while_they_are_read_hurt_nobody(source, folder
         over.set()
         thread.join()
     source.read()
-    assert said(source) == []
-    assert said(DirectorySource(folder)) == ["+one", "+two", *sorted(f"+b{number}" for number in range(30))]
+    assert texts(source) == []
+    assert texts(DirectorySource(folder)) == ["+one", "+two", *sorted(f"+b{number}" for number in range(30))]
 
 
 def test_a_folder_that_never_was_is_an_error(tmp_path):
@@ -179,9 +181,9 @@ async def test_a_folder_that_is_replaced_is_followed(folder):
     assert isinstance(gone, Problem)
     folder.mkdir()
     (folder / "a.yaml").write_text(namespace("one") + "---\n" + namespace("three"))
-    said: set[type] = set()
-    while said != {Upsert, Delete, Resolved}:
-        said |= {type(change) for change in await asyncio.wait_for(anext(changes), 10)}
+    texts: set[type] = set()
+    while texts != {Upsert, Delete, Resolved}:
+        texts |= {type(change) for change in await asyncio.wait_for(anext(changes), 10)}
     await changes.aclose()
 
 
@@ -217,23 +219,37 @@ def test_following_edits_ends_where_reading_anew_does(steps):
         assert known == anew
 
 
-async def test_the_node_s_own_object_is_stored_beside_and_not_read(folder: Path, tmp_path_factory) -> None:
-    place = tmp_path_factory.mktemp("state") / "weftnode.json"
-    source = DirectorySource(folder, node_file=place)
+async def test_nodes_write_their_own_object_and_read_the_others(folder: Path, tmp_path_factory) -> None:
+    nodes = tmp_path_factory.mktemp("state")
+    source, other = (DirectorySource(folder, nodes=NodeFolder(nodes, name)) for name in ("n1", "n2"))
     for count in (2, 0):
-        node = WeftNode(WeftNodeMetadata("n1"), WeftNodeStatus((), count))
-        await source.store(node)
-        assert json.loads(place.read_bytes()) == {
+        node = WeftNode(WeftNodeMetadata("n1"), WeftNodeStatus((), count, waypoints=("10.0.0.9",)))
+        await source.write_weft_node(node)
+        assert json.loads((nodes / "n1.json").read_bytes()) == {
             "apiVersion": "weft.dev/v1alpha1",
             "kind": "WeftNode",
             "metadata": {"name": "n1"},
-            "status": {"rejected": [], "rejectedCount": count},
+            "status": {
+                "rejected": [],
+                "rejectedCount": count,
+                "waypoints": ["10.0.0.9"],
+                "guarded": [],
+            },
         }
-    assert [path.name for path in place.parent.iterdir()] == ["weftnode.json"]
-    assert said(source) == ["+one", "+two"]
+    assert [path.name for path in nodes.iterdir()] == ["n1.json"]
+    assert texts(source) == ["+one", "+two", "+n1"]
+    other.read()
+    assert other._reported[Key("NodeReport", "", "n1")] == NodeReport("n1", ("10.0.0.9",))
+    (nodes / "n1.json").write_text("{")
+    assert [change.subject for change in other.read() if isinstance(change, Problem)] == ["WeftNode"]
+    assert Key("NodeReport", "", "n1") in other._reported, "what a broken file had stays in force"
+    (nodes / "n1.json").unlink()
+    assert Delete(Key("NodeReport", "", "n1")) in other.read()
 
 
 async def test_an_object_that_cannot_be_stored_is_an_error_for_who_stores_it(folder: Path) -> None:
-    with pytest.raises(OSError, match="weftnode"):
-        await DirectorySource(folder, node_file=folder / "none/weftnode.json").store(WeftNode(WeftNodeMetadata("n1")))
-    await DirectorySource(folder).store(WeftNode(WeftNodeMetadata("n1")))
+    with pytest.raises(OSError, match=r"n1\.json"):
+        await DirectorySource(folder, nodes=NodeFolder(folder / "none", "n1")).write_weft_node(
+            WeftNode(WeftNodeMetadata("n1"))
+        )
+    await DirectorySource(folder).write_weft_node(WeftNode(WeftNodeMetadata("n1")))

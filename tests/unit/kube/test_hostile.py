@@ -1,9 +1,8 @@
 """Whatever is written, nothing breaks, somebody is told, and the good objects beside it are as without it."""
 
 import pytest
-from hostile import Hostile, hostile_documents
 
-from agent.ir.plan import Fragment
+from agent.ir.plan import Output
 from agent.kube.decode import decode
 from agent.kube.documents import split
 from agent.model.change import Change, Problem, Upsert
@@ -11,6 +10,7 @@ from agent.model.meta import Key
 from agent.store.store import Store
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
+from support.hostile import Hostile, hostile_documents
 
 ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "UDPRoute", "TLSRoute")
 GOOD = """
@@ -61,12 +61,12 @@ def read(text: str, is_json: bool = False) -> tuple[list[Change], list[Problem]]
     return changes, problems
 
 
-def good_units(translator: Translator) -> dict[Unit, Fragment]:
-    return {unit: item for unit, item in translator.fragments.items() if unit.key.name in ("good", "web")}
+def good_units(translator: Translator) -> dict[Unit, Output]:
+    return {unit: item for unit, item in translator.outputs.items() if unit.key.name in ("good", "web")}
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[Unit, Fragment]:
+def undisturbed() -> dict[Unit, Output]:
     translator = Translator(Store(), Options("here"))
     translator.update(read(GOOD)[0])
     return good_units(translator)
@@ -76,11 +76,11 @@ def records(translator: Translator, problems: list[Problem], key: Key) -> list[s
     """What users are told of an object: problems, warnings, and false conditions, one a parent."""
     conditions = [
         f"{key}: {[c for c in parent.conditions if (c.type == 'PartiallyInvalid') == c.status]}"
-        for item in translator.fragments.values()
+        for item in translator.outputs.values()
         for parent in item.statuses.get(key, ())
         if any((c.type == "PartiallyInvalid") == c.status for c in parent.conditions)
     ]
-    warnings = [warning for item in translator.fragments.values() for warning in item.warnings]
+    warnings = [warning for item in translator.outputs.values() for warning in item.warnings]
     return [str(problem) for problem in problems] + warnings + conditions
 
 
@@ -92,7 +92,7 @@ def test_there_are_enough():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.what)
-def test_a_hostile_object_is_told_of_once_and_hurts_nobody(document: Hostile, undisturbed: dict[Unit, Fragment]):
+def test_a_hostile_object_is_told_of_once_and_hurts_nobody(document: Hostile, undisturbed: dict[Unit, Output]):
     translator = Translator(Store(), Options("here"))
     translator.update(read(GOOD)[0])
     changes, problems = read(document.text, document.is_json)
@@ -130,4 +130,4 @@ spec:
     translator.update(changes)
     keys = [Key("HTTPRoute", "app", name) for name in ("good", "web")]
     assert [records(translator, problems, key) for key in keys] == [[], []]
-    assert all(any(item.statuses.get(key) for item in translator.fragments.values()) for key in keys)
+    assert all(any(item.statuses.get(key) for item in translator.outputs.values()) for key in keys)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.kube.decode import Unread, decode_all
+from agent.kube.decode import IgnoredDocument, decode_all
 from agent.kube.directory_source import DirectorySource
 from agent.model.change import Problem, Upsert
 
@@ -28,11 +28,17 @@ def bare(document: dict[str, Any]) -> dict[str, Any]:
 
 def read(document: Any) -> list[str]:
     """What becomes of each item, with its place."""
-    said = []
+    texts = []
     for place, found in decode_all(document, "f:1"):
-        what = found.field if isinstance(found, Problem) else found.kind if isinstance(found, Unread) else found.key
-        said.append(f"{place}: {what}")
-    return said
+        match found:
+            case Problem():
+                what = found.field
+            case IgnoredDocument():
+                what = found.kind
+            case _:
+                what = str(found.key)
+        texts.append(f"{place}: {what}")
+    return texts
 
 
 def test_items_are_read_also_of_lists_in_lists() -> None:
@@ -81,7 +87,7 @@ def test_a_deep_nest_of_lists_hurts_nobody() -> None:
     for _ in range(5000):
         document = of([document])
     ((_, found),) = decode_all(document, "f:1")
-    assert not isinstance(found, Problem | Unread)
+    assert not isinstance(found, Problem | IgnoredDocument)
 
 
 def test_a_directory_counts_and_names_what_it_does_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -92,12 +98,12 @@ def test_a_directory_counts_and_names_what_it_does_not_read(tmp_path: Path, capl
     assert [change.value.key.name for change in changes if isinstance(change, Upsert)] == ["a"]
     twice = [change.where for change in changes if isinstance(change, Problem)]
     assert twice == [f"{tmp_path}/a.json:1 item {number}" for number in (3, 4)]
-    assert source.report()["unread"] == {"v1 ConfigMap": 2}
+    assert source.status()["ignored"] == {"v1 ConfigMap": 2}
     (tmp_path / "b.json").write_text(json.dumps({**CONFIG, "apiVersion": "x/\u202e1"}))
     (tmp_path / "c.json").write_text(json.dumps(CONFIG))
     source.read()
-    assert source.report()["unread"] == {"v1 ConfigMap": 3, "x/\\u202e1 ConfigMap": 1}
+    assert source.status()["ignored"] == {"v1 ConfigMap": 3, "x/\\u202e1 ConfigMap": 1}
     assert [record.__dict__["kind"] for record in caplog.records] == ["v1 ConfigMap", "x/\\u202e1 ConfigMap"]
     (tmp_path / "a.json").unlink()
     source.read()
-    assert source.report()["unread"]["v1 ConfigMap"] == 1
+    assert source.status()["ignored"]["v1 ConfigMap"] == 1

@@ -1,64 +1,33 @@
 """List and watch as a state machine: what it asks, and what it says."""
 
-import json
 from typing import Any
 
 import pytest
 
 from agent.kube.collection import collection, node_collections
 from agent.kube.errors import UNREACHABLE, ApiError
-from agent.kube.reflector import PATIENCE, Reflector
-from agent.model.change import Change, Delete, Problem, Resolved, Upsert
-
-
-def item(name: str, version: int, namespace: str = "", **labels: str) -> dict[str, Any]:
-    """A Namespace or Service, as a list has it: without kind and apiVersion."""
-    meta = {"name": name, "resourceVersion": str(version), "labels": labels, "managedFields": [{"manager": "x"}]}
-    return {"metadata": meta | ({"namespace": namespace} if namespace else {})}
-
-
-def page(*items: Any, version: int = 10, more: str = "") -> bytes:
-    return json.dumps({"metadata": {"resourceVersion": str(version), "continue": more}, "items": items}).encode()
-
-
-def event(what: str, value: Any) -> bytes:
-    return json.dumps({"type": what, "object": value}).encode()
+from agent.kube.reflector import MAX_REJECTIONS, Reflector
+from support.fakes.watch import event, item, page, texts
 
 
 def expired() -> bytes:
     return event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
 
 
-def said(changes: list[Change]) -> list[str]:
-    """Changes as short words."""
-    words = []
-    for change in changes:
-        match change:
-            case Upsert(value):
-                words.append(f"+{value.key.name}")
-            case Delete(key):
-                words.append(f"-{key.name}")
-            case Problem():
-                words.append(f"problem {change.where}")
-            case Resolved(where):
-                words.append(f"resolved {where}")
-    return words
-
-
 @pytest.fixture
 def namespaces() -> Reflector:
     """At version 10, with the namespaces one and two."""
     made = Reflector(collection("Namespace"))
-    assert said(made.page(page(item("one", 3), item("two", 4)))) == ["+one", "+two"]
+    assert texts(made.page(page(item("one", 3), item("two", 4)))) == ["+one", "+two"]
     return made
 
 
 def test_a_list_comes_in_pages_and_is_complete_with_the_last():
     reflector = Reflector(collection("Namespace"))
     assert reflector.request().query == {"limit": "500"}
-    assert said(reflector.page(page(item("one", 3), more="next"))) == ["+one"]
+    assert texts(reflector.page(page(item("one", 3), more="next"))) == ["+one"]
     assert (reflector.synced, reflector.request().query) == (False, {"limit": "500", "continue": "next"})
-    assert said(reflector.page(page(item("two", 4)))) == ["+two"]
+    assert texts(reflector.page(page(item("two", 4)))) == ["+two"]
     assert reflector.synced
 
 
@@ -73,9 +42,9 @@ def test_the_watch_begins_where_the_list_ended_and_goes_on_from_the_last_event(n
 
 
 def test_events_are_changes(namespaces):
-    assert said(namespaces.event(event("ADDED", item("three", 11)))) == ["+three"]
-    assert said(namespaces.event(event("MODIFIED", item("three", 12, a="b")))) == ["+three"]
-    assert said(namespaces.event(event("DELETED", item("three", 13)))) == ["-three"]
+    assert texts(namespaces.event(event("ADDED", item("three", 11)))) == ["+three"]
+    assert texts(namespaces.event(event("MODIFIED", item("three", 12, a="b")))) == ["+three"]
+    assert texts(namespaces.event(event("DELETED", item("three", 13)))) == ["-three"]
 
 
 def test_what_weft_does_not_read_is_no_change(namespaces):
@@ -95,7 +64,7 @@ def test_a_new_list_tells_the_difference_only(namespaces, what):
     else:
         namespaces.failed(ApiError(410, "gone"))
     assert namespaces.request().query == {"limit": "500"}
-    assert said(namespaces.page(page(item("two", 30, x="y"), item("three", 31), version=40))) == [
+    assert texts(namespaces.page(page(item("two", 30, x="y"), item("three", 31), version=40))) == [
         "+two",
         "+three",
         "-one",
@@ -105,8 +74,8 @@ def test_a_new_list_tells_the_difference_only(namespaces, what):
 
 def test_nothing_is_deleted_before_the_last_page(namespaces):
     namespaces.failed(ApiError(410, "gone"))
-    assert said(namespaces.page(page(more="next"))) == []
-    assert said(namespaces.page(page(item("one", 3)))) == ["-two"]
+    assert texts(namespaces.page(page(more="next"))) == []
+    assert texts(namespaces.page(page(item("one", 3)))) == ["-two"]
 
 
 def test_pages_that_expire_are_followed_by_one_whole_list(namespaces):
@@ -115,7 +84,7 @@ def test_pages_that_expire_are_followed_by_one_whole_list(namespaces):
     namespaces.failed(ApiError(410, "continue token expired"))
     assert namespaces.request().query == {}
     # What the first try saw counts no more.
-    assert said(namespaces.page(page(item("one", 3), version=50))) == ["-two"]
+    assert texts(namespaces.page(page(item("one", 3), version=50))) == ["-two"]
     namespaces.restart()
     assert namespaces.request().query == {"limit": "500"}
 
@@ -128,7 +97,7 @@ def test_a_server_that_is_away_changes_nothing(namespaces):
 
 
 def test_a_watch_that_is_refused_time_and_again_is_followed_by_a_list(namespaces):
-    for _ in range(PATIENCE - 1):
+    for _ in range(MAX_REJECTIONS - 1):
         namespaces.failed(ApiError(504, "Too large resource version"))
         assert namespaces.request().watch
     namespaces.failed(ApiError(504, "Too large resource version"))
@@ -136,7 +105,7 @@ def test_a_watch_that_is_refused_time_and_again_is_followed_by_a_list(namespaces
 
 
 def test_refusals_with_answers_in_between_do_not_add_up(namespaces):
-    for number in range(PATIENCE * 2):
+    for number in range(MAX_REJECTIONS * 2):
         namespaces.failed(ApiError(500, "etcd leader changed"))
         namespaces.event(event("BOOKMARK", {"metadata": {"resourceVersion": str(20 + number)}}))
     assert namespaces.request().watch
@@ -175,11 +144,11 @@ def service(version: int, *ports: dict[str, Any]) -> dict[str, Any]:
 def test_a_hostile_object_keeps_what_it_was_and_hurts_no_neighbour():
     reflector = Reflector(collection("Service"))
     bad = service(3, {"port": "http"})
-    assert said(reflector.page(page(service(2, {"port": 80}), item("good", 3, "app")))) == ["+web", "+good"]
-    assert said(reflector.event(event("MODIFIED", bad))) == ["problem services/app/web"]
+    assert texts(reflector.page(page(service(2, {"port": 80}), item("good", 3, "app")))) == ["+web", "+good"]
+    assert texts(reflector.event(event("MODIFIED", bad))) == ["problem services/app/web"]
     assert reflector.event(event("MODIFIED", bad)) == []
-    assert said(reflector.event(event("MODIFIED", item("good", 5, "app", x="y")))) == ["+good"]
-    assert said(reflector.event(event("MODIFIED", service(6, {"port": 80})))) == ["resolved services/app/web"]
+    assert texts(reflector.event(event("MODIFIED", item("good", 5, "app", x="y")))) == ["+good"]
+    assert texts(reflector.event(event("MODIFIED", service(6, {"port": 80})))) == ["resolved services/app/web"]
     assert reflector.event(event("MODIFIED", service(7, {"port": 80}))) == []
 
 
@@ -190,19 +159,19 @@ def test_a_hostile_object_survives_a_list_and_goes_when_it_is_gone():
     reflector.restart()
     assert reflector.page(page(service(3, {"port": -1}))) == []
     reflector.restart()
-    assert said(reflector.page(page())) == ["-web", "resolved services/app/web"]
+    assert texts(reflector.page(page())) == ["-web", "resolved services/app/web"]
 
 
 @pytest.mark.parametrize("hostile", [{"metadata": {"name": 7}}, {}, [], 3, None])
 def test_an_object_without_a_name_is_a_problem_until_it_is_gone(hostile):
     reflector = Reflector(collection("Service"))
-    assert said(reflector.page(page(hostile, service(2, {"port": 80})))) == ["problem services", "+web"]
+    assert texts(reflector.page(page(hostile, service(2, {"port": 80})))) == ["problem services", "+web"]
     reflector.restart()
-    assert said(reflector.page(page(service(2, {"port": 80})))) == ["resolved services"]
+    assert texts(reflector.page(page(service(2, {"port": 80})))) == ["resolved services"]
 
 
 def test_a_kind_that_is_gone_takes_its_objects_with_it(namespaces):
-    assert sorted(said(namespaces.forget())) == ["-one", "-two"]
+    assert sorted(texts(namespaces.forget())) == ["-one", "-two"]
     assert namespaces.objects == 0
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_reflector import event, item, page, said
 
 from agent.internal_errors import InternalErrors
 from agent.kube import collection as collections
@@ -13,6 +12,7 @@ from agent.kube.collection import collection
 from agent.kube.directory_source import DirectorySource
 from agent.kube.reflector import Reflector
 from agent.model.change import Problem, Resolved, Upsert
+from support.fakes.watch import event, item, page, texts
 
 
 def test_an_object_of_a_watch_that_trips_a_bug_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,10 +28,10 @@ def test_an_object_of_a_watch_that_trips_a_bug_stays_as_it_was(monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(collections, "decode_json", broken)
-        assert said(reflector.event(event("MODIFIED", item("one", 11, a="b")))) == ["problem namespaces/one"]
-        assert said(reflector.event(event("MODIFIED", item("two", 12, a="b")))) == ["+two"]
+        assert texts(reflector.event(event("MODIFIED", item("one", 11, a="b")))) == ["problem namespaces/one"]
+        assert texts(reflector.event(event("MODIFIED", item("two", 12, a="b")))) == ["+two"]
         assert [(item.part, item.subject) for item in errors.listed()] == [("decode", "namespaces/one")]
-    assert said(reflector.event(event("MODIFIED", item("one", 13, a="b")))) == ["+one", "resolved namespaces/one"]
+    assert texts(reflector.event(event("MODIFIED", item("one", 13, a="b")))) == ["+one", "resolved namespaces/one"]
     assert errors.listed() == []
 
 
@@ -42,7 +42,7 @@ def test_an_object_that_trips_a_bug_and_goes_is_forgotten(monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(collections, "decode_json", lambda *_: 1 / 0)
         reflector.event(event("MODIFIED", item("one", 11)))
-    assert said(reflector.event(event("DELETED", item("one", 12)))) == ["-one", "resolved namespaces/one"]
+    assert texts(reflector.event(event("DELETED", item("one", 12)))) == ["-one", "resolved namespaces/one"]
     assert errors.listed() == []
 
 
@@ -65,9 +65,9 @@ def test_a_document_that_trips_a_bug_leaves_what_it_gave_before(
     with monkeypatch.context() as patch:
         patch.setattr(directory_source, "decode_all", broken)
         file.write_text(text.format("one", "yy") + "---\n" + text.format("two", "yy"))
-        told = source.read()
-    assert [change.value.key.name for change in told if isinstance(change, Upsert)] == ["two"]
-    (problem,) = [change for change in told if isinstance(change, Problem)]
+        changes = source.read()
+    assert [change.value.key.name for change in changes if isinstance(change, Upsert)] == ["two"]
+    (problem,) = [change for change in changes if isinstance(change, Problem)]
     assert "internal error" in problem.message
     assert [(item.part, item.subject) for item in errors.listed()] == [("decode", problem.where)]
     file.write_text(text.format("one", "zzz") + "---\n" + text.format("two", "yy"))

@@ -14,5 +14,5 @@ def test_another_lab_removes_the_folder_of_handles_meanwhile(tmp_path: Path, mon
     mark.touch()
     monkeypatch.setattr(network, "_MADE_MARK", mark)
     monkeypatch.setattr(network, "NETNS_DIR", tmp_path / "gone")
-    network.sweep(LabPaths("any"))
+    network.remove_stale(LabPaths("any"))
     assert mark.exists()

@@ -49,6 +49,12 @@ def test_an_object_that_did_not_change_is_not_written(store, tmp_path):
     assert file.stat().st_ino == before
 
 
+def test_a_new_object_has_the_uid_of_its_manifest_and_keeps_it(store):
+    store.apply(SERVICE.replace("name: web", "name: web, uid: first"))
+    store.apply(SERVICE.replace("name: web", "name: web, uid: second"))
+    assert store.load()[WEB]["metadata"]["uid"] == "first"
+
+
 def test_a_label_changes_no_generation(store):
     store.apply(SERVICE)
     store.label(WEB, ["a=1", "b=2"])
@@ -76,9 +82,9 @@ def test_writers_take_turns(store):
 
 def test_a_list_is_its_items(store, tmp_path):
     text = "apiVersion: v1\nkind: List\nitems:\n- {}- {{kind: List, apiVersion: v1, items: [{{kind: Odd, n: 1}}]}}\n"
-    said = store.apply(text.format(SERVICE))
-    assert said[0] == "Service default/web created"
-    assert said[1].endswith("not an object of a kind that the lab knows")
+    printed = store.apply(text.format(SERVICE))
+    assert printed[0] == "Service default/web created"
+    assert printed[1].endswith("the lab does not support this kind")
     assert files(tmp_path)[1].startswith("broken-")
     broken = tmp_path / "s" / "manifests" / files(tmp_path)[1]
     assert broken.read_text() == '{"kind": "Odd", "n": 1}'
@@ -93,7 +99,7 @@ def test_an_empty_list_is_nothing(store, tmp_path, text):
 
 @pytest.mark.parametrize("text", ["{apiVersion: v1, kind: List, items: 7}\n", "{kind: List, items: []}\n"])
 def test_a_list_that_cannot_be_read_is_kept_for_the_agent_to_report(store, tmp_path, text):
-    assert store.apply(text)[0].endswith("not an object of a kind that the lab knows")
+    assert store.apply(text)[0].endswith("the lab does not support this kind")
     assert files(tmp_path)[0].startswith("broken-")
 
 

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from core_node import Node
-from fake_kernel import FakeKernel
+
+from support.fakes.kernel import FakeKernel
+from support.fakes.node import Node
 
 
 @pytest.fixture

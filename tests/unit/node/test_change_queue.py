@@ -3,13 +3,14 @@
 from collections.abc import ValuesView
 from typing import Any
 
-from core_node import POD, TEXT, upserts
-
+from agent.model.authorization import UndecodableAuthorizationPolicy
 from agent.model.change import Delete, Upsert
-from agent.node.change_queue import Intake
+from agent.node.change_queue import ChangeQueue
 from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
+from support.fakes.node import POD, TEXT, upserts
+from support.policies import POLICY, policy
 
 
 class Unwalked(dict[Any, Any]):
@@ -21,15 +22,28 @@ class Unwalked(dict[Any, Any]):
 
 def test_a_pod_that_comes_or_goes_walks_through_nothing() -> None:
     translator = Translator(Store(), Options("here"))
-    intake = Intake(translator)
-    intake.put(upserts(TEXT))
-    while intake.enrol(0.0) or intake.behind:
-        intake.advance()
-    assert (len(intake.fragments) > 1, intake.pods) == (True, {})
-    intake.fragments, translator.fragments = Unwalked(intake.fragments), Unwalked(translator.fragments)
-    intake.put([Upsert(POD)])
-    assert intake.enrol(0.0)
-    assert list(intake.pods) == [POD.cgroup_id]
-    intake.put([Delete(POD.key)])
-    assert intake.enrol(0.0)
-    assert intake.pods == {}
+    queue = ChangeQueue(translator)
+    queue.put(upserts(TEXT))
+    while queue.enrol(0.0) or queue.has_pending:
+        queue.advance()
+    assert (len(queue.outputs) > 1, queue.pods) == (True, {})
+    queue.outputs, translator.outputs = Unwalked(queue.outputs), Unwalked(translator.outputs)
+    queue.put([Upsert(POD)])
+    assert queue.enrol(0.0)
+    assert list(queue.pods) == [POD.cgroup_id]
+    queue.put([Delete(POD.key)])
+    assert queue.enrol(0.0)
+    assert queue.pods == {}
+
+
+def test_a_pod_has_its_policies_before_anything_else_is_worked_on() -> None:
+    """Also the one that cannot be decoded: without it the pod would admit every client meanwhile."""
+    queue = ChangeQueue(Translator(Store(), Options("here")))
+    decoded, unread = (
+        policy(name="a"),
+        UndecodableAuthorizationPolicy(POLICY._replace(name="b"), 1, None, "$", "is bad"),
+    )
+    queue.put([*upserts(TEXT), Upsert(POD), Upsert(decoded), Upsert(unread)])
+    queue.enrol(0.0)
+    (server,) = (plan for output in queue.outputs.values() for plan in output.servers.values())
+    assert [key.name for key in server.policies] == ["a", "b"]

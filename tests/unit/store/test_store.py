@@ -3,9 +3,9 @@
 import pytest
 
 from agent.ir.tables import Mode
-from agent.model.change import Delete, Problem, Synced, Upsert
+from agent.model.change import Change, Delete, Problem, Synced, Upsert
 from agent.model.core import EndpointSlice, Namespace, Pod, Service, ServiceSpec
-from agent.model.facts import PodCgroup
+from agent.model.facts import AccountPod, PodCgroup
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport, ServiceImportSpec
 from agent.model.routes import HTTPRoute, HTTPRouteSpec, ParentReference
@@ -102,13 +102,13 @@ def test_an_address_is_the_oldest_service_s_or_its_own_import_s(claims: list[Any
 def test_routes_are_found_by_their_parent_service(group: str) -> None:
     store = Store()
     store.apply([Upsert(route(service_ref("web", group=group)))])
-    assert [found.metadata.name for found in TrackedView(store).routes(Key("Service", "app", "web"))] == ["r"]
+    assert [found.metadata.name for found in TrackedView(store).routes(Key("Service", "app", "web"), "app")] == ["r"]
 
 
 def test_a_gateway_is_no_parent_of_ours() -> None:
     store = Store()
     store.apply([Upsert(route(ParentReference("web"), ParentReference("web", "", "Gateway")))])
-    assert TrackedView(store).routes(Key("Service", "app", "web")) == []
+    assert TrackedView(store).routes(Key("Service", "app", "web"), "app") == []
 
 
 def test_a_route_for_another_namespace_makes_its_own_a_consumer() -> None:
@@ -117,7 +117,11 @@ def test_a_route_for_another_namespace_makes_its_own_a_consumer() -> None:
     view = TrackedView(store)
     assert view.has_consumer_routes("shop")
     assert not view.has_consumer_routes("app")
-    assert [found.metadata.namespace for found in view.routes(Key("Service", "app", "web"))] == ["app", "shop"]
+    for namespace in ("app", "shop"):
+        (found,) = view.routes(Key("Service", "app", "web"), namespace)
+        assert found.metadata.namespace == namespace
+    assert view.has_routes(Key("Service", "app", "web"))
+    assert not view.has_routes(Key("Service", "app", "web"), "other")
 
 
 def test_a_pod_is_known_by_its_cgroup_in_any_order() -> None:
@@ -133,11 +137,11 @@ def test_what_units_share_is_made_once_until_what_it_read_changes() -> None:
 
     def make(view: TrackedView) -> int:
         made.append("")
-        return len(view.routes(Key("Service", "app", "web")))
+        return len(view.routes(Key("Service", "app", "web"), "app"))
 
     views = [TrackedView(store) for _ in range(3)]
     assert [view.memo(("count", "web"), make) for view in views] == [0, 0, 0]
-    assert all(view.reads == {("routes", "Service", "app", "web")} for view in views)
+    assert all(view.reads == {("routes", "Service", "app", "web", "app")} for view in views)
     store.apply([Upsert(route(service_ref("other")))])
     store.set_computed("depth", {"": Mode.L7})
     assert TrackedView(store).memo(("count", "web"), make) == 0
@@ -159,7 +163,7 @@ def test_every_way_of_reading_is_noted() -> None:
     view.get(Pod, "app", "p")
     view.route(Key("HTTPRoute", "app", "r"))
     view.slices(Key("Service", "app", "web"))
-    view.routes(Key("Service", "app", "web"))
+    view.routes(Key("Service", "app", "web"), "app")
     view.cgroup("uid")
     view.sandbox("uid")
     view.has_consumer_routes("app")
@@ -169,7 +173,7 @@ def test_every_way_of_reading_is_noted() -> None:
         ("object", "Pod", "app", "p"),
         ("object", "HTTPRoute", "app", "r"),
         ("slices", "Service", "app", "web"),
-        ("routes", "Service", "app", "web"),
+        ("routes", "Service", "app", "web", "app"),
         ("PodCgroup", "uid"),
         ("PodSandbox", "uid"),
         ("consumers", "app"),
@@ -216,7 +220,7 @@ def test_derived_answers_touch_only_what_differs() -> None:
     store = Store()
     assert store.set_computed("depth", {"app": Mode.L4, "shop": Mode.L4}) == {("depth", "app"), ("depth", "shop")}
     assert store.set_computed("depth", {"app": Mode.L4, "shop": Mode.L7}) == {("depth", "shop")}
-    assert store.set_computed("admitted", {"": ()}) == {("admitted", "")}
+    assert store.set_computed("allow-listed-clients", {"": ()}) == {("allow-listed-clients", "")}
     assert store.set_computed("depth", {}) == {("depth", "app"), ("depth", "shop")}
     assert TrackedView(store).computed("depth", "app") is None
 
@@ -225,3 +229,25 @@ def test_keys_are_found_by_kind() -> None:
     store = Store()
     store.apply([Upsert(Service(ObjectMeta(name, "app"))) for name in "ba"] + [Upsert(labelled("l4"))])
     assert store.keys(Service) == [Key("Service", "app", "a"), Key("Service", "app", "b")]
+
+
+def test_the_nodes_of_an_account_change_with_its_first_and_last_pod_there() -> None:
+    store = Store()
+
+    def pod(name: str, node: str, account: str = "web", watch: str = "web") -> AccountPod:
+        return AccountPod("app", name, account, ("10.0.0.1",), name, "", watch, node)
+
+    def touched(*changes: Change) -> set[str]:
+        return {key[2] for key in store.apply(changes) if key[0] == "nodes"}
+
+    def nodes(account: str) -> frozenset[str]:
+        return TrackedView(store).nodes("app", account)
+
+    assert touched(Upsert(pod("a", "n1"))) == {"web", "*"}
+    assert touched(Upsert(pod("b", "n1")), Upsert(pod("a", "n1", watch="*"))) == set(), "the node runs it already"
+    assert touched(Upsert(pod("c", "n2", "api"))) == {"api", "*"}
+    assert (nodes("web"), nodes("api"), nodes("*")) == ({"n1"}, {"n2"}, {"n1", "n2"})
+    assert touched(Delete(pod("a", "n1").key), Delete(pod("a", "n1", watch="*").key)) == set()
+    assert touched(Upsert(pod("b", "n3"))) == {"web", "*"}
+    assert touched(Delete(pod("b", "n3").key), Delete(pod("c", "n2").key)) == {"web", "api", "*"}
+    assert not nodes("*") | nodes("web") | nodes("api")

@@ -6,13 +6,13 @@ import logging
 from typing import Any
 
 import pytest
-from terminal import ESCAPED, HOSTILE, unsafe
 
 from agent.cli import output
-from agent.ir.access_log import Exchange
-from agent.telemetry.access_log import line
+from agent.ir.access_log import AccessLogEntry
+from agent.telemetry.access_log import format_line
 from agent.telemetry.escape import escape, escape_lines
 from agent.telemetry.log import KeyValueFormatter
+from support.terminal import ESCAPED, HOSTILE, unsafe
 
 
 def test_what_a_terminal_obeys_is_spelled_out() -> None:
@@ -76,13 +76,13 @@ def test_a_log_line_is_one_line() -> None:
 
 def test_an_access_log_line_is_one_line() -> None:
     item = exchange(path=HOSTILE, user_agent=HOSTILE)
-    text = line(item, None, None).decode()
+    text = format_line(item, None, None).decode()
     assert (unsafe(text), text.count("\n")) == ([], 1)
     assert (json.loads(text)["path"], json.loads(text)["userAgent"]) == (HOSTILE, HOSTILE)
 
 
-def exchange(**fields: str) -> Exchange:
+def exchange(**fields: str) -> AccessLogEntry:
     """A request of which everything else is empty."""
-    names = Exchange.__annotations__
+    names = AccessLogEntry.__annotations__
     empty: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
-    return Exchange(**({name: empty.get(kind, ()) for name, kind in names.items()} | fields))
+    return AccessLogEntry(**({name: empty.get(kind, ()) for name, kind in names.items()} | fields))

@@ -4,16 +4,16 @@ from dataclasses import replace
 from errno import ECONNREFUSED, ETIMEDOUT
 
 import pytest
-from observe_fixtures import FACE, KEY, SMILEY, FakeTable, KnownObjects, plan
 
 from agent.ir.flow_tables import FLOW_STEPS, OVERFLOW_ROW, FlowKey, FlowSums
 from agent.ir.identity import Workload, name_id
 from agent.ir.tables import Protocol, Reason
 from agent.model.meta import Key
 from agent.telemetry import flow_metrics
-from agent.telemetry.flows import LINGER_SECONDS, Flow, Flows, document
+from agent.telemetry.flows import RETENTION_SECONDS, Flow, Flows, document
 from agent.telemetry.metrics import Metrics
-from agent.telemetry.names import service_id
+from agent.telemetry.name_index import service_id
+from support.fakes.telemetry import FACE, KEY, SMILEY, FakeTable, KnownObjects, plan
 
 
 def steps(**counts: int) -> tuple[int, ...]:
@@ -37,8 +37,8 @@ def made(rows: dict[FlowKey, FlowSums]) -> tuple[KnownObjects, FakeTable, Clock,
 
 
 def test_rows_get_names_and_those_without_are_left_out() -> None:
-    stranger = replace(KEY, workload_id=1)
-    _, _, _, flows = made({KEY: SUMS, stranger: SUMS, replace(KEY, service_id=1): SUMS, OVERFLOW_ROW: FlowSums()})
+    other_workload = replace(KEY, workload_id=1)
+    _, _, _, flows = made({KEY: SUMS, other_workload: SUMS, replace(KEY, service_id=1): SUMS, OVERFLOW_ROW: FlowSums()})
     assert flows.load() == [Flow(FACE, SMILEY, "TCP", Reason.FORWARDED, 0, SUMS)]
     assert flows.fill == {"flows": (4, 4096)}
 
@@ -51,14 +51,14 @@ def test_what_found_no_room_is_other() -> None:
 
 def test_rows_of_what_is_gone_stay_for_a_while_with_their_names() -> None:
     objects, table, clock, flows = made({KEY: SUMS, OVERFLOW_ROW: SUMS})
-    flows.sweep()
+    flows.delete_stale()
     objects.pods.clear()
-    flows.sweep()
-    clock.now = LINGER_SECONDS - 1
-    assert flows.sweep() == 0
+    flows.delete_stale()
+    clock.now = RETENTION_SECONDS - 1
+    assert flows.delete_stale() == 0
     assert [flow.client for flow in flows.load() if flow.client.name != "other"] == [FACE]
-    clock.now = LINGER_SECONDS
-    assert flows.sweep() == 1
+    clock.now = RETENTION_SECONDS
+    assert flows.delete_stale() == 1
     assert table.rows.keys() == {OVERFLOW_ROW}
     assert objects.names.workload(FACE.id) is None
 
@@ -69,11 +69,11 @@ def test_rows_of_a_workload_go_while_a_service_of_its_name_stays() -> None:
     objects, table, clock, flows = made({FlowKey(web.id, service_id(SMILEY), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
     objects.pods[43] = plan("web-1", web)
     objects.services.add(Key("Service", "shop", "web"))
-    assert flows.sweep() == 0
+    assert flows.delete_stale() == 0
     del objects.pods[43]
-    flows.sweep()
-    clock.now = LINGER_SECONDS
-    assert flows.sweep() == 1
+    flows.delete_stale()
+    clock.now = RETENTION_SECONDS
+    assert flows.delete_stale() == 1
     assert table.rows == {}
     assert objects.names.workload(web.id) is None
 
@@ -82,11 +82,11 @@ def test_rows_of_a_service_go_while_a_workload_of_its_name_stays() -> None:
     web = Key("Service", "faces", "face")
     objects, table, clock, flows = made({FlowKey(FACE.id, service_id(web), Reason.FORWARDED, 0, Protocol.TCP): SUMS})
     objects.services.add(web)
-    assert flows.sweep() == 0
+    assert flows.delete_stale() == 0
     objects.services.remove(web)
-    flows.sweep()
-    clock.now = LINGER_SECONDS
-    assert flows.sweep() == 1
+    flows.delete_stale()
+    clock.now = RETENTION_SECONDS
+    assert flows.delete_stale() == 1
     assert table.rows == {}
     assert objects.names.service(service_id(web)) is None
 
@@ -99,31 +99,31 @@ def test_rows_by_the_numbers_of_an_earlier_version_are_nobodys_and_go() -> None:
     objects.pods[43] = plan("web-1", web)
     objects.services.add(Key("Service", "shop", "web"))
     assert flows.load() == []
-    flows.sweep()
-    clock.now = LINGER_SECONDS
-    assert flows.sweep() == 1
+    flows.delete_stale()
+    clock.now = RETENTION_SECONDS
+    assert flows.delete_stale() == 1
 
 
 def test_a_workload_that_comes_back_keeps_its_row() -> None:
     objects, table, clock, flows = made({KEY: SUMS})
     pods = dict(objects.pods)
     objects.pods.clear()
-    flows.sweep()
+    flows.delete_stale()
     objects.pods.update(pods)
-    clock.now = LINGER_SECONDS / 2
-    flows.sweep()
+    clock.now = RETENTION_SECONDS / 2
+    flows.delete_stale()
     objects.services.clear()
-    clock.now = LINGER_SECONDS
-    assert flows.sweep() == 0
+    clock.now = RETENTION_SECONDS
+    assert flows.delete_stale() == 0
     assert table.rows.keys() == {KEY}
 
 
 def test_a_row_that_an_earlier_agent_knew_goes_too() -> None:
-    stranger = replace(KEY, workload_id=1)
-    _, table, clock, flows = made({stranger: SUMS})
-    flows.sweep()
-    clock.now = LINGER_SECONDS
-    flows.sweep()
+    other_workload = replace(KEY, workload_id=1)
+    _, table, clock, flows = made({other_workload: SUMS})
+    flows.delete_stale()
+    clock.now = RETENTION_SECONDS
+    flows.delete_stale()
     assert table.rows == {}
 
 
@@ -158,7 +158,7 @@ def test_top_has_one_row_for_a_client_a_service_and_a_protocol() -> None:
 def rendered(rows: dict[FlowKey, FlowSums]) -> list[str]:
     _, _, _, flows = made(rows)
     metrics = Metrics("0", dict)
-    metrics.show_flows(flows.load)
+    metrics.register_flows(flows.load)
     return metrics.render().splitlines()
 
 
@@ -225,8 +225,8 @@ PAIR = {
 
 def sample(name: str, value: float, **labels: str) -> str:
     """A line about the one pair."""
-    told = ",".join(f'{label}="{text}"' for label, text in sorted((PAIR | labels).items()))
-    return f"{name}{{{told}}} {value}"
+    labelled = ",".join(f'{label}="{text}"' for label, text in sorted((PAIR | labels).items()))
+    return f"{name}{{{labelled}}} {value}"
 
 
 def test_wefts_own_counters_keep_their_names() -> None:
@@ -257,7 +257,7 @@ def test_pairs_that_do_not_fit_are_other_and_counted(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(flow_metrics, "MAX_PAIRS", 2)
     objects, table, _, flows = made({})
     metrics = Metrics("0", dict)
-    metrics.show_flows(flows.load)
+    metrics.register_flows(flows.load)
     services = [Key("Service", "faces", name) for name in ("a", "b", "c")]
     objects.services.update(services)
 
@@ -270,7 +270,7 @@ def test_pairs_that_do_not_fit_are_other_and_counted(monkeypatch: pytest.MonkeyP
     assert names() == {"c": 5}
     table.rows = dict.fromkeys(rows, SUMS)
     assert names() == {"a": 5, "c": 5, "other": 5}
-    assert "weft_flow_pairs_left_out 1.0" in metrics.render().splitlines()
+    assert "weft_flow_pairs_overflowed 1.0" in metrics.render().splitlines()
     del table.rows[rows[2]]
     assert names() == {"a": 5, "b": 5}
 

@@ -1,11 +1,11 @@
 """A Service and the ServiceImport of its name are told apart wherever they are counted."""
 
 import pytest
-from observe_fixtures import FACE
 
 from agent.model.meta import Key
 from agent.telemetry.istio import pair_labels
-from agent.telemetry.names import service_id
+from agent.telemetry.name_index import service_id
+from support.fakes.telemetry import FACE
 
 SERVICE, IMPORT = (Key(kind, "app", "web") for kind in ("Service", "ServiceImport"))
 

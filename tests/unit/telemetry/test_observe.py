@@ -72,10 +72,10 @@ def test_metrics_keep_their_names():
     metrics = Metrics("1.2.3", lambda: {Reason.FORWARDED: 5, Reason.CLOSED: 2})
     metrics.applied(3, 0.002)
     metrics.drifted(1)
-    metrics.show_fill(lambda: {"slots": (7, 100)})
-    metrics.show("weft_waypoint_connected", "text", lambda: 1)
-    metrics.show_numbers("weft_pods", "text", "mode", lambda: {"l4": 2, "unsupported": 0})
-    metrics.show_discovery(SimpleNamespace(acks=3, nacks=2), lambda: {"Cluster": 0, "Listener": 1}, lambda: 4)
+    metrics.register_table_usage(lambda: {"slots": (7, 100)})
+    metrics.register_gauge("weft_waypoint_connected", "text", lambda: 1)
+    metrics.register_gauges("weft_pods", "text", "mode", lambda: {"l4": 2, "unsupported": 0})
+    metrics.register_xds(SimpleNamespace(acks=3, nacks=2), lambda: {"Cluster": 0, "Listener": 1}, lambda: 4)
     lines = metrics.render().splitlines()
     for wanted in (
         'weft_build_info{version="1.2.3"} 1.0',
@@ -175,6 +175,27 @@ async def test_a_slow_client_is_hung_up_on_and_keeps_nobody_waiting(monkeypatch:
     writer.write(b"GET /a HTT")
     assert (await talk(port, b"GET /a HTTP/1.1\r\n\r\n")).endswith(b"b")
     assert await asyncio.wait_for(slow.read(), 10) == b""
+    writer.close()
+    await server.stop()
+
+
+async def test_a_response_may_take_longer_than_a_request_or_a_part_of_it(monkeypatch: pytest.MonkeyPatch):
+    """As `weft status` does where there are tens of thousands of frontends."""
+    monkeypatch.setattr("agent.telemetry.http.REQUEST_SECONDS", 0.5)
+
+    async def late(_query: Query) -> Response:
+        await asyncio.sleep(1)
+        return Response.text("x" * 10_000_000)
+
+    server = HttpServer({"/late": late})
+    port = await server.start_tcp("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /late HTTP/1.1\r\n\r\n")
+    received = 0
+    while piece := await reader.read(2**20):
+        received += len(piece)
+        await asyncio.sleep(0.03)
+    assert received > 10_000_000
     writer.close()
     await server.stop()
 

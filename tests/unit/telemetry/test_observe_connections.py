@@ -28,15 +28,15 @@ class Metrics:
         await self.never.wait()
         return Response.text("c")
 
-    async def connect(self, host: str, said: bytes = b"") -> Stream:
+    async def connect(self, host: str, sent: bytes = b"") -> Stream:
         stream = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(host, 0))
-        stream[1].write(said)
+        stream[1].write(sent)
         self.open.append(stream)
         return stream
 
-    async def storm(self, host: str, count: int, said: bytes = b"") -> list[Stream]:
+    async def storm(self, host: str, count: int, sent: bytes = b"") -> list[Stream]:
         """Connections of one address, all of which the server has seen."""
-        made = [await self.connect(host, said) for _ in range(count)]
+        made = [await self.connect(host, sent) for _ in range(count)]
         await self.settle()
         return made
 
@@ -71,18 +71,18 @@ async def is_closed(stream: Stream) -> bool:
     return True
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /a", b"GET /late HTTP/1.1\r\n\r\n"], ids=["silent", "half", "slow"])
-async def test_one_address_keeps_nobody_out(metrics: Metrics, said: bytes) -> None:
-    await metrics.storm(ATTACKER, 80, said)
+@pytest.mark.parametrize("sent", [b"", b"GET /a", b"GET /late HTTP/1.1\r\n\r\n"], ids=["silent", "half", "slow"])
+async def test_one_address_keeps_nobody_out(metrics: Metrics, sent: bytes) -> None:
+    await metrics.storm(ATTACKER, 80, sent)
     assert metrics.server.connections == http.MAX_OF_ADDRESS
     for _ in range(3):
         assert (await metrics.ask("127.0.0.1")).endswith(b"b")
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /late HTTP/1.1\r\n\r\n"], ids=["silent", "slow"])
-async def test_several_addresses_keep_nobody_out(metrics: Metrics, said: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET /late HTTP/1.1\r\n\r\n"], ids=["silent", "slow"])
+async def test_several_addresses_keep_nobody_out(metrics: Metrics, sent: bytes) -> None:
     for host in MORE:
-        await metrics.storm(host, http.MAX_OF_ADDRESS, said)
+        await metrics.storm(host, http.MAX_OF_ADDRESS, sent)
     assert metrics.server.connections == http.MAX_CONNECTIONS
     assert (await metrics.ask("127.0.0.1")).endswith(b"b")
 

@@ -6,17 +6,18 @@ from dataclasses import replace
 from threading import Event
 
 import pytest
-from observe_fixtures import SMILEY, plan
 from prometheus_client import CollectorRegistry
 
-from agent.ir.access_log import NO_MATCH, UNROUTED, Exchange
+from agent.ir.access_log import NO_MATCH, UNROUTED, AccessLogEntry
+from agent.ir.request_stats import BOUNDS, OTHER, Outcome, Series, Sums
 from agent.telemetry import access_log
-from agent.telemetry.access_log import Lines
-from agent.telemetry.request_log import Addresses, Listeners, Served
-from agent.telemetry.requests import LINGER_SECONDS, MAX_EDGES, MAX_OUTCOMES, Requests, backend_of, rule_of
+from agent.telemetry.access_log import AccessLogWriter
+from agent.telemetry.request_log import ListenerPorts, PodAddresses, RequestCounts, RequestLog
+from agent.telemetry.requests import MAX_EDGES, MAX_OUTCOMES, RETENTION_SECONDS, Requests, backend_of, rule_of
+from support.fakes.telemetry import plan
 
 CLIENT = replace(plan("face-1"), addresses=("10.1.0.9", "fd00::9"))
-ASKED = Exchange(
+ASKED = AccessLogEntry(
     start=1_700_000_000.25,
     client="10.1.0.9",
     port=20000,
@@ -36,6 +37,19 @@ ASKED = Exchange(
 )
 
 
+SERIES = Series("10.1.0.9", "faces/smiley:80@faces", "faces/canary/main/0", "faces/smiley2:80/http")
+FINE = Outcome("200")
+
+
+def sums(outcome: Outcome = FINE) -> Sums:
+    """One request of 80 bytes, whose answer of 5000 bytes took 3 ms."""
+    found = Sums({outcome: 1})
+    for histogram, bounds, value in zip(found.histograms, BOUNDS.values(), (3000, 80, 5000), strict=True):
+        histogram.record(bounds, value, 1)
+        histogram.sum = value
+    return found
+
+
 class Clock:
     now = 0.0
 
@@ -49,6 +63,7 @@ class Counted:
     def __init__(self) -> None:
         self.clock = Clock()
         self.requests = Requests(self.clock)
+        self.counts = RequestCounts(PodAddresses(lambda: {41: CLIENT}), self.requests)
         self.registry = CollectorRegistry()
         self.registry.register(self.requests)
 
@@ -60,7 +75,7 @@ class Counted:
 
 def test_a_request_is_counted_under_istio_s_names_and_our_own() -> None:
     counted = Counted()
-    counted.requests.add(ASKED, CLIENT, SMILEY)
+    counted.counts.record([(SERIES, sums())])
     assert counted.value(
         "istio_requests_total",
         reporter="waypoint",
@@ -88,43 +103,57 @@ def test_a_request_is_counted_under_istio_s_names_and_our_own() -> None:
 
 def test_how_requests_end_divides_the_counter_and_not_the_histograms() -> None:
     counted = Counted()
-    for code, flags in ((200, "-"), (503, "UH"), (503, "UH")):
-        counted.requests.add(replace(ASKED, code=code, flags=flags), CLIENT, SMILEY)
+    for outcome in (FINE, Outcome("503", "", "UH"), Outcome("503", "", "UH")):
+        counted.counts.record([(SERIES, sums(outcome))])
     assert counted.value("istio_requests_total", response_code="503", response_flags="UH") == 2
     assert counted.value("istio_request_duration_milliseconds_count") == 3
 
 
-def test_grpc_says_its_status() -> None:
+def test_grpc_has_its_status() -> None:
     counted = Counted()
-    counted.requests.add(replace(ASKED, is_grpc=True, grpc_status="14"), CLIENT, SMILEY)
-    counted.requests.add(replace(ASKED, is_grpc=True, grpc_status="whatever"), CLIENT, SMILEY)
+    counted.counts.record([(SERIES._replace(grpc=True), sums(Outcome("200", "14")))])
     assert counted.value("istio_requests_total", request_protocol="grpc", grpc_response_status="14") == 1
-    assert counted.value("istio_requests_total", request_protocol="grpc", grpc_response_status="other") == 1
 
 
-def test_who_is_not_known_is_counted_all_the_same() -> None:
+def test_an_unknown_client_is_counted_too() -> None:
     counted = Counted()
-    counted.requests.add(ASKED, None, None)
-    assert counted.value("istio_requests_total", source_workload="unknown", destination_service_name="other") == 1
+    counted.counts.record([(SERIES._replace(client="10.9.9.9"), sums())])
+    assert counted.value("istio_requests_total", source_workload="unknown", destination_service_name="smiley") == 1
+
+
+def test_requests_without_a_series_are_other() -> None:
+    counted = Counted()
+    counted.counts.record([(None, Sums({OTHER: 7}, sums().histograms))])
+    assert counted.value("istio_requests_total", source_workload="other", route="other", response_code="other") == 7
+    assert counted.value("istio_request_bytes_sum", source_workload="other") == 80
 
 
 def test_more_edges_than_there_is_room_for_are_other_until_there_is_room() -> None:
     counted = Counted()
     for number in range(MAX_EDGES + 3):
-        counted.requests.add(replace(ASKED, cluster=f"faces/b{number}:80/http"), CLIENT, SMILEY)
-    assert counted.value("weft_request_edges_left_out") == 3
+        counted.counts.record([(SERIES._replace(cluster=f"faces/b{number}:80/http"), sums())])
+    assert counted.value("weft_request_edges_overflowed") == 3
     assert counted.value("istio_requests_total", source_workload="other", route="other") == 3
     assert counted.value("istio_requests_total") == MAX_EDGES + 3
-    counted.clock.now = LINGER_SECONDS
+    counted.clock.now = RETENTION_SECONDS
     counted.value("istio_requests_total")
-    counted.requests.add(replace(ASKED, cluster="faces/late:80/http"), CLIENT, SMILEY)
+    counted.counts.record([(SERIES._replace(cluster="faces/late:80/http"), sums())])
     assert counted.value("istio_requests_total", backend="faces/late:80") == 1
+
+
+def test_the_next_process_continues_the_counts() -> None:
+    counted, after = Counted(), Counted()
+    counted.counts.record([(SERIES, sums())])
+    after.requests.restore(counted.requests.saved())
+    after.counts.record([(SERIES, sums())])
+    assert after.value("istio_requests_total", source_workload="face") == 2
+    assert after.value("istio_request_duration_milliseconds_sum") == 6
 
 
 def test_more_ways_to_end_than_there_is_room_for_are_other() -> None:
     counted = Counted()
     for code in range(200, 200 + MAX_OUTCOMES + 5):
-        counted.requests.add(replace(ASKED, code=code), CLIENT, SMILEY)
+        counted.counts.record([(SERIES, sums(Outcome(str(code))))])
     assert counted.value("istio_requests_total", response_code="other") == 5
 
 
@@ -152,7 +181,7 @@ def test_what_a_rule_s_name_says(name: str, route: str, rule: str) -> None:
     ],
 )
 def test_who_was_to_answer(cluster: str, members: tuple[str, ...], backend: str) -> None:
-    assert backend_of(replace(ASKED, cluster=cluster, members=members, upstream="")) == backend
+    assert backend_of(cluster, members) == backend
 
 
 class Node:
@@ -163,11 +192,9 @@ class Node:
         self.ports = {"faces/smiley:80@faces": 20000}
         self.logged = {"faces"}
         self.written: list[bytes] = []
-        self.counted = Counted()
-        self.served = Served(
-            Addresses(lambda: self.pods),
-            Listeners(lambda: self.ports),
-            self.counted.requests,
+        self.request_log = RequestLog(
+            PodAddresses(lambda: self.pods),
+            ListenerPorts(lambda: self.ports),
             self.logged.__contains__,
             self.written.append,
         )
@@ -178,7 +205,7 @@ class Node:
 
 def test_a_line_names_the_pod_the_service_and_the_rule() -> None:
     node = Node()
-    node.served.take([ASKED])
+    node.request_log.record([ASKED])
     (found,) = node.lines()
     assert found.items() >= {
         ("time", "2023-11-14T22:13:20.250+00:00"),
@@ -200,28 +227,27 @@ def test_a_line_names_the_pod_the_service_and_the_rule() -> None:
     assert node.written[0].count(b"\n") == 1
 
 
-def test_only_namespaces_that_ask_are_written_and_all_are_counted() -> None:
+def test_only_requests_to_namespaces_that_ask_are_written() -> None:
     node = Node()
     node.logged.clear()
-    node.served.take([ASKED])
+    node.request_log.record([ASKED])
     assert node.written == []
-    assert node.counted.value("istio_requests_total", source_workload="face") == 1
 
 
 def test_a_pod_that_has_just_gone_keeps_its_name_until_its_address_is_another_s() -> None:
     node = Node()
-    node.served.take([ASKED])
+    node.request_log.record([ASKED])
     node.pods.clear()
-    node.served.take([ASKED])
+    node.request_log.record([ASKED])
     node.pods[42] = replace(plan("face-2"), addresses=("10.1.0.9",))
-    node.served.take([ASKED])
+    node.request_log.record([ASKED])
     assert [line["pod"] for line in node.lines()] == ["face-1", "face-1", "face-2"]
 
 
 def test_addresses_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.telemetry.request_log.MAX_ADDRESSES", 2)
     pods = {1: replace(plan("old"), addresses=("10.0.0.1",))}
-    addresses = Addresses(lambda: pods)
+    addresses = PodAddresses(lambda: pods)
     addresses.refresh()
     pods[1] = replace(plan("new"), addresses=("10.0.0.2", "fd00::2"))
     addresses.refresh()
@@ -231,7 +257,7 @@ def test_addresses_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_port_is_the_listener_s_that_has_it_now() -> None:
     ports = {"a/b:80": 20000}
-    listeners = Listeners(lambda: ports)
+    listeners = ListenerPorts(lambda: ports)
     assert listeners.name(20000) == "a/b:80"
     ports.clear()
     assert listeners.name(20000) == "a/b:80"
@@ -254,14 +280,14 @@ class Stuck(io.BytesIO):
 
 
 def test_lines_that_nobody_takes_are_lost_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_log, "WAITING_LINES", 2)
+    monkeypatch.setattr(access_log, "QUEUED_LINES", 2)
     out = Stuck()
-    lines = Lines(out)
+    lines = AccessLogWriter(out)
     lines.put(b"1\n")
     assert out.entered.wait(10)
     for text in (b"2\n", b"3\n", b"4\n"):
         lines.put(text)
-    assert lines.lost == 1
+    assert lines.dropped == 1
     out.go.set()
     lines.close()
     assert out.getvalue() == b"1\n2\n3\n"
@@ -270,14 +296,13 @@ def test_lines_that_nobody_takes_are_lost_and_counted(monkeypatch: pytest.Monkey
 def test_a_closed_output_loses_lines_and_nothing_else() -> None:
     out = io.BytesIO()
     out.write = lambda _: (_ for _ in ()).throw(BrokenPipeError())  # type: ignore[method-assign, assignment]
-    lines = Lines(out)
+    lines = AccessLogWriter(out)
     lines.put(b"1\n")
     lines.close()
-    assert lines.lost == 1
+    assert lines.dropped == 1
 
 
 def test_the_service_of_a_listener_without_a_consumer() -> None:
-    node = Node()
-    node.ports = {"faces/smiley:80": 20000}
-    node.served.take([ASKED])
-    assert node.counted.value("istio_requests_total", destination_service_name="smiley") == 1
+    counted = Counted()
+    counted.counts.record([(SERIES._replace(listener="faces/smiley:80"), sums())])
+    assert counted.value("istio_requests_total", destination_service_name="smiley") == 1

@@ -1,7 +1,6 @@
 """Addresses in slices that are no endpoints, and how far a waypoint that comes or goes reaches."""
 
 import pytest
-from translate_fixtures import endpoint, service, slice_of, translator
 
 from agent.ir.tables import address_text
 from agent.model.change import Delete, Upsert
@@ -9,12 +8,13 @@ from agent.model.facts import NodeWaypoints
 from agent.model.meta import Key
 from agent.translate.addresses import unroutable
 from agent.translate.incremental import Translator, Unit
+from support.translate import endpoint, service, slice_of, translator
 
 WAYPOINT = "10.1.0.2"
 
 
 def backends(made: Translator, name: str) -> set[str]:
-    (plan,) = made.fragments[Unit("service", Key("Service", "app", name))].frontends.values()
+    (plan,) = made.outputs[Unit("service", Key("Service", "app", name))].frontends.values()
     return {address_text(slot.address) for slot in plan.slots}
 
 

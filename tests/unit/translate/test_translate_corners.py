@@ -1,7 +1,6 @@
 """What translation once did wrong. What Envoy refuses was tried with `envoy --mode validate`."""
 
 import pytest
-from translate_fixtures import PARENT, endpoint, http_route, service, slice_of, translator, view_of
 
 from agent.ir.tables import address_bytes
 from agent.model.change import Delete, Upsert
@@ -12,10 +11,11 @@ from agent.model.routes import BackendRef, HTTPRouteMatch, HTTPRouteRule, L4Rout
 from agent.translate.endpoints import endpoints
 from agent.translate.options import Options
 from agent.translate.regex import regex_error
-from agent.translate.routes.binding import bindings, winners
-from agent.translate.routes.http import route_set
+from agent.translate.routes.binding import bindings, effective_bindings
+from agent.translate.routes.http import http_listener_ir
 from agent.translate.routes.l4 import route_slots, service_slots
 from agent.translate.routes.validate import check
+from support.translate import PARENT, endpoint, http_route, service, slice_of, translator, view_of
 
 WEB = Key("Service", "app", "web")
 BOTH = (ServicePort(53, "u", "UDP"), ServicePort(53, "t", "TCP"))
@@ -58,7 +58,9 @@ def rules_for(view_values: tuple[object, ...], *rules: HTTPRouteRule) -> list[ob
     web = service("web", "10.96.0.1")
     view = view_of(web, http_route(*rules), *view_values)
     port = web.spec.ports[0]
-    return list(route_set(view, "app/web:80", "", port, winners(bindings(view, WEB), port, "", "app")).rules)
+    return list(
+        http_listener_ir(view, "app/web:80", "", port, effective_bindings(bindings(view, WEB, "app"), port)).rules
+    )
 
 
 def test_a_backend_of_an_unsupported_protocol_is_invalid() -> None:

@@ -1,7 +1,6 @@
 """Which endpoints take new connections: kube-proxy's cases (pkg/proxy/topology_test.go), as far as cluster IPs go."""
 
 import pytest
-from translate_fixtures import endpoint, service, slice_of, view_of
 
 from agent.model.core import (
     ZONE_LABEL,
@@ -17,6 +16,7 @@ from agent.model.core import (
 from agent.model.meta import ObjectMeta
 from agent.translate.endpoints import distribution_warning, endpoints, endpoints_of_either_family
 from agent.translate.options import Options
+from support.translate import endpoint, service, slice_of, view_of
 
 HERE = Options("here", zone="east")
 READY, UNREADY = EndpointConditions(True, True, False), EndpointConditions(False, False, False)
@@ -127,7 +127,7 @@ def test_a_proxy_uses_no_endpoint_that_ends_while_one_of_the_other_family_is_rea
 
 
 @pytest.mark.parametrize(
-    ("distribution", "found", "options", "told"),
+    ("distribution", "found", "options", "expected"),
     [
         ("", [at(1)], HERE, ""),
         ("PreferClose", [], HERE, ""),
@@ -136,17 +136,17 @@ def test_a_proxy_uses_no_endpoint_that_ends_while_one_of_the_other_family_is_rea
         ("PreferSameZone", [at(1, zones="east"), at(2)], HERE, "not every ready endpoint has hints"),
         ("PreferSameNode", [at(1, nodes="there")], HERE, ""),
         ("Nearby", [at(1)], HERE, "'Nearby' is none of"),
-        ("PreferClose", [at(1, zones="east")], Options("here"), "zone is not known"),
-        ("", [at(1, zones="east")], Options("here"), "zone is not known"),
+        ("PreferClose", [at(1, zones="east")], Options("here"), "zone is unknown"),
+        ("", [at(1, zones="east")], Options("here"), "zone is unknown"),
     ],
 )
 def test_what_is_asked_for_and_not_done_is_told(
-    distribution: str, found: list[Endpoint], options: Options, told: str
+    distribution: str, found: list[Endpoint], options: Options, expected: str
 ) -> None:
     served = web(distribution=distribution)
     warning = distribution_warning(view_of(served, slice_of("web", *found)), served, options)
-    assert told in warning
-    assert bool(warning) == bool(told)
+    assert expected in warning
+    assert bool(warning) == bool(expected)
 
 
 def test_local_traffic_has_no_distribution_to_tell_of() -> None:

@@ -1,7 +1,6 @@
 """Names of headers that belong to a message's framing or to one connection are not for Routes to change."""
 
 import pytest
-from translate_fixtures import grpc_route, http_route
 
 from agent.model.filters import Filter, Header, HeaderFilter
 from agent.model.routes import (
@@ -12,6 +11,7 @@ from agent.model.routes import (
     SessionPersistence,
 )
 from agent.translate.routes.validate import check
+from support.translate import grpc_route, http_route
 
 REFUSED = (
     *("content-length", "transfer-encoding", "trailer", "te", "expect"),

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from translate_fixtures import endpoint, pod, service, slice_of, translator, view_of
 
 from agent.explain.dns import resolve
 from agent.ir.http import BackendPort
@@ -33,6 +32,7 @@ from agent.store.store import MODE_LABEL
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
 from agent.translate.slots import shares
+from support.translate import endpoint, pod, service, slice_of, translator, view_of
 
 IMPORT = Key("ServiceImport", "app", "web")
 UNIT = Unit("service", IMPORT)
@@ -57,7 +57,7 @@ def with_import(*more: object) -> Translator:
 
 
 def frontends(made: Translator) -> list[FrontendPlan]:
-    return list(made.fragments[UNIT].frontends.values())
+    return list(made.outputs[UNIT].frontends.values())
 
 
 def backends(plan: FrontendPlan) -> set[str]:
@@ -68,7 +68,7 @@ def test_an_import_has_the_endpoints_of_its_own_slices_and_a_service_of_that_nam
     made = with_import()
     (plan,) = frontends(made)
     assert (plan.service, backends(plan)) == (IMPORT, {"10.2.0.1"})
-    (local,) = made.fragments[Unit("service", Key("Service", "app", "web"))].frontends.values()
+    (local,) = made.outputs[Unit("service", Key("Service", "app", "web"))].frontends.values()
     assert backends(local) == {"10.1.0.1", "10.1.0.2"}
 
 
@@ -81,13 +81,13 @@ def test_a_slice_that_comes_changes_its_import_alone() -> None:
 def test_an_import_that_goes_leaves_nothing() -> None:
     made = with_import()
     made.update([Delete(IMPORT)])
-    assert UNIT not in made.fragments
+    assert UNIT not in made.outputs
 
 
 def test_without_slices_and_routes_an_import_is_left_to_its_maker() -> None:
     made = with_import()
     made.update([Delete(slice_of_import().key)])
-    assert UNIT not in made.fragments
+    assert UNIT not in made.outputs
     parent = ParentReference("web", GROUP, "ServiceImport")
     route = TCPRoute(ObjectMeta("r", "app"), L4RouteSpec((parent,), (L4RouteRule((BackendRef("web", port=80),)),)))
     made.update([Upsert(route)])
@@ -99,7 +99,7 @@ def test_without_slices_and_routes_an_import_is_left_to_its_maker() -> None:
     [
         (imported(type="Headless"), "is headless"),
         (replace(imported(), spec=ServiceImportSpec()), "has no cluster set IP yet"),
-        (replace(imported(), status=ServiceImportStatus("Absent")), "keeps its endpoints to itself"),
+        (replace(imported(), status=ServiceImportStatus("Absent")), "has no EndpointSlices"),
         (replace(imported(), status=ServiceImportStatus("Present")), ""),
     ],
 )
@@ -121,7 +121,7 @@ def test_the_group_is_part_of_the_name(group: str) -> None:
     made = translator(
         HTTPRoute(ObjectMeta("r", "app"), HTTPRouteSpec((ParentReference("web", group, "ServiceImport"),)))
     )
-    assert not any(item.statuses for item in made.fragments.values())
+    assert not any(item.statuses for item in made.outputs.values())
 
 
 @pytest.mark.parametrize("kind", ["Service", "ServiceImport"])
@@ -151,7 +151,7 @@ def test_a_simulated_pod_finds_it_in_the_cluster_set_s_domain(host: str, found: 
 
 
 def addresses(made: Translator) -> set[str]:
-    return {name.address for name in made.fragments[UNIT].frontends} if UNIT in made.fragments else set()
+    return {name.address for name in made.outputs[UNIT].frontends} if UNIT in made.outputs else set()
 
 
 def of_pods(name: str, address: str) -> EndpointSlice:
@@ -171,7 +171,7 @@ def test_without_a_range_an_import_has_only_what_a_service_of_its_namespace_has(
     assert addresses(made) == {"10.112.0.1"}
     made.update([Delete(RANGE.key)])
     assert addresses(made) == set()
-    assert "10.112.0.1 is not used: it is no Service's" in made.fragments[UNIT].warnings[0]
+    assert "10.112.0.1 is not used: no Service of this namespace has it" in made.outputs[UNIT].warnings[0]
     derived = service("derived", "10.112.0.1")
     made.update([Upsert(derived)])
     assert addresses(made) == {"10.112.0.1"}
@@ -196,7 +196,7 @@ def test_who_is_known_to_have_an_address_keeps_it_while_it_has_it() -> None:
         changed = made.update([Upsert(holder)])
         assert addresses(made) == set()
         assert UNIT in changed
-        assert f"{holder.key} has it" in made.fragments[UNIT].warnings[0]
+        assert f"{holder.key} has it" in made.outputs[UNIT].warnings[0]
         made.update([Delete(holder.key)])
         assert addresses(made) == {"10.112.0.1"}
 

@@ -1,21 +1,21 @@
 """A unit of translation that trips a bug keeps what it made last; all others go on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from translate_fixtures import endpoint, http_route, mesh, pod, service, slice_of
 
 from agent.internal_errors import InternalErrors
-from agent.ir.plan import Fragment
+from agent.ir.plan import Output
 from agent.model.change import Change, Delete, Upsert
 from agent.model.facts import PodCgroup
 from agent.model.meta import Key
 from agent.store import store as worlds
 from agent.store.store import Store, TrackedView
 from agent.translate import incremental
-from agent.translate.incremental import ADMISSION, Translator, Unit
+from agent.translate.incremental import CLIENT_ALLOW_LIST, Translator, Unit
 from agent.translate.options import Options
+from support.translate import endpoint, http_route, mesh, pod, service, slice_of
 
 OTHERS = [
     service("other", "10.96.0.9"),
@@ -27,14 +27,14 @@ UNITS = {
     "translate_pod": Unit("pod", Key("Pod", "app", "client")),
     "translate_service": Unit("service", Key("Service", "app", "web")),
     "translate_status": Unit("status", http_route().key),
-    "translate_admission": ADMISSION,
+    "translate_client_allow_list": CLIENT_ALLOW_LIST,
 }
-# What changes the fragment of each of these units, once it can be made again.
+# What changes the output of each of these units, once it can be made again.
 NEWS: dict[str, Change] = {
     "translate_pod": Upsert(pod("client", "10.1.0.77")),
     "translate_service": Upsert(slice_of("web", endpoint("10.1.0.77"))),
     "translate_status": Upsert(http_route(backend="gone")),
-    "translate_admission": Upsert(pod("client", "10.1.0.77")),
+    "translate_client_allow_list": Upsert(pod("client", "10.1.0.77")),
 }
 
 
@@ -44,12 +44,16 @@ class Bug:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
         self.there = False
         self.calls = 0
-        real: Callable[..., Fragment] = getattr(incremental, function)
+        real: Callable[..., Any] = getattr(incremental, function)
         name = UNITS[function].key.name
 
-        def broken(view: TrackedView, *rest: Any) -> Fragment:
+        def broken(view: TrackedView, *rest: Any) -> Any:
             made = real(view, *rest)
-            if function == "translate_admission" or any(name in (item, getattr(item, "name", "")) for item in rest):
+            if isinstance(made, Iterator):
+                made = iter(list(made))
+            if function == "translate_client_allow_list" or any(
+                name in (item, getattr(item, "name", "")) for item in rest
+            ):
                 self.calls += 1
                 if self.there:
                     raise KeyError("a bug")
@@ -70,17 +74,17 @@ def test_a_unit_that_trips_a_bug_keeps_its_fragment_and_the_others_go_on(
 ) -> None:
     bug, errors, unit = Bug(monkeypatch, function), InternalErrors(strict=False), UNITS[function]
     translator = made(errors)
-    good = translator.fragments[unit]
-    assert good != Fragment()
+    good = translator.outputs[unit]
+    assert good != Output()
     bug.there = True
     moved = [Upsert(slice_of("other", endpoint("10.1.0.88"))), Upsert(pod("second", "10.1.0.89"))]
     found = translator.update([NEWS[function], *moved])
     assert unit not in found
-    assert translator.fragments[unit] == good
+    assert translator.outputs[unit] == good
     assert {"second", "other"} <= {changed.key.name for changed in found}
     (item,) = errors.listed()
-    assert (item.part, item.subject, item.error) == (unit.makes, str(unit.key), "KeyError: 'a bug'")
-    assert errors.counts() == {unit.makes: 1}
+    assert (item.part, item.subject, item.error) == (unit.kind, str(unit.key), "KeyError: 'a bug'")
+    assert errors.counts() == {unit.kind: 1}
 
 
 @pytest.mark.parametrize("function", ["translate_pod", "translate_service", "translate_status"])
@@ -89,7 +93,7 @@ def test_a_unit_that_tripped_a_bug_is_tried_again_when_what_it_reads_changes(
 ) -> None:
     bug, errors, unit = Bug(monkeypatch, function), InternalErrors(strict=False), UNITS[function]
     translator = made(errors)
-    good = translator.fragments[unit]
+    good = translator.outputs[unit]
     bug.there = True
     translator.update([NEWS[function]])
     bug.there, tried = False, bug.calls
@@ -101,7 +105,7 @@ def test_a_unit_that_tripped_a_bug_is_tried_again_when_what_it_reads_changes(
     translator.update([Upsert(value)])
     assert bug.calls > tried
     assert errors.listed() == []
-    assert translator.fragments[unit] != good
+    assert translator.outputs[unit] != good
 
 
 @pytest.mark.parametrize("function", ["translate_pod", "translate_service", "translate_status"])
@@ -110,15 +114,15 @@ def test_nothing_stays_of_an_object_that_is_gone_whatever_trips(function: str, m
     translator = made(errors)
     bug.there = True
     found = translator.update([Delete(unit.key)])
-    assert found[unit][1] == Fragment()
-    assert unit not in translator.fragments
+    assert found[unit][1] == Output()
+    assert unit not in translator.outputs
     assert errors.listed() == []
 
 
 def test_a_value_that_cannot_be_taken_in_leaves_the_former_one(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = InternalErrors(strict=False)
     translator = made(errors)
-    before = dict(translator.fragments)
+    before = dict(translator.outputs)
     real = worlds.indices
 
     def broken(value: Any) -> Any:
@@ -133,10 +137,10 @@ def test_a_value_that_cannot_be_taken_in_leaves_the_former_one(monkeypatch: pyte
         )
     assert {unit.key.name for unit in found} == {"other"}
     unit = UNITS["translate_service"]
-    assert translator.fragments[unit] == before[unit]
-    assert [(item.part, item.subject) for item in errors.listed()] == [("intake", "Service app/web")]
+    assert translator.outputs[unit] == before[unit]
+    assert [(item.part, item.subject) for item in errors.listed()] == [("store", "Service app/web")]
     translator.update([Upsert(service("web", "10.96.0.77"))])
-    assert {name.address for name in translator.fragments[unit].frontends} == {"10.96.0.77"}
+    assert {name.address for name in translator.outputs[unit].frontends} == {"10.96.0.77"}
     assert errors.listed() == []
 
 

@@ -1,7 +1,6 @@
 """weft's own pods: never enrolled, and one of them may do what no other may."""
 
 import pytest
-from translate_fixtures import namespace
 
 from agent.ir.tables import Mode, PodFlag
 from agent.model.change import Upsert
@@ -11,10 +10,11 @@ from agent.model.meta import ObjectMeta
 from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
+from support.translate import namespace
 
 
 @pytest.mark.parametrize(
-    ("space", "name", "flags", "admitted"),
+    ("space", "name", "flags", "allow_listed"),
     [
         ("weft-system", "weft-agent", PodFlag.AGENT, True),
         ("weft-system", "weft-waypoint", PodFlag.NONE, False),
@@ -22,10 +22,10 @@ from agent.translate.options import Options
         ("shop", "weft-agent", PodFlag.NONE, False),
     ],
 )
-def test_the_agent_alone_may_dial_the_waypoint(space: str, name: str, flags: PodFlag, admitted: bool):
+def test_the_agent_alone_may_dial_the_waypoint(space: str, name: str, flags: PodFlag, allow_listed: bool):
     translator = Translator(Store(), Options("here"))
     meta = ObjectMeta("own", space, "u-1", labels={"app.kubernetes.io/name": name})
     pod = Pod(meta, PodSpec("here"), PodStatus("Running", "10.1.0.9"))
     translator.update([Upsert(namespace("weft-system", "l7")), Upsert(pod), Upsert(PodCgroup("u-1", 7))])
-    (plan,) = [plan for fragment in translator.fragments.values() for plan in fragment.pods.values()]
-    assert (plan.mode, plan.flags, plan.admitted) == (Mode.NONE, flags, admitted)
+    (plan,) = [plan for output in translator.outputs.values() for plan in output.pods.values()]
+    assert (plan.mode, plan.flags, plan.allow_listed) == (Mode.NONE, flags, allow_listed)

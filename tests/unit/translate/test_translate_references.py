@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from translate_fixtures import PARENT, http_route, service, view_of
 
 from agent.ir.plan import Condition
 from agent.model.core import ServicePort
@@ -25,8 +24,9 @@ from agent.model.routes import (
     UDPRoute,
 )
 from agent.translate.routes.binding import bindings
-from agent.translate.routes.http import route_set
+from agent.translate.routes.http import http_listener_ir
 from agent.translate.routes.status import translate_status
+from support.translate import PARENT, http_route, service, view_of
 
 WEB = Key("Service", "app", "web")
 RULES = (L4RouteRule((BackendRef("x", port=80),)),)
@@ -69,8 +69,8 @@ def spoken(port: ServicePort, make: Callable[[], HTTPRoute | GRPCRoute] = lambda
     """What the waypoint speaks to a backend on this port."""
     route = make()
     view = view_of(service("web", "10.96.0.1"), service("x", "10.96.0.2", port), route)
-    applying = bindings(view, WEB)
-    (backend,) = route_set(view, "app/web:80", "", ServicePort(80, "http"), applying).rules[0].backends
+    applying = bindings(view, WEB, "app")
+    (backend,) = http_listener_ir(view, "app/web:80", "", ServicePort(80, "http"), applying).rules[0].backends
     assert backend.backend is not None
     return backend.backend.protocol
 
@@ -115,14 +115,14 @@ def test_a_dropped_rule_is_called_by_its_name() -> None:
     assert found.message.startswith("Dropped Rule 1 (odd): spec.rules[1].filters[0].type: ")
 
 
-@pytest.mark.parametrize(("mark", "told"), [("http", False), ("h2c", True)])
-def test_sessions_that_may_move_are_told(mark: str, told: bool) -> None:
+@pytest.mark.parametrize(("mark", "warned"), [("http", False), ("h2c", True)])
+def test_sessions_that_may_move_are_told(mark: str, warned: bool) -> None:
     backends = (FilteredBackendRef("web", port=80), FilteredBackendRef("x", port=80, weight=0))
     route = http_route(HTTPRouteRule(backend_refs=backends, session_persistence=SessionPersistence()))
     port = ServicePort(80, "x", app_protocol=mark)
     view = view_of(service("web", "10.96.0.1"), service("x", "10.96.0.2", port), route)
     (status,) = translate_status(view, route.key).statuses[route.key]
     accepted = next(condition for condition in status.conditions if condition.type == "Accepted")
-    assert ("spec.rules[0].sessionPersistence: its backends speak" in accepted.message) == told
-    made = route_set(view, "app/web:80", "", ServicePort(80, "http"), bindings(view, WEB)).rules[0]
-    assert (made.pool is None) == told
+    assert ("spec.rules[0].sessionPersistence: its backends have different protocols" in accepted.message) == warned
+    made = http_listener_ir(view, "app/web:80", "", ServicePort(80, "http"), bindings(view, WEB, "app")).rules[0]
+    assert (made.pool is None) == warned

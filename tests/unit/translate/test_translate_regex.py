@@ -1,7 +1,6 @@
 """Which regular expressions are taken, and what is said of the others."""
 
 import pytest
-from translate_fixtures import grpc_route, http_route
 
 from agent.model.filters import Filter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import (
@@ -17,6 +16,7 @@ from agent.model.routes import (
 )
 from agent.translate.regex import MAX_EXPRESSIONS, MAX_LENGTH, full_match, regex_error
 from agent.translate.routes.validate import check
+from support.translate import grpc_route, http_route
 
 REGEX = "RegularExpression"
 TOO_LARGE = "its RE2 program is larger than 2048 instructions"
@@ -43,7 +43,7 @@ def test_what_envoy_takes_is_taken(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("(?=a)", "RE2 does not take it: invalid perl operator: (?="),
+        ("(?=a)", "RE2 rejects it: invalid perl operator: (?="),
         ("(?<!a)b", "invalid perl operator"),
         ("(?>a)", "invalid perl operator: (?>"),
         ("(?P<n>a)(?P=n)", "invalid perl operator: (?P"),

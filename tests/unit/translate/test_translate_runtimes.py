@@ -1,7 +1,6 @@
 """Pods whose sockets the node's kernel does not see: told so, and not counted among those in the mesh."""
 
 import pytest
-from translate_fixtures import namespace
 
 from agent.internal_errors import InternalErrors
 from agent.ir.plan import PodPlan
@@ -10,10 +9,11 @@ from agent.model.change import Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus, RuntimeClass
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
-from agent.node.status import modes, pods
+from agent.node.status import pod_counts, pods
 from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
+from support.translate import namespace
 
 
 def translator(runtime_class: str, *runtimes: str) -> Translator:
@@ -26,7 +26,7 @@ def translator(runtime_class: str, *runtimes: str) -> Translator:
 
 
 def plan(made: Translator) -> PodPlan:
-    (found,) = [plan for fragment in made.fragments.values() for plan in fragment.pods.values()]
+    (found,) = [plan for output in made.outputs.values() for plan in output.pods.values()]
     return found
 
 
@@ -61,6 +61,6 @@ def test_the_handler_tells_and_its_pods_follow_it():
 
 def test_who_is_not_supported_is_counted_apart():
     plans = [plan(translator(name)) for name in ("gvisor", "kata", "")]
-    assert modes(plans) == {"none": 0, "l4": 1, "l4 only": 0, "l7": 0, "unsupported": 2}
-    (shown,) = pods(translator("gvisor").fragments.values(), InternalErrors())
+    assert pod_counts(plans) == {"none": 0, "l4": 1, "l4 only": 0, "l7": 0, "unsupported": 2}
+    (shown,) = pods(translator("gvisor").outputs.values(), InternalErrors())
     assert (shown["mode"], shown["supported"]) == ("none", False)

@@ -1,7 +1,6 @@
 """Pods that have an address before their statuses say so: the waypoint knows them from the first connection on."""
 
 import pytest
-from translate_fixtures import namespace
 
 from agent.model.change import Change, Delete, Upsert
 from agent.model.core import Pod, PodSpec, PodStatus
@@ -10,12 +9,13 @@ from agent.model.meta import ObjectMeta
 from agent.store.store import Store, TrackedView
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
+from support.translate import namespace
 
 HASH = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
 
 def known(*changes: Change, address: str = "", notes: dict[str, str] | None = None, host: bool = False) -> object:
-    """The addresses of the pod's plan, and of whom the waypoint admits, behind some changes."""
+    """The addresses of the pod's plan, and of the waypoint's client allow list, behind some changes."""
     store = Store()
     made = Translator(store, Options("here"))
     pod = Pod(
@@ -24,10 +24,10 @@ def known(*changes: Change, address: str = "", notes: dict[str, str] | None = No
         PodStatus("Pending", address),
     )
     made.update([Upsert(namespace("app", "l7")), Upsert(pod), *changes])
-    (plan,) = [plan for fragment in made.fragments.values() for plan in fragment.pods.values()]
-    admitted = TrackedView(store).computed("admitted", "")
-    assert isinstance(admitted, dict)
-    return plan.addresses, admitted.get("app", ())
+    (plan,) = [plan for output in made.outputs.values() for plan in output.pods.values()]
+    allow_listed = TrackedView(store).computed("allow-listed-clients", "")
+    assert isinstance(allow_listed, dict)
+    return plan.addresses, allow_listed.get("app", ())
 
 
 SANDBOX = PodSandbox("u-1", ("10.1.0.9",))
@@ -68,5 +68,5 @@ def test_addresses_of_the_status_alone_are_not_provisional() -> None:
         pod = Pod(ObjectMeta("web", "app", "u-1"), PodSpec("here"), PodStatus("Pending", address))
         facts = [Upsert(PodCgroup("u-1", 7)), *([Upsert(sandbox)] if sandbox else [])]
         made.update([Upsert(namespace("app", "l7")), Upsert(pod), *facts])
-        found += [plan.provisional for fragment in made.fragments.values() for plan in fragment.pods.values()]
+        found += [plan.provisional for output in made.outputs.values() for plan in output.pods.values()]
     assert found == [True, False, False, False]

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 from msgspec import structs
-from translate_fixtures import http_route, service, translator, view_of
 
-from agent.ir.plan import Fragment, OnLoss
+from agent.ir.plan import OnLoss, Output
 from agent.ir.resources import ResourceName, ResourceType
 from agent.model.change import Upsert
 from agent.model.core import Namespace, Service
@@ -17,6 +16,7 @@ from agent.translate.labels import ACCESS_LOG, SCOPE, is_logged
 from agent.translate.options import Collector, Options
 from agent.waypoint.xds.render import render
 from agent.waypoint.xds.tracing import COLLECTOR
+from support.translate import http_route, service, translator, view_of
 
 WEB = Unit(SERVICES, Key("Service", "app", "web"))
 
@@ -32,29 +32,29 @@ def http_service(**labels: str) -> Service:
     return structs.replace(plain, metadata=meta, spec=structs.replace(plain.spec, ports=(port,)))
 
 
-def made(space: Namespace, *values: Service, options: Options | None = None) -> Fragment:
+def made(space: Namespace, *values: Service, options: Options | None = None) -> Output:
     found = translator(options=options)
     found.update([Upsert(space), *map(Upsert, values)])
-    return found.fragments[WEB]
+    return found.outputs[WEB]
 
 
 def test_a_label_that_comes_and_goes_brings_and_takes_the_listener() -> None:
     translating = translator()
     translating.update([Upsert(http_service())])
-    assert not translating.fragments[WEB].route_sets
+    assert not translating.outputs[WEB].listeners
     translating.update([Upsert(labelled(**{SCOPE: "all"}))])
-    (plan,) = translating.fragments[WEB].frontends.values()
+    (plan,) = translating.outputs[WEB].frontends.values()
     assert (plan.listener, plan.on_loss) == ("app/web:80", OnLoss.KERNEL)
     translating.update([Upsert(labelled(**{SCOPE: "routes"}))])
-    assert not translating.fragments[WEB].route_sets
+    assert not translating.outputs[WEB].listeners
 
 
 def test_a_route_takes_over_and_the_service_refuses_on_loss_again() -> None:
     translating = translator(http_route())
     translating.update([Upsert(labelled(**{SCOPE: "all"})), Upsert(http_service())])
-    (plan,) = translating.fragments[WEB].frontends.values()
+    (plan,) = translating.outputs[WEB].frontends.values()
     assert (plan.listener, plan.on_loss) == ("app/web:80", OnLoss.REJECT)
-    (rule,) = translating.fragments[WEB].route_sets["app/web:80"].rules
+    (rule,) = translating.outputs[WEB].listeners["app/web:80"].rules
     assert rule.name == "app/r/0/0"
 
 
@@ -69,15 +69,15 @@ def test_a_route_takes_over_and_the_service_refuses_on_loss_again() -> None:
     ],
 )
 def test_the_service_s_own_label_decides_where_it_says_something(space: str, own: str, sees: bool) -> None:
-    fragment = made(labelled(**{SCOPE: space} if space else {}), http_service(**{SCOPE: own} if own else {}))
-    assert bool(fragment.route_sets) is sees
-    assert bool([text for text in fragment.warnings if SCOPE in text]) is ("odd" in (space, own))
+    output = made(labelled(**{SCOPE: space} if space else {}), http_service(**{SCOPE: own} if own else {}))
+    assert bool(output.listeners) is sees
+    assert bool([text for text in output.warnings if SCOPE in text]) is ("odd" in (space, own))
 
 
-@pytest.mark.parametrize(("value", "said"), [("true", True), ("false", False), ("yes", False), (None, False)])
-def test_only_true_has_requests_written(value: str | None, said: bool) -> None:
+@pytest.mark.parametrize(("value", "expected"), [("true", True), ("false", False), ("yes", False), (None, False)])
+def test_only_true_has_requests_written(value: str | None, expected: bool) -> None:
     space = labelled(**{ACCESS_LOG: value} if value is not None else {})
-    assert is_logged(view_of(space), "app") is said
+    assert is_logged(view_of(space), "app") is expected
     assert is_logged(view_of(space), "other") is False
 
 

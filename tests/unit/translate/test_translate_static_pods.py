@@ -1,7 +1,6 @@
 """Static pods: their cgroups are named by a hash that only their mirrors in the API know."""
 
 import pytest
-from translate_fixtures import namespace
 
 from agent.ir.tables import Mode
 from agent.model.change import Change, Delete, Upsert
@@ -11,6 +10,7 @@ from agent.model.meta import Key, ObjectMeta
 from agent.store.store import Store
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
+from support.translate import namespace
 
 HASH = "5d41402abc4b2a76b9719d911017c592"
 
@@ -26,7 +26,7 @@ def rows(*changes: Change) -> dict[int, str]:
     translator = Translator(Store(), Options("here"))
     for change in (Upsert(namespace("app", "l4")), Upsert(PodCgroup(HASH, 900)), *changes):
         translator.update([change])
-    found = [pair for fragment in translator.fragments.values() for pair in fragment.pods.items()]
+    found = [pair for output in translator.outputs.values() for pair in output.pods.items()]
     assert len(dict(found)) == len(found)
     assert all(plan.mode is Mode.L4 for _, plan in found)
     return {cgroup: plan.pod.name for cgroup, plan in found}

@@ -1,7 +1,6 @@
 """What of a rule cannot be done, with the reason and the field that its author is told."""
 
 import pytest
-from translate_fixtures import http_route
 
 from agent.model.filters import (
     CORS,
@@ -26,6 +25,7 @@ from agent.model.routes import (
     SessionPersistence,
 )
 from agent.translate.routes.validate import check
+from support.translate import http_route
 
 INCOMPATIBLE, UNSUPPORTED = "IncompatibleFilters", "UnsupportedValue"
 

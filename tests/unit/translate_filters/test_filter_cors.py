@@ -82,8 +82,8 @@ def test_a_rule_for_a_method_answers_preflights_about_it():
 
 
 def test_asked_for_no_headers_none_are_allowed_by_name():
-    without, asked = policies(HTTPRouteMatch(), BASE, allow_headers=("*",))
+    without, requested = policies(HTTPRouteMatch(), BASE, allow_headers=("*",))
     name = "access-control-request-headers"
     assert without.match["headers"] == [{"name": name, "present_match": True, "invert_match": True}]
     assert "allow_headers" not in without.configs["cors"]
-    assert asked.configs["cors"]["allow_headers"] == "*"
+    assert requested.configs["cors"]["allow_headers"] == "*"

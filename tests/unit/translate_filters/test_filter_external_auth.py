@@ -8,7 +8,7 @@ from agent.ir.http import BackendPort, Rule
 from agent.ir.request import Request
 from agent.model.filters import BackendObjectReference, ExternalAuth, Filter, ForwardBody, GRPCAuth, HTTPAuth
 from agent.model.routes import HTTPRouteMatch
-from agent.translate.filters.base import EnvoyRoute, Part, Passage, Place
+from agent.translate.filters.base import EnvoyRoute, FilterPlace, Part, RequestState
 from agent.translate.filters.check import filter_errors, filter_violations
 from agent.translate.filters.external_auth import MAX_BODY, NAME, Authorizer
 from agent.translate.filters.registry import evaluated, rendered
@@ -64,7 +64,7 @@ def test_what_the_schema_forbids(item: Filter, field: str) -> None:
     ],
 )
 def test_what_cannot_be_done(item: Filter, field: str) -> None:
-    assert [(error.reason, error.field) for error in filter_errors("filters", (item,), Place.HTTP_RULE)] == [
+    assert [(error.reason, error.field) for error in filter_errors("filters", (item,), FilterPlace.HTTP_RULE)] == [
         ("UnsupportedValue", f"{FIELD}.{field}")
     ]
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_done(item: Filter, field: str) -> None:
 @pytest.mark.parametrize("path", ["", "/", "/a/b/", "a.b/..c", "%41"])
 def test_paths_that_can(path: str) -> None:
     item = external(path=path, size=MAX_BODY)
-    assert [*filter_violations("filters", (item,)), *filter_errors("filters", (item,), Place.HTTP_RULE)] == []
+    assert [*filter_violations("filters", (item,)), *filter_errors("filters", (item,), FilterPlace.HTTP_RULE)] == []
 
 
 @pytest.mark.parametrize(("path", "prefix"), [("", None), ("/", None), ("a/", "/a"), ("//a/b", "/a/b")])
@@ -83,9 +83,9 @@ def test_a_path_prefix_begins_with_one_slash_and_ends_with_none(path: str, prefi
 
 def test_no_body_is_buffered_unless_asked() -> None:
     (without,) = rendered(BASE, part(external(), Authorizer(BACKEND)))
-    (asked,) = rendered(BASE, part(external(size=7), Authorizer(BACKEND)))
+    (with_body,) = rendered(BASE, part(external(size=7), Authorizer(BACKEND)))
     assert "with_request_body" not in ext_authz(without)
-    assert ext_authz(asked)["with_request_body"] == {"max_request_bytes": 7}
+    assert ext_authz(with_body)["with_request_body"] == {"max_request_bytes": 7}
 
 
 def test_without_a_server_nothing_is_forwarded() -> None:
@@ -95,6 +95,6 @@ def test_without_a_server_nothing_is_forwarded() -> None:
 
 def test_the_simulation_names_the_server_or_says_500() -> None:
     request = Request("GET", "web.app")
-    passage = Passage(request, request)
-    assert evaluated(passage, part(external(), Authorizer(BACKEND))).facts == {"externalAuth": BACKEND.cluster}
-    assert evaluated(passage, part(external())).status == 500
+    state = RequestState(request, request)
+    assert evaluated(state, part(external(), Authorizer(BACKEND))).facts == {"externalAuth": BACKEND.cluster}
+    assert evaluated(state, part(external())).status == 500

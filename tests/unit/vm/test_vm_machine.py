@@ -21,6 +21,17 @@ def test_layers_are_only_read_and_results_come_last(accelerator: str) -> None:
     assert command[command.index("-append") + 1].endswith("weft.job=a")
 
 
+def test_a_node_s_interfaces_are_taps_with_addresses_of_their_own() -> None:
+    made = Machine(
+        KERNEL, (), Path("/results"), Path("/serial"), 512, {}, taps=("link1", "control1"), within=("enter",)
+    )
+    command = made.command("tcg")
+    devices = [command[at + 1] for at, word in enumerate(command) if word == "-device"]
+    assert command[3:5] == ["enter", "qemu-system-x86_64"]
+    assert ["netdev=link1" in devices[0], "netdev=control1" in devices[1]] == [True, True]
+    assert len({device.partition("mac=")[2] for device in devices}) == 2
+
+
 @pytest.mark.parametrize(
     ("shown", "found"),
     [

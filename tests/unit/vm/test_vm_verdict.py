@@ -17,7 +17,9 @@ QUIET = "[    0.000000] Linux version 6.1\n"
 WARNING = "[   12.345678] WARNING: CPU: 0 PID: 77 at net/core/sock.c:1 x+0x1/0x2\n"
 
 
-def ended(folder: Path, files: dict[str, str], console: str = QUIET, in_time: bool = True) -> verdict.Verdict:
+def ended(
+    folder: Path, files: dict[str, str], console: str = QUIET, in_time: bool = True, tests: bool = True
+) -> verdict.Verdict:
     """The verdict of a machine that left these files on its results disk."""
     disk = folder / "results"
     with disk.open("wb") as target:
@@ -29,7 +31,7 @@ def ended(folder: Path, files: dict[str, str], console: str = QUIET, in_time: bo
                     archive.addfile(entry, io.BytesIO(text.encode()))
         target.truncate(1 << 20)
     (folder / "serial").write_text(console)
-    return verdict.read(disk, folder / "serial", in_time)
+    return verdict.read(disk, folder / "serial", in_time, tests)
 
 
 def test_a_machine_whose_tests_pass_passes(tmp_path: Path) -> None:
@@ -88,3 +90,24 @@ def test_one_report_of_all_machines_can_be_read_again(tmp_path: Path) -> None:
     ]
     messages = [outcome.message for outcome in junit.parse((tmp_path / "junit.xml").read_bytes())]
     assert messages == ["", "one\ntwo", ""]
+
+
+def test_nodes_are_judged_by_the_host_s_report_and_by_their_own_ends(tmp_path: Path) -> None:
+    report = tmp_path / "junit.xml"
+    report.write_text(PASSED)
+    good = ended(tmp_path, {"status": "0", "dmesg": QUIET}, tests=False)
+    bad = ended(tmp_path, {"status": "0", "dmesg": WARNING}, tests=False)
+    assert good.passed
+    found = verdict.of_nodes(report, 0, "", {"node 1": good, "node 2": bad})
+    assert [outcome.name for outcome in found.failures] == ["node 2: the kernel's log"]
+    assert [outcome.name for outcome in found.outcomes][:2] == ["t.a", "the tests' end"]
+
+
+@pytest.mark.parametrize(
+    ("status", "why"), [(3, "pytest ended with 3"), (None, "killed: it did not end"), (0, "0 tests")]
+)
+def test_tests_of_nodes_without_a_report_fail(status: int | None, why: str, tmp_path: Path) -> None:
+    (failure,) = verdict.of_nodes(tmp_path / "none", status, "Traceback\nboom\n", {}).failures
+    assert failure.name == "the tests' end"
+    assert why in failure.message
+    assert failure.message.endswith("boom")

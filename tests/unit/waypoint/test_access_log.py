@@ -4,7 +4,7 @@ import pytest
 from envoy.data.accesslog.v3 import accesslog_pb2
 
 from agent.translate.filters.url_rewrite import MAX_TEXT
-from agent.waypoint.access_log import FLAGS, exchange
+from agent.waypoint.access_log import FLAGS, parse_entry
 
 
 def entry(**common: object) -> accesslog_pb2.HTTPAccessLogEntry:
@@ -15,7 +15,7 @@ def entry(**common: object) -> accesslog_pb2.HTTPAccessLogEntry:
 
 
 def test_an_entry_that_says_nothing_is_a_value_all_the_same():
-    found = exchange(entry())
+    found = parse_entry(entry())
     assert (found.client, found.code, found.flags, found.upstream, found.cluster) == ("", 0, "-", "", "")
 
 
@@ -30,7 +30,7 @@ def test_several_flags_are_all_said():
     made.common_properties.response_flags.upstream_connection_failure = True
     made.common_properties.response_flags.upstream_retry_limit_exceeded = True
     made.common_properties.response_flags.unauthorized_details.reason = 1
-    assert exchange(made).flags == "UF,UAEX,URX"
+    assert parse_entry(made).flags == "UF,UAEX,URX"
 
 
 @pytest.mark.parametrize(("address", "text"), [("10.1.0.2", "10.1.0.2:8080"), ("fd00::2", "[fd00::2]:8080")])
@@ -38,7 +38,7 @@ def test_endpoints_of_both_families(address: str, text: str):
     made = entry()
     made.common_properties.upstream_remote_address.socket_address.address = address
     made.common_properties.upstream_remote_address.socket_address.port_value = 8080
-    assert exchange(made).upstream == text
+    assert parse_entry(made).upstream == text
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_members_of_a_pool(tag: str, members: tuple[str, ...]):
     made = entry()
     made.common_properties.custom_tags["members"] = tag
     made.common_properties.custom_tags["cluster"] = "-"
-    found = exchange(made)
+    found = parse_entry(made)
     assert (found.members, found.cluster) == (members, "")
 
 
@@ -59,7 +59,7 @@ def test_what_a_client_writes_is_cut():
         setattr(made.request, field, "x" * 100_000)
     for header in (":method", "traceparent"):
         made.request.request_headers[header] = "x" * 100_000
-    found = exchange(made)
+    found = parse_entry(made)
     texts = (found.path, found.user_agent, found.authority, found.request_id, found.method, found.traceparent)
     assert {len(text) for text in texts} == {MAX_TEXT}
 
@@ -67,19 +67,19 @@ def test_what_a_client_writes_is_cut():
 def test_a_path_is_the_client_s_also_where_the_route_rewrites_it():
     made = entry()
     made.request.path, made.request.original_path, made.request.authority = "/new", "/forged", "new"
-    assert (exchange(made).path, exchange(made).authority) == ("/new", "new")
+    assert (parse_entry(made).path, parse_entry(made).authority) == ("/new", "new")
     made.common_properties.custom_tags["received-path"] = "/old"
     made.common_properties.custom_tags["received-authority"] = "old"
-    assert (exchange(made).path, exchange(made).authority) == ("/old", "old")
+    assert (parse_entry(made).path, parse_entry(made).authority) == ("/old", "old")
     made.common_properties.custom_tags["received-path"] = made.common_properties.custom_tags["received-authority"] = "-"
-    assert (exchange(made).path, exchange(made).authority) == ("/new", "new")
+    assert (parse_entry(made).path, parse_entry(made).authority) == ("/new", "new")
 
 
 def test_a_grpc_status_is_in_the_trailers_or_with_the_headers_alone():
     made = entry()
     made.response.response_headers["grpc-status"] = "12"
-    assert exchange(made).grpc_status == ""
+    assert parse_entry(made).grpc_status == ""
     made.request.request_headers["content-type"] = "application/grpc+proto"
-    assert (exchange(made).grpc_status, exchange(made).is_grpc) == ("12", True)
+    assert (parse_entry(made).grpc_status, parse_entry(made).is_grpc) == ("12", True)
     made.response.response_trailers["grpc-status"] = "0"
-    assert exchange(made).grpc_status == "0"
+    assert parse_entry(made).grpc_status == "0"

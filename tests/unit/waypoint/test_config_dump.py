@@ -26,7 +26,8 @@ def assignment(*places: tuple[str, int]) -> dict[str, object]:
     [
         (C, {"version_info": "1", "cluster": {"name": "b"}}, [("b", "1")]),
         (R, {"version_info": "1", "route_config": {"name": "r"}}, [("r", "1")]),
-        (X, {"version_info": "1", "ecds_filter": {"name": "x"}}, [("x", "1")]),
+        (X, {"ecds_filters": [{"version_info": "1", "ecds_filter": {"name": "x"}}]}, [("x", "1")]),
+        (X, {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump"}, []),
         (L, {"name": "a", "active_state": {"version_info": "1"}}, [("a", "1")]),
         (
             L,
@@ -59,7 +60,7 @@ def test_endpoints_are_shown_by_their_addresses_and_the_rest_by_version():
 
 
 @pytest.mark.parametrize(
-    ("believed", "told", "served", "drift"),
+    ("believed", "sent", "served", "drift"),
     [
         ({A: "1", B: "1"}, {A, B}, {A: {"1"}, B: {"0", "1"}}, Drift()),
         ({A: "1"}, {A}, {}, Drift(lacks=frozenset({A}))),
@@ -70,11 +71,19 @@ def test_endpoints_are_shown_by_their_addresses_and_the_rest_by_version():
     ],
     ids=["none", "missing", "old", "not acknowledged", "left over", "still used"],
 )
-def test_what_is_drift(believed, told, served, drift):
-    assert compare(believed, told, served) == drift
+def test_what_is_drift(believed, sent, served, drift):
+    assert compare(believed, sent, served) == drift
 
 
 def test_drift_of_two_looks_is_what_both_found():
     first, second = Drift(frozenset({A}), frozenset({B})), Drift(frozenset({A, B}))
     assert (first & second, len(first), bool(Drift())) == (Drift(frozenset({A})), 2, False)
-    assert first.lines() == ["Cluster b: served and not wanted", "Listener a: not served as acknowledged"]
+    assert first.lines() == [
+        "Cluster b: served, and not part of the configuration",
+        "Listener a: not served as acknowledged",
+    ]
+
+
+def test_a_type_that_no_dump_shows_is_not_audited():
+    layer = ResourceName(ResourceType.RUNTIME, "weft")
+    assert not compare({layer: "1"}, [layer], {})

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from test_stale_files import LIMITS, listen
 
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.waypoint.drain import NoSuccessorError, drain
 from agent.waypoint.process import admin_socket, is_draining, prepare, set_draining
+from support.fakes.admin_socket import LIMITS, listen
 
 
 def never(line: str) -> None:
@@ -42,9 +42,9 @@ async def test_one_that_is_gone_itself_has_drained(folder: Path):
 
 
 def test_draining_is_what_was_written_last(folder: Path):
-    said = []
+    results = []
     for draining in (True, False):
         set_draining(folder, "old", draining=draining)
-        said.append(is_draining(folder, "old"))
-    assert said == [True, False]
+        results.append(is_draining(folder, "old"))
+    assert results == [True, False]
     assert not is_draining(folder, "nobody")

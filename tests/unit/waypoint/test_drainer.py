@@ -23,7 +23,7 @@ class Admin:
     """What an Envoy's admin interface is asked, and how many clients it says there are."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.posted: list[str] = []
         self.count = 2
 
     @asynccontextmanager
@@ -36,7 +36,7 @@ class Admin:
         method, url, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
         known = method == "POST" or url == admin.CONNECTIONS
         if method == "POST":
-            self.asked.append(url)
+            self.posted.append(url)
         body = STATISTICS.format(count=self.count)
         status = "200 OK" if known else "404 Not Found"
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
@@ -68,7 +68,7 @@ async def test_it_is_drained_once_and_has_drained_after_several_polls_without_co
             assert not drainer.statuses[OLD].drained, "a connection came in between"
             await drainer.poll()
         assert drainer.statuses[OLD].drained
-    assert envoy.asked == ["/healthcheck/fail"]
+    assert envoy.posted == ["/healthcheck/fail"]
     assert (tmp_path / "old-retired").read_text() == "1.0"
 
 
@@ -79,7 +79,7 @@ async def test_one_that_is_active_again_is_undrained(tmp_path: Path):
         await drainer.poll()
         roles.connected, roles.draining = OLD, []
         await drainer.poll()
-    assert envoy.asked == ["/healthcheck/fail", "/healthcheck/ok"]
+    assert envoy.posted == ["/healthcheck/fail", "/healthcheck/ok"]
     assert (tmp_path / "old-retired").read_text() == "0.0"
     assert drainer.statuses == {}
 
@@ -90,4 +90,4 @@ async def test_one_that_does_not_answer_is_asked_again(tmp_path: Path):
     assert drainer.statuses[OLD].connections is None
     async with envoy.listening(admin_socket(tmp_path, OLD.id)):
         await drainer.poll()
-    assert (envoy.asked, drainer.statuses[OLD].connections) == (["/healthcheck/fail"], 2)
+    assert (envoy.posted, drainer.statuses[OLD].connections) == (["/healthcheck/fail"], 2)

@@ -4,26 +4,28 @@ import pytest
 from envoy.config.listener.v3 import listener_pb2
 
 from agent.ir.addresses import Addresses
-from agent.ir.http import BackendPort, RouteSet, Rule, TLSRouteSet, TLSRule, WeightedBackend
+from agent.ir.http import BackendPort, HTTPListenerIR, Rule, TLSListenerIR, TLSRule, WeightedBackend
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Options
 from agent.waypoint.encode import EncodeError, encode
-from agent.waypoint.xds.client_allow_list import admission
+from agent.waypoint.xds.client_allow_list import client_allow_list
 from agent.waypoint.xds.cluster import cluster, endpoints
 from agent.waypoint.xds.listener import listener
 from agent.waypoint.xds.passthrough import passthrough_listener
 from agent.waypoint.xds.route import route_configuration
+from agent.waypoint.xds.runtime import runtime
 
 BACKEND = BackendPort("app", "a", 80)
-SET = RouteSet("app/a:80", "shop", 80, False, ())
+SET = HTTPListenerIR("app/a:80", "shop", 80, False, ())
 RESOURCES: dict[ResourceType, Json] = {
     ResourceType.CLUSTER: cluster(BACKEND),
     ResourceType.ENDPOINT: endpoints(BACKEND, [("10.1.0.7", 8080), ("fd00::7", 8080)]),
-    ResourceType.EXTENSION: admission("admit@shop", ["10.1.0.1"]),
+    ResourceType.EXTENSION: client_allow_list("client-allow-list@shop", ["10.1.0.1"], {}),
     ResourceType.LISTENER: listener("app/a:80", SET, Options()),
-    ResourceType.ROUTE: route_configuration(SET),
+    ResourceType.ROUTE: route_configuration(SET, {}),
+    ResourceType.RUNTIME: runtime(["shop"]),
 }
 
 
@@ -74,12 +76,12 @@ def test_what_a_resource_leads_to():
         Rule("split", HTTPRouteMatch(), (), shares),
         Rule("one", HTTPRouteMatch(), (), shares[:1], resolved=(Mirror(copy, 1),)),
     )
-    table = route_configuration(RouteSet("app/a:80", "", 80, False, rules))
+    table = route_configuration(HTTPListenerIR("app/a:80", "", 80, False, rules), {})
     found = encode(ResourceName(ResourceType.ROUTE, "x"), table).cluster_refs
     assert found == {"app/a:80/http", "app/b:80/http", "app/c:80/http", "invalid"}
-    tls = TLSRouteSet("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))
+    tls = TLSListenerIR("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))
     found = encode(
-        ResourceName(ResourceType.LISTENER, "x"), passthrough_listener(tls, Options()), Addresses("10.0.0.1"), 1
+        ResourceName(ResourceType.LISTENER, "x"), passthrough_listener(tls, {}, Options()), Addresses("10.0.0.1"), 1
     ).cluster_refs
     assert found == {"app/d:80/http", "invalid"}
 

@@ -58,29 +58,29 @@ def test_after_a_restart_of_the_agent_there_is_no_standby_before_the_active_one_
 
 def test_an_envoy_that_starts_again_at_its_address_has_proved_nothing():
     made = connected(NEW)
-    made.prove(NEW, "a/b:80", 20_000, NEW.addresses.ipv4)
+    made.record_accepted(NEW, "a/b:80", 20_000, NEW.addresses.ipv4)
     again = Envoy(7, NEW.id, NEW.addresses)
     made.connect([again], 1)
-    assert (made.connected, made.standby, made.proved(again), made.proved(NEW)) == (again, None, set(), set())
+    assert (made.connected, made.standby, made.accepting(again), made.accepting(NEW)) == (again, None, set(), set())
 
 
 def test_the_active_one_keeps_its_proofs_while_its_stream_is_broken_and_others_do_not():
     made = connected(OLD)
     made.connect([OLD, NEW], 1)
     for envoy in (OLD, NEW):
-        made.prove(envoy, "a/b:80", 20_000, envoy.addresses.ipv4)
+        made.record_accepted(envoy, "a/b:80", 20_000, envoy.addresses.ipv4)
     made.connect([], 2)
     made.connect([OLD, NEW], 3)
-    assert (made.proved(OLD), made.proved(NEW)) == ({("a/b:80", Family.IPV4)}, set())
+    assert (made.accepting(OLD), made.accepting(NEW)) == ({("a/b:80", Family.IPV4)}, set())
 
 
 def test_proofs_are_taken_back_when_a_listener_left_or_has_another_port():
     made = connected(OLD)
-    made.prove(OLD, "left", 20_000, OLD.addresses.ipv4)
-    made.prove(OLD, "moved", 20_001, OLD.addresses.ipv4)
-    made.prove(OLD, "kept", 20_002, OLD.addresses.ipv4)
-    made.keep_proofs({"moved": 20_000, "kept": 20_002})
-    assert made.proved(OLD) == {("kept", Family.IPV4)}
+    made.record_accepted(OLD, "left", 20_000, OLD.addresses.ipv4)
+    made.record_accepted(OLD, "moved", 20_001, OLD.addresses.ipv4)
+    made.record_accepted(OLD, "kept", 20_002, OLD.addresses.ipv4)
+    made.retain_accepted({"moved": 20_000, "kept": 20_002})
+    assert made.accepting(OLD) == {("kept", Family.IPV4)}
 
 
 def test_an_address_is_remembered_for_a_while():
@@ -96,8 +96,8 @@ def test_the_process_at_the_active_address_is_active_at_all_of_its_addresses():
     dual = Envoy(5, "dual", Addresses("10.1.1.1", "fd00::1"))
     made = connected(dual, active=OLD.addresses)
     assert (made.active, made.connected, made.draining, made.others) == (dual.addresses, dual, [], ())
-    made.prove(dual, "a/b:80", 20_000, "fd00::1")
-    assert made.proved(dual) == {("a/b:80", Family.IPV6)}
+    made.record_accepted(dual, "a/b:80", 20_000, "fd00::1")
+    assert made.accepting(dual) == {("a/b:80", Family.IPV6)}
     made.connect([], 1)
     assert (made.active, made.absent) == (dual.addresses, False)
 

@@ -20,7 +20,7 @@ from agent.waypoint.server import METHOD, SERVICE, AdsServer
 from agent.waypoint.stale_files import is_served, remove_stale_files
 
 ALLOWED = ["10.1.0.2", "fd00::2"]
-GOOD = {"address": "10.1.0.2", "started": "7", "room": "100"}
+GOOD = {"address": "10.1.0.2", "started": "7", "room": "100", "connections": "900"}
 
 
 def request(node_id: str = "waypoint-x7z2p", **metadata: str) -> Any:
@@ -39,7 +39,11 @@ def request(node_id: str = "waypoint-x7z2p", **metadata: str) -> Any:
             ("a", {"started": text}, "node.metadata.started")
             for text in ("abc", "-1", "1e3", "٣", "9" * 30, str(2**63))
         ),
-        *(("a", {"room": text}, "node.metadata.room") for text in ("x", "-1", str(2**40), "1.0", " 1")),
+        *(
+            ("a", {name: text}, f"node.metadata.{name}")
+            for name in ("room", "connections")
+            for text in ("x", "-1", str(2**40), "1.0", " 1")
+        ),
         *(("a", {"address": text}, "node.metadata.address") for text in ("10.1.0.9", "x", "127.0.0.1", "fd00::9")),
     ],
 )
@@ -51,7 +55,8 @@ def test_what_cannot_be_is_refused_with_its_field(node_id: str, metadata: dict[s
 @pytest.mark.parametrize("address", ["10.1.0.2", "fd00::2", "fd00:0::2"])
 def test_a_waypoint_s_own_pod_is_taken(address: str) -> None:
     found = identify(request("weft-waypoint-x7z2p", address=address).node, Addresses(), ALLOWED)
-    assert (found.id, found.started, found.room) == ("weft-waypoint-x7z2p", 7, 100)
+    assert (found.id, found.started) == ("weft-waypoint-x7z2p", 7)
+    assert (found.max_listeners, found.max_connections) == (100, 900)
     assert set(found.addresses) <= set(ALLOWED)
 
 
@@ -69,7 +74,7 @@ def test_addresses_that_cannot_be_are_refused(addresses: str) -> None:
 
 def test_where_no_waypoint_s_pod_is_known_any_address_is_taken() -> None:
     assert identify(request(address="10.9.9.9").node, Addresses(), ()).addresses == Addresses("10.9.9.9")
-    assert identify(request(address="", started="", room="").node, Addresses("10.1.0.5"), ()) == Envoy(
+    assert identify(request(address="", started="", room="", connections="").node, Addresses("10.1.0.5"), ()) == Envoy(
         0, "waypoint-x7z2p", Addresses("10.1.0.5")
     )
 

@@ -1,17 +1,15 @@
 """Files of Envoys that are gone are removed; those of others are not."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
 
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
-from agent.waypoint.process import Limits, admin_socket, prepare
+from agent.waypoint.process import admin_socket, prepare
 from agent.waypoint.stale_files import remove_stale_files
-
-LIMITS = Limits(1, 1000, 2**30)
+from support.fakes.admin_socket import LIMITS, listen
 
 
 @pytest.fixture
@@ -24,13 +22,6 @@ def folder(tmp_path: Path) -> Path:
         if name != "starts":
             os.utime(bootstrap, (0, 0))
     return tmp_path
-
-
-def listen(path: Path) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX)
-    made.bind(str(path))
-    made.listen()
-    return made
 
 
 def test_only_what_gone_ones_left_is_removed(folder: Path):

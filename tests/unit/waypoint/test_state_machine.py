@@ -8,7 +8,7 @@ from agent.waypoint.readiness import Phase
 from agent.waypoint.state_machine import WaypointStateMachine
 
 BLUE, GREEN = Envoy(1, "blue", Addresses("10.1.1.1")), Envoy(2, "green", Addresses("10.1.1.2"))
-KEPT, LEFT = "app/a:80", "app/b:80"
+STAYS, GOES = "app/a:80", "app/b:80"
 
 
 def ipv4(*listeners_or_ports: str | int) -> frozenset[tuple[str | int, Family]]:
@@ -33,64 +33,75 @@ def step(machine: WaypointStateMachine, envoys: dict[Envoy, tuple[str, ...]], *w
 def serving() -> WaypointStateMachine:
     """BLUE is active, and both listeners are ready there; the kernel has not said yet whom it sends there."""
     machine = WaypointStateMachine(Adopted(), 0)
-    step(machine, {BLUE: (KEPT, LEFT)}, KEPT, LEFT)
-    assert machine.ready == ipv4(KEPT, LEFT)
+    step(machine, {BLUE: (STAYS, GOES)}, STAYS, GOES)
+    assert machine.ready == ipv4(STAYS, GOES)
     return machine
 
 
 def test_no_standby_is_promoted_without_what_clients_may_be_sent_to_by_a_state_not_yet_reported():
     machine = serving()
     given = machine.effects.state
-    step(machine, {BLUE: (KEPT,)}, KEPT)
-    step(machine, {BLUE: (KEPT,), GREEN: (KEPT,)}, KEPT, LEFT)
-    assert (machine.effects.state.active, machine.ready) == (BLUE.addresses, ipv4(KEPT))
+    step(machine, {BLUE: (STAYS,)}, STAYS)
+    step(machine, {BLUE: (STAYS,), GREEN: (STAYS,)}, STAYS, GOES)
+    assert (machine.effects.state.active, machine.ready) == (BLUE.addresses, ipv4(STAYS))
     machine.send_to(ipv4(*given.ports.values()), given)
-    step(machine, {BLUE: (KEPT,), GREEN: (KEPT,)}, KEPT, LEFT)
+    step(machine, {BLUE: (STAYS,), GREEN: (STAYS,)}, STAYS, GOES)
     assert machine.effects.state.active == BLUE.addresses
-    machine.send_to(ipv4(given.ports[KEPT]), machine.effects.state)
+    machine.send_to(ipv4(given.ports[STAYS]), machine.effects.state)
     machine.advance()
     assert machine.effects.state.active == GREEN.addresses
+
+
+def test_the_room_for_connections_is_the_least_of_the_envoys_that_are_connected():
+    machine = WaypointStateMachine(Adopted(), 0)
+    assert machine.advance().state.connections == 0
+    limits = (0, 900, 400)
+    envoys = [Envoy(limit, f"e{limit}", Addresses("10.1.1.1"), max_connections=limit) for limit in limits]
+    machine.connect(dict.fromkeys(envoys, frozenset()), 0)
+    assert machine.advance().state.connections == 400
+    machine.connect({envoys[1]: frozenset()}, 0)
+    assert machine.advance().state.connections == 900
 
 
 def test_policies_hold_for_what_a_process_that_started_again_has_not_proved():
     machine = serving()
     machine.send_to(ipv4(*machine.ports.values()), machine.effects.state)
     again = Envoy(3, "blue", BLUE.addresses)
-    step(machine, {again: (KEPT,)}, KEPT, LEFT)
+    step(machine, {again: (STAYS,)}, STAYS, GOES)
     state = machine.effects.state
     assert (state.active, state.ready, state.unavailable, state.lost) == (
         again.addresses,
-        ipv4(KEPT),
-        ipv4(LEFT),
+        ipv4(STAYS),
+        ipv4(GOES),
         False,
     )
-    step(machine, {again: (KEPT, LEFT)}, KEPT, LEFT)
-    assert (machine.ready, machine.effects.state.unavailable) == (ipv4(KEPT, LEFT), frozenset())
+    step(machine, {again: (STAYS, GOES)}, STAYS, GOES)
+    assert (machine.ready, machine.effects.state.unavailable) == (ipv4(STAYS, GOES), frozenset())
 
 
 def test_a_probe_that_is_not_wanted_any_more_proves_nothing():
     machine = WaypointStateMachine(Adopted(), 0)
-    machine.assign([KEPT], 0)
-    machine.want(needs(KEPT), 0)
-    machine.connect({BLUE: frozenset({ResourceName(ResourceType.LISTENER, KEPT)})}, 0)
+    machine.assign([STAYS], 0)
+    machine.want(needs(STAYS), 0)
+    machine.connect({BLUE: frozenset({ResourceName(ResourceType.LISTENER, STAYS)})}, 0)
     (probe,) = machine.advance().probes
     machine.want({}, 0)
     machine.advance()
     assert not machine.answer(probe, True)
-    machine.assign([KEPT], 0)
-    machine.want(needs(KEPT), 0)
+    machine.assign([STAYS], 0)
+    machine.want(needs(STAYS), 0)
     assert machine.advance().state.ready == frozenset()
 
 
 DUAL, NEWER = (Envoy(at, f"dual{at}", Addresses(f"10.1.1.{at}", f"fd00::{at}")) for at in (3, 4))
-BOTH = frozenset((KEPT, family) for family in Family)
+BOTH = frozenset((STAYS, family) for family in Family)
 
 
 def answered(machine: WaypointStateMachine, envoys: list[Envoy], *silent: str) -> WaypointState:
     """One pass with these Envoys, which serve one listener; every probe is accepted but at silent addresses."""
-    machine.assign([KEPT], 0)
-    machine.want(needs(KEPT), 0)
-    machine.connect(dict.fromkeys(envoys, frozenset().union(*needs(KEPT).values())), 0)
+    machine.assign([STAYS], 0)
+    machine.want(needs(STAYS), 0)
+    machine.connect(dict.fromkeys(envoys, frozenset().union(*needs(STAYS).values())), 0)
     for probe in machine.advance().probes:
         machine.answer(probe, probe.address not in silent)
     return machine.advance().state
@@ -108,15 +119,15 @@ def test_a_listener_is_tried_at_each_address():
     machine = WaypointStateMachine(Adopted(), 0)
     state = answered(machine, [DUAL])
     assert (state.active, state.ready, state.unavailable) == (DUAL.addresses, BOTH, frozenset())
-    assert (machine.phases(), machine.effects.probes) == ({KEPT: Phase.READY}, frozenset())
+    assert (machine.phases(), machine.effects.probes) == ({STAYS: Phase.READY}, frozenset())
 
 
 def test_a_family_that_does_not_work_keeps_nobody_of_the_other_from_the_waypoint():
     machine = WaypointStateMachine(Adopted(), 0)
     state = answered(machine, [DUAL], "fd00::3")
-    assert (state.ready, state.unavailable) == (ipv4(KEPT), frozenset())
+    assert (state.ready, state.unavailable) == (ipv4(STAYS), frozenset())
     assert {probe.address for probe in machine.effects.probes} == {"fd00::3"}
-    assert machine.phases() == {KEPT: Phase.PROBING}
+    assert machine.phases() == {STAYS: Phase.PROBING}
     assert answered(machine, [DUAL]).ready == BOTH
 
 
@@ -136,9 +147,9 @@ def test_a_standby_of_one_family_is_promoted_with_what_it_can_serve():
     newer = Envoy(9, "ipv6 only", Addresses(ipv6="fd00::9"))
     assert answered(machine, [DUAL, newer], "fd00::9").active == DUAL.addresses
     state = answered(machine, [DUAL, newer])
-    assert (state.active, state.ready) == (newer.addresses, {(KEPT, Family.IPV6)})
-    assert state.is_unavailable(KEPT, "10.96.0.1")
-    assert not state.is_unavailable(KEPT, "fd00:96::1")
+    assert (state.active, state.ready) == (newer.addresses, {(STAYS, Family.IPV6)})
+    assert state.is_unavailable(STAYS, "10.96.0.1")
+    assert not state.is_unavailable(STAYS, "fd00:96::1")
 
 
 def test_the_active_envoy_is_lost_when_neither_address_answers():

@@ -1,9 +1,8 @@
 """The ADS state machine as a transcript: `>>` is what Envoy sends, `<<` the response that it must get."""
 
-from ads_playbook import C, E, L, Playbook, R, X
-
 from agent.ir.resources import ResourceName
 from agent.waypoint.messages import Request
+from support.fakes.ads_playbook import C, E, L, Playbook, R, X
 
 
 def test_nothing_is_said_before_the_first_snapshot():
@@ -179,12 +178,20 @@ def test_what_the_client_lost_is_sent_again_and_what_it_kept_is_removed():
     book.ack(L) << None
     lost, kept = ResourceName(L, "a"), ResourceName(L, "c")
     assert book.stream.sent == book.stream.acknowledged == {lost, ResourceName(L, "b")}
-    book.said = book.stream.resync([lost], [])
+    book.responses = book.stream.resync([lost], [])
     book << (L, {"a": "1"})
     assert lost not in book.stream.acknowledged
     book.ack(L) << None
-    book.said = book.stream.resync([], [kept])
+    book.responses = book.stream.resync([], [kept])
     book << (L, {}, ["c"])
     assert kept in book.stream.sent, "it may have it until it answers"
     book.ack(L) << None
     assert book.stream.sent == book.stream.acknowledged == {lost, ResourceName(L, "b")}
+
+
+def test_what_is_too_much_for_one_response_follows_when_that_is_answered():
+    book = Playbook() >> {(C, f"large{number}"): "1" for number in (1, 2, 3)} >> Request(C) << (C, {"large1": "1"})
+    book.ack(C) << (C, {"large2": "1"})
+    book.ack(C) << (C, {"large3": "1"})
+    book.ack(C) << None
+    assert len(book.stream.acknowledged) == 3

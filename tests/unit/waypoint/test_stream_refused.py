@@ -1,9 +1,8 @@
 """What the ADS state machine does about responses that Envoy refuses, as transcripts like those of `test_stream`."""
 
-from ads_playbook import C, E, L, Playbook, R
-
 from agent.ir.resources import ResourceName
 from agent.waypoint.messages import Request
+from support.fakes.ads_playbook import C, E, L, Playbook, R
 
 
 def test_a_refused_cluster_does_not_hold_routes_back():
@@ -68,11 +67,11 @@ def test_what_was_refused_can_be_sent_again_while_it_is_what_shall_be():
     name = ResourceName(L, "l")
     assert book.stream.retry(name) == [], "it may still be taken"
     book.nack(L, "cannot bind") << None
-    book.said = book.stream.retry(name)
+    book.responses = book.stream.retry(name)
     book << (L, {"l": "1"})
     book.nack(L, "cannot bind") << None
     assert book.stream.rejected == {name: "cannot bind"}
-    book.said = book.stream.retry(name)
+    book.responses = book.stream.retry(name)
     book << (L, {"l": "1"})
     book.ack(L) << None
     assert (book.stream.rejected, book.stream.acknowledged) == ({}, {name})

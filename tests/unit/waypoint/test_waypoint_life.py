@@ -5,11 +5,9 @@ what a probe finds is what the model says, and where the kernel sends clients is
 accepted.
 """
 
-from fake_kernel import FakeKernel
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from life_envoys import LISTENERS, NAMES, PODS, SLOTS, Process, at
 
 from agent.datapath.datapath import Applied, Datapath
 from agent.datapath.frontends import TO_WAYPOINT, frontend_key
@@ -21,6 +19,8 @@ from agent.ir.tables import Action, Config, FrontendAction, Mode
 from agent.ir.waypoint_state import WaypointState
 from agent.model.meta import Key
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
+from support.fakes.envoys import LISTENERS, NAMES, PODS, SLOTS, Process, at
+from support.fakes.kernel import FakeKernel
 
 # Passes of either controller until nothing changes any more.
 BOUND = 40

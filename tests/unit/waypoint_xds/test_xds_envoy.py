@@ -8,13 +8,23 @@ import pytest
 
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
-from agent.ir.http import BackendPort, Pool, Retry, RouteSet, Rule, Session, TLSRouteSet, TLSRule, WeightedBackend
+from agent.ir.http import (
+    BackendPort,
+    HTTPListenerIR,
+    Pool,
+    Retry,
+    Rule,
+    Session,
+    TLSListenerIR,
+    TLSRule,
+    WeightedBackend,
+)
 from agent.model.filters import CORS, Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import HeaderMatch, HTTPPathMatch, HTTPRouteMatch
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Collector, Options
 from agent.waypoint.process import Limits, bootstrap, envoy_command
-from agent.waypoint.xds.client_allow_list import admission
+from agent.waypoint.xds.client_allow_list import client_allow_list
 from agent.waypoint.xds.cluster import cluster, endpoints
 from agent.waypoint.xds.listener import listener
 from agent.waypoint.xds.passthrough import passthrough_listener
@@ -48,21 +58,20 @@ def everything() -> tuple[Rule, ...]:
 
 def test_envoy_itself_takes_it_all(tmp_path: Path):
     """The same resources, static: what Envoy would refuse over ADS is refused by its own validation."""
-    route_set = RouteSet("app/a:80", "", 80, False, everything())
+    listener_ir = HTTPListenerIR("app/a:80", "", 80, False, everything())
     collector = Collector("collector.monitoring", 4317, 0.5)
     made = {
-        **listener("app/a:80", route_set, Options(collector=collector)),
+        **listener("app/a:80", listener_ir, Options(collector=collector)),
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
     }
     shares = (WeightedBackend(BackendPort("app", "a", 443, "tcp"), 9), WeightedBackend(None, 1))
-    gate, http = made["filter_chains"][0]["filters"]
+    rbac, http = made["filter_chains"][0]["filters"]
     settings = {key: value for key, value in http["typed_config"].items() if key != "rds"}
     # As over RDS: the share of an invalid backend names a cluster that there is not.
-    static = {**settings, "route_config": {**route_configuration(route_set), "validate_clusters": False}}
-    filters = [admission(gate["name"], ["10.1.0.1", "fd00::1"]), {**http, "typed_config": static}]
-    more = passthrough_listener(
-        TLSRouteSet("app/a:443", "", (TLSRule("names", ("a.b", "*.b"), shares), TLSRule("any", (), ()))), Options()
-    )
+    static = {**settings, "route_config": {**route_configuration(listener_ir, {}), "validate_clusters": False}}
+    filters = [client_allow_list(rbac["name"], ["10.1.0.1", "fd00::1"], {}), {**http, "typed_config": static}]
+    chains = (TLSRule("names", ("a.b", "*.b"), shares), TLSRule("any", (), ()))
+    more = passthrough_listener(TLSListenerIR("app/a:443", "", chains), {}, Options())
     more = {**more, "address": {"socket_address": {"address": "127.0.0.1", "port_value": 2}}}
     for chain in more["filter_chains"]:
         chain["filters"][0] = filters[0]
@@ -74,7 +83,8 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     file.write_text(json.dumps(config))
     command = [*envoy_command(file, 1), "--mode", "validate"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Not by its exit code: with a stats logger in a listener, Envoy 1.40 crashes after the validation, while it ends.
+    assert f"configuration '{file}' OK" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def test_a_cluster_without_endpoints_has_none():
@@ -90,18 +100,23 @@ def test_a_cluster_speaks_what_the_port_speaks(backend: BackendPort, protocol: s
     assert options["explicit_http_config"].keys() == {protocol}
 
 
-def test_nobody_is_admitted_unless_named():
-    assert admission("admit", [])["typed_config"]["rules"] == {"action": "ALLOW", "policies": {}}
-    (policy,) = admission("admit", ["10.1.0.1", "fd00::1"])["typed_config"]["rules"]["policies"].values()
+def test_nobody_is_allow_listed_unless_named():
+    assert client_allow_list("client-allow-list", [], {})["typed_config"]["rules"] == {
+        "action": "ALLOW",
+        "policies": {},
+    }
+    (policy,) = client_allow_list("client-allow-list", ["10.1.0.1", "fd00::1"], {})["typed_config"]["rules"][
+        "policies"
+    ].values()
     assert policy["principals"] == [
         {"direct_remote_ip": {"address_prefix": "10.1.0.1", "prefix_len": 32}},
         {"direct_remote_ip": {"address_prefix": "fd00::1", "prefix_len": 128}},
     ]
 
 
-@pytest.mark.parametrize(("consumer", "name"), [("", "admit"), ("shop", "admit@shop")])
-def test_a_listener_waits_for_its_admission(consumer: str, name: str):
-    found = listener("app/a:80", RouteSet("app/a:80", consumer, 80, False, ()), Options())["filter_chains"][0][
+@pytest.mark.parametrize(("consumer", "name"), [("", "client-allow-list"), ("shop", "client-allow-list@shop")])
+def test_a_listener_waits_for_its_allow_list(consumer: str, name: str):
+    found = listener("app/a:80", HTTPListenerIR("app/a:80", consumer, 80, False, ()), Options())["filter_chains"][0][
         "filters"
     ][0]
     assert found["name"] == name

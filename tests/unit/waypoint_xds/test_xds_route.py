@@ -1,10 +1,10 @@
-"""Route sets as RouteConfigurations: shares, redirects, rewrites, headers and timeouts, and all of it encodes."""
+"""Listener IRs as RouteConfigurations: shares, redirects, rewrites, headers and timeouts, and all of it encodes."""
 
 from typing import Any
 
 import pytest
 
-from agent.ir.http import BackendPort, Pool, Retry, RouteSet, Rule, Session, WeightedBackend
+from agent.ir.http import BackendPort, HTTPListenerIR, Pool, Retry, Rule, Session, WeightedBackend
 from agent.ir.resources import ResourceName, ResourceType
 from agent.model.filters import Filter, Header, HeaderFilter, PathModifier, RequestRedirect, URLRewrite
 from agent.model.routes import GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
@@ -31,7 +31,7 @@ def pause(base: str) -> dict[str, Any]:
 
 def routes(*rules: Rule, grpc: bool = False, port: int = 80) -> list[dict[str, Any]]:
     """The routes of a set of rules; every one has to encode, and a request that matches none gets a 404."""
-    rendered = route_configuration(RouteSet("app/a:80", "", port, grpc, rules))
+    rendered = route_configuration(HTTPListenerIR("app/a:80", "", port, grpc, rules), {})
     encode(ResourceName(ResourceType.ROUTE, "app/a:80"), rendered)
     assert rendered["virtual_hosts"][0]["domains"] == ["*"]
     found = rendered["virtual_hosts"][0]["routes"]

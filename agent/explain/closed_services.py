@@ -1,0 +1,88 @@
+"""Services in manifests that clients without an identity use, and whose pods the mesh's default closes to them.
+
+Such clients are those outside the cluster, and the API server, which calls webhooks and aggregated APIs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from agent.explain.fields import flattened
+from agent.explain.manifests import Manifests
+from agent.explain.policies import PolicyWarning
+from agent.explain.workloads import as_object, is_behind, workloads_of
+from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy, selects
+from agent.model.core import Pod, Service
+from agent.model.meta import Key, ObjectMeta
+from agent.store.store import TrackedView
+from agent.translate.parameters import mesh_parameters
+from agent.translate.policies import default_policies
+
+WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+FROM_OUTSIDE = ("NodePort", "LoadBalancer")
+
+
+def closed_services(
+    manifests: Manifests, documents: Iterable[tuple[str, Any]], view: TrackedView
+) -> Iterator[PolicyWarning]:
+    """A warning for each of these Services with pods that no policy selects. `documents` are the same manifests as
+    parsed, `view` as translated.
+    """
+    parsed = list(documents)
+    callers = _callers(item for _, document in parsed for item in flattened(document))
+    pods = [value for value in manifests.objects.values() if isinstance(value, Pod)]
+    pods += [item.pod for location, document in parsed for item in workloads_of(location, document)]
+    parameters = mesh_parameters(view)
+    for service in manifests.objects.values():
+        if not isinstance(service, Service) or not default_policies(parameters, service.metadata.namespace):
+            continue
+        clients = [*_from_outside(service), *callers.get(service.key, ())]
+        if clients and service.spec.selector and _has_default(service, manifests, pods):
+            default = f"the default {parameters.spec.authorization.default} of {parameters.key}"
+            message = f"{default} closes its pods to {', '.join(clients)}: only a rule without sources admits those"
+            yield PolicyWarning(manifests.locations[service.key], service.key, "spec.selector", message)
+
+
+def _from_outside(service: Service) -> Iterator[str]:
+    if service.spec.type in FROM_OUTSIDE:
+        yield f"clients outside the cluster ({service.spec.type})"
+
+
+def _callers(objects: Iterable[Any]) -> Mapping[Key, list[str]]:
+    """What the API server calls Services for, by Service."""
+    found: dict[Key, list[str]] = defaultdict(list)
+    for item in map(as_object, objects):
+        name = as_object(item.get("metadata")).get("name")
+        for reference in map(as_object, _references(item)):
+            service = Key("Service", str(reference.get("namespace")), str(reference.get("name")))
+            caller = f"the API server ({item['kind']} {name})"
+            if caller not in found[service]:
+                found[service].append(caller)
+    return found
+
+
+def _references(item: dict[str, Any]) -> list[Any]:
+    """The references to Services in an object by which the API server calls them."""
+    spec, kind = as_object(item.get("spec")), item.get("kind")
+    if kind == "APIService":
+        return [spec.get("service")]
+    if kind == "CustomResourceDefinition":
+        webhook = as_object(as_object(spec.get("conversion")).get("webhook"))
+        return [as_object(webhook.get("clientConfig")).get("service")]
+    webhooks = item.get("webhooks") if kind in WEBHOOKS else None
+    listed = webhooks if isinstance(webhooks, list) else []
+    return [as_object(as_object(webhook).get("clientConfig")).get("service") for webhook in listed]
+
+
+def _has_default(service: Service, manifests: Manifests, pods: Iterable[Pod]) -> bool:
+    """Whether a pod of a Service has no policy. Where the manifests have none of its pods, one with the labels of its
+    selector stands for them. Pods on the host's network are not closed.
+    """
+    meta = ObjectMeta(service.metadata.name, service.metadata.namespace, labels=service.spec.selector)
+    found = [pod for pod in pods if is_behind(service, pod)] or [Pod(meta)]
+    policies = [
+        value
+        for value in manifests.objects.values()
+        if isinstance(value, AuthorizationPolicy | UndecodableAuthorizationPolicy)
+    ]
+    return any(not pod.spec.host_network and not any(selects(item, pod) for item in policies) for pod in found)

@@ -1,0 +1,81 @@
+"""AuthorizationPolicies in manifests: what of them has no effect, or another than their author may expect.
+
+The pods are those of the manifests, and those that workloads make of their templates.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from agent.explain.manifests import Manifests
+from agent.explain.workloads import is_behind, workloads_of
+from agent.model.authorization import (
+    AnyPolicy,
+    AuthorizationPolicy,
+    UndecodableAuthorizationPolicy,
+    policy_key,
+    selects,
+)
+from agent.model.core import Pod, Service
+from agent.model.meta import Key
+from agent.store.store import TrackedView
+from agent.translate.parameters import mesh_parameters
+from agent.translate.policies import policy_errors
+
+RULES, SELECTOR = "spec.rules", "spec.targetRefs[0].selector"
+
+
+class PolicyWarning(NamedTuple):
+    """The file and line, the object, the field, and what its author should know."""
+
+    location: str
+    object: Key
+    field: str
+    message: str
+
+
+def policy_warnings(
+    manifests: Manifests, documents: Iterable[tuple[str, Any]], view: TrackedView
+) -> Iterator[PolicyWarning]:
+    """All warnings. `documents` are the same manifests as parsed, each with its location, `view` as translated."""
+    trust_domain = mesh_parameters(view).spec.trust_domain
+    objects = manifests.objects.values()
+    policies = [value for value in objects if isinstance(value, AuthorizationPolicy)]
+    every: list[AnyPolicy] = [*policies, *(it for it in objects if isinstance(it, UndecodableAuthorizationPolicy))]
+    workloads = [item for location, document in documents for item in workloads_of(location, document)]
+    pods = [*(value for value in objects if isinstance(value, Pod)), *(item.pod for item in workloads)]
+    for policy in policies:
+        found = [(error.field, error.message) for error in policy_errors(policy, trust_domain)]
+        found += [*_without_rules(policy, policies), *_without_pods(policy, pods)]
+        for field, message in found:
+            yield PolicyWarning(manifests.locations[policy.key], policy.key, field, message)
+    for item in workloads:
+        if item.pod.spec.host_network and any(selects(policy, item.pod) for policy in every):
+            message = "Unsupported, its policies are not enforced: its pods are on the host's network"
+            yield PolicyWarning(item.location, item.key, "spec.template.spec.hostNetwork", message)
+    yield from _different_policies(manifests, every, pods)
+
+
+def _without_rules(policy: AuthorizationPolicy, policies: list[AuthorizationPolicy]) -> Iterator[tuple[str, str]]:
+    """A policy without rules, where no other one of its namespace has any: else it is a default."""
+    namespace = policy.metadata.namespace
+    if not any(other.spec.rules for other in policies if other.metadata.namespace == namespace):
+        yield RULES, f"no policy of namespace {namespace} has rules: the pods that it selects admit no client"
+
+
+def _without_pods(policy: AuthorizationPolicy, pods: list[Pod]) -> Iterator[tuple[str, str]]:
+    """A policy that selects none of the manifests' pods, where its namespace has any."""
+    there = [pod for pod in pods if pod.metadata.namespace == policy.metadata.namespace]
+    if there and not any(selects(policy, pod) for pod in there):
+        yield SELECTOR, "it selects no pod of these manifests"
+
+
+def _different_policies(manifests: Manifests, policies: list[AnyPolicy], pods: list[Pod]) -> Iterator[PolicyWarning]:
+    """Services whose pods have different policies."""
+    message = (
+        "its pods have different policies: a client that goes through the waypoint must be admitted by all of them"
+    )
+    for service in (value for value in manifests.objects.values() if isinstance(value, Service)):
+        own = [pod for pod in pods if is_behind(service, pod)]
+        found = {frozenset(policy_key(policy) for policy in policies if selects(policy, pod)) for pod in own}
+        if len(found) > 1:
+            yield PolicyWarning(manifests.locations[service.key], service.key, "spec.selector", message)

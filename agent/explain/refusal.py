@@ -1,0 +1,26 @@
+"""Whether the waypoint refuses a client, by the policies of the backends of its request."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from agent.ir.identity import Identity
+from agent.ir.requirements import Requirement, unmet
+
+FORBIDDEN = 403
+UNKNOWN_POLICIES = "policies that this node does not know"
+
+Document = dict[str, Any]
+
+
+def verdict(requirements: Iterable[Requirement], client: Identity | None) -> Document:
+    """`policies`: all that decide; `refusedBy`: those that refuse the client, None where none does."""
+    found = list(requirements)
+    refusing = unmet(found, client)
+    return {
+        "policies": [name for item in found for name in _names(item)],
+        "refusedBy": _names(refusing) if refusing is not None else None,
+    }
+
+
+def _names(item: Requirement) -> list[str]:
+    return list(map(str, item.policies)) or [UNKNOWN_POLICIES]

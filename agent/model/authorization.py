@@ -1,0 +1,150 @@
+"""AuthorizationPolicy (`weft.dev/v1alpha1`): who may connect to the pods that it selects, in the form of GEP-3779.
+
+A field that is not known is an error in all of the spec: a condition that weft ignored would admit more clients than
+its author wants. For the same reason an absent list differs from an empty one, and null is not an absent list.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
+
+from msgspec import UNSET, UnsetType
+
+from agent.model.core import Pod, Port
+from agent.model.meta import Key, Object, Value
+from agent.model.routes import undecodable
+
+KIND = "AuthorizationPolicy"
+GROUP = "weft.dev"
+ANY_ACCOUNT = "*"
+
+
+class Strict(Value, frozen=True, forbid_unknown_fields=True):
+    """Base of what is in the spec."""
+
+
+class LabelSelectorRequirement(Strict, frozen=True):
+    """One condition on a label. `NotIn` also holds where the label is absent."""
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an object with these labels meets it."""
+        match self.operator:
+            case "In":
+                return labels.get(self.key) in self.values
+            case "NotIn":
+                return labels.get(self.key) not in self.values
+            case "Exists":
+                return self.key in labels
+            case "DoesNotExist":
+                return self.key not in labels
+
+
+class LabelSelector(Strict, frozen=True):
+    """Conditions on labels that must all hold; without any it matches every object."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an object with these labels is selected."""
+        by_label = all(labels.get(name) == value for name, value in self.match_labels.items())
+        return by_label and all(item.matches(labels) for item in self.match_expressions)
+
+
+class PolicyTargetReference(Strict, frozen=True):
+    """Pods of the policy's own namespace."""
+
+    kind: Literal["Pod"]
+    selector: LabelSelector
+    group: Literal[""] = ""
+
+
+class AuthorizationSourceServiceAccount(Strict, frozen=True):
+    """A service account of this mesh's trust domain: the name `*` is every account of the namespace. Without a
+    namespace it is the policy's own.
+    """
+
+    name: str
+    namespace: str | UnsetType = UNSET
+
+
+class AuthorizationSource(Strict, frozen=True):
+    """A client. Which of the other two fields is set, `type` says."""
+
+    type: Literal["ServiceAccount", "SPIFFE"]
+    service_account: AuthorizationSourceServiceAccount | UnsetType = UNSET
+    spiffe: str | UnsetType = UNSET
+
+
+class AuthorizationNetworkAttributes(Strict, frozen=True):
+    """The ports of the pod itself, not those of its Services; without a list every port."""
+
+    ports: tuple[Port, ...] | UnsetType = UNSET
+
+
+class AuthorizationRule(Strict, frozen=True):
+    """A connection matches by its client and by its port. Without `sources` every client matches."""
+
+    sources: tuple[AuthorizationSource, ...] | UnsetType = UNSET
+    network_attributes: AuthorizationNetworkAttributes = AuthorizationNetworkAttributes()
+
+
+class AuthorizationPolicySpec(Strict, frozen=True):
+    """Without rules the policy allows nothing."""
+
+    target_refs: tuple[PolicyTargetReference, ...]
+    action: Literal["ALLOW"]
+    enforcement_level: Literal["Network"]
+    rules: tuple[AuthorizationRule, ...] = ()
+
+
+class AuthorizationPolicy(Object, frozen=True):
+    """Who may connect to the pods that it selects."""
+
+    spec: AuthorizationPolicySpec
+
+    @property
+    def selectors(self) -> tuple[LabelSelector, ...]:
+        """The selectors of its pods."""
+        return tuple(item.selector for item in self.spec.target_refs)
+
+
+class UndecodableAuthorizationPolicy(Value, frozen=True):
+    """A fact about an AuthorizationPolicy: its newest generation could not be decoded. Where an older one is in the
+    store, that one is in force. Otherwise no client may connect to the pods that it selects.
+
+    `selectors` is None where they could not be decoded either: then it selects every pod of its namespace.
+    """
+
+    policy: Key
+    generation: int
+    selectors: tuple[LabelSelector, ...] | None
+    field: str
+    message: str
+
+    @property
+    def key(self) -> Key:
+        """The fact's identity."""
+        return undecodable(self.policy)
+
+
+AnyPolicy: TypeAlias = AuthorizationPolicy | UndecodableAuthorizationPolicy
+
+
+def policy_key(policy: AnyPolicy) -> Key:
+    """The key of the AuthorizationPolicy."""
+    return policy.policy if isinstance(policy, UndecodableAuthorizationPolicy) else policy.key
+
+
+def selects(policy: AnyPolicy, pod: Pod) -> bool:
+    """Whether a policy selects a pod: one of its namespace, with the labels."""
+    if policy_key(policy).namespace != pod.metadata.namespace:
+        return False
+    return policy.selectors is None or _any_matches(policy.selectors, pod.metadata.labels)
+
+
+def _any_matches(selectors: Iterable[LabelSelector], labels: Mapping[str, str]) -> bool:
+    return any(selector.matches(labels) for selector in selectors)

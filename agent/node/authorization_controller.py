@@ -1,0 +1,181 @@
+"""Keeps the kernel in step with policies: its tables, and the guards in the network namespaces of protected pods.
+
+A task of its own. A pod that starts has its guard before its first container runs, whatever a pass over thousands of
+Services still has to do.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from agent.datapath.authorization import Authorization, DesiredAuthorization
+from agent.datapath.destinations import Destinations
+from agent.datapath.driver import AuthorizationTables
+from agent.ir.authorization import ServerPlan
+from agent.ir.policy import ServiceAccount
+from agent.model.meta import Key
+
+log = logging.getLogger(__name__)
+
+# How often guards are looked at when nothing changes: others may have removed one.
+LOOK_SECONDS = 0.5
+# How long guards of an earlier agent stay as they are while clients are not all known: the policies that they enforce
+# are the former ones.
+CLIENTS_SECONDS = 30.0
+
+Servers = Mapping[int, ServerPlan]
+
+
+class Guards(Protocol):
+    """The guards of protected pods."""
+
+    def look(self, servers: Servers, complete: bool) -> None:
+        """Attach the guards of these pods that are missing, and detach all others. `complete`: the tables have all
+        clients; until then guards of an earlier agent stay as they are. Raises `OSError`.
+        """
+
+
+class Clients(Protocol):
+    """Where the addresses of pods of other nodes come from."""
+
+    def want_accounts(self, accounts: frozenset[ServiceAccount]) -> None:
+        """Replace the accounts whose pods have to be known."""
+
+    @property
+    def accounts_listed(self) -> bool:
+        """Whether all pods of the accounts that are wanted are known."""
+
+
+class AuthorizationController:
+    """Writes what is desired, attaches guards, and says whose addresses have to be known."""
+
+    def __init__(
+        self,
+        tables: AuthorizationTables,
+        guards: Guards,
+        clients: Clients,
+        node_addresses: Callable[[], Iterable[str]],
+        revoke: Callable[[], None],
+        drifted: Callable[[int], None],
+        audit_seconds: float,
+    ) -> None:
+        """`node_addresses` returns the addresses from which the kubelet probes. `revoke` ends connections of clients
+        that are not admitted any more. `drifted` gets the number of rows that others changed, which are repaired.
+        """
+        self._wake, self._started = asyncio.Event(), asyncio.Event()
+        self._changed: Callable[[], None] = lambda: None
+        self.desired = DesiredAuthorization(self._take)
+        self.tables = Authorization(tables)
+        self.destinations = Destinations(tables)
+        self._guards = guards
+        self._clients = clients
+        self._node_addresses = node_addresses
+        self._revoke = revoke
+        self._drifted = drifted
+        self._audit_seconds = audit_seconds
+        self._clock = asyncio.get_running_loop().time
+        self._in_pass = self._resync_needed = self._revoked = self._dirty = False
+        self._accounts: frozenset[ServiceAccount] = frozenset()
+        self._patient_until = 0.0
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Set what is called when what is desired changed."""
+        self._changed = changed
+
+    def _take(self) -> None:
+        self._wake.set()
+        self._changed()
+
+    @property
+    def fill(self) -> dict[str, tuple[int, int]]:
+        """Per table: rows in use and capacity."""
+        return self.tables.fill | self.destinations.fill
+
+    @property
+    def destination_policies(self) -> set[Key]:
+        """Those that a refusal at the client's end can name."""
+        return {it.policy for it in self.desired.destinations.values()}
+
+    @property
+    def reconciling(self) -> bool:
+        """Whether changes are on their way to the kernel."""
+        return self._started.is_set() and (self._in_pass or self._wake.is_set())
+
+    def start(self) -> None:
+        """Every policy and pod is known, and the programs are loaded. Until then nothing is changed: a pod whose policy
+        has not been read would seem to have none.
+        """
+        self._started.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._started.wait()
+        self._resync_needed = True
+        inherited, audit_at = False, self._clock() + self._audit_seconds
+        self._patient_until = self._clock() + CLIENTS_SECONDS
+        self._wake.set()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+            self._in_pass = True
+            self._dirty |= self._wake.is_set()
+            self._wake.clear()
+            try:
+                if not inherited:
+                    self.tables.inherit()
+                    self.destinations.adopt()
+                    inherited, self._resync_needed = True, False
+                if self._clock() >= audit_at:
+                    audit_at = self._clock() + self._audit_seconds
+                    await self._audit()
+                await self._step()
+            except OSError as error:
+                log.warning("authorization not written, trying again", extra={"error": str(error)})
+                self._resync_needed = True
+            finally:
+                self._in_pass = False
+
+    async def _step(self) -> None:
+        """Write the tables, look at the guards, and remove the rows of addresses that have no guard any more."""
+        if self._resync_needed:
+            self.tables.adopt()
+            self.destinations.adopt()
+            self._resync_needed, self._dirty = False, True
+        servers = dict(self.desired.servers)
+        self._want_accounts(servers.values())
+        complete = self._clients.accounts_listed
+        if complete:
+            self._dirty |= self.tables.forget_inherited()
+        self._dirty |= self.tables.want_node(self._node_addresses() if servers else ())
+        # Thousands of peers are compared only when something changed.
+        if self._dirty:
+            self._revoked |= self.tables.write(self.desired)
+            self.destinations.write(self.desired.destinations, self.desired.identities)
+            self._dirty = False
+        await asyncio.to_thread(self._guards.look, servers, complete or self._clock() >= self._patient_until)
+        if self._revoked:
+            # Only now no client connects that is not admitted.
+            self._revoke()
+            self._revoked = False
+        # Pods may have been added meanwhile.
+        self.tables.release(_addresses(servers.values()) | _addresses(self.desired.servers.values()))
+
+    def _want_accounts(self, servers: Iterable[ServerPlan]) -> None:
+        accounts = frozenset(source for plan in servers for source in plan.sources)
+        if accounts != self._accounts:
+            self._accounts = accounts
+            self._clients.want_accounts(accounts)
+
+    async def _audit(self) -> None:
+        """Compare the tables with what was written. The next step repairs differences."""
+        if found := await asyncio.to_thread(lambda: self.tables.drift() + self.destinations.drift()):
+            log.warning("drift of authorization found, repairing it", extra={"rows": found})
+            self._drifted(found)
+            self._resync_needed = True
+
+
+def _addresses(servers: Collection[ServerPlan]) -> set[str]:
+    return {address for plan in servers for address in plan.addresses}

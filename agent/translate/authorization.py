@@ -1,0 +1,82 @@
+"""Which clients a pod of this node admits, and who it is as a client."""
+
+from collections.abc import Iterable
+
+from agent.ir.authorization import Destination, ServerPlan, grants, peer_row, waypoint_row
+from agent.ir.plan import Output
+from agent.ir.policy import Policy, ServiceAccount
+from agent.model.core import Pod
+from agent.model.facts import AccountPod, NodeReport, NodeWaypoints
+from agent.model.meta import Key
+from agent.model.parameters import KIND
+from agent.store.store import TrackedView
+from agent.translate.guarded import guarded_by, is_reported
+from agent.translate.policies import has_policies, policies_of
+
+
+def translate_authorization(
+    view: TrackedView, pod: Pod, cgroup: int, addresses: tuple[str, ...], runtime: str, node: str
+) -> Output:
+    """The plan of a pod that policies select, or else the mesh's default closes, and the identities of its addresses:
+    none where its spec has no service account. `runtime` is its runtime where the kernel does not see the sockets of
+    its pods; else empty. `node` is this node.
+    """
+    account = pod.spec.service_account_name
+    peers = dict.fromkeys(addresses, peer_row(pod.metadata.namespace, account)) if account else {}
+    policies = policies_of(view, pod)
+    if not policies:
+        return Output(peers=peers)
+    reason = f"the kernel does not see the sockets of {runtime}" if runtime else ""
+    if pod.spec.host_network:
+        reason = "a hostNetwork pod has no network namespace of its own"
+    if reason:
+        default = all(policy.key.kind == KIND for policy in policies)
+        what = f"the default of {policies[0].key} is" if default else "its policies are"
+        return Output(peers=peers, warnings=(f"{pod.key}: Unsupported, {what} not enforced: {reason}",))
+    return Output(peers=peers, servers={cgroup: _server(view, pod, addresses, policies, node)})
+
+
+def translate_account_pod(view: TrackedView, key: Key) -> Output:
+    """The identities of the addresses of a pod, mostly of another node, whose service account a policy names."""
+    pod = view.get(AccountPod, key.namespace, key.name)
+    return Output(peers=dict.fromkeys(pod.addresses, peer_row(pod.namespace, pod.service_account)) if pod else {})
+
+
+def translate_node_report(view: TrackedView, key: Key, node: str) -> Output:
+    """The protected pods of another node as destinations, where their policies are known as that node enforces them,
+    and the identities of its waypoints, if they enforce policies. `node` is this node.
+    """
+    report = view.get(NodeReport, key.namespace, key.name)
+    if report is None or report.node == node or not has_policies(view):
+        return Output()
+    waypoints = report.waypoints if report.waypoint_policies else ()
+    destinations: dict[str, Destination] = {}
+    for entry in report.guarded:
+        found = guarded_by(view, entry)
+        if found.exact and found.policies:
+            destination = Destination(grants(found.policies, ()), found.policies[0].key)
+            there = (address for address in entry.addresses if view.has_endpoint(address, report.node))
+            destinations |= dict.fromkeys(there, destination)
+    return Output(waypoints=dict.fromkeys(waypoints, waypoint_row(report.node)), destinations=destinations)
+
+
+def translate_own_waypoints(view: TrackedView, key: Key, node: str) -> Output:
+    """The identities of this node's waypoints, which get their configuration from this agent."""
+    waypoints = view.get(NodeWaypoints, key.namespace, key.name)
+    if waypoints is None or not has_policies(view):
+        return Output()
+    return Output(waypoints=dict.fromkeys(waypoints.addresses, waypoint_row(node)))
+
+
+def _server(view: TrackedView, pod: Pod, addresses: tuple[str, ...], policies: list[Policy], node: str) -> ServerPlan:
+    sources = frozenset(source for policy in policies for rule in policy.rules for source in rule.sources or ())
+    keys = tuple(policy.key for policy in policies)
+    generations = tuple(policy.generation for policy in policies)
+    # Waypoints of other nodes judge by what the API server has of this pod.
+    reported = is_reported(view, addresses, policies, node)
+
+    def nodes(account: ServiceAccount) -> Iterable[str]:
+        found = view.nodes(account.namespace, account.name)
+        return found if reported else found & {node}
+
+    return ServerPlan(pod.key, addresses, grants(policies, pod.probe_ports, nodes), keys, sources, generations)

@@ -1,0 +1,53 @@
+"""Bytes of Envoy's configuration that policies of backends take, and may take: each route to a backend repeats them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from agent.ir.http import BackendPort, ListenerIR, Rule, TLSRule
+from agent.ir.requirements import Requirement, Requirements
+from agent.translate.rule_requirements import ByBackend, shared_backends
+
+MAX_BYTES = 4 * 2**20
+"""Of all listeners of a Service for one group of clients, as its Routes may take for a port."""
+# What Envoy's RBAC has of a client beside its name.
+CLIENT_BYTES = 40
+
+
+def bounded(listeners: Iterable[ListenerIR], requirements: ByBackend) -> ByBackend:
+    """The requirements as they are where they fit. Else backends with more than an equal part of the room admit no
+    client, and the others stay as they are.
+    """
+    uses = Counter(use for item in listeners for rule in item.rules for use in _uses(rule) if use in requirements)
+    sizes = {backend: sum(map(_bytes, requirements[backend])) for backend in uses}
+    if sum(sizes[backend] * number for backend, number in uses.items()) <= MAX_BYTES:
+        return requirements
+    part = MAX_BYTES // uses.total()
+    return {
+        backend: _closed(found) if sizes.get(backend, 0) > part else found for backend, found in requirements.items()
+    }
+
+
+def size_warnings(before: ByBackend, after: ByBackend) -> Iterator[str]:
+    """What the authors of policies that do not fit should know."""
+    for backend, found in before.items():
+        if after[backend] != found:
+            names = ", ".join(str(key) for item in found for key in item.policies)
+            message = (
+                f"their sources take more of Envoy's configuration than {MAX_BYTES} bytes, once for each route to it"
+            )
+            yield f"{backend.key}: the waypoint refuses all clients of {backend.cluster}: {names}: {message}"
+
+
+def _uses(rule: Rule | TLSRule) -> Iterator[BackendPort]:
+    """The backends whose requirements a rule has, once for each time."""
+    yield from (item.backend for item in rule.backends if item.backend is not None)
+    if isinstance(rule, Rule):
+        yield from list(shared_backends(rule)) * (len(rule.backends) + 1)
+
+
+def _bytes(item: Requirement) -> int:
+    return sum(len(str(client)) + CLIENT_BYTES for client in item.clients)
+
+
+def _closed(found: Requirements) -> Requirements:
+    return tuple(sorted({Requirement(item.policies) for item in found}))

@@ -1,0 +1,1 @@
+"""A real etcd and kube-apiserver, and agents and controllers beside them."""

@@ -1,0 +1,70 @@
+"""Protected pods in the document of `weft status`."""
+
+from typing import Any
+
+import pytest
+
+from agent.ir.authorization import ServerPlan
+from agent.ir.plan import Output
+from agent.model.change import Keyed
+from agent.model.meta import Key
+from agent.model.parameters import LastMeshParameters
+from agent.node.authorization_controller import AuthorizationController
+from agent.node.authorization_status import UNATTENDED, with_authorization
+from support.fakes.kernel import FakeKernel
+from support.parameters import parameters
+from support.translate import view_of
+
+
+class Nobody:
+    """Neither guards nor clients."""
+
+    accounts_listed = True
+
+    def look(self, servers: object) -> None:
+        pass
+
+    def want_accounts(self, accounts: object) -> None:
+        pass
+
+
+async def test_protected_pods_are_listed_with_their_guards_and_what_does_not_fit_with_the_rest():
+    controller = AuthorizationController(FakeKernel(), Nobody(), Nobody(), list, lambda: None, lambda _: None, 60.0)
+    plans = {
+        cgroup: ServerPlan(Key("Pod", "shop", name), (), (), (Key("AuthorizationPolicy", "shop", "p"),))
+        for cgroup, name in ((7, "web"), (8, "api"))
+    }
+    controller.desired.take("unit", Output(), Output(servers=plans))
+    controller.tables.rejected = {"policies of Pod shop/web": "no room"}
+    document = {"reconciling": False, "failures": {"other": "reason"}, "tables": {"pods": {"rows": 1, "capacity": 2}}}
+    found = with_authorization(document, controller, {7: "attached"}, view_of())
+    assert [(pod["pod"], pod["policies"], pod["guard"]) for pod in found["protectedPods"]] == [
+        ("shop/api", ["p"], UNATTENDED),
+        ("shop/web", ["p"], "attached"),
+    ]
+    assert set(found["failures"]) == {"other", "policies of Pod shop/web"}
+    assert set(found["tables"]) == {
+        *("pods", "servers", "peers", "grants", "destinations", "destination_grants"),
+    }
+    assert found["destinationPolicies"] == {}, "pods without addresses are no destinations"
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "default", "problem"),
+    [
+        ((), None, "Allow", ""),
+        ((parameters("Deny", "a"),), "default", "Deny", ""),
+        ((LastMeshParameters(parameters("Deny")),), "default", "Deny", "MeshParameters default does not exist"),
+    ],
+)
+async def test_the_parameters_in_force_are_shown_with_the_reason_why_they_are_not_those_named(
+    values: tuple[Keyed, ...], name: str | None, default: str, problem: str
+):
+    controller = AuthorizationController(FakeKernel(), Nobody(), Nobody(), list, lambda: None, lambda _: None, 60.0)
+    plan = ServerPlan(Key("Pod", "shop", "web"), (), (), (Key("MeshParameters", "", "default"),))
+    controller.desired.take("unit", Output(), Output(servers={7: plan}))
+    document: Any = {"reconciling": False, "failures": {}, "tables": {}}
+    found = with_authorization(document, controller, {}, view_of(*values))
+    assert found["protectedPods"][0]["policies"] == ["MeshParameters default"]
+    shown = found["meshParameters"]
+    assert (shown["name"], shown["default"], shown["problem"]) == (name, default, problem)

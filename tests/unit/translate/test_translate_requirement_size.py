@@ -1,0 +1,50 @@
+"""Policies with many sources, which every route repeats, are bounded."""
+
+import pytest
+
+from agent.ir.http import HTTPListenerIR, TLSListenerIR, TLSRule
+from agent.ir.policy import ServiceAccount
+from agent.ir.requirements import Requirement
+from agent.ir.resources import ResourceType
+from agent.model.meta import Key
+from agent.translate.requirement_size import MAX_BYTES, bounded, size_warnings
+from agent.waypoint.encode import encode
+from agent.waypoint.xds.render import ResourceName
+from agent.waypoint.xds.route import route_configuration
+from support.waypoint.rules import V1, V2, any_path, rule, to
+
+SMALL = (Requirement((Key("AuthorizationPolicy", "app", "small"),), (ServiceAccount("app", "web"),)),)
+
+
+def requirement(clients: int) -> tuple[Requirement, ...]:
+    names = tuple(ServiceAccount("app", f"client-{number:04}") for number in range(clients))
+    return (Requirement((Key("AuthorizationPolicy", "app", "large"),), names),)
+
+
+def listener(rules: int) -> HTTPListenerIR:
+    return HTTPListenerIR("app/a:80", "", 80, False, (rule(any_path(), to(V1, V2)),) * rules)
+
+
+def test_what_fits_stays_as_it_is() -> None:
+    found = {V1: requirement(1000), V2: SMALL}
+    assert bounded([listener(16)], found) is found
+    assert list(size_warnings(found, found)) == []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_does_not_fit_admits_no_client_and_hurts_no_other_backend(shared: bool) -> None:
+    listeners = [listener(256), TLSListenerIR("app/a:81", "", (TLSRule("t", (), to(V1)),))]
+    found = {V1: requirement(4000 if shared else 1000), V2: SMALL}
+    after = bounded(listeners, found)
+    assert after == {V1: (Requirement((Key("AuthorizationPolicy", "app", "large"),)),), V2: SMALL}
+    (warning,) = size_warnings(found, after)
+    assert warning.startswith("Service app/v1: the waypoint refuses all clients of app/v1:80/http")
+    assert "AuthorizationPolicy app/large" in warning
+
+
+def test_the_estimate_is_not_below_what_envoy_gets() -> None:
+    rules = listener(60)
+    found = {V1: requirement(1000), V2: SMALL}
+    assert bounded([rules], found) is found
+    size = len(encode(ResourceName(ResourceType.ROUTE, "x"), route_configuration(rules, found)).packed.value)
+    assert size <= MAX_BYTES
