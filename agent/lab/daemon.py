@@ -3,12 +3,13 @@
 import argparse
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 
 from watchfiles import awatch
 
 from agent.lab import network, proxy
-from agent.lab.controllers import step
+from agent.lab.controllers import Seen, step
 from agent.lab.dns import DNSServer, names
 from agent.lab.families import ranges_of
 from agent.lab.kubelet import Kubelet
@@ -65,7 +66,8 @@ class Daemon:
             self._dirty.set()
 
     async def _reconcile(self) -> None:
-        objects = self._control()
+        # In a thread: the store may be locked for longer than a probe may take.
+        objects = await asyncio.to_thread(self._control, self._kubelet.seen)
         self._dns.known = names(objects)
         rules = proxy.ruleset(objects, self._families)
         if rules != self._rules:
@@ -73,10 +75,10 @@ class Daemon:
             self._rules = rules
         await self._kubelet.sync(objects)
 
-    def _control(self) -> Objects:
+    def _control(self, seen: Mapping[str, Seen]) -> Objects:
         with self._store.locked():
             before = self._store.load()
-            after = step(before, self._kubelet.seen, self._families)
+            after = step(before, seen, self._families)
             self._store.save(before, after)
         return after
 

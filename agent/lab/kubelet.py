@@ -126,15 +126,20 @@ class RunningPod:
 
     async def _watch(self, probes: list[Probe]) -> None:
         """Ready when every probe succeeds; without any, when a process is there."""
+        failures = [0] * len(probes)
         while True:
-            results = [await probe.check() for probe in probes] or [cgroups.populated(self._cgroup)]
-            self._report(ready=all(results))
+            for number, probe in enumerate(probes):
+                failures[number] = 0 if await probe.check() else failures[number] + 1
+            limits = [probe.failure_threshold if self.seen.ready else 1 for probe in probes]
+            passed = all(count < limit for count, limit in zip(failures, limits, strict=True))
+            self._report(ready=passed if probes else cgroups.populated(self._cgroup))
             periods = [probe.period for probe in probes] if self.seen.ready else []
             await asyncio.sleep(min(periods, default=1.0 if self.seen.ready else 0.1))
 
     def _report(self, ready: bool) -> None:
         seen = Seen("Running", ready, self._restarts)
         if seen != self.seen:
+            LOG.info("readiness pod=%s/%s ready=%s restarts=%d", self._namespace, self._name, ready, self._restarts)
             self.seen = seen
             self._changed()
 

@@ -13,13 +13,17 @@ _ECHO_STREAM_FLAGS = ("--http", "--grpc", "--tcp", "--greet")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A port that must accept, and with a path answer with 200 to 399. Times are in seconds."""
+    """A port that must accept, and with a path answer with 200 to 399. Times are in seconds.
+
+    After `failure_threshold` failures in a row a ready pod is not ready any more (`failureThreshold` of core/v1).
+    """
 
     address: str
     port: int
     path: str | None = None
     period: float = 1.0
     timeout: float = 1.0
+    failure_threshold: int = 3
 
     async def check(self) -> bool:
         """Whether the probe succeeds now."""
@@ -58,6 +62,7 @@ def probe_of(container: dict[str, Any], address: str) -> Probe | None:
         path=wanted.get("path", "/") if "httpGet" in spec else None,
         period=float(spec.get("periodSeconds", 1)),
         timeout=float(spec.get("timeoutSeconds", 1)),
+        failure_threshold=int(spec.get("failureThreshold", 3)),
     )
 
 

@@ -127,20 +127,29 @@ def test_attacks_reach_their_bounds_and_the_victim_goes_on(mesh: LabHandle, numb
         return [attack.name for attack in attacks if not attack.reported(status)]
 
     with steady_requests(mesh) as seen:
-        for manifest in manifests:
-            mesh.apply(manifest)
-        try:
-            mesh.wait_for("each bound is reported", lambda: not unreported(), 120.0)
-        except LabError:
-            assert unreported() == []
-        victims_changes_take_effect(mesh)
-        for manifest in manifests:
-            mesh.delete(manifest)
+        with applied(mesh, manifests):
+            try:
+                mesh.wait_for("each bound is reported", lambda: not unreported(), 120.0)
+            except LabError:
+                assert unreported() == []
+            victims_changes_take_effect(mesh)
         mesh.wait_for("everything is as before", lambda: frontends(mesh) == before, 120.0)
         mesh.wait_for("nothing is refused", lambda: mesh.status()["failures"] == {}, 60.0)
     assert seen["requests"] > 0
     assert seen["failed"] == []
     assert processes(mesh) == running
+
+
+@contextmanager
+def applied(mesh: LabHandle, manifests: list[str]) -> Iterator[None]:
+    """Objects that are there while the body runs; a round that fails leaves none to the next."""
+    try:
+        for manifest in manifests:
+            mesh.apply(manifest)
+        yield
+    finally:
+        for manifest in manifests:
+            mesh.delete(manifest)
 
 
 REQUEST, UNFINISHED, PREFACE = (

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -92,3 +93,33 @@ def test_labels(lab):
     assert lab.get("Namespace", "", "faces")["metadata"]["labels"]["weft.dev/mode"] == "l4"
     lab.label("Namespace", "", "faces", "weft.dev/mode-")
     assert "weft.dev/mode" not in lab.get("Namespace", "", "faces")["metadata"]["labels"]
+
+
+def test_a_busy_store_makes_no_pod_unready(lab, probed):
+    """The store is locked for longer than a probe may take, while a probe is on its way."""
+    lab.apply(MANIFEST.format(replicas=1, path="/?wait=0.9"))
+    lab.wait_ready()
+    (pod,) = pods(lab)
+    for _ in range(5):
+        with lab.store.locked():
+            time.sleep(2.5)
+    readiness = f"readiness pod=pods/{pod['metadata']['name']} ready="
+    told = [line.split(readiness)[1] for line in lab.log("daemon").splitlines() if readiness in line]
+    assert told[-1].startswith("True")
+    assert len([value for value in told if value.startswith("True")]) == 1
+
+
+def test_a_pod_that_does_not_answer_is_unready_until_it_does(lab, probed):
+    """Its server is stopped: it accepts, and does not answer."""
+    lab.apply(MANIFEST.format(replicas=1, path="/"))
+    lab.wait_ready()
+    lab.wait_for("its endpoint is ready", lambda: len(endpoints(lab)) == 1)
+    (pod,) = pods(lab)
+    procs = lab.paths.pod_cgroup(pod["metadata"]["uid"]) / "main" / "cgroup.procs"
+    server = int(procs.read_text().split()[0])
+    os.kill(server, signal.SIGSTOP)
+    try:
+        lab.wait_for("its endpoint is not ready", lambda: endpoints(lab) == [])
+    finally:
+        os.kill(server, signal.SIGCONT)
+    lab.wait_for("its endpoint is ready again", lambda: len(endpoints(lab)) == 1)
