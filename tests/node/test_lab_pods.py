@@ -104,9 +104,9 @@ def test_a_busy_store_makes_no_pod_unready(lab, probed):
         with lab.store.locked():
             time.sleep(2.5)
     readiness = f"readiness pod=pods/{pod['metadata']['name']} ready="
-    told = [line.split(readiness)[1] for line in lab.log("daemon").splitlines() if readiness in line]
-    assert told[-1].startswith("True")
-    assert len([value for value in told if value.startswith("True")]) == 1
+    logged = [line.split(readiness)[1] for line in lab.log("daemon").splitlines() if readiness in line]
+    assert logged[-1].startswith("True")
+    assert len([value for value in logged if value.startswith("True")]) == 1
 
 
 def test_a_pod_that_does_not_answer_is_unready_until_it_does(lab, probed):
