@@ -9,16 +9,17 @@
 #include "maps.h"
 
 /* CPUs that race can each let one connection more through. */
-static __always_inline bool has_connection_room(const struct weft_config *config, u64 namespace_id)
+static __always_inline bool below_connection_limit(const struct weft_config *config,
+						   u64 namespace_id)
 {
 	u64 *all = connections_row(WEFT_ALL_NAMESPACES);
 	u64 *own = connections_row(namespace_id);
 	u64 used = all ? READ_ONCE(*all) : 0;
-	u64 room = config->waypoint_connections;
+	u64 limit = config->waypoint_connections;
 
-	if (!room)
+	if (!limit)
 		return true;
-	return used < room && (!own || READ_ONCE(*own) < room - used);
+	return used < limit && (!own || READ_ONCE(*own) < limit - used);
 }
 
 static __always_inline u64 *connections_row_made(u64 namespace_id)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The decision for connect and sendmsg; agent/kernel/oracle.py implements the same in Python. */
+/* The decision for connect and sendmsg; agent/kernel/oracle/ implements the same in Python. */
 #ifndef WEFT_DECIDE_H
 #define WEFT_DECIDE_H
 
@@ -131,7 +131,7 @@ static __always_inline enum verdict to_waypoint(const struct weft_config *config
 	decision->port = service->waypoint_port;
 	if (!stream || !decision->port || is_unspecified(&decision->address))
 		return finish(decision, WEFT_WAYPOINT_LOST, VERDICT_REFUSE);
-	if (!has_connection_room(config, namespace_id))
+	if (!below_connection_limit(config, namespace_id))
 		return finish(decision, WEFT_OVER_BUDGET, VERDICT_REFUSE);
 	return finish(decision, WEFT_TO_WAYPOINT, VERDICT_REWRITE);
 }

@@ -13,7 +13,9 @@ from agent.ir.identity import name_id
 from agent.ir.plan import FrontendName
 from agent.ir.services import service_key, service_name
 from agent.ir.tables import ANY_NAMESPACE, Action, Reason, address_bytes, address_text
-from agent.kernel.oracle import Outcome, RowsRead, SocketContext, Tables, Verdict, decide
+from agent.kernel.oracle.decide import decide
+from agent.kernel.oracle.query import SocketContext, Tables
+from agent.kernel.oracle.verdict import Outcome, RowsRead, Verdict
 from agent.model.meta import Key
 
 Document = dict[str, Any]

@@ -1,5 +1,6 @@
 """The bytes of every kernel table, as `bpf/abi.h` declares them in C; a test compares both with the BTF of the kernel.
-`flow_rows.py` decodes the rows of flows and events, `authorization_rows.py` has those of clients and policies.
+`flow_rows.py` decodes the rows of flows and events, `authorization_rows.py` has those of clients and policies,
+`affinity_rows.py` those of sockets' and pods' former backends.
 
 Numbers are in host byte order, addresses in network order. Actions and frontend values are single u64s, because the
 programs read them by one load.
@@ -17,8 +18,6 @@ from agent.ir.tables import (
     REASON_CAPACITY,
     UNSPECIFIED,
     Action,
-    AffinityEntry,
-    AffinityKey,
     Config,
     FrontendAction,
     FrontendKey,
@@ -28,7 +27,6 @@ from agent.ir.tables import (
     Protocol,
     ServiceRow,
     Slot,
-    UdpTarget,
     UnknownPodPolicy,
 )
 from agent.kernel.row_hash import hash_words
@@ -87,7 +85,6 @@ EVENT_BYTES = 524288
 MAX_LEVELS = 8
 
 _COUNT_LIMIT = 1 << 24
-_PAIRS_SIZE = UDP_PAIRS * UDP_PAIR.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +157,7 @@ def fingerprint(key: bytes) -> int:
 def pack_action(action: FrontendAction) -> int:
     """An action as its u64. Raises `ValueError` when a part does not fit."""
     if not (0 <= action.base < 1 << 32 and 0 <= action.count < _COUNT_LIMIT):
-        raise ValueError(f"an action has room for a base of 32 and a count of 24 bits: {action}")
+        raise ValueError(f"an action holds a base of 32 and a count of 24 bits: {action}")
     return action.base | action.count << 32 | action.kind << 56
 
 
@@ -181,9 +178,9 @@ def encode_config(config: Config, epoch: int) -> bytes:
 
 def decode_config(row: bytes) -> tuple[int, Config]:
     """The epoch and the configuration of a row."""
-    epoch, waypoint4, waypoint6, *addresses, first, last, unknown, events, room = CONFIG.unpack(row)
+    epoch, waypoint4, waypoint6, *addresses, first, last, unknown, events, connections = CONFIG.unpack(row)
     others = tuple(address for address in addresses if address != UNSPECIFIED)
-    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, others, room)
+    return epoch, Config(waypoint4, waypoint6, first, last, UnknownPodPolicy(unknown), events, others, connections)
 
 
 def encode_frontend_key(key: FrontendKey) -> bytes:
@@ -240,42 +237,6 @@ def decode_slot(row: bytes) -> Slot:
     return Slot(address, port, bool(reject), alias, threshold)
 
 
-def encode_udp_target(key: UdpTarget) -> bytes:
-    """A key of `weft_udp_choices`."""
-    return UDP_TARGET.pack(key.cookie, key.address, key.port)
-
-
-def latest_pair(row: bytes, address: bytes, port: int) -> AffinityEntry | None:
-    """The backend of the latest pair of a frontend in a row of `weft_udp_sockets`; empty: a socket without pairs."""
-    found = [
-        (sent, backend, backend_port)
-        for original, backend, original_port, backend_port, sent in UDP_PAIR.iter_unpack(row[:_PAIRS_SIZE])
-        if (original, original_port) == (address, port)
-    ]
-    return AffinityEntry(*max(found)[1:]) if found else None
-
-
-def encode_affinity_key(key: AffinityKey) -> bytes:
-    """A key of `weft_affinity`."""
-    return AFFINITY.pack(key.service_id, key.cgroup_id, key.port, key.protocol, key.family)
-
-
-def decode_affinity_key(row: bytes) -> AffinityKey:
-    """The inverse of `encode_affinity_key`."""
-    service_id, cgroup_id, port, protocol, family = AFFINITY.unpack(row)
-    return AffinityKey(service_id, cgroup_id, port, Protocol(protocol), family)
-
-
-def encode_affinity_entry(_key: object, row: AffinityEntry) -> bytes:
-    """A row of `weft_udp_choices` or `weft_affinity`."""
-    return BACKEND.pack(row.address, row.port, row.used)
-
-
-def decode_affinity_entry(row: bytes) -> AffinityEntry:
-    """The inverse of `encode_affinity_entry`."""
-    return AffinityEntry(*BACKEND.unpack(row))
-
-
 def _encode_number(number: int) -> bytes:
     return U32.pack(number)
 
@@ -296,13 +257,3 @@ SERVICE_CODEC: Codec[int, ServiceRow] = Codec(
     LAYOUTS["weft_services"], _encode_number, _decode_number, encode_service, decode_service
 )
 SLOT_CODEC: Codec[int, Slot] = Codec(LAYOUTS["weft_slots"], _encode_number, _decode_number, encode_slot, decode_slot)
-UDP_CHOICE_CODEC: Codec[UdpTarget, AffinityEntry] = Codec(
-    LAYOUTS["weft_udp_choices"],
-    encode_udp_target,
-    lambda row: UdpTarget(*UDP_TARGET.unpack(row)),
-    encode_affinity_entry,
-    decode_affinity_entry,
-)
-AFFINITY_CODEC: Codec[AffinityKey, AffinityEntry] = Codec(
-    LAYOUTS["weft_affinity"], encode_affinity_key, decode_affinity_key, encode_affinity_entry, decode_affinity_entry
-)

@@ -23,6 +23,7 @@ from agent.ir.tables import (
 )
 from agent.kernel import abi, authorization_rows, libbpf
 from agent.kernel.abi import Codec, Layout
+from agent.kernel.affinity_rows import AFFINITY_CODEC, UDP_CHOICE_CODEC
 from agent.kernel.flows import EventReader, FlowTable
 from agent.kernel.programs import Pins
 
@@ -187,10 +188,8 @@ class PinnedKernel:
             self.actions = ActionTable(fds["weft_actions"])
             self.services: ArrayTable[ServiceRow] = ArrayTable(fds["weft_services"], abi.SERVICE_CODEC)
             self.slots: ArrayTable[Slot] = ArrayTable(fds["weft_slots"], abi.SLOT_CODEC)
-            self.udp_choices: HashTable[UdpTarget, AffinityEntry] = HashTable(
-                fds["weft_udp_choices"], abi.UDP_CHOICE_CODEC
-            )
-            self.affinity: HashTable[AffinityKey, AffinityEntry] = HashTable(fds["weft_affinity"], abi.AFFINITY_CODEC)
+            self.udp_choices: HashTable[UdpTarget, AffinityEntry] = HashTable(fds["weft_udp_choices"], UDP_CHOICE_CODEC)
+            self.affinity: HashTable[AffinityKey, AffinityEntry] = HashTable(fds["weft_affinity"], AFFINITY_CODEC)
             self._config = ConfigRows(fds["weft_config"])
             self._fds = fds
             self._cpus = _possible_cpus()

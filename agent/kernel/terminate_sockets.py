@@ -18,7 +18,7 @@ from typing import Any
 from agent.datapath import authorization
 from agent.datapath.authorization import AuthorizationRows
 from agent.ir.tables import AffinityEntry, Protocol, SocketAddress, UdpTarget, address_bytes
-from agent.kernel import abi
+from agent.kernel.affinity_rows import UDP_CHOICE_CODEC
 from agent.kernel.bpffs import opened
 from agent.kernel.cgroups import pod_folders
 from agent.kernel.maps import HashTable, open_kernel
@@ -133,7 +133,7 @@ def main() -> None:
     task, pins = read(json.load(sys.stdin)), Pins(options.pins)
     ended: Counter[Protocol] = Counter()
     with opened(pins.map_path("weft_sockets")) as storage, opened(pins.map_path("weft_udp_choices")) as table:
-        choices = HashTable(table, abi.UDP_CHOICE_CODEC).load()
+        choices = HashTable(table, UDP_CHOICE_CODEC).load()
         kernel = Kernel(storage, choices, _authorization(options.pins) if task.revoked else None)
         for diag in socket_lists(options.kubepods, NetnsClient(options.netns_socket)):
             ended += terminate(task, kernel, diag)

@@ -18,7 +18,8 @@ from agent.internal_errors import InternalErrors
 from agent.kube.client import ApiServer
 from agent.kube.collection import Collection
 from agent.kube.collection_watcher import CollectionWatcher
-from agent.kube.definitions import Bundle, Definition, best_versions, bundles, definitions, group_versions, resources
+from agent.kube.definitions import Bundle, Definition, bundles, definitions
+from agent.kube.discovery import served
 from agent.kube.errors import ApiError
 from agent.kube.node_objects import write_to_api
 from agent.model.change import Change, Delete, Synced, Upsert
@@ -255,8 +256,7 @@ class KubernetesSource:
         """Watch the served kinds. Returns whether these are the defined ones. Raises `ApiError`,
         `msgspec.DecodeError`.
         """
-        contents = {version: resources(await self._api.get(f"/apis/{version}")) for version in await self._versions()}
-        found = best_versions(self._collections, contents)
+        found = await served(self._api, self._collections)
         named = {f"{item.plural}.{item.group}": item.kind for item in self._collections if item.defined}
         defined = {kind for name, kind in named.items() if Key(Definition.__name__, "", name) in self._defined}
         for collection, version in found.items():
@@ -270,17 +270,6 @@ class KubernetesSource:
         self._discovered = True
         self._batches.put_nowait([])
         return defined == {item.kind for item in found if item.defined}
-
-    async def _versions(self) -> list[str]:
-        """The apiVersions of the groups that some servers do not have completely."""
-        found: list[str] = []
-        for group in sorted({item.group for item in self._collections if item.defined or item.optional}):
-            try:
-                found += group_versions(await self._api.get(f"/apis/{group}"))
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-        return found
 
     def _start_watching(self, collection: Collection, version: str) -> None:
         """Watch a collection. If its served version changed, it is listed again."""

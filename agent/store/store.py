@@ -7,29 +7,27 @@ value, so that a change which makes no difference to them stops here.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
 from typing import TypeVar, cast
 
-from agent.ir.tables import Mode
 from agent.model.authorization import AnyPolicy
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod, ServiceCIDR, normalized_address
+from agent.model.core import EndpointSlice, Pod, ServiceCIDR, normalized_address
 from agent.model.facts import NodeWaypoints, PodCgroup, PodSandbox
 from agent.model.meta import Key, Object
-from agent.model.multicluster import AnyService, ServiceImport
+from agent.model.multicluster import AnyService
 from agent.model.parameters import XMesh
 from agent.model.routes import AnyRoute, UndecodableRoute, undecodable
 from agent.model.weft_node import Guarded
 from agent.store.account_nodes import AccountNodes
+from agent.store.address_owner import owner
 from agent.store.endpoint_index import EndpointIndex, endpoint_locations
 from agent.store.guard_index import GuardIndex
 from agent.store.indices import ReadKey, indices
-
-MODE_LABEL = "weft.dev/mode"
+from agent.store.memos import Memos
+from agent.store.mode import LabelledMode, labelled_mode
 
 T = TypeVar("T", bound=Keyed)
 S = TypeVar("S")
-LabelledMode = tuple[Mode | None, str]
 
 
 class Store:
@@ -43,8 +41,7 @@ class Store:
         self._account_nodes = AccountNodes()
         self._modes: dict[Key, LabelledMode] = {}
         self._computed: dict[ReadKey, object] = {}
-        self._memos: dict[ReadKey, tuple[object, frozenset[ReadKey]]] = {}
-        self._memo_readers: dict[ReadKey, set[ReadKey]] = defaultdict(set)
+        self._memos = Memos()
 
     def apply(self, changes: Iterable[Change]) -> set[ReadKey]:
         """Apply changes; returns the keys of all reads whose answer is now another."""
@@ -54,7 +51,7 @@ class Store:
                 touched |= self._replace(change.value.key, change.value)
             elif isinstance(change, Delete):
                 touched |= self._replace(change.key, None)
-        self._invalidate(touched)
+        self._memos.invalidate(touched)
         return touched
 
     def set_computed(self, kind: str, values: Mapping[str, object]) -> set[ReadKey]:
@@ -63,7 +60,7 @@ class Store:
         new: dict[ReadKey, object] = {(kind, name): value for name, value in values.items()}
         self._computed = {key: value for key, value in self._computed.items() if key[0] != kind} | new
         touched = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-        self._invalidate(touched)
+        self._memos.invalidate(touched)
         return touched
 
     def has(self, key: Key) -> bool:
@@ -78,21 +75,13 @@ class Store:
         """The keys of all objects of a kind, or of kinds derived from it."""
         return sorted(key for key, value in self._values.items() if isinstance(value, kind))
 
-    def _invalidate(self, touched: Iterable[ReadKey]) -> None:
-        """Remove memos that were computed from these reads."""
-        for name in {name for key in touched for name in self._memo_readers.get(key, ())}:
-            for key in self._memos.pop(name)[1]:
-                self._memo_readers[key].discard(name)
-                if not self._memo_readers[key]:
-                    del self._memo_readers[key]
-
     def _replace(self, key: Key, value: Keyed | None) -> set[ReadKey]:
         old = self._values.get(key)
         if old == value:
             return set()
         touched: set[ReadKey] = {("object", *key)}
         # What can raise comes first: a value that it raises for leaves the former one whole.
-        before, after, mode = indices(old), indices(value), _labelled_mode(value)
+        before, after, mode = indices(old), indices(value), labelled_mode(value)
         touched |= {("endpoint", address) for address in self._endpoints.replace(key, old, value)}
         touched |= {("endpoints", node) for _, node in endpoint_locations(old) ^ endpoint_locations(value)}
         touched |= {("guarded", address) for address in self._guards.replace(key, old, value)}
@@ -121,25 +110,6 @@ class Store:
         if mode is not None:
             self._modes[key] = mode
         return {("mode", *key)} if mode != old else set()
-
-
-def _labelled_mode(value: Keyed | None) -> LabelledMode | None:
-    """The mode of an object's label, None for objects without a mode."""
-    return read_mode(value) if isinstance(value, Namespace | Pod | AnyService) else None
-
-
-def read_mode(value: Namespace | Pod | AnyService) -> LabelledMode:
-    """The mode of the label (None: no label), and a warning when its value is unknown.
-
-    An unknown value is as no label. The label's former value does not count: an agent that started later would have
-    another mode than the others.
-    """
-    text = value.metadata.labels.get(MODE_LABEL)
-    if text is None:
-        return None, ""
-    if text in ("none", "l4", "l7"):
-        return Mode[text.upper()], ""
-    return None, f"{value.key}: metadata.labels[{MODE_LABEL}]: {text!r} is none of none, l4, l7; ignored"
 
 
 def _waypoints(value: Keyed | None) -> frozenset[str]:
@@ -215,18 +185,8 @@ class TrackedView:
         return self._any("policies")
 
     def service_at(self, address: str) -> AnyService | None:
-        """The owner of a virtual address.
-
-        An API server never allocates a cluster IP twice, but manifests can repeat one, and no API server checks the
-        addresses of a ServiceImport. Among Services, and among imports, the oldest one is the owner. An import comes
-        before a Service of its own namespace, whose address its controller took over, but not before a Service of
-        another namespace.
-        """
-        found = self.services_at(address)
-        found.sort(key=lambda value: (isinstance(value, ServiceImport), value.age))
-        home = {value.metadata.namespace for value in found[:1]}
-        imports = (item for item in found if isinstance(item, ServiceImport) and item.metadata.namespace in home)
-        return next(chain(imports, found), None)
+        """The owner of a virtual address."""
+        return owner(self.services_at(address))
 
     def services_at(self, address: str) -> list[AnyService]:
         """Every Service and ServiceImport with this virtual address."""
@@ -313,19 +273,17 @@ class TrackedView:
 
     def memo(self, name: ReadKey, make: Callable[["TrackedView"], S]) -> S:
         """An answer that many units need, by `name`: it is computed once, until something that it read changes."""
-        if name not in self._store._memos:
+        memos = self._store._memos
+        if (found := memos.get(name)) is None:
             view = TrackedView(self._store)
             try:
                 made = make(view)
             finally:
                 # Reads count also where it raised: when they change it is tried again.
                 self.reads |= view.reads
-            self._store._memos[name] = made, frozenset(view.reads)
-            for key in view.reads:
-                self._store._memo_readers[key].add(name)
-        found, reads = self._store._memos[name]
-        self.reads |= reads
-        return cast(S, found)
+            found = memos.add(name, made, view.reads)
+        self.reads |= found.reads
+        return cast(S, found.value)
 
     def once(self, name: object, make: Callable[[], S]) -> S:
         """An answer that one unit needs several times. It stays as it is while this view is used."""

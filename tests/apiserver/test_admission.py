@@ -9,7 +9,7 @@ import pytest
 
 from agent.ir.plan import OnBackendLoss, OnLoss
 from agent.ir.tables import Mode
-from agent.store.store import MODE_LABEL
+from agent.store.mode import MODE_LABEL
 from agent.translate.labels import CHOICES
 from agent.translate.services import ON_BACKEND_LOSS, ON_LOSS
 from support.apiserver.gateway import install_imports

@@ -7,7 +7,7 @@ from errno import ECONNREFUSED, EINPROGRESS
 import pytest
 
 from agent.ir.tables import ALL_NAMESPACES, Mode, PodRow, Protocol, Reason, ServiceRow, address_bytes
-from agent.kernel import oracle
+from agent.kernel.oracle.decide import decide
 from support.datapath.decision_cases import INDEX, TO_FIRST, VIA_WAYPOINT, Case, rows_for
 from support.datapath.node import VIP, VIP_PORT, WAYPOINT_PORT, Answer, Node, Pod
 
@@ -49,7 +49,7 @@ def dial(pod: Pod, times: int) -> list[int]:
 def decided(node: Node, pod: Pod) -> Reason:
     """What the oracle says of another connection."""
     where = address_bytes(VIP["4"]), VIP_PORT, Protocol.TCP
-    return oracle.decide(node.kernel.encoded(), node.cgroup_ids(pod), *where).reason
+    return decide(node.kernel.encoded(), node.cgroup_ids(pod), *where).reason
 
 
 def test_a_namespace_has_as_many_connections_as_it_leaves_free(node: Node, pods: dict[int, Pod]) -> None:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from agent.ir.tables import Protocol, address_bytes
-from agent.kernel.oracle import decide
+from agent.kernel.oracle.decide import decide
 from support.datapath.decision_cases import CASES, ERRNO, REWRITTEN, Case, decisions, rows_for, written
 from support.datapath.node import Node, Pod
 

@@ -31,7 +31,8 @@ from agent.ir.tables import (
     address_bytes,
     address_text,
 )
-from agent.kernel.oracle import Outcome, decide
+from agent.kernel.oracle.decide import decide
+from agent.kernel.oracle.verdict import Outcome
 from support.datapath.decision_cases import ERRNO, Rows
 from support.datapath.node import Node, Pod
 

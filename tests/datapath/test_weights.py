@@ -8,7 +8,7 @@ from math import log, sqrt
 import pytest
 
 from agent.ir.tables import Action, FrontendAction, Protocol, Reason, SocketAddress, address_bytes, address_text
-from agent.kernel.oracle import decide
+from agent.kernel.oracle.decide import decide
 from agent.translate.slots import alias_table
 from support.datapath.decision_cases import Case, Rows, rows_for
 from support.datapath.node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod

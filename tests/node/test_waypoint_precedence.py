@@ -21,7 +21,8 @@ from agent.model.core import Namespace, Pod, PodIP, PodSpec, PodStatus, Service,
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.model.routes import GRPCMethodMatch, GRPCRoute, GRPCRouteMatch, HTTPPathMatch, HTTPRouteMatch
-from agent.store.store import MODE_LABEL, Store
+from agent.store.mode import MODE_LABEL
+from agent.store.store import Store
 from agent.translate.filters.header_modifiers import changed
 from agent.translate.incremental import Translator
 from agent.translate.options import Options

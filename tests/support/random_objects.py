@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from agent.model import filters, routes
 from agent.model.meta import ObjectMeta
-from agent.store.store import MODE_LABEL
+from agent.store.mode import MODE_LABEL
 from agent.translate.options import Options
 
 SPACES = st.sampled_from(["app", "shop"])

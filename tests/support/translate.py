@@ -28,7 +28,8 @@ from agent.model.routes import (
     ParentReference,
     TCPRoute,
 )
-from agent.store.store import MODE_LABEL, Store, TrackedView
+from agent.store.mode import MODE_LABEL
+from agent.store.store import Store, TrackedView
 from agent.translate.incremental import Translator
 from agent.translate.options import Options
 

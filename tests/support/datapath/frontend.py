@@ -7,7 +7,8 @@ from typing import Any
 
 from agent.ir.tables import Action, FrontendAction, Protocol, Reason, ServiceRow, Slot
 from agent.ir.tables import address_bytes as packed
-from agent.kernel.oracle import SocketContext, decide
+from agent.kernel.oracle.decide import decide
+from agent.kernel.oracle.query import SocketContext
 from support.datapath.decision_cases import INDEX, Case, rows_for
 from support.datapath.node import BACKEND_PORT, BACKENDS, VIP, VIP_PORT, Node, Pod
 

@@ -19,7 +19,7 @@ from agent.ir.tables import (
     address_bytes,
 )
 from agent.kernel import abi
-from agent.kernel.oracle import decide
+from agent.kernel.oracle.decide import decide
 
 WHOLE = 1 << 32
 KEY = FrontendKey(ANY_NAMESPACE, address_bytes("10.96.0.1"), 80, Protocol.TCP)

@@ -9,7 +9,8 @@ from agent.model.facts import AccountPod, PodCgroup
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport, ServiceImportSpec
 from agent.model.routes import HTTPRoute, HTTPRouteSpec, ParentReference
-from agent.store.store import MODE_LABEL, Store, TrackedView
+from agent.store.mode import MODE_LABEL
+from agent.store.store import Store, TrackedView
 
 
 def service_ref(name: str, namespace: str | None = None, group: str = "") -> ParentReference:

@@ -28,7 +28,7 @@ from agent.model.core import (
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus
 from agent.model.routes import BackendRef, HTTPRoute, HTTPRouteSpec, L4RouteRule, L4RouteSpec, ParentReference, TCPRoute
-from agent.store.store import MODE_LABEL
+from agent.store.mode import MODE_LABEL
 from agent.translate.incremental import Translator, Unit
 from agent.translate.options import Options
 from agent.translate.slots import shares

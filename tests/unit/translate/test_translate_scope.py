@@ -10,7 +10,7 @@ from agent.ir.resources import ResourceName, ResourceType
 from agent.model.change import Upsert
 from agent.model.core import Namespace, Service
 from agent.model.meta import Key, ObjectMeta
-from agent.store.store import MODE_LABEL
+from agent.store.mode import MODE_LABEL
 from agent.translate.incremental import SERVICES, Unit
 from agent.translate.labels import ACCESS_LOG, SCOPE, is_logged
 from agent.translate.options import Collector, Options
