@@ -5,106 +5,27 @@ connection is decided by half of a policy. A set that does not fit leaves its po
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from operator import attrgetter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent.budget import Budget
+from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.diff import diff
 from agent.datapath.driver import AuthorizationTables
 from agent.ir.authorization import (
     ALLOW_ALL,
     DENY_ALL,
     NODE_ROW,
-    Destination,
     Grant,
     GrantKey,
     PeerRow,
     ServerPlan,
-    account_id,
     admits,
-    peer_row,
     policy_set,
 )
-from agent.ir.plan import Output
-from agent.ir.policy import ANY
 from agent.ir.tables import address_bytes
-from agent.model.meta import WEFT_NAMESPACE
 
 _ALLOW_ALL_SET = policy_set(ALLOW_ALL)
-_WEFT = account_id(WEFT_NAMESPACE, ANY)
-
-
-class DesiredAuthorization:
-    """What policies and pods demand, from the outputs of translation."""
-
-    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
-        """`changed` is called when something changed."""
-        self.servers: dict[int, ServerPlan] = {}
-        # By address, then by unit of translation. The latest counts: a new pod can have the address of one whose end
-        # is not known here yet.
-        self._peers: dict[bytes, dict[Hashable, PeerRow]] = {}
-        self._waypoints: dict[Hashable, dict[bytes, PeerRow]] = {}
-        self._destinations: dict[Hashable, Mapping[str, Destination]] = {}
-        self.identities: dict[int, PeerRow] = {}
-        """Of the pods of this node, by cgroup id."""
-        self._changed = changed
-
-    @property
-    def peers(self) -> dict[bytes, PeerRow]:
-        """The identities of each source address. An address that a pod outside weft's namespace has is that pod's: an
-        attacker on another node could report it as that of a waypoint.
-        """
-        pods = {address: [*rows.values()][-1] for address, rows in self._peers.items()}
-        waypoints = {address: row for rows in self._waypoints.values() for address, row in rows.items()}
-        others = {address for address, row in pods.items() if row.namespace_id != _WEFT}
-        return pods | {address: row for address, row in waypoints.items() if address not in others}
-
-    @property
-    def destinations(self) -> dict[str, Destination]:
-        """The protected pods as destinations, by address: those of other nodes, and those of this node."""
-        others = {address: it for found in self._destinations.values() for address, it in found.items()}
-        own = {address: plan.destination for plan in self.servers.values() for address in plan.addresses}
-        return others | own
-
-    def take(self, unit: Hashable, old: Output, new: Output) -> None:
-        """A unit of translation changed its output."""
-        former, clients = _clients(old), _clients(new)
-        if _parts(old) == _parts(new) and former == clients:
-            return
-        for cgroup in former.keys() - clients.keys():
-            del self.identities[cgroup]
-        self.identities |= clients
-        self._destinations.pop(unit, None)
-        if new.destinations:
-            self._destinations[unit] = new.destinations
-        for cgroup in old.servers.keys() - new.servers.keys():
-            del self.servers[cgroup]
-        self.servers.update(new.servers)
-        for gone in map(address_bytes, old.peers.keys() - new.peers.keys()):
-            del self._peers[gone][unit]
-            if not self._peers[gone]:
-                del self._peers[gone]
-        for address, row in new.peers.items():
-            self._peers.setdefault(address_bytes(address), {})[unit] = row
-        self._waypoints.pop(unit, None)
-        if new.waypoints:
-            self._waypoints[unit] = {address_bytes(address): row for address, row in new.waypoints.items()}
-        self._changed()
-
-
-_parts = attrgetter("servers", "peers", "waypoints", "destinations")
-
-
-def _clients(output: Output) -> dict[int, PeerRow]:
-    """The identities of pods with a service account, by cgroup id; none of weft's own: a waypoint judges its clients,
-    and is judged by the nodes of the servers.
-    """
-    return {
-        cgroup: peer_row(pod.namespace, pod.service_account)
-        for cgroup, pod in output.pods.items()
-        if pod.service_account and pod.namespace != WEFT_NAMESPACE
-    }
 
 
 class AuthorizationRows(NamedTuple):

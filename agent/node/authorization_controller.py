@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from agent.datapath.authorization import Authorization, DesiredAuthorization
+from agent.datapath.authorization import Authorization
+from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.destinations import Destinations
 from agent.datapath.driver import AuthorizationTables
 from agent.ir.authorization import ServerPlan

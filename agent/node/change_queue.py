@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from agent.datapath.authorization import DesiredAuthorization
 from agent.datapath.departures import Departures
+from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.ir.plan import Output, PodPlan
 from agent.model.change import Change, Delete, Problem, Resolved, Upsert
 from agent.model.facts import NodeWaypoints

@@ -2,7 +2,8 @@
 
 import pytest
 
-from agent.datapath.authorization import Authorization, DesiredAuthorization
+from agent.datapath.authorization import Authorization
+from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.ir.authorization import (
     ALLOW_ALL,
     ANY_CLIENT,

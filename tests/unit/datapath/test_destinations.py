@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from agent.datapath.authorization import DesiredAuthorization
+from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.destinations import Destinations
 from agent.ir.authorization import (
     ANY_CLIENT,

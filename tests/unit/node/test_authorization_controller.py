@@ -7,7 +7,7 @@ from errno import EIO
 
 import pytest
 
-from agent.datapath.authorization import DesiredAuthorization
+from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.ir.authorization import ALLOW_ALL, NODE_ROW, Grant, ServerPlan, account_id, peer_row, policy_set
 from agent.ir.plan import Output
 from agent.ir.policy import ServiceAccount
