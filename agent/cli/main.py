@@ -27,6 +27,7 @@ COMMANDS = {
     "lint": "agent.cli.lint",
     "simulate": "agent.cli.simulate",
     "diff": "agent.cli.diff",
+    "authz": "agent.cli.authz",
     "lab": "agent.cli.lab",
 }
 

@@ -4,16 +4,17 @@ Such clients are those outside the cluster, and the API server, which calls webh
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from agent.explain.assumed_pods import pod_of_service
 from agent.explain.fields import flattened
 from agent.explain.manifests import Manifests
 from agent.explain.policies import PolicyWarning
-from agent.explain.workloads import as_object, is_behind, workloads_of
+from agent.explain.workloads import as_object, is_behind, pods_of
 from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy, selects
 from agent.model.core import Pod, Service
-from agent.model.meta import Key, ObjectMeta
+from agent.model.meta import Key
 from agent.store.store import TrackedView
 from agent.translate.parameters import mesh_parameters
 from agent.translate.policies import default_policies
@@ -23,15 +24,13 @@ FROM_OUTSIDE = ("NodePort", "LoadBalancer")
 
 
 def closed_services(
-    manifests: Manifests, documents: Iterable[tuple[str, Any]], view: TrackedView
+    manifests: Manifests, documents: Sequence[tuple[str, Any]], view: TrackedView
 ) -> Iterator[PolicyWarning]:
     """A warning for each of these Services with pods that no policy selects. `documents` are the same manifests as
     parsed, `view` as translated.
     """
-    parsed = list(documents)
-    callers = _callers(item for _, document in parsed for item in flattened(document))
-    pods = [value for value in manifests.objects.values() if isinstance(value, Pod)]
-    pods += [item.pod for location, document in parsed for item in workloads_of(location, document)]
+    callers = _callers(item for _, document in documents for item in flattened(document))
+    pods = pods_of(manifests, documents).values()
     parameters = mesh_parameters(view)
     for service in manifests.objects.values():
         if not isinstance(service, Service) or not default_policies(parameters, service.metadata.namespace):
@@ -78,8 +77,7 @@ def _has_default(service: Service, manifests: Manifests, pods: Iterable[Pod]) ->
     """Whether a pod of a Service has no policy. Where the manifests have none of its pods, one with the labels of its
     selector stands for them. Pods on the host's network are not closed.
     """
-    meta = ObjectMeta(service.metadata.name, service.metadata.namespace, labels=service.spec.selector)
-    found = [pod for pod in pods if is_behind(service, pod)] or [Pod(meta)]
+    found = [pod for pod in pods if is_behind(service, pod)] or [pod_of_service(service)]
     policies = [
         value
         for value in manifests.objects.values()

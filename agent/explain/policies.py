@@ -3,11 +3,11 @@
 The pods are those of the manifests, and those that workloads make of their templates.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from agent.explain.manifests import Manifests
-from agent.explain.workloads import is_behind, workloads_of
+from agent.explain.workloads import is_behind, pods_of, workloads_of
 from agent.model.authorization import (
     AnyPolicy,
     AuthorizationPolicy,
@@ -34,7 +34,7 @@ class PolicyWarning(NamedTuple):
 
 
 def policy_warnings(
-    manifests: Manifests, documents: Iterable[tuple[str, Any]], view: TrackedView
+    manifests: Manifests, documents: Sequence[tuple[str, Any]], view: TrackedView
 ) -> Iterator[PolicyWarning]:
     """All warnings. `documents` are the same manifests as parsed, each with its location, `view` as translated."""
     trust_domain = mesh_parameters(view).spec.trust_domain
@@ -42,7 +42,7 @@ def policy_warnings(
     policies = [value for value in objects if isinstance(value, AuthorizationPolicy)]
     every: list[AnyPolicy] = [*policies, *(it for it in objects if isinstance(it, UndecodableAuthorizationPolicy))]
     workloads = [item for location, document in documents for item in workloads_of(location, document)]
-    pods = [*(value for value in objects if isinstance(value, Pod)), *(item.pod for item in workloads)]
+    pods = list(pods_of(manifests, documents).values())
     for policy in policies:
         found = [(error.field, error.message) for error in policy_errors(policy, trust_domain)]
         found += [*_without_rules(policy, policies), *_without_pods(policy, pods)]

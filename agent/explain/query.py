@@ -58,9 +58,7 @@ class TrafficQuery:
 
 def parse_query(pod: str, method: str, url: str, headers: Iterable[str]) -> TrafficQuery:
     """Parse the arguments of a command line. Raises `QueryError`."""
-    namespace, slash, name = pod.partition("/")
-    if not (namespace and slash and name):
-        raise QueryError(f"{pod!r} is not NAMESPACE/POD")
+    namespace, name = parse_name(pod, "NAMESPACE/POD")
     try:
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme)
@@ -72,6 +70,14 @@ def parse_query(pod: str, method: str, url: str, headers: Iterable[str]) -> Traf
         raise QueryError(f"URL: {url!r} has no port")
     query = request(method.upper(), _authority(parts, port), _target(parts), map(_header, headers))
     return TrafficQuery(Key("Pod", namespace, name), parts.scheme, parts.hostname, port, query)
+
+
+def parse_name(text: str, form: str) -> tuple[str, str]:
+    """A namespace and a name in it. `form` is how the command line calls them. Raises `QueryError`."""
+    namespace, _, name = text.partition("/")
+    if not (namespace and name):
+        raise QueryError(f"{text!r} is not {form}")
+    return namespace, name
 
 
 def _authority(parts: SplitResult, port: int) -> str:

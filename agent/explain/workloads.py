@@ -1,10 +1,11 @@
 """Workloads in manifests: the pods that they make of their templates, and the Services that select them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agent.explain.fields import flattened
+from agent.explain.manifests import Manifests
 from agent.kube.decode import decode
 from agent.model.core import Pod, Service
 from agent.model.meta import Key
@@ -39,6 +40,14 @@ def workloads_of(location: str, document: Any) -> Iterator[Workload]:
         for found in decode(pod, location) if path else ():
             if isinstance(found, Pod):
                 yield Workload(location, Key(str(item["kind"]), str(namespace), str(name)), found)
+
+
+def pods_of(manifests: Manifests, documents: Iterable[tuple[str, Any]]) -> Mapping[Key, Pod]:
+    """The pods of manifests and those of workloads' templates, by the key of the Pod or the workload. Pods that have
+    ended are left out. `documents` are the same manifests as parsed, each with its location.
+    """
+    found = {value.key: value for value in manifests.objects.values() if isinstance(value, Pod) and not value.finished}
+    return found | {item.key: item.pod for location, document in documents for item in workloads_of(location, document)}
 
 
 def as_object(value: Any) -> dict[str, Any]:

@@ -77,12 +77,13 @@ class GuardedAddress:
 
 @dataclass(frozen=True, slots=True)
 class PolicyVerdict:
-    """Whether a connection is allowed. `policy` is the first policy that allows it, or the first one where none does;
-    None where no policy selects the pod.
+    """Whether a connection is allowed. `policy` is the first policy that allows it, and `rule` the position of its
+    first rule that does. Where none does, `policy` is the first one; None where no policy selects the pod.
     """
 
     allowed: bool
     policy: Key | None = None
+    rule: int | None = None
 
 
 def decide(policies: Iterable[Policy], client: Identity | None, port: int) -> PolicyVerdict:
@@ -95,6 +96,7 @@ def decide(policies: Iterable[Policy], client: Identity | None, port: int) -> Po
     if not selecting:
         return PolicyVerdict(True)
     for policy in selecting:
-        if any(rule.matches(client, port) for rule in policy.rules):
-            return PolicyVerdict(True, policy.key)
+        for position, rule in enumerate(policy.rules):
+            if rule.matches(client, port):
+                return PolicyVerdict(True, policy.key, position)
     return PolicyVerdict(False, selecting[0].key)

@@ -149,12 +149,22 @@ def normalized_address(address: str) -> str:
 
 
 class ServicePort(Value, frozen=True):
-    """One port of a Service. `targetPort` is not read: EndpointSlices have the resolved port."""
+    """One port of a Service. Only offline commands read `targetPort`: EndpointSlices have the resolved port. 0: as
+    `port`.
+    """
 
     port: Port
     name: str = ""
     protocol: str = "TCP"
     app_protocol: str = ""
+    target_port: int | str = 0
+
+    def number_in(self, pod: Pod) -> int | None:
+        """The port of a pod of the Service; None where no container has a port of the target's name."""
+        if isinstance(self.target_port, int):
+            return self.target_port or self.port
+        named = (item for container in pod.spec.containers for item in container.ports)
+        return next((item.container_port for item in named if item.name == self.target_port), None)
 
 
 class ServiceCIDRSpec(Value, frozen=True):

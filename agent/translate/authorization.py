@@ -26,14 +26,18 @@ def translate_authorization(
     policies = policies_of(view, pod)
     if not policies:
         return Output(peers=peers)
-    reason = f"the kernel does not see the sockets of {runtime}" if runtime else ""
-    if pod.spec.host_network:
-        reason = "a hostNetwork pod has no network namespace of its own"
-    if reason:
+    if reason := not_enforced(pod, runtime):
         default = all(policy.key.kind == KIND for policy in policies)
         what = f"the default of {policies[0].key} is" if default else "its policies are"
         return Output(peers=peers, warnings=(f"{pod.key}: Unsupported, {what} not enforced: {reason}",))
     return Output(peers=peers, servers={cgroup: _server(view, pod, addresses, policies, node)})
+
+
+def not_enforced(pod: Pod, runtime: str) -> str:
+    """Why policies of a pod are not enforced; empty where they are. `runtime` is as above."""
+    if pod.spec.host_network:
+        return "a hostNetwork pod has no network namespace of its own"
+    return f"the kernel does not see the sockets of {runtime}" if runtime else ""
 
 
 def translate_account_pod(view: TrackedView, key: Key) -> Output:

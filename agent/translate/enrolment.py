@@ -27,7 +27,7 @@ def translate_pod(view: TrackedView, namespace: str, name: str, options: Options
     if cgroup is None:
         return Output()
     mode, mode_reason, warnings = _mode(view, pod, options)
-    runtime = _unsupported_runtime(view, pod, options)
+    runtime = unsupported_runtime(view, pod, options)
     supported = not runtime or mode is Mode.NONE
     if not supported:
         text = f"Unsupported, not enrolled: the kernel does not see the sockets of {runtime}"
@@ -118,7 +118,7 @@ def _override(pod: Pod, mode: Mode, mode_reason: str, warnings: tuple[str, ...])
     return mode, mode_reason, (*warnings, f"{pod.key}: {mode_reason}")
 
 
-def _unsupported_runtime(view: TrackedView, pod: Pod, options: Options) -> str:
+def unsupported_runtime(view: TrackedView, pod: Pod, options: Options) -> str:
     """The pod's RuntimeClass and handler, where the node's kernel does not see the sockets of such pods; else empty.
     For a RuntimeClass that does not exist its name is taken as the handler.
     """

@@ -8,7 +8,10 @@ from agent.explain.diff import compare
 from agent.explain.lint import findings
 from agent.explain.manifests import Manifests, read
 from agent.explain.query import parse_query
+from agent.explain.reach import can_reach
+from agent.explain.servers import Servers, server_name
 from agent.explain.simulation import simulate
+from agent.kube.directory_source import parsed
 from agent.translate.options import Options
 from support.explain import MESH, ROUTE, write
 from support.hostile import Hostile, hostile_documents
@@ -54,3 +57,12 @@ def test_they_change_nothing_for_the_good_ones(manifests: Manifests, tmp_path: P
     query = parse_query("app/a", "GET", "http://good/", [])
     one, two = (simulate(found, query, HERE)["waypoint"] for found in (good, manifests))
     assert one == two
+
+
+def test_they_do_not_stop_a_question_about_policies(folder: Path, manifests: Manifests) -> None:
+    servers = Servers(manifests, parsed(folder))
+    names = {server_name(key, pod) for key, pod in servers.pods.items()}
+    for key in servers.pods:
+        if key.kind == "Pod":
+            found = can_reach(servers, key.namespace, key.name)["targets"]
+            assert names - {name for row in found for name in row["pods"]} <= {str(key).partition(" ")[2]}

@@ -42,12 +42,12 @@ def test_no_source_is_nobody_and_none_is_anybody() -> None:
     key = Key("AuthorizationPolicy", "a", "p")
     nobody, anybody = Policy(key, (PolicyRule(frozenset()),)), Policy(key, (PolicyRule(),))
     assert decide([nobody], client("a", "x"), 80) == PolicyVerdict(False, key)
-    assert decide([anybody], None, 80) == PolicyVerdict(True, key)
+    assert decide([anybody], None, 80) == PolicyVerdict(True, key, 0)
 
 
 def test_the_policy_that_allows_is_named_and_else_the_first() -> None:
     shut = Policy(Key("AuthorizationPolicy", "a", "1"))
-    open_ = Policy(Key("AuthorizationPolicy", "a", "2"), (PolicyRule(),))
-    assert decide([shut, open_], None, 80).policy == open_.key
+    open_ = Policy(Key("AuthorizationPolicy", "a", "2"), (PolicyRule(frozenset()), PolicyRule(), PolicyRule()))
+    assert decide([shut, open_], None, 80) == PolicyVerdict(True, open_.key, 1)
     assert decide([shut], None, 80).policy == shut.key
     assert decide([], None, 80) == PolicyVerdict(True)
