@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.client_text import client_text, ports_text
 from agent.cli.output import Exit, Output, fail, print_json, print_line, print_table
 from agent.explain.diff import compare
 from agent.explain.manifests import read
-from agent.kube.directory_source import SourceError
+from agent.explain.reach_changes import ReachChange, compare_reach
+from agent.explain.servers import Servers
+from agent.kube.directory_source import SourceError, parsed
 
 
 def diff(
@@ -17,8 +20,8 @@ def diff(
     new: Annotated[Path, typer.Argument(help="The changed manifests.")],
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
 ) -> None:
-    """Show which traffic would change between two directories of manifests: paths, rules and weights by client
-    namespace.
+    """Show what would change between two directories of manifests: paths, rules and weights by client namespace, and
+    which clients may connect to which pods.
 
     Needs no root, no kernel and no cluster. Exits with 0 when nothing would change, 1 when something would.
     """
@@ -27,9 +30,12 @@ def diff(
     except SourceError as error:
         fail(str(error), Exit.USAGE)
     found = compare(before, after)
+    reach = compare_reach(*(Servers(it, parsed(folder)) for folder, it in ((old, before), (new, after))))
     unused = {str(folder): len(it.problems) for folder, it in ((old, before), (new, after)) if it.problems}
     if output is Output.JSON:
-        print_json({"changes": [asdict(item) for item in found], "problems": unused})
+        print_json(
+            {"changes": [asdict(item) for item in found], "reach": [asdict(item) for item in reach], "problems": unused}
+        )
     else:
         print_table(
             "changes",
@@ -45,7 +51,16 @@ def diff(
                 for item in found
             ),
         )
+        print_table("reach", ("PODS", "PORTS", "SERVICES", "CLIENTS", "OLD", "NEW"), map(_reach_cells, reach))
         for folder, count in unused.items():
             print_line(f"{folder}: {count} objects or documents cannot be used: see weft lint")
-    if found:
+    if found or reach:
         raise SystemExit(int(Exit.FAILED))
+
+
+def _reach_cells(item: ReachChange) -> tuple[object, ...]:
+    clients = tuple(map(client_text, item.clients))
+    unchanged = tuple(f"but {client_text(client)}" for client in item.unchanged)
+    before, after = ("refused", "allowed") if item.allowed else ("allowed", "refused")
+    old, new = f"{before}: {item.old}", f"{after}: {item.new}"
+    return item.pods, ports_text(item.ports, item.but), item.services, (*clients, *unchanged), old, new

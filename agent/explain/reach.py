@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent.explain.query import QueryError
-from agent.explain.servers import ANY_CLIENT, OTHER_PORT, Client, Protection, Servers, server_name
+from agent.explain.servers import OTHER_PORT, Client, Protection, Servers, client_id, ports_of, server_name
 from agent.ir.policy import PolicyVerdict, ServiceAccount
 from agent.model.core import Pod, ServicePort
 from agent.model.meta import Key
@@ -110,7 +110,7 @@ def _port_clients(port: ServicePort, pod: Pod, protection: Protection) -> PortCl
 
 def _allowed_client(client: Client, verdict: PolicyVerdict, protection: Protection) -> AllowedClient:
     policy = str(verdict.policy) if verdict.policy else None
-    return AllowedClient(str(client or ANY_CLIENT), policy, _rule(verdict), protection.reason(verdict))
+    return AllowedClient(client_id(client), policy, _rule(verdict), protection.reason(verdict))
 
 
 def _rule(verdict: PolicyVerdict) -> int | None:
@@ -121,21 +121,14 @@ def _rule(verdict: PolicyVerdict) -> int | None:
 def _reaches(servers: Servers, pod: Pod, client: Client) -> Iterator[Reach]:
     """Of each verdict on a client the ports that have it."""
     protection = servers.protection(pod)
-    services = [
-        (number, f"{service.metadata.namespace}/{service.metadata.name}:{port.port}")
-        for service in servers.services_of(pod)
-        for port in service.spec.ports
-        if (number := port.number_in(pod)) is not None
-    ]
-    ports: dict[PolicyVerdict, list[int]] = defaultdict(list)
-    found = protection.ports.union(number for number, _ in services)
-    for port in (*sorted(found - {OTHER_PORT}), OTHER_PORT):
-        ports[protection.verdict(client, port)].append(port)
-    for verdict, listed in ports.items():
+    services = servers.service_ports(pod)
+    ports = {*protection.ports, *services.values()}
+    verdicts: dict[PolicyVerdict, list[int]] = defaultdict(list)
+    for port in (*sorted(ports - {OTHER_PORT}), OTHER_PORT):
+        verdicts[protection.verdict(client, port)].append(port)
+    for verdict, alike in verdicts.items():
         yield Reach(
-            tuple(sorted({text for number, text in services if number in listed})),
-            None if OTHER_PORT in listed else tuple(listed),
-            tuple(sorted(found.difference(listed))) if OTHER_PORT in listed else None,
+            *ports_of(alike, ports, services),
             verdict.allowed,
             protection.deciding(verdict),
             _rule(verdict),

@@ -9,7 +9,7 @@ from agent.explain.manifest_mesh import translated
 from agent.explain.manifests import Manifests
 from agent.explain.workloads import is_behind, pods_of
 from agent.ir.identity import Identity, Workload
-from agent.ir.policy import Policy, PolicyVerdict, ServiceAccount, decide
+from agent.ir.policy import ANY, Policy, PolicyVerdict, ServiceAccount, decide
 from agent.model.authorization import AuthorizationPolicy
 from agent.model.core import Pod, Service
 from agent.model.meta import Key
@@ -23,8 +23,6 @@ from agent.translate.workload import workload_of
 
 OTHER_PORT = 0
 """Stands for the ports that no rule names."""
-ANY_CLIENT = "*"
-"""How `None` of `Client` is written for programs."""
 ASSUMED = (Service.__name__, AuthorizationPolicy.__name__)
 """The kinds for whose selectors pods are assumed."""
 Client = ServiceAccount | None
@@ -98,9 +96,15 @@ class Servers:
         """The pods that a Service selects."""
         return {key: pod for key, pod in self.pods.items() if is_behind(service, pod)}
 
-    def services_of(self, pod: Pod) -> list[Service]:
-        """The Services that select a pod."""
-        return [service for service in self.services.values() if is_behind(service, pod)]
+    def service_ports(self, pod: Pod) -> dict[str, int]:
+        """The ports of Services that lead to a pod, `NAMESPACE/NAME:PORT`, each with the pod's port."""
+        return {
+            f"{service.metadata.namespace}/{service.metadata.name}:{port.port}": number
+            for service in self.services.values()
+            if is_behind(service, pod)
+            for port in service.spec.ports
+            if (number := port.number_in(pod)) is not None
+        }
 
     def find(self, namespace: str, name: str) -> tuple[Key, Pod] | None:
         """A pod by its own name or by that of its workload."""
@@ -111,6 +115,24 @@ class Servers:
 def server_name(key: Key, pod: Pod) -> str:
     """How people call pods: by their workload, or by what selects them."""
     return f"pods of {key}" if key.kind in ASSUMED else f"{key.namespace}/{workload_of(pod).name}"
+
+
+def client_id(client: Client) -> str:
+    """Clients for programs: `NAMESPACE/ACCOUNT`, `NAMESPACE/*`, or `*`."""
+    return str(client) if client else ANY
+
+
+def ports_of(
+    alike: Iterable[int], ports: Iterable[int], services: Mapping[str, int]
+) -> tuple[tuple[str, ...], tuple[int, ...] | None, tuple[int, ...] | None]:
+    """Of `ports`, those that are `alike`: the ports of Services that lead there; these ports, or None where those that
+    no rule names are among them; then all others.
+    """
+    found = set(alike)
+    leading = tuple(sorted(name for name, number in services.items() if number in found))
+    if OTHER_PORT in found:
+        return leading, None, tuple(sorted(set(ports) - found))
+    return leading, tuple(sorted(found)), None
 
 
 def identity_of(client: Client) -> Identity | None:

@@ -83,3 +83,23 @@ def simulated(folder: Path, pod: str, url: str, *options: str, method: str = "GE
     done = weft("simulate", "-f", folder, "--from", pod, method, url, "-o", "json", *options)
     assert done.exit_code == 0, done.output
     return dict(json.loads(done.stdout))
+
+
+def deployment(name: str, account: str = "", namespace: str = "app", **spec: Any) -> dict[str, Any]:
+    """A Deployment of pods with the label `app`, and with one container that has the port 8080, `http`."""
+    pod = {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}], **spec}
+    pod |= {"serviceAccountName": account} if account else {}
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
+    meta = {"name": name, "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"template": template}}
+
+
+def service(name: str, *ports: Any, namespace: str = "app") -> dict[str, Any]:
+    """A Service of the pods with the label `app`."""
+    spec = {"selector": {"app": name}, "ports": list(ports)}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def manifests(folder: Path, *documents: Any) -> Path:
+    """A folder with these documents, in one file."""
+    return write(folder, all="\n---\n".join(json.dumps(document) for document in documents))

@@ -12,7 +12,7 @@ from agent.explain.servers import OTHER_PORT, Client, Protection, identity_of
 from agent.ir.identity import Identity, Workload
 from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, decide
 from agent.model.meta import Key
-from support.explain import weft, write
+from support.explain import deployment, manifests, service, weft, write
 from support.parameters import parameters_document
 from support.policies import WEB, from_account, policy_document
 
@@ -23,29 +23,10 @@ KEYS = st.builds(Key, st.just("AuthorizationPolicy"), st.just("a"), ACCOUNTS)
 POLICIES = st.lists(st.builds(Policy, KEYS, st.lists(RULES).map(tuple)), max_size=3).map(tuple)
 
 
-def deployment(name: str, account: str = "", namespace: str = "app", **spec: Any) -> dict[str, Any]:
-    """A Deployment of pods with the label `app`, and with one container that has the port 8080, `http`."""
-    pod = {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}], **spec}
-    pod |= {"serviceAccountName": account} if account else {}
-    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
-    meta = {"name": name, "namespace": namespace}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"template": template}}
-
-
-def service(name: str, *ports: Any, namespace: str = "app") -> dict[str, Any]:
-    """A Service of the pods with the label `app`."""
-    spec = {"selector": {"app": name}, "ports": list(ports)}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-
-
 HTTP = {"name": "http", "port": 80, "targetPort": "http"}
 METRICS = {"name": "metrics", "port": 9090}
 SHOP = (service("web", HTTP, METRICS), deployment("web", "web"), deployment("client", "client"))
 BY_CLIENT = {"sources": [from_account("client")], "networkAttributes": {"ports": [8080]}}
-
-
-def manifests(folder: Path, *documents: Any) -> Path:
-    return write(folder, all="\n---\n".join(json.dumps(document) for document in documents))
 
 
 def query(folder: Path, *question: object) -> dict[str, Any]:

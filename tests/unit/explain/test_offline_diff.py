@@ -155,7 +155,7 @@ def test_a_pod_with_a_mode_of_its_own_is_a_client_of_its_own(tmp_path: Path) -> 
 def test_the_command_exits_with_0_when_nothing_changes(tmp_path: Path) -> None:
     old = write(tmp_path / "old", mesh=MESH)
     done = weft("diff", old, old)
-    assert (done.exit_code, done.stdout) == (0, "changes: none\n")
+    assert (done.exit_code, done.stdout) == (0, "changes: none\nreach: none\n")
 
 
 def test_the_command_exits_with_1_and_shows_a_table(tmp_path: Path) -> None:
