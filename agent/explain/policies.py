@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from agent.explain.manifests import Manifests
+from agent.explain.shadowed_rules import shadowed_rules
 from agent.explain.workloads import is_behind, pods_of, workloads_of
+from agent.ir.policy import Policy
 from agent.model.authorization import (
     AnyPolicy,
     AuthorizationPolicy,
+    LabelSelector,
     UndecodableAuthorizationPolicy,
     policy_key,
     selects,
@@ -19,8 +22,10 @@ from agent.model.core import Pod, Service
 from agent.model.meta import Key
 from agent.store.store import TrackedView
 from agent.translate.parameters import mesh_parameters
-from agent.translate.policies import policy_errors
+from agent.translate.policies import policies_of, policy_errors, policy_ir
 
+EVERY_POD = (LabelSelector(),)
+SHOWN = 3  # rules that a warning names
 RULES, SELECTOR = "spec.rules", "spec.targetRefs[0].selector"
 
 
@@ -53,6 +58,7 @@ def policy_warnings(
             message = "Unsupported, its policies are not enforced: its pods are on the host's network"
             yield PolicyWarning(item.location, item.key, "spec.template.spec.hostNetwork", message)
     yield from _different_policies(manifests, every, pods)
+    yield from _shadowed(manifests, policies, pods, view)
 
 
 def _without_rules(policy: AuthorizationPolicy, policies: list[AuthorizationPolicy]) -> Iterator[tuple[str, str]]:
@@ -64,8 +70,8 @@ def _without_rules(policy: AuthorizationPolicy, policies: list[AuthorizationPoli
 
 def _without_pods(policy: AuthorizationPolicy, pods: list[Pod]) -> Iterator[tuple[str, str]]:
     """A policy that selects none of the manifests' pods, where its namespace has any."""
-    there = [pod for pod in pods if pod.metadata.namespace == policy.metadata.namespace]
-    if there and not any(selects(policy, pod) for pod in there):
+    there = any(pod.metadata.namespace == policy.metadata.namespace for pod in pods)
+    if there and not _selects_any(policy, pods):
         yield SELECTOR, "it selects no pod of these manifests"
 
 
@@ -79,3 +85,31 @@ def _different_policies(manifests: Manifests, policies: list[AnyPolicy], pods: l
         found = {frozenset(policy_key(policy) for policy in policies if selects(policy, pod)) for pod in own}
         if len(found) > 1:
             yield PolicyWarning(manifests.locations[service.key], service.key, "spec.selector", message)
+
+
+def _shadowed(
+    manifests: Manifests, policies: list[AuthorizationPolicy], pods: list[Pod], view: TrackedView
+) -> Iterator[PolicyWarning]:
+    """Rules that can be removed, for all pods of the manifests."""
+    sets = {tuple(policies_of(view, pod)) for pod in pods}
+    sets |= {tuple(_with_same_pods(policy, policies, view)) for policy in policies if not _selects_any(policy, pods)}
+    for item in shadowed_rules(sets):
+        more = f" and {len(item.by) - SHOWN} more" if len(item.by) > SHOWN else ""
+        message = f"it admits no client that these do not admit: {'; '.join(item.by[:SHOWN])}{more}"
+        yield PolicyWarning(manifests.locations[item.policy], item.policy, f"{RULES}[{item.position}]", message)
+
+
+def _selects_any(policy: AuthorizationPolicy, pods: list[Pod]) -> bool:
+    return any(selects(policy, pod) for pod in pods)
+
+
+def _with_same_pods(
+    policy: AuthorizationPolicy, policies: list[AuthorizationPolicy], view: TrackedView
+) -> Iterator[Policy]:
+    """The policies that select all of the pods of a policy, whichever these are: those with its selectors, and those
+    that select every pod of its namespace.
+    """
+    for other in policies:
+        same = other.selectors in (policy.selectors, EVERY_POD)
+        if same and other.metadata.namespace == policy.metadata.namespace:
+            yield policy_ir(view, other)
