@@ -1,41 +1,44 @@
-"""`weft authz`: who may connect to whom, by the policies of manifests."""
+"""`weft authz`: who may connect to whom, by policies."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from agent.cli.agent_client import NoAgentError, get
 from agent.cli.client_text import client_text, ports_text
 from agent.cli.output import Exit, Output, fail, print_json, print_line, print_table
+from agent.explain.manifest_reach import ManifestReach
 from agent.explain.manifests import read
 from agent.explain.query import QueryError, parse_name
-from agent.explain.reach import can_reach, who_can
+from agent.explain.reach import ReachQuery
 from agent.explain.servers import Servers
 from agent.kube.directory_source import SourceError, parsed
-from agent.model.core import Service
-from agent.model.meta import Key
+from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 
 SERVICE, POD = "NAMESPACE/SERVICE", "NAMESPACE/POD"
-app = typer.Typer(help="Answer who may connect to whom, by the policies of manifests.", no_args_is_help=True)
-Directory = Annotated[Path, typer.Option("-f", "--file", help="Manifests, also as kubectl get --output=json has them.")]
+app = typer.Typer(help="Answer who may connect to whom, by policies.", no_args_is_help=True)
+Manifests = Annotated[
+    Path | None,
+    typer.Option("-f", "--file", help="Answer by these manifests. Default: by what the agent of this node knows."),
+]
+State = Annotated[Path, typer.Option(help="The agent's state folder.")]
 Format = Annotated[Output, typer.Option("-o", "--output", help="text or json.")]
 
 
 @app.command("who-can")
 def show_clients(
     service: Annotated[str, typer.Argument(metavar=SERVICE)],
-    directory: Directory,
+    directory: Manifests = None,
     port: Annotated[int | None, typer.Option(help="A port of the Service. Default: all.")] = None,
+    state: State = DEFAULT_STATE,
     output: Format = Output.TEXT,
 ) -> None:
     """Show which clients may connect to the pods of a Service, at which ports, and by which policy and rule.
 
-    Needs no root, no kernel and no cluster.
+    With manifests it needs no root, no kernel and no cluster.
     """
-    document = _answer(
-        directory, lambda servers: who_can(servers, Key(Service.__name__, *parse_name(service, SERVICE)), port)
-    )
+    document = _answer(ReachQuery(service=_name(service, SERVICE), port=port), directory, state)
     if output is Output.JSON:
         print_json(document)
         return
@@ -46,15 +49,16 @@ def show_clients(
 
 @app.command("can-reach")
 def show_servers(
-    pod: Annotated[str, typer.Argument(metavar=POD, help="A pod, or its workload.")],
-    directory: Directory,
+    pod: Annotated[str, typer.Argument(metavar=POD, help="A pod; of manifests also a workload.")],
+    directory: Manifests = None,
+    state: State = DEFAULT_STATE,
     output: Format = Output.TEXT,
 ) -> None:
     """Show the pods and Services to which a pod may connect, and those that refuse it, with the policies.
 
-    Needs no root, no kernel and no cluster.
+    With manifests it needs no root, no kernel and no cluster.
     """
-    document = _answer(directory, lambda servers: can_reach(servers, *parse_name(pod, POD)))
+    document = _answer(ReachQuery(pod=_name(pod, POD)), directory, state)
     if output is Output.JSON:
         print_json(document)
         return
@@ -64,13 +68,25 @@ def show_servers(
     _print_notes(document)
 
 
-def _answer(directory: Path, ask: Callable[[Servers], dict[str, Any]]) -> dict[str, Any]:
-    """The answer, with a note about what cannot be used of the manifests."""
+def _name(text: str, form: str) -> tuple[str, str]:
     try:
+        return parse_name(text, form)
+    except QueryError as error:
+        fail(str(error), Exit.USAGE)
+
+
+def _answer(query: ReachQuery, directory: Path | None, state: Path) -> dict[str, Any]:
+    """The answer by manifests, with a note about what cannot be used of them; without any, the answer of the agent."""
+    try:
+        if directory is None:
+            return dict(get(state / STATUS_SOCKET, query.path()))
         manifests = read(directory)
-        document = ask(Servers(manifests, parsed(directory)))
+        answer = query.answer(ManifestReach(Servers(manifests, parsed(directory))))
     except (SourceError, QueryError) as error:
         fail(str(error), Exit.USAGE)
+    except NoAgentError as error:
+        fail(str(error))
+    document = answer.document(answer.rows)
     if manifests.problems:
         document["notes"].append(f"{len(manifests.problems)} objects or documents cannot be used: see weft lint")
     return document

@@ -1,14 +1,17 @@
-"""`weft authz`: who may connect to the pods of a Service, and where a pod may connect, by the policies of manifests."""
+"""`weft authz`: who may connect to the pods of a Service, and where a pod may connect."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import quote
 
+import msgspec
+
+from agent.explain.protection import Client, PortsOf, Protection, client_id
 from agent.explain.query import QueryError
-from agent.explain.servers import OTHER_PORT, Client, Protection, Servers, client_id, ports_of, server_name
 from agent.ir.policy import PolicyVerdict, ServiceAccount
-from agent.model.core import Pod, ServicePort
+from agent.model.core import Pod, Service, ServicePort
 from agent.model.meta import Key
 from agent.model.parameters import KIND as PARAMETERS
 
@@ -59,43 +62,84 @@ class Reach:
     reason: str
 
 
-def who_can(servers: Servers, name: Key, port: int | None) -> Document:
-    """The clients that may connect to a Service, at one of its ports or, with None, at all of them, by the pods behind
-    it. Raises `QueryError`.
+Row = tuple[PortClients | Reach, str]
+"""A row of an answer, with the name of a pod."""
+
+
+class PodSource(Protocol):
+    """What is known of pods and Services, of manifests or of a cluster."""
+
+    def service(self, name: Key) -> Service:
+        """A Service. Raises `QueryError`."""
+
+    def clients(self, service: Service, ports: list[ServicePort]) -> Iterator[Row]:
+        """Who may connect to ports of a Service, by the pods behind it. Raises `QueryError`."""
+
+    def pod(self, namespace: str, name: str) -> Pod:
+        """A pod, by its name or by that of its workload. Raises `QueryError`."""
+
+    def targets(self, client: Client, pod: Pod) -> Iterator[Row]:
+        """The ports of all pods but this one to which a client may connect, and those that refuse it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer. Its rows, `field` of the document, are made one by one: a cluster can have 100 000 endpoints."""
+
+    head: Document
+    field: str
+    rows: Iterator[Row]
+    notes: tuple[str, ...]
+
+    def document(self, rows: Iterable[Row]) -> Document:
+        """The document, with each row once, with the names of its pods."""
+        names: dict[PortClients | Reach, set[str]] = defaultdict(set)
+        for row, name in rows:
+            names[row].add(name)
+        listed = [{"pods": sorted(found), **asdict(row)} for row, found in names.items()]
+        return {**self.head, self.field: listed, "notes": list(self.notes)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachQuery:
+    """Who may connect to a Service, at one of its ports or at all; without a Service, where a pod may connect. Both are
+    named by namespace and name.
     """
-    service = servers.services.get(name)
-    if service is None:
-        raise QueryError(f"the manifests have no {name}")
-    if not service.spec.selector:
-        raise QueryError(f"{name} has no selector: the manifests do not say which pods are behind it")
+
+    service: tuple[str, str] | None = None
+    port: int | None = None
+    pod: tuple[str, str] = ("", "")
+
+    def path(self) -> str:
+        """The path on the agent's socket."""
+        return f"/reach?query={quote(msgspec.json.encode(self))}"
+
+    def answer(self, source: PodSource) -> Answer:
+        """The answer. Raises `QueryError`."""
+        if self.service is None:
+            return _can_reach(source, *self.pod)
+        return _who_can(source, Key(Service.__name__, *self.service), self.port)
+
+
+def _who_can(source: PodSource, name: Key, port: int | None) -> Answer:
+    service = source.service(name)
     ports = [item for item in service.spec.ports if port in (None, item.port)]
     if not ports:
         raise QueryError(f"{name} has no port {port}, only {', '.join(str(item.port) for item in service.spec.ports)}")
-    pods = [(key, pod, servers.protection(pod)) for key, pod in servers.pods_of_service(service).items()]
-    rows = _grouped((_port_clients(item, pod, found), key, pod) for item in ports for key, pod, found in pods)
-    return {"service": f"{name.namespace}/{name.name}", "ports": rows, "notes": [ALWAYS]}
+    return Answer({"service": f"{name.namespace}/{name.name}"}, "ports", source.clients(service, ports), (ALWAYS,))
 
 
-def can_reach(servers: Servers, namespace: str, name: str) -> Document:
-    """The ports of pods to which a pod, or the pods of a workload, may connect, and those that refuse it. Raises
-    `QueryError`.
-    """
-    found = servers.find(namespace, name)
-    if found is None:
-        raise QueryError(f"the manifests have no Pod and no workload {namespace}/{name}")
-    own, pod = found
+def _can_reach(source: PodSource, namespace: str, name: str) -> Answer:
+    pod = source.pod(namespace, name)
     account = ServiceAccount(namespace, pod.spec.service_account_name or DEFAULT_ACCOUNT)
     client = None if pod.spec.host_network else account
-    others = ((key, server) for key, server in servers.pods.items() if key != own or key.kind != "Pod")
-    rows = _grouped((row, key, server) for key, server in others for row in _reaches(servers, server, client))
-    notes = [ALWAYS, *([HOST_NETWORK] if client is None else [])]
-    return {"pod": f"{namespace}/{name}", "serviceAccount": str(account), "targets": rows, "notes": notes}
+    head = {"pod": f"{namespace}/{name}", "serviceAccount": str(account)}
+    notes = (ALWAYS,) if client else (ALWAYS, HOST_NETWORK)
+    return Answer(head, "targets", source.targets(client, pod), notes)
 
 
-def _port_clients(port: ServicePort, pod: Pod, protection: Protection) -> PortClients:
-    target = port.number_in(pod)
-    if target is None:
-        return PortClients(port.port, port.protocol, None, (), f"no container has a port {port.target_port}")
+def port_clients(port: ServicePort, target: int, protection: Protection) -> PortClients:
+    """The clients that may connect to a port of a Service, by what decides about a pod and its port."""
     of_all = protection.verdict(None, target)
     verdicts = [(client, protection.verdict(client, target)) for client in protection.clients]
     # A client that the rule for every client admits is not named beside it.
@@ -108,6 +152,11 @@ def _port_clients(port: ServicePort, pod: Pod, protection: Protection) -> PortCl
     return PortClients(port.port, port.protocol, target, allowed, reason)
 
 
+def reach(ports: PortsOf, verdict: PolicyVerdict, protection: Protection) -> Reach:
+    """A verdict on ports of a pod."""
+    return Reach(*ports, verdict.allowed, protection.deciding(verdict), _rule(verdict), protection.reason(verdict))
+
+
 def _allowed_client(client: Client, verdict: PolicyVerdict, protection: Protection) -> AllowedClient:
     policy = str(verdict.policy) if verdict.policy else None
     return AllowedClient(client_id(client), policy, _rule(verdict), protection.reason(verdict))
@@ -116,29 +165,3 @@ def _allowed_client(client: Client, verdict: PolicyVerdict, protection: Protecti
 def _rule(verdict: PolicyVerdict) -> int | None:
     """The position in `spec.rules`, which MeshParameters do not have."""
     return None if verdict.policy is None or verdict.policy.kind == PARAMETERS else verdict.rule
-
-
-def _reaches(servers: Servers, pod: Pod, client: Client) -> Iterator[Reach]:
-    """Of each verdict on a client the ports that have it."""
-    protection = servers.protection(pod)
-    services = servers.service_ports(pod)
-    ports = {*protection.ports, *services.values()}
-    verdicts: dict[PolicyVerdict, list[int]] = defaultdict(list)
-    for port in (*sorted(ports - {OTHER_PORT}), OTHER_PORT):
-        verdicts[protection.verdict(client, port)].append(port)
-    for verdict, alike in verdicts.items():
-        yield Reach(
-            *ports_of(alike, ports, services),
-            verdict.allowed,
-            protection.deciding(verdict),
-            _rule(verdict),
-            protection.reason(verdict),
-        )
-
-
-def _grouped(rows: Iterable[tuple[PortClients | Reach, Key, Pod]]) -> list[Document]:
-    """Each row once, with the names of its pods."""
-    names: dict[PortClients | Reach, set[str]] = defaultdict(set)
-    for row, key, pod in rows:
-        names[row].add(server_name(key, pod))
-    return [{"pods": sorted(found), **asdict(row)} for row, found in names.items()]

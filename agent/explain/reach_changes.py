@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from agent.explain.servers import Client, Protection, Servers, client_id, ports_of, server_name
+from agent.explain.protection import Client, Protection, client_id, ports_of
+from agent.explain.servers import Servers, server_name
 from agent.ir.policy import ANY, ServiceAccount
 
 

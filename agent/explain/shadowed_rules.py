@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from agent.explain.servers import OTHER_PORT, Client, identity_of
+from agent.explain.protection import OTHER_PORT, Client, identity_of
 from agent.ir.policy import Policy, PolicyRule, decide
 from agent.model.meta import Key
 

@@ -5,11 +5,13 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 from agent.datapath.datapath import Datapath
 from agent.datapath.driver import BackendsRemoved
+from agent.explain.cluster_reach import ClusterReach
 from agent.explain.trace import RequestTracer
 from agent.internal_errors import InternalErrors
 from agent.ir.access_log import AccessLogEntry
@@ -37,6 +39,7 @@ from agent.node.datapath_controller import DatapathController
 from agent.node.last_parameters import LastParameters
 from agent.node.metrics import register_controller, register_kernel, register_source
 from agent.node.options import kernel_config, translation_options
+from agent.node.reach import answer_reach
 from agent.node.telemetry import Telemetry
 from agent.node.waypoint_addresses import WaypointAddresses
 from agent.node.weft_node import guard_status, weft_node, with_rejections
@@ -268,6 +271,7 @@ class Agent:
         return {
             "/status": lambda _: self._status(),
             "/request": self._tracer.answer,
+            "/reach": partial(answer_reach, ClusterReach(self._store, translation_options(self._settings))),
             "/budgets": lambda _: Response.json(budgets.document(self.controller, self._authorization.tables)),
             **self._telemetry.routes(),
         }

@@ -103,6 +103,13 @@ def test_a_pod_s_node_is_asked(question: str, kubectl: Kubectl) -> None:
     assert (done.stdout, done.returncode) == (would_run(("n2", f"explain {question}")), 0), done.stderr
 
 
+def test_one_agent_says_who_may_connect_and_that_of_the_pod_where(kubectl: Kubectl) -> None:
+    done = kubectl("weft", "authz", "who-can", "shop/web", "--port", "80")
+    assert (done.stdout, done.stderr) == (would_run(("n1", "authz who-can shop/web --port 80")), "")
+    done = kubectl("weft", "authz", "can-reach", "shop/web")
+    assert (done.stdout, done.stderr) == (would_run(("n2", "authz can-reach shop/web")), "")
+
+
 def test_top_of_several_nodes_ends(kubectl: Kubectl) -> None:
     assert kubectl("weft", "top").stdout == would_run(("n1", "top --once"), ("n2", "top --once"))
     assert kubectl("weft", "top", "--node=n2").stdout == would_run(("n2", "top"))
@@ -124,8 +131,9 @@ def test_kubectl_s_own_options_are_kubectl_s(kubectl: Kubectl) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("detach",), "detach: must be one of status, explain, flows, top, tables"),
+        (("detach",), "detach: must be one of status, explain, flows, top, tables, authz"),
         (("explain", "dns.shop:53"), "explain: give NAMESPACE/POD HOST:PORT|URL, or --node"),
+        (("authz", "can-reach"), "authz can-reach: give NAMESPACE/POD, or --node"),
         (("explain", "shop/unplaced", "dns.shop:53"), "pod shop/unplaced is not scheduled to a node yet"),
         (("explain", "shop/none", "dns.shop:53"), 'pods "none" not found'),
         (("status", "--node=n3"), "no agent runs on n3"),

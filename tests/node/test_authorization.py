@@ -1,6 +1,7 @@
 """AuthorizationPolicies on a node: who reaches a protected pod, whoever the client is and whatever address it dials."""
 
 import errno
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,6 +184,21 @@ def test_explain_says_which_policy_refuses(mesh: LabHandle, policy: Callable[[st
     command = (sys.executable, "-m", "agent", "explain", BOB, "web.shop:9090", "--state", str(mesh.paths.state))
     text = mesh.node(*command).stdout
     assert "the pod refuses it (ECONNREFUSED), by AuthorizationPolicy web" in text
+
+
+def test_the_agent_says_who_can_connect_as_clients_find(mesh: LabHandle, policy: Callable[[str], None]):
+    policy(f"[{{sources: [{account('alice')}]}}, {{networkAttributes: {{ports: [{HTTP}]}}}}]")
+    command = (sys.executable, "-m", "agent", "authz")
+    options = ("--state", str(mesh.paths.state), "-o", "json")
+    for client in CLIENTS:
+        found = json.loads(mesh.node(*command, "can-reach", client, *options).stdout)["targets"]
+        allowed = {name: row["allowed"] for row in found for name in row["services"] if row["pods"] == ["shop/web"]}
+        for port, service_port in ((HTTP, 80), (TCP, TCP)):
+            errnos = connects(mesh, client, port, service_port)
+            assert allowed[f"shop/web:{service_port}"] == (errnos == ADMITTED), (client, port)
+            assert errnos in (ADMITTED, REFUSED)
+    (row,) = json.loads(mesh.node(*command, "who-can", "shop/web", "--port", str(TCP), *options).stdout)["ports"]
+    assert [(item["client"], item["rule"]) for item in row["clients"]] == [("shop/alice", 0)]
 
 
 def test_policies_hold_while_no_agent_runs_and_while_it_comes_back(mesh: LabHandle, policy: Callable[[str], None]):

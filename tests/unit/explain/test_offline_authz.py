@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.explain.servers import OTHER_PORT, Client, Protection, identity_of
+from agent.explain.protection import OTHER_PORT, Client, Protection, identity_of
 from agent.ir.identity import Identity, Workload
 from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, decide
 from agent.model.meta import Key

@@ -6,9 +6,10 @@ import pytest
 
 from agent.explain.diff import compare
 from agent.explain.lint import findings
+from agent.explain.manifest_reach import ManifestReach
 from agent.explain.manifests import Manifests, read
 from agent.explain.query import parse_query
-from agent.explain.reach import can_reach
+from agent.explain.reach import ReachQuery
 from agent.explain.servers import Servers, server_name
 from agent.explain.simulation import simulate
 from agent.kube.directory_source import parsed
@@ -64,5 +65,6 @@ def test_they_do_not_stop_a_question_about_policies(folder: Path, manifests: Man
     names = {server_name(key, pod) for key, pod in servers.pods.items()}
     for key in servers.pods:
         if key.kind == "Pod":
-            found = can_reach(servers, key.namespace, key.name)["targets"]
-            assert names - {name for row in found for name in row["pods"]} <= {str(key).partition(" ")[2]}
+            found = ReachQuery(pod=(key.namespace, key.name)).answer(ManifestReach(servers))
+            listed = found.document(found.rows)["targets"]
+            assert names - {name for row in listed for name in row["pods"]} <= {str(key).partition(" ")[2]}

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.explain.protection import Protection
 from agent.explain.reach_changes import ReachChange, changes_between
-from agent.explain.servers import Protection
 from agent.ir.identity import Identity, Workload
 from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, decide
 from agent.model.meta import Key

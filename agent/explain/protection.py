@@ -1,0 +1,95 @@
+"""What decides who may connect to a pod, and which clients and ports it tells apart."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from agent.ir.identity import Identity, Workload
+from agent.ir.policy import ANY, Policy, PolicyVerdict, ServiceAccount, decide
+from agent.model.core import Pod
+from agent.model.parameters import KIND as PARAMETERS
+from agent.store.store import TrackedView
+from agent.translate.authorization import not_enforced
+from agent.translate.enrolment import unsupported_runtime
+from agent.translate.options import Options
+from agent.translate.parameters import mesh_parameters
+from agent.translate.policies import policies_of
+
+OTHER_PORT = 0
+"""Stands for the ports that no rule names."""
+Client = ServiceAccount | None
+"""Clients that policies do not tell apart: the pods of a service account; with the name `ANY` the pods of a namespace
+whose account no rule names; None: all other clients, also those without an identity.
+"""
+PortsOf = tuple[tuple[str, ...], tuple[int, ...] | None, tuple[int, ...] | None]
+"""Ports of Services, and the ports of a pod to which they lead: these ports, or None and all ports but these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What decides who may connect to a pod. Without policies every client may, for the reason `open`."""
+
+    policies: tuple[Policy, ...]
+    open: str
+    default: str
+
+    def verdict(self, client: Client, port: int) -> PolicyVerdict:
+        """Whether clients may connect to a port of the pod."""
+        return decide(self.policies, identity_of(client), port)
+
+    @property
+    def clients(self) -> list[Client]:
+        """The clients that the policies tell apart: those that their rules name, then all others."""
+        named = {source for policy in self.policies for rule in policy.rules for source in rule.sources or ()}
+        return [*sorted(named), None]
+
+    @property
+    def ports(self) -> set[int]:
+        """The ports that the policies tell apart."""
+        return {OTHER_PORT}.union(*(rule.ports for policy in self.policies for rule in policy.rules))
+
+    def reason(self, verdict: PolicyVerdict) -> str:
+        """The reason for a verdict, for people."""
+        if verdict.policy is None:
+            return self.open
+        if verdict.policy.kind == PARAMETERS:
+            return f"the default {self.default} of {verdict.policy}"
+        if verdict.allowed:
+            return f"{verdict.policy}, spec.rules[{verdict.rule}]"
+        return f"no rule of {', '.join(self.deciding(verdict))}"
+
+    def deciding(self, verdict: PolicyVerdict) -> tuple[str, ...]:
+        """The policy that allows, or all those that do not."""
+        return tuple(str(policy.key) for policy in self.policies if not verdict.allowed or policy.key == verdict.policy)
+
+
+def protection_of(view: TrackedView, pod: Pod, options: Options) -> Protection:
+    """What decides about a pod. `options` are those of its node."""
+    namespace, default = pod.metadata.namespace, mesh_parameters(view).spec.authorization.default
+    if reason := not_enforced(pod, unsupported_runtime(view, pod, options)):
+        return Protection((), f"Unsupported, its policies are not enforced: {reason}", default)
+    exempt = "" if default == "Allow" else f", from which namespace {namespace} is exempt"
+    reason = f"no policy selects it, and the default of the mesh is {default}{exempt}"
+    return Protection(tuple(policies_of(view, pod)), reason, default)
+
+
+def client_id(client: Client) -> str:
+    """Clients for programs: `NAMESPACE/ACCOUNT`, `NAMESPACE/*`, or `*`."""
+    return str(client) if client else ANY
+
+
+def ports_of(alike: Iterable[int], ports: Iterable[int], services: Mapping[str, int]) -> PortsOf:
+    """Of `ports`, those that are `alike`: the ports of Services that lead there; these ports, or None where those that
+    no rule names are among them; then all others.
+    """
+    found = set(alike)
+    leading = tuple(sorted(name for name, number in services.items() if number in found))
+    if OTHER_PORT in found:
+        return leading, None, tuple(sorted(set(ports) - found))
+    return leading, tuple(sorted(found)), None
+
+
+def identity_of(client: Client) -> Identity | None:
+    """An identity that stands for clients. No service account has the name `ANY`: of such an identity only rules about
+    all accounts of the namespace hold.
+    """
+    return Identity(client.namespace, client.name, Workload(client.namespace, "", "", "")) if client else None
