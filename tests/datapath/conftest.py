@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.kernel import bpffs
-from agent.kernel.links import detach
-from agent.kernel.maps import open_kernel
-from agent.lab import cgroups
+from agent.kernel.links import ensure
+from agent.kernel.loader import prepare
 from support.datapath.netns_helper import NetnsHelper
 from support.datapath.node import (
     BACKENDS,
@@ -24,6 +23,7 @@ from support.datapath.node import (
     clean,
     load,
     make_namespace,
+    place_beside,
     remove_stale,
     servers,
     start,
@@ -36,15 +36,17 @@ def node() -> Iterator[Node]:
         pytest.skip("needs root: loads BPF programs and makes network namespaces")
     remove_stale()
     name = f"{PREFIX}{os.getpid()}"
+    pins, kubepods = Path("/run", name, "bpf"), CGROUPS / name / "kubepods"
     try:
-        (CGROUPS / name / "kubepods").mkdir(parents=True)
+        kubepods.mkdir(parents=True)
         make_namespace(name)
-        bpffs.mount(Path("/run", name, "bpf"))
-        load(Path("/run", name, "bpf"), CGROUPS / name / "kubepods")
+        bpffs.mount(pins)
+        version = prepare(pins, kubepods).version
+        ensure(pins, kubepods, version)
+        made = Node(name, pins, kubepods, version)
         with servers(name):
-            kernel = open_kernel(Path("/run", name, "bpf"))
-            yield Node(name, kernel)
-            kernel.close()
+            yield made
+            made.kernel.close()
     finally:
         clean(name)
 
@@ -59,16 +61,10 @@ def helper(node: Node) -> Iterator[NetnsHelper]:
 
 @pytest.fixture(scope="module")
 def loaded(node: Node, request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
-    """Pins and a kubepods cgroup of the module's own, where the programs run."""
-    name = request.module.__name__.removeprefix("test_")
-    pins, kubepods = node.pins / name, CGROUPS / node.name / name
-    pins.mkdir()
-    kubepods.mkdir()
-    load(pins, kubepods)
-    yield pins, kubepods
-    detach(pins)
-    pins.rmdir()
-    cgroups.remove(kubepods)
+    """Pins and a kubepods cgroup of the module's own, where the programs run: its tests may replace all of them."""
+    with place_beside(node, request.module.__name__.removeprefix("test_")) as place:
+        load(*place)
+        yield place
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 verifier went through; against what is recorded in program_sizes.toml.
 
 `python tests/datapath/program_sizes.py` prints a measurement as JSON, and exits with 1 and the reasons on standard
-error where it differs from the record. `--record` writes it there instead, `--record-from FILE` does so with the JSON
+error where it differs from the record. `--pinned FOLDER` measures programs that are loaded already, without the counts
+of the compiler. `--record` writes the measurement into the record instead, `--record-from FILE` does so with the JSON
 of another kernel. It needs root, and nothing of a running weft.
 """
 
@@ -41,7 +42,9 @@ _INSTRUCTION_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Counts of instructions by program, with the compiler and the kernel (major.minor) that they are of."""
+    """Counts of instructions by program, with the compiler and the kernel (major.minor) that they are of. Without a
+    compiler where the programs were not compiled for it.
+    """
 
     compiler: str
     kernel: str
@@ -80,8 +83,21 @@ def measure() -> Measurement:
             program.name: len(module.dump_func(program.name.encode())) // _INSTRUCTION_BYTES for program in programs
         }
         infos = {program.name: libbpf.program_info(load_program(module, program)) for program in programs}
+    return _measurement(_compiler(), compiled, infos)
+
+
+def measure_pinned(folder: Path) -> Measurement:
+    """The counts of the kernel for programs that are pinned in a folder. Raises `OSError`."""
+    infos = {}
+    for path in folder.iterdir():
+        with bpffs.opened(path) as program:
+            infos[path.name] = libbpf.program_info(program)
+    return _measurement("", {}, infos)
+
+
+def _measurement(compiler: str, compiled: dict[str, int], infos: Mapping[str, libbpf.ProgramInfo]) -> Measurement:
     return Measurement(
-        _compiler(),
+        compiler,
         ".".join(platform.release().split(".")[:2]),
         compiled,
         {name: info.translated for name, info in infos.items()},
@@ -91,7 +107,8 @@ def measure() -> Measurement:
 
 def differences(found: Measurement, record: Mapping[str, Any]) -> list[str]:
     """What a measurement has that its record does not allow, a sentence each."""
-    return [*_compiled_differences(found, record["compiled"]), *_kernel_differences(found, record["kernel"])]
+    compiled = _compiled_differences(found, record["compiled"]) if found.compiler else ()
+    return [*compiled, *_kernel_differences(found, record["kernel"])]
 
 
 def _compiled_differences(found: Measurement, record: Mapping[str, Any]) -> Iterator[str]:
@@ -121,7 +138,7 @@ def read_record(path: Path = RECORD) -> dict[str, Any]:
 
 def recorded(found: Measurement, record: Mapping[str, Any]) -> str:
     """The text of a record with a measurement in it."""
-    compiled = {**record["compiled"], found.compiler: found.compiled}
+    compiled = {**record["compiled"], **({found.compiler: found.compiled} if found.compiler else {})}
     counts = {
         name: {"translated": found.translated[name], "verified": found.verified[name]} for name in found.translated
     }
@@ -145,11 +162,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="measure the BPF programs and compare them with the record")
     parser.add_argument("--record", action="store_true", help="write the record rather than compare with it")
     parser.add_argument("--record-from", type=Path, metavar="FILE", help="write a measurement's JSON into the record")
+    parser.add_argument("--pinned", type=Path, metavar="FOLDER", help="measure the programs that are pinned there")
     options = parser.parse_args()
     if options.record_from:
         found = Measurement(**json.loads(options.record_from.read_text()))
     elif os.geteuid() == 0:
-        found = measure()
+        found = measure_pinned(options.pinned) if options.pinned else measure()
     else:
         parser.error("loading BPF programs needs root")
     if options.record or options.record_from:

@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from agent.ir.tables import Reason, address_bytes
 from agent.kernel import libbpf
 from agent.kernel.authorization_rows import encode_peer, encode_server
 from agent.kernel.bpffs import opened
-from agent.kernel.loader import prepare
 from agent.kernel.network_links import ATTACHED, NetworkLinks
 from agent.kernel.programs import AUTHORIZE, GUARD, Pins
+from support.datapath.node import Node
 from support.datapath.protected_pod import CLIENT, PORT, SERVER, UNKNOWN_CLIENT, ProtectedPod
 
 pytestmark = pytest.mark.bpf
@@ -31,10 +30,9 @@ PEERS = None, KNOWN, PeerRow(OTHER, NAMESPACE), PeerRow(OTHER, OTHER + 1)
 
 
 @pytest.fixture
-def pod(loaded: tuple[Path, Path]) -> Iterator[ProtectedPod]:
+def pod(node: Node) -> Iterator[ProtectedPod]:
     """A protected pod that admits nobody, whose guard is attached."""
-    pins, kubepods = loaded
-    made = ProtectedPod(pins, kubepods, prepare(pins, kubepods).version)
+    made = ProtectedPod(node.pins, node.kubepods, node.version)
     try:
         made.know((CLIENT, KNOWN))
         made.set_grants()

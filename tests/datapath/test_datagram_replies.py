@@ -4,15 +4,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from agent.ir.authorization import ALLOW_ALL, GrantKey, policy_set
 from agent.ir.tables import Config, Mode, PodRow, address_bytes
-from agent.kernel.cgroups import levels
-from agent.kernel.loader import prepare
 from agent.kernel.network_links import ATTACHED
+from support.datapath.node import Node
 from support.datapath.protected_pod import CLIENT, PORT, SERVER, UNKNOWN_CLIENT, ProtectedPod
 
 pytestmark = pytest.mark.bpf
@@ -30,12 +28,11 @@ ENTER = 'echo $$ > "$1/cgroup.procs"; process=$2; shift 2; exec nsenter --net="/
 
 
 @pytest.fixture
-def pod(loaded: tuple[Path, Path]) -> Iterator[ProtectedPod]:
+def pod(node: Node) -> Iterator[ProtectedPod]:
     """A protected pod that admits nobody, beside an address that is open to all."""
-    pins, kubepods = loaded
-    made = ProtectedPod(pins, kubepods, prepare(pins, kubepods).version)
+    made = ProtectedPod(node.pins, node.kubepods, node.version)
     try:
-        first, last = levels(kubepods)
+        first, last = node.levels
         made.kernel.configure(Config(first_level=first, last_level=last))
         made.kernel.pods.upsert({made.cgroup: PodRow(1, Mode.NONE)})
         made.set_grants()

@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 
 from agent.kernel import guards
-from agent.kernel.features import SK_LOOKUP
 from agent.kernel.guards import NOT_FOUND, Guards
-from agent.kernel.links import detach
-from agent.kernel.loader import prepare
-from agent.kernel.network_links import ATTACHED, UNSUPPORTED, NetworkLinks
-from agent.kernel.programs import GUARD, SOURCES, Pins
+from agent.kernel.network_links import ATTACHED, NetworkLinks
+from agent.kernel.programs import GUARD, Pins
 from support.datapath.guarded_waypoint import CLIENT, PORT, UNKNOWN_CLIENT, WAYPOINT, GuardSetup, Waypoint
-from support.datapath.node import load
+from support.datapath.node import Node
 
 pytestmark = pytest.mark.bpf
 
@@ -23,18 +20,12 @@ MAX_PROGRAMS = 64  # NETNS_BPF_MAX_PROGS of the kernel: of one hook in one netwo
 
 
 @pytest.fixture
-def setup(loaded: tuple[Path, Path]) -> Iterator[GuardSetup]:
-    pins, kubepods = loaded
-    made = GuardSetup(pins, kubepods, prepare(pins, kubepods).version, Waypoint(kubepods / "pod1"))
+def setup(node: Node) -> Iterator[GuardSetup]:
+    made = GuardSetup(node.pins, node.kubepods, node.version, Waypoint(node.kubepods / "pod1"))
     try:
         yield made
     finally:
-        made.helpers.close()
-        made.allow_clients()
-        made.kernel.close()
-        made.waypoint.end()
-        for link in Pins(pins).guards.glob("*"):
-            link.unlink()
+        made.close()
 
 
 @pytest.fixture(params=["4", "6"])
@@ -117,30 +108,6 @@ def test_a_waypoint_with_an_address_of_each_family_is_guarded_once(setup: GuardS
     assert (setup.guards.states, len(setup.pinned()), setup.drifts) == (dict.fromkeys(both, ATTACHED), 1, [1])
 
 
-@pytest.mark.compiles
-@pytest.mark.parametrize("listening", ["4"], indirect=True)
-def test_another_version_takes_its_place(
-    setup: GuardSetup, listening: tuple[str, socket.socket], tmp_path: Path
-) -> None:
-    setup.look()
-    shutil.copytree(SOURCES, tmp_path / "bpf")
-    text = (tmp_path / "bpf/weft.c").read_text()
-    (tmp_path / "bpf/weft.c").write_text(text.replace("return SK_DROP;", "return SK_PASS;"))
-    setup.guards.permit(prepare(setup.pins, setup.kubepods, tmp_path / "bpf").version)
-    assert setup.waypoint.dial(CLIENT) == "connected"
-    setup.guards.permit(setup.version)
-    assert setup.waypoint.dial(CLIENT) == "ECONNREFUSED"
-
-
-@pytest.mark.compiles
-@pytest.mark.parametrize("listening", ["4"], indirect=True)
-def test_nothing_of_it_is_left_by_detach(setup: GuardSetup, listening: tuple[str, socket.socket]) -> None:
-    setup.look()
-    detach(setup.pins)
-    setup.until_open(UNKNOWN_CLIENT)
-    load(setup.pins, setup.kubepods)
-
-
 def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(setup: GuardSetup) -> None:
     assert setup.look() == ATTACHED
     (pin,) = setup.pinned()
@@ -206,12 +173,3 @@ def test_guards_that_cannot_be_read_have_an_unknown_state(setup: GuardSetup) -> 
         foreign.rmdir()
     assert setup.guards.states == {WAYPOINT["4"]: f"unknown: the guards cannot be read: {caught.value}"}
     assert setup.look() == ATTACHED
-
-
-@pytest.mark.compiles
-def test_a_kernel_without_the_hook_does_without(setup: GuardSetup) -> None:
-    version = prepare(setup.pins, setup.kubepods, without=frozenset([SK_LOOKUP])).version
-    assert not (Pins(setup.pins).programs / version / GUARD.name).exists()
-    load(setup.pins, setup.kubepods, without=frozenset([SK_LOOKUP]))
-    setup.guards.permit(version)
-    assert setup.look() == UNSUPPORTED

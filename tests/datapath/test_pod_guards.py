@@ -1,67 +1,53 @@
 """The guards of protected pods: attached, kept, taken over and detached, in real network namespaces."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.ir.authorization import ANY_CLIENT, ANY_PORT, Grant, PeerRow
+from agent.ir.authorization import ANY_CLIENT, ANY_PORT, Grant
 from agent.ir.tables import UNSPECIFIED, address_bytes
 from agent.kernel import pod_guards
 from agent.kernel.authorization_rows import PROTECTED_CODEC
 from agent.kernel.bpffs import opened
-from agent.kernel.features import SK_LOOKUP
-from agent.kernel.links import detach, ensure
-from agent.kernel.loader import prepare
 from agent.kernel.maps import HashTable
-from agent.kernel.network_links import ATTACHED, UNSUPPORTED, NetworkLinks
+from agent.kernel.network_links import ATTACHED, NetworkLinks
 from agent.kernel.pod_guards import NOT_FOUND
-from agent.kernel.programs import AUTHORIZE, SOURCES, Pins
+from agent.kernel.programs import AUTHORIZE, Pins
 from agent.lab import cgroups
-from support.datapath.node import load
-from support.datapath.protected_pod import CLIENT, SERVER, UNKNOWN_CLIENT, ProtectedPod
+from support.datapath.node import Node
+from support.datapath.protected_pod import (
+    CLIENT,
+    OPEN,
+    PROTECTED,
+    SERVER,
+    UNKNOWN_CLIENT,
+    ProtectedPod,
+    pod_that_admits_one,
+)
 
 pytestmark = pytest.mark.bpf
 
 MAX_PROGRAMS = 64  # NETNS_BPF_MAX_PROGS of the kernel: of one hook in one network namespace
-FORMER = "f" * 16
 
 
 @pytest.fixture
-def pod(loaded: tuple[Path, Path]) -> Iterator[ProtectedPod]:
-    """A pod that is not protected yet, and whose policies admit one client."""
-    pins, kubepods = loaded
-    made = ProtectedPod(pins, kubepods, prepare(pins, kubepods).version)
-    try:
-        made.know((CLIENT, PeerRow(1, 2)))
-        made.set_grants(Grant(1, ANY_PORT))
-        with made.sockets.listen("4"), made.sockets.listen("6"):
-            yield made
-    finally:
-        made.close()
-
-
-def outcomes(pod: ProtectedPod) -> tuple[str, str]:
-    """What the client that is admitted and another come to."""
-    return pod.dial(CLIENT), pod.dial(UNKNOWN_CLIENT)
-
-
-PROTECTED = "connected", "ECONNREFUSED"
-OPEN = "connected", "connected"
+def pod(node: Node) -> Iterator[ProtectedPod]:
+    with pod_that_admits_one(node.pins, node.kubepods, node.version) as made:
+        yield made
 
 
 def test_a_pod_is_protected_from_one_look_until_a_look_without_it(pod: ProtectedPod) -> None:
-    assert outcomes(pod) == OPEN
+    assert pod.outcomes() == OPEN
     assert pod.look() == ATTACHED
     (link,) = pod.links
-    assert outcomes(pod) == PROTECTED
+    assert pod.outcomes() == PROTECTED
     assert (pod.look(), pod.links, pod.drifts) == (ATTACHED, [link], [])
     pod.guards.look({})
     assert (pod.links, pod.guards.states) == ([], {})
-    assert outcomes(pod) == OPEN, "it is open when the look returns"
+    assert pod.outcomes() == OPEN, "it is open when the look returns"
 
 
 def addresses(pod: ProtectedPod) -> dict[int, tuple[bytes, bytes]]:
@@ -84,95 +70,28 @@ def test_it_stays_while_no_agent_runs_and_the_next_agent_knows_whose_it_is(pod: 
     pod.look()
     links = pod.links
     pod.guards = pod.new_guards()
-    assert outcomes(pod) == PROTECTED
+    assert pod.outcomes() == PROTECTED
     assert (pod.look(), pod.links, pod.drifts) == (ATTACHED, links, [])
     pod.guards = pod.new_guards()
     pod.guards.look({})
-    assert (pod.links, outcomes(pod)) == ([], OPEN)
+    assert (pod.links, pod.outcomes()) == ([], OPEN)
 
 
 def test_one_that_others_removed_is_attached_again_and_reported(pod: ProtectedPod) -> None:
     pod.look()
     NetworkLinks(Pins(pod.pins).pod_guards, Path()).detach(pod.links[0].name)
-    assert outcomes(pod) == OPEN
+    assert pod.outcomes() == OPEN
     assert (pod.look(), pod.drifts) == (ATTACHED, [1])
-    assert outcomes(pod) == PROTECTED
+    assert pod.outcomes() == PROTECTED
 
 
 def test_a_pin_whose_link_others_detached_is_replaced(pod: ProtectedPod) -> None:
     pod.look()
     (link,) = pod.links
     subprocess.run(["bpftool", "link", "detach", "pinned", link], check=True)
-    assert outcomes(pod) == OPEN
+    assert pod.outcomes() == OPEN
     assert (pod.look(), pod.links) == (ATTACHED, [link])
-    assert outcomes(pod) == PROTECTED
-
-
-@pytest.mark.compiles
-def test_another_version_updates_the_link(pod: ProtectedPod, tmp_path: Path) -> None:
-    pod.look()
-    links = pod.links
-    shutil.copytree(SOURCES, tmp_path / "bpf")
-    text = (tmp_path / "bpf/weft.c").read_text()
-    (tmp_path / "bpf/weft.c").write_text(text.replace("if (is_admitted(ctx))", "if (!is_admitted(ctx))"))
-    pod.guards = pod.new_guards(version=prepare(pod.pins, pod.kubepods, tmp_path / "bpf").version)
-    assert (pod.look(), pod.links) == (ATTACHED, links)
-    assert outcomes(pod) == PROTECTED[::-1]
-    pod.guards = pod.new_guards()
-    assert (pod.look(), outcomes(pod)) == (ATTACHED, PROTECTED)
-
-
-def as_of_another_layout(pod: ProtectedPod) -> Path:
-    """Move all that has the layout of this version to where another layout has it; returns that folder."""
-    folders, former = Pins(pod.pins), pod.pins / FORMER
-    pod.kernel.close()
-    folders.tables.parent.rename(former)
-    return former
-
-
-@pytest.mark.compiles
-def test_an_upgrade_to_another_layout_leaves_no_pod_open(pod: ProtectedPod) -> None:
-    """At each moment: the former tables are in force until the new ones have the policies."""
-    pod.look()
-    former = as_of_another_layout(pod)
-    seen = [outcomes(pod)]
-    version = prepare(pod.pins, pod.kubepods).version
-    seen.append(outcomes(pod))
-    assert ensure(pod.pins, pod.kubepods, version)
-    assert not former.exists()
-    seen.append(outcomes(pod))
-    assert seen == [PROTECTED] * 3
-    pod.reopen()
-    assert pod.kernel.servers.load() == {}, "these are the tables of this version"
-    pod.know((UNKNOWN_CLIENT, PeerRow(1, 2)))
-    pod.set_grants(Grant(1, ANY_PORT))
-    assert outcomes(pod) == PROTECTED, "by the former tables"
-    pod.guards = pod.new_guards()
-    pod.guards.look(pod.plan(), complete=False)
-    assert (pod.guards.states, outcomes(pod)) == ({pod.cgroup: ATTACHED}, PROTECTED), "by the former tables"
-    assert (pod.look(), len(pod.links), pod.drifts) == (ATTACHED, 1, [])
-    assert outcomes(pod) == PROTECTED[::-1], "by the new tables"
-
-
-@pytest.mark.compiles
-def test_a_version_that_does_not_know_it_leaves_none(pod: ProtectedPod) -> None:
-    """It removes the tables of other layouts, with the links: nobody would write their policies any more."""
-    pod.look()
-    former = as_of_another_layout(pod)
-    shutil.rmtree(former)
-    load(pod.pins, pod.kubepods)
-    pod.until_open(UNKNOWN_CLIENT)
-    pod.reopen()
-
-
-@pytest.mark.compiles
-def test_nothing_of_it_is_left_by_detach(pod: ProtectedPod) -> None:
-    pod.look()
-    pod.kernel.close()
-    detach(pod.pins)
-    pod.until_open(UNKNOWN_CLIENT)
-    load(pod.pins, pod.kubepods)
-    pod.reopen()
+    assert pod.outcomes() == PROTECTED
 
 
 def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(pod: ProtectedPod) -> None:
@@ -182,9 +101,9 @@ def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(pod
     pod.end()
     pod.start("pod1")
     assert pod.look() == ATTACHED
-    assert outcomes(pod) == ("ECONNREFUSED", "ECONNREFUSED"), "guarded, and nobody listens"
+    assert pod.outcomes() == ("ECONNREFUSED", "ECONNREFUSED"), "guarded, and nobody listens"
     with pod.sockets.listen("4"):
-        assert outcomes(pod) == PROTECTED
+        assert pod.outcomes() == PROTECTED
     pod.until_gone(link)
     assert (len(pod.links), pod.drifts) == (1, [])
 
@@ -260,12 +179,4 @@ def test_guards_that_cannot_be_read_have_an_unknown_state(pod: ProtectedPod) -> 
 def test_a_pod_whose_policies_admit_all_is_as_open_as_without_a_guard(pod: ProtectedPod) -> None:
     pod.set_grants(Grant(ANY_CLIENT, ANY_PORT))
     pod.look()
-    assert (outcomes(pod), pod.refusals()) == (OPEN, pod.refusals())
-
-
-@pytest.mark.compiles
-def test_a_kernel_without_the_hook_does_without(pod: ProtectedPod) -> None:
-    version = prepare(pod.pins, pod.kubepods, without=frozenset([SK_LOOKUP])).version
-    assert not (Pins(pod.pins).programs / version / AUTHORIZE.name).exists()
-    pod.guards = pod.new_guards(version=version)
-    assert (pod.look(), outcomes(pod)) == (UNSUPPORTED, OPEN)
+    assert (pod.outcomes(), pod.refusals()) == (OPEN, pod.refusals())

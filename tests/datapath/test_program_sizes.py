@@ -1,5 +1,6 @@
 """Programs grow in review only: their counts of instructions are those of program_sizes.toml."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from dataclasses import replace
 
 import pytest
 from program_sizes import GROWTH, Measurement, differences, read_record, recorded
+
+from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, Pins
+from support.datapath.node import Node
 
 COMPILER, KERNEL = "bcc 0.1, LLVM 1.2.3", "6.1"
 MEASURED = Measurement(COMPILER, KERNEL, {"weft_guard": 40}, {"weft_guard": 100}, {"weft_guard": 200})
@@ -18,11 +22,22 @@ RECORD = {
 
 
 @pytest.mark.bpf
+@pytest.mark.compiles
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loads BPF programs")
 def test_programs_are_as_large_as_recorded() -> None:
     command = (sys.executable, "tests/datapath/program_sizes.py")
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, f"{shown.stderr}{shown.stdout}"
+
+
+@pytest.mark.bpf
+def test_pinned_programs_are_as_large_as_recorded(node: Node) -> None:
+    command = (sys.executable, "tests/datapath/program_sizes.py", "--pinned", Pins(node.pins).programs / node.version)
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, f"{shown.stderr}{shown.stdout}"
+    found = Measurement(**json.loads(shown.stdout))
+    assert found.verified.keys() == {program.name for program in (*PROGRAMS, *NETWORK_PROGRAMS)}
+    assert tomllib.loads(recorded(found, RECORD))["compiled"] == RECORD["compiled"], "of the compiler nothing is known"
 
 
 def test_what_was_recorded_is_no_difference() -> None:

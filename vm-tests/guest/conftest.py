@@ -9,10 +9,10 @@ import pytest
 from agent.kernel import bpffs
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """A folder for pins, and a cgroup."""
-    mounted, cgroup = tmp_path / "bpf", Path("/sys/fs/cgroup/kubepods")
+    mounted, cgroup = tmp_path_factory.mktemp("bpf"), Path("/sys/fs/cgroup/kubepods")
     bpffs.mount(mounted)
     cgroup.mkdir()
     yield mounted / "weft", cgroup

@@ -1,6 +1,9 @@
 """What this kernel has is what kernels.toml says, both ways; and weft's own programs load and run on it."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import kernels
@@ -41,9 +44,23 @@ def test_weft_finds_nothing_missing() -> None:
     assert [feature.name for feature in features.missing()] == []
 
 
-def test_programs_load_and_are_linked(place: tuple[Path, Path]) -> None:
+@pytest.fixture(scope="module")
+def pinned(place: tuple[Path, Path]) -> Iterator[Path]:
+    """The folder with weft's programs, loaded and pinned."""
     pins, cgroup = place
-    version = prepare(pins, cgroup).version
-    assert (Pins(pins).programs / version / GUARD.name).exists()
-    assert ensure(pins, cgroup, version) == [program.name for program in PROGRAMS]
+    yield Pins(pins).programs / prepare(pins, cgroup).version
     detach(pins)
+
+
+def test_programs_load_and_are_linked(place: tuple[Path, Path], pinned: Path) -> None:
+    pins, cgroup = place
+    assert (pinned / GUARD.name).exists()
+    assert ensure(pins, cgroup, pinned.name) == [program.name for program in PROGRAMS]
+
+
+def test_programs_are_as_large_as_recorded(pinned: Path) -> None:
+    """The runner keeps the measurement, which `program_sizes.py --record-from` records."""
+    command = [sys.executable, "tests/datapath/program_sizes.py", "--pinned", str(pinned)]
+    measured = subprocess.run(command, capture_output=True, text=True, check=False)
+    Path("/results/program-sizes.json").write_text(measured.stdout)
+    assert measured.returncode == 0, measured.stderr

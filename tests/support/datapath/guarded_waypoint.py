@@ -123,3 +123,12 @@ class GuardSetup:
 
     def refusals(self) -> int:
         return self.kernel.counters()[Reason.CLIENT_REFUSED]
+
+    def close(self) -> None:
+        """End all that was begun, and leave no client allowed and no guard."""
+        self.helpers.close()
+        self.allow_clients()
+        self.kernel.close()
+        self.waypoint.end()
+        for link in Pins(self.pins).guards.glob("*"):
+            link.unlink()

@@ -17,7 +17,7 @@ from agent.kernel import abi, cgroups, libbpf
 from agent.kernel.bpffs import opened
 from agent.kernel.links import detach, ensure
 from agent.kernel.loader import prepare
-from agent.kernel.maps import PinnedKernel
+from agent.kernel.maps import PinnedKernel, open_kernel
 from agent.kernel.programs import SOURCES, Pins
 from support import TESTS
 from support.cleanup_lock import one_at_a_time
@@ -44,6 +44,18 @@ Answer = dict[str, Any]
 def load(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[str] = frozenset()) -> list[str]:
     """Load and attach the programs. Returns the names of those that were not attached before."""
     return ensure(pins, cgroup, prepare(pins, cgroup, sources, without).version) or []
+
+
+@contextlib.contextmanager
+def place_beside(node: "Node", name: str) -> Iterator[tuple[Path, Path]]:
+    """Pins and a kubepods cgroup for other programs than the node's; both are removed."""
+    pins, kubepods = node.pins / name, CGROUPS / node.name / name
+    pins.mkdir()
+    kubepods.mkdir()
+    yield pins, kubepods
+    detach(pins)
+    pins.rmdir()
+    remove_cgroups(kubepods)
 
 
 def run(*command: str) -> str:
@@ -155,18 +167,16 @@ class Pod:
 
 @dataclass
 class Node:
-    """The miniature node."""
+    """The miniature node: `name` is that of its network namespace, `version` that of the programs."""
 
     name: str
-    kernel: PinnedKernel
+    pins: Path
+    kubepods: Path
+    version: str
+    kernel: PinnedKernel = field(init=False)
 
-    @property
-    def kubepods(self) -> Path:
-        return CGROUPS / self.name / "kubepods"
-
-    @property
-    def pins(self) -> Path:
-        return Path("/run", self.name, "bpf")
+    def __post_init__(self) -> None:
+        self.kernel = open_kernel(self.pins)
 
     @property
     def levels(self) -> tuple[int, int]:

@@ -5,11 +5,13 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.ir.authorization import Grant, GrantKey, PeerRow, ServerPlan, policy_set
+from agent.ir.authorization import ANY_PORT, Grant, GrantKey, PeerRow, ServerPlan, policy_set
 from agent.ir.tables import Reason, address_bytes
 from agent.kernel.maps import open_kernel
 from agent.kernel.pod_guards import PodGuards
@@ -20,6 +22,8 @@ from support.datapath.guarded_waypoint import WAYPOINT as SERVER
 from support.datapath.netns_helper import NetnsHelpers
 
 __all__ = ["CLIENT", "PORT", "SERVER", "UNKNOWN_CLIENT", "ProtectedPod", "Sockets"]
+PROTECTED = "connected", "ECONNREFUSED"
+OPEN = "connected", "connected"
 
 
 class Sockets:
@@ -150,9 +154,26 @@ class ProtectedPod:
         """What a client at its address of this family comes to."""
         return self.sockets.dial(client[family], SERVER[family], port)
 
+    def outcomes(self) -> tuple[str, str]:
+        """What a known client and an unknown one come to: `PROTECTED` where the policies admit the known one."""
+        return self.dial(CLIENT), self.dial(UNKNOWN_CLIENT)
+
     def refusals(self) -> int:
         return self.kernel.counters()[Reason.POLICY_REFUSED]
 
     def namespace(self) -> int:
         """A descriptor of the pod's network namespace."""
         return os.open(f"/proc/{self.sandbox.process.pid}/ns/net", os.O_RDONLY)
+
+
+@contextmanager
+def pod_that_admits_one(pins: Path, kubepods: Path, version: str) -> Iterator[ProtectedPod]:
+    """A pod that listens in both families. It is not protected yet; its policies admit the known client."""
+    made = ProtectedPod(pins, kubepods, version)
+    try:
+        made.know((CLIENT, PeerRow(1, 2)))
+        made.set_grants(Grant(1, ANY_PORT))
+        with made.sockets.listen("4"), made.sockets.listen("6"):
+            yield made
+    finally:
+        made.close()
