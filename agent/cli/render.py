@@ -40,7 +40,8 @@ def _shares(shares: list[dict[str, Any]]) -> Iterator[Line]:
 def _policies(share: dict[str, Any]) -> str:
     """Which policies of a backend admit or refuse the client, if it has any."""
     if share["refusedBy"] is not None:
-        return f", because {', '.join(share['refusedBy'])} refuses the client"
+        what = f"the request: {share['refusal']}" if share["refusal"] else "the client"
+        return f", because {', '.join(share['refusedBy'])} refuses {what}"
     return f", to which {', '.join(share['policies'])} admits the client" if share["policies"] else ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from agent.explain.matching import first_match
 from agent.ir.http import BackendPort, HTTPListenerIR, ResolvedFilter, Rule, WeightedBackend
 from agent.ir.request import Headers, Request
-from agent.model.filters import HeaderFilter
+from agent.model.filters import Filter, HeaderFilter
 from agent.translate.filters.base import Part, RequestState
 from agent.translate.filters.registry import evaluated
 from agent.translate.per_backend import expand_per_backend
@@ -25,7 +25,7 @@ class Share:
     - `status`: set where the waypoint answers, because the reference is invalid or the backend's filter redirects; then
       `location` is that of the redirect.
     - `response`: changes to the headers of the response, in order.
-    - `resolved`: the filters that send something to other backends.
+    - `filters`: those of the rule and of the backend; `resolved`: those that send something to other backends.
     """
 
     part: Fraction
@@ -36,6 +36,7 @@ class Share:
     target: str = ""
     headers: Headers = ()
     response: tuple[HeaderFilter, ...] = ()
+    filters: tuple[Filter, ...] = ()
     resolved: tuple[ResolvedFilter, ...] = ()
 
 
@@ -80,10 +81,12 @@ def answer(listener_ir: HTTPListenerIR, request: Request) -> Answer:
 def _share(part: Part, item: WeightedBackend, share: Fraction, request: Request, refusal: int) -> Share:
     """The outcome of the requests for one backend."""
     if item.backend is None:
-        return Share(share, None, refusal)
+        return Share(share, None, refusal, filters=part.rule.filters)
     found = evaluated(RequestState(request, request), part, backend_chosen=True)
     if found.status is not None:
-        return Share(share, item.backend, found.status, found.location, response=found.response)
+        return Share(
+            share, item.backend, found.status, found.location, response=found.response, filters=part.rule.filters
+        )
     return Share(
         share,
         item.backend,
@@ -91,5 +94,6 @@ def _share(part: Part, item: WeightedBackend, share: Fraction, request: Request,
         target=found.request.target,
         headers=found.request.headers,
         response=found.response,
+        filters=part.rule.filters,
         resolved=part.rule.resolved,
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from agent.explain.workloads import is_behind
 from agent.model.authorization import AuthorizationPolicy, LabelSelector, selects
 from agent.model.change import Keyed
 from agent.model.core import Pod, Service
@@ -16,7 +15,7 @@ def assumed_pods(objects: Iterable[Keyed], pods: Mapping[Key, Pod]) -> Iterator[
     known = list(pods.values())
     for value in sorted(objects, key=_services_first):
         assumed = None
-        if isinstance(value, Service) and value.spec.selector and not any(is_behind(value, pod) for pod in known):
+        if isinstance(value, Service) and value.spec.selector and not any(value.selects(pod) for pod in known):
             assumed = pod_of_service(value)
         if isinstance(value, AuthorizationPolicy) and not any(selects(value, pod) for pod in known):
             assumed = _pod_of_policy(value)
@@ -35,7 +34,9 @@ def _services_first(value: Keyed) -> tuple[bool, Key]:
 
 
 def _pod_of_policy(policy: AuthorizationPolicy) -> Pod | None:
-    """A pod that a policy selects; None where no labels are found that do."""
+    """A pod that a policy selects by labels; None where no labels are found that do, and of a policy for a Service."""
+    if policy.services:
+        return None
     (selector,) = policy.selectors
     pod = Pod(ObjectMeta(policy.metadata.name, policy.metadata.namespace, labels=_labels(selector)))
     return pod if selects(policy, pod) else None

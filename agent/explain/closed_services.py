@@ -11,13 +11,13 @@ from agent.explain.assumed_pods import pod_of_service
 from agent.explain.fields import flattened
 from agent.explain.manifests import Manifests
 from agent.explain.policies import PolicyWarning
-from agent.explain.workloads import as_object, is_behind, pods_of
-from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy, selects
+from agent.explain.workloads import as_object, pods_of
+from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy
 from agent.model.core import Pod, Service
 from agent.model.meta import Key
 from agent.store.store import TrackedView
 from agent.translate.parameters import mesh_parameters
-from agent.translate.policies import default_policies
+from agent.translate.policies import default_policies, selects_pod
 
 WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 FROM_OUTSIDE = ("NodePort", "LoadBalancer")
@@ -36,7 +36,7 @@ def closed_services(
         if not isinstance(service, Service) or not default_policies(parameters, service.metadata.namespace):
             continue
         clients = [*_from_outside(service), *callers.get(service.key, ())]
-        if clients and service.spec.selector and _has_default(service, manifests, pods):
+        if clients and service.spec.selector and _has_default(view, service, manifests, pods):
             default = f"the default {parameters.spec.authorization.default} of {parameters.key}"
             message = f"{default} closes its pods to {', '.join(clients)}: only a rule without sources admits those"
             yield PolicyWarning(manifests.locations[service.key], service.key, "spec.selector", message)
@@ -73,14 +73,16 @@ def _references(item: dict[str, Any]) -> list[Any]:
     return [as_object(as_object(webhook).get("clientConfig")).get("service") for webhook in listed]
 
 
-def _has_default(service: Service, manifests: Manifests, pods: Iterable[Pod]) -> bool:
+def _has_default(view: TrackedView, service: Service, manifests: Manifests, pods: Iterable[Pod]) -> bool:
     """Whether a pod of a Service has no policy. Where the manifests have none of its pods, one with the labels of its
     selector stands for them. Pods on the host's network are not closed.
     """
-    found = [pod for pod in pods if is_behind(service, pod)] or [pod_of_service(service)]
+    found = [pod for pod in pods if service.selects(pod)] or [pod_of_service(service)]
     policies = [
         value
         for value in manifests.objects.values()
         if isinstance(value, AuthorizationPolicy | UndecodableAuthorizationPolicy)
     ]
-    return any(not pod.spec.host_network and not any(selects(item, pod) for item in policies) for pod in found)
+    return any(
+        not pod.spec.host_network and not any(selects_pod(view, item, pod) for item in policies) for pod in found
+    )

@@ -14,7 +14,7 @@ from agent.ir.plan import Output
 from agent.ir.requirements import Requirements, unmet
 from agent.ir.tables import host_port
 from agent.translate.filters.registry import HTTP_FILTERS, describe_filters
-from agent.translate.rule_requirements import of_connection, of_rule
+from agent.translate.rule_requirements import judged, of_connection, of_rule
 
 Document = dict[str, Any]
 NO_ENDPOINT = 503
@@ -47,7 +47,7 @@ def _clients(rules: ListenerIR) -> str:
 def _answered(rules: HTTPListenerIR, output: Output, client: Identity | None, query: TrafficQuery) -> Document:
     found = answer(rules, query.request)
     requirements = of_rule(found.rule, output.requirements) if found.rule else ()
-    refused = found.status is not None and unmet(requirements, client) is not None
+    refused = found.status is not None and unmet(requirements, client, query.request) is not None
     return {
         "listener": rules.name,
         "clients": _clients(rules),
@@ -56,7 +56,7 @@ def _answered(rules: HTTPListenerIR, output: Output, client: Identity | None, qu
         "location": None if refused else found.location or None,
         **{fact.name: found.facts.get(fact.name) for item in HTTP_FILTERS for fact in item.facts},
         "shares": [
-            _share(item, output, verdict(_requirements(item, requirements, output), client), query)
+            _share(item, output, verdict(_requirements(item, requirements, output), client, query.request), query)
             for item in found.shares
         ],
         "responseHeaders": [compact(item) for item in found.response],
@@ -65,7 +65,7 @@ def _answered(rules: HTTPListenerIR, output: Output, client: Identity | None, qu
 
 def _requirements(share: Share, of_every_share: Requirements, output: Output) -> Requirements:
     own = output.requirements.get(share.backend, ()) if share.backend else ()
-    return tuple(sorted({*own, *of_every_share}))
+    return judged({*own, *of_every_share}, share.filters)
 
 
 def _passed_through(rules: TLSListenerIR, output: Output, client: Identity | None, query: TrafficQuery) -> Document:
@@ -76,7 +76,7 @@ def _passed_through(rules: TLSListenerIR, output: Output, client: Identity | Non
     rule = rule_for(rules, name) if query.scheme == "https" else None
     total = sum(item.weight for item in rule.backends) if rule else 0
     shares = [(item.weight / total, item.backend) for item in rule.backends] if rule else []
-    decided = verdict(of_connection(rule, output.requirements) if rule else (), client)
+    decided = verdict(of_connection(rule, output.requirements) if rule else (), client, None)
     return {
         "listener": rules.name,
         "clients": _clients(rules),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.ir.identity import Identity, Workload
-from agent.ir.policy import ANY, Policy, PolicyVerdict, ServiceAccount, decide
+from agent.ir.policy import ANY, Policy, PolicyVerdict, ServiceAccount, decide, decide_level
 from agent.model.core import Pod
 from agent.model.parameters import KIND as PARAMETERS
 from agent.store.store import TrackedView
@@ -14,6 +14,8 @@ from agent.translate.options import Options
 from agent.translate.parameters import mesh_parameters
 from agent.translate.policies import policies_of
 
+REQUESTS = ", HTTP requests through the waypoint"
+"""How a policy of the level Application admits clients."""
 OTHER_PORT = 0
 """Stands for the ports that no rule names."""
 Client = ServiceAccount | None
@@ -33,8 +35,15 @@ class Protection:
     default: str
 
     def verdict(self, client: Client, port: int) -> PolicyVerdict:
-        """Whether clients may connect to a port of the pod."""
-        return decide(self.policies, identity_of(client), port)
+        """Whether clients may connect to a port of the pod, or with policies of the level Application: whether some of
+        their requests may get there. Then each level must admit them.
+        """
+        identity = identity_of(client)
+        levels = [[policy for policy in self.policies if policy.application is level] for level in (True, False)]
+        if not levels[0]:
+            return decide(self.policies, identity, port)
+        verdicts = [decide_level(level, identity, port) for level in levels if level]
+        return next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0])
 
     @property
     def clients(self) -> list[Client]:
@@ -54,7 +63,8 @@ class Protection:
         if verdict.policy.kind == PARAMETERS:
             return f"the default {self.default} of {verdict.policy}"
         if verdict.allowed:
-            return f"{verdict.policy}, spec.rules[{verdict.rule}]"
+            application = any(it.key == verdict.policy and it.application for it in self.policies)
+            return f"{verdict.policy}, spec.rules[{verdict.rule}]{REQUESTS if application else ''}"
         return f"no rule of {', '.join(self.deciding(verdict))}"
 
     def deciding(self, verdict: PolicyVerdict) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agent.ir.identity import Identity
+from agent.ir.request import Request
 from agent.ir.requirements import Requirement, unmet
 
 FORBIDDEN = 403
@@ -12,13 +13,16 @@ UNKNOWN_POLICIES = "policies that this node does not know"
 Document = dict[str, Any]
 
 
-def verdict(requirements: Iterable[Requirement], client: Identity | None) -> Document:
-    """`policies`: all that decide; `refusedBy`: those that refuse the client, None where none does."""
+def verdict(requirements: Iterable[Requirement], client: Identity | None, request: Request | None) -> Document:
+    """`policies`: all that decide; `refusedBy`: those that refuse the client, None where none does; `refusal`: what the
+    request lacks, None where it is not the request. `request` is None for a connection whose bytes Envoy does not read.
+    """
     found = list(requirements)
-    refusing = unmet(found, client)
+    refusing = unmet(found, client, request)
     return {
         "policies": [name for item in found for name in _names(item)],
         "refusedBy": _names(refusing) if refusing is not None else None,
+        "refusal": (refusing.missed(client, request) or None) if refusing is not None else None,
     }
 
 

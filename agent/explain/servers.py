@@ -7,7 +7,7 @@ from agent.explain.assumed_pods import assumed_pods
 from agent.explain.manifest_mesh import translated
 from agent.explain.manifests import Manifests
 from agent.explain.protection import Protection, protection_of
-from agent.explain.workloads import is_behind, pods_of
+from agent.explain.workloads import pods_of
 from agent.model.authorization import AuthorizationPolicy
 from agent.model.core import Pod, Service
 from agent.model.meta import Key
@@ -38,14 +38,14 @@ class Servers:
 
     def pods_of_service(self, service: Service) -> Mapping[Key, Pod]:
         """The pods that a Service selects."""
-        return {key: pod for key, pod in self.pods.items() if is_behind(service, pod)}
+        return {key: pod for key, pod in self.pods.items() if service.selects(pod)}
 
     def service_ports(self, pod: Pod) -> dict[str, int]:
         """The ports of Services that lead to a pod, `NAMESPACE/NAME:PORT`, each with the pod's port."""
         return {
             f"{service.metadata.namespace}/{service.metadata.name}:{port.port}": number
             for service in self.services.values()
-            if is_behind(service, pod)
+            if service.selects(pod)
             for port in service.spec.ports
             if (number := port.number_in(pod)) is not None
         }

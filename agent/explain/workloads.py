@@ -7,7 +7,7 @@ from typing import Any
 from agent.explain.fields import flattened
 from agent.explain.manifests import Manifests
 from agent.kube.decode import decode
-from agent.model.core import Pod, Service
+from agent.model.core import Pod
 from agent.model.meta import Key
 
 # Where the template of a kind's pods is.
@@ -53,9 +53,3 @@ def pods_of(manifests: Manifests, documents: Iterable[tuple[str, Any]]) -> Mappi
 def as_object(value: Any) -> dict[str, Any]:
     """A parsed object; an empty one for any other value."""
     return value if isinstance(value, dict) else {}
-
-
-def is_behind(service: Service, pod: Pod) -> bool:
-    """Whether a Service selects a pod."""
-    selector, same = service.spec.selector, service.metadata.namespace == pod.metadata.namespace
-    return same and bool(selector) and selector.items() <= pod.metadata.labels.items()

@@ -5,11 +5,12 @@ identities of each source address, `weft_grants` what a policy set admits. Addre
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from agent.ir.identity import kind_id
-from agent.ir.policy import ANY, Policy, ServiceAccount
+from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount
 from agent.model.meta import Key
 
 ANY_CLIENT = 0
@@ -19,6 +20,10 @@ DENY_ALL = 0
 """The policy set without grants. No other policy set has this id."""
 NODE = kind_id("node", "this")
 """The identity of the addresses of this node, from which the kubelet probes its pods."""
+
+
+WAYPOINTS = kind_id("waypoints", ANY)
+"""The identity that the waypoints of all nodes have."""
 
 
 def waypoint_id(node: str) -> int:
@@ -46,7 +51,7 @@ def peer_row(namespace: str, account: str) -> PeerRow:
 
 def waypoint_row(node: str) -> PeerRow:
     """The row of the waypoints of a node."""
-    return PeerRow(waypoint_id(node), waypoint_id(node))
+    return PeerRow(waypoint_id(node), WAYPOINTS)
 
 
 NODE_ROW = PeerRow(NODE, NODE)
@@ -141,23 +146,53 @@ ALLOW_ALL = (Grant(ANY_CLIENT, ANY_PORT),)
 """The grants of a pod that no policy selects any more, until its guard is removed."""
 
 
+WaypointsOf = Callable[[PolicyRule], Iterable[int]]
+"""The identities of the waypoints of the clients that a rule admits."""
+
+
 def grants(
-    policies: Iterable[Policy],
-    probe_ports: Iterable[int],
-    nodes: Callable[[ServiceAccount], Iterable[str]] = lambda _: (),
+    policies: Iterable[Policy], probe_ports: Iterable[int], waypoints: WaypointsOf = lambda _: ()
 ) -> tuple[Grant, ...]:
     """The grants of the policies that select a pod, and of the probes of its kubelet; sorted.
 
-    `nodes` are those on which pods of an account run. Where a rule admits the account it admits their waypoints, which
-    judge their clients by the same policies.
+    A rule also admits the waypoints of its clients, which judge these by the same policies. Of a pod with a policy of
+    the level Application only they are admitted: those that each level admits.
     """
-    found = {Grant(NODE, port) for port in probe_ports}
-    for rule in (rule for policy in policies for rule in policy.rules):
-        clients = {ANY_CLIENT} if rule.sources is None else set()
-        for source in rule.sources or ():
-            clients |= {account_id(source.namespace, source.name), *map(waypoint_id, nodes(source))}
-        found |= {Grant(client, port) for client in clients for port in rule.ports or {ANY_PORT}}
-    return tuple(sorted(found))
+    found = list(policies)
+    application = [policy for policy in found if policy.application]
+    network = [policy for policy in found if not policy.application]
+    if not application:
+        allowed = _grants_of(network, lambda rule: _clients(rule, waypoints))
+    elif not network:
+        allowed = _grants_of(application, waypoints)
+    else:
+        allowed = _by_both(_grants_of(application, waypoints), _grants_of(network, waypoints))
+    return tuple(sorted({*allowed, *(Grant(NODE, port) for port in probe_ports)}))
+
+
+def _clients(rule: PolicyRule, waypoints: WaypointsOf) -> Iterable[int]:
+    if rule.sources is None:
+        return (ANY_CLIENT,)
+    return (*(account_id(source.namespace, source.name) for source in rule.sources), *waypoints(rule))
+
+
+def _grants_of(policies: Iterable[Policy], identities: WaypointsOf) -> set[Grant]:
+    rules = [rule for policy in policies for rule in policy.rules]
+    return {Grant(one, port) for rule in rules for one in identities(rule) for port in rule.ports or {ANY_PORT}}
+
+
+def _by_both(*levels: set[Grant]) -> set[Grant]:
+    """What two sets of grants for waypoints both admit. A grant for `WAYPOINTS` is one for those of each node."""
+    by_identity: list[dict[int, set[int]]] = [defaultdict(set), defaultdict(set)]
+    for found, level in zip(by_identity, levels, strict=True):
+        for grant in level:
+            found[grant.identity].add(grant.port)
+    allowed: set[Grant] = set()
+    for identity in {grant.identity for level in levels for grant in level}:
+        one, other = (found.get(identity, set()) | found.get(WAYPOINTS, set()) for found in by_identity)
+        both = (port for port in one | other if all({port, ANY_PORT} & ports for ports in (one, other)))
+        allowed |= {Grant(identity, port) for port in both}
+    return allowed
 
 
 def admits(plan_grants: Iterable[Grant], peer: PeerRow | None, port: int) -> bool:

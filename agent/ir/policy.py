@@ -1,9 +1,10 @@
 """Who may connect to a pod: the policies that select it, and what they decide together (GEP-3779)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.ir.identity import Identity
+from agent.ir.request_conditions import ANY_REQUEST, RequestConditions
 from agent.model.meta import Key
 
 ANY = "*"
@@ -34,11 +35,13 @@ class PolicyRule:
     """A client matches when it is one of `sources` (None: any client, known or not) and dials one of `ports` (empty:
     any port).
 
-    An empty `sources` is not None: a list whose last entry was removed must not allow every client.
+    An empty `sources` is not None: a list whose last entry was removed must not allow every client. `conditions` are
+    those of an Application policy on each request.
     """
 
     sources: frozenset[ServiceAccount] | None = None
     ports: frozenset[int] = frozenset()
+    conditions: RequestConditions = ANY_REQUEST
 
     def matches(self, client: Identity | None, port: int) -> bool:
         """Whether a client may connect by this rule; None is a client whose identity is not known."""
@@ -50,18 +53,29 @@ class PolicyRule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """An AuthorizationPolicy with action ALLOW; without rules it allows nothing."""
+    """An AuthorizationPolicy with action ALLOW; without rules it allows nothing.
+
+    `application`: its level is Application, not Network. Its rules are about requests, which waypoints judge: where one
+    selects a pod, no other client connects to the pod. The two levels are apart: a client must be admitted by each of
+    them that selects the pod.
+    """
 
     key: Key
     rules: tuple[PolicyRule, ...] = ()
     generation: int = 0
+    application: bool = False
+
+
+def ordered(policies: Iterable[Policy]) -> list[Policy]:
+    """Those of the level Application first, then by name: where none admits a client, a refusal names the first."""
+    return sorted(policies, key=lambda item: (not item.application, item.key))
 
 
 @dataclass(frozen=True, slots=True)
 class GuardedAddress:
     """The address of a protected pod, and what decides who may connect to it.
 
-    - `policies`: those that select the pod, by name, or the default of the mesh for its namespace. One that is not
+    - `policies`: those that select the pod, `ordered`, or the default of the mesh for its namespace. One that is not
       known here allows nothing. None: its node protects it by a default that is not known here.
     - `exact`: whether the node of the pod is known to enforce these policies, in these generations. Otherwise it may
       admit other clients.
@@ -89,14 +103,23 @@ class PolicyVerdict:
 def decide(policies: Iterable[Policy], client: Identity | None, port: int) -> PolicyVerdict:
     """The verdict of the policies that select a pod on a client's connection to one of its ports.
 
-    Without a policy every connection is allowed; with one, those that a rule of any policy matches. The order of
-    `policies` decides which policy the verdict names, not the verdict.
+    Without a policy every connection is allowed; with one, those that a rule of any policy matches; with one of the
+    level Application none. The order of `policies` decides which policy the verdict names, not the verdict.
     """
     selecting = list(policies)
     if not selecting:
         return PolicyVerdict(True)
-    for policy in selecting:
+    if closed := [policy.key for policy in selecting if policy.application]:
+        return PolicyVerdict(False, closed[0])
+    return decide_level(selecting, client, port)
+
+
+def decide_level(policies: Sequence[Policy], client: Identity | None, port: int) -> PolicyVerdict:
+    """The verdict of policies of one level, at least one, on a client: whether a rule matches that may have conditions
+    on requests.
+    """
+    for policy in policies:
         for position, rule in enumerate(policy.rules):
             if rule.matches(client, port):
                 return PolicyVerdict(True, policy.key, position)
-    return PolicyVerdict(False, selecting[0].key)
+    return PolicyVerdict(False, policies[0].key)

@@ -5,27 +5,57 @@ from dataclasses import dataclass
 
 from agent.ir.identity import Identity
 from agent.ir.policy import Policy, ServiceAccount
+from agent.ir.request import Request
+from agent.ir.request_conditions import ANY_REQUEST, RequestConditions
 from agent.model.meta import Key
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class RequestRule:
+    """Requests that meet `conditions`, of one of `clients`, which are sorted, or of `anyone`."""
+
+    conditions: RequestConditions
+    clients: tuple[ServiceAccount, ...] = ()
+    anyone: bool = False
+
+    def is_for(self, client: Identity | None) -> bool:
+        """Whether it says something about a client; None is one whose identity is not known."""
+        return self.anyone or _is_among(self.clients, client)
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Requirement:
-    """A client must have one of `clients`, which are sorted; without any, no client may connect.
+    """A client must have one of `clients`, which are sorted, or else its request must match one of `rules`. Without any
+    of both no client may connect.
 
     - `policies`: those of the endpoint, by name; none where they are not known.
     """
 
     policies: tuple[Key, ...] = ()
     clients: tuple[ServiceAccount, ...] = ()
+    rules: tuple[RequestRule, ...] = ()
 
     @property
     def name(self) -> str:
         """Without spaces, for Envoy's log: `shop/database+shop/default`, or `MeshParameters/default`."""
         return "+".join(f"{key.namespace or key.kind}/{key.name}" for key in self.policies) or "unknown"
 
-    def allows(self, client: Identity | None) -> bool:
-        """Whether a client meets it; None is a client whose identity is not known."""
-        return client is not None and any(item.includes(client) for item in self.clients)
+    def allows(self, client: Identity | None, request: Request | None = None) -> bool:
+        """Whether a client's request meets it, or where there is none a connection whose bytes Envoy does not read."""
+        if _is_among(self.clients, client):
+            return True
+        return request is not None and any(rule.is_for(client) and rule.conditions.hold(request) for rule in self.rules)
+
+    def missed(self, client: Identity | None, request: Request | None = None) -> str:
+        """What a request lacks that it refuses, for people: by the rule for the client that comes nearest. Empty where
+        no rule is for the client.
+        """
+        conditions = [rule.conditions for rule in self.rules if rule.is_for(client)]
+        if not conditions:
+            return ""
+        if request is None:
+            return "its rules for this client are about HTTP requests"
+        return min((" and ".join(item.missed(request)) for item in conditions), key=lambda text: text.count(" and "))
 
 
 UNKNOWN = Requirement()
@@ -37,16 +67,34 @@ a client must meet all of them; without any every client may connect.
 """
 
 
+def requirements(policies: Iterable[Policy], port: int) -> Requirements:
+    """What the policies of a pod ask of clients of one of its ports: one for each level that does not admit all."""
+    found = list(policies)
+    levels = ([policy for policy in found if policy.application is level] for level in (True, False))
+    return tuple(sorted(item for level in levels if (item := requirement(level, port)) is not None))
+
+
 def requirement(policies: Iterable[Policy], port: int) -> Requirement | None:
-    """What the policies of a pod ask of clients of one of its ports; None where they admit every client there."""
+    """What the policies of one level ask together; None where they admit every client there."""
     selecting = list(policies)
     rules = [rule for policy in selecting for rule in policy.rules if not rule.ports or port in rule.ports]
-    if not selecting or any(rule.sources is None for rule in rules):
+    always = [rule.sources for rule in rules if rule.conditions == ANY_REQUEST]
+    if not selecting or None in always:
         return None
-    clients = {source for rule in rules for source in rule.sources or ()}
-    return Requirement(tuple(sorted(policy.key for policy in selecting)), tuple(sorted(clients)))
+    clients = {source for sources in always for source in sources or ()}
+    conditional = {
+        RequestRule(rule.conditions, tuple(sorted(rule.sources or ())), rule.sources is None)
+        for rule in rules
+        if rule.conditions != ANY_REQUEST and rule.sources != frozenset()
+    }
+    keys = tuple(sorted(policy.key for policy in selecting))
+    return Requirement(keys, tuple(sorted(clients)), tuple(sorted(conditional)))
 
 
-def unmet(requirements: Iterable[Requirement], client: Identity | None) -> Requirement | None:
-    """The first requirement that a client does not meet."""
-    return next((item for item in requirements if not item.allows(client)), None)
+def unmet(found: Iterable[Requirement], client: Identity | None, request: Request | None = None) -> Requirement | None:
+    """The first requirement that a client does not meet, with a request or a connection."""
+    return next((item for item in found if not item.allows(client, request)), None)
+
+
+def _is_among(accounts: Iterable[ServiceAccount], client: Identity | None) -> bool:
+    return client is not None and any(item.includes(client) for item in accounts)

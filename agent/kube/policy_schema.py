@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
+from agent.kube.http_attributes_schema import http_attribute_violations
 from agent.model.authorization import (
     ANY_ACCOUNT,
     AuthorizationPolicy,
@@ -16,11 +17,13 @@ from agent.model.authorization import (
     AuthorizationSourceServiceAccount,
     LabelSelector,
     LabelSelectorRequirement,
+    PolicyTargetReference,
 )
 from agent.model.limits import MAX_LIST, NAME, Violation, too_many
 
 MAX_SOURCES = 64
 MAX_LABELS = 64
+MAX_SERVICE = 63
 MAX_TEXT = {"key": 317, "value": 63, "spiffe": 2048}
 # https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#2-spiffe-identity
 SPIFFE = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)+")
@@ -30,12 +33,32 @@ def policy_violations(policy: AuthorizationPolicy) -> Iterator[Violation]:
     """The rules that a policy breaks."""
     spec = policy.spec
     if len(spec.target_refs) != 1:
-        yield "spec.targetRefs", f"{len(spec.target_refs)} references; of the kind Pod exactly one is allowed"
+        yield "spec.targetRefs", f"{len(spec.target_refs)} references; exactly one is allowed"
     for position, ref in enumerate(spec.target_refs):
-        yield from _selector(f"spec.targetRefs[{position}].selector", ref.selector)
+        yield from _target(f"spec.targetRefs[{position}]", ref, spec.enforcement_level)
     yield from too_many("spec.rules", spec.rules, MAX_LIST)
     for position, rule in enumerate(spec.rules):
-        yield from _rule(f"spec.rules[{position}]", rule)
+        field = f"spec.rules[{position}]"
+        yield from _rule(field, rule)
+        if rule.http_attributes is not UNSET:
+            if spec.enforcement_level != "Application":
+                yield f"{field}.httpAttributes", "must not be there: the enforcementLevel is not Application"
+            yield from http_attribute_violations(f"{field}.httpAttributes", rule.http_attributes)
+
+
+def _target(field: str, ref: PolicyTargetReference, level: str) -> Iterator[Violation]:
+    """Network is about pods, Application about a Service; the field of the kind is there, and the other one is not."""
+    kind = "Pod" if level == "Network" else "Service"
+    if ref.kind != kind:
+        yield f"{field}.kind", f"is {ref.kind}; the enforcementLevel {level} is for the kind {kind}"
+    for owner, name, value in (("Pod", "selector", ref.selector), ("Service", "name", ref.name)):
+        if (value is not UNSET) != (ref.kind == owner):
+            problem = "is missing" if ref.kind == owner else "must not be there"
+            yield f"{field}.{name}", f"{problem}: the kind is {ref.kind}"
+    if ref.selector is not UNSET:
+        yield from _selector(f"{field}.selector", ref.selector)
+    if ref.name is not UNSET and (not NAME.fullmatch(ref.name) or "." in ref.name or len(ref.name) > MAX_SERVICE):
+        yield f"{field}.name", f"{ref.name[:80]!a} is not the name of a Service"
 
 
 def _selector(field: str, selector: LabelSelector) -> Iterator[Violation]:

@@ -19,20 +19,27 @@ def undecodable_policy(document: Any, problem: Problem) -> tuple[UndecodableAuth
     if not (isinstance(namespace, str) and isinstance(name, str)):
         return ()
     known = generation if isinstance(generation, int) else 0
-    selectors = _selectors(_object(_object(document).get("spec")).get("targetRefs"))
-    return (
-        UndecodableAuthorizationPolicy(Key(KIND, namespace, name), known, selectors, problem.field, problem.message),
-    )
+    selectors, services = _targets(_object(_object(document).get("spec")).get("targetRefs"))
+    key, there = Key(KIND, namespace, name), tuple(Key("Service", namespace, service) for service in services)
+    return (UndecodableAuthorizationPolicy(key, known, selectors, problem.field, problem.message, there),)
 
 
-def _selectors(refs: Any) -> tuple[LabelSelector, ...] | None:
-    """The selectors of all targetRefs; None where one of them cannot be decoded, or where there are none."""
+def _targets(refs: Any) -> tuple[tuple[LabelSelector, ...] | None, tuple[str, ...]]:
+    """The selectors of all targetRefs, and the names of the Services among them; None and no names where one of them
+    cannot be decoded, or where there are none.
+    """
     if not isinstance(refs, list) or not refs:
-        return None
+        return None, ()
+    selectors, services = [], []
     try:
-        return tuple(msgspec.convert(_object(ref).get("selector"), LabelSelector) for ref in refs)
+        for ref in map(_object, refs):
+            if ref.get("kind") == "Service" and "selector" not in ref:
+                services.append(msgspec.convert(ref.get("name"), str))
+            else:
+                selectors.append(msgspec.convert(ref.get("selector"), LabelSelector))
     except (msgspec.ValidationError, RecursionError, OverflowError):
-        return None
+        return None, ()
+    return tuple(selectors), tuple(services)
 
 
 def _object(value: Any) -> dict[str, Any]:

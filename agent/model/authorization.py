@@ -55,10 +55,13 @@ class LabelSelector(Strict, frozen=True):
 
 
 class PolicyTargetReference(Strict, frozen=True):
-    """Pods of the policy's own namespace."""
+    """Pods of the policy's own namespace: those that `selector` selects, or those of the Service `name`. Which of both
+    is set, `kind` says.
+    """
 
-    kind: Literal["Pod"]
-    selector: LabelSelector
+    kind: Literal["Pod", "Service"]
+    selector: LabelSelector | UnsetType = UNSET
+    name: str | UnsetType = UNSET
     group: Literal[""] = ""
 
 
@@ -85,11 +88,36 @@ class AuthorizationNetworkAttributes(Strict, frozen=True):
     ports: tuple[Port, ...] | UnsetType = UNSET
 
 
+class HTTPPathAttribute(Strict, frozen=True):
+    """A path without its query, or a prefix of whole segments."""
+
+    type: Literal["Exact", "PathPrefix"]
+    value: str
+
+
+class HTTPHeaderAttribute(Strict, frozen=True):
+    """A header with exactly this value."""
+
+    name: str
+    value: str
+
+
+class AuthorizationHTTPAttributes(Strict, frozen=True):
+    """Any of the methods, any of the paths, and all of the headers. Without a list it asks for nothing of it."""
+
+    methods: tuple[str, ...] | UnsetType = UNSET
+    paths: tuple[HTTPPathAttribute, ...] | UnsetType = UNSET
+    headers: tuple[HTTPHeaderAttribute, ...] | UnsetType = UNSET
+
+
 class AuthorizationRule(Strict, frozen=True):
-    """A connection matches by its client and by its port. Without `sources` every client matches."""
+    """A connection matches by its client and by its port, and a request by its HTTP attributes too. Without `sources`
+    every client matches.
+    """
 
     sources: tuple[AuthorizationSource, ...] | UnsetType = UNSET
     network_attributes: AuthorizationNetworkAttributes = AuthorizationNetworkAttributes()
+    http_attributes: AuthorizationHTTPAttributes | UnsetType = UNSET
 
 
 class AuthorizationPolicySpec(Strict, frozen=True):
@@ -97,26 +125,41 @@ class AuthorizationPolicySpec(Strict, frozen=True):
 
     target_refs: tuple[PolicyTargetReference, ...]
     action: Literal["ALLOW"]
-    enforcement_level: Literal["Network"]
+    enforcement_level: Literal["Network", "Application"]
     rules: tuple[AuthorizationRule, ...] = ()
 
 
 class AuthorizationPolicy(Object, frozen=True):
-    """Who may connect to the pods that it selects."""
+    """Who may connect to the pods that it selects, or with the level Application: who may send which requests."""
 
     spec: AuthorizationPolicySpec
 
     @property
+    def is_application(self) -> bool:
+        """Whether its level is Application."""
+        return self.spec.enforcement_level == "Application"
+
+    @property
     def selectors(self) -> tuple[LabelSelector, ...]:
         """The selectors of its pods."""
-        return tuple(item.selector for item in self.spec.target_refs)
+        return tuple(item.selector for item in self.spec.target_refs if item.selector is not UNSET)
+
+    @property
+    def services(self) -> tuple[Key, ...]:
+        """The Services of its pods."""
+        return tuple(
+            Key("Service", self.metadata.namespace, item.name)
+            for item in self.spec.target_refs
+            if item.name is not UNSET
+        )
 
 
 class UndecodableAuthorizationPolicy(Value, frozen=True):
     """A fact about an AuthorizationPolicy: its newest generation could not be decoded. Where an older one is in the
     store, that one is in force. Otherwise no client may connect to the pods that it selects.
 
-    `selectors` is None where they could not be decoded either: then it selects every pod of its namespace.
+    `selectors` is None where the targetRefs could not be decoded either: then it selects every pod of its namespace.
+    `services` are those whose pods it selects.
     """
 
     policy: Key
@@ -124,11 +167,17 @@ class UndecodableAuthorizationPolicy(Value, frozen=True):
     selectors: tuple[LabelSelector, ...] | None
     field: str
     message: str
+    services: tuple[Key, ...] = ()
 
     @property
     def key(self) -> Key:
         """The fact's identity."""
         return undecodable(self.policy)
+
+    @property
+    def is_application(self) -> bool:
+        """Whether it is for the pods of Services, as only policies of the level Application are."""
+        return bool(self.services)
 
 
 AnyPolicy: TypeAlias = AuthorizationPolicy | UndecodableAuthorizationPolicy
@@ -140,7 +189,7 @@ def policy_key(policy: AnyPolicy) -> Key:
 
 
 def selects(policy: AnyPolicy, pod: Pod) -> bool:
-    """Whether a policy selects a pod: one of its namespace, with the labels."""
+    """Whether a policy selects a pod by labels: one of its namespace."""
     if policy_key(policy).namespace != pod.metadata.namespace:
         return False
     return policy.selectors is None or _any_matches(policy.selectors, pod.metadata.labels)

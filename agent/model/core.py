@@ -216,6 +216,11 @@ class Service(Object, frozen=True):
         """Whether `sessionAffinity` is ClientIP: a client keeps its endpoint."""
         return self.spec.session_affinity == "ClientIP"
 
+    def selects(self, pod: Pod) -> bool:
+        """Whether its selector selects a pod: one of its namespace, with the labels. Without a selector it has none."""
+        selector, same = self.spec.selector, self.metadata.namespace == pod.metadata.namespace
+        return same and bool(selector) and selector.items() <= pod.metadata.labels.items()
+
     @property
     def cluster_ips(self) -> tuple[str, ...]:
         """The virtual addresses that weft serves, in canonical form; see `without_frontend`."""

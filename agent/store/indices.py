@@ -46,7 +46,8 @@ def _policy_indices(value: Keyed | None) -> set[ReadKey]:
     """The same for what says who may connect to pods."""
     match value:
         case AuthorizationPolicy() | UndecodableAuthorizationPolicy():
-            return {("policies", policy_key(value).namespace), ("policies",)}
+            of_services: set[ReadKey] = {("service-policies", *service) for service in value.services}
+            return {("policies", policy_key(value).namespace), ("policies",)} | of_services
         case NodeReport():
             return {("policies",)} if value.guarded else set()
         case XMesh():

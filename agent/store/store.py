@@ -180,6 +180,10 @@ class TrackedView:
         """The AuthorizationPolicies of a namespace, and the facts about those that could not be decoded."""
         return [value for value in self._find("policies", namespace) if isinstance(value, AnyPolicy)]
 
+    def has_service_policies(self, service: Key) -> bool:
+        """Whether there are AuthorizationPolicies for the pods of a Service, those that could not be decoded too."""
+        return self._any("service-policies", *service)
+
     def has_policies(self) -> bool:
         """Whether any namespace has AuthorizationPolicies, or another node has protected pods."""
         return self._any("policies")

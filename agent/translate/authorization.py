@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from agent.ir.authorization import Destination, ServerPlan, grants, peer_row, waypoint_row
+from agent.ir.authorization import WAYPOINTS, Destination, ServerPlan, grants, peer_row, waypoint_id, waypoint_row
 from agent.ir.plan import Output
-from agent.ir.policy import Policy, ServiceAccount
+from agent.ir.policy import Policy, PolicyRule
 from agent.model.core import Pod
 from agent.model.facts import AccountPod, NodeReport, NodeWaypoints
 from agent.model.meta import Key
@@ -79,8 +79,10 @@ def _server(view: TrackedView, pod: Pod, addresses: tuple[str, ...], policies: l
     # Waypoints of other nodes judge by what the API server has of this pod.
     reported = is_reported(view, addresses, policies, node)
 
-    def nodes(account: ServiceAccount) -> Iterable[str]:
-        found = view.nodes(account.namespace, account.name)
-        return found if reported else found & {node}
+    def waypoints(rule: PolicyRule) -> Iterable[int]:
+        if rule.sources is None:
+            return (WAYPOINTS if reported else waypoint_id(node),)
+        found = frozenset[str]().union(*(view.nodes(source.namespace, source.name) for source in rule.sources))
+        return map(waypoint_id, found if reported else found & {node})
 
-    return ServerPlan(pod.key, addresses, grants(policies, pod.probe_ports, nodes), keys, sources, generations)
+    return ServerPlan(pod.key, addresses, grants(policies, pod.probe_ports, waypoints), keys, sources, generations)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from agent.ir.policy import GuardedAddress, Policy
+from agent.ir.policy import GuardedAddress, Policy, ordered
 from agent.model.authorization import KIND, policy_key
 from agent.model.core import Pod, normalized_address
 from agent.model.meta import Key
@@ -49,7 +49,7 @@ def guarded_by(view: TrackedView, report: Guarded) -> GuardedAddress:
     complete = named.keys() <= known.keys()
     exact = complete and all(policy.generation == named[policy.key.name] for policy in policies)
     current = complete and all(policy.generation >= named[policy.key.name] for policy in policies)
-    return GuardedAddress(namespace, tuple(policies), exact, current)
+    return GuardedAddress(namespace, tuple(ordered(policies)), exact, current)
 
 
 def is_reported(view: TrackedView, addresses: Iterable[str], policies: Iterable[Policy], node: str) -> bool:

@@ -9,7 +9,7 @@ from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, HTTPRouteMatch, TLSRoute
 from agent.store.store import TrackedView
 from agent.translate.labels import sees_all
-from agent.translate.ports import PortKind, port_kind
+from agent.translate.ports import PortKind, may_be_http, port_kind
 from agent.translate.routes.binding import Binding
 from agent.translate.routes.http import http_listener_ir
 from agent.translate.routes.tls import tls_listener_ir
@@ -21,7 +21,7 @@ SAME = "same"
 def build_listener_ir(
     view: TrackedView, service: AnyService, port: ServicePort, name: str, consumer: str, effective: Sequence[Binding]
 ) -> ListenerIR | None:
-    """The rules of a port's listener `name`; None where no Route or label sends the port's traffic to the waypoint.
+    """The rules of a port's listener `name`; None where no Route, policy or label sends its traffic to the waypoint.
 
     `effective` are the bindings that apply for the clients of `consumer`.
     """
@@ -30,7 +30,9 @@ def build_listener_ir(
         return tls_listener_ir(view, name, consumer, effective)
     if isinstance(route, HTTPRoute | GRPCRoute):
         return http_listener_ir(view, name, consumer, port, effective)
-    if route is None and is_observed(view, service, port):
+    # A port that is not marked is one for HTTP where policies look at requests.
+    judged = may_be_http(port) and view.has_service_policies(service.key)
+    if route is None and (judged or is_observed(view, service, port)):
         return _observing(service, port, name, consumer)
     return None
 
@@ -43,5 +45,5 @@ def is_observed(view: TrackedView, service: AnyService, port: ServicePort) -> bo
 
 def _observing(service: AnyService, port: ServicePort, name: str, consumer: str) -> HTTPListenerIR:
     """All requests go to the Service itself, in the client's version of HTTP."""
-    backend = WeightedBackend(BackendPort.of(service.key, port.port, SAME), 1)
+    backend = WeightedBackend(BackendPort.of(service.key, port.port, SAME, service.has_client_ip_affinity), 1)
     return HTTPListenerIR(name, consumer, port.port, False, (Rule(UNROUTED, HTTPRouteMatch(), backends=(backend,)),))

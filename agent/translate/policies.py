@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
-from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount
+from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, ordered
+from agent.ir.request_conditions import ANY_REQUEST, PathCondition, RequestConditions
 from agent.model.authorization import (
     AnyPolicy,
+    AuthorizationHTTPAttributes,
     AuthorizationPolicy,
     AuthorizationRule,
     AuthorizationSource,
@@ -15,7 +17,7 @@ from agent.model.authorization import (
     policy_key,
     selects,
 )
-from agent.model.core import Pod
+from agent.model.core import Pod, Service
 from agent.model.meta import WEFT_NAMESPACE
 from agent.model.parameters import MeshParameters
 from agent.store.store import TrackedView
@@ -28,13 +30,19 @@ _SPIFFE = re.compile(r"spiffe://(?P<domain>[^/]+)/ns/(?P<namespace>[^/]+)/sa/(?P
 
 
 def policies_of(view: TrackedView, pod: Pod) -> list[Policy]:
-    """The policies that decide who may connect to a pod, by name; where none selects it, the default of the mesh. An
+    """The policies that decide who may connect to a pod, `ordered`; where none selects it, the default of the mesh. An
     empty list: everyone may.
     """
-    deciding = [policy for policy in in_force(view, pod.metadata.namespace) if selects(policy, pod)]
+    deciding = [policy for policy in in_force(view, pod.metadata.namespace) if selects_pod(view, policy, pod)]
     if not deciding:
         return default_policies(mesh_parameters(view), pod.metadata.namespace)
-    return sorted((policy_ir(view, policy) for policy in deciding), key=lambda policy: policy.key)
+    return ordered(policy_ir(view, policy) for policy in deciding)
+
+
+def selects_pod(view: TrackedView, policy: AnyPolicy, pod: Pod) -> bool:
+    """Whether a policy selects a pod, by labels or as one of a Service."""
+    services = (view.get(Service, key.namespace, key.name) for key in policy.services)
+    return selects(policy, pod) or any(service is not None and service.selects(pod) for service in services)
 
 
 def has_policies(view: TrackedView) -> bool:
@@ -65,7 +73,7 @@ def default_policies(parameters: MeshParameters, namespace: str) -> list[Policy]
 def policy_ir(view: TrackedView, policy: AnyPolicy) -> Policy:
     """One policy. That which could not be decoded allows nothing."""
     if isinstance(policy, UndecodableAuthorizationPolicy):
-        return Policy(policy_key(policy), generation=policy.generation)
+        return Policy(policy_key(policy), generation=policy.generation, application=policy.is_application)
     # Most policies have no SPIFFE ID: nothing about them depends on the trust domain.
     domain = mesh_parameters(view).spec.trust_domain if _has_spiffe_ids(policy) else ""
     return translate_policy(policy, domain)
@@ -80,7 +88,7 @@ def translate_policy(policy: AuthorizationPolicy, trust_domain: str) -> Policy:
     """One policy, in a mesh of this trust domain."""
     namespace = policy.metadata.namespace
     rules = tuple(_rule(rule, namespace, trust_domain) for rule in policy.spec.rules)
-    return Policy(policy.key, rules, policy.metadata.generation)
+    return Policy(policy.key, rules, policy.metadata.generation, policy.is_application)
 
 
 def policy_errors(policy: AuthorizationPolicy, trust_domain: str) -> Iterator[FieldError]:
@@ -95,10 +103,20 @@ def policy_errors(policy: AuthorizationPolicy, trust_domain: str) -> Iterator[Fi
 def _rule(rule: AuthorizationRule, namespace: str, trust_domain: str) -> PolicyRule:
     ports = rule.network_attributes.ports
     allowed_ports = frozenset() if ports is UNSET else frozenset(ports)
+    conditions = ANY_REQUEST if rule.http_attributes is UNSET else _conditions(rule.http_attributes)
     if rule.sources is UNSET:
-        return PolicyRule(None, allowed_ports)
+        return PolicyRule(None, allowed_ports, conditions)
     found = (_account(source, namespace, trust_domain) for source in rule.sources)
-    return PolicyRule(frozenset(account for account in found if account is not None), allowed_ports)
+    return PolicyRule(frozenset(account for account in found if account is not None), allowed_ports, conditions)
+
+
+def _conditions(attributes: AuthorizationHTTPAttributes) -> RequestConditions:
+    paths = (
+        PathCondition(item.value) if item.type == "Exact" else PathCondition(item.value.rstrip("/"), exact=False)
+        for item in attributes.paths or ()
+    )
+    headers = ((item.name.lower(), item.value) for item in attributes.headers or ())
+    return RequestConditions(tuple(attributes.methods or ()), tuple(paths), tuple(headers))
 
 
 def _account(source: AuthorizationSource, namespace: str, trust_domain: str) -> ServiceAccount | None:

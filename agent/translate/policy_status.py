@@ -7,6 +7,7 @@ from agent.model.routes import ParentReference
 from agent.store.store import TrackedView
 from agent.translate.parameters import mesh_parameters
 from agent.translate.policies import policy_errors
+from agent.translate.policy_service import closed_ports, service_error
 
 ACCEPTED, INVALID = "Accepted", "Invalid"
 
@@ -20,19 +21,29 @@ def translate_policy_status(view: TrackedView, key: Key) -> Output:
     if undecodable is not None:
         condition = _invalid(undecodable, policy)
     elif policy is not None:
-        condition = _accepted(policy, mesh_parameters(view).spec.trust_domain)
+        condition = _condition(view, policy)
     else:
         return Output()
     return Output(statuses={key: (ParentStatus(ParentReference(key.namespace, "", "Namespace"), (condition,)),)})
 
 
-def _accepted(policy: AuthorizationPolicy, trust_domain: str) -> Condition:
-    """A policy that selects no pod is accepted too: it selects pods that are created later."""
+def _condition(view: TrackedView, policy: AuthorizationPolicy) -> Condition:
+    """A policy that selects no pod is accepted too: it selects pods that are created later. One for a Service that no
+    request can go through is not.
+    """
+    trust_domain = mesh_parameters(view).spec.trust_domain
+    generation = policy.metadata.generation
     parts = ["enforced on the nodes of the pods that it selects"]
+    for key in policy.services:
+        reason, message = service_error(view, key)
+        if reason:
+            return Condition("Accepted", False, reason, message, generation)
+        parts = ["enforced by the waypoints of its clients; no other client connects to the pods of the Service"]
+        parts += closed_ports(view, key)
     if not policy.spec.rules:
         parts.append("without rules it allows no client")
     parts += [f"{error.field}: {error.reason}: {error.message}" for error in policy_errors(policy, trust_domain)]
-    return Condition("Accepted", True, ACCEPTED, "; ".join(parts), policy.metadata.generation)
+    return Condition("Accepted", True, ACCEPTED, "; ".join(parts), generation)
 
 
 def _invalid(undecodable: UndecodableAuthorizationPolicy, kept: AuthorizationPolicy | None) -> Condition:

@@ -38,6 +38,11 @@ def port_kind(port: ServicePort) -> PortKind:
     return PortKind.UNMARKED
 
 
+def may_be_http(port: ServicePort) -> bool:
+    """Whether neither appProtocol nor name mark a TCP port as one of another protocol than HTTP."""
+    return port.protocol == "TCP" and port_kind(port) in (PortKind.HTTP, PortKind.UNMARKED)
+
+
 def speaks_h2c(port: ServicePort) -> bool:
     """Whether the servers of the port expect HTTP/2 in clear text."""
     return (port.app_protocol.lower() or port.name.partition("-")[0]) in H2C

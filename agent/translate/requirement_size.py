@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from agent.ir.http import BackendPort, ListenerIR, Rule, TLSRule
+from agent.ir.request_conditions import AMBIGUOUS_PATH, RequestConditions
 from agent.ir.requirements import Requirement, Requirements
 from agent.translate.rule_requirements import ByBackend, shared_backends
 
 MAX_BYTES = 4 * 2**20
 """Of all listeners of a Service for one group of clients, as its Routes may take for a port."""
-# What Envoy's RBAC has of a client beside its name.
+# What Envoy's RBAC has of a client beside its name, and of a condition on requests beside its text.
 CLIENT_BYTES = 40
+CONDITION_BYTES = 60
 
 
 def bounded(listeners: Iterable[ListenerIR], requirements: ByBackend) -> ByBackend:
@@ -46,7 +48,19 @@ def _uses(rule: Rule | TLSRule) -> Iterator[BackendPort]:
 
 
 def _bytes(item: Requirement) -> int:
-    return sum(len(str(client)) + CLIENT_BYTES for client in item.clients)
+    clients = (*item.clients, *(client for rule in item.rules for client in rule.clients))
+    texts = [text for rule in item.rules for text in _texts(rule.conditions)]
+    return sum(len(str(client)) + CLIENT_BYTES for client in clients) + sum(len(it) + CONDITION_BYTES for it in texts)
+
+
+def _texts(conditions: RequestConditions) -> Iterator[str]:
+    """The text of each condition, as often as Envoy's RBAC has it."""
+    yield from conditions.methods
+    # Once as the path itself, once as a prefix.
+    yield from (path.value for path in conditions.paths for _ in range(1 if path.exact else 2))
+    yield from (f"{name}{value}" for name, value in conditions.headers)
+    if conditions.paths:
+        yield AMBIGUOUS_PATH
 
 
 def _closed(found: Requirements) -> Requirements:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from agent.ir.http import EndpointAddress
-from agent.ir.requirements import UNKNOWN, Requirement, Requirements, requirement
+from agent.ir.requirements import UNKNOWN, Requirements, requirements
 from agent.store.store import TrackedView
 from agent.translate.guarded import guarded_at
 from agent.translate.policies import has_policies
@@ -13,19 +13,17 @@ def backend_requirements(view: TrackedView, endpoints: Iterable[EndpointAddress]
     """The requirements of endpoints, by their addresses and target ports; none where no pod has policies."""
     if not has_policies(view):
         return ()
-    found = {_requirement(view, address, port) for address, port in endpoints}
-    return tuple(sorted(item for item in found if item is not None))
+    found = {item for address, port in endpoints for item in _requirements(view, address, port)}
+    return tuple(sorted(found))
 
 
-def _requirement(view: TrackedView, address: str, port: int) -> Requirement | None:
-    """Of one endpoint; None where every client may connect. No client may where its node enforces policies that this
-    node does not have.
-    """
+def _requirements(view: TrackedView, address: str, port: int) -> Requirements:
+    """Those of one endpoint. No client may connect where its node enforces policies that this node does not have."""
     found = view.once(("guarded", address), lambda: guarded_at(view, address))
     if found is None:
-        return None
+        return ()
     if not found.current:
-        return UNKNOWN
+        return (UNKNOWN,)
     # Policies can have a thousand sources, and a backend thousands of endpoints.
     generations = tuple((policy.key, policy.generation) for policy in found.policies)
-    return view.once(("requirement", generations, port), lambda: requirement(found.policies, port))
+    return view.once(("requirements", generations, port), lambda: requirements(found.policies, port))

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from agent.ir.http import BackendPort, Rule, TLSRule, WeightedBackend
 from agent.ir.requirements import Requirement, Requirements
+from agent.model.filters import Filter
+from agent.translate.filters.registry import leave
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.per_backend import expand_per_backend
 
@@ -15,7 +17,20 @@ def of_rule(rule: Rule, by_backend: ByBackend) -> Requirements:
     """What each request must meet, whichever backend gets it: the requirements of the server that authorizes it, and
     those of all members of a pool, because a session keeps its endpoint.
     """
-    return _union(by_backend.get(item, ()) for item in shared_backends(rule))
+    return judged(_union(by_backend.get(item, ()) for item in shared_backends(rule)), rule.filters)
+
+
+def judged(requirements: Iterable[Requirement], filters: Iterable[Filter]) -> Requirements:
+    """Requirements as the waypoint judges a request, which is before the filters. Where these may change what a rule of
+    a policy looks at, that rule matches no request: the backend would get another one.
+    """
+    filters = tuple(filters)
+    return tuple(
+        sorted(
+            replace(item, rules=tuple(rule for rule in item.rules if leave(filters, rule.conditions)))
+            for item in requirements
+        )
+    )
 
 
 def shared_backends(rule: Rule) -> Iterator[BackendPort]:
@@ -29,7 +44,7 @@ def shared_backends(rule: Rule) -> Iterator[BackendPort]:
 def of_share(rule: Rule, share: WeightedBackend, by_backend: ByBackend) -> Requirements:
     """What requests must meet that get to one of a rule's backends."""
     own = by_backend.get(share.backend, ()) if share.backend is not None else ()
-    return _union((own, of_rule(rule, by_backend)))
+    return _union((judged(own, rule.filters), of_rule(rule, by_backend)))
 
 
 def of_connection(rule: TLSRule, by_backend: ByBackend) -> Requirements:
@@ -45,7 +60,8 @@ def forbidden_copies(rule: Rule, by_backend: ByBackend) -> tuple[Mirror, ...]:
     """
     met = [set(of_share(rule, item, by_backend)) for item in rule.backends if item.backend is not None]
     copies = [item for item in rule.resolved if isinstance(item, Mirror)]
-    return tuple(item for item in copies if not all(own.issuperset(by_backend.get(item.backend, ())) for own in met))
+    required = {item: judged(by_backend.get(item.backend, ()), rule.filters) for item in copies}
+    return tuple(item for item in copies if not all(own.issuperset(required[item]) for own in met))
 
 
 def without_forbidden_copies(rule: Rule, by_backend: ByBackend) -> Rule:
@@ -60,6 +76,17 @@ def copies_warnings(rules: Iterable[Rule], by_backend: ByBackend) -> Iterator[st
         for item in forbidden_copies(part, by_backend):
             message = "gets no copies: its policies refuse clients that those of the rule's backends admit"
             yield f"rule {part.name}: {item.backend.cluster} {message}"
+
+
+def changed_warnings(rules: Iterable[Rule], by_backend: ByBackend) -> Iterator[str]:
+    """What their authors should know of rules whose filters may change what policies look at."""
+    for part in (part for rule in rules for part in expand_per_backend(rule)):
+        backends = [*shared_backends(part), *(item.backend for item in part.backends if item.backend is not None)]
+        required = _union(by_backend.get(item, ()) for item in backends)
+        found = sorted({item.name for item in required if judged((item,), part.filters) != (item,)})
+        if found:
+            message = "match none of its requests, because its filters may change what they look at"
+            yield f"rule {part.name}: rules of the policies {', '.join(found)} with httpAttributes {message}"
 
 
 def _union(parts: Iterable[Requirements]) -> Requirements:

@@ -27,7 +27,7 @@ from agent.translate.requirements import backend_requirements
 from agent.translate.routes.binding import Binding, bindings, effective_bindings
 from agent.translate.routes.http import read_rules
 from agent.translate.routes.l4 import route_slots, service_slots
-from agent.translate.rule_requirements import copies_warnings
+from agent.translate.rule_requirements import changed_warnings, copies_warnings
 
 Setting = TypeVar("Setting", OnLoss, OnBackendLoss)
 
@@ -93,7 +93,9 @@ def translate_consumer(view: TrackedView, key: Key, consumer: str, options: Opti
 def _ports(view: TrackedView, parts: _Parts, service: AnyService, consumer: str, options: Options) -> Iterator[None]:
     """What becomes of every port for one group of clients; a step each."""
     yield from read_slices(view, service)
-    mode, _ = service_mode(view, service.key)
+    judged = view.has_service_policies(service.key)
+    # Policies of the level Application close its pods to all clients that no waypoint judges.
+    mode = Mode.L7 if judged else service_mode(view, service.key)[0]
     bound = bindings(view, service.key, consumer or service.key.namespace)
     for port in service.spec.ports:
         effective = effective_bindings(bound, port)
@@ -147,8 +149,10 @@ def _port(view: TrackedView, parts: _Parts, front: _Frontend, effective: list[Bi
         parts.warnings |= set(affinity_warnings(front.service, rules))
         if isinstance(rules, HTTPListenerIR):
             parts.warnings |= set(copies_warnings(rules.rules, parts.requirements))
+            parts.warnings |= set(changed_warnings(rules.rules, parts.requirements))
         namespace = front.service.metadata.namespace
         parts.logged |= {namespace} if is_logged(view, namespace) else set()
+    judged = view.has_service_policies(front.service.key)
     for address in _own_addresses(view, front.service, options):
         name = FrontendName(address, front.port.port, Protocol[front.port.protocol], front.consumer)
         parts.frontends[name] = FrontendPlan(
@@ -156,7 +160,7 @@ def _port(view: TrackedView, parts: _Parts, front: _Frontend, effective: list[Bi
             mode=front.mode,
             slots=_slots(view, front, effective, ipaddress.ip_address(address).version, options),
             listener=listener_name,
-            on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT if effective else OnLoss.KERNEL),
+            on_loss=_setting(front.service, ON_LOSS, OnLoss.REJECT if effective or judged else OnLoss.KERNEL),
             on_backend_loss=_setting(front.service, ON_BACKEND_LOSS, OnBackendLoss.KEEP),
             affinity_seconds=affinity_seconds(front.service),
             routes=tuple(dict.fromkeys(binding.route.key for binding in effective)),

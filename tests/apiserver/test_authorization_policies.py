@@ -14,7 +14,16 @@ from agent.model.change import Problem
 from support import REPOSITORY
 from support.apiserver.gateway import install_policies
 from support.apiserver.process import Cluster
-from support.policies import VERSION, WEB, from_account, from_spiffe, policy_document
+from support.policies import (
+    BAD_HTTP,
+    VERSION,
+    WEB,
+    application_document,
+    from_account,
+    from_spiffe,
+    http,
+    policy_document,
+)
 
 PATH = f"/apis/{VERSION}/namespaces/app/authorizationpolicies"
 STRICT = f"{PATH}?fieldValidation=Strict"
@@ -56,6 +65,19 @@ ACCEPTED = [
         }
     ),
     policy_document(targetRefs=[{"group": "", "kind": "Pod", "selector": {}}]),
+    application_document(),
+    application_document({"httpAttributes": {}, "sources": [GOOD]}),
+    application_document(
+        {
+            **http(
+                methods=["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"],
+                paths=[("PathPrefix", "/" + "a" * 1023), ("Exact", "/a.b/c..d/..e/%20"), *[("Exact", "/")] * 14],
+                headers=[(f"x{n:0255}", "a" * 64) for n in range(16)],
+            ),
+            "networkAttributes": {"ports": [80]},
+        },
+        *[http(paths=[("PathPrefix", "/" + "a" * 1023)] * 16, headers=[("X-Team", "a b")])] * 15,
+    ),
     # The longest of everything.
     policy_document(
         *[{"sources": [from_account("a" * 253, "b" * 63)] * 64, "networkAttributes": {"ports": [*range(1, 17)]}}] * 16,
@@ -80,7 +102,7 @@ def test_the_examples_are_accepted(server: Cluster) -> None:
     texts += re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     documents = [document for text in texts for document in yaml.load_all(text, yaml.CSafeLoader)]
     policies = [document for document in documents if document["kind"] == KIND]
-    assert len(policies) == 4
+    assert len(policies) == 5
     for document in policies:
         document["metadata"]["namespace"] = "app"
         assert server.refusal(DRY_RUN, document) == ""
@@ -94,7 +116,8 @@ REFUSED: list[tuple[Any, str]] = [
     (policy_document({"networkAttributes": {"ports": [0]}}), f"{RULE}.networkAttributes.ports[0]"),
     (policy_document({"networkAttributes": {"ports": [1] * 17}}), f"{RULE}.networkAttributes.ports"),
     (policy_document({"networkAttributes": {"protocol": "UDP"}}), f"{RULE}.networkAttributes.protocol"),
-    (policy_document({"httpAttributes": {}}), f"{RULE}.httpAttributes"),
+    (policy_document({"httpAttributes": {}}), "spec.rules"),
+    *((application_document(rule), f"{RULE}.{field}") for rule, field in BAD_HTTP),
     (policy_document({"sources": [{"type": "ServiceAccount"}]}), f"{RULE}.sources[0].serviceAccount"),
     (policy_document({"sources": [{"type": "SPIFFE"}]}), f"{RULE}.sources[0].spiffe"),
     (policy_document({"sources": [{**GOOD, "type": "SPIFFE"}]}), f"{RULE}.sources[0].serviceAccount"),
@@ -105,10 +128,15 @@ REFUSED: list[tuple[Any, str]] = [
     (policy_document({"sources": [from_spiffe("spiffe://a")]}), f"{RULE}.sources[0].spiffe"),
     (policy_document({"sources": [from_spiffe("spiffe://a/ns/b/sa/*")]}), f"{RULE}.sources[0].spiffe"),
     (policy_document(action="DENY"), "spec.action"),
-    (policy_document(enforcementLevel="Application"), "spec.enforcementLevel"),
+    (policy_document(enforcementLevel="Application"), "spec.targetRefs"),
+    (policy_document(enforcementLevel="Kernel"), "spec.enforcementLevel"),
+    (application_document(enforcementLevel="Network"), "spec.targetRefs"),
+    (application_document(service="a.b"), f"{TARGET}.name"),
+    (application_document(targetRefs=[{"kind": "Service"}]), f"{TARGET}.name"),
+    (application_document(targetRefs=[{"kind": "Service", "name": "a", "selector": {}}]), f"{TARGET}.selector"),
     (policy_document(targetRefs=[]), "spec.targetRefs"),
     (policy_document(targetRefs=[{"kind": "Pod", "selector": {}}] * 2), "spec.targetRefs"),
-    (policy_document(targetRefs=[{"kind": "Service", "selector": {}}]), f"{TARGET}.kind"),
+    (policy_document(targetRefs=[{"kind": "Node", "selector": {}}]), f"{TARGET}.kind"),
     (policy_document(targetRefs=[{"kind": "Pod", "name": "a", "selector": {}}]), f"{TARGET}.name"),
     (policy_document(targetRefs=[{"kind": "Pod", "group": "apps", "selector": {}}]), f"{TARGET}.group"),
     (policy_document(targetRefs=[{"kind": "Pod"}]), f"{TARGET}.selector"),
@@ -143,11 +171,16 @@ def test_a_bad_policy_is_refused_and_the_field_named(server: Cluster, document: 
         ({"sources": None}, "sources"),
         ({"networkAttributes": None}, "networkAttributes"),
         ({"networkAttributes": {"ports": None}}, "networkAttributes.ports"),
+        ({"httpAttributes": None}, "httpAttributes"),
+        ({"httpAttributes": {"methods": None}}, "httpAttributes.methods"),
+        ({"httpAttributes": {"paths": None}}, "httpAttributes.paths"),
+        ({"httpAttributes": {"headers": None}}, "httpAttributes.headers"),
     ],
 )
 def test_a_null_is_kept_and_refused_by_weft(server: Cluster, rule: Any, field: str) -> None:
     """It must not become a rule that matches anything."""
-    made = server.request("POST", DRY_RUN, policy_document(rule))
+    document = application_document(rule) if "httpAttributes" in rule else policy_document(rule)
+    made = server.request("POST", DRY_RUN, document)
     assert made["spec"]["rules"] == [rule]
     found = decode_json(json.dumps(made).encode(), KIND, "here")
     assert isinstance(found, Problem)

@@ -1,4 +1,4 @@
-"""What weft can do with Routes, and which tests show it: `make features` writes docs/features.md from the tests.
+"""What weft can do with Routes and policies, and the tests of it: `make features` writes docs/features.md from them.
 
 A golden case shows what lines of its `in.yaml` say that begin with `# shows `; a test on a real Envoy what its marks
 say: `@pytest.mark.feature("HTTPRoute: match, method")`. Either may end in `*`, for all rows that begin so.
@@ -13,7 +13,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 TABLE = PROJECT / "docs" / "features.md"
 GOLDEN, NODE = PROJECT / "tests" / "golden", PROJECT / "tests" / "node"
-HEAD = """# Features of Routes, and their tests
+HEAD = """# Features of Routes and policies, and their tests
 
 `make features` generates this page from the tests. A test fails when the page is not up to date, or when a feature has
 no golden case or no node test. A golden case consists of manifests and what weft translates them to: rules, Envoy's
@@ -119,6 +119,12 @@ ROWS = tuple(
             "ties: the oldest, then by name, then the first rule",
             "GRPCRoute before HTTPRoute before TLSRoute before TCPRoute on one port",
             "a consumer's replaces the producer's",
+        ),
+        "AuthorizationPolicy, Application": (
+            "methods, paths and headers",
+            "a Service without Routes goes through the waypoint",
+            "its pods admit waypoints only",
+            "filters that change what a rule looks at: 403",
         ),
     }.items()
     for feature in features

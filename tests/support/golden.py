@@ -7,6 +7,7 @@ from typing import Any
 from agent.ir.authorization import ServerPlan
 from agent.ir.http import HTTPListenerIR, Rule, TLSListenerIR, TLSRule
 from agent.ir.plan import FrontendPlan, OnBackendLoss, Output, ParentStatus, PodPlan
+from agent.ir.requirements import Requirement
 from agent.ir.resources import Json, ResourceName
 from agent.ir.tables import PodFlag, address_text
 from agent.kube.decode import decode
@@ -55,6 +56,15 @@ def resources(case: Path) -> dict[ResourceName, Json]:
     return {name: value for item in made for name, value in item.resources.items()}
 
 
+def clients(required: Requirement) -> str:
+    """Those that meet a requirement whatever they request, and what others may request."""
+    rules = (
+        f"{'anyone' if rule.anyone else ', '.join(map(str, rule.clients))} by {rule.conditions}"
+        for rule in required.rules
+    )
+    return "; ".join((", ".join(map(str, required.clients)) or "nobody", *rules))
+
+
 def plan(outputs: Iterable[Output]) -> dict[str, Any]:
     """All outputs merged. Units with the same resource must have the same content of it."""
     tables = ("pods", "servers", "frontends", "resources", "needs", "rules", "requirements", "statuses")
@@ -87,7 +97,7 @@ def plan(outputs: Iterable[Output]) -> dict[str, Any]:
         },
         "rules": {name: rules(found) for name, found in sorted(merged["rules"].items())},
         "requirements": {
-            backend.cluster: [f"{item.name}: {', '.join(map(str, item.clients)) or 'nobody'}" for item in found]
+            backend.cluster: [f"{item.name}: {clients(item)}" for item in found]
             for backend, found in sorted(merged["requirements"].items(), key=lambda item: item[0].cluster)
         },
         "statuses": {

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from agent.ir.http import BackendPort, ResolvedFilter, Rule
 from agent.ir.request import Request
+from agent.ir.request_conditions import RequestConditions
 from agent.ir.resources import Json
 from agent.model.filters import BackendObjectReference, Filter, HeaderFilter
 from agent.model.limits import Violation
@@ -109,6 +110,20 @@ class RequestState:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Changes(NamedTuple):
+    """What a filter may change of a request that a backend gets. `headers` are names in lower case; None: any."""
+
+    method: bool = False
+    path: bool = False
+    headers: frozenset[str] | None = frozenset()
+
+    def touch(self, conditions: RequestConditions) -> bool:
+        """Whether a backend may get other values than those that these conditions were compared with."""
+        names = {name for name, _ in conditions.headers}
+        by_header = names if self.headers is None else names & self.headers
+        return bool((self.method and conditions.methods) or (self.path and conditions.paths) or by_header)
+
+
 class Fact(NamedTuple):
     """A result of a filter for a request: its name in JSON, its label in text output, and how a value is formatted."""
 
@@ -189,6 +204,10 @@ class HTTPFilter(ABC, Generic[C]):
     def evaluate(self, state: RequestState, configs: Sequence[C], part: Part) -> RequestState:
         """The state after this filter."""
         return state
+
+    def changes(self, config: C) -> Changes:
+        """What it may change of a request. Policies are judged before all filters."""
+        return Changes()
 
     def describe(self, resolved: Iterable[ResolvedFilter]) -> dict[str, Any]:
         """What `weft explain` shows of a rule in addition to its filters, by names that are always present."""

@@ -14,7 +14,7 @@ from agent.ir.resources import Json
 from agent.model.filters import BackendObjectReference, ExternalAuth, Filter, HTTPAuth
 from agent.model.limits import HEADER, Violation, too_many, twice
 from agent.translate.field_errors import UNSUPPORTED, FieldError
-from agent.translate.filters.base import EnvoyRoute, Fact, FilterPlace, HTTPFilter, Part, RequestState
+from agent.translate.filters.base import Changes, EnvoyRoute, Fact, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.header_names import CONNECTION, FRAMING, header_name_error
 
 NAME = "external_auth"
@@ -122,6 +122,13 @@ class ExternalAuthFilter(HTTPFilter[ExternalAuth]):
         if backend is None:
             return (replace(route, action="direct_response", settings={"status": NO_SERVER}),)
         return (route.configured(NAME, _always(_ext_authz(configs[0], backend))),)
+
+    def changes(self, config: ExternalAuth) -> Changes:
+        """A gRPC server can set any header, `:path` and `:method` too; an HTTP server those that are copied."""
+        if config.http is None:
+            return Changes(method=True, path=True, headers=None)
+        named = config.http.allowed_response_headers
+        return Changes(headers=frozenset(map(str.lower, named)) if named else None)
 
     def evaluate(self, state: RequestState, configs: Sequence[ExternalAuth], part: Part) -> RequestState:
         """The server's decision is not known; `externalAuth` is its cluster."""

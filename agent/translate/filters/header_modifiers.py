@@ -15,7 +15,7 @@ from agent.ir.resources import Json
 from agent.model.filters import Filter, HeaderFilter
 from agent.model.limits import HEADER, MAX_LIST, Violation, too_many
 from agent.translate.field_errors import UNSUPPORTED, FieldError
-from agent.translate.filters.base import EnvoyRoute, FilterPlace, HTTPFilter, Part, RequestState
+from agent.translate.filters.base import Changes, EnvoyRoute, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.header_names import CONNECTION, FRAMING, HOST, header_name_error
 
 OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
@@ -78,6 +78,10 @@ class RequestHeaderFilter(_HeaderModifier):
 
     def config(self, item: Filter) -> HeaderFilter | None:
         return item.request_header_modifier
+
+    def changes(self, config: HeaderFilter) -> Changes:
+        names = (*(item.name for item in (*config.set, *config.add)), *config.remove)
+        return Changes(headers=frozenset(map(str.lower, names)))
 
     def evaluate(self, state: RequestState, configs: Sequence[HeaderFilter], part: Part) -> RequestState:
         request = state.request

@@ -5,6 +5,7 @@ from typing import Any
 
 from agent.ir.http import ResolvedFilter
 from agent.ir.request import Request
+from agent.ir.request_conditions import RequestConditions
 from agent.model.filters import FILTER_FIELDS, BackendObjectReference, Filter
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.translate.filters.base import EnvoyRoute, HTTPFilter, Part, RequestState
@@ -59,6 +60,11 @@ def evaluated(state: RequestState, part: Part, backend_chosen: bool = False) -> 
         if not (backend_chosen and item.before_backend):
             state = item.evaluate(state, item.configs(part.rule.filters), part)
     return state
+
+
+def leave(filters: Iterable[Filter], conditions: RequestConditions) -> bool:
+    """Whether filters leave as it is what conditions look at: then a backend gets what was judged."""
+    return not any(item.changes(config).touch(conditions) for entry in filters for item, config in types_of(entry))
 
 
 def other_matches(

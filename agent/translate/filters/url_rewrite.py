@@ -13,7 +13,7 @@ from agent.model.filters import Filter, URLRewrite
 from agent.model.limits import Violation
 from agent.model.routes import GRPCRouteMatch, HTTPRouteMatch
 from agent.translate.field_errors import FieldError
-from agent.translate.filters.base import EnvoyRoute, FilterPlace, HTTPFilter, Part, RequestState
+from agent.translate.filters.base import Changes, EnvoyRoute, FilterPlace, HTTPFilter, Part, RequestState
 from agent.translate.filters.paths import (
     full_path,
     host_errors,
@@ -63,6 +63,9 @@ class RewriteFilter(HTTPFilter[URLRewrite]):
         kept = _kept(rewrite)
         route = route.routed(_action(rewrite, part.rule.match))
         return (route.configured(RECEIVED, kept) if kept else route,)
+
+    def changes(self, config: URLRewrite) -> Changes:
+        return Changes(path=config.path is not None)
 
     def evaluate(self, state: RequestState, configs: Sequence[URLRewrite], part: Part) -> RequestState:
         if not configs:

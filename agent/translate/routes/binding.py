@@ -16,7 +16,7 @@ from agent.model.routes import AnyRoute, GRPCRoute, HTTPRoute, ParentReference, 
 from agent.store.parents import parent_services
 from agent.store.store import TrackedView
 from agent.translate.field_errors import TOO_LARGE
-from agent.translate.ports import PortKind, port_kind
+from agent.translate.ports import PortKind, may_be_http, port_kind
 from agent.translate.routes.size import MAX_PORT_BYTES
 from agent.translate.routes.validate import Checked, check
 
@@ -205,7 +205,7 @@ def _wanted(route: AnyRoute, ref: ParentReference) -> str:
 def _covers(route: AnyRoute, port: ServicePort) -> bool:
     """Whether a parentRef without a port covers this one: the port must not be marked as another protocol."""
     if isinstance(route, MERGED):
-        return port_kind(port) in (PortKind.HTTP, PortKind.UNMARKED)
+        return may_be_http(port)
     return not isinstance(route, TLSRoute) or port_kind(port) in (PortKind.TLS, PortKind.UNMARKED)
 
 

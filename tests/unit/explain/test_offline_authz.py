@@ -14,7 +14,7 @@ from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, decide
 from agent.model.meta import Key
 from support.explain import deployment, manifests, service, weft, write
 from support.parameters import parameters_document
-from support.policies import WEB, from_account, policy_document
+from support.policies import WEB, application_document, from_account, http, policy_document
 
 NAMESPACES, ACCOUNTS, PORTS = st.sampled_from("ab"), st.sampled_from("xy"), st.integers(1, 3)
 SOURCES = st.builds(ServiceAccount, NAMESPACES, ACCOUNTS | st.just(ANY))
@@ -65,6 +65,19 @@ def test_without_a_policy_the_default_of_the_mesh_says_who(tmp_path: Path) -> No
     assert clients(tmp_path, *SHOP, parameters_document("Deny", "app")) == [("*", None, None)]
     (row,) = query(manifests(tmp_path, *SHOP, parameters_document("Deny")), "who-can", "app/web", "--port", 80)["ports"]
     assert (row["clients"], row["reason"]) == ([], f"the default Deny of {parameters}")
+
+
+def test_a_policy_about_requests_admits_clients_at_the_waypoint(tmp_path: Path) -> None:
+    rules = ({"sources": [from_account("client")], **http(methods=["GET"])}, {"sources": [from_account("*", "shop")]})
+    requests = application_document(*rules)
+    (row, _) = query(manifests(tmp_path / "one", *SHOP, requests), "who-can", "app/web")["ports"]
+    through = "HTTP requests through the waypoint"
+    assert [(item["client"], item["reason"]) for item in row["clients"]] == [
+        ("app/client", f"AuthorizationPolicy app/p, spec.rules[0], {through}"),
+        ("shop/*", f"AuthorizationPolicy app/p, spec.rules[1], {through}"),
+    ]
+    network = policy_document(BY_CLIENT, selector=WEB, name="network")
+    assert clients(tmp_path / "both", *SHOP, requests, network) == [("app/client", "AuthorizationPolicy app/p", 0)]
 
 
 def test_policies_of_the_pod_are_all_named_where_none_admits_a_client(tmp_path: Path) -> None:

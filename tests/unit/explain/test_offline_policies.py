@@ -11,7 +11,7 @@ from agent.explain.manifests import read
 from agent.kube.directory_source import parsed
 from support import REPOSITORY
 from support.explain import MESH, write
-from support.policies import WEB, from_account, from_spiffe, policy_document
+from support.policies import WEB, application_document, from_account, from_spiffe, policy_document
 
 SELECTOR = "spec.targetRefs[0].selector"
 ALLOW = {"sources": [from_account("client")]}
@@ -42,6 +42,32 @@ def found(folder: Path, *documents: Any, **files: str) -> list[Finding]:
 
 def test_a_policy_that_does_what_it_says_has_no_findings(tmp_path: Path) -> None:
     assert found(tmp_path, policy_document(ALLOW, selector=WEB), workload("Deployment", app="web"), mesh=MESH) == []
+
+
+API = """
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: app}
+spec: {clusterIP: 10.96.0.9, selector: {app: SELECTED}, ports: [{name: PORT, port: 80}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("selected", "port", "messages"),
+    [
+        ("web", "http", []),
+        ("web", "redis", ["Service app/api has no HTTP port, by appProtocol, the ports' names or Routes"]),
+        ("other", "http", ["it selects no pod of these manifests"]),
+    ],
+)
+def test_a_policy_for_a_service_that_has_no_effect_is_told(
+    tmp_path: Path, selected: str, port: str, messages: list[str]
+) -> None:
+    service = API.replace("SELECTED", selected).replace("PORT", port)
+    policy = application_document(ALLOW, service="api")
+    made = found(tmp_path, policy, workload("Deployment", app="web"), mesh=MESH, service=service)
+    assert [(it.kind, it.field) for it in made] == [("warning", "spec.targetRefs[0].name")] * len(messages)
+    assert all(it.message.startswith(message) for it, message in zip(made, messages, strict=True))
 
 
 def test_what_cannot_be_decoded_is_a_problem(tmp_path: Path) -> None:

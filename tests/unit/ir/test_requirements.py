@@ -6,8 +6,13 @@ from unit.ir.test_policy import CLIENTS, POLICIES, PORTS, client
 
 from agent.ir.identity import Identity
 from agent.ir.policy import Policy, PolicyRule, ServiceAccount, decide
-from agent.ir.requirements import UNKNOWN, Requirement, requirement, unmet
+from agent.ir.request import Request
+from agent.ir.request_conditions import PathCondition, RequestConditions
+from agent.ir.requirements import UNKNOWN, RequestRule, Requirement, requirement, requirements, unmet
 from agent.model.meta import Key
+
+WEB, CART = ServiceAccount("a", "web"), ServiceAccount("a", "cart")
+GET = RequestConditions(("GET",))
 
 
 @given(POLICIES, CLIENTS, PORTS)
@@ -35,6 +40,37 @@ def test_the_first_requirement_that_is_not_met_is_named() -> None:
     assert unmet((one,), client("a", "x")) is None
     assert unmet((one, UNKNOWN), client("a", "x")) == UNKNOWN
     assert unmet((), None) is None
+
+
+def test_each_level_has_a_requirement_of_its_own() -> None:
+    network = Policy(Key("AuthorizationPolicy", "a", "n"), (PolicyRule(frozenset({WEB})),))
+    key = Key("AuthorizationPolicy", "a", "r")
+    web, anyone, cart = frozenset({WEB}), None, frozenset({CART})
+    rules = (PolicyRule(web, conditions=GET), PolicyRule(anyone, frozenset({81}), GET), PolicyRule(cart))
+    application = Policy(key, rules, application=True)
+    required = Requirement((key,), (CART,), (RequestRule(GET, (WEB,)),))
+    assert requirements([network, application], 80) == tuple(sorted((Requirement((network.key,), (WEB,)), required)))
+    assert requirements([application], 80) == (required,)
+    (open_,) = requirements([application], 81)
+    assert set(open_.rules) == {RequestRule(GET, (WEB,)), RequestRule(GET, anyone=True)}
+
+
+def test_a_rule_for_nobody_admits_nothing() -> None:
+    key = Key("AuthorizationPolicy", "a", "r")
+    policy = Policy(key, (PolicyRule(frozenset(), conditions=GET),), application=True)
+    assert requirements([policy], 80) == (Requirement((key,)),)
+
+
+def test_what_a_request_lacks_is_said_by_the_rule_that_comes_nearest() -> None:
+    conditions = RequestConditions(("PUT",), (PathCondition("/a"),), (("x", "1"),))
+    required = Requirement((), (), (RequestRule(conditions, (WEB,)), RequestRule(GET, (WEB,))))
+    web = client("a", "web")
+    assert required.missed(web, Request("POST", "h", "/b")) == "the method is not GET"
+    assert required.missed(web, Request("PUT", "h", "/a")) in ("the header x is not '1'", "the method is not GET")
+    assert required.missed(client("a", "cart"), Request("PUT", "h", "/a")) == ""
+    assert required.missed(web, None) == "its rules for this client are about HTTP requests"
+    assert not required.allows(web)
+    assert required.allows(web, Request("GET", "h", "/b"))
 
 
 def test_names_have_no_spaces() -> None:

@@ -16,10 +16,19 @@ from agent.kube.reflector import Reflector
 from agent.model.authorization import KIND, AuthorizationPolicy, LabelSelector, UndecodableAuthorizationPolicy
 from agent.model.change import Change, Delete, Problem, Resolved, Upsert
 from agent.model.core import Pod
-from agent.model.meta import ObjectMeta
+from agent.model.meta import Key, ObjectMeta
 from agent.store.store import Store, TrackedView
 from agent.translate.policies import policies_of
-from support.policies import POLICY, WEB, from_account, from_spiffe, policy_document
+from support.policies import (
+    BAD_HTTP,
+    POLICY,
+    WEB,
+    application_document,
+    from_account,
+    from_spiffe,
+    http,
+    policy_document,
+)
 
 RULE = "spec.rules[0]"
 TARGET = "spec.targetRefs[0]"
@@ -34,7 +43,10 @@ BAD: list[tuple[Any, str]] = [
     (policy_document({"networkAttributes": {"ports": [0]}}), f"{RULE}.networkAttributes.ports[0]"),
     (policy_document({"networkAttributes": {"ports": [1] * 17}}), f"{RULE}.networkAttributes.ports"),
     (policy_document({"networkAttributes": {"protocol": "UDP"}}), f"{RULE}.networkAttributes"),
-    (policy_document({"httpAttributes": {}}), RULE),
+    (policy_document({"httpAttributes": {}}), f"{RULE}.httpAttributes"),
+    (application_document({"httpAttributes": None}), f"{RULE}.httpAttributes"),
+    (application_document(http(headers=[("x", "y"), ("X", "y")])), f"{RULE}.httpAttributes.headers[1]"),
+    *((application_document(rule), f"{RULE}.{field}") for rule, field in BAD_HTTP),
     (policy_document({"sources": [{"type": "ServiceAccount"}]}), f"{RULE}.sources[0].serviceAccount"),
     (policy_document({"sources": [{"type": "SPIFFE"}]}), f"{RULE}.sources[0].spiffe"),
     (policy_document({"sources": [{**GOOD, "type": "SPIFFE"}]}), f"{RULE}.sources[0].serviceAccount"),
@@ -48,12 +60,18 @@ BAD: list[tuple[Any, str]] = [
         for uri in ("https://a/b", "spiffe://a", "spiffe://a/ns/b/sa/*", "spiffe://A/b", f"spiffe://a/{'b' * 2048}")
     ),
     (policy_document(action="DENY"), "spec.action"),
-    (policy_document(enforcementLevel="Application"), "spec.enforcementLevel"),
+    (policy_document(enforcementLevel="Application"), f"{TARGET}.kind"),
+    (policy_document(enforcementLevel="Kernel"), "spec.enforcementLevel"),
+    (application_document(enforcementLevel="Network"), f"{TARGET}.kind"),
+    (application_document(service="a.b"), f"{TARGET}.name"),
+    (application_document(targetRefs=[{"kind": "Service"}]), f"{TARGET}.name"),
+    (application_document(targetRefs=[{"kind": "Service", "name": "a", "selector": {}}]), f"{TARGET}.selector"),
     (policy_document(targetRefs=[]), "spec.targetRefs"),
     (policy_document(targetRefs=[{"kind": "Pod", "selector": {}}] * 2), "spec.targetRefs"),
     (policy_document(targetRefs=[{"kind": "Service", "name": "a", "selector": {}}]), f"{TARGET}.kind"),
     (policy_document(targetRefs=[{"kind": "Pod", "group": "apps", "selector": {}}]), f"{TARGET}.group"),
-    (policy_document(targetRefs=[{"kind": "Pod"}]), TARGET),
+    (policy_document(targetRefs=[{"kind": "Pod"}]), f"{TARGET}.selector"),
+    (policy_document(targetRefs=[{"kind": "Node", "selector": {}}]), f"{TARGET}.kind"),
     (policy_document(targetRefs=[{"kind": "Pod", "selector": None}]), f"{TARGET}.selector"),
     (policy_document(selector={"matchExpression": []}), f"{TARGET}.selector"),
     (policy_document(selector={"matchLabels": {"a" * 318: ""}}), f"{TARGET}.selector.matchLabels"),
@@ -103,9 +121,23 @@ def test_the_selector_is_known_where_it_can_be_decoded() -> None:
     assert fact_of(policy_document(targetRefs=both)).selectors == (LabelSelector({"app": "web"}), LabelSelector())
 
 
+def test_the_service_is_known_where_it_can_be_decoded() -> None:
+    found = fact_of(application_document(action="DENY"))
+    assert (found.selectors, found.services, found.is_application) == ((), (Key("Service", "app", "web"),), True)
+
+
 @pytest.mark.parametrize(
     "refs",
-    [None, 7, {}, [], [7], [{"kind": "Pod"}], [{"kind": "Pod", "selector": WEB}, {"kind": "Service", "name": "a"}]],
+    [
+        None,
+        7,
+        {},
+        [],
+        [7],
+        [{"kind": "Pod"}],
+        [{"kind": "Service"}],
+        [{"kind": "Pod", "selector": WEB}, {"kind": "Node"}],
+    ],
 )
 def test_without_all_of_its_selectors_it_selects_every_pod(refs: Any) -> None:
     assert fact_of(policy_document(targetRefs=refs, action="DENY")).selectors is None

@@ -3,14 +3,15 @@
 import pytest
 
 from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount
+from agent.ir.request_conditions import PathCondition, RequestConditions
 from agent.model.authorization import UndecodableAuthorizationPolicy
 from agent.model.change import Delete, Upsert
-from agent.model.core import Pod
+from agent.model.core import Pod, Service, ServiceSpec
 from agent.model.meta import ObjectMeta
 from agent.model.parameters import DEFAULT_TRUST_DOMAIN
 from agent.store.store import Store, TrackedView
 from agent.translate.policies import policies_of, policy_errors, translate_policy
-from support.policies import POLICY, WEB, from_account, from_spiffe, policy
+from support.policies import POLICY, WEB, application_policy, from_account, from_spiffe, http, policy
 from support.translate import view_of
 
 CLIENT = ServiceAccount("app", "client")
@@ -72,6 +73,32 @@ def test_the_policies_of_a_pod_are_those_that_select_it() -> None:
     assert [item.key.name for item in policies_of(view, pod(app="web"))] == ["all", "web"]
     assert [item.key.name for item in policies_of(view, pod())] == ["all"]
     assert policies_of(view, Pod(ObjectMeta("a", "other"))) == []
+
+
+def test_a_policy_for_a_service_selects_its_pods() -> None:
+    service = Service(ObjectMeta("web", "app"), ServiceSpec(selector={"app": "web"}))
+    other = Service(ObjectMeta("web", "other"), ServiceSpec(selector={"app": "other"}))
+    view = view_of(application_policy({}), policy({}, name="all"), service, other)
+    found = policies_of(view, pod(app="web"))
+    assert [(item.key.name, item.application) for item in found] == [("p", True), ("all", False)]
+    assert [item.key.name for item in policies_of(view, pod(app="other"))] == ["all"]
+    assert policies_of(view_of(application_policy({})), pod(app="web")) == [], "without the Service it selects none"
+
+
+def test_an_undecodable_policy_for_a_service_admits_no_request_to_its_pods() -> None:
+    service = Service(ObjectMeta("web", "app"), ServiceSpec(selector={"app": "web"}))
+    unread = UndecodableAuthorizationPolicy(POLICY, 2, (), "$", "is bad", (service.key,))
+    assert policies_of(view_of(unread, service), pod(app="web")) == [Policy(POLICY, (), 2, application=True)]
+    assert policies_of(view_of(unread, service), pod()) == []
+
+
+def test_http_attributes_are_conditions_on_requests() -> None:
+    written = [("Exact", "/a/"), ("PathPrefix", "/b/"), ("PathPrefix", "/")]
+    attributes = http(methods=["GET", "PUT"], paths=written, headers=[("X-A", "B")])
+    (found,) = translate_policy(application_policy(attributes), DOMAIN).rules
+    paths = (PathCondition("/a/"), PathCondition("/b", exact=False), PathCondition("", exact=False))
+    assert found == PolicyRule(conditions=RequestConditions(("GET", "PUT"), paths, (("x-a", "B"),)))
+    assert translate_policy(application_policy({}, http()), DOMAIN).rules == (PolicyRule(), PolicyRule())
 
 
 def test_an_undecodable_generation_has_no_effect_beside_the_one_before() -> None:

@@ -1,14 +1,19 @@
 """What the status of an AuthorizationPolicy says."""
 
+from typing import Any
+
+import pytest
+
 from agent.ir.plan import Condition
 from agent.model.authorization import LabelSelector, UndecodableAuthorizationPolicy
 from agent.model.change import Delete, Upsert
-from agent.model.meta import Key
+from agent.model.core import Service, ServicePort, ServiceSpec
+from agent.model.meta import Key, ObjectMeta
 from agent.store.store import Store
 from agent.translate.incremental import STATUS_KINDS, Translator
 from agent.translate.options import Options
 from agent.translate.policy_status import translate_policy_status
-from support.policies import POLICY, from_spiffe, policy
+from support.policies import POLICY, application_policy, from_spiffe, policy
 from support.translate import view_of
 
 UNDECODABLE = UndecodableAuthorizationPolicy(POLICY, 2, (LabelSelector(),), "spec.action", "is bad")
@@ -50,6 +55,47 @@ def test_the_generation_that_stays_in_force_is_named() -> None:
     found = condition(policy(), UNDECODABLE)
     assert (found.status, found.observed_generation) == (False, 2)
     assert "generation 1, the last that could be read, stays in force" in found.message
+
+
+def service(*ports: tuple[int, str], **spec: Any) -> Service:
+    made = tuple(ServicePort(number, name) for number, name in ports)
+    fields = {"ports": made, "selector": {"app": "web"}, "cluster_ip": "10.96.0.1"} | spec
+    return Service(ObjectMeta("web", "app"), ServiceSpec(**fields))
+
+
+def test_a_policy_for_the_requests_to_a_service_is_accepted() -> None:
+    found = condition(application_policy({}), service((80, "http"), (81, "")))
+    assert (found.status, found.reason) == (True, "Accepted")
+    assert found.message.endswith(
+        "by the waypoints of its clients; no other client connects to the pods of the Service"
+    )
+
+
+def test_the_ports_that_no_request_reaches_are_named() -> None:
+    found = condition(application_policy({}), service((80, "http"), (443, "https"), (6379, "redis")))
+    assert (found.status, found.reason) == (True, "Accepted")
+    assert "; not HTTP, by appProtocol, name or a Route: 443, 6379; only" in found.message
+
+
+@pytest.mark.parametrize(
+    ("services", "reason", "message"),
+    [
+        ([], "TargetNotFound", "Service app/web does not exist: the policy selects no pod"),
+        (
+            [service((80, ""), selector={})],
+            "Invalid",
+            "has no selector: the policy selects no pod",
+        ),
+        ([service((80, ""), cluster_ip="None")], "Invalid", "is headless, so no request goes through a waypoint"),
+        ([service((443, "https"))], "Invalid", "has no HTTP port"),
+    ],
+)
+def test_a_service_that_no_request_reaches_by_a_waypoint_is_told(
+    services: list[Service], reason: str, message: str
+) -> None:
+    found = condition(application_policy({}), *services)
+    assert (found.status, found.reason) == (False, reason)
+    assert message in found.message
 
 
 def test_there_is_no_status_without_a_policy() -> None:
