@@ -12,7 +12,7 @@ from agent.telemetry.http import BadRequestError, Query, Response
 
 
 async def answer_reach(source: ClusterReach, query: Query) -> Response:
-    """The answer, which is made in time slices. Raises `BadRequestError`."""
+    """The answer: its rows are made in time slices, the document in a thread. Raises `BadRequestError`."""
     try:
         answer = msgspec.json.decode(query.get("query", ""), type=ReachQuery).answer(source)
     except msgspec.DecodeError as error:
@@ -25,4 +25,4 @@ async def answer_reach(source: ClusterReach, query: Query) -> Response:
     for row in answer.rows:
         rows.append(row)
         await time_slice.yield_if_over()
-    return Response.json(answer.document(rows))
+    return await asyncio.to_thread(lambda: Response.json(answer.document(rows)))
