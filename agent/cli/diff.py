@@ -61,6 +61,4 @@ def diff(
 def _reach_cells(item: ReachChange) -> tuple[object, ...]:
     clients = tuple(map(client_text, item.clients))
     unchanged = tuple(f"but {client_text(client)}" for client in item.unchanged)
-    before, after = ("refused", "allowed") if item.allowed else ("allowed", "refused")
-    old, new = f"{before}: {item.old}", f"{after}: {item.new}"
-    return item.pods, ports_text(item.ports, item.but), item.services, (*clients, *unchanged), old, new
+    return item.pods, ports_text(item.ports, item.but), item.services, (*clients, *unchanged), item.old, item.new

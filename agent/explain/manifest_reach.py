@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.explain.protection import OTHER_PORT, Client, ports_of
+from agent.explain.protection import OTHER_PORT, Client, Verdict, ports_of
 from agent.explain.query import QueryError
 from agent.explain.reach import PortClients, Row, port_clients, reach
 from agent.explain.servers import Servers, server_name
-from agent.ir.policy import PolicyVerdict
 from agent.model.core import Pod, Service, ServicePort
 from agent.model.meta import Key
 
@@ -54,7 +53,7 @@ class ManifestReach:
         """Of each verdict on a client the ports of a pod that have it."""
         protection, services = self.servers.protection(pod), self.servers.service_ports(pod)
         ports = {*protection.ports, *services.values()}
-        verdicts: dict[PolicyVerdict, list[int]] = defaultdict(list)
+        verdicts: dict[Verdict, list[int]] = defaultdict(list)
         for port in (*sorted(ports - {OTHER_PORT}), OTHER_PORT):
             verdicts[protection.verdict(client, port)].append(port)
         for verdict, alike in verdicts.items():

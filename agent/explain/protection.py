@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from agent.ir.identity import Identity, Workload
 from agent.ir.policy import ANY, Policy, PolicyVerdict, ServiceAccount, decide, decide_level
+from agent.ir.request_conditions import ANY_REQUEST, RequestConditions
 from agent.model.core import Pod
+from agent.model.meta import Key
 from agent.model.parameters import KIND as PARAMETERS
 from agent.store.store import TrackedView
 from agent.translate.authorization import not_enforced
@@ -14,8 +16,6 @@ from agent.translate.options import Options
 from agent.translate.parameters import mesh_parameters
 from agent.translate.policies import policies_of
 
-REQUESTS = ", HTTP requests through the waypoint"
-"""How a policy of the level Application admits clients."""
 OTHER_PORT = 0
 """Stands for the ports that no rule names."""
 Client = ServiceAccount | None
@@ -27,6 +27,31 @@ PortsOf = tuple[tuple[str, ...], tuple[int, ...] | None, tuple[int, ...] | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What policies decide about clients at a port. `requests`: those that policies of the level Application allow, for
+    people; none where these do not decide.
+    """
+
+    decided: PolicyVerdict
+    requests: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the clients may connect."""
+        return self.decided.allowed
+
+    @property
+    def policy(self) -> Key | None:
+        """The first policy that allows it, or the first one where none does; None where no policy selects the pod."""
+        return self.decided.policy
+
+    @property
+    def rule(self) -> int | None:
+        """The position of the rule that allows it, in the `spec.rules` of an AuthorizationPolicy."""
+        return None if self.policy is None or self.policy.kind == PARAMETERS else self.decided.rule
+
+
+@dataclass(frozen=True, slots=True)
 class Protection:
     """What decides who may connect to a pod. Without policies every client may, for the reason `open`."""
 
@@ -34,16 +59,18 @@ class Protection:
     open: str
     default: str
 
-    def verdict(self, client: Client, port: int) -> PolicyVerdict:
-        """Whether clients may connect to a port of the pod, or with policies of the level Application: whether some of
-        their requests may get there. Then each level must admit them.
+    def verdict(self, client: Client, port: int) -> Verdict:
+        """Whether clients may connect to a port of the pod. With policies of the level Application they may by a
+        waypoint, if each level admits them.
         """
         identity = identity_of(client)
         levels = [[policy for policy in self.policies if policy.application is level] for level in (True, False)]
         if not levels[0]:
-            return decide(self.policies, identity, port)
+            return Verdict(decide(self.policies, identity, port))
         verdicts = [decide_level(level, identity, port) for level in levels if level]
-        return next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0])
+        refusal = next((verdict for verdict in verdicts if not verdict.allowed), None)
+        rules = (rule for policy in levels[0] for rule in policy.rules if rule.matches(identity, port))
+        return Verdict(refusal) if refusal else Verdict(verdicts[0], _requests(rule.conditions for rule in rules))
 
     @property
     def clients(self) -> list[Client]:
@@ -56,20 +83,25 @@ class Protection:
         """The ports that the policies tell apart."""
         return {OTHER_PORT}.union(*(rule.ports for policy in self.policies for rule in policy.rules))
 
-    def reason(self, verdict: PolicyVerdict) -> str:
+    def reason(self, verdict: Verdict) -> str:
         """The reason for a verdict, for people."""
         if verdict.policy is None:
             return self.open
         if verdict.policy.kind == PARAMETERS:
             return f"the default {self.default} of {verdict.policy}"
         if verdict.allowed:
-            application = any(it.key == verdict.policy and it.application for it in self.policies)
-            return f"{verdict.policy}, spec.rules[{verdict.rule}]{REQUESTS if application else ''}"
+            through = f", HTTP requests through the waypoint: {'; '.join(verdict.requests)}" if verdict.requests else ""
+            return f"{verdict.policy}, spec.rules[{verdict.rule}]{through}"
         return f"no rule of {', '.join(self.deciding(verdict))}"
 
-    def deciding(self, verdict: PolicyVerdict) -> tuple[str, ...]:
+    def deciding(self, verdict: Verdict) -> tuple[str, ...]:
         """The policy that allows, or all those that do not."""
         return tuple(str(policy.key) for policy in self.policies if not verdict.allowed or policy.key == verdict.policy)
+
+
+def _requests(conditions: Iterable[RequestConditions]) -> tuple[str, ...]:
+    found = set(conditions)
+    return tuple(sorted(map(str, {ANY_REQUEST} if ANY_REQUEST in found else found)))
 
 
 def protection_of(view: TrackedView, pod: Pod, options: Options) -> Protection:

@@ -8,12 +8,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from agent.explain.protection import Client, PortsOf, Protection, client_id
+from agent.explain.protection import Client, PortsOf, Protection, Verdict, client_id
 from agent.explain.query import QueryError
-from agent.ir.policy import PolicyVerdict, ServiceAccount
+from agent.ir.policy import ServiceAccount
 from agent.model.core import Pod, Service, ServicePort
 from agent.model.meta import Key
-from agent.model.parameters import KIND as PARAMETERS
 
 Document = dict[str, Any]
 # What the API server writes into the spec of a pod without one.
@@ -26,11 +25,13 @@ HOST_NETWORK = "the pod is on the host's network: servers do not know its servic
 class AllowedClient:
     """Clients that may connect: a service account, `NAMESPACE/*` for every pod of a namespace, or `*`. Of the policies
     the first one that admits them is named, with the position of its rule; None where no policy selects the pod.
+    `requests`: which of their requests the waypoint lets through; none where it does not look at these.
     """
 
     client: str
     policy: str | None
     rule: int | None
+    requests: tuple[str, ...]
     reason: str
 
 
@@ -59,6 +60,7 @@ class Reach:
     allowed: bool
     policies: tuple[str, ...]
     rule: int | None
+    requests: tuple[str, ...]
     reason: str
 
 
@@ -152,16 +154,18 @@ def port_clients(port: ServicePort, target: int, protection: Protection) -> Port
     return PortClients(port.port, port.protocol, target, allowed, reason)
 
 
-def reach(ports: PortsOf, verdict: PolicyVerdict, protection: Protection) -> Reach:
+def reach(ports: PortsOf, verdict: Verdict, protection: Protection) -> Reach:
     """A verdict on ports of a pod."""
-    return Reach(*ports, verdict.allowed, protection.deciding(verdict), _rule(verdict), protection.reason(verdict))
+    return Reach(
+        *ports,
+        verdict.allowed,
+        protection.deciding(verdict),
+        verdict.rule,
+        verdict.requests,
+        protection.reason(verdict),
+    )
 
 
-def _allowed_client(client: Client, verdict: PolicyVerdict, protection: Protection) -> AllowedClient:
+def _allowed_client(client: Client, verdict: Verdict, protection: Protection) -> AllowedClient:
     policy = str(verdict.policy) if verdict.policy else None
-    return AllowedClient(client_id(client), policy, _rule(verdict), protection.reason(verdict))
-
-
-def _rule(verdict: PolicyVerdict) -> int | None:
-    """The position in `spec.rules`, which MeshParameters do not have."""
-    return None if verdict.policy is None or verdict.policy.kind == PARAMETERS else verdict.rule
+    return AllowedClient(client_id(client), policy, verdict.rule, verdict.requests, protection.reason(verdict))

@@ -4,23 +4,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from agent.explain.protection import Client, Protection, client_id, ports_of
+from agent.explain.protection import Client, Protection, Verdict, client_id, ports_of
 from agent.explain.servers import Servers, server_name
 from agent.ir.policy import ANY, ServiceAccount
 
 
 @dataclass(frozen=True, slots=True)
 class ReachChange:
-    """Clients that may connect to ports of pods with the new directory only (`allowed`), or with the old one only.
+    """Clients that may connect to ports of pods with the new directory only (`effect` is `allowed`), with the old one
+    only (`refused`), or with both, but with other requests (`requests`).
 
     The ports are `ports`, or, where this is None, all but those of `but`; `services` are the ports of Services that
     lead there. Of a client the narrowest of its names in `clients` and `unchanged` counts: its service account, its
-    namespace, or `*`. `old` and `new` are the reasons of the two verdicts.
+    namespace, or `*`. `old` and `new` are the verdicts with their reasons.
     """
 
     clients: tuple[str, ...]
     unchanged: tuple[str, ...]
-    allowed: bool
+    effect: str
     old: str
     new: str
     pods: tuple[str, ...] = ()
@@ -56,15 +57,24 @@ def changes_between(old: Protection, new: Protection, services: Mapping[str, int
 def _changes_at(old: Protection, new: Protection, port: int) -> Iterator[ReachChange]:
     """The differences at one port."""
     clients = {*old.clients, *new.clients}
-    found: dict[tuple[bool, str, str], list[Client]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[Client]] = defaultdict(list)
     for client in sorted(clients, key=client_id):
         before, after = old.verdict(client, port), new.verdict(client, port)
-        if before.allowed != after.allowed:
-            found[after.allowed, old.reason(before), new.reason(after)].append(client)
+        if (before.allowed, before.requests) != (after.allowed, after.requests):
+            effect = "requests" if before.allowed and after.allowed else _word(after)
+            found[effect, _text(before, old), _text(after, new)].append(client)
     unchanged = clients.difference(*found.values())
-    for (allowed, before_reason, after_reason), alike in found.items():
+    for change, alike in found.items():
         named, without = _narrowed(alike, unchanged)
-        yield ReachChange(named, without, allowed, before_reason, after_reason)
+        yield ReachChange(named, without, *change)
+
+
+def _word(verdict: Verdict) -> str:
+    return "allowed" if verdict.allowed else "refused"
+
+
+def _text(verdict: Verdict, protection: Protection) -> str:
+    return f"{_word(verdict)}: {protection.reason(verdict)}"
 
 
 def _narrowed(changed: Iterable[Client], unchanged: Iterable[Client]) -> tuple[tuple[str, ...], tuple[str, ...]]:

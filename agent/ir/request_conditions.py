@@ -58,6 +58,12 @@ class RequestConditions:
             if {*request.values(name)} != {value}:
                 yield f"the header {name} is not {value!a}"
 
+    def __str__(self) -> str:
+        """For people: `GET or HEAD /a or /b/*, x-user: eve`; `any` where it asks for nothing."""
+        head = " ".join(_either(map(str, items)) for items in (self.methods, self.paths) if items)
+        fields = [f"{name}: {value}" for name, value in self.headers]
+        return ", ".join([*([head] if head else []), *fields]) or "any"
+
 
 ANY_REQUEST = RequestConditions()
 """Every request has what this asks for."""

@@ -45,8 +45,8 @@ def test_a_rule_s_clients_may_connect_at_its_port_of_the_pod(tmp_path: Path) -> 
     policy = policy_document(BY_CLIENT, {"sources": [from_account("*", "shop")]}, selector=WEB)
     first, second = query(manifests(tmp_path, *SHOP, policy), "who-can", "app/web")["ports"]
     name = "AuthorizationPolicy app/p"
-    shop = {"client": "shop/*", "policy": name, "rule": 1, "reason": f"{name}, spec.rules[1]"}
-    client = {"client": "app/client", "policy": name, "rule": 0, "reason": f"{name}, spec.rules[0]"}
+    shop = {"client": "shop/*", "policy": name, "rule": 1, "requests": [], "reason": f"{name}, spec.rules[1]"}
+    client = {"client": "app/client", "policy": name, "rule": 0, "requests": [], "reason": f"{name}, spec.rules[0]"}
     assert first == {
         "pods": ["app/web"],
         "port": 80,
@@ -73,9 +73,10 @@ def test_a_policy_about_requests_admits_clients_at_the_waypoint(tmp_path: Path) 
     (row, _) = query(manifests(tmp_path / "one", *SHOP, requests), "who-can", "app/web")["ports"]
     through = "HTTP requests through the waypoint"
     assert [(item["client"], item["reason"]) for item in row["clients"]] == [
-        ("app/client", f"AuthorizationPolicy app/p, spec.rules[0], {through}"),
-        ("shop/*", f"AuthorizationPolicy app/p, spec.rules[1], {through}"),
+        ("app/client", f"AuthorizationPolicy app/p, spec.rules[0], {through}: GET"),
+        ("shop/*", f"AuthorizationPolicy app/p, spec.rules[1], {through}: any"),
     ]
+    assert [item["requests"] for item in row["clients"]] == [["GET"], ["any"]]
     network = policy_document(BY_CLIENT, selector=WEB, name="network")
     assert clients(tmp_path / "both", *SHOP, requests, network) == [("app/client", "AuthorizationPolicy app/p", 0)]
 
@@ -235,5 +236,5 @@ def test_a_group_stands_for_all_of_its_clients_and_ports(
 ) -> None:
     found = Protection(policies, "", "Allow")
     represented = port if port in found.ports else OTHER_PORT
-    assert found.verdict(group_of(client, found), represented) == decide(policies, client, port)
+    assert found.verdict(group_of(client, found), represented).decided == decide(policies, client, port)
     assert identity_of(None) is None

@@ -14,13 +14,13 @@ from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, decide
 from agent.model.meta import Key
 from support.explain import deployment, manifests, service, weft
 from support.parameters import parameters_document
-from support.policies import WEB, from_account, policy_document
+from support.policies import WEB, application_document, from_account, http, policy_document
 
 HTTP = {"port": 80, "targetPort": 8080}
 SHOP = (service("web", HTTP), deployment("web", "web"), deployment("client", "client"))
 POLICY = "AuthorizationPolicy app/p"
-CLOSED = f"no rule of {POLICY}"
-OPEN = "no policy selects it, and the default of the mesh is Allow"
+CLOSED = f"refused: no rule of {POLICY}"
+OPEN = "allowed: no policy selects it, and the default of the mesh is Allow"
 
 
 def rule(*sources: Any, ports: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -53,13 +53,13 @@ def test_a_source_and_a_port_that_come_and_go(tmp_path: Path) -> None:
         web_policy(rule(from_account("b"), ports=(8080, 9090))),
     )
     rows = [
-        (row["clients"], row["ports"], row["services"], row["allowed"], row["old"], row["new"])
+        (row["clients"], row["ports"], row["services"], row["effect"], row["old"], row["new"])
         for row in reach(tmp_path, [old], [new])
     ]
-    first = f"{POLICY}, spec.rules[0]"
+    first = f"allowed: {POLICY}, spec.rules[0]"
     assert rows == [
-        (["app/a"], [8080], ["app/web:80"], False, first, CLOSED),
-        (["app/b"], [8080, 9090], ["app/web:80"], True, CLOSED, first),
+        (["app/a"], [8080], ["app/web:80"], "refused", first, CLOSED),
+        (["app/b"], [8080, 9090], ["app/web:80"], "allowed", CLOSED, first),
     ]
 
 
@@ -72,7 +72,7 @@ def test_a_policy_that_comes_closes_its_pods_to_all_but_its_clients(tmp_path: Pa
         "but": [],
         "clients": ["*"],
         "unchanged": ["app/client"],
-        "allowed": False,
+        "effect": "refused",
         "old": OPEN,
         "new": CLOSED,
     }
@@ -81,15 +81,27 @@ def test_a_policy_that_comes_closes_its_pods_to_all_but_its_clients(tmp_path: Pa
 def test_a_namespace_whose_accounts_differ_among_themselves(tmp_path: Path) -> None:
     everyone = [web_policy(rule(from_account("*"), from_account("x", "far")))]
     (row,) = reach(tmp_path, everyone, [web_policy(rule(from_account("kept"), from_account("x", "far")))])
-    assert (row["clients"], row["unchanged"], row["allowed"]) == (["app/*"], ["app/kept"], False)
+    assert (row["clients"], row["unchanged"], row["effect"]) == (["app/*"], ["app/kept"], "refused")
     (row,) = reach(tmp_path, [web_policy(rule(from_account("*")), rule(from_account("x", "far")))], [web_policy({})])
-    assert (row["clients"], row["unchanged"], row["allowed"]) == (["*"], ["app/*", "far/x"], True)
+    assert (row["clients"], row["unchanged"], row["effect"]) == (["*"], ["app/*", "far/x"], "allowed")
 
 
 def test_the_default_of_the_mesh_changes_the_reach_of_pods_without_policies(tmp_path: Path) -> None:
     (row,) = reach(tmp_path, [web_policy({})], [web_policy({}), parameters_document("SameNamespace")])
     assert (row["pods"], row["clients"], row["unchanged"]) == (["app/client"], ["*"], ["app/*"])
-    assert row["new"] == "the default SameNamespace of MeshParameters default"
+    assert row["new"] == "refused: the default SameNamespace of MeshParameters default"
+
+
+def test_other_requests_of_a_client(tmp_path: Path) -> None:
+    old, new = (
+        application_document({**rule(from_account("client")), **http(methods=["GET"])}, *more)
+        for more in ((), (http(paths=[("PathPrefix", "/a")]),))
+    )
+    other, of_client = reach(tmp_path, [old], [new])
+    through = f"{POLICY}, spec.rules[0], HTTP requests through the waypoint"
+    assert (other["clients"], other["unchanged"], other["effect"]) == (["*"], [], "allowed")
+    assert (of_client["clients"], of_client["effect"]) == (["app/client"], "requests")
+    assert (of_client["old"], of_client["new"]) == (f"allowed: {through}: GET", f"allowed: {through}: /a/*; GET")
 
 
 def test_pods_that_one_directory_has_are_judged_by_both(tmp_path: Path) -> None:
@@ -98,7 +110,7 @@ def test_pods_that_one_directory_has_are_judged_by_both(tmp_path: Path) -> None:
     assert reach(tmp_path, [more, web_policy({})], [web_policy({})]) == []
     labels = {"matchLabels": {"app": "more"}}
     (row,) = reach(tmp_path, [], [more, policy_document(selector=labels)])
-    assert (row["pods"], row["allowed"]) == (["app/more"], False)
+    assert (row["pods"], row["effect"]) == (["app/more"], "refused")
 
 
 TABLE = """\
@@ -113,11 +125,9 @@ app/web  every port  app/web:80  every client    allowed: no policy selects it, 
 def test_the_table_for_people(tmp_path: Path) -> None:
     old = manifests(tmp_path / "old", *SHOP)
     done = weft("diff", old, manifests(tmp_path / "new", *SHOP, web_policy(rule(from_account("client")))))
-    lines = [
-        line.partition("  NEW")[0].partition(f"  refused: {CLOSED}")[0].rstrip() for line in done.stdout.splitlines()
-    ]
+    lines = [line.partition("  NEW")[0].partition(f"  {CLOSED}")[0].rstrip() for line in done.stdout.splitlines()]
     assert (done.exit_code, "".join(f"{line}\n" for line in lines)) == (1, TABLE)
-    assert f"refused: {CLOSED}" in done.stdout
+    assert CLOSED in done.stdout
     assert weft("diff", old, old).stdout == "changes: none\nreach: none\n"
 
 
@@ -142,6 +152,6 @@ def test_the_changes_are_the_differences_of_the_decisions(
     old: tuple[Policy, ...], new: tuple[Policy, ...], client: Identity | None, port: int
 ) -> None:
     found = changes_between(*(Protection(it, "", "Allow") for it in (old, new)), {})
-    verdicts = {change.allowed for change in found if concerns(change, client, port)}
+    effects = {change.effect for change in found if concerns(change, client, port)}
     before, after = (decide(it, client, port).allowed for it in (old, new))
-    assert verdicts == ({after} if before != after else set())
+    assert effects == ({"allowed" if after else "refused"} if before != after else set())

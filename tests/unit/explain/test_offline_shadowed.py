@@ -15,8 +15,8 @@ from agent.ir.identity import Identity, Workload
 from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, decide
 from agent.kube.directory_source import parsed
 from agent.model.meta import Key
-from support.explain import deployment, manifests
-from support.policies import WEB, from_account, policy_document
+from support.explain import deployment, manifests, service
+from support.policies import WEB, application_document, from_account, http, policy_document
 
 EVERY: dict[str, Any] = {}
 A, B = ({"sources": [from_account(name)]} for name in "ab")
@@ -71,6 +71,20 @@ def test_a_rule_that_one_pod_needs_is_not_shadowed(tmp_path: Path) -> None:
     assert found(tmp_path / "2", narrow, policy_document(A, name="q", selector=database), deployment("web")) == []
     # A policy that selects no pod of the manifests may select pods that are in a cluster.
     assert found(tmp_path / "3", narrow, policy_document(A, name="q", selector=database)) == []
+
+
+def test_a_rule_about_requests_is_shadowed_by_one_about_the_same_or_all(tmp_path: Path) -> None:
+    get, either = http(methods=["GET"]), http(methods=["GET", "PUT"])
+    web = (deployment("web"), service("web", {"port": 80}))
+
+    def rules(*first: Any) -> list[tuple[str, str, str]]:
+        return found(tmp_path, *web, policy_document(A, name="n"), application_document(*first))
+
+    name = "AuthorizationPolicy app/p"
+    assert rules(A | get, get) == [("p", "spec.rules[0]", f"{name}, spec.rules[1]")]
+    assert rules(A | get, A) == [("p", "spec.rules[0]", f"{name}, spec.rules[1]")]
+    assert rules(A | get, A | either) == []
+    assert rules(A, get) == []
 
 
 NAMESPACES, ACCOUNTS, PORTS = st.sampled_from("ab"), st.sampled_from("xy"), st.integers(1, 2)
