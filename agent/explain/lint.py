@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from agent.explain.closed_services import closed_services
 from agent.explain.fields import Definitions, flattened, ignored_fields, subject
+from agent.explain.istio_policies import istio_warnings
 from agent.explain.manifest_mesh import translated
 from agent.explain.manifests import Manifests
 from agent.explain.policies import policy_warnings
@@ -64,10 +66,10 @@ def findings(
     listed = list(documents)
     found.update(_mesh(mesh.view(), manifests))
     found.update(_fields(listed, installed))
+    warnings = (look(manifests, listed, mesh.view()) for look in (policy_warnings, closed_services))
     found.update(
         Finding(item.location, str(item.object), item.field, "warning", "", item.message)
-        for look in (policy_warnings, closed_services)
-        for item in look(manifests, listed, mesh.view())
+        for item in chain(*warnings, istio_warnings(listed))
     )
     return sorted(found, key=_order)
 
