@@ -50,6 +50,15 @@ def read(tables: AuthorizationTables) -> AuthorizationRows:
     return AuthorizationRows(tables.servers.load(), tables.peers.load(), grants)
 
 
+def read_unchanged(tables: AuthorizationTables) -> AuthorizationRows:
+    """Read the tables while an agent may write them, with the server addresses whose policy set stays the same
+    meanwhile: its grants are complete then. Raises `OSError`.
+    """
+    before = tables.servers.load()
+    rows = read(tables)
+    return rows._replace(servers={address: it for address, it in rows.servers.items() if before.get(address) == it})
+
+
 class Authorization:
     """Brings the tables in step with what is desired.
 

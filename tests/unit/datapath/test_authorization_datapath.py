@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.datapath.authorization import Authorization
+from agent.datapath.authorization import Authorization, read_unchanged
 from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.ir.authorization import (
     ALLOW_ALL,
@@ -49,6 +49,24 @@ def tables(kernel: FakeKernel) -> Authorization:
     made = Authorization(kernel)
     made.inherit()
     return made
+
+
+@pytest.mark.parametrize("table", ["servers", "peers", "grants"])
+def test_a_change_between_two_reads_revokes_nobody(
+    kernel: FakeKernel, tables: Authorization, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends connections reads three tables, one after the other, while the agent replaces a policy set."""
+    tables.write(desired(plan(ALICE), peers=(CLIENT,)))
+    load = getattr(kernel, table).load
+
+    def changed() -> object:
+        found = load()
+        tables.write(desired(plan((*ALICE, *BOB)), peers=(CLIENT,)))
+        return found
+
+    monkeypatch.setattr(getattr(kernel, table), "load", changed)
+    rows = read_unchanged(kernel)
+    assert all(rows.admits(server, address_bytes(CLIENT), 80) for server in rows.servers)
 
 
 def admitted(kernel: FakeKernel, address: str = SERVER) -> set[Grant] | None:
