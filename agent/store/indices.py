@@ -35,9 +35,10 @@ def _node_indices(value: Keyed | None) -> set[ReadKey]:
         case PodCgroup() | PodSandbox():
             return {(value.kind, value.pod_uid)}
         case Node():
-            return {("holders", normalized_address(item.address)) for item in value.status.addresses}
-        case ServiceCIDR():
-            return {("service-cidrs",)}
+            held: set[ReadKey] = {("holders", normalized_address(item.address)) for item in value.status.addresses}
+            return held | {_listed(value)}
+        case ServiceCIDR() | XMesh():
+            return {_listed(value)}
         case _:
             return _policy_indices(value)
 
@@ -49,11 +50,14 @@ def _policy_indices(value: Keyed | None) -> set[ReadKey]:
             of_services: set[ReadKey] = {("service-policies", *service) for service in value.services}
             return {("policies", policy_key(value).namespace), ("policies",)} | of_services
         case NodeReport():
-            return {("policies",)} if value.guarded else set()
-        case XMesh():
-            return {("meshes",)}
+            return {_listed(value), ("policies",)} if value.guarded else {_listed(value)}
         case _:
             return set()
+
+
+def _listed(value: Keyed) -> ReadKey:
+    """Of a kind whose values are listed as a whole."""
+    return "kind", type(value).__name__
 
 
 def _pod_indices(value: Pod) -> set[ReadKey]:

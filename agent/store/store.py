@@ -11,11 +11,10 @@ from typing import TypeVar, cast
 
 from agent.model.authorization import AnyPolicy
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Pod, ServiceCIDR, normalized_address
+from agent.model.core import EndpointSlice, Pod, normalized_address
 from agent.model.facts import NodeWaypoints, PodCgroup, PodSandbox
 from agent.model.meta import Key, Object
 from agent.model.multicluster import AnyService
-from agent.model.parameters import XMesh
 from agent.model.routes import AnyRoute, UndecodableRoute, undecodable
 from agent.model.weft_node import Guarded
 from agent.store.account_nodes import AccountNodes
@@ -240,13 +239,9 @@ class TrackedView:
         self.reads.add(("nodes", namespace, account))
         return self._store._account_nodes.nodes((namespace, account))
 
-    def service_cidrs(self) -> list[ServiceCIDR]:
-        """The ranges of Services' cluster IPs; none where the cluster has no such objects."""
-        return [value for value in self._find("service-cidrs") if isinstance(value, ServiceCIDR)]
-
-    def meshes(self) -> list[XMesh]:
-        """The XMeshes of the cluster, those of other controllers too."""
-        return [value for value in self._find("meshes") if isinstance(value, XMesh)]
+    def listed(self, kind: type[T]) -> list[T]:
+        """All values of a kind that has an index of its own: Node, NodeReport, ServiceCIDR, XMesh; sorted by key."""
+        return [value for value in self._find("kind", kind.__name__) if isinstance(value, kind)]
 
     def cgroup(self, pod_uid: str) -> int | None:
         """The pod's cgroup id, when it is on this node."""

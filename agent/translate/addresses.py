@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator
 from functools import lru_cache
 
-from agent.model.core import MANAGED_BY, OF_PODS, EndpointSlice, Service
+from agent.model.core import MANAGED_BY, OF_PODS, EndpointSlice, Service, ServiceCIDR
 from agent.model.meta import Object
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.store.store import TrackedView
@@ -56,7 +56,7 @@ def refused_import(view: TrackedView, item: ServiceImport, address: str, options
 def _import_ranges(view: TrackedView, options: Options) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     if options.clusterset_cidrs:
         return options.clusterset_cidrs
-    return tuple(ipaddress.ip_network(cidr) for found in view.service_cidrs() for cidr in found.spec.cidrs)
+    return tuple(ipaddress.ip_network(cidr) for found in view.listed(ServiceCIDR) for cidr in found.spec.cidrs)
 
 
 def _is_verified_holder(view: TrackedView, holder: Object) -> bool:

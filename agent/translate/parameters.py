@@ -64,7 +64,7 @@ def parameters_problem(view: TrackedView, mesh: XMesh | None) -> str:
 
 def weft_mesh(view: TrackedView) -> XMesh | None:
     """The oldest XMesh of this controller."""
-    ours = [mesh for mesh in view.meshes() if mesh.spec.controller_name == CONTROLLER_NAME]
+    ours = [mesh for mesh in view.listed(XMesh) if mesh.spec.controller_name == CONTROLLER_NAME]
     return min(ours, key=lambda mesh: mesh.age, default=None)
 
 
