@@ -88,7 +88,9 @@ def collection(kind: str, query: Mapping[str, str] | None = None, namespace: str
     return replace(found, unread=unread)
 
 
-def node_collections(node: str) -> tuple[Collection, ...]:
-    """What an agent watches: everything for routing, its own Node, and the pods of the node."""
-    own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}, "Node": {"fieldSelector": f"metadata.name={node}"}}
+def node_collections(node: str, *, all_nodes: bool = False) -> tuple[Collection, ...]:
+    """What an agent watches: everything for routing, its own Node or `all_nodes`, and the pods of the node."""
+    own = {"Pod": {"fieldSelector": f"spec.nodeName={node}"}}
+    if not all_nodes:
+        own["Node"] = {"fieldSelector": f"metadata.name={node}"}
     return tuple(collection(kind, own.get(kind)) for kind in KINDS)

@@ -5,8 +5,10 @@ An agent of another node may be in the hands of an attacker, so the bounds of th
 
 import socket
 import sys
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 import msgspec
 
@@ -17,14 +19,19 @@ from agent.model.weft_node import (
     KIND,
     MAX_ADDRESSES,
     MAX_GUARDED,
+    MAX_KEY_GENERATION,
+    MAX_KEYS,
     MAX_POLICIES,
+    MAX_TEXT,
     MAX_WAYPOINTS,
     VERSION,
     Guarded,
     PolicyGeneration,
+    Tunnels,
     WeftNode,
 )
 
+KEY_BYTES = 32
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -42,9 +49,33 @@ def read_node_report(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
     status = found.status
     guarded = tuple(_guarded(status.guarded[:MAX_GUARDED]))
     waypoints = _addresses(status.waypoints[:MAX_WAYPOINTS])
-    if not guarded and not waypoints:
+    tunnels = _tunnels(status.tunnels) if isinstance(status.tunnels, Tunnels) else None
+    if not guarded and not waypoints and not tunnels:
         return ()
-    return (NodeReport(found.metadata.name, waypoints, status.waypoint_policies is True, guarded),)
+    return (NodeReport(found.metadata.name, waypoints, status.waypoint_policies is True, guarded, tunnels),)
+
+
+def _tunnels(tunnels: Tunnels) -> Tunnels:
+    """What is within the schema's bounds."""
+    keys = (
+        key for key in tunnels.keys if _is_key(key.public_key) and 0 < key.port < 1 << 16 and _known(key.generation)
+    )
+    sending = tuple(filter(_known, tunnels.sending[:MAX_KEYS]))
+    reason = tunnels.unsupported and tunnels.unsupported[:MAX_TEXT]
+    return Tunnels(tuple(islice(keys, MAX_KEYS)), sending, reason)
+
+
+def _known(generation: int) -> bool:
+    return 1 <= generation <= MAX_KEY_GENERATION
+
+
+def _is_key(text: str) -> bool:
+    """Whether it is 32 bytes in base64, in the one way in which the kernel's are written."""
+    try:
+        decoded = b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return len(decoded) == KEY_BYTES and b64encode(decoded).decode() == text
 
 
 def _guarded(entries: Iterable[Guarded]) -> Iterator[Guarded]:

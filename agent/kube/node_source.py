@@ -20,9 +20,17 @@ log = logging.getLogger(__name__)
 class NodeSource(KubernetesSource):
     """What one node's agent needs of the API. An account is not watched before it is wanted."""
 
-    def __init__(self, api: ApiServer, node: str, account_watches: int, errors: InternalErrors | None = None) -> None:
+    def __init__(
+        self,
+        api: ApiServer,
+        node: str,
+        account_watches: int,
+        errors: InternalErrors | None = None,
+        *,
+        all_nodes: bool = False,
+    ) -> None:
         """At most `account_watches` accounts are watched. Without `errors` internal errors are raised."""
-        super().__init__(api, (*node_collections(node), node_reports()), errors)
+        super().__init__(api, (*node_collections(node, all_nodes=all_nodes), node_reports()), errors)
         self._accounts = AccountWatchers(node, account_watches, errors)
         self._accounts_sent = self._accounts_listed = True
 

@@ -51,9 +51,11 @@ async def open_source(
     nodes: Path,
     account_watches: int,
     errors: InternalErrors | None = None,
+    *,
+    all_nodes: bool = False,
 ) -> AsyncIterator[Source]:
     """The source of this node's agent: the directory `manifests`, or the API server of `kubeconfig` (None: the service
-    account), which watches the pods of at most `account_watches` accounts.
+    account), which watches the pods of at most `account_watches` accounts, and the Node of this node or `all_nodes`.
 
     With a directory the WeftNodes are files in the folder `nodes`. Without `errors` internal errors are raised. Raises
     `ConfigurationError`.
@@ -66,4 +68,4 @@ async def open_source(
     from agent.kube.node_source import NodeSource  # noqa: PLC0415
 
     async with ApiServer(kubeconfig, f"weft-agent/{metadata.version('weft')}") as api:
-        yield NodeSource(api, node, account_watches, errors)
+        yield NodeSource(api, node, account_watches, errors, all_nodes=all_nodes)

@@ -9,13 +9,14 @@ from agent.model.meta import Key
 from agent.model.parameters import (
     KIND,
     MeshAuthorization,
+    MeshEncryption,
     MeshParametersSpec,
     UndecodableMeshParameters,
 )
 
 T = TypeVar("T")
-STRICTEST = MeshParametersSpec("", MeshAuthorization("Deny"))
-"""No client is of a trust domain without a name."""
+STRICTEST = MeshParametersSpec("", MeshAuthorization("Deny"), MeshEncryption("Strict"))
+"""No client is of a trust domain without a name. The addresses of pods are then those of the known nodes."""
 
 
 def undecodable_parameters(document: Any, problem: Problem) -> tuple[UndecodableMeshParameters, ...]:
@@ -37,6 +38,7 @@ def _strictest(spec: Any) -> MeshParametersSpec:
     return MeshParametersSpec(
         _field(spec, "trustDomain", str, plain.trust_domain, STRICTEST.trust_domain),
         _field(spec, "authorization", MeshAuthorization, plain.authorization, STRICTEST.authorization),
+        _field(spec, "encryption", MeshEncryption, plain.encryption, STRICTEST.encryption),
     )
 
 

@@ -43,10 +43,17 @@ class NodeStatus(Value, frozen=True):
     addresses: tuple[NodeAddress, ...] = ()
 
 
+class NodeSpec(Value, frozen=True):
+    """The ranges from which the node's pods have their addresses, in clusters where Kubernetes allocates them."""
+
+    pod_cidrs: tuple[str, ...] = msgspec.field(default=(), name="podCIDRs")
+
+
 class Node(Object, frozen=True):
-    """A node; weft reads the labels and addresses of its own."""
+    """A node; weft reads the labels and addresses of its own, and addresses and ranges of those with tunnels."""
 
     status: NodeStatus = NodeStatus()
+    spec: NodeSpec = NodeSpec()
 
     @property
     def zone(self) -> str:

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from agent.model.meta import Key, Value
-from agent.model.weft_node import Guarded
+from agent.model.weft_node import Guarded, Tunnels
 
 
 class PodSandbox(Value, frozen=True):
@@ -80,7 +80,7 @@ class AccountPod(Value, frozen=True):
 
 
 class NodeReport(Value, frozen=True):
-    """What the agent of a node reports: its waypoints, whether they enforce policies, and its protected pods.
+    """What the agent of a node reports: its waypoints, whether they enforce policies, its protected pods, its tunnels.
 
     The report of this node is what the API server has of it: what other nodes can know.
     """
@@ -89,6 +89,7 @@ class NodeReport(Value, frozen=True):
     waypoints: tuple[str, ...] = ()
     waypoint_policies: bool = False
     guarded: tuple[Guarded, ...] = ()
+    tunnels: Tunnels | None = None
     kind: ClassVar[str] = "NodeReport"
 
     @property

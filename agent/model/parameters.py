@@ -5,6 +5,8 @@ As in AuthorizationPolicies, a field that is not known is an error: what weft ig
 
 from typing import ClassVar, Literal
 
+import msgspec
+
 from agent.model.authorization import GROUP, Strict
 from agent.model.meta import Key, Object, Value
 from agent.model.routes import undecodable
@@ -24,11 +26,26 @@ class MeshAuthorization(Strict, frozen=True):
     exempt_namespaces: tuple[str, ...] = ()
 
 
+class MeshEncryption(Strict, frozen=True):
+    """Whether packets between pods of different nodes go through WireGuard.
+
+    - `Pods`: between nodes that both have a tunnel. `Strict`: other packets between pods are refused.
+    - `pod_cidrs`: all addresses that pods of the cluster can have. `Strict` refuses packets to and from those that it
+      has no tunnel for.
+    - `key_generation`: nodes make new keys when it changes.
+    """
+
+    mode: Literal["Off", "Pods", "Strict"]
+    pod_cidrs: tuple[str, ...] = msgspec.field(default=(), name="podCIDRs")
+    key_generation: int = 1
+
+
 class MeshParametersSpec(Strict, frozen=True):
     """Without a field, what applies without MeshParameters."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     authorization: MeshAuthorization = MeshAuthorization("Allow")
+    encryption: MeshEncryption = MeshEncryption("Off")
 
 
 class MeshParameters(Object, frozen=True):

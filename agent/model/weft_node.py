@@ -19,6 +19,8 @@ MAX_WAYPOINTS = 8
 MAX_GUARDED = 256
 MAX_ADDRESSES = 16
 MAX_POLICIES = 8
+MAX_KEYS = 2
+MAX_KEY_GENERATION = 1_000_000
 
 
 class Owner(Value, frozen=True):
@@ -86,6 +88,26 @@ class Guarded(Value, frozen=True):
     policies: tuple[PolicyGeneration, ...] = ()
 
 
+class TunnelKey(Value, frozen=True):
+    """A public key of the node (base64), its generation as in MeshParameters, and the UDP port of its device."""
+
+    generation: int
+    public_key: str
+    port: int
+
+
+class Tunnels(Value, frozen=True):
+    """The WireGuard devices of the node.
+
+    - `sending`: the generations of keys by which it sends to some node. Others keep their devices for these.
+    - `unsupported`: why the node cannot do what MeshParameters ask for.
+    """
+
+    keys: tuple[TunnelKey, ...] = ()
+    sending: tuple[int, ...] = ()
+    unsupported: str | None = None
+
+
 class WeftNodeStatus(Value, frozen=True):
     """What the agent reports.
 
@@ -95,6 +117,7 @@ class WeftNodeStatus(Value, frozen=True):
     - `waypoint_policies`: whether the waypoints refuse what policies forbid to the clients of the node; absent while
       that is not known.
     - `guarded`: the protected pods.
+    - `tunnels`: None removes what was reported before; absent while it is not known.
     """
 
     rejected: tuple[RejectedResource, ...] | UnsetType = UNSET
@@ -102,6 +125,7 @@ class WeftNodeStatus(Value, frozen=True):
     waypoints: tuple[str, ...] = ()
     waypoint_policies: bool | UnsetType = UNSET
     guarded: tuple[Guarded, ...] = ()
+    tunnels: Tunnels | UnsetType | None = None
 
 
 class WeftNode(Value, frozen=True):

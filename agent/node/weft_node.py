@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from agent.ir.authorization import ServerPlan
 from agent.ir.plan import Output
@@ -27,6 +27,7 @@ from agent.model.weft_node import (
     PolicyGeneration,
     RejectedResource,
     RouteGeneration,
+    Tunnels,
     WeftNode,
     WeftNodeMetadata,
     WeftNodeStatus,
@@ -97,9 +98,14 @@ def with_rejections(
     return msgspec.structs.replace(status, rejected=items, rejected_count=len(found))
 
 
-def guard_status(waypoints: Iterable[str], enforced: bool | None, servers: Iterable[ServerPlan]) -> WeftNodeStatus:
-    """What other nodes need to know of policies here: the waypoints and whether they enforce policies (None: that is
-    not known), and the pods that policies select.
+def guard_status(
+    waypoints: Iterable[str],
+    enforced: bool | None,
+    servers: Iterable[ServerPlan],
+    tunnels: Tunnels | UnsetType | None = None,
+) -> WeftNodeStatus:
+    """What other nodes need to know: the waypoints and whether they enforce policies (None: that is not known), the
+    pods that policies select, and the tunnels.
     """
     addresses: dict[tuple[str, tuple[PolicyGeneration, ...]], set[str]] = defaultdict(set)
     for plan in servers:
@@ -122,6 +128,7 @@ def guard_status(waypoints: Iterable[str], enforced: bool | None, servers: Itera
         waypoints=listed[:MAX_WAYPOINTS],
         waypoint_policies=UNSET if enforced is None else enforced,
         guarded=tuple(entries[:MAX_GUARDED]),
+        tunnels=tunnels,
     )
 
 

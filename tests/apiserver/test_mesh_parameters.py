@@ -4,6 +4,7 @@ them.
 
 import json
 import re
+import urllib.error
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +50,8 @@ def server(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         parameters_document(),
         parameters_document("Allow"),
         parameters_document("SameNamespace", "kube-system", "a" * 63),
+        parameters_document(encryption={"mode": "Off"}),
+        parameters_document(encryption={"mode": "Strict", "podCIDRs": ["10.244.0.0/16", "fd00:10:244::/48"]}),
         parameters_document("Deny", *(f"n{number}" for number in range(64)), trustDomain="a" * 255),
     ],
 )
@@ -61,9 +64,12 @@ def test_good_parameters_are_accepted_and_decoded(server: Cluster, document: Any
 def test_the_examples_are_accepted(server: Cluster):
     page = (REPOSITORY / "docs/authorization.md").read_text()
     texts = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    page = (REPOSITORY / "docs/encryption.md").read_text()
+    texts += re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     texts.append((REPOSITORY / "examples/faces/steps/6-default.yaml").read_text())
-    documents = [found for text in texts for found in yaml.load_all(text, yaml.CSafeLoader) if found["kind"] == KIND]
-    assert [server.refusal(DRY_RUN, document) for document in documents] == ["", ""]
+    found = [item for text in texts for item in yaml.load_all(text, yaml.CSafeLoader)]
+    documents = [item for item in found if item.get("kind") == KIND]
+    assert [server.refusal(DRY_RUN, document) for document in documents] == [""] * 3
 
 
 def test_the_defaults_of_the_definition_are_those_of_weft(server: Cluster):
@@ -88,6 +94,17 @@ def test_the_defaults_of_the_definition_are_those_of_weft(server: Cluster):
         ({"authorization": {"default": "Deny", "exemptNamespaces": ["a.b"]}}, f"{EXEMPT}[0]"),
         ({"authorization": {"default": "Deny", "exemptNamespaces": [f"n{n}" for n in range(65)]}}, EXEMPT),
         ({"unknown": 1}, "spec.unknown"),
+        ({"encryption": {}}, "spec.encryption"),
+        ({"encryption": {"mode": False}}, "spec.encryption.mode"),
+        ({"encryption": {"mode": "Strict"}}, "podCIDRs is required by mode Strict"),
+        ({"encryption": {"mode": "Pods", "podCIDRs": ["10.244.0.0"]}}, "spec.encryption.podCIDRs[0]"),
+        (
+            {"encryption": {"mode": "Pods", "podCIDRs": [f"10.{n}.0.0/16" for n in range(17)]}},
+            "spec.encryption.podCIDRs",
+        ),
+        ({"encryption": {"mode": "Pods", "podCIDRs": ["10.0.0.0/8"] * 2}}, "spec.encryption.podCIDRs[1]"),
+        ({"encryption": {"mode": "Pods", "keyGeneration": 0}}, "spec.encryption.keyGeneration"),
+        ({"encryption": {"mode": "Pods", "keyGeneration": 1_000_001}}, "spec.encryption.keyGeneration"),
     ],
 )
 def test_bad_parameters_are_refused_and_the_field_named(server: Cluster, spec: Any, field: str):
@@ -96,6 +113,22 @@ def test_bad_parameters_are_refused_and_the_field_named(server: Cluster, spec: A
     assert field in server.refusal(DRY_RUN, document)
     (found,) = decode(document, "here")
     assert isinstance(found, Problem)
+
+
+def test_keys_are_replaced_one_generation_at_a_time(server: Cluster):
+    def changed(generation: int) -> str:
+        patch = {"spec": {"encryption": {"keyGeneration": generation}}}
+        try:
+            server.request("PATCH", f"{PATH}/keys", patch, MERGE)
+        except urllib.error.HTTPError as error:
+            return str(error.__notes__[0])
+        return ""
+
+    server.request("POST", STRICT, parameters_document(name="keys", encryption={"mode": "Pods"}))
+    assert [changed(generation) for generation in (1, 2, 3)] == ["", "", ""]
+    for generation in (2, 5):
+        assert "keyGeneration must be the former one, or one more" in changed(generation)
+    server.request("DELETE", f"{PATH}/keys")
 
 
 def test_a_null_is_kept_and_refused_by_weft(server: Cluster):

@@ -1,6 +1,7 @@
 """WeftNodes on a real API server: who may write them, what they may contain, and how they end."""
 
 import asyncio
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from agent.model.meta import Key
 from agent.model.weft_node import (
     MAX_ADDRESSES,
     MAX_GUARDED,
+    MAX_KEY_GENERATION,
+    MAX_KEYS,
     MAX_POLICIES,
     MAX_REJECTED,
     MAX_ROUTES,
@@ -27,6 +30,8 @@ from agent.model.weft_node import (
     PolicyGeneration,
     RejectedResource,
     RouteGeneration,
+    TunnelKey,
+    Tunnels,
     WeftNode,
     WeftNodeMetadata,
     WeftNodeStatus,
@@ -37,6 +42,8 @@ from support.apiserver.process import Cluster
 from support.apiserver.weft_nodes import FOREIGN, head, node, refusal, rejected
 
 POLICY = {"name": "p", "generation": 1}
+PUBLIC_KEY = b64encode(bytes(32)).decode()
+KEY = {"generation": 1, "publicKey": PUBLIC_KEY, "port": 51871}
 GUARDED = {"namespace": "app", "addresses": ["10.0.0.1"], "policies": [POLICY]}
 
 
@@ -58,14 +65,15 @@ async def test_what_is_not_known_yet_stays_as_it_was_reported(installed: Cluster
 
 async def test_an_agent_follows_the_reports_of_all_nodes(installed: Cluster, agents: dict[str, ApiServer]) -> None:
     guarded = (Guarded("app", ("10.0.2.1", "fd00::2"), (PolicyGeneration("p", 3),)),)
-    status = WeftNodeStatus(waypoints=("10.0.2.9",), waypoint_policies=True, guarded=guarded)
+    tunnels = Tunnels((TunnelKey(1, PUBLIC_KEY, 51871),), (1,), "no WireGuard")
+    status = WeftNodeStatus(waypoints=("10.0.2.9",), waypoint_policies=True, guarded=guarded, tunnels=tunnels)
     for name in ("n1", "n2"):
         await write_to_api(agents[name], replace(node(installed, name), status=status))
     follower = Follower(NodeSource(agents["n1"], "n1", 0))
     task = asyncio.ensure_future(follower.run())
     try:
         await follower.until(lambda: follower.synced and follower.names("NodeReport") == ["n1", "n2"])
-        assert follower.values[Key("NodeReport", "", "n2")] == NodeReport("n2", ("10.0.2.9",), True, guarded)
+        assert follower.values[Key("NodeReport", "", "n2")] == NodeReport("n2", ("10.0.2.9",), True, guarded, tunnels)
         await write_to_api(agents["n2"], node(installed, "n2", rejected()))
         await follower.until(lambda: follower.names("NodeReport") == ["n1"])
     finally:
@@ -84,7 +92,7 @@ async def test_no_agent_writes_another_node_s_object(installed: Cluster, agents:
     foreign = node(installed, "n2", rejected())
     assert FOREIGN in await refusal(agents["n1"], "POST", PATH, head(installed, "n2"))
     await write_to_api(agents["n2"], foreign)
-    for status in ({"rejected": [], "rejectedCount": 0}, {"guarded": [GUARDED]}, {"waypoints": ["10.0.0.1"]}):
+    for status in ({"rejected": [], "rejectedCount": 0}, {"guarded": [GUARDED]}, {"tunnels": {"keys": [KEY]}}):
         body = {"status": status}
         assert FOREIGN in await refusal(agents["n1"], "PATCH", f"{PATH}/n2/status", body, MERGE_PATCH)
     assert msgspec.convert(installed.request("GET", f"{PATH}/n2"), WeftNode) == foreign
@@ -157,6 +165,12 @@ async def test_an_object_has_no_metadata_but_its_owner(
         ({"guarded": [GUARDED | {"addresses": ["10.0.0.1"] * (MAX_ADDRESSES + 1)}]}, "guarded[0].addresses"),
         ({"guarded": [GUARDED | {"policies": [POLICY] * (MAX_POLICIES + 1)}]}, "guarded[0].policies"),
         ({"guarded": [{"namespace": "app", "addresses": ["10.0.0.1"]}]}, "guarded[0].policies"),
+        ({"tunnels": {"keys": [KEY] * (MAX_KEYS + 1)}}, "tunnels.keys"),
+        ({"tunnels": {"keys": [KEY | {"publicKey": "x"}]}}, "tunnels.keys[0].publicKey"),
+        ({"tunnels": {"keys": [KEY | {"generation": MAX_KEY_GENERATION + 1}]}}, "tunnels.keys[0].generation"),
+        ({"tunnels": {"keys": [KEY | {"port": 0}]}}, "tunnels.keys[0].port"),
+        ({"tunnels": {"sending": [1] * (MAX_KEYS + 1)}}, "tunnels.sending"),
+        ({"tunnels": {"unsupported": "x" * (MAX_TEXT + 1)}}, "tunnels.unsupported"),
     ],
 )
 async def test_what_is_too_large_or_wrong_is_refused_and_named(
@@ -188,6 +202,13 @@ async def test_an_object_of_a_former_node_is_written_again_once_it_is_gone(
         await write_to_api(agents["n1"], node(installed, "n1"))
     installed.request("DELETE", f"{PATH}/n1")
     await write_to_api(agents["n1"], node(installed, "n1"))
+
+
+async def test_tunnels_that_are_gone_are_removed(installed: Cluster, agents: dict[str, ApiServer]) -> None:
+    written = node(installed, "n1", rejected())
+    for tunnels in (Tunnels(unsupported="no WireGuard"), Tunnels((TunnelKey(1, PUBLIC_KEY, 51871),)), None):
+        await write_to_api(agents["n1"], replace(written, status=replace(written.status, tunnels=tunnels)))
+        assert msgspec.convert(installed.request("GET", f"{PATH}/n1"), WeftNode).status.tunnels == tunnels
 
 
 async def test_a_node_that_is_not_known_has_no_object(agents: dict[str, ApiServer]) -> None:

@@ -9,10 +9,18 @@ from agent.kube.collection import collection, plural
 from agent.kube.decode import decode
 from agent.model.change import Problem
 from agent.model.meta import Key
-from agent.model.parameters import KIND, MeshAuthorization, MeshParametersSpec, UndecodableMeshParameters
+from agent.model.parameters import (
+    KIND,
+    MeshAuthorization,
+    MeshEncryption,
+    MeshParametersSpec,
+    UndecodableMeshParameters,
+)
 from support.parameters import parameters, parameters_document
 
 DENY = MeshAuthorization("Deny")
+STRICT = MeshEncryption("Strict")
+PODS = {"mode": "Pods"}
 
 
 def undecodable(document: Any) -> UndecodableMeshParameters:
@@ -57,6 +65,16 @@ def test_the_plural_is_that_of_the_definition():
             "spec.authorization.exemptNamespaces",
         ),
         ({"unknown": 1}, "spec"),
+        ({"encryption": {"mode": False}}, "spec.encryption.mode"),
+        ({"encryption": {}}, "spec.encryption"),
+        ({"encryption": PODS | {"podCidrs": []}}, "spec.encryption"),
+        ({"encryption": {"mode": "Strict"}}, "spec.encryption.podCIDRs"),
+        ({"encryption": PODS | {"podCIDRs": ["10.244.0.1/16"]}}, "spec.encryption.podCIDRs[0]"),
+        ({"encryption": PODS | {"podCIDRs": ["10.244.0.0"]}}, "spec.encryption.podCIDRs[0]"),
+        ({"encryption": PODS | {"podCIDRs": ["10.244.0.0/16", "10.244.0.0/16"]}}, "spec.encryption.podCIDRs[1]"),
+        ({"encryption": PODS | {"podCIDRs": [f"10.{n}.0.0/16" for n in range(17)]}}, "spec.encryption.podCIDRs"),
+        ({"encryption": PODS | {"keyGeneration": 0}}, "spec.encryption.keyGeneration"),
+        ({"encryption": PODS | {"keyGeneration": 1_000_001}}, "spec.encryption.keyGeneration"),
     ],
 )
 def test_what_cannot_be_decoded_is_named(spec: dict[str, Any], field: str):
@@ -67,8 +85,11 @@ def test_what_cannot_be_decoded_is_named(spec: dict[str, Any], field: str):
 @pytest.mark.parametrize(
     ("spec", "strictest"),
     [
-        (None, MeshParametersSpec("", DENY)),
-        ([], MeshParametersSpec("", DENY)),
+        (None, MeshParametersSpec("", DENY, STRICT)),
+        ([], MeshParametersSpec("", DENY, STRICT)),
+        ({"encryption": None}, MeshParametersSpec(encryption=STRICT)),
+        ({"encryption": {"mode": False}}, MeshParametersSpec(encryption=STRICT)),
+        ({"encryption": PODS, "new": 1}, MeshParametersSpec(encryption=MeshEncryption("Pods"))),
         ({"unknown": 1}, MeshParametersSpec("cluster.local", MeshAuthorization("Allow"))),
         ({"authorization": None}, MeshParametersSpec("cluster.local", DENY)),
         ({"authorization": {"default": "Sometimes"}, "trustDomain": "a.b"}, MeshParametersSpec("a.b", DENY)),

@@ -234,6 +234,7 @@ async def test_nodes_write_their_own_object_and_read_the_others(folder: Path, tm
                 "rejectedCount": count,
                 "waypoints": ["10.0.0.9"],
                 "guarded": [],
+                "tunnels": None,
             },
         }
     assert [path.name for path in nodes.iterdir()] == ["n1.json"]

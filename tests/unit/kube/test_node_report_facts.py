@@ -1,5 +1,6 @@
 """What an agent keeps of WeftNodes."""
 
+from base64 import b64encode
 from typing import Any
 
 import msgspec
@@ -11,10 +12,14 @@ from agent.model.facts import NodeReport
 from agent.model.weft_node import (
     MAX_ADDRESSES,
     MAX_GUARDED,
+    MAX_KEY_GENERATION,
     MAX_POLICIES,
+    MAX_TEXT,
     MAX_WAYPOINTS,
     Guarded,
     PolicyGeneration,
+    TunnelKey,
+    Tunnels,
 )
 
 
@@ -66,3 +71,32 @@ def test_what_cannot_be_decoded_is_a_problem_that_names_the_object(status: dict[
     found = read_node_report(raw, "weftnodes/n2")
     assert isinstance(found, Problem)
     assert (found.where, found.subject) == ("weftnodes/n2", "WeftNode")
+
+
+def key(generation: int = 1, public_key: str = b64encode(bytes(32)).decode(), port: int = 51871) -> dict[str, Any]:
+    return {"generation": generation, "publicKey": public_key, "port": port}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        key(0),
+        key(MAX_KEY_GENERATION + 1),
+        key(port=0),
+        key(port=1 << 16),
+        key(public_key=""),
+        key(public_key=b64encode(bytes(31)).decode()),
+        key(public_key="A" * 42 + "B="),
+        key(public_key="*" * 44),
+    ],
+)
+def test_keys_that_cannot_be_used_are_left_out(bad: dict[str, Any]) -> None:
+    (found,) = read(tunnels={"keys": [bad, key(2)], "sending": [0, 2], "unsupported": "x" * 600})
+    good = TunnelKey(2, b64encode(bytes(32)).decode(), 51871)
+    assert found.tunnels == Tunnels((good,), (2,), "x" * MAX_TEXT)
+
+
+def test_at_most_two_keys_are_read() -> None:
+    (found,) = read(tunnels={"keys": [key(1), key(2), key(3)], "sending": [1, 2, 3]})
+    assert found.tunnels
+    assert ([it.generation for it in found.tunnels.keys], found.tunnels.sending) == ([1, 2], (1, 2))

@@ -110,6 +110,7 @@ def test_nothing_refused_is_an_empty_report() -> None:
         "rejectedCount": 0,
         "waypoints": (),
         "guarded": (),
+        "tunnels": None,
     }
 
 
