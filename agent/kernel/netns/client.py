@@ -21,6 +21,7 @@ from agent.kernel.netns.protocol import (
     Look,
     Open,
     Opened,
+    OpenNode,
     OpenSockets,
     ProtocolError,
     Query,
@@ -84,6 +85,11 @@ class NetnsClient:
             opened, descriptors = self._request(OpenSockets(pod, skip), Opened)
             yield from zip(opened.namespaces, descriptors, strict=True)
             skip, more = skip + MOST_DESCRIPTORS, opened.more
+
+    def node_sockets(self) -> tuple[int, int]:
+        """A route and a generic netlink socket in the network namespace of the node, which the caller closes."""
+        _, (route, generic) = self._request(OpenNode(), Opened)
+        return route, generic
 
     def _request(self, request: Request, kind: type[R]) -> tuple[R, list[int]]:
         try:

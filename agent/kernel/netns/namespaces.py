@@ -17,7 +17,7 @@ from agent.kernel.libc import LIBC, check
 # A pod may have as many processes as its limit allows, each in a namespace of its own.
 MOST_PROCESSES = 4096
 _CLONE_NEWNET = 0x40000000
-_NETLINK_SOCK_DIAG = 4
+ROUTE, SOCK_DIAG, GENERIC = 0, 4, 16  # linux/netlink.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,10 @@ def leave_network() -> None:
     check(LIBC.unshare(_CLONE_NEWNET))
 
 
-def diag_socket(namespace: int) -> int:
-    """A new sock_diag(7) socket in a network namespace, given by a descriptor. Raises `OSError`."""
+def netlink_socket(namespace: int, protocol: int = SOCK_DIAG) -> int:
+    """A new netlink(7) socket in a network namespace, given by a descriptor. Raises `OSError`."""
     with _entered(namespace):
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG).detach()
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, protocol).detach()
 
 
 @contextmanager

@@ -56,6 +56,12 @@ class OpenSockets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     skip: Annotated[int, Meta(ge=0)] = 0
 
 
+class OpenNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="node"):
+    """Open a route and a generic netlink socket in the network namespace of the node, if the helper was started for
+    that. The reply is `Opened`.
+    """
+
+
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network namespace: its inode number, and its first `MOST_ADDRESSES` addresses that are not local to it."""
 
@@ -88,7 +94,7 @@ class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refu
     reason: str
 
 
-Request = Look | Open | OpenSockets
+Request = Look | Open | OpenSockets | OpenNode
 Reply = Seen | Opened | Refused
 
 

@@ -2,7 +2,7 @@
 
 It parses no API object, holds no token, and leaves the network when it starts. It opens network namespaces of pods
 below the kubelet's cgroup only. The node's it gives to nobody, except as a socket that lists and ends sockets, for
-pods that are on the network of the node.
+pods that are on the network of the node, and, with --node-network, as sockets for links and routes.
 """
 
 import logging
@@ -18,9 +18,11 @@ import msgspec
 
 from agent.kernel import cgroups
 from agent.kernel.netns.namespaces import (
+    GENERIC,
+    ROUTE,
     NetworkNamespace,
-    diag_socket,
     leave_network,
+    netlink_socket,
     network_namespaces,
     node_networks,
 )
@@ -32,6 +34,7 @@ from agent.kernel.netns.protocol import (
     Network,
     Open,
     Opened,
+    OpenNode,
     OpenSockets,
     ProtocolError,
     Query,
@@ -54,11 +57,13 @@ class Server:
     """Answers requests about the pods below the cgroup `kubepods` of the kubelet.
 
     `node` is the /proc folder name of a process on the network of the node; in the lab this process is on it too.
+    `node_network` is a descriptor of the node's namespace, for encryption; without it, `OpenNode` is refused.
     """
 
-    def __init__(self, kubepods: Path, node: str = "1") -> None:
+    def __init__(self, kubepods: Path, node: str = "1", node_network: int | None = None) -> None:
         self._kubepods = kubepods
         self._node = node_networks(node)
+        self._node_network = node_network
 
     def handle(self, connection: socket.socket) -> None:
         """Answer the request of one connection; nothing of another user's is read. Raises `OSError` where the other
@@ -99,6 +104,15 @@ class Server:
                 return _opened(found for found in self._namespaces(pod) if allowed and found.inode == inode)
             case OpenSockets(pod, skip):
                 return _opened(islice(self._namespaces(pod), skip, None), with_sockets=True)
+            case OpenNode():
+                return self._open_node()
+
+    def _open_node(self) -> tuple[Opened, list[int]]:
+        """Sockets in the network namespace of the node. Raises `ValueError`, `OSError`."""
+        if self._node_network is None:
+            raise ValueError("this helper was started without --node-network")
+        inode = os.fstat(self._node_network).st_ino
+        return Opened((inode, inode)), [netlink_socket(self._node_network, kind) for kind in (ROUTE, GENERIC)]
 
     def _namespaces(self, pod: str) -> Iterable[NetworkNamespace]:
         return network_namespaces(cgroups.pod_folder(self._kubepods, pod))
@@ -138,7 +152,7 @@ def _opened(namespaces: Iterable[NetworkNamespace], with_sockets: bool = False) 
 def _socket_in(namespace: int) -> int:
     """A sock_diag socket in the namespace of this descriptor, which is closed."""
     try:
-        return diag_socket(namespace)
+        return netlink_socket(namespace)
     finally:
         os.close(namespace)
 
@@ -150,9 +164,11 @@ def _user(connection: socket.socket) -> int:
     return int(user)
 
 
-def run(kubepods: Path, path: Path, node: str = "1") -> None:
-    """Answer requests at the Unix socket `path` until the process ends. Raises `OSError`."""
-    server = Server(kubepods, node)
+def run(kubepods: Path, path: Path, node: str = "1", node_network: Path | None = None) -> None:
+    """Answer requests at the Unix socket `path` until the process ends. `node_network` is a handle of the node's
+    network namespace, where the agent may have sockets in it. Raises `OSError`.
+    """
+    server = Server(kubepods, node, os.open(node_network, os.O_RDONLY) if node_network else None)
     leave_network()
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:

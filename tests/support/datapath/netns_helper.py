@@ -18,17 +18,18 @@ from pathlib import Path
 from agent.kernel.netns.server import run
 from agent.kernel.parent import die_with_parent
 die_with_parent()
-run(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+run(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]) if sys.argv[4] else None)
 """
 
 
 class NetnsHelper:
     """The process, which answers when this returns. `node` is the /proc folder name of a process on the network of the
-    node: that of the test, by default. `before` are words before its command.
+    node: that of the test, by default. `before` are words before its command. With a handle `node_network` it opens
+    sockets there.
     """
 
-    def __init__(self, kubepods: Path, node: str = "self", before: Sequence[str] = ()) -> None:
-        self._kubepods, self._node, self._before = kubepods, node, before
+    def __init__(self, kubepods: Path, node: str = "self", before: Sequence[str] = (), node_network: str = "") -> None:
+        self._kubepods, self._node, self._before, self._node_network = kubepods, node, before, node_network
         self._folder = tempfile.TemporaryDirectory(prefix="weft-test-netns-")
         self.socket = Path(self._folder.name, "netns.sock")
         self.client = NetnsClient(self.socket)
@@ -36,8 +37,8 @@ class NetnsHelper:
 
     def start(self) -> None:
         """Start it, also again."""
-        command = [*self._before, sys.executable, "-c", RUN, str(self._kubepods), str(self.socket), self._node]
-        self.process = subprocess.Popen(command)
+        arguments = [str(self._kubepods), str(self.socket), self._node, self._node_network]
+        self.process = subprocess.Popen([*self._before, sys.executable, "-c", RUN, *arguments])
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert time.monotonic() < deadline, "it does not answer"
