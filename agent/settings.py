@@ -53,6 +53,8 @@ class Settings:
     clusterset_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
     audit_seconds: float = 30.0
     account_watches: int = ACCOUNT_WATCHES
+    encryption: bool = False
+    """Whether MeshParameters may have tunnels to other nodes made."""
     running_netns_helper: Path | None = None
     """The socket of a network namespace helper that runs already. None: the agent starts one."""
 

@@ -91,6 +91,12 @@ class AgentOptions:
         int,
         typer.Option(min=1, help="The most service accounts in policies whose pods on other nodes are watched."),
     ] = ACCOUNT_WATCHES
+    encryption: Annotated[
+        bool,
+        typer.Option(
+            "--encryption", help="Make the tunnels to other nodes that MeshParameters ask for, and watch all Nodes."
+        ),
+    ] = False
     netns_helper: Annotated[
         Path | None,
         typer.Option(help="The socket of a network namespace helper that runs already. Default: the agent starts one."),
@@ -133,6 +139,7 @@ def _settings(options: AgentOptions) -> Settings:
         first_byte_seconds=options.first_byte_seconds,
         audit_seconds=options.audit_seconds,
         account_watches=options.account_watches,
+        encryption=options.encryption,
         running_netns_helper=options.netns_helper,
         **({"node": options.node} if options.node else {}),
     )

@@ -18,7 +18,8 @@ def status(
     """Show enrolled pods, frontends, Routes with their conditions, the waypoint, and drift.
 
     Exits with 0 when everything is as desired; with 3 when something is pending, stale, drifted, rejected, invalid or
-    met an internal error, or when the network namespace helper does not answer; with 4 when no agent answers.
+    met an internal error, when the node cannot encrypt as it should, or when the network namespace helper does not
+    answer; with 4 when no agent answers.
     """
     try:
         report = get(state / STATUS_SOCKET, "/status")
@@ -30,8 +31,9 @@ def status(
         _print(report)
     waypoint = report["waypoint"]
     wrong = (report["drift"], waypoint["drift"], waypoint["rejected"], report["meshParameters"]["problem"])
+    encryption = report["encryption"]["unsupported"], report["encryption"]["error"]
     found = (*wrong, report["problems"], report["failures"], report["internalErrors"], report["netnsHelper"]["error"])
-    if not report["ready"] or report["source"]["stale"] or any(found):
+    if not report["ready"] or report["source"]["stale"] or any((*found, *encryption)):
         raise SystemExit(int(Exit.NOT_AS_DESIRED))
 
 
@@ -49,6 +51,7 @@ def _print(report: dict[str, Any]) -> None:
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
     print_line(f" {_joined(waypoint['addresses'])}: {health}{_others(waypoint)}", heading="waypoint")
     _print_parameters(report["meshParameters"])
+    _print_encryption(report["encryption"])
     _print_tables(report)
     _print_errors(report)
 
@@ -61,6 +64,28 @@ def _print_parameters(parameters: dict[str, Any]) -> None:
     print_line(f" {source}; {default}; trust domain {parameters['trustDomain'] or 'none'}", heading="mesh")
     if parameters["problem"]:
         print_line(f" {parameters['problem']}; meanwhile these are in force", heading="mesh")
+
+
+def _print_encryption(encryption: dict[str, Any]) -> None:
+    """The tunnels to the other nodes. Nothing in mode Off, where there are none."""
+    if encryption["mode"] == "Off":
+        return
+    why = "; ".join(f"{title}: {text}" for title in ("Unsupported", "error") if (text := encryption[title.lower()]))
+    print_line(
+        f" {encryption['mode']}, key generation {encryption['keyGeneration']}{why and '; ' + why}", heading="encryption"
+    )
+    print_table(
+        "other nodes",
+        ("NODE", "PACKETS", "KEY GENERATION", "HANDSHAKE", "RECEIVED", "SENT", "UNSUPPORTED"),
+        (
+            (
+                *(node["node"], node["packets"], node["keyGeneration"] or ""),
+                "" if node["handshakeSeconds"] is None else f"{node['handshakeSeconds']:.0f} s ago",
+                *(node["received"], node["sent"], node["unsupported"]),
+            )
+            for node in encryption["nodes"]
+        ),
+    )
 
 
 def _print_tables(report: dict[str, Any]) -> None:

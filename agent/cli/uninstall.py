@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pyroute2 import NetlinkError
 
 from agent.atomic_file import draft
 from agent.cli.agent_client import NoAgentError, get
 from agent.cli.output import fail
 from agent.kernel import bpffs, links
+from agent.kernel.tunnels import remove_tunnels
 from agent.settings import (
     DEFAULT_STATE,
     HEALTH_SOCKET,
@@ -27,7 +29,8 @@ def uninstall(
     state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
     pins: Annotated[Path | None, typer.Option(help="The folder of pins. Default: in the state folder.")] = None,
 ) -> None:
-    """Remove every link, program and map of weft from this node, and its directories. No agent may run here.
+    """Remove every link, program and map of weft from this node, its directories, and the tunnels of this network
+    namespace with their routes and rules. No agent may run here.
 
     New connections bypass weft from then on; open connections continue. It can be run again.
     """
@@ -40,8 +43,9 @@ def uninstall(
     try:
         links.detach(pins or state / PINS)
         bpffs.unmount(pins or state / PINS)
+        remove_tunnels()
         _remove_files(state)
-    except OSError as error:
+    except (OSError, NetlinkError) as error:
         fail(f"not everything could be removed: {error}")
 
 

@@ -23,7 +23,7 @@ def agent_command(paths: LabPaths) -> list[str]:
     return [
         *(sys.executable, "-m", "agent", "agent"),
         *("--manifests", str(paths.manifests), "--state", str(paths.state)),
-        *("--kubepods", str(paths.kubepods), "--node", NODE_NAME),
+        *("--kubepods", str(paths.kubepods), "--node", NODE_NAME, "--encryption"),
     ]
 
 

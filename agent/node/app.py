@@ -36,6 +36,8 @@ from agent.node.authorization_controller import AuthorizationController
 from agent.node.authorization_status import with_authorization
 from agent.node.change_queue import ChangeQueue
 from agent.node.datapath_controller import DatapathController
+from agent.node.encryption_controller import EncryptionController
+from agent.node.encryption_status import encryption_document, register_encryption
 from agent.node.last_parameters import LastParameters
 from agent.node.metrics import register_controller, register_kernel, register_source
 from agent.node.options import kernel_config, translation_options
@@ -89,6 +91,7 @@ class Agent:
         self._socket_terminator = SocketTerminator(*paths, settings.netns_socket, waypoints.addresses, able=able)
         self._guards = Guards(*paths, helper, waypoints.cgroups, self._metrics.drifted)
         self._authorization = self._make_authorization(settings)
+        self._encryption = EncryptionController(store, settings, helper, self._pods, self._metrics.drifted)
         self.controller = self._make_controller(settings, store)
         self._drainer = WaypointDrainer(settings.xds_socket.parent, lambda: self.controller.machine.failover)
         self._audit = Audit(self._ads, settings.xds_socket.parent, settings.audit_seconds)
@@ -108,13 +111,12 @@ class Agent:
 
     def _make_controller(self, settings: Settings, store: Store) -> DatapathController:
         clock = asyncio.get_running_loop().time
-        config = kernel_config(settings, self._kernel.cpus)
         parameters = LastParameters(store, settings.parameters_file)
         translator = Translator(store, translation_options(settings), errors=self._errors, clock=time.thread_time)
         return DatapathController(
             ChangeQueue(translator, clock, self._authorization.desired, parameters),
             Rendering(translation_options(settings), self._errors),
-            Datapath(self._kernel, config, clock, own_addresses()),
+            Datapath(self._kernel, kernel_config(settings, self._kernel.cpus), clock, own_addresses()),
             self._ads,
             self,
             self._metrics,
@@ -122,8 +124,7 @@ class Agent:
         )
 
     def _make_authorization(self, settings: Settings) -> AuthorizationController:
-        drifted = self._metrics.drifted
-        paths = settings.pins, settings.kubepods
+        paths, drifted = (settings.pins, settings.kubepods), self._metrics.drifted
         self._pod_guards = guards = PodGuards(*paths, self._helper, self._prepared.version, drifted)
         revoke, seconds = self._socket_terminator.revoke, settings.audit_seconds
         return AuthorizationController(self._kernel, guards, self._source, node_addresses, revoke, drifted, seconds)
@@ -136,6 +137,7 @@ class Agent:
         metrics.register_table_usage(lambda: controller.datapath.fill | self._authorization.fill | flows.fill)
         register_controller(metrics, controller, self._authorization)
         register_source(metrics, self._source)
+        register_encryption(metrics, self._encryption)
         metrics.register_internal_errors(self._errors.counts)
         register_kernel(metrics, self._prepared.missing, self._socket_terminator, self._helper)
         metrics.register_xds(ads, lambda: status.rejected_kinds(ads.rejected), lambda: self._audit.total)
@@ -160,6 +162,7 @@ class Agent:
                 self._socket_terminator.run(),
                 self._guards.run(),
                 self._authorization.run(),
+                self._encryption.run(lambda: self.controller.synced, self._node_writer.touch),
                 self._dropped_log_entries.run(),
                 self._telemetry.request_counter.run(lambda: self.controller.ready),
                 self._drainer.run(),
@@ -202,14 +205,14 @@ class Agent:
         self._node_writer.touch()
 
     async def _build_weft_node(self, complete: bool) -> WeftNode | None:
-        """This node's WeftNode. None until every source has synced. `complete`: the Envoys' rejections are known."""
-        if not self.controller.synced:
+        """This node's WeftNode. None until all is known. `complete`: the Envoys' rejections are known."""
+        if not self._encryption.attempted:
             return None
         name = self._settings.node
         node = TrackedView(self._store).get(Node, "", name)
-        enforced = self.controller.waypoint.enforces_policies
+        waypoints, enforced = self.controller.datapath.waypoints, self.controller.waypoint.enforces_policies
         servers = self._authorization.desired.servers.values()
-        state = guard_status(self.controller.datapath.waypoints, enforced, servers)
+        state = guard_status(waypoints, enforced, servers, self._encryption.tunnels)
         if complete:
             rejected, dependencies = self._ads.rejected, self.controller.rendering.dependencies
             outputs = list(self.controller.change_queue.outputs.values()) if rejected else []
@@ -227,8 +230,7 @@ class Agent:
 
     def _live_objects(self) -> LiveObjects:
         """The pods and Services that exist now."""
-        datapath = self.controller.datapath
-        return datapath.desired_pods, {plan.service for plan in datapath.desired.values()}
+        return self._pods(), {plan.service for plan in self.controller.datapath.desired.values()}
 
     def attach(self) -> list[str] | None:
         """Attach the programs, and guard waypoints from then on.
@@ -286,15 +288,13 @@ class Agent:
 
     def _document(self) -> dict[str, Any]:
         """The document without the frontends."""
-        settings = self._settings
         envoys = status.Envoys(
             self._ads.rejected, self._audit.found, status.draining(self._drainer.statuses), self._guards.states
         )
-        found = status.status(self.controller, settings.node, envoys, self._errors)
-        found = with_authorization(found, self._authorization, self._pod_guards.states, TrackedView(self._store))
-        awaited = len(self._sandboxes.awaited)
-        return found | {
+        found = status.status(self.controller, self._settings.node, envoys, self._errors)
+        return with_authorization(found, self._authorization, self._pod_guards.states, TrackedView(self._store)) | {
             "source": self._source.status(),
+            "encryption": encryption_document(self._encryption, time.time()),
             "kernel": features.document(self._prepared.missing),
-            "netnsHelper": {"error": self._helper.error, "podsWithoutAddress": awaited},
+            "netnsHelper": {"error": self._helper.error, "podsWithoutAddress": len(self._sandboxes.awaited)},
         }

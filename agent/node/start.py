@@ -42,7 +42,7 @@ async def run(settings: Settings) -> None:
     errors = logged_errors()
     try:
         location = settings.manifests, settings.kubeconfig, settings.node, settings.nodes, settings.account_watches
-        async with open_source(*location, errors) as source:
+        async with open_source(*location, errors, all_nodes=settings.encryption) as source:
             prepared = await asyncio.wrap_future(preparing)
             await Agent(settings, prepared, source, errors).serve()
     except (loader.LoadError, *START_ERRORS) as error:
@@ -71,6 +71,7 @@ def _start_children(settings: Settings) -> loader.Loader:
     settings.state.mkdir(parents=True, exist_ok=True)
     bpffs.mount(settings.pins)
     if settings.running_netns_helper is None:
-        paths = f"--socket={settings.netns_socket}", f"--kubepods={settings.kubepods}"
-        subprocess.Popen([sys.executable, "-m", "agent.kernel.netns", *paths, "--child"], stdin=subprocess.DEVNULL)
+        options = [f"--socket={settings.netns_socket}", f"--kubepods={settings.kubepods}", "--child"]
+        options += ["--node-network=/proc/self/ns/net"] if settings.encryption else []
+        subprocess.Popen([sys.executable, "-m", "agent.kernel.netns", *options], stdin=subprocess.DEVNULL)
     return loader.start(settings.pins, settings.kubepods)

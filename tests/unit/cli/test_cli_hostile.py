@@ -24,6 +24,15 @@ FLOW |= {"connectMicroseconds": 1, "rttMicroseconds": 1}
 BUDGET = {"resource": H, "namespace": H, "used": 1, "limit": 1, "capacity": 1, "rejected": 1}
 CONDITION = {"type": H, "status": "False", "reason": H, "message": H + "\nforged: yes"}
 RETIRED = {"id": H, "addresses": [H], "connections": None, "drained": False}
+NODE = {
+    "node": H,
+    "packets": H,
+    "keyGeneration": 1,
+    "handshakeSeconds": 1.0,
+    "received": 1,
+    "sent": 1,
+    "unsupported": H,
+}
 STATUS: dict[str, Any] = {
     "node": H,
     "synced": True,
@@ -49,6 +58,7 @@ STATUS: dict[str, Any] = {
     "ineffectiveRoutes": [{"clients": H, "routes": [H]}],
     "protectedPods": [{"pod": H, "policies": [H], "guard": H}],
     "meshParameters": {"name": H, "default": H, "exemptNamespaces": [H], "trustDomain": H, "problem": H},
+    "encryption": {"mode": "Strict", "keyGeneration": 1, "unsupported": H, "error": H, "nodes": [NODE]},
     "problems": [H],
     "warnings": [H],
     "failures": {H: H},

@@ -21,6 +21,9 @@ KUBERNETES = {
 PARAMETERS = {"name": None, "default": "Allow", "exemptNamespaces": [], "trustDomain": "cluster.local", "problem": ""}
 
 
+OFF = {"mode": "Off", "keyGeneration": 1, "unsupported": "", "error": "", "nodes": []}
+
+
 def report(source: dict[str, Any]) -> dict[str, Any]:
     lists: dict[str, Any] = {
         name: []
@@ -44,6 +47,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
         "failures": {},
         "internalErrors": [],
         "meshParameters": PARAMETERS,
+        "encryption": OFF,
         "netnsHelper": {"error": "", "podsWithoutAddress": 0},
     }
     return {"node": "n1", "synced": True, "ready": True, "reconciling": False, "drift": 0} | lists | more
@@ -189,3 +193,37 @@ def test_the_mesh_s_parameters(
     assert ended == code
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if line.startswith("mesh ")] == lines
+
+
+@pytest.mark.parametrize(
+    ("found", "lines", "code"),
+    [
+        ({}, [], 0),
+        ({"mode": "Pods"}, ["encryption Pods, key generation 1"], 0),
+        (
+            {"mode": "Strict", "unsupported": "the kernel has no WireGuard", "error": "no helper"},
+            ["encryption Strict, key generation 1; Unsupported: the kernel has no WireGuard; error: no helper"],
+            3,
+        ),
+    ],
+)
+def test_encryption(
+    found: dict[str, Any],
+    lines: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    node = {"node": "n2", "packets": "encrypted", "keyGeneration": 1, "handshakeSeconds": 12.3}
+    node |= {"received": 5, "sent": 6, "unsupported": ""}
+    monkeypatch.setattr(module, "get", lambda *_: report(KUBERNETES) | {"encryption": OFF | found | {"nodes": [node]}})
+    ended = 0
+    try:
+        module.status(DEFAULT_STATE, Output.TEXT)
+    except SystemExit as end:
+        ended = int(end.code or 0)
+    assert ended == code
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.startswith("encryption ")] == lines
+    rows = [line.split() for line in printed if line.startswith("n2 ")]
+    assert rows == ([["n2", "encrypted", "1", "12", "s", "ago", "5", "6"]] if lines else [])
