@@ -19,7 +19,11 @@ OVERLAYS = {
     "hybrid": {"agent": {"kubepods": "/sys/fs/cgroup/unified/kubepods"}},
     "kind": {"agent": {"kubepods": "/sys/fs/cgroup/kubelet.slice/kubelet-kubepods.slice"}},
 }
-COMPONENTS = {"prometheus": {"podMonitor": True}, "startup-taint": {"startupTaint": True}}
+COMPONENTS = {
+    "prometheus": {"podMonitor": True},
+    "startup-taint": {"startupTaint": True},
+    "encryption": {"encryption": True},
+}
 EVERYTHING = {
     "image": {"repository": "registry.example.org/weft", "tag": "1.2.3"},
     "pullSecrets": ["registry"],
@@ -39,6 +43,7 @@ EVERYTHING = {
     "waypoint": {"concurrency": 4, "memory": 512, "drainSeconds": 55, "resources": {"limits": {"cpu": "2"}}},
     "controller": {"replicas": 3, "resources": {"limits": {"memory": "256Mi"}}},
     "networkPolicy": {"enabled": True, "monitoring": ["metrics", "dashboards"]},
+    "encryption": True,
     "startupTaint": True,
     "podMonitor": True,
 }
@@ -78,6 +83,7 @@ def test_every_value_of_a_command_arrives(tmp_path: Path) -> None:
             "--node=$(NODE_NAME)",
             "--metrics=0.0.0.0:9464",
             "--netns-helper=/run/weft-netns/helper.sock",
+            "--encryption",
             "--kubepods=/sys/fs/cgroup/kubepods.slice",
             "--unknown-pods=reject",
             "--enrol-kube-system",
@@ -123,7 +129,11 @@ def test_every_value_of_a_pod_arrives(tmp_path: Path) -> None:
     assert agent["containers"][0]["securityContext"]["seccompProfile"] == {"type": "Unconfined"}
     (helper,) = agent["initContainers"]
     assert (helper["image"], helper["resources"]["limits"]) == ("registry.example.org/weft:1.2.3", {"memory": "64Mi"})
-    assert helper["args"] == ["--socket=/run/weft-netns/helper.sock", "--kubepods=/sys/fs/cgroup/kubepods.slice"]
+    assert helper["args"] == [
+        "--socket=/run/weft-netns/helper.sock",
+        "--kubepods=/sys/fs/cgroup/kubepods.slice",
+        "--node-network=/proc/1/ns/net",
+    ]
     waypoint = pods["DaemonSet weft-waypoint"]
     assert hook(waypoint)[-1] == "--seconds=55"
     assert waypoint["terminationGracePeriodSeconds"] == 60
