@@ -1,0 +1,226 @@
+"""Nodes with an agent that encrypts: each guest is one with one pod. The tests carry the WeftNodes between them."""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from remote_node import PYTHON, Node, NodeError
+
+from agent.encryption.values import PORTS
+from agent.settings import DEFAULT_STATE, NODES, STATUS_SOCKET
+
+PORT = 7777
+POD_CIDRS = ("10.244.0.0/16", "fd00:10:244::/48")
+_PREFIXES = (bytes((10, 244)), bytes((0xFD, 0, 0, 0x10, 2, 0x44)))
+_MANIFESTS = Path("/run/manifests")
+_REPORTS = DEFAULT_STATE / NODES
+_PAUSE_SECONDS = 0.3
+# An echo server for TCP and UDP in both families.
+_ECHO = f"""
+import socket, threading
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+udp.bind(("::", {PORT}))
+tcp = socket.create_server(("::", {PORT}), family=socket.AF_INET6, dualstack_ipv6=True)
+def answer(made):
+    while data := made.recv(65536):
+        made.sendall(data)
+def listen():
+    while True:
+        threading.Thread(target=answer, args=(tcp.accept()[0],)).start()
+threading.Thread(target=listen).start()
+while True:
+    data, peer = udp.recvfrom(65536)
+    udp.sendto(data, peer)
+"""
+# What the echo server answers to one message, by protocol and family; or the error.
+_ASK = f"""
+import json, socket, sys
+found = {{}}
+for address in sys.argv[2:]:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, kind) as made:
+            made.settimeout(float(sys.argv[1]))
+            try:
+                made.connect((address, {PORT}))
+                made.sendall(b"weft-plaintext")
+                answer = made.recv(64).decode()
+            except OSError as error:
+                answer = type(error).__name__
+        found[f"{{kind.name}} {{family.name}}"] = answer
+print(json.dumps(found))
+"""
+# Numbered datagrams until a file appears, and how many of them no answer came to.
+_COUNT = f"""
+import json, os, socket, sys, time
+made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+made.connect((sys.argv[1], {PORT}))
+made.setblocking(False)
+sent, answered = 0, set()
+def read():
+    try:
+        while True:
+            answered.add(int(made.recv(64)))
+    except BlockingIOError:
+        pass
+while not os.path.exists(sys.argv[2]):
+    made.send(b"%d" % sent)
+    sent += 1
+    time.sleep(0.02)
+    read()
+time.sleep(5)
+read()
+print(json.dumps([sent, sent - len(answered)]))
+"""
+
+
+def pod_addresses(node: Node) -> tuple[str, str]:
+    """The addresses of the node's pod."""
+    return f"10.244.{node.number}.10", f"fd00:10:244:{node.number}::10"
+
+
+def is_plain(frame: bytes) -> bool:
+    """Whether an Ethernet frame is a packet between pods."""
+    starts = {b"\x08\x00": (26, 30), b"\x86\xdd": (22, 38)}.get(frame[12:14], ())
+    return bool(starts) and all(frame[start:].startswith(_PREFIXES) for start in starts)
+
+
+def is_tunnel(frame: bytes) -> bool:
+    """Whether it is UDP between the ports of tunnels."""
+    ports = [port.to_bytes(2, "big") for port in PORTS]
+    return frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[34:36] in ports and frame[36:38] in ports
+
+
+def furnish(node: Node, nodes: Sequence[Node]) -> None:
+    """A pod with an echo server, plain routes to the pods of the others, and manifests. New links have rp_filter."""
+    node.shell(f"""
+        echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \\
+            /proc/sys/net/ipv4/conf/default/rp_filter > /dev/null
+        ip -6 address add 2001:db8::{node.number}/64 dev eth0 nodad
+        ip netns add pod
+        ip link add veth0 type veth peer name eth0 netns pod
+        ip address add 10.244.{node.number}.1/24 dev veth0
+        ip address add fd00:10:244:{node.number}::1/64 dev veth0 nodad
+        ip link set veth0 up
+        ip -netns pod link set lo up
+        ip -netns pod link set eth0 up
+        ip -netns pod address add {pod_addresses(node)[0]}/24 dev eth0
+        ip -netns pod address add {pod_addresses(node)[1]}/64 dev eth0 nodad
+        ip -netns pod route add default via 10.244.{node.number}.1
+        ip -netns pod route add default via fd00:10:244:{node.number}::1
+        mkdir -p /sys/fs/cgroup/kubepods
+    """)
+    for other in nodes:
+        if other != node:
+            node.shell(f"""
+                ip route add 10.244.{other.number}.0/24 via {other.address}
+                ip route add fd00:10:244:{other.number}::/64 via 2001:db8::{other.number}
+            """)
+    node.write(Path("/run/echo.py"), _ECHO)
+    node.shell(f"ip netns exec pod {PYTHON} -S /run/echo.py < /dev/null > /run/echo.log 2>&1 &")
+    node.write(_MANIFESTS / "nodes.yaml", "\n---\n".join(json.dumps(_node(other)) for other in nodes))
+
+
+def _node(node: Node) -> dict[str, Any]:
+    cidrs = [f"10.244.{node.number}.0/24", f"fd00:10:244:{node.number}::/64"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node.name},
+        "spec": {"podCIDRs": cidrs},
+        "status": {"addresses": [{"type": "InternalIP", "address": node.address}]},
+    }
+
+
+def set_mode(node: Node, mode: str, generation: int) -> None:
+    """Change the MeshParameters of a node."""
+    encryption = {"mode": mode, "podCIDRs": POD_CIDRS, "keyGeneration": generation}
+    document = {
+        "apiVersion": "weft.dev/v1alpha1",
+        "kind": "MeshParameters",
+        "metadata": {"name": "default"},
+        "spec": {"encryption": encryption},
+    }
+    _replace(node, _MANIFESTS / "mesh.yaml", json.dumps(document))
+
+
+def _replace(node: Node, path: Path, text: str) -> None:
+    node.write(path.with_name(f".{path.name}"), text)
+    node.run("mv", str(path.with_name(f".{path.name}")), str(path))
+
+
+def start_agent(node: Node) -> None:
+    """Start the agent, and wait until it answers."""
+    options = f"--manifests {_MANIFESTS} --kubepods /sys/fs/cgroup/kubepods --node {node.name} --encryption"
+    node.shell(f"""
+        {PYTHON} -m agent agent {options} < /dev/null > /run/agent.log 2>&1 &
+        echo $! > /run/agent.pid
+    """)
+    wait = f"curl -sS --retry 200 --retry-delay 2 --retry-all-errors --unix-socket {_socket()} http://agent/status"
+    node.shell(f"{wait} > /dev/null || {{ cat /run/agent.log >&2; exit 1; }}")
+
+
+def kill_agent(node: Node) -> None:
+    """End the agent by SIGKILL; its helper ends with it."""
+    node.shell("kill -9 $(cat /run/agent.pid)")
+
+
+def _socket() -> Path:
+    return DEFAULT_STATE / STATUS_SOCKET
+
+
+def encryption(node: Node) -> Any:
+    """What `weft status` shows of encryption."""
+    return json.loads(node.run("curl", "-sS", "--unix-socket", str(_socket()), "http://agent/status"))["encryption"]
+
+
+def ask(node: Node, other: Node, seconds: float = 20) -> dict[str, str]:
+    """What the pod of a node gets from that of another: over TCP and UDP, by IPv4 and IPv6."""
+    command = ("ip", "netns", "exec", "pod", PYTHON, "-S", "-c", _ASK, str(seconds), *pod_addresses(other))
+    found: dict[str, str] = json.loads(node.run(*command))
+    return found
+
+
+@contextmanager
+def datagrams(node: Node, other: Node) -> Iterator[list[int]]:
+    """Numbered datagrams from the pod of a node to that of another meanwhile; then how many were sent, and lost."""
+    found: list[int] = []
+    end = "/run/enough"
+    node.run("rm", "-f", end)
+    command = ("ip", "netns", "exec", "pod", PYTHON, "-S", "-c", _COUNT, pod_addresses(other)[0], end)
+    sender = threading.Thread(target=lambda: found.extend(json.loads(node.run(*command))))
+    sender.start()
+    try:
+        yield found
+    finally:
+        node.run("touch", end)
+        sender.join()
+
+
+@contextmanager
+def reports_carried(nodes: Sequence[Node]) -> Iterator[None]:
+    """Each node's WeftNode is among the files of all others, as soon as it changes."""
+    ended = threading.Event()
+
+    def carry() -> None:
+        seen: dict[Node, str] = {}
+        while not ended.wait(_PAUSE_SECONDS):
+            for node in nodes:
+                with suppress(NodeError):
+                    file = _REPORTS / f"{node.name}.json"
+                    if seen.get(node) != (text := node.run("cat", str(file))):
+                        for other in nodes:
+                            if other != node:
+                                _replace(other, file, text)
+                        seen[node] = text
+
+    carrier = threading.Thread(target=carry)
+    carrier.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        carrier.join()
