@@ -13,6 +13,8 @@ MAX_BYTES = 4 * 2**20
 # What Envoy's RBAC has of a client beside its name, and of a condition on requests beside its text.
 CLIENT_BYTES = 40
 CONDITION_BYTES = 60
+# Characters for each character of a header's value in the expression for all other values (`waypoint/xds`).
+OTHER_VALUES = 17
 
 
 def bounded(listeners: Iterable[ListenerIR], requirements: ByBackend) -> ByBackend:
@@ -58,7 +60,10 @@ def _texts(conditions: RequestConditions) -> Iterator[str]:
     yield from conditions.methods
     # Once as the path itself, once as a prefix.
     yield from (path.value for path in conditions.paths for _ in range(1 if path.exact else 2))
-    yield from (f"{name}{value}" for name, value in conditions.headers)
+    for name, value in conditions.headers:
+        yield f"{name}{value}"
+        # The expression for all other values.
+        yield f"{name}{value * OTHER_VALUES}"
     if conditions.paths:
         yield AMBIGUOUS_PATH
 

@@ -102,7 +102,7 @@ def test_the_examples_are_accepted(server: Cluster) -> None:
     texts += re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     documents = [document for text in texts for document in yaml.load_all(text, yaml.CSafeLoader)]
     policies = [document for document in documents if document["kind"] == KIND]
-    assert len(policies) == 5
+    assert len(policies) == 7
     for document in policies:
         document["metadata"]["namespace"] = "app"
         assert server.refusal(DRY_RUN, document) == ""

@@ -6,6 +6,7 @@ from agent.ir.authorization import (
     ANY_CLIENT,
     ANY_PORT,
     NODE,
+    WAYPOINTS,
     Destination,
     Grant,
     PeerRow,
@@ -260,6 +261,55 @@ def test_the_waypoints_of_nodes_that_run_an_allowed_client_are_admitted_at_the_p
     assert set(node.server.grants) == {PROBE, Grant(ALICE, 80)}
     node.update(*upserts(ALICE_POD))
     assert set(node.server.grants) == {PROBE, Grant(ALICE, 80), Grant(HERE, 80)}
+
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{port: 80}]}
+"""
+REQUESTS = """
+apiVersion: weft.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: p, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, name: web}]
+  action: ALLOW
+  enforcementLevel: Application
+  rules: RULES
+"""
+GET = "[{httpAttributes: {methods: [GET]}}]"
+
+
+def test_a_policy_about_requests_admits_waypoints_and_the_kubelet_only() -> None:
+    node = Node()
+    node.update(*upserts(REQUESTS.replace("RULES", ALICE_RULE), SERVICE), Upsert(remote("10.2.0.1")))
+    node.update(Upsert(report(REPORTED, node="here")))
+    assert node.server is not None
+    assert set(node.server.grants) == {PROBE, Grant(THERE, 80)}
+    node.update(*upserts(REQUESTS.replace("RULES", GET)))
+    assert set(node.server.grants) == {PROBE, Grant(WAYPOINTS, ANY_PORT)}
+    node.update(*upserts(policy(ALICE_RULE, "network")))
+    both = Guarded("shop", REPORTED.addresses, (PolicyGeneration("network", 0), PolicyGeneration("p", 0)))
+    node.update(Upsert(report(both, node="here")))
+    assert set(node.server.grants) == {PROBE, Grant(THERE, 80)}
+    assert [key.name for key in node.server.policies] == ["p", "network"], "a refusal names the first"
+
+
+def test_waypoints_of_other_nodes_wait_for_the_report_of_a_policy_about_requests() -> None:
+    node = Node()
+    node.update(*upserts(REQUESTS.replace("RULES", GET), SERVICE), Upsert(remote("10.2.0.1")))
+    assert node.server is not None
+    assert set(node.server.grants) == {PROBE, Grant(HERE, ANY_PORT)}
+
+
+def test_a_pod_of_another_node_under_a_policy_about_requests_is_no_destination_of_a_direct_connection() -> None:
+    node = Node()
+    other = Guarded("shop", ("10.2.0.5",), (PolicyGeneration("p", 0),))
+    slices = SLICE.replace("NODE", "there")
+    node.update(*upserts(REQUESTS.replace("RULES", ALICE_RULE), slices), Upsert(report(other)))
+    assert node.destinations == {"10.2.0.5": Destination((), Key("AuthorizationPolicy", "shop", "p"))}
 
 
 ALICE_POD = """

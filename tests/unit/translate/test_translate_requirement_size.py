@@ -1,10 +1,13 @@
 """Policies with many sources, which every route repeats, are bounded."""
 
+from bisect import bisect_left
+
 import pytest
 
 from agent.ir.http import HTTPListenerIR, TLSListenerIR, TLSRule
 from agent.ir.policy import ServiceAccount
-from agent.ir.requirements import Requirement
+from agent.ir.request_conditions import PathCondition, RequestConditions
+from agent.ir.requirements import RequestRule, Requirement
 from agent.ir.resources import ResourceType
 from agent.model.meta import Key
 from agent.translate.requirement_size import MAX_BYTES, bounded, size_warnings
@@ -40,6 +43,24 @@ def test_what_does_not_fit_admits_no_client_and_hurts_no_other_backend(shared: b
     (warning,) = size_warnings(found, after)
     assert warning.startswith("Service app/v1: the waypoint refuses all clients of app/v1:80/http")
     assert "AuthorizationPolicy app/large" in warning
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        RequestConditions((), tuple(PathCondition(f"/{number}", number % 2 == 0) for number in range(16))),
+        RequestConditions((), (PathCondition("/" + "a" * 1023, exact=False),)),
+        RequestConditions((), (), tuple((f"x-{number}", "-" * 64) for number in range(16))),
+        RequestConditions(("GET",), (PathCondition("/"),), (("x", "y"),)),
+    ],
+)
+def test_the_estimate_of_conditions_is_not_below_what_envoy_gets(conditions: RequestConditions) -> None:
+    required = (Requirement((), (), (RequestRule(conditions, (ServiceAccount("app", "web"),)),) * 16),)
+    found = {V1: required}
+    fitting = bisect_left(range(1, 2000), True, key=lambda number: bounded([listener(number)], found) != found)
+    assert 1 <= fitting < 1999
+    table = route_configuration(listener(fitting), found)
+    assert len(encode(ResourceName(ResourceType.ROUTE, "x"), table).packed.value) <= MAX_BYTES
 
 
 def test_the_estimate_is_not_below_what_envoy_gets() -> None:
