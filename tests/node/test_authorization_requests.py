@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agent.lab.weft import waypoint_pod, waypoints
 from support.node.connecting import ALICE, BOB, CAROL, account, addresses, running
 from support.node.explain import explain
 from support.node.lab_handle import LabFactory, LabHandle
@@ -258,6 +259,20 @@ def test_explain_names_the_policy_and_what_the_request_lacks(mesh: LabHandle, po
     assert (share["status"], share["refusedBy"], share["refusal"]) == (None, None, None)
     (outcome,) = explain(mesh, BOB, f"{addresses(mesh)[0]}:8080")["outcomes"]
     assert (outcome["reason"], outcome["policy"]) == ("policy_forbids", "AuthorizationPolicy shop/web")
+
+
+def test_without_a_waypoint_the_pods_admit_nobody(mesh: LabHandle, policies: Policies) -> None:
+    policies.apply(RULES)
+    waypoint = json.dumps(waypoint_pod(mesh.paths, waypoints(mesh.store.load())[0]))
+    mesh.delete(waypoint)
+    try:
+        mesh.wait_for("the waypoint is lost", lambda: not policies.ready())
+        assert {client: ways(mesh, client) for client in CLIENTS} == dict.fromkeys(CLIENTS, UNENROLLED)
+    finally:
+        mesh.apply(waypoint)
+        mesh.wait_for("the waypoint is back", lambda: policies.ready() == {80, 81, 7070})
+    settle(mesh, lambda _: True)
+    assert ways(mesh, BOB) == PUBLIC
 
 
 def test_rules_hold_while_the_agent_is_away_and_comes_back(mesh: LabHandle, policies: Policies) -> None:
