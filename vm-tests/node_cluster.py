@@ -67,9 +67,10 @@ class NodeCluster:
         kubeconfig = agent_account(self.server, node.name, folder)
         for file in (kubeconfig, folder / f"agent-{node.name}", self.server.ca):
             node.write(file, file.read_text())
-        place = ("--node", node.name, "--state", str(paths.state), "--kubepods", str(paths.kubepods))
+        cgroups = node_lab.cgroups(node)
+        place = ("--node", node.name, "--state", str(paths.state), "--kubepods", str(cgroups / "kubepods"))
         command = (PYTHON, "-m", "agent", "agent", "--kubernetes", "--kubeconfig", str(kubeconfig), *place)
-        cgroup, log, network = paths.system_cgroup("agent"), paths.log("agent"), paths.node_netns
+        cgroup, log, network = cgroups / "system/agent", paths.log("agent"), paths.node_netns
         node.shell(f"""
             ip link add control link eth1 netns {network} type macvlan mode bridge
             ip -netns {network} address add {agent_address(node.number)}/24 dev control

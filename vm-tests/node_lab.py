@@ -26,6 +26,11 @@ def lab(node: Node) -> LabPaths:
     return LabPaths(f"node{node.number}")
 
 
+def cgroups(node: Node) -> Path:
+    """The lab's cgroup on the node, where guest/start mounts cgroup2: `LabPaths.cgroup` is below the host's mount."""
+    return Path("/sys/fs/cgroup") / lab(node).cgroup.name
+
+
 def waypoint_address(node: Node) -> str:
     """The address of the node's Envoy."""
     return _address(node, 2)
