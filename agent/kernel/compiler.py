@@ -6,7 +6,7 @@ BCC 0.26 includes linux/bpf.h and its own helpers, but requires a kernel source 
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,14 +75,11 @@ def compile_source(source: str, defines: Mapping[str, str | int]) -> Any:
             raise LoadError("the BPF programs do not compile") from error
 
 
-def compile_and_load(source: str, defines: Mapping[str, str | int], programs: Sequence[Program]) -> dict[str, int]:
-    """Descriptors of the loaded programs, by name. Maps are pinned on the way, at the paths in the source. Raises
-    `LoadError`.
+def map_descriptor(module: Any, name: str) -> int:
+    """The descriptor of a map of `compile_source`, which its programs will use."""
+    from bcc import libbcc  # noqa: PLC0415 - only here, only in the child
 
-    The messages of the compiler and the verifier are on standard error.
-    """
-    module = compile_source(source, defines)
-    return {program.name: load_program(module, program) for program in programs}
+    return int(libbcc.lib.bpf_table_fd(module.module, name.encode()))
 
 
 def load_program(module: Any, program: Program) -> int:

@@ -13,13 +13,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.kernel import abi, features, libbpf
 from agent.kernel.bpffs import filesystem
 from agent.kernel.btf import socket_offsets
-from agent.kernel.compiler import LoadError, compile_and_load
+from agent.kernel.compiler import LoadError, compile_source, load_program, map_descriptor
 from agent.kernel.features import Feature
 from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, SOURCES, Pins, Program, read_source, source_hash
 
@@ -118,11 +120,44 @@ def _make(folders: Pins, prepared: Prepared, source: str) -> None:
     pinned = folders.programs / prepared.version
     for folder in (folders.tables, folders.sockets, folders.links, pinned):
         folder.mkdir(parents=True, exist_ok=True)
-    places = {"WEFT_TABLES": str(folders.tables), "WEFT_SOCKETS": str(folders.sockets)}
-    defines: dict[str, str | int] = {**places, **_defines(prepared)}
-    for name, program in compile_and_load(source, defines, _programs(prepared)).items():
-        (pinned / name).unlink(missing_ok=True)
-        libbpf.pin(program, pinned / name)
+    with _empty(folders.new_maps) as new:
+        module = compile_source(source, {"WEFT_TABLES": str(new), "WEFT_SOCKETS": str(new), **_defines(prepared)})
+        for name in abi.LAYOUTS:
+            _adopt_or_pin(map_descriptor(module, name), folders.map_path(name))
+        for program in _programs(prepared):
+            (pinned / program.name).unlink(missing_ok=True)
+            libbpf.pin(load_program(module, program), pinned / program.name)
+
+
+def _adopt_or_pin(new: int, path: Path) -> None:
+    """Have the programs use the map that is pinned at `path` in the place of the new one, else pin the new one.
+
+    BCC always creates its maps: it opens pinned ones by their ids, for which the kernel asks CAP_SYS_ADMIN.
+    """
+    if not path.exists():
+        libbpf.pin(new, path)
+        return
+    adopted = libbpf.get(path)
+    os.dup2(adopted, new)
+    os.close(adopted)
+
+
+@contextmanager
+def _empty(folder: Path) -> Iterator[Path]:
+    """An empty folder of the bpffs, without what a killed loader left in it, that is removed afterwards."""
+    _remove(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        for pin in folder.iterdir():
+            pin.unlink()
+        folder.rmdir()
 
 
 def _lacking(without: list[str]) -> tuple[Feature, ...]:

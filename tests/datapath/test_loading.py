@@ -5,6 +5,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from agent.kernel.loader import LoadError, prepare
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins
 from support.datapath.decision_cases import Case, rows_for
 from support.datapath.node import CGROUPS, VIP, VIP_PORT, Node, Pod, load
+from support.privileges import of_container, with_only
 
 pytestmark = pytest.mark.bpf
 
@@ -52,6 +54,27 @@ def test_other_sources_replace_the_programs_in_place_and_lose_nothing(node: Node
     assert len(list(Pins(node.pins).programs.iterdir())) == 1
     assert [answer for answer in answers if answer.get("peer") != [VIP["4"], VIP_PORT]] == []
     assert {tuple(answer["reached"]) for answer in answers} == {("10.0.1.1", 9090)}
+
+
+@pytest.mark.compiles
+def test_other_sources_are_loaded_with_the_capabilities_of_the_agents_container(node: Node, tmp_path: Path) -> None:
+    """The maps are there already, as in an upgrade: the programs of both versions use the same ones."""
+    maps = Pins(node.pins).map_path("weft_sockets").parent
+    before = map_ids(maps)
+    changed = tmp_path / "bpf"
+    shutil.copytree(SOURCES, changed)
+    with (changed / "weft.c").open("a") as source:
+        source.write("/* another version */\n")
+    command = [*with_only(of_container("agent")), sys.executable, "-m", "agent.kernel.loader", "--pins", str(node.pins)]
+    command += ["--cgroup", str(node.kubepods), "--sources", str(changed)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = Pins(node.pins).programs / json.loads(done.stdout)["version"]
+    used = set(bpftool("prog", "show", "pinned", folder / PROGRAMS[0].name)["map_ids"])
+    assert map_ids(maps) == before
+    assert used & set(before.values())
+    assert used <= {*before.values(), *map_ids(Pins(node.pins).tables).values()}
+    load(node.pins, node.kubepods)
 
 
 @pytest.mark.compiles
@@ -176,6 +199,11 @@ def fields_of(layout: struct.Struct) -> list[tuple[int, int]]:
         found.append((offset, width * int(count or 1)))
         offset += found[-1][1]
     return found
+
+
+def map_ids(folder: Path) -> dict[str, int]:
+    """The kernel's ids of the maps that are pinned in a folder."""
+    return {pin.name: bpftool("map", "show", "pinned", pin)["id"] for pin in folder.iterdir()}
 
 
 def bpftool(*command: str | Path):

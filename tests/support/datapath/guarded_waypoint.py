@@ -26,8 +26,8 @@ echo $$ > "$1/cgroup.procs"; shift
 exec unshare --net sh -c '
     ip link set lo up
     for address; do ip address add "$address" dev lo $(case "$address" in *:*) echo nodad; esac); done
-    # The kernel adds the local routes of IPv6 addresses a moment later.
-    for address; do until ip route get "$address" >/dev/null 2>&1; do :; done; done
+    # The kernel adds the local routes of IPv6 addresses a moment later, behind those of their prefixes.
+    for address; do until ip route get "$address" 2>&1 | grep -q ^local; do :; done; done
     echo ready; exec sleep 600' sh "$@"
 """
 
