@@ -284,9 +284,10 @@ def read(kernel: Kernel) -> dict[FrontendKey, Installed]:
 def _array(pair: Actions, slots: Mapping[int, Slot]) -> tuple[int | None, tuple[Slot, ...]]:
     """The slot array of the actions of a frontend, if one of them forwards.
 
-    None does while all its clients are sent to the waypoint: the array is written when one of them needs it.
+    None does while all its clients are sent to the waypoint: the array is written when one of them needs it. An action
+    that forwards to no slots, which weft does not write, has no array either: an empty range cannot be freed.
     """
-    action = next((action for action in pair if action.kind is Action.FORWARD), None)
+    action = next((action for action in pair if action.kind is Action.FORWARD and action.count), None)
     if action is None:
         return None, ()
     end = action.base + action.count

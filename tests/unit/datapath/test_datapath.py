@@ -94,6 +94,22 @@ def test_drift_is_seen_and_healed(datapath, kernel):
     assert hosts(kernel, SMILEY) == {address_bytes("10.244.0.1"), address_bytes("10.244.0.2")}
 
 
+def test_an_action_that_forwards_to_no_slots_takes_no_space(datapath, kernel, clock):
+    """Nobody should write such a row. Its range of no length, freed inside a free one, would split what is free."""
+    names = [FrontendName(f"10.96.1.{number}", 80, Protocol.TCP) for number in range(4)]
+    small = {name: plan(number) for number, name in enumerate(names)}
+    want(datapath, small)
+    index = kernel.frontends.rows[frontend_key(names[0])]
+    kernel.actions.rows.update(dict.fromkeys((2 * index, 2 * index + 1), FrontendAction(Action.FORWARD, 6, 0)))
+    datapath.adopt()
+    for _ in range(4):
+        clock.now += 1
+        want(datapath, small)
+        clock.now += 1
+        want(datapath, small | {names[1]: plan(1, 2), names[2]: plan(1, 2, 3), names[3]: plan(1, 2, 3, 4)})
+    assert datapath.fill["slots"] == (10, 256)
+
+
 @pytest.mark.parametrize("shared", ["index", "slots"])
 def test_rows_that_use_each_others_space_are_parted(datapath, kernel, clock, shared):
     """Nobody should write such tables. Freed twice, the space of one frontend would be given to two others."""
