@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The maps, and all calls of BCC map methods. BCC rewrites these to helper calls, but not inside
- * macros. libbpf/maps.h replaces this file for any other compiler: change a map in both.
- *
- * WEFT_TABLES and WEFT_SOCKETS are the bpffs folders of the pins; the loader defines them.
+ * macros. libbpf/maps.h replaces this file for any other compiler: change a map in both. The loader
+ * pins the maps.
  */
 #ifndef WEFT_MAPS_H
 #define WEFT_MAPS_H
@@ -11,49 +10,44 @@
 #include "abi.h"
 #include "compat.h"
 
-#define WEFT_TABLE(type, key, value, name, capacity, flags)                                        \
-	BPF_F_TABLE(type ":" WEFT_TABLES "/" #name, key, value, name, capacity, flags)
-
-WEFT_TABLE("array", u32, struct weft_config, weft_config, WEFT_CONFIGS, BPF_F_MMAPABLE);
-WEFT_TABLE("hash", u64, struct weft_pod, weft_pods, WEFT_PODS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("hash", struct weft_frontend, u64, weft_frontends, WEFT_FRONTENDS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("array", u32, u64, weft_actions, WEFT_ACTIONS, BPF_F_MMAPABLE);
-WEFT_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
-WEFT_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
-WEFT_TABLE("hash", struct weft_address, u64, weft_clients, WEFT_CLIENTS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("hash", struct weft_address, struct weft_server, weft_servers, WEFT_SERVERS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE("hash", struct weft_address, struct weft_peer, weft_peers, WEFT_PEERS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE("hash", struct weft_grant, u64, weft_grants, WEFT_GRANTS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("array", u32, u64, weft_destination_count, 1, 0);
-WEFT_TABLE("hash", struct weft_address, struct weft_destination, weft_destinations,
-	   WEFT_DESTINATIONS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("hash", struct weft_grant, u64, weft_destination_grants, WEFT_DEST_GRANTS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE("hash", u64, struct weft_identity, weft_identities, WEFT_PODS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("hash", u64, struct weft_protected, weft_protected, WEFT_SERVERS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("lru_hash", struct weft_udp_ends, u64, weft_udp_sent, WEFT_UDP_SENT, 0);
-WEFT_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
-WEFT_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE("array", u32, struct weft_flow, weft_no_flow, 1, 0);
-WEFT_TABLE("hash", u64, u64, weft_flow_counts, WEFT_FLOW_COUNTS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("percpu_array", u32, struct weft_rate_window, weft_event_rate, 3, 0);
-WEFT_TABLE("hash", u64, u64, weft_connections, WEFT_CONNECTIONS, BPF_F_NO_PREALLOC);
-WEFT_TABLE("sk_storage", int, u64, weft_charges, 0, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_peers", struct weft_udp_flow, struct weft_udp_peer,
-	    weft_udp_peers, WEFT_UDP_PEERS, 0);
-BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_udp_choices", struct weft_udp_target,
-	    struct weft_backend, weft_udp_choices, WEFT_UDP_PEERS, 0);
-BPF_F_TABLE("lru_hash:" WEFT_SOCKETS "/weft_affinity", struct weft_affinity_key,
-	    struct weft_backend, weft_affinity, WEFT_AFFINITY, 0);
-BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_sockets", int, struct weft_socket, weft_sockets, 0,
+BPF_F_TABLE("array", u32, struct weft_config, weft_config, WEFT_CONFIGS, BPF_F_MMAPABLE);
+BPF_F_TABLE("hash", u64, struct weft_pod, weft_pods, WEFT_PODS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct weft_frontend, u64, weft_frontends, WEFT_FRONTENDS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", u32, u64, weft_actions, WEFT_ACTIONS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
+BPF_F_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
+BPF_F_TABLE("hash", struct weft_address, u64, weft_clients, WEFT_CLIENTS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct weft_address, struct weft_server, weft_servers, WEFT_SERVERS,
 	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("sk_storage:" WEFT_SOCKETS "/weft_udp_sockets", int, struct weft_udp_socket,
-	    weft_udp_sockets, 0, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct weft_address, struct weft_peer, weft_peers, WEFT_PEERS,
+	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct weft_grant, u64, weft_grants, WEFT_GRANTS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", u32, u64, weft_destination_count, 1, 0);
+BPF_F_TABLE("hash", struct weft_address, struct weft_destination, weft_destinations,
+	    WEFT_DESTINATIONS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct weft_grant, u64, weft_destination_grants, WEFT_DEST_GRANTS,
+	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", u64, struct weft_identity, weft_identities, WEFT_PODS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", u64, struct weft_protected, weft_protected, WEFT_SERVERS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("lru_hash", struct weft_udp_ends, u64, weft_udp_sent, WEFT_UDP_SENT, 0);
+BPF_F_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
+BPF_F_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
+	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", u32, struct weft_flow, weft_no_flow, 1, 0);
+BPF_F_TABLE("hash", u64, u64, weft_flow_counts, WEFT_FLOW_COUNTS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("percpu_array", u32, struct weft_rate_window, weft_event_rate, 3, 0);
+BPF_F_TABLE("hash", u64, u64, weft_connections, WEFT_CONNECTIONS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("sk_storage", int, u64, weft_charges, 0, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("lru_hash", struct weft_udp_flow, struct weft_udp_peer, weft_udp_peers, WEFT_UDP_PEERS,
+	    0);
+BPF_F_TABLE("lru_hash", struct weft_udp_target, struct weft_backend, weft_udp_choices,
+	    WEFT_UDP_PEERS, 0);
+BPF_F_TABLE("lru_hash", struct weft_affinity_key, struct weft_backend, weft_affinity, WEFT_AFFINITY,
+	    0);
+BPF_F_TABLE("sk_storage", int, struct weft_socket, weft_sockets, 0, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("sk_storage", int, struct weft_udp_socket, weft_udp_sockets, 0, BPF_F_NO_PREALLOC);
 
-/* The ring buffer macro of BCC has no parameter for a pin path. */
+/* The ring buffer macro of BCC takes a number of pages, and PAGE_SIZE of the kernel headers. */
 struct weft_events_table_t {
 	int key;
 	u32 leaf;
@@ -63,8 +57,7 @@ struct weft_events_table_t {
 	void (*ringbuf_submit)(void *, u64);
 	u32 max_entries;
 };
-__attribute__((
-    section("maps/ringbuf:" WEFT_TABLES "/weft_events"))) struct weft_events_table_t weft_events = {
+__attribute__((section("maps/ringbuf"))) struct weft_events_table_t weft_events = {
     .max_entries = WEFT_EVENT_SIZE};
 
 static __always_inline struct weft_config *config_row(u32 row)

@@ -3,7 +3,6 @@
 BCC 0.26 includes linux/bpf.h and its own helpers, but requires a kernel source tree; these nine small files are one.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -56,8 +55,8 @@ def _stub_tree() -> Iterator[None]:
         yield
 
 
-def compile_source(source: str, defines: Mapping[str, str | int]) -> Any:
-    """A `bcc.BPF` with the compiled programs, none loaded yet; BCC creates and pins the maps. Raises `LoadError`.
+def compile_source(source: str, defines: Mapping[str, int]) -> Any:
+    """A `bcc.BPF` with the compiled programs, none loaded yet; BCC creates the maps. Raises `LoadError`.
 
     The messages of the compiler are on standard error.
     """
@@ -68,9 +67,7 @@ def compile_source(source: str, defines: Mapping[str, str | int]) -> Any:
         raise LoadError(f"the BPF compiler is missing, install python3-bpfcc: {error}") from error
     with _stub_tree():
         try:
-            return BPF(
-                text=source.encode(), cflags=[f"-D{name}={json.dumps(value)}" for name, value in defines.items()]
-            )
+            return BPF(text=source.encode(), cflags=[f"-D{name}={value}" for name, value in defines.items()])
         except Exception as error:  # BCC raises no narrower type
             raise LoadError("the BPF programs do not compile") from error
 

@@ -13,8 +13,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,19 +118,18 @@ def _make(folders: Pins, prepared: Prepared, source: str) -> None:
     pinned = folders.programs / prepared.version
     for folder in (folders.tables, folders.sockets, folders.links, pinned):
         folder.mkdir(parents=True, exist_ok=True)
-    with _empty(folders.new_maps) as new:
-        module = compile_source(source, {"WEFT_TABLES": str(new), "WEFT_SOCKETS": str(new), **_defines(prepared)})
-        for name in abi.LAYOUTS:
-            _adopt_or_pin(map_descriptor(module, name), folders.map_path(name))
-        for program in _programs(prepared):
-            (pinned / program.name).unlink(missing_ok=True)
-            libbpf.pin(load_program(module, program), pinned / program.name)
+    module = compile_source(source, _defines(prepared))
+    for name in abi.LAYOUTS:
+        _adopt_or_pin(map_descriptor(module, name), folders.map_path(name))
+    for program in _programs(prepared):
+        (pinned / program.name).unlink(missing_ok=True)
+        libbpf.pin(load_program(module, program), pinned / program.name)
 
 
 def _adopt_or_pin(new: int, path: Path) -> None:
     """Have the programs use the map that is pinned at `path` in the place of the new one, else pin the new one.
 
-    BCC always creates its maps: it opens pinned ones by their ids, for which the kernel asks CAP_SYS_ADMIN.
+    BCC could open pinned maps itself, but does it by their ids, for which the kernel asks CAP_SYS_ADMIN.
     """
     if not path.exists():
         libbpf.pin(new, path)
@@ -140,24 +137,6 @@ def _adopt_or_pin(new: int, path: Path) -> None:
     adopted = libbpf.get(path)
     os.dup2(adopted, new)
     os.close(adopted)
-
-
-@contextmanager
-def _empty(folder: Path) -> Iterator[Path]:
-    """An empty folder of the bpffs, without what a killed loader left in it, that is removed afterwards."""
-    _remove(folder)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        for pin in folder.iterdir():
-            pin.unlink()
-        folder.rmdir()
 
 
 def _lacking(without: list[str]) -> tuple[Feature, ...]:

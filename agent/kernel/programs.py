@@ -62,11 +62,6 @@ class Pins:
         return self.root / "sockets"
 
     @property
-    def new_maps(self) -> Path:
-        """Maps that the loader creates. It is there only while a loader runs."""
-        return self.root / "new_maps"
-
-    @property
     def links(self) -> Path:
         """One link for each program."""
         return self.root / "links"

@@ -11,14 +11,11 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from agent.kernel import bpffs, libbpf
@@ -53,16 +50,6 @@ class Measurement:
     verified: dict[str, int]
 
 
-@contextmanager
-def _pins() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="weft-sizes-") as folder:
-        bpffs.mount(Path(folder))
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
-
-
 def _compiler() -> str:
     """BCC, and the LLVM that it is linked with: the compiler's own macros, read back from what it compiles."""
     code = compile_source(_VERSION_SOURCE, {}).dump_func(b"read_version")
@@ -75,14 +62,11 @@ def _compiler() -> str:
 def measure() -> Measurement:
     """Compile and load every program, and let go of them. Raises `LoadError`."""
     programs = (*PROGRAMS, *NETWORK_PROGRAMS)
-    with _pins() as pins:
-        module = compile_source(
-            read_source(), {"WEFT_TABLES": str(pins), "WEFT_SOCKETS": str(pins), **socket_offsets()}
-        )
-        compiled = {
-            program.name: len(module.dump_func(program.name.encode())) // _INSTRUCTION_BYTES for program in programs
-        }
-        infos = {program.name: libbpf.program_info(load_program(module, program)) for program in programs}
+    module = compile_source(read_source(), socket_offsets())
+    compiled = {
+        program.name: len(module.dump_func(program.name.encode())) // _INSTRUCTION_BYTES for program in programs
+    }
+    infos = {program.name: libbpf.program_info(load_program(module, program)) for program in programs}
     return _measurement(_compiler(), compiled, infos)
 
 

@@ -17,6 +17,7 @@ from agent.kernel import abi
 from agent.kernel.links import detach, ensure, list_links
 from agent.kernel.loader import LoadError, prepare
 from agent.kernel.programs import PROGRAMS, SOURCES, Pins
+from support.bpftool import bpftool, map_ids
 from support.datapath.decision_cases import Case, rows_for
 from support.datapath.node import CGROUPS, VIP, VIP_PORT, Node, Pod, load
 from support.privileges import of_container, with_only
@@ -199,17 +200,6 @@ def fields_of(layout: struct.Struct) -> list[tuple[int, int]]:
         found.append((offset, width * int(count or 1)))
         offset += found[-1][1]
     return found
-
-
-def map_ids(folder: Path) -> dict[str, int]:
-    """The kernel's ids of the maps that are pinned in a folder."""
-    return {pin.name: bpftool("map", "show", "pinned", pin)["id"] for pin in folder.iterdir()}
-
-
-def bpftool(*command: str | Path):
-    """The JSON of one bpftool command, which says nothing at all where there is nothing to list."""
-    shown = subprocess.run(["bpftool", "-j", *command], check=True, capture_output=True).stdout
-    return json.loads(shown.strip() or "[]")
 
 
 @pytest.mark.parametrize("layout", [*abi.TABLES, *abi.SOCKET_MAPS], ids=lambda layout: layout.name)

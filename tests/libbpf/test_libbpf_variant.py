@@ -1,12 +1,10 @@
 """The programs by clang and libbpf's maps (bpf/libbpf/maps.h) rather than by BCC: the same programs and tables."""
 
-import json
 import os
 import platform
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from agent.kernel import abi, bpffs
 from agent.kernel.loader import prepare
 from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, SOURCES, Pins
 from agent.lab.paths import cgroup2_mount
+from support.bpftool import bpftool
 
 pytestmark = [
     pytest.mark.bpf,
@@ -21,10 +20,6 @@ pytestmark = [
 ]
 HEADERS = f"-I/usr/include/{platform.machine()}-linux-gnu"
 SAME = ("type", "bytes_key", "bytes_value", "max_entries", "flags")
-
-
-def bpftool(*command: str | Path) -> Any:
-    return json.loads(subprocess.run(["bpftool", "-j", *command], check=True, capture_output=True).stdout or "null")
 
 
 @pytest.fixture(scope="module")

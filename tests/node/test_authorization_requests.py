@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.lab.weft import waypoint_pod, waypoints
-from support.node.connecting import ALICE, BOB, CAROL, account, addresses, running
+from support.node.connecting import ALICE, BOB, CAROL, KEEP_ASKING, account, addresses, running
 from support.node.explain import explain
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.mesh import settle
@@ -114,26 +114,6 @@ EXPECTED = {
     CAROL: PUBLIC | {"call": "served"},
     DAVE: UNENROLLED,
 }
-# Sends requests on one connection until it is told to end; prints each status.
-KEEP_ASKING = """
-import http.client, json, sys, threading, time
-ended = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-connection = http.client.HTTPConnection("web.shop", 80, timeout=8)
-connection.connect()
-own = connection.sock.getsockname()
-print("begun", flush=True)
-found, last = [], False
-while not last:
-    # The last request begins when all is settled.
-    last = ended.is_set()
-    connection.request("GET", "{path}")
-    answer = connection.getresponse()
-    answer.read()
-    found.append(answer.status if connection.sock and connection.sock.getsockname() == own else "another connection")
-    time.sleep(0.01)
-print(json.dumps(found))
-"""
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.node.connecting import ALICE, BOB, CAROL, account, policy_of_server, running
+from support.node.connecting import ALICE, BOB, CAROL, KEEP_ASKING, account, policy_of_server, running
 from support.node.explain import explain
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.mesh import settle
@@ -81,26 +81,6 @@ FORBIDDEN = {"http": "403 RBAC: access denied", "grpc": "PERMISSION_DENIED", "tl
 UNCONNECTED = dict.fromkeys(("tcp", "pod"), "no connection")
 # Without a waypoint in between the server's end refuses.
 REFUSED_THERE = {**dict.fromkeys(("http", "tls", "tcp", "pod"), "no connection"), "grpc": "UNAVAILABLE"}
-# Sends requests on one connection until it is told to end; prints each status.
-KEEP_ASKING = """
-import http.client, json, sys, threading, time
-ended = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-connection = http.client.HTTPConnection("web.shop", 80, timeout=8)
-connection.connect()
-own = connection.sock.getsockname()
-print("begun", flush=True)
-found, last = [], False
-while not last:
-    # The last request begins when all is settled.
-    last = ended.is_set()
-    connection.request("GET", "/")
-    answer = connection.getresponse()
-    answer.read()
-    found.append(answer.status if connection.sock and connection.sock.getsockname() == own else "another connection")
-    time.sleep(0.01)
-print(json.dumps(found))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +115,7 @@ def only(allowed: set[str]) -> dict[str, dict[str, str]]:
 
 def asking(mesh: LabHandle, client: str) -> AbstractContextManager[list[Any]]:
     """A client that sends requests meanwhile; their statuses are there at the end."""
-    return running(mesh, client, KEEP_ASKING)
+    return running(mesh, client, KEEP_ASKING.format(path="/"))
 
 
 def test_without_a_policy_every_way_is_open_and_the_node_reports_that_its_waypoint_enforces_policies(

@@ -17,6 +17,7 @@ import pytest
 
 from agent.lab import lifecycle, weft
 from agent.lab.paths import LabPaths
+from support.bpftool import bpftool
 from support.node.lab_handle import FACES, LabHandle
 from support.node.moves import at_the_waypoint, set_mode
 from support.node.programs import PROGRAMS
@@ -145,9 +146,7 @@ def test_the_agent_is_killed_and_connections_live_on(mesh: LabHandle) -> None:
 
 def attached(mesh: LabHandle) -> Any:
     """Programs that are attached to the cgroup of the lab's pods."""
-    show = ["bpftool", "--json", "cgroup", "show", str(mesh.paths.kubepods)]
-    # bpftool prints an empty line for nothing.
-    return json.loads(subprocess.run(show, stdout=subprocess.PIPE, text=True, check=True).stdout.strip() or "[]")
+    return bpftool("cgroup", "show", mesh.paths.kubepods)
 
 
 def of_the_lab(paths: LabPaths) -> set[Path]:

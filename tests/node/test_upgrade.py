@@ -1,7 +1,5 @@
 """Another version of weft, whose tables have another layout, takes over and gives back; nothing is lost meanwhile."""
 
-import json
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from agent.kernel.links import list_links
 from agent.kernel.programs import PROGRAMS, SOURCES
+from support.bpftool import map_ids
 from support.node.l4_mesh import all_in_l4, load, serve
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.sources import with_slots
@@ -30,15 +29,6 @@ def mesh(make_lab: LabFactory) -> LabHandle:
 def other(tmp_path: Path) -> Path:
     """The same sources with room for 1000 slots more."""
     return with_slots(tmp_path, 263144)
-
-
-def map_ids(folder: Path) -> dict[str, int]:
-    """The kernel's ids of the maps that are pinned in a folder."""
-    found = {}
-    for pin in folder.iterdir():
-        show = ["bpftool", "--json", "map", "show", "pinned", pin]
-        found[pin.name] = json.loads(subprocess.run(show, stdout=subprocess.PIPE, check=True).stdout)["id"]
-    return found
 
 
 def test_upgrade_and_downgrade_under_load_lose_nothing(mesh: LabHandle, other: Path) -> None:

@@ -49,6 +49,26 @@ while not ended.is_set():
     time.sleep(0.005)
 print(json.dumps(found))
 """
+# Sends requests on one connection until it is told to end; prints each status.
+KEEP_ASKING = """
+import http.client, json, sys, threading, time
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+connection = http.client.HTTPConnection("web.shop", 80, timeout=8)
+connection.connect()
+own = connection.sock.getsockname()
+print("begun", flush=True)
+found, last = [], False
+while not last:
+    # The last request begins when all is settled.
+    last = ended.is_set()
+    connection.request("GET", "{path}")
+    answer = connection.getresponse()
+    answer.read()
+    found.append(answer.status if connection.sock and connection.sock.getsockname() == own else "another connection")
+    time.sleep(0.01)
+print(json.dumps(found))
+"""
 
 
 @contextmanager
