@@ -117,14 +117,14 @@ def peer_state(observed: Observed, generation: int, public_key: str) -> PeerStat
 
 
 def _without_parts(cidrs: Iterable[str]) -> Iterator[str]:
-    """The ranges that are in no other one, each once."""
-    networks = sorted(set(map(ip_network, cidrs)), key=lambda network: (network.version, network.prefixlen))
-    kept: list[str] = []
-    for position, network in enumerate(networks):
-        larger = (other for other in networks[:position] if other.version == network.version)
-        if not any(network.subnet_of(other) for other in larger):  # type: ignore[arg-type]
-            kept.append(str(network))
-    yield from kept
+    """The ranges that are in no other one, each once. A range that contains others comes directly before them."""
+    last = None
+    for network in sorted(
+        set(map(ip_network, cidrs)), key=lambda it: (it.version, int(it.network_address), it.prefixlen)
+    ):
+        if last is None or network.version != last.version or not network.subnet_of(last):  # type: ignore[arg-type]
+            last = network
+            yield str(network)
 
 
 def _rules(own: Sequence[str], refused: Sequence[str]) -> Iterator[Rule]:
