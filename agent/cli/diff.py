@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.client_text import client_text, ports_text
 from agent.cli.output import Exit, Output, fail, print_json, print_line, print_table
-from agent.explain.diff import compare
+from agent.explain.diff import Change, compare
 from agent.explain.manifests import read
 from agent.explain.reach_changes import ReachChange, compare_reach
 from agent.explain.servers import Servers
@@ -37,25 +37,17 @@ def diff(
             {"changes": [asdict(item) for item in found], "reach": [asdict(item) for item in reach], "problems": unused}
         )
     else:
-        print_table(
-            "changes",
-            ("SERVICE", "CLIENTS", "WHAT", "OLD", "NEW"),
-            (
-                (
-                    f"{item.service}:{item.port}/{item.protocol}",
-                    item.clients,
-                    f"{item.what} {item.rule}".strip(),
-                    item.old or "none",
-                    item.new or "none",
-                )
-                for item in found
-            ),
-        )
+        print_table("changes", ("SERVICE", "CLIENTS", "WHAT", "OLD", "NEW"), map(_change_cells, found))
         print_table("reach", ("PODS", "PORTS", "SERVICES", "CLIENTS", "OLD", "NEW"), map(_reach_cells, reach))
         for folder, count in unused.items():
             print_line(f"{folder}: {count} objects or documents cannot be used: see weft lint")
     if found or reach:
         raise SystemExit(int(Exit.FAILED))
+
+
+def _change_cells(item: Change) -> tuple[object, ...]:
+    service, what = f"{item.service}:{item.port}/{item.protocol}", f"{item.what} {item.rule}".strip()
+    return service, item.clients, what, item.old or "none", item.new or "none"
 
 
 def _reach_cells(item: ReachChange) -> tuple[object, ...]:
