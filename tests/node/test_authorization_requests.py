@@ -149,10 +149,10 @@ class Policies:
         return {int(port) for service, _, port in names if service == "shop/web"}
 
     def reported(self) -> list[Any]:
-        """The policies of the server's pod, as other nodes see them."""
-        (report,) = (self.mesh.paths.state / "weftnodes").glob("*.json")
-        found = json.loads(report.read_text())["status"].get("guarded", [])
-        return [policy for entry in found for policy in entry["policies"]]
+        """The policies of the server's pod, as other nodes see them: none before the agent's first report."""
+        reports = (self.mesh.paths.state / "weftnodes").glob("*.json")
+        guarded = (json.loads(report.read_text())["status"].get("guarded", []) for report in reports)
+        return [policy for entries in guarded for entry in entries for policy in entry["policies"]]
 
 
 @pytest.fixture

@@ -121,8 +121,11 @@ def asking(mesh: LabHandle, client: str) -> AbstractContextManager[list[Any]]:
 def test_without_a_policy_every_way_is_open_and_the_node_reports_that_its_waypoint_enforces_policies(
     mesh: LabHandle,
 ) -> None:
-    (report,) = (mesh.paths.state / "weftnodes").glob("*.json")
-    mesh.wait_for("it is reported", lambda: json.loads(report.read_text())["status"].get("waypointPolicies") is True)
+    def is_reported() -> bool:
+        found = [json.loads(report.read_text()) for report in (mesh.paths.state / "weftnodes").glob("*.json")]
+        return [node["status"].get("waypointPolicies") for node in found] == [True]
+
+    mesh.wait_for("it is reported", is_reported)
     assert {client: ways(mesh, client) for client in CLIENTS} == dict.fromkeys(CLIENTS, SERVED)
 
 
