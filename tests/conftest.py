@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 # Agents and controllers that tests start end with the first internal error, so that none is overlooked.
 os.environ.setdefault("WEFT_STRICT", "1")
 
+# Assertions of what tests share say what they compared, as those of tests do.
+pytest.register_assert_rewrite("support")
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
