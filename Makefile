@@ -46,12 +46,13 @@ fresh: ## README's commands on a Debian 12 with nothing but git, make and Python
 unit: setup ## the tests that need no root
 	$(BIN)/pytest tests/unit tests/golden tests/property
 
-check: setup ## ruff, mypy, import-linter, old words, clang, clang-format, shellcheck, reuse, vagrant validate
+check: setup ## ruff, mypy, import-linter, old words, lengths of files and functions, clang, clang-format, shellcheck, reuse, vagrant validate
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tests/words/check.py
+	$(BIN)/python tests/words/lengths.py
 	! grep -rnE '^\s*(from|import) test_' tests  # what tests share is in tests/support
 	clang-format --dry-run --Werror $(C_FILES)
 	$(CLANG) bpf/weft.c

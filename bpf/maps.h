@@ -8,6 +8,9 @@
 #define WEFT_MAPS_H
 
 #include "abi.h"
+#include "abi_policy.h"
+#include "abi_socket.h"
+#include "abi_telemetry.h"
 #include "compat.h"
 
 BPF_F_TABLE("array", u32, struct weft_config, weft_config, WEFT_CONFIGS, BPF_F_MMAPABLE);

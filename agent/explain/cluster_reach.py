@@ -10,7 +10,8 @@ from agent.explain.query import QueryError
 from agent.explain.reach import Row, port_clients, reach
 from agent.ir.policy import Policy
 from agent.ir.services import service_name
-from agent.model.core import EndpointSlice, Pod, Service, ServicePort, normalized_address
+from agent.model.core import Pod, Service, ServicePort, normalized_address
+from agent.model.discovery import EndpointSlice
 from agent.model.meta import Key
 from agent.store.store import Store, TrackedView
 from agent.translate.guarded import guarded_at

@@ -1,6 +1,6 @@
 """The kernel's tables as values: keys and rows of each map, and what its numbers mean.
 
-`bpf/abi.h` holds the same structures for C, `kernel/abi.py` their bytes. Addresses are 16 bytes in network order, IPv4
+`bpf/abi*.h` hold the same structures for C, `kernel/abi.py` their bytes. Addresses are 16 bytes in network order, IPv4
 as v4-mapped (`::ffff:a.b.c.d`), ports and thresholds are plain integers.
 """
 

@@ -1,4 +1,4 @@
-"""The bytes of every kernel table, as `bpf/abi.h` declares them in C; a test compares both with the BTF of the kernel.
+"""The bytes of every kernel table, as `bpf/abi*.h` declare them in C; a test compares both with the BTF of the kernel.
 `flow_rows.py` decodes the rows of flows and events, `authorization_rows.py` has those of clients and policies,
 `affinity_rows.py` those of sockets' and pods' former backends.
 

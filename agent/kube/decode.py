@@ -10,7 +10,7 @@ import msgspec
 from agent.kube.lists import flattened
 from agent.kube.schema import violation
 from agent.kube.undecodable_facts import facts
-from agent.model import authorization, core, grants, multicluster, parameters, routes
+from agent.model import authorization, core, discovery, grants, multicluster, parameters, routes
 from agent.model.change import Problem
 from agent.model.meta import Object
 from agent.model.multicluster import GROUP as MULTICLUSTER
@@ -27,7 +27,7 @@ KINDS: Mapping[str, tuple[type[Object], tuple[str, ...]]] = {
     "RuntimeClass": (core.RuntimeClass, ("node.k8s.io/v1",)),
     "Service": (core.Service, ("v1",)),
     "ServiceCIDR": (core.ServiceCIDR, ("networking.k8s.io/v1",)),
-    "EndpointSlice": (core.EndpointSlice, ("discovery.k8s.io/v1",)),
+    "EndpointSlice": (discovery.EndpointSlice, ("discovery.k8s.io/v1",)),
     "ServiceImport": (multicluster.ServiceImport, (f"{MULTICLUSTER}/v1beta1", f"{MULTICLUSTER}/v1alpha1")),
     "HTTPRoute": (routes.HTTPRoute, (f"{GATEWAY}/v1", f"{GATEWAY}/v1beta1")),
     "GRPCRoute": (routes.GRPCRoute, (f"{GATEWAY}/v1",)),

@@ -13,7 +13,8 @@ from typing import Any
 from agent.kube.parameters_schema import parameters_violations
 from agent.kube.policy_schema import policy_violations
 from agent.model.authorization import AuthorizationPolicy
-from agent.model.core import EndpointSlice, Pod, Service, ServiceCIDR
+from agent.model.core import Pod, Service, ServiceCIDR
+from agent.model.discovery import EndpointSlice
 from agent.model.limits import HEADER, MAX_LIST, NAME, Violation, too_many, twice
 from agent.model.meta import Object, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport

@@ -19,7 +19,7 @@ import yaml
 from agent import atomic_file
 from agent.kube.lists import flattened
 from agent.lab.paths import LabPaths
-from agent.model import core, multicluster
+from agent.model import core, discovery, multicluster
 from agent.model.change import Problem
 from agent.model.meta import Key
 
@@ -88,7 +88,7 @@ def _check(item: Any) -> None:
         case "ServiceImport":
             msgspec.convert(item, multicluster.ServiceImport)
         case "EndpointSlice":
-            msgspec.convert(item, core.EndpointSlice)
+            msgspec.convert(item, discovery.EndpointSlice)
         case "Deployment":
             [container["name"] for container in item["spec"]["template"]["spec"]["containers"]]
         case "Pod":

@@ -1,4 +1,4 @@
-"""Kinds of the core and discovery API groups."""
+"""Kinds of the core API group, and ServiceCIDR, RuntimeClass."""
 
 import ipaddress
 import re
@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from agent.model.meta import Key, Object, Value
+from agent.model.meta import Object, Value
 from agent.model.probes import Container
 
 PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
@@ -16,12 +16,6 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 CONFIG_HASH = "kubernetes.io/config.hash"
 MIRROR_HASH = "kubernetes.io/config.mirror"
 HASH = re.compile(r"[0-9a-f]{32}")
-# The labels with a slice's owner (discovery/v1, KEP-1645). A slice can belong to a Service and to its import.
-OWNER_LABELS = {"Service": "kubernetes.io/service-name", "ServiceImport": "multicluster.kubernetes.io/service-name"}
-
-# The label of slices that kube-controller-manager makes from pods (discovery/v1 LabelManagedBy). It deletes such slices
-# of others at once, where the Service has a selector.
-MANAGED_BY, OF_PODS = "endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io"
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -260,58 +254,3 @@ class Service(Object, frozen=True):
     @property
     def _cluster_ips(self) -> tuple[str, ...]:
         return self.spec.cluster_ips or ((self.spec.cluster_ip,) if self.spec.cluster_ip else ())
-
-
-class EndpointConditions(Value, frozen=True):
-    """Readiness of an endpoint; as in the API a missing value means: ready, serving, not terminating."""
-
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-
-
-class TopologyHint(Value, frozen=True):
-    """A node or a zone: an endpoint is for clients there."""
-
-    name: str
-
-
-class EndpointHints(Value, frozen=True):
-    """The nodes and zones that an endpoint is for, set by the controller that wrote the slice."""
-
-    for_nodes: tuple[TopologyHint, ...] = ()
-    for_zones: tuple[TopologyHint, ...] = ()
-
-
-class Endpoint(Value, frozen=True):
-    """One endpoint; only the first address is used (discovery/v1: the others are not defined)."""
-
-    addresses: tuple[str, ...]
-    conditions: EndpointConditions = EndpointConditions()
-    node_name: str = ""
-    zone: str = ""
-    hints: EndpointHints = EndpointHints()
-
-
-class EndpointPort(Value, frozen=True):
-    """One port of every endpoint of a slice."""
-
-    name: str = ""
-    port: Port | None = None
-    protocol: str = "TCP"
-    app_protocol: str = ""
-
-
-class EndpointSlice(Object, frozen=True):
-    """Endpoints of the Service, or of the ServiceImport, that its labels name."""
-
-    address_type: str = "IPv4"
-    endpoints: tuple[Endpoint, ...] = ()
-    ports: tuple[EndpointPort, ...] = ()
-
-    @property
-    def owners(self) -> tuple[Key, ...]:
-        """The Service and the ServiceImport of these endpoints, both in the slice's namespace."""
-        meta = self.metadata
-        named = ((kind, meta.labels.get(label, "")) for kind, label in OWNER_LABELS.items())
-        return tuple(Key(kind, meta.namespace, name) for kind, name in named if name)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from agent.model.core import EndpointSlice, normalized_address
+from agent.model.core import normalized_address
+from agent.model.discovery import EndpointSlice
 from agent.model.meta import Key
 
 

@@ -2,7 +2,8 @@
 
 from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy, policy_key
 from agent.model.change import Keyed
-from agent.model.core import EndpointSlice, Node, Pod, Service, ServiceCIDR, normalized_address
+from agent.model.core import Node, Pod, Service, ServiceCIDR, normalized_address
+from agent.model.discovery import EndpointSlice
 from agent.model.facts import NodeReport, PodCgroup, PodSandbox
 from agent.model.multicluster import ServiceImport
 from agent.model.parameters import XMesh

@@ -11,7 +11,8 @@ from typing import TypeVar, cast
 
 from agent.model.authorization import AnyPolicy
 from agent.model.change import Change, Delete, Keyed, Upsert
-from agent.model.core import EndpointSlice, Pod, normalized_address
+from agent.model.core import Pod, normalized_address
+from agent.model.discovery import EndpointSlice
 from agent.model.facts import NodeWaypoints, PodCgroup, PodSandbox
 from agent.model.meta import Key, Object
 from agent.model.multicluster import AnyService
@@ -227,12 +228,7 @@ class TrackedView:
     def _locations(self, address: str) -> frozenset[str]:
         """The nodes on which EndpointSlices have an endpoint with this address."""
         slices = (self.get(EndpointSlice, *key[1:]) for key in self._store._endpoints.slices(address))
-        return frozenset(
-            endpoint.node_name
-            for item in slices
-            for endpoint in (item.endpoints if item else ())
-            if normalized_address(endpoint.addresses[0]) == address
-        )
+        return frozenset(node for item in slices for found, node in endpoint_locations(item) if found == address)
 
     def nodes(self, namespace: str, account: str) -> frozenset[str]:
         """The nodes on which pods with a service account run, as far as they are known; `*` is any account."""

@@ -10,7 +10,8 @@ import ipaddress
 from collections.abc import Iterator
 from functools import lru_cache
 
-from agent.model.core import MANAGED_BY, OF_PODS, EndpointSlice, Service, ServiceCIDR
+from agent.model.core import Service, ServiceCIDR
+from agent.model.discovery import MANAGED_BY, OF_PODS, EndpointSlice
 from agent.model.meta import Object
 from agent.model.multicluster import AnyService, ServiceImport
 from agent.store.store import TrackedView

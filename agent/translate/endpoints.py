@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from agent.ir.addresses import canonical
 from agent.ir.http import BackendPort, EndpointAddress
-from agent.model.core import Endpoint, EndpointSlice, Node, ServicePort
+from agent.model.core import Node, ServicePort
+from agent.model.discovery import Endpoint, EndpointSlice
 from agent.model.meta import Key
 from agent.model.multicluster import AnyService
 from agent.store.store import TrackedView

@@ -3,31 +3,16 @@
  * The maps as libbpf declares them, with plain helper calls: it replaces ../maps.h for any compiler
  * but BCC. `make check` compiles the programs with it (clang -include, before ../maps.h, whose
  * include guard this file also defines), so that clang checks the C with all warnings.
- *
- * WEFT_VMLINUX takes the kernel types from a vmlinux.h instead of linux/bpf.h.
  */
 #ifndef WEFT_MAPS_H
 #define WEFT_MAPS_H
 
-#ifdef WEFT_VMLINUX
-#include "vmlinux.h"
-#else
-#include <linux/bpf.h>
-#include <linux/in.h>
-
-typedef __u8 u8;
-typedef __u16 u16;
-typedef __u32 u32;
-typedef __u64 u64;
-typedef _Bool bool;
-#define true 1
-#define false 0
-#endif
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
+#include "kernel.h"
+#include "programs.h"
 #include "../abi.h"
+#include "../abi_policy.h"
+#include "../abi_socket.h"
+#include "../abi_telemetry.h"
 #include "../compat.h"
 
 #define WEFT_TABLE(map_type, key_type, value_type, name, capacity, flags)                          \
@@ -297,20 +282,5 @@ static __always_inline struct weft_udp_socket *udp_socket_row_made(void *sk)
 {
 	return bpf_sk_storage_get(&weft_udp_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 }
-
-/* The section of each program for libbpf; agent/kernel/programs.py has the same for BCC. */
-SEC("cgroup/connect4") int weft_connect4(struct bpf_sock_addr *ctx);
-SEC("cgroup/connect6") int weft_connect6(struct bpf_sock_addr *ctx);
-SEC("cgroup/sendmsg4") int weft_sendmsg4(struct bpf_sock_addr *ctx);
-SEC("cgroup/sendmsg6") int weft_sendmsg6(struct bpf_sock_addr *ctx);
-SEC("cgroup/recvmsg4") int weft_recvmsg4(struct bpf_sock_addr *ctx);
-SEC("cgroup/recvmsg6") int weft_recvmsg6(struct bpf_sock_addr *ctx);
-SEC("cgroup/getpeername4") int weft_getpeername4(struct bpf_sock_addr *ctx);
-SEC("cgroup/getpeername6") int weft_getpeername6(struct bpf_sock_addr *ctx);
-SEC("sockops") int weft_sock_ops(struct bpf_sock_ops *ctx);
-SEC("sk_lookup") int weft_guard(struct bpf_sk_lookup *ctx);
-SEC("sk_lookup") int weft_authorize(struct bpf_sk_lookup *ctx);
-
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #endif

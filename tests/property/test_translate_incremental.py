@@ -7,20 +7,8 @@ from hypothesis import strategies as st
 
 from agent.ir.plan import Output
 from agent.model.change import Change, Delete, Upsert
-from agent.model.core import (
-    Endpoint,
-    EndpointConditions,
-    EndpointPort,
-    EndpointSlice,
-    Namespace,
-    Pod,
-    PodIP,
-    PodSpec,
-    PodStatus,
-    Service,
-    ServicePort,
-    ServiceSpec,
-)
+from agent.model.core import Namespace, Pod, PodIP, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
+from agent.model.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.store.store import Store

@@ -14,7 +14,7 @@ from typing import Any
 from agent.kube.decode import KINDS
 from agent.kube.documents import split
 from support import TESTS
-from support.hostile import BODIES
+from support.valid_objects import BODIES
 
 Json = dict[str, Any]
 Position = tuple[Any, Any]

@@ -1,20 +1,8 @@
 """A small mesh to translate: one Service with two endpoints, and pods of this node."""
 
 from agent.model.change import Change, Upsert
-from agent.model.core import (
-    Endpoint,
-    EndpointConditions,
-    EndpointPort,
-    EndpointSlice,
-    Namespace,
-    Pod,
-    PodIP,
-    PodSpec,
-    PodStatus,
-    Service,
-    ServicePort,
-    ServiceSpec,
-)
+from agent.model.core import Namespace, Pod, PodIP, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
+from agent.model.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from agent.model.facts import PodCgroup
 from agent.model.meta import ObjectMeta
 from agent.model.routes import (

@@ -20,44 +20,49 @@
 #define FRONTEND  0x0a600000u
 #define BACKEND	  0x0a010000u
 
+static long reached, untouched, refused, wrong;
+
+/* Connects a socket to a frontend and counts where it got. */
+static void connect_to(int sock, unsigned frontend)
+{
+	struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(53)};
+	struct sockaddr_in here;
+	socklen_t length = sizeof(here);
+	unsigned from;
+
+	there.sin_addr.s_addr = htonl(FRONTEND + frontend);
+	if (connect(sock, (struct sockaddr *)&there, sizeof(there))) {
+		if (errno == ECONNREFUSED)
+			refused++;
+		else
+			wrong++;
+		return;
+	}
+	getsockname(sock, (struct sockaddr *)&here, &length);
+	from = ntohl(here.sin_addr.s_addr);
+	if (from - BACKEND == 2 * frontend || from - BACKEND == 2 * frontend + 1)
+		reached++;
+	else if (from == FRONTEND + frontend)
+		untouched++;
+	else
+		wrong++;
+}
+
 int main(int count, char **arguments)
 {
 	long rounds = atol(arguments[1]);
 	unsigned next = atoi(arguments[2]);
-	long reached = 0, untouched = 0, refused = 0, wrong = 0;
-	struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(53)};
 	struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 	int sock = socket(AF_INET, SOCK_DGRAM, 0);
 
 	for (long round = 0; round < rounds; round++) {
-		struct sockaddr_in here;
-		socklen_t length = sizeof(here);
-		unsigned from;
-
 		/* A socket keeps its backend, so that it has to be another one now and then. */
 		if (round % 16 == 0) {
 			close(sock);
 			sock = socket(AF_INET, SOCK_DGRAM, 0);
 		}
 		next = (next * 1103515245 + 12345) & 0x7fffffff;
-		unsigned frontend = (next >> 8) % FRONTENDS;
-
-		there.sin_addr.s_addr = htonl(FRONTEND + frontend);
-		if (connect(sock, (struct sockaddr *)&there, sizeof(there))) {
-			if (errno == ECONNREFUSED)
-				refused++;
-			else
-				wrong++;
-			continue;
-		}
-		getsockname(sock, (struct sockaddr *)&here, &length);
-		from = ntohl(here.sin_addr.s_addr);
-		if (from - BACKEND == 2 * frontend || from - BACKEND == 2 * frontend + 1)
-			reached++;
-		else if (from == FRONTEND + frontend)
-			untouched++;
-		else
-			wrong++;
+		connect_to(sock, (next >> 8) % FRONTENDS);
 		connect(sock, &nobody, sizeof(nobody));
 	}
 	printf("[%ld, %ld, %ld, %ld]\n", reached, untouched, refused, wrong);

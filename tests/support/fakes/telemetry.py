@@ -1,6 +1,7 @@
 """A node with two pods of one workload, one Service, and a fake of the map of flows."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from agent.ir.flow_tables import FlowKey, FlowSums
 from agent.ir.identity import Workload
@@ -16,6 +17,9 @@ KEY = FlowKey(FACE.id, service_id(SMILEY), Reason.FORWARDED, 0, Protocol.TCP)
 
 def plan(name: str, workload: Workload = FACE) -> PodPlan:
     return PodPlan(Key("Pod", workload.namespace, name), workload.namespace, Mode.L4, PodFlag.NONE, (), workload)
+
+
+CLIENT = replace(plan("face-1"), addresses=("10.1.0.9", "fd00::9"))
 
 
 class KnownObjects:

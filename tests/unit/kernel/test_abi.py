@@ -28,7 +28,7 @@ from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, SOURCES, read_sour
 
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 ADDRESS = st.binary(min_size=16, max_size=16)
-HEADER = (SOURCES / "abi.h").read_text()
+HEADER = "".join(path.read_text() for path in sorted(SOURCES.glob("abi*.h")))
 
 
 def test_reasons_are_those_of_the_c_header() -> None:

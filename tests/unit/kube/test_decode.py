@@ -7,7 +7,8 @@ import pytest
 
 from agent.kube.decode import CLUSTER_SCOPED, KINDS, decode, decode_json
 from agent.model.change import Problem
-from agent.model.core import EndpointSlice, Service
+from agent.model.core import Service
+from agent.model.discovery import EndpointSlice
 from agent.model.meta import Key, Object
 from support.hostile import Hostile, hostile_documents
 from support.mutations import good

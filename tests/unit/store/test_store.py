@@ -4,7 +4,8 @@ import pytest
 
 from agent.ir.tables import Mode
 from agent.model.change import Change, Delete, Problem, Synced, Upsert
-from agent.model.core import EndpointSlice, Namespace, Pod, Service, ServiceSpec
+from agent.model.core import Namespace, Pod, Service, ServiceSpec
+from agent.model.discovery import EndpointSlice
 from agent.model.facts import AccountPod, PodCgroup
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import AnyService, ServiceImport, ServiceImportSpec

@@ -4,7 +4,8 @@ import pytest
 
 from agent.ir.tables import address_bytes
 from agent.model.change import Delete, Upsert
-from agent.model.core import Endpoint, EndpointPort, Service, ServicePort, ServiceSpec
+from agent.model.core import Service, ServicePort, ServiceSpec
+from agent.model.discovery import Endpoint, EndpointPort
 from agent.model.filters import Filter, Header, HeaderFilter
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import BackendRef, HTTPRouteMatch, HTTPRouteRule, L4RouteRule, L4RouteSpec, TCPRoute

@@ -2,17 +2,8 @@
 
 import pytest
 
-from agent.model.core import (
-    ZONE_LABEL,
-    Endpoint,
-    EndpointConditions,
-    EndpointHints,
-    Node,
-    Service,
-    ServicePort,
-    ServiceSpec,
-    TopologyHint,
-)
+from agent.model.core import ZONE_LABEL, Node, Service, ServicePort, ServiceSpec
+from agent.model.discovery import Endpoint, EndpointConditions, EndpointHints, TopologyHint
 from agent.model.meta import ObjectMeta
 from agent.translate.endpoints import distribution_warning, endpoints, endpoints_of_either_family
 from agent.translate.options import Options

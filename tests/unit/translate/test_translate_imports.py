@@ -13,9 +13,6 @@ from agent.ir.services import service_key, service_name
 from agent.ir.tables import Mode, address_text
 from agent.model.change import Delete, Upsert
 from agent.model.core import (
-    MANAGED_BY,
-    OF_PODS,
-    EndpointSlice,
     Namespace,
     Node,
     NodeAddress,
@@ -25,6 +22,7 @@ from agent.model.core import (
     ServiceCIDRSpec,
     ServicePort,
 )
+from agent.model.discovery import MANAGED_BY, OF_PODS, EndpointSlice
 from agent.model.meta import Key, ObjectMeta
 from agent.model.multicluster import GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus
 from agent.model.routes import BackendRef, HTTPRoute, HTTPRouteSpec, L4RouteRule, L4RouteSpec, ParentReference, TCPRoute

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from agent.model.change import Change, Delete, Upsert
-from agent.model.core import EndpointPort, EndpointSlice, Service, ServicePort, ServiceSpec
+from agent.model.core import Service, ServicePort, ServiceSpec
+from agent.model.discovery import EndpointPort, EndpointSlice
 from agent.model.meta import Key, ObjectMeta
 from agent.model.routes import FilteredBackendRef, HTTPRoute, HTTPRouteRule, HTTPRouteSpec, ParentReference
 from agent.store.store import Store
