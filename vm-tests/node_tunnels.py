@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ _PREFIXES = (bytes((10, 244)), bytes((0xFD, 0, 0, 0x10, 2, 0x44)))
 _MANIFESTS = Path("/run/manifests")
 _REPORTS = DEFAULT_STATE / NODES
 _PAUSE_SECONDS = 0.3
+# In a guest the command needs so long before the agent counts.
+_PROOF_BEGINS_SECONDS = 10.0
 # An echo server for TCP and UDP in both families.
 _ECHO = f"""
 import socket, threading
@@ -175,6 +179,20 @@ def _socket() -> Path:
 def encryption(node: Node) -> Any:
     """What `weft status` shows of encryption."""
     return json.loads(node.run("curl", "-sS", "--unix-socket", str(_socket()), "http://agent/status"))["encryption"]
+
+
+@contextmanager
+def proofs(nodes: Sequence[Node], seconds: int = 20) -> Iterator[dict[str, Any]]:
+    """`weft status --prove-encryption` on the nodes meanwhile; then what each found, by name, with its exit code."""
+    command = f"{PYTHON} -m agent status --prove-encryption={seconds} -o json > /run/proof; echo $? >> /run/proof"
+    found: dict[str, Any] = {}
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        running = [pool.submit(node.shell, f"set +e; {command}; cat /run/proof") for node in nodes]
+        time.sleep(_PROOF_BEGINS_SECONDS)
+        yield found
+        for node, done in zip(nodes, running, strict=True):
+            text, _, code = done.result().strip().rpartition("\n")
+            found[node.name] = json.loads(text or "{}") | {"exit": int(code)}
 
 
 def ask(node: Node, other: Node, seconds: float = 20) -> dict[str, str]:

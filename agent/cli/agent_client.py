@@ -17,8 +17,8 @@ class NoAgentError(Exception):
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -27,11 +27,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def get(path: Path, what: str) -> Any:
-    """The decoded response to `GET what`. Raises `NoAgentError`, which names the socket."""
+def get(path: Path, what: str, seconds: float = 10) -> Any:
+    """The decoded response to `GET what`, which may take so long. Raises `NoAgentError`, which names the socket."""
     if len(what) > REQUEST_LIMIT // 2:
         raise NoAgentError(f"the request has {len(what)} bytes; the agent accepts at most {REQUEST_LIMIT // 2}")
-    connection = _UnixConnection(path)
+    connection = _UnixConnection(path, seconds)
     try:
         connection.request("GET", what)
         response = connection.getresponse()

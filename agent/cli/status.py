@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.agent_client import NoAgentError, get
+from agent.cli.encryption import print_encryption, prove
 from agent.cli.output import Exit, Output, fail, print_json, print_line, print_table
 from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 
@@ -14,13 +15,20 @@ from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 def status(
     state: Annotated[Path, typer.Option(help="The agent's state folder.")] = DEFAULT_STATE,
     output: Annotated[Output, typer.Option("-o", "--output", help="text or json.")] = Output.TEXT,
+    prove_encryption: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=1, help="Instead: count plain frames between pods on the node's uplinks."),
+    ] = None,
 ) -> None:
     """Show enrolled pods, frontends, Routes with their conditions, the waypoint, and drift.
 
     Exits with 0 when everything is as desired; with 3 when something is pending, stale, drifted, rejected, invalid or
     met an internal error, when the node cannot encrypt as it should, or when the network namespace helper does not
-    answer; with 4 when no agent answers.
+    answer; with 4 when no agent answers. With --prove-encryption: with 3 when frames were plain, or a link went down;
+    with 4 when frames could not be counted.
     """
+    if prove_encryption is not None:
+        prove(state, prove_encryption, output)
     try:
         report = get(state / STATUS_SOCKET, "/status")
     except NoAgentError as error:
@@ -51,7 +59,7 @@ def _print(report: dict[str, Any]) -> None:
     health = "lost" if waypoint["lost"] else "connected" if waypoint["connected"] else "not connected"
     print_line(f" {_joined(waypoint['addresses'])}: {health}{_others(waypoint)}", heading="waypoint")
     _print_parameters(report["meshParameters"])
-    _print_encryption(report["encryption"])
+    print_encryption(report["encryption"])
     _print_tables(report)
     _print_errors(report)
 
@@ -64,28 +72,6 @@ def _print_parameters(parameters: dict[str, Any]) -> None:
     print_line(f" {source}; {default}; trust domain {parameters['trustDomain'] or 'none'}", heading="mesh")
     if parameters["problem"]:
         print_line(f" {parameters['problem']}; meanwhile these are in force", heading="mesh")
-
-
-def _print_encryption(encryption: dict[str, Any]) -> None:
-    """The tunnels to the other nodes. Nothing in mode Off, where there are none."""
-    if encryption["mode"] == "Off":
-        return
-    why = "; ".join(f"{title}: {text}" for title in ("Unsupported", "error") if (text := encryption[title.lower()]))
-    print_line(
-        f" {encryption['mode']}, key generation {encryption['keyGeneration']}{why and '; ' + why}", heading="encryption"
-    )
-    print_table(
-        "other nodes",
-        ("NODE", "PACKETS", "KEY GENERATION", "HANDSHAKE", "RECEIVED", "SENT", "UNSUPPORTED"),
-        (
-            (
-                *(node["node"], node["packets"], node["keyGeneration"] or ""),
-                "" if node["handshakeSeconds"] is None else f"{node['handshakeSeconds']:.0f} s ago",
-                *(node["received"], node["sent"], node["unsupported"]),
-            )
-            for node in encryption["nodes"]
-        ),
-    )
 
 
 def _print_tables(report: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from agent.kube.source import Source
 from agent.model.change import Change, Synced
 from agent.model.core import Node
 from agent.model.weft_node import WeftNode
-from agent.node import budgets, status
+from agent.node import budgets, encryption_proof, status
 from agent.node.authorization_controller import AuthorizationController
 from agent.node.authorization_status import with_authorization
 from agent.node.change_queue import ChangeQueue
@@ -208,8 +208,7 @@ class Agent:
         """This node's WeftNode. None until all is known. `complete`: the Envoys' rejections are known."""
         if not self._encryption.attempted:
             return None
-        name = self._settings.node
-        node = TrackedView(self._store).get(Node, "", name)
+        node = TrackedView(self._store).get(Node, "", self._settings.node)
         waypoints, enforced = self.controller.datapath.waypoints, self.controller.waypoint.enforces_policies
         servers = self._authorization.desired.servers.values()
         state = guard_status(waypoints, enforced, servers, self._encryption.tunnels)
@@ -217,7 +216,7 @@ class Agent:
             rejected, dependencies = self._ads.rejected, self.controller.rendering.dependencies
             outputs = list(self.controller.change_queue.outputs.values()) if rejected else []
             state = await asyncio.to_thread(with_rejections, state, outputs, dependencies, rejected)
-        return weft_node(name, node.metadata.uid if node else "", state)
+        return weft_node(self._settings.node, node.metadata.uid if node else "", state)
 
     def _record_requests(self, served: list[AccessLogEntry]) -> None:
         """Take the requests that the waypoint reports in its access log."""
@@ -275,6 +274,7 @@ class Agent:
             "/request": self._tracer.answer,
             "/reach": partial(answer_reach, ClusterReach(self._store, translation_options(self._settings))),
             "/budgets": lambda _: Response.json(budgets.document(self.controller, self._authorization.tables)),
+            "/encryption-proof": encryption_proof.EncryptionProof(self._encryption, self._helper, self._pods).answer,
             **self._telemetry.routes(),
         }
 

@@ -1,10 +1,12 @@
 """What is there for kustomize, beside what the chart is compared with."""
 
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 from agent.waypoint.ports import FIRST_PORT, LAST_PORT
-from support.manifests import DAEMONSET, arguments, kustomized
+from support.manifests import DAEMONSET, Objects, arguments, kustomized, overlay
 
 
 def test_the_overlay_of_the_documentation(tmp_path: Path) -> None:
@@ -28,21 +30,37 @@ def test_the_controller_outlives_a_drained_node() -> None:
     assert budget["maxUnavailable"] < controller["replicas"]
 
 
+CAPABILITIES: dict[str, list[str]] = {
+    "agent": ["BPF", "NET_ADMIN", "PERFMON"],
+    "netns": ["SYS_ADMIN", "SYS_PTRACE"],
+    "envoy": [],
+    "controller": [],
+}
+
+
+def pods_of(made: Objects) -> dict[str, Any]:
+    return {name: made[name]["spec"]["template"]["spec"] for name in arguments(made)}
+
+
+def capabilities(made: Objects) -> dict[str, list[str]]:
+    return {
+        container["name"]: sorted(container["securityContext"]["capabilities"].get("add", []))
+        for pod in pods_of(made).values()
+        for container in (*pod["containers"], *pod.get("initContainers", []))
+    }
+
+
+def test_encryption_needs_a_capability_of_the_helper_and_none_of_the_agent(tmp_path: Path) -> None:
+    component = os.path.relpath(DAEMONSET / "components/encryption", tmp_path)
+    made = kustomized(overlay(tmp_path, components=[component]))
+    assert capabilities(made) == CAPABILITIES | {"netns": ["NET_RAW", "SYS_ADMIN", "SYS_PTRACE"]}
+
+
 def test_what_each_container_may_do() -> None:
     """The agent reads what strangers write; the helper has more privileges, and nothing to read it with."""
     made = kustomized(DAEMONSET / "base")
-    pods = {name: made[name]["spec"]["template"]["spec"] for name in arguments(made)}
-    added = {
-        container["name"]: sorted(container["securityContext"]["capabilities"].get("add", []))
-        for pod in pods.values()
-        for container in (*pod["containers"], *pod.get("initContainers", []))
-    }
-    assert added == {
-        "agent": ["BPF", "NET_ADMIN", "PERFMON"],
-        "netns": ["SYS_ADMIN", "SYS_PTRACE"],
-        "envoy": [],
-        "controller": [],
-    }
+    pods = pods_of(made)
+    assert capabilities(made) == CAPABILITIES
     contexts = [
         container["securityContext"]
         for pod in pods.values()

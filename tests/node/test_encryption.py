@@ -5,8 +5,9 @@ Two agents whose kernels have WireGuard: vm-tests/nodes/test_encryption.py.
 """
 
 import json
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,45 @@ def test_strict_refuses_what_cannot_be_encrypted_and_off_leaves_nothing(mesh: La
     mesh.wait_for("nothing is left", lambda: rules(mesh) == before)
     assert connects(mesh, client, OTHER_NODE_S_POD)
     assert connects(mesh, other, local)
+
+
+def prove(mesh: LabHandle, meanwhile: Callable[[], None]) -> tuple[int, str]:
+    """The exit code of `weft status --prove-encryption` and what it prints; `meanwhile` runs while it counts."""
+    command = (sys.executable, "-m", "agent", "status", "--state", str(mesh.paths.state), "--prove-encryption=5")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as proof:
+        while proof.poll() is None:
+            meanwhile()
+        assert proof.stdout
+        return proof.returncode, proof.stdout.read()
+
+
+@pytest.mark.usefixtures("parameters")
+def test_a_leak_is_proved_by_the_frames_on_the_uplink(mesh: LabHandle, other: str) -> None:
+    """The link to the other node has the address of the Node."""
+    client = netns_of(mesh, "app/v1")
+    assert other
+    mesh.node("ip", "address", "add", "10.99.0.1/32", "dev", "vethfar")
+    set_mode(mesh, "Pods")
+    try:
+        code, text = prove(mesh, lambda: connects(mesh, client, OTHER_NODE_S_POD))
+        assert code == 3, text
+        flows = [line.split() for line in text.splitlines() if line.startswith("vethfar") and "TCP" in line]
+        assert {line[1] for line in flows} == {"sent", "received"}, text
+        assert all("app/v1" in " ".join(line) and "a pod of n2 (10.244.77.7)" in " ".join(line) for line in flows), text
+        set_mode(mesh, "Strict")
+        mesh.wait_for("nothing plain leaves", lambda: not connects(mesh, client, OTHER_NODE_S_POD))
+        code, text = prove(mesh, lambda: connects(mesh, client, OTHER_NODE_S_POD))
+        assert (code, "this shows nothing" in text) == (0, True), text
+    finally:
+        mesh.node("ip", "address", "delete", "10.99.0.1/32", "dev", "vethfar")
+
+
+@pytest.mark.usefixtures("parameters")
+def test_frames_that_cannot_be_counted_prove_nothing(mesh: LabHandle) -> None:
+    """No link has the address of the Node."""
+    set_mode(mesh, "Pods")
+    code, text = prove(mesh, lambda: None)
+    assert (code, "0 links to other nodes" in text) == (4, True), text
 
 
 @pytest.mark.usefixtures("parameters")

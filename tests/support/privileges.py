@@ -8,13 +8,22 @@ import yaml
 from support import REPOSITORY
 
 
-def of_container(name: str) -> list[str]:
-    """The capabilities of a container of the agent's pod, as the manifest has them: `NET_ADMIN`."""
+def of_container(name: str, component: str = "") -> list[str]:
+    """The capabilities of a container of the agent's pod, as the manifest has them: `NET_ADMIN`. A component adds its
+    own.
+    """
     pod = yaml.safe_load((REPOSITORY / "daemonset/base/agent.yaml").read_text())["spec"]["template"]["spec"]
     containers: dict[str, Any] = {item["name"]: item for item in (*pod["containers"], *pod["initContainers"])}
     context = containers[name]["securityContext"]
     assert (context["capabilities"]["drop"], context["allowPrivilegeEscalation"]) == (["ALL"], False)
-    return list(context["capabilities"]["add"])
+    return [*context["capabilities"]["add"], *(_added(component) if component else ())]
+
+
+def _added(component: str) -> list[str]:
+    """The capabilities that the patches of a component add."""
+    text = (REPOSITORY / "daemonset/components" / component / "kustomization.yaml").read_text()
+    patches = [step for patch in yaml.safe_load(text)["patches"] for step in yaml.safe_load(patch["patch"])]
+    return [step["value"] for step in patches if step["path"].endswith("/capabilities/add/-")]
 
 
 def with_only(capabilities: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ again is used with the next request.
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from agent.kernel.netns.protocol import (
     Look,
     Open,
     Opened,
+    OpenFrames,
     OpenNode,
     OpenSockets,
     ProtocolError,
@@ -33,6 +34,7 @@ from agent.kernel.netns.protocol import (
     receive,
     send,
 )
+from agent.kernel.packet_filter import Ends, FrameClass
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", Seen, Opened)
@@ -90,6 +92,12 @@ class NetnsClient:
         """A route and a generic netlink socket in the network namespace of the node, which the caller closes."""
         _, (route, generic) = self._request(OpenNode(), Opened)
         return route, generic
+
+    def frame_sockets(self, links: Sequence[str], ends: Ends) -> dict[str, dict[FrameClass, int]]:
+        """Packet sockets at links of the node, by link and by what they are for, which the caller closes."""
+        _, opened = self._request(OpenFrames(tuple(links), *ends), Opened)
+        found = iter(opened)
+        return {link: {wanted: next(found) for wanted in FrameClass} for link in links}
 
     def _request(self, request: Request, kind: type[R]) -> tuple[R, list[int]]:
         try:

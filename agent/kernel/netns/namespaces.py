@@ -2,8 +2,10 @@
 CAP_SYS_ADMIN (ptrace(2), setns(2)).
 """
 
+import ctypes
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ from agent.kernel.libc import LIBC, check
 MOST_PROCESSES = 4096
 _CLONE_NEWNET = 0x40000000
 ROUTE, SOCK_DIAG, GENERIC = 0, 4, 16  # linux/netlink.h
+# asm-generic/socket.h, linux/if_ether.h
+_SO_ATTACH_FILTER, _SO_LOCK_FILTER, _ETH_P_ALL = 26, 44, 3
+# Of headers that wait to be read, with what the kernel adds to each.
+QUEUE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,25 @@ def netlink_socket(namespace: int, protocol: int = SOCK_DIAG) -> int:
     """A new netlink(7) socket in a network namespace, given by a descriptor. Raises `OSError`."""
     with _entered(namespace):
         return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, protocol).detach()
+
+
+def frame_socket(namespace: int, link: str, code: bytes) -> int:
+    """A new packet(7) socket at a link of a network namespace, given by a descriptor, that gives what a classic BPF
+    program passes; nobody can change the program any more. It queues a few hundred headers. Raises `OSError`.
+    """
+    with _entered(namespace):
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+    try:
+        instructions = ctypes.create_string_buffer(code, len(code))
+        filtering = struct.pack("@HP", len(code) // 8, ctypes.addressof(instructions))  # struct sock_fprog
+        made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filtering)
+        made.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE_BYTES)
+        made.bind((link, _ETH_P_ALL))
+    except BaseException:
+        made.close()
+        raise
+    return made.detach()
 
 
 @contextmanager

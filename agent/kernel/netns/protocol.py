@@ -18,11 +18,16 @@ MOST_DESCRIPTORS = 128
 MOST_PODS = 64
 MOST_ADDRESSES = 64
 MOST_BYTES = 1 << 20
+# A request for frames; a filter has to fit into the kernel's memory for options of a socket (net.core.optmem_max).
+MOST_LINKS, MOST_RANGES, MOST_OWN, MOST_NODES = 32, 32, 16, 64
 _CHUNK = 1 << 16
 
 PodName = Annotated[str, Meta(min_length=1, max_length=512)]
 """The folder of a pod's cgroup, relative to that of the kubelet: `burstable/pod<uid>`."""
 Addresses = Annotated[tuple[Annotated[str, Meta(max_length=45)], ...], Meta(max_length=MOST_ADDRESSES)]
+
+LinkName = Annotated[str, Meta(min_length=1, max_length=15)]
+Range = Annotated[str, Meta(max_length=49)]
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +67,19 @@ class OpenNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="nod
     """
 
 
+class OpenFrames(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="frames"):
+    """Open packet(7) sockets at links of the node, if the helper was started with `--node-network`: for each link one
+    of each `FrameClass`, in their order. The other fields are those of `Ends`. A socket gives the headers of the frames
+    that it is for, and no more: its filter is locked. The reply is `Opened`.
+    """
+
+    links: Annotated[tuple[LinkName, ...], Meta(max_length=MOST_LINKS)]
+    pods: Annotated[tuple[Range, ...], Meta(max_length=MOST_RANGES)]
+    own: Annotated[tuple[Range, ...], Meta(max_length=MOST_OWN)]
+    nodes: Annotated[tuple[Range, ...], Meta(max_length=MOST_NODES)]
+    ports: Annotated[tuple[int, ...], Meta(max_length=2)]
+
+
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network namespace: its inode number, and its first `MOST_ADDRESSES` addresses that are not local to it."""
 
@@ -94,7 +112,7 @@ class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refu
     reason: str
 
 
-Request = Look | Open | OpenSockets | OpenNode
+Request = Look | Open | OpenSockets | OpenNode | OpenFrames
 Reply = Seen | Opened | Refused
 
 

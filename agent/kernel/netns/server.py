@@ -2,15 +2,17 @@
 
 It parses no API object, holds no token, and leaves the network when it starts. It opens network namespaces of pods
 below the kubelet's cgroup only. The node's it gives to nobody, except as a socket that lists and ends sockets, for
-pods that are on the network of the node, and, with --node-network, as sockets for links and routes.
+pods that are on the network of the node, and, with --node-network, as sockets for links and routes, and for headers of
+frames between nodes.
 """
 
 import logging
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from agent.kernel.netns.namespaces import (
     GENERIC,
     ROUTE,
     NetworkNamespace,
+    frame_socket,
     leave_network,
     netlink_socket,
     network_namespaces,
@@ -34,6 +37,7 @@ from agent.kernel.netns.protocol import (
     Network,
     Open,
     Opened,
+    OpenFrames,
     OpenNode,
     OpenSockets,
     ProtocolError,
@@ -46,6 +50,7 @@ from agent.kernel.netns.protocol import (
     receive,
     send,
 )
+from agent.kernel.packet_filter import Ends, FrameClass, program
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +62,8 @@ class Server:
     """Answers requests about the pods below the cgroup `kubepods` of the kubelet.
 
     `node` is the /proc folder name of a process on the network of the node; in the lab this process is on it too.
-    `node_network` is a descriptor of the node's namespace, for encryption; without it, `OpenNode` is refused.
+    `node_network` is a descriptor of the node's namespace, for encryption; without it, `OpenNode` and `OpenFrames` are
+    refused.
     """
 
     def __init__(self, kubepods: Path, node: str = "1", node_network: int | None = None) -> None:
@@ -105,14 +111,22 @@ class Server:
             case OpenSockets(pod, skip):
                 return _opened(islice(self._namespaces(pod), skip, None), with_sockets=True)
             case OpenNode():
-                return self._open_node()
+                return self._in_node(partial(netlink_socket, protocol=kind) for kind in (ROUTE, GENERIC))
+            case OpenFrames(links, pods, own, nodes, ports):
+                programs = [program(wanted, Ends(pods, own, nodes, ports)) for wanted in FrameClass]
+                return self._in_node(partial(frame_socket, link=link, code=code) for link in links for code in programs)
 
-    def _open_node(self) -> tuple[Opened, list[int]]:
-        """Sockets in the network namespace of the node. Raises `ValueError`, `OSError`."""
+    def _in_node(self, openers: Iterable[Callable[[int], int]]) -> tuple[Opened, list[int]]:
+        """Sockets in the network namespace of the node. Raises `ValueError`, `OSError`; then none is left open."""
         if self._node_network is None:
             raise ValueError("this helper was started without --node-network")
-        inode = os.fstat(self._node_network).st_ino
-        return Opened((inode, inode)), [netlink_socket(self._node_network, kind) for kind in (ROUTE, GENERIC)]
+        descriptors: list[int] = []
+        try:
+            descriptors.extend(open_in(self._node_network) for open_in in openers)
+        except BaseException:
+            close(descriptors)
+            raise
+        return Opened((os.fstat(self._node_network).st_ino,) * len(descriptors)), descriptors
 
     def _namespaces(self, pod: str) -> Iterable[NetworkNamespace]:
         return network_namespaces(cgroups.pod_folder(self._kubepods, pod))
