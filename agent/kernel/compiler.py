@@ -13,6 +13,8 @@ from typing import Any
 
 from agent.kernel.programs import Program
 
+# How the messages begin that the output of the verifier or the compiler explains.
+REFUSED, UNCOMPILED = "the kernel refused", "the BPF programs do not compile"
 _DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages"
 _INTEGERS = "".join(
     f"typedef {sign}{base} __{letter}{bits};\ntypedef {sign}{base} {letter}{bits};\n"
@@ -41,7 +43,9 @@ _STUB_TREE = {
 
 
 class LoadError(Exception):
-    """The programs could not be loaded; the message is one sentence for the operator."""
+    """The programs could not be loaded. The message begins with one sentence for the operator. Lines of the output of
+    the compiler or the verifier may follow.
+    """
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def compile_source(source: str, defines: Mapping[str, int]) -> Any:
         try:
             return BPF(text=source.encode(), cflags=[f"-D{name}={value}" for name, value in defines.items()])
         except Exception as error:  # BCC raises no narrower type
-            raise LoadError("the BPF programs do not compile") from error
+            raise LoadError(UNCOMPILED) from error
 
 
 def map_descriptor(module: Any, name: str) -> int:
@@ -84,5 +88,5 @@ def load_program(module: Any, program: Program) -> int:
     try:
         function = module.load_func(program.name, program.program_type, attach_type=program.attach_type)
     except Exception as error:  # BCC raises no narrower type
-        raise LoadError(f"the kernel refused {program.name}") from error
+        raise LoadError(f"{REFUSED} {program.name}") from error
     return int(function.fd)

@@ -19,7 +19,7 @@ from pathlib import Path
 from agent.kernel import abi, features, libbpf
 from agent.kernel.bpffs import filesystem
 from agent.kernel.btf import socket_offsets
-from agent.kernel.compiler import LoadError, compile_source, load_program, map_descriptor
+from agent.kernel.compiler import REFUSED, UNCOMPILED, LoadError, compile_source, load_program, map_descriptor
 from agent.kernel.features import Feature
 from agent.kernel.programs import NETWORK_PROGRAMS, PROGRAMS, SOURCES, Pins, Program, read_source, source_hash
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 __all__ = ["LoadError", "Loader", "Prepared", "finish", "prepare", "start"]
 Loader = subprocess.Popen[str]
 _MARK = "weft: "
-_REFUSED = "the kernel refused"
+_SHOWN_LINES = 8
 # Lines in the logs of the verifier and BCC that are not the reason.
 _NO_REASON = re.compile(r"processed \d+ insns|verification time|stack depth|HINT|Traceback|weft: |$")
 
@@ -76,13 +76,24 @@ def finish(loader: Loader) -> Prepared:
 
 
 def _explain(text: str) -> str:
-    """One sentence from the standard error of the child, with the reason of the verifier where it refused a program."""
+    """The message on the standard error of the child, with the reason that the compiler or the verifier wrote there."""
     messages = [line.removeprefix(_MARK) for line in text.splitlines() if line.startswith(_MARK)]
     if not messages:
         return f"the loader died: {text.strip()[-300:] or 'without a message'}"
-    reasons = [line.strip() for line in text.splitlines() if not _NO_REASON.match(line.strip())]
     last = messages[-1]
-    return f"{last}: {reasons[-1]}" if last.startswith(_REFUSED) and reasons else last
+    lines = [line.rstrip() for line in text.splitlines() if not _NO_REASON.match(line.strip())]
+    if last.startswith(REFUSED) and lines:
+        shown = lines[-_SHOWN_LINES:]
+        return _with_output(f"{last}: {shown[-1].strip()}", "The verifier's last lines:", shown)
+    if last == UNCOMPILED and lines:
+        # The first error causes others. Without one BCC could not even begin; its last line says why.
+        first = next((number for number, line in enumerate(lines) if "error: " in line), len(lines) - 1)
+        return _with_output(f"{last}: {lines[first]}", "The compiler's output:", lines[first : first + _SHOWN_LINES])
+    return last
+
+
+def _with_output(sentence: str, title: str, lines: list[str]) -> str:
+    return "\n".join((sentence, title, *(f"  {line}" for line in lines)))
 
 
 def _check_places(pins: Path, cgroup: Path) -> None:

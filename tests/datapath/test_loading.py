@@ -105,7 +105,7 @@ def test_what_cannot_be_is_said_in_one_sentence(node: Node, tmp_path: Path) -> N
     broken = tmp_path / "bpf"
     shutil.copytree(SOURCES, broken)
     (broken / "select.h").write_text("#error no\n")
-    with pytest.raises(LoadError, match="do not compile"):
+    with pytest.raises(LoadError, match=r"(?s)do not compile: .*: error: no\nThe compiler's output:\n.*  #error no\n"):
         load(node.pins, node.kubepods, broken)
 
 
@@ -118,8 +118,11 @@ def test_a_program_that_the_verifier_refuses_is_named_with_its_reason(node: Node
     line = "\tu32 op = ctx->op;\n"
     (lacking / "weft.c").write_text(text.replace(line, f"{line}\n\tbpf_set_retval(0);"))
     before = list_links(node.pins)
-    with pytest.raises(LoadError, match=r"the kernel refused weft_sock_ops: .*bpf_set_retval#187"):
+    with pytest.raises(LoadError, match=r"the kernel refused weft_sock_ops: .*bpf_set_retval#187") as refusal:
         load(node.pins, node.kubepods, lacking)
+    reason, title, *verifier = str(refusal.value).splitlines()
+    assert (title, reason.endswith(verifier[-1].strip())) == ("The verifier's last lines:", True)
+    assert "call bpf_set_retval#187" in verifier[-2]
     assert list_links(node.pins) == before
 
 
