@@ -35,7 +35,7 @@ metadata:
 spec: {{containers: [{{name: envoy, command: {command}}}]}}
 ---
 """
-PLACES = {
+INSTALLATIONS = {
     "server": ("app", "10.244.9.1", "waypoint_server.yaml"),
     "plain": ("outside", "10.244.9.2", "waypoint_plain.yaml"),
     "control": ("outside", "10.244.9.3", "waypoint_plain.yaml"),
@@ -76,7 +76,7 @@ def start(paths: LabPaths) -> None:
     lifecycle.up(paths, [HERE / "waypoint.yaml"], agent=True)
     pods = "".join(
         POD.format(name=name, namespace=namespace, address=address, command=json.dumps(envoy_command(HERE / file, 2)))
-        for name, (namespace, address, file) in PLACES.items()
+        for name, (namespace, address, file) in INSTALLATIONS.items()
     )
     Store(paths).apply(pods)
     wait_agent(paths)

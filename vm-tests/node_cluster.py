@@ -38,7 +38,7 @@ class NodeCluster:
 
     def create(self, item: Object) -> Object:
         """Create an object; returns it as stored."""
-        created: Object = self.server.request("POST", _place(item), item)
+        created: Object = self.server.request("POST", _collection(item), item)
         return created
 
     def join(self, node: Node) -> None:
@@ -55,8 +55,8 @@ class NodeCluster:
         address = pod["metadata"]["annotations"][FIXED_ADDRESS]
         ready = {"type": "Ready", "status": "True"}
         status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": [ready]}
-        place = f"{_place(pod)}/{pod['metadata']['name']}/status"
-        self.server.request("PATCH", place, {"status": status}, MERGE)
+        path = f"{_collection(pod)}/{pod['metadata']['name']}/status"
+        self.server.request("PATCH", path, {"status": status}, MERGE)
         return pod | {"metadata": pod["metadata"] | {"uid": made["metadata"]["uid"]}}
 
     def _start_agent(self, node: Node) -> None:
@@ -68,8 +68,8 @@ class NodeCluster:
         for file in (kubeconfig, folder / f"agent-{node.name}", self.server.ca):
             node.write(file, file.read_text())
         cgroups = node_lab.cgroups(node)
-        place = ("--node", node.name, "--state", str(paths.state), "--kubepods", str(cgroups / "kubepods"))
-        command = (PYTHON, "-m", "agent", "agent", "--kubernetes", "--kubeconfig", str(kubeconfig), *place)
+        path = ("--node", node.name, "--state", str(paths.state), "--kubepods", str(cgroups / "kubepods"))
+        command = (PYTHON, "-m", "agent", "agent", "--kubernetes", "--kubeconfig", str(kubeconfig), *path)
         cgroup, log, network = cgroups / "system/agent", paths.log("agent"), paths.node_netns
         node.shell(f"""
             ip link add control link eth1 netns {network} type macvlan mode bridge
@@ -84,7 +84,7 @@ class NodeCluster:
         node.shell(f"{shlex.join(('curl', '-sS', *retries, *status))} || {{ cat {log} >&2; exit 1; }}")
 
 
-def _place(item: Object) -> str:
+def _collection(item: Object) -> str:
     """The path of a kind in the item's namespace."""
     version, metadata = item["apiVersion"], item["metadata"]
     group = f"apis/{version}" if "/" in version else f"api/{version}"

@@ -25,7 +25,7 @@ UNSEEN = (
 )
 
 Pods = Mapping[int, frozenset[str]]
-Places = Mapping[str, Pods]
+WaypointPods = Mapping[str, Pods]
 """Addresses of waypoints, each with the pods that have it by their status: their cgroups, and all their addresses."""
 
 
@@ -51,16 +51,16 @@ class Guards:
         pins: Path,
         kubepods: Path,
         helper: NetnsClient,
-        places: Callable[[], Places],
+        waypoints: Callable[[], WaypointPods],
         drifted: Callable[[int], None],
     ) -> None:
-        """`places` returns the addresses of waypoints; `drifted` receives the number of links that were removed by
+        """`waypoints` returns the addresses of waypoints; `drifted` receives the number of links that were removed by
         others.
         """
         self._pins = pins
         self._kubepods = kubepods
         self._helper = helper
-        self._places = places
+        self._waypoints = waypoints
         self._drifted = drifted
         self._version = ""
         self._links = _links(pins, self._version)
@@ -80,26 +80,26 @@ class Guards:
             await asyncio.sleep(LOOK_SECONDS)
             if self._version:
                 try:
-                    await asyncio.to_thread(self.look, self._places())
+                    await asyncio.to_thread(self.look, self._waypoints())
                 except OSError as error:
                     log.warning("waypoints could not be guarded, trying again", extra={"error": str(error)})
 
-    def look(self, places: Places) -> None:
+    def look(self, waypoints: WaypointPods) -> None:
         """Attach missing guards, and record the state of each waypoint. Raises `OSError`; after that no waypoint counts
         as attached.
         """
         try:
             there = frozenset(self._links.update().values())
         except OSError as error:
-            self._note(dict.fromkeys(places, f"unknown: the guards cannot be read: {error}"))
+            self._note(dict.fromkeys(waypoints, f"unknown: the guards cannot be read: {error}"))
             raise
         before = self._found
         self._found = {
             address: found
             for address, found in before.items()
-            if found.namespace in there and places.get(address) == found.pods
+            if found.namespace in there and waypoints.get(address) == found.pods
         }
-        states = {address: self._state(address, pods, there) for address, pods in places.items()}
+        states = {address: self._state(address, pods, there) for address, pods in waypoints.items()}
         again = {found.namespace for at, found in before.items() if self._found.get(at) == found} - there
         if again:
             log.warning("guards of waypoints were missing, attached them again", extra={"guards": len(again)})

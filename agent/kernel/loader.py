@@ -96,7 +96,7 @@ def _with_output(sentence: str, title: str, lines: list[str]) -> str:
     return "\n".join((sentence, title, *(f"  {line}" for line in lines)))
 
 
-def _check_places(pins: Path, cgroup: Path) -> None:
+def _check_folders(pins: Path, cgroup: Path) -> None:
     if filesystem(pins) != "bpf":
         raise LoadError(f"{pins} is not in a bpf file system, mount one: mount -t bpf bpf {pins.parent}")
     if not cgroup.is_dir() or filesystem(cgroup) != "cgroup2":
@@ -161,7 +161,7 @@ def _lacking(without: list[str]) -> tuple[Feature, ...]:
 def _prepare_here(pins: Path, cgroup: Path, sources: Path, without: list[str]) -> Prepared:
     if os.geteuid() != 0:
         raise LoadError("loading BPF programs needs root")
-    _check_places(pins, cgroup)
+    _check_folders(pins, cgroup)
     missing = _lacking(without)
     _wait_for_others(pins)
     source = read_source(sources)

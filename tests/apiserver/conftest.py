@@ -10,7 +10,7 @@ import pytest
 
 from agent.kube.client import ApiServer
 from agent.kube.node_objects import PATH
-from support.apiserver.agent import made_place
+from support.apiserver.agent import node_folders
 from support.apiserver.gateway import folder, gateway_cluster, install
 from support.apiserver.manifests import agent_account, apply
 from support.apiserver.objects import PATIENCE
@@ -52,9 +52,9 @@ def make_cluster(reason: None, tmp_path: Path) -> Iterator[Callable[[], Cluster]
 
 
 @pytest.fixture
-def place() -> Iterator[str]:
+def node_name() -> Iterator[str]:
     """A name for the cgroups and the state folder of an agent."""
-    with made_place() as name:
+    with node_folders() as name:
         yield name
 
 

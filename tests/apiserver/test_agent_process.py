@@ -13,12 +13,12 @@ from support.apiserver.objects import GATEWAY, http_route, namespace, service
 from support.apiserver.process import Cluster, free_ports
 
 
-def fill(cluster: Cluster, place: str) -> None:
+def fill(cluster: Cluster, node_name: str) -> None:
     """A namespace in mode l4 with a Service, a Route, and a pod on this node and on another."""
     cluster.request("POST", "/api/v1/namespaces", namespace("agent", **{"weft.dev/mode": "l4"}))
     cluster.request("POST", "/api/v1/namespaces/agent/services", service("web"))
     cluster.request("POST", f"{GATEWAY}/namespaces/agent/httproutes", http_route("web"))
-    make_cgroup(place, run_pod(cluster, "mine", "n1", "10.77.0.2"))
+    make_cgroup(node_name, run_pod(cluster, "mine", "n1", "10.77.0.2"))
     run_pod(cluster, "theirs", "n2", "10.77.1.2")
     endpoints = [{"addresses": ["10.77.0.2"]}, {"addresses": ["10.77.1.2"]}]
     labels = {"kubernetes.io/service-name": "web"}
@@ -28,22 +28,22 @@ def fill(cluster: Cluster, place: str) -> None:
 
 
 @pytest.fixture
-def agent(make_cluster: Callable[[], Cluster], place: str) -> Iterator[Agent]:
+def agent(make_cluster: Callable[[], Cluster], node_name: str) -> Iterator[Agent]:
     cluster = make_cluster()
     install(cluster)
-    fill(cluster, place)
-    with running_agent(cluster, place, cluster.kubeconfig()) as made:
+    fill(cluster, node_name)
+    with running_agent(cluster, node_name, cluster.kubeconfig()) as made:
         yield made
 
 
 @pytest.mark.bpf
-def test_an_agent_follows_its_cluster(agent: Agent, place: str):
+def test_an_agent_follows_its_cluster(agent: Agent, node_name: str):
     report = agent.status()
     assert agent.pods() == {"agent/mine": "l4"}
     (frontend,) = [found for found in report["frontends"] if found["service"] == "agent/web"]
     assert {found["backend"] for found in frontend["backends"]} == {"10.77.0.2:8080", "10.77.1.2:8080"}
     assert report["source"]["gatewayApi"] == [{"channel": "standard", "version": bundle_version()}]
-    make_cgroup(place, run_pod(agent.cluster, "second", "n1", "10.77.0.3"))
+    make_cgroup(node_name, run_pod(agent.cluster, "second", "n1", "10.77.0.3"))
     agent.until(lambda: agent.pods() == {"agent/mine": "l4", "agent/second": "l4"})
     agent.cluster.request("DELETE", "/api/v1/namespaces/agent/pods/second?gracePeriodSeconds=0")
     agent.until(lambda: agent.pods() == {"agent/mine": "l4"})
@@ -70,8 +70,8 @@ def test_a_controller_command(cluster: Cluster):
     cluster.request("POST", "/api/v1/namespaces/command/services", service("web"))
     cluster.request("POST", f"{GATEWAY}/namespaces/command/httproutes", http_route("web"))
     (port,) = free_ports(1)
-    place = ("--namespace", "command", "--lease", "x", "--identity", "me", "--metrics", f"127.0.0.1:{port}")
-    controller = start("controller", "--kubeconfig", str(cluster.kubeconfig()), *place)
+    node_name = ("--namespace", "command", "--lease", "x", "--identity", "me", "--metrics", f"127.0.0.1:{port}")
+    controller = start("controller", "--kubeconfig", str(cluster.kubeconfig()), *node_name)
     try:
         until(lambda: 'weft_api_writes_total{kind="HTTPRoute",outcome="ok"}' in ask(port, "/metrics")[1], controller)
         assert ask(port, "/readyz") == (200, "ready\n")

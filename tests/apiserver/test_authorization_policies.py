@@ -194,7 +194,7 @@ def test_a_policy_without_a_spec_is_refused(server: Cluster) -> None:
 
 def test_the_status_has_the_form_of_a_policy_s(server: Cluster) -> None:
     server.request("POST", STRICT, policy_document(name="status"))
-    place = f"{PATH}/status/status"
+    status_path = f"{PATH}/status/status"
     condition = {
         "type": "Accepted",
         "status": "True",
@@ -204,7 +204,7 @@ def test_the_status_has_the_form_of_a_policy_s(server: Cluster) -> None:
     }
     entry = {"ancestorRef": {"name": "weft"}, "controllerName": "example.org/mesh", "conditions": [condition]}
     body = {"status": {"ancestors": [entry]}}
-    made = server.request("PATCH", place, body, "application/merge-patch+json")
+    made = server.request("PATCH", status_path, body, "application/merge-patch+json")
     expected = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "weft"}
     assert made["status"]["ancestors"][0]["ancestorRef"] == expected
     assert server.request("GET", f"{PATH}/status")["spec"] == made["spec"]

@@ -55,17 +55,19 @@ def installed(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         made.start()
         apply(made, "base/namespace.yaml")
         for node, phase in (("n1", "Running"), ("n2", "Running"), ("n3", "Pending")):
-            place(made, "weft-system", pod(f"agent-{node}", node, **{"app.kubernetes.io/name": "weft-agent"}), phase)
-        place(made, "weft-system", pod("waypoint", "n1", **{"app.kubernetes.io/name": "weft-waypoint"}), "Running")
+            create_pod(
+                made, "weft-system", pod(f"agent-{node}", node, **{"app.kubernetes.io/name": "weft-agent"}), phase
+            )
+        create_pod(made, "weft-system", pod("waypoint", "n1", **{"app.kubernetes.io/name": "weft-waypoint"}), "Running")
         made.request("POST", "/api/v1/namespaces", namespace("shop"))
-        place(made, "shop", pod("web", "n2"), "Running")
-        place(made, "shop", pod("unplaced", ""), "Pending")
+        create_pod(made, "shop", pod("web", "n2"), "Running")
+        create_pod(made, "shop", pod("unplaced", ""), "Pending")
         yield made
     finally:
         made.stop()
 
 
-def place(cluster: Cluster, space: str, body: dict[str, Any], phase: str) -> None:
+def create_pod(cluster: Cluster, space: str, body: dict[str, Any], phase: str) -> None:
     path = f"/api/v1/namespaces/{space}/pods"
     cluster.request("POST", path, body)
     cluster.request("PATCH", f"{path}/{body['metadata']['name']}/status", {"status": {"phase": phase}}, MERGE_PATCH)
@@ -148,8 +150,8 @@ def test_what_makes_no_sense_is_said(arguments: tuple[str, ...], message: str, k
 
 def test_the_patch_makes_agents_leave(installed: Cluster, kubectl: Kubectl) -> None:
     apply(installed, "base/agent.yaml")
-    place = ("--namespace=weft-system", "patch", "daemonset", "weft-agent")
-    done = kubectl(*place, f"--patch-file={FOLDER / 'uninstall.yaml'}")
+    patch = ("--namespace=weft-system", "patch", "daemonset", "weft-agent")
+    done = kubectl(*patch, f"--patch-file={FOLDER / 'uninstall.yaml'}")
     # A field that is not known would be a warning.
     assert (done.returncode, done.stderr) == (0, "")
     spec = installed.request("GET", DAEMONSET)["spec"]

@@ -187,16 +187,16 @@ def protected(agent: Agent) -> dict[str, list[str]]:
 
 @pytest.mark.bpf
 def test_an_agent_keeps_the_last_parameters_when_they_and_their_definition_are_deleted_and_it_starts_again(
-    make_cluster: Callable[[], Cluster], place: str
+    make_cluster: Callable[[], Cluster], node_name: str
 ):
     cluster = make_cluster()
     install(cluster, "experimental")
     install_policies(cluster)
     cluster.request("POST", "/api/v1/namespaces", namespace("agent"))
-    make_cgroup(place, run_pod(cluster, "mine", "n1", "10.77.0.2"))
+    make_cgroup(node_name, run_pod(cluster, "mine", "n1", "10.77.0.2"))
     cluster.request("POST", PATH, parameters_document("Allow"))
     closed = {"agent/mine": ["MeshParameters default"]}
-    with running_agent(cluster, place, cluster.kubeconfig()) as agent:
+    with running_agent(cluster, node_name, cluster.kubeconfig()) as agent:
         assert protected(agent) == {}
         # A change is made by no restart.
         cluster.request("PATCH", f"{PATH}/default", {"spec": {"authorization": {"default": "Deny"}}}, MERGE)
@@ -207,5 +207,5 @@ def test_an_agent_keeps_the_last_parameters_when_they_and_their_definition_are_d
         cluster.request("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/meshparameters.weft.dev")
         agent.until(lambda: agent.status()["source"]["missing"] == ["MeshParameters"])
         assert protected(agent) == closed
-    with running_agent(cluster, place, cluster.kubeconfig()) as agent:
+    with running_agent(cluster, node_name, cluster.kubeconfig()) as agent:
         assert protected(agent) == closed

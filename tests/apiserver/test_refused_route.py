@@ -61,7 +61,7 @@ def envoy(state: str) -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def cluster(make_cluster: Callable[[], Cluster], place: str) -> Cluster:
+def cluster(make_cluster: Callable[[], Cluster], node_name: str) -> Cluster:
     """A cluster with weft's accounts and definition, and on node n1 a pod in mode l7."""
     made = make_cluster()
     install(made)
@@ -71,7 +71,7 @@ def cluster(make_cluster: Callable[[], Cluster], place: str) -> Cluster:
     made.request("POST", "/api/v1/namespaces", namespace("agent", **{"weft.dev/mode": "l7"}))
     for name in ("web", "plain"):
         made.request("POST", "/api/v1/namespaces/agent/services", service(name))
-    make_cgroup(place, run_pod(made, "mine", "n1", "10.77.0.2"))
+    make_cgroup(node_name, run_pod(made, "mine", "n1", "10.77.0.2"))
     return made
 
 
@@ -90,10 +90,10 @@ async def until(agent: Agent, holds: Callable[[], object]) -> None:
 
 
 async def test_what_envoy_refuses_is_in_the_status_of_the_route_until_it_is_not_refused_any_more(
-    cluster: Cluster, place: str, tmp_path: Path
+    cluster: Cluster, node_name: str, tmp_path: Path
 ) -> None:
     controller = account(cluster, "weft-controller", tmp_path)
-    with running_agent(cluster, place, agent_account(cluster, "n1", tmp_path)) as agent, envoy(agent.state) as free:
+    with running_agent(cluster, node_name, agent_account(cluster, "n1", tmp_path)) as agent, envoy(agent.state) as free:
         async with running(controller, "weft-controller", namespace="weft-system"):
             cluster.request("POST", ROUTES, http_route("web"))
             await until(agent, lambda: programmed(cluster, "web"))
@@ -118,13 +118,15 @@ async def test_what_envoy_refuses_is_in_the_status_of_the_route_until_it_is_not_
             assert 'weft_node_writes_total{outcome="failed"} 0.0' in ask(agent.port, "/metrics")[1]
 
 
-async def test_an_agent_that_may_not_report_works_all_the_same(cluster: Cluster, place: str, tmp_path: Path) -> None:
+async def test_an_agent_that_may_not_report_works_all_the_same(
+    cluster: Cluster, node_name: str, tmp_path: Path
+) -> None:
     """An account without the permission, as on a cluster whose roles are those of an older version."""
     kubeconfig = agent_account(cluster, "n1", tmp_path)
     role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/weft-agent"
     rules = [rule for rule in cluster.request("GET", role)["rules"] if rule["apiGroups"] != ["weft.dev"]]
     cluster.request("PATCH", role, {"rules": rules}, MERGE)
-    with running_agent(cluster, place, kubeconfig) as agent, envoy(agent.state) as free:
+    with running_agent(cluster, node_name, kubeconfig) as agent, envoy(agent.state) as free:
         cluster.request("POST", ROUTES, http_route("web"))
         await until(agent, lambda: 'weft_node_writes_total{outcome="failed"} 0.0' not in ask(agent.port, "/metrics")[1])
         await until(agent, lambda: "Listener agent/web:80" in agent.status()["waypoint"]["rejected"])

@@ -47,8 +47,8 @@ def weft(node: str, *arguments: str) -> str:
 
 def metric(node: str, name: str, **labels: str) -> float:
     """The sum of an agent's samples with these labels."""
-    place = f"/api/v1/namespaces/{install.NAMESPACE}/pods/{pod('weft-agent', node)['metadata']['name']}:{METRICS_PORT}"
-    text = cluster.kubectl("get", "--raw", f"{place}/proxy/metrics")
+    path = f"/api/v1/namespaces/{install.NAMESPACE}/pods/{pod('weft-agent', node)['metadata']['name']}:{METRICS_PORT}"
+    text = cluster.kubectl("get", "--raw", f"{path}/proxy/metrics")
     samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
     wanted = [f'{label}="{value}"' for label, value in labels.items()]
     return sum(float(value) for found, value in samples if all(label in found for label in wanted))

@@ -69,10 +69,10 @@ class Client:
 
     def output(self) -> str:
         """What it printed in the end; raises RuntimeError with that when it failed."""
-        place = ("get", "pod", self.name, "--output=jsonpath={.status.phase}")
-        until(f"{self.name} ends", lambda: self.kubectl(*place) in ("Succeeded", "Failed"))
+        get_phase = ("get", "pod", self.name, "--output=jsonpath={.status.phase}")
+        until(f"{self.name} ends", lambda: self.kubectl(*get_phase) in ("Succeeded", "Failed"))
         logged = self.kubectl("logs", self.name)
-        if self.kubectl(*place) == "Failed":
+        if self.kubectl(*get_phase) == "Failed":
             raise RuntimeError(logged)
         return logged
 

@@ -49,13 +49,13 @@ class Description:
 def start(machine: Machine, description: Description) -> None:
     """Start the machine in its network namespace, which must be there. Its processes' output is in its folder."""
     machine.folder.mkdir()
-    place = {
+    paths = {
         "name": machine.name,
         "cgroup": machine.cgroup,
         "state": str(layout.STATE),
         "folder": str(machine.folder),
     }
-    _order(machine).write_text(json.dumps(asdict(description) | place))
+    _order(machine).write_text(json.dumps(asdict(description) | paths))
     boot(machine)
 
 

@@ -42,10 +42,10 @@ def requested(since: datetime | None = None) -> Iterator[tuple[Permission, int]]
     """What was asked for, in its order, with the status of the answer."""
     for line in cluster.PROVIDER.AUDIT_LOG.read_text().splitlines():
         event = json.loads(line)
-        user, place = event["user"]["username"], event.get("objectRef", {})
+        user, target = event["user"]["username"], event.get("objectRef", {})
         when = datetime.fromisoformat(event["requestReceivedTimestamp"])
-        if user.startswith(_PREFIX) and "resource" in place and not (since and when < since):
+        if user.startswith(_PREFIX) and "resource" in target and not (since and when < since):
             resource = "/".join(
-                [place.get("apiGroup", ""), place["resource"], *filter(None, [place.get("subresource")])]
+                [target.get("apiGroup", ""), target["resource"], *filter(None, [target.get("subresource")])]
             )
             yield Permission(user.removeprefix(_PREFIX), event["verb"], resource), event["responseStatus"]["code"]

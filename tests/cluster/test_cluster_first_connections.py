@@ -213,15 +213,15 @@ def test_a_static_pod_joins(address: str) -> None:
 @contextmanager
 def no_agents() -> Iterator[None]:
     """No agent on any node, as if their image could not be had."""
-    place = ("patch", "daemonset/weft-agent", "--type=json", "--patch")
+    patch = ("patch", "daemonset/weft-agent", "--type=json", "--patch")
     path = "/spec/template/spec/nodeSelector"
     add = {"op": "add", "path": path, "value": {"nobody": "here"}}
-    installed.kubectl(*place, json.dumps([add]))
+    installed.kubectl(*patch, json.dumps([add]))
     installed.kubectl("wait", "--for=delete", "--timeout=60s", "pod", "--selector=app.kubernetes.io/name=weft-agent")
     try:
         yield
     finally:
-        installed.kubectl(*place, json.dumps([{"op": "remove", "path": path}]))
+        installed.kubectl(*patch, json.dumps([{"op": "remove", "path": path}]))
         installed.kubectl("rollout", "status", "--timeout=120s", "daemonset/weft-agent")
 
 

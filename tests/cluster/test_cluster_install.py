@@ -166,12 +166,12 @@ def test_l7_applies_on_each_node_and_across_them(running: None) -> None:
 
 @pytest.mark.parametrize("workload", ["weft-waypoint", "weft-agent"])
 def test_no_request_is_lost_while_weft_is_replaced(running: None, workload: str) -> None:
-    place = (f"--namespace={install.NAMESPACE}", f"daemonset/{workload}")
+    daemonset = (f"--namespace={install.NAMESPACE}", f"daemonset/{workload}")
     client = pods("version=v2")[0]
     ask = ("exec", client, "--", "client", "http://web/", "--count=2000", "--qps=100", "--timeout=60s")
-    cluster.kubectl("rollout", "restart", *place)
+    cluster.kubectl("rollout", "restart", *daemonset)
     text = kubectl(*ask)
-    cluster.kubectl("rollout", "status", "--timeout=120s", *place)
+    cluster.kubectl("rollout", "status", "--timeout=120s", *daemonset)
     assert Counter(re.findall(r"StatusCode=(\d+)", text)) == {"200": 2000}
     assert len(re.findall(r"ResponseHeader=X-Way:waypoint", text)) == 2000
 

@@ -91,8 +91,8 @@ def test_a_node_dies(running_shop: None, capsys: pytest.CaptureFixture[str]) -> 
     plain, l4, l7 = clients = [steady("plain", "l4", "-"), steady("basic", "l4", "-"), steady(SPACE, "web", address)]
     with load.running(*clients) as seen:
         cluster.crash(SECOND)
-        place = "--for=condition=Ready=Unknown"
-        cluster.kubectl("wait", place, "--timeout=180s", f"node/{SECOND}")
+        condition = "--for=condition=Ready=Unknown"
+        cluster.kubectl("wait", condition, "--timeout=180s", f"node/{SECOND}")
         time.sleep(10)
     subprocess.run([sys.executable, cluster.__file__, "boot", SECOND], check=True)
     with capsys.disabled():

@@ -100,9 +100,9 @@ def test_kubectl_weft_asks_the_pod_s_node(before: dict[str, str]) -> None:
 @pytest.mark.machines  # a node of kind has no bpftool
 def test_nothing_is_left_on_any_node(before: dict[str, str]) -> None:
     assert all(traces(node.name) != before[node.name] for node in cluster.NODES)
-    place = (f"--namespace={install.NAMESPACE}", "daemonset/weft-agent")
-    cluster.kubectl("patch", *place, f"--patch-file={DAEMONSET / 'uninstall.yaml'}")
-    cluster.kubectl("rollout", "status", "--timeout=120s", *place)
+    daemonset = (f"--namespace={install.NAMESPACE}", "daemonset/weft-agent")
+    cluster.kubectl("patch", *daemonset, f"--patch-file={DAEMONSET / 'uninstall.yaml'}")
+    cluster.kubectl("rollout", "status", "--timeout=120s", *daemonset)
     cluster.kubectl("delete", "--kustomize", str(install.OVERLAY), "--timeout=120s")
     # Pods of the waypoint have half a minute to drain.
     with suppress(TimeoutError):

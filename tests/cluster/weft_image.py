@@ -84,7 +84,7 @@ def _digest(image: str) -> str:
 
 def _buildah(*arguments: str | Path) -> str:
     """What buildah prints. Everything that it keeps is in the cache."""
-    places = [f"--root={cache.ROOT}/buildah/images", f"--runroot={cache.ROOT}/buildah/run", "--storage-driver=overlay"]
-    command = ["nice", "-n", "15", packages.installed("buildah"), *places, *arguments]
+    storage = [f"--root={cache.ROOT}/buildah/images", f"--runroot={cache.ROOT}/buildah/run", "--storage-driver=overlay"]
+    command = ["nice", "-n", "15", packages.installed("buildah"), *storage, *arguments]
     environment = os.environ | {"BUILDAH_FORMAT": "docker"}
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()

@@ -68,8 +68,8 @@ def agents() -> Iterator[dict[str, Agent]]:
 def _agent(node: layout.Node, port: int) -> Iterator[Agent]:
     state = layout.STATE / f"weft-{node.name}"
     kubepods = CGROUP2 / node.cgroup.strip("/") / "kubepods"
-    place = ("--node", node.name, "--kubepods", str(kubepods), "--state", str(state))
-    with _process("agent", "--kubernetes", *place, "--metrics", f"127.0.0.1:{port}") as process:
+    flags = ("--node", node.name, "--kubepods", str(kubepods), "--state", str(state))
+    with _process("agent", "--kubernetes", *flags, "--metrics", f"127.0.0.1:{port}") as process:
         try:
             yield Agent(node.name, process)
         finally:
@@ -81,8 +81,8 @@ def _agent(node: layout.Node, port: int) -> Iterator[Agent]:
 @contextmanager
 def controller() -> Iterator[None]:
     """The controller, leading or about to."""
-    place = ("--namespace", "kube-system", "--metrics", f"127.0.0.1:{FIRST_METRICS_PORT + len(layout.NODES)}")
-    with _process("controller", *place) as process:
+    flags = ("--namespace", "kube-system", "--metrics", f"127.0.0.1:{FIRST_METRICS_PORT + len(layout.NODES)}")
+    with _process("controller", *flags) as process:
         try:
             yield
         finally:

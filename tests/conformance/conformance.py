@@ -121,10 +121,10 @@ def main() -> None:
         _publish(report, implementation.report(REPORTS, arguments.gateway_api, arguments.report))
 
 
-def _publish(report: Path, place: Path) -> None:
+def _publish(report: Path, target: Path) -> None:
     """Put a report of a success, as it is, where upstream looks for it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(report, place)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(report, target)
     if empty := implementation.missing():
         print(f"not ready to be submitted: {implementation.FILE.name} says no {', '.join(empty)}")
 

@@ -23,7 +23,7 @@ from support.datapath.node import (
     clean,
     load,
     make_namespace,
-    place_beside,
+    other_installation,
     remove_stale,
     servers,
     start,
@@ -62,9 +62,9 @@ def helper(node: Node) -> Iterator[NetnsHelper]:
 @pytest.fixture(scope="module")
 def loaded(node: Node, request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
     """Pins and a kubepods cgroup of the module's own, where the programs run: its tests may replace all of them."""
-    with place_beside(node, request.module.__name__.removeprefix("test_")) as place:
-        load(*place)
-        yield place
+    with other_installation(node, request.module.__name__.removeprefix("test_")) as installation:
+        load(*installation)
+        yield installation
 
 
 @pytest.fixture(scope="module")

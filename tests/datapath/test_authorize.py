@@ -25,7 +25,7 @@ KNOWN = PeerRow(ACCOUNT, NAMESPACE)
 FAMILIES = ("4", "6")
 LOOPBACK = {"4": "127.0.0.1", "6": "::1"}
 SETS = 300
-PLACES = CLIENT, UNKNOWN_CLIENT
+CLIENT_ADDRESSES = CLIENT, UNKNOWN_CLIENT
 PEERS = None, KNOWN, PeerRow(OTHER, NAMESPACE), PeerRow(OTHER, OTHER + 1)
 
 
@@ -268,11 +268,11 @@ def test_the_kernel_admits_what_the_oracle_admits(pod: ProtectedPod) -> None:
         ]
         for _ in range(SETS):
             grants = choose.sample(everything, choose.choice((0, 1, 1, 2, 3, 5)))
-            rows = [choose.choice(PEERS) for _ in PLACES]
+            rows = [choose.choice(PEERS) for _ in CLIENT_ADDRESSES]
             pod.set_grants(*grants)
-            pod.know(*((client, row) for client, row in zip(PLACES, rows, strict=True) if row))
+            pod.know(*((client, row) for client, row in zip(CLIENT_ADDRESSES, rows, strict=True) if row))
             family, port = choose.choice(FAMILIES), choose.choice((PORT, PORT + 1))
-            for client, row in zip(PLACES, rows, strict=True):
+            for client, row in zip(CLIENT_ADDRESSES, rows, strict=True):
                 expected = admits(grants, row, port)
                 seen[expected] += 1
                 answer = pod.dial(client, family, port)

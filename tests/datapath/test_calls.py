@@ -43,20 +43,22 @@ def frontends(node: Node, pod: Pod) -> None:
     """Three frontends for TCP and UDP; the first and the third have one backend."""
     rows = rows_for(Case("", Reason.FORWARDED), pod.cgroup_id, node.levels)
     rows.frontends.clear()
-    for number, (place, backend) in enumerate(((ONE, FIRST), (TWO, SECOND), (AGAIN, FIRST))):
+    for number, (frontend, backend) in enumerate(((ONE, FIRST), (TWO, SECOND), (AGAIN, FIRST))):
         rows.slots[BASE + number] = slot(backend[0])
         rows.services[INDEX + number] = ServiceRow(3000 + number)
         for deep in (0, 1):
             rows.actions[2 * (INDEX + number) + deep] = FrontendAction(Action.FORWARD, BASE + number, 1)
         for protocol in Protocol:
-            rows.frontends[FrontendKey(ANY_NAMESPACE, address_bytes(place[0]), place[1], protocol)] = INDEX + number
+            rows.frontends[FrontendKey(ANY_NAMESPACE, address_bytes(frontend[0]), frontend[1], protocol)] = (
+                INDEX + number
+            )
     rows.write(node.kernel)
 
 
 def go(pod: Pod, name: str) -> dict:
     """What a program of the pod sees that calls in this way."""
-    places = {"one": ONE, "two": TWO, "again": AGAIN, "backend": FIRST}
-    answer = pod.call(call="way", name=name, family="4", protocol="TCP", places=places)
+    addresses = {"one": ONE, "two": TWO, "again": AGAIN, "backend": FIRST}
+    answer = pod.call(call="way", name=name, family="4", protocol="TCP", addresses=addresses)
     assert answer.pop("cookie", None), answer
     return answer
 

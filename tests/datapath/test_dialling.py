@@ -32,10 +32,10 @@ def enrolled(node: Node, pod: Pod) -> None:
     rows_for(Case("", Reason.TO_WAYPOINT, actions=actions), pod.cgroup_id, node.levels).write(node.kernel)
 
 
-def dialled(node: Node, pod: Pod, way: str, place: tuple[str, int]) -> tuple[dict[str, Any], Counter[Reason]]:
+def dialled(node: Node, pod: Pod, way: str, destination: tuple[str, int]) -> tuple[dict[str, Any], Counter[Reason]]:
     """What the program sees, and how often the kernel decided why."""
     before = Counter(node.kernel.counters())
-    answer = pod.call(call="dial_by", family="4", protocol="TCP", way=way, address=place[0], port=place[1])
+    answer = pod.call(call="dial_by", family="4", protocol="TCP", way=way, address=destination[0], port=destination[1])
     answer.pop("cookie", None)
     counted = Counter(node.kernel.counters()) - before
     return answer, Counter({reason: counted[reason] for reason in DECISIONS if counted[reason]})

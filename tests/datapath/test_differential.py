@@ -74,8 +74,8 @@ class Destination:
 @pytest.fixture(scope="module")
 def clients(node: Node) -> Iterator[list[Pod]]:
     """Pods in a namespace where every address is local, so that a socket's own address tells its peer's."""
-    places = [*FRONTENDS.values(), *BACKENDS.values(), WAYPOINT.values()]
-    for address in (address for place in places for address in place):
+    addresses = [*FRONTENDS.values(), *BACKENDS.values(), WAYPOINT.values()]
+    for address in (address for destination in addresses for address in destination):
         width = ("128", "nodad") if ":" in address else ("32",)
         command = ["ip", "-n", node.name, "address", "add", f"{address}/{width[0]}", "dev", "lo", *width[1:]]
         subprocess.run(command, check=True)
@@ -112,10 +112,10 @@ def random_pod(choose: random.Random) -> PodRow:
 
 
 def random_rows(choose: random.Random, cgroups: list[int], levels: tuple[int, int]) -> Rows:
-    places = [address_bytes(address) for family in FRONTENDS.values() for address in family]
+    addresses = [address_bytes(address) for family in FRONTENDS.values() for address in family]
     keys = {
         FrontendKey(
-            choose.choice(NAMESPACES), choose.choice(places), choose.choice((80, 81)), choose.choice(list(Protocol))
+            choose.choice(NAMESPACES), choose.choice(addresses), choose.choice((80, 81)), choose.choice(list(Protocol))
         )
         for _ in range(4 * INDICES)
     }
@@ -141,8 +141,8 @@ def random_policies(
     """Protected backends and frontends, what their policies admit, and identities of most clients; sometimes none."""
     if choose.random() < 0.3:
         return {}, {}, {}
-    places = [*BACKENDS["4"], *BACKENDS["6"], *FRONTENDS["4"]]
-    chosen = choose.sample(places, choose.randrange(1, len(places)))
+    addresses = [*BACKENDS["4"], *BACKENDS["6"], *FRONTENDS["4"]]
+    chosen = choose.sample(addresses, choose.randrange(1, len(addresses)))
     grants = {
         GrantKey(choose.randrange(1, 4), choose.choice((ANY_CLIENT, 11, 12, 21, 22)), choose.choice((0, 80, 81))): True
         for _ in range(choose.randrange(6))
@@ -155,8 +155,8 @@ def random_policies(
 
 def random_beside(choose: random.Random) -> tuple[bytes, ...]:
     """Waypoints that no client is sent to: some of the addresses that slots name."""
-    places = [*BACKENDS["4"], *BACKENDS["6"]]
-    return tuple(address_bytes(choose.choice(places)) for _ in range(choose.randrange(OTHER_WAYPOINTS + 1)))
+    addresses = [*BACKENDS["4"], *BACKENDS["6"]]
+    return tuple(address_bytes(choose.choice(addresses)) for _ in range(choose.randrange(OTHER_WAYPOINTS + 1)))
 
 
 def random_question(choose: random.Random) -> Destination:
@@ -189,8 +189,8 @@ def test_the_kernel_does_what_the_oracle_says(node: Node, clients: list[Pod]) ->
             ids, verdicts = node.cgroup_ids(pod), {}
             for question, went in zip(mine, pod.finish()[0]["went"], strict=True):
                 if question not in verdicts:
-                    place = address_bytes(question.address), question.port
-                    verdicts[question] = decide(encoded, ids, *place, Protocol[question.protocol])
+                    destination = address_bytes(question.address), question.port
+                    verdicts[question] = decide(encoded, ids, *destination, Protocol[question.protocol])
                 outcomes = verdicts[question].shares
                 assert went in {observable(outcome, question) for outcome in outcomes}, (seed, question, outcomes)
                 seen |= {outcome.reason for outcome in outcomes}

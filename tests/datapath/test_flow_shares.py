@@ -66,8 +66,8 @@ def services(rows: Rows) -> Rows:
 
 
 def dial(pod: Pod, numbers: range) -> None:
-    places = [("4", "UDP", address(number), VIP_PORT) for number in numbers]
-    (answer,) = pod.calls(call="probe", family="4", protocol="UDP", destinations=places)
+    destinations = [("4", "UDP", address(number), VIP_PORT) for number in numbers]
+    (answer,) = pod.calls(call="probe", family="4", protocol="UDP", destinations=destinations)
     assert len(answer["went"]) == len(numbers)
 
 

@@ -11,7 +11,7 @@ import pytest
 from agent.kernel.links import ensure, list_links
 from agent.kernel.programs import Pins
 from support.datapath.decision_cases import CASES, ERRNO, Case, decisions, rows_for, written
-from support.datapath.node import Node, Pod, place_beside
+from support.datapath.node import Node, Pod, other_installation
 from support.datapath.older_kernel import LINUX_5_8, loader
 
 pytestmark = pytest.mark.bpf
@@ -23,7 +23,7 @@ CHOSEN = [case for case in CASES if case.reason in ERRNO or case in SOME]
 @pytest.fixture(scope="module")
 def older(node: Node) -> Iterator[Node]:
     """A node with the programs of such a kernel."""
-    with place_beside(node, "older") as (pins, kubepods):
+    with other_installation(node, "older") as (pins, kubepods):
         shown = subprocess.run(loader(LINUX_5_8, pins, kubepods), check=True, capture_output=True, text=True)
         prepared = json.loads(shown.stdout)
         assert prepared["missing"] == ["bpf_set_retval", "bpf_skc_to_tcp_sock", "sk_lookup"]

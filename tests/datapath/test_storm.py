@@ -44,9 +44,9 @@ def name(number: int) -> FrontendName:
 
 
 def plan(number: int, weights: tuple[int, int]) -> FrontendPlan:
-    places = [(address_bytes(f"10.1.{(2 * number + at) >> 8}.{(2 * number + at) & 255}"), 53) for at in (0, 1)]
+    backends = [(address_bytes(f"10.1.{(2 * number + at) >> 8}.{(2 * number + at) & 255}"), 53) for at in (0, 1)]
     service = Key("Service", "storm", f"s{number}")
-    return FrontendPlan(service, Mode.L4, alias_table(dict(zip(places, weights, strict=True))))
+    return FrontendPlan(service, Mode.L4, alias_table(dict(zip(backends, weights, strict=True))))
 
 
 def churn(datapath: Datapath, choose: random.Random) -> int:

@@ -84,8 +84,8 @@ class Frontends:
         rows.write(self.node.kernel)
 
     def ask(self, number: int, call: str = "sendto", keep: str = "many") -> dict:
-        place = {"address": FRONTENDS[number], "port": VIP_PORT, "keep": keep}
-        return self.pod.call(call=call, family="4", protocol="UDP", **place)
+        destination = {"address": FRONTENDS[number], "port": VIP_PORT, "keep": keep}
+        return self.pod.call(call=call, family="4", protocol="UDP", **destination)
 
 
 def overflows(node: Node) -> int:
@@ -141,12 +141,12 @@ def earlier(node: Node, tmp_path: Path) -> Path:
 def test_sockets_of_a_version_without_pairs_outlive_the_upgrade(node: Node, pod: Pod, earlier: Path) -> None:
     front = Frontend(node, pod, "4", "UDP")
     first, second, _ = front.backends
-    place = {"family": "4", "protocol": "UDP", "address": front.vip, "port": VIP_PORT, "keep": "upgraded"}
+    destination = {"family": "4", "protocol": "UDP", "address": front.vip, "port": VIP_PORT, "keep": "upgraded"}
     load(node.pins, node.kubepods, earlier)
     front.has(slot(second))
-    pod.call(call="send", **place)
+    pod.call(call="send", **destination)
     load(node.pins, node.kubepods)
-    assert pod.call(call="receive", **place)["source"] == [front.vip, VIP_PORT]
+    assert pod.call(call="receive", **destination)["source"] == [front.vip, VIP_PORT]
     front.has(slot(first), never(second))
     assert front.reached("sendto", keep="upgraded") == second
 
@@ -156,13 +156,13 @@ def test_a_downgrade_costs_a_socket_the_answers_under_way_alone(node: Node, pod:
     """The version without pairs does not know the socket until its next datagram; it may select another backend."""
     front = Frontend(node, pod, "4", "UDP")
     first, second, _ = front.backends
-    place = {"family": "4", "protocol": "UDP", "address": front.vip, "port": VIP_PORT, "keep": "downgraded"}
+    destination = {"family": "4", "protocol": "UDP", "address": front.vip, "port": VIP_PORT, "keep": "downgraded"}
     front.has(slot(second))
-    pod.call(call="send", **place)
+    pod.call(call="send", **destination)
     load(node.pins, node.kubepods, earlier)
-    assert pod.call(call="receive", **place)["source"] == [second, BACKEND_PORT]
+    assert pod.call(call="receive", **destination)["source"] == [second, BACKEND_PORT]
     front.has(slot(first), never(second))
-    answer = pod.call(call="sendto", **place)
+    answer = pod.call(call="sendto", **destination)
     assert (answer["source"], answer["reached"]) == ([front.vip, VIP_PORT], [first, BACKEND_PORT])
     load(node.pins, node.kubepods)
-    assert pod.call(call="sendto", **place)["source"] == [front.vip, VIP_PORT]
+    assert pod.call(call="sendto", **destination)["source"] == [front.vip, VIP_PORT]

@@ -78,7 +78,7 @@ def gone(found: dict[str, set[object]]) -> bool:
 
 
 @pytest.fixture
-def place(node: Node) -> Iterator[Installation]:
+def installation(node: Node) -> Iterator[Installation]:
     """What a killed agent leaves: attached programs, sockets, the files of waypoints."""
     run = Path("/run", node.name)
     made = Installation(CGROUPS / node.name / "uninstalled", run / "state", node.pins / "uninstalled")
@@ -101,29 +101,29 @@ def place(node: Node) -> Iterator[Installation]:
 
 
 @pytest.mark.compiles
-def test_nothing_is_left(place: Installation) -> None:
-    load(place.pins, place.cgroup)
-    found = used(place.pins)
-    assert place.attached()
-    assert not place.clean()
+def test_nothing_is_left(installation: Installation) -> None:
+    load(installation.pins, installation.cgroup)
+    found = used(installation.pins)
+    assert installation.attached()
+    assert not installation.clean()
     # These are read only by the programs of network namespaces.
     elsewhere = {"weft_clients", "weft_servers", "weft_peers", "weft_grants"}
     assert (len(found["prog"]), len(found["map"])) == (len(PROGRAMS), len(abi.LAYOUTS.keys() - elsewhere))
-    done = place.uninstall(*POWERLESS)
+    done = installation.uninstall(*POWERLESS)
     assert (done.returncode, done.stderr) == (0, "")
-    assert place.attached() == []
-    assert not place.state.exists()
-    assert not place.pins.exists()
-    assert place.clean()
+    assert installation.attached() == []
+    assert not installation.state.exists()
+    assert not installation.pins.exists()
+    assert installation.clean()
     end = time.monotonic() + PATIENCE
     while not gone(found):
         assert time.monotonic() < end, found
-    assert place.uninstall().returncode == 0
+    assert installation.uninstall().returncode == 0
 
 
 @pytest.mark.compiles
-def test_a_bpffs_of_weft_s_own_is_unmounted(place: Installation) -> None:
-    own = Installation(place.cgroup, place.state, place.state / "bpf")
+def test_a_bpffs_of_weft_s_own_is_unmounted(installation: Installation) -> None:
+    own = Installation(installation.cgroup, installation.state, installation.state / "bpf")
     bpffs.mount(own.pins)
     load(own.pins, own.cgroup)
     done = own.uninstall()
@@ -132,23 +132,23 @@ def test_a_bpffs_of_weft_s_own_is_unmounted(place: Installation) -> None:
     assert not own.state.exists()
 
 
-def test_what_is_not_weft_s_stays_and_is_named(place: Installation) -> None:
-    (place.state / "mine").write_text("")
-    done = place.uninstall()
+def test_what_is_not_weft_s_stays_and_is_named(installation: Installation) -> None:
+    (installation.state / "mine").write_text("")
+    done = installation.uninstall()
     assert done.returncode == 1
-    assert f"not everything could be removed: [Errno 39] Directory not empty: '{place.state}'" in done.stderr
-    assert [entry.name for entry in place.state.iterdir()] == ["mine"]
-    (place.state / "mine").unlink()
+    assert f"not everything could be removed: [Errno 39] Directory not empty: '{installation.state}'" in done.stderr
+    assert [entry.name for entry in installation.state.iterdir()] == ["mine"]
+    (installation.state / "mine").unlink()
 
 
 @pytest.mark.compiles
-async def test_while_an_agent_answers_nothing_is_removed(place: Installation) -> None:
-    load(place.pins, place.cgroup)
-    attached = place.attached()
-    path = place.state / STATUS_SOCKET
+async def test_while_an_agent_answers_nothing_is_removed(installation: Installation) -> None:
+    load(installation.pins, installation.cgroup)
+    attached = installation.attached()
+    path = installation.state / STATUS_SOCKET
     agent = HttpServer({"/status": lambda _: Response.text("{}")})
     await agent.start_unix(path)
-    done = await asyncio.to_thread(place.uninstall)
+    done = await asyncio.to_thread(installation.uninstall)
     await agent.stop()
-    assert (done.returncode, place.attached()) == (1, attached)
+    assert (done.returncode, installation.attached()) == (1, attached)
     assert f"an agent answers at {path}" in done.stderr

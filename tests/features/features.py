@@ -165,7 +165,7 @@ def shown() -> list[Shown]:
     """Every row with what shows it."""
     by_golden, by_test = list(golden_claims()), list(node_claims())
     return [
-        Shown(row, *(tuple(place for claim, place in found if means(claim, row)) for found in (by_golden, by_test)))
+        Shown(row, *(tuple(proof for claim, proof in found if means(claim, row)) for found in (by_golden, by_test)))
         for row in ROWS
     ]
 

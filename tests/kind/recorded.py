@@ -44,14 +44,14 @@ class Recorded:
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         """A command in the repository."""
-        place = {"cwd": weft_image.ROOT, "env": self.environment}
-        return subprocess.run(command, **place, capture_output=True, text=True, check=False)
+        options = {"cwd": weft_image.ROOT, "env": self.environment}
+        return subprocess.run(command, **options, capture_output=True, text=True, check=False)
 
-    def stand_in(self, place: Path) -> None:
+    def stand_in(self, options: Path) -> None:
         """A program that records its calls."""
-        place.parent.mkdir(parents=True)
-        place.write_text(f'#!/bin/sh\nexec {sys.executable} -I {RECORDER} {self.folder} {place.name} "$@"\n')
-        place.chmod(0o755)
+        options.parent.mkdir(parents=True)
+        options.write_text(f'#!/bin/sh\nexec {sys.executable} -I {RECORDER} {self.folder} {options.name} "$@"\n')
+        options.chmod(0o755)
 
     def calls(self) -> str:
         """All so far, with a name for what differs from run to run."""

@@ -173,15 +173,15 @@ def test_the_commands_understand_their_arguments(values: dict[str, Any], tmp_pat
 
 def test_every_value_is_tried_here() -> None:
     values = yaml.safe_load((DAEMONSET / "chart/values.yaml").read_text())
-    assert places(values) - {"waypoint.enabled"} == places(EVERYTHING)
+    assert value_paths(values) - {"waypoint.enabled"} == value_paths(EVERYTHING)
 
 
-def places(values: dict[str, Any], above: str = "") -> set[str]:
-    """The values' places, as `helm --set` takes them."""
+def value_paths(values: dict[str, Any], above: str = "") -> set[str]:
+    """The values' paths, as `helm --set` takes them."""
     found: set[str] = set()
     for name, value in values.items():
         below = isinstance(value, dict) and name != "resources"
-        found |= places(value, f"{above}{name}.") if below else {f"{above}{name}"}
+        found |= value_paths(value, f"{above}{name}.") if below else {f"{above}{name}"}
     return found
 
 

@@ -72,8 +72,8 @@ def test_no_endpoint_refuses_at_once(mesh):
 
 
 def test_nobody_dials_the_waypoint(mesh):
-    place = mesh.waypoints["weft-waypoint"], 20000
-    dial = f"import socket\ntry: socket.create_connection({place}, 5)\nexcept OSError as e: print(e.errno)"
+    listener = mesh.waypoints["weft-waypoint"], 20000
+    dial = f"import socket\ntry: socket.create_connection({listener}, 5)\nexcept OSError as e: print(e.errno)"
     assert {mesh.python(client, dial).strip() for client in (CLIENT, OUTSIDER)} == {str(EPERM)}
 
 

@@ -37,8 +37,8 @@ def templated(folder: Path, values: dict[str, Any], namespace: str = "weft-syste
         f"--namespace={namespace}",
         f"--values={folder}/values.json",
     ]
-    places = {f"HELM_{name}_HOME": str(folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
-    return _objects(_run(builds.built(builds.HELM, "helm"), *command, **places))
+    folders = {f"HELM_{name}_HOME": str(folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
+    return _objects(_run(builds.built(builds.HELM, "helm"), *command, **folders))
 
 
 def _run(*command: str | Path, **environment: str) -> str:

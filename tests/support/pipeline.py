@@ -58,8 +58,8 @@ def run(items: list[Any]) -> Result:
         result.sources |= rendered.resources
         result.needs |= rendered.dependencies
         for name, resource in rendered.resources.items():
-            place = (WAYPOINT, PORT) if name.kind is ResourceType.LISTENER else ()
-            result.resources[name] = encode(name, resource, *place)
+            listen = (WAYPOINT, PORT) if name.kind is ResourceType.LISTENER else ()
+            result.resources[name] = encode(name, resource, *listen)
     translator.update([Delete(item.key) for item in objects])
     left = translator.outputs.keys() - {CLIENT_ALLOW_LIST}
     assert not left, f"without objects there is output of {left}"

@@ -65,12 +65,12 @@ def test_everything_that_the_image_takes_is_sent_to_its_builder_and_in_its_tag()
 def test_the_image_s_wheel_has_the_licences_texts(tmp_path: Path) -> None:
     """Built as the Dockerfile does, of what it copies and nothing else."""
     for source, target in copied():
-        place = tmp_path / target.lstrip("/") / (Path(source).name if target.endswith("/") else "")
+        copy = tmp_path / target.lstrip("/") / (Path(source).name if target.endswith("/") else "")
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / source, place)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / source, copy)
     (tmp_path / "src/README.md").touch()
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
     subprocess.run([*build, "--disable-pip-version-check", "--wheel-dir", tmp_path, tmp_path / "src"], check=True)

@@ -10,7 +10,7 @@ from agent.kernel import bpffs
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """A folder for pins, and a cgroup."""
     mounted, cgroup = tmp_path_factory.mktemp("bpf"), Path("/sys/fs/cgroup/kubepods")
     bpffs.mount(mounted)

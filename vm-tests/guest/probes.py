@@ -206,10 +206,10 @@ def _io_uring() -> None:
 
 
 def _esp() -> None:
-    place = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x77")
+    selector = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x77")
     key = "0x" + 20 * "ab"
-    _run("ip", "xfrm", "state", "add", *place, "mode", "transport", "aead", "rfc4106(gcm(aes))", key, "128")
-    _run("ip", "xfrm", "state", "delete", *place)
+    _run("ip", "xfrm", "state", "add", *selector, "mode", "transport", "aead", "rfc4106(gcm(aes))", key, "128")
+    _run("ip", "xfrm", "state", "delete", *selector)
 
 
 def _tproxy() -> None:

@@ -45,15 +45,15 @@ def test_weft_finds_nothing_missing() -> None:
 
 
 @pytest.fixture(scope="module")
-def pinned(place: tuple[Path, Path]) -> Iterator[Path]:
+def pinned(installation: tuple[Path, Path]) -> Iterator[Path]:
     """The folder with weft's programs, loaded and pinned."""
-    pins, cgroup = place
+    pins, cgroup = installation
     yield Pins(pins).programs / prepare(pins, cgroup).version
     detach(pins)
 
 
-def test_programs_load_and_are_linked(place: tuple[Path, Path], pinned: Path) -> None:
-    pins, cgroup = place
+def test_programs_load_and_are_linked(installation: tuple[Path, Path], pinned: Path) -> None:
+    pins, cgroup = installation
     assert (pinned / GUARD.name).exists()
     assert ensure(pins, cgroup, pinned.name) == [program.name for program in PROGRAMS]
 

@@ -127,8 +127,8 @@ def alternating(one, two, **_):
     """One UDP socket, two frontends."""
     made = _udp()
     found = []
-    for place in (one, two, one, two):
-        made.sendto(b"?", place)
+    for address in (one, two, one, two):
+        made.sendto(b"?", address)
         found.append(_reply(made))
     return {"replies": found}
 
@@ -167,14 +167,14 @@ class _Message(ctypes.Structure):
     )
 
 
-def _name(place):
-    return struct.pack("=H", socket.AF_INET) + struct.pack("!H", place[1]) + socket.inet_aton(place[0]) + bytes(8)
+def _name(address):
+    return struct.pack("=H", socket.AF_INET) + struct.pack("!H", address[1]) + socket.inet_aton(address[0]) + bytes(8)
 
 
 def many_at_once(one, two, **_):
     """sendmmsg: several datagrams in one call, each decided for itself."""
     made = _udp()
-    names = [ctypes.create_string_buffer(_name(place), 16) for place in (one, two)]
+    names = [ctypes.create_string_buffer(_name(address), 16) for address in (one, two)]
     data = ctypes.create_string_buffer(b"?", 1)
     vector = array.array("Q", [ctypes.addressof(data), 1])
     messages = (_Message * 2)(*(_Message(ctypes.addressof(name), 16, vector.buffer_info()[0], 1) for name in names))

@@ -126,8 +126,8 @@ def abandon(sock, call):
 
 def way(sock, call):
     """One of the ways in `calls`."""
-    places = {name: tuple(place) for name, place in call["places"].items()}
-    return getattr(calls, call["name"])(**places)
+    addresses = {name: tuple(address) for name, address in call["addresses"].items()}
+    return getattr(calls, call["name"])(**addresses)
 
 
 def dial_by(sock, call):

@@ -53,14 +53,14 @@ def dealt_with(made, stream):
     return False
 
 
-def one_connection(place, kind, wanted, deadline):
+def one_connection(address, kind, wanted, deadline):
     """How many were sent before this side or the server ended the connection."""
     sent, numbers = 0, count(1, 2)
     with socket.socket() as made, made.makefile("rb") as stream:
         made.settimeout(5)
         if kind == "ping":
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        made.connect(place)
+        made.connect(address)
         made.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
         try:
             while sent < min(wanted, PER_CONNECTION[kind]) and time.monotonic() < deadline:

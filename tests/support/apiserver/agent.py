@@ -65,7 +65,7 @@ def clean(name: str) -> None:
 
 
 @contextmanager
-def made_place() -> Iterator[str]:
+def node_folders() -> Iterator[str]:
     """A name for cgroups and state; what killed runs left under such names is removed."""
     for folder in (CGROUPS, Path("/run")):
         for left in folder.glob(f"{PREFIX}*"):
@@ -87,10 +87,10 @@ def run_pod(cluster: Cluster, name: str, node: str, address: str) -> str:
     return str(made["metadata"]["uid"])
 
 
-def make_cgroup(place: str, uid: str) -> None:
+def make_cgroup(node_name: str, uid: str) -> None:
     """Create a burstable pod's cgroup, as the kubelet does before the first container."""
     name = uid.replace("-", "_")
-    burstable = CGROUPS / place / KUBEPODS / "kubelet-kubepods-burstable.slice"
+    burstable = CGROUPS / node_name / KUBEPODS / "kubelet-kubepods-burstable.slice"
     (burstable / f"kubelet-kubepods-burstable-pod{name}.slice").mkdir(parents=True)
 
 
@@ -120,13 +120,13 @@ class Agent:
 
 
 @contextmanager
-def running_agent(cluster: Cluster, place: str, kubeconfig: Path) -> Iterator[Agent]:
+def running_agent(cluster: Cluster, node_name: str, kubeconfig: Path) -> Iterator[Agent]:
     """The agent of node n1, until the end of the block; then as after SIGTERM."""
     (port,) = free_ports(1)
-    state = f"/run/{place}"
+    state = f"/run/{node_name}"
     arguments = ("--kubeconfig", str(kubeconfig), "--node", "n1", "--metrics", f"127.0.0.1:{port}")
-    place_arguments = ("--kubepods", str(CGROUPS / place / KUBEPODS), "--state", state)
-    process = start("agent", "--kubernetes", *arguments, *place_arguments)
+    folder_arguments = ("--kubepods", str(CGROUPS / node_name / KUBEPODS), "--state", state)
+    process = start("agent", "--kubernetes", *arguments, *folder_arguments)
     made = Agent(process, cluster, state, port)
     try:
         made.until(made.ready)

@@ -9,7 +9,7 @@ from support import REPOSITORY
 from support.apiserver.process import Cluster
 
 FOLDER = REPOSITORY / "daemonset"
-PLACES = {
+COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
     "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
@@ -34,8 +34,8 @@ def apply(cluster: Cluster, file: str) -> None:
 def apply_all(cluster: Cluster, documents: list[Any]) -> None:
     """Create objects. Unknown fields are errors."""
     for document in documents:
-        place = PLACES[document["kind"]].format(namespace=document["metadata"].get("namespace"))
-        cluster.request("POST", f"{place}?fieldValidation=Strict", document)
+        collection = COLLECTIONS[document["kind"]].format(namespace=document["metadata"].get("namespace"))
+        cluster.request("POST", f"{collection}?fieldValidation=Strict", document)
 
 
 def account(cluster: Cluster, name: str, folder: Path, user: str = "", **spec: Any) -> Path:

@@ -92,13 +92,13 @@ class Case:
 
     @property
     def destination(self) -> tuple[str, int]:
-        places = {
+        addresses = {
             "vip": (VIP[self.ip], VIP_PORT),
             "waypoint": (WAYPOINT[self.ip], WAYPOINT_PORT),
             "pod": (BACKENDS[self.ip][0], BACKEND_PORT),
             "crowded": (BACKENDS[self.ip][2], BACKEND_PORT),
         }
-        return places[self.dials]
+        return addresses[self.dials]
 
     @property
     def reached(self) -> tuple[str, int]:

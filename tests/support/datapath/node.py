@@ -47,7 +47,7 @@ def load(pins: Path, cgroup: Path, sources: Path = SOURCES, without: frozenset[s
 
 
 @contextlib.contextmanager
-def place_beside(node: "Node", name: str) -> Iterator[tuple[Path, Path]]:
+def other_installation(node: "Node", name: str) -> Iterator[tuple[Path, Path]]:
     """Pins and a kubepods cgroup for other programs than the node's; both are removed."""
     pins, kubepods = node.pins / name, CGROUPS / node.name / name
     pins.mkdir()
@@ -95,9 +95,9 @@ def clean(name: str) -> None:
 
 def remove_stale() -> None:
     """Remove what killed test runs left: everything with the id of a process that has ended."""
-    places = (CGROUPS, Path("/run"), Path("/run/netns"))
+    parents = (CGROUPS, Path("/run"), Path("/run/netns"))
     with one_at_a_time():
-        names = {path.name for place in places if place.is_dir() for path in place.glob(f"{PREFIX}*")}
+        names = {path.name for parent in parents if parent.is_dir() for path in parent.glob(f"{PREFIX}*")}
         for name in names:
             if not Path("/proc", name.removeprefix(PREFIX)).exists():
                 clean(name)

@@ -206,7 +206,7 @@ class FirstNode:
         """The id of the pod's cgroup."""
         return self._cgroup(pod).stat().st_ino
 
-    def place(self, pod: FirstPod) -> None:
+    def start_sandbox(self, pod: FirstPod) -> None:
         """The pod's cgroup."""
         self._cgroup(pod).mkdir()
 
@@ -223,7 +223,7 @@ class FirstNode:
         """Start pods at once, each as a kubelet does; returns what their first instructions came to."""
         due = []
         for pod in found:
-            self.place(pod)
+            self.start_sandbox(pod)
             due.append(time.monotonic() + SANDBOX_SECONDS)
         running = []
         for pod, at in zip(found, due, strict=True):

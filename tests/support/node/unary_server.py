@@ -31,13 +31,13 @@ def started(node: WaypointNode, program: str, port: int, output: Path) -> Iterat
 Answer = Callable[[Any, grpc.ServicerContext], Message]
 
 
-def serve(place: str, service: str, method: str, request: type[Message], answer: Answer) -> None:
-    """Serve one method at `place`, an address with a port, until the process ends."""
+def serve(address: str, service: str, method: str, request: type[Message], answer: Answer) -> None:
+    """Serve one method at `address`, an address with a port, until the process ends."""
     handler = grpc.unary_unary_rpc_method_handler(
         answer, request_deserializer=request.FromString, response_serializer=lambda message: message.SerializeToString()
     )
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-    server.add_insecure_port(place)
+    server.add_insecure_port(address)
     server.start()
     server.wait_for_termination()

@@ -158,13 +158,13 @@ def _paths(match: Match) -> st.SearchStrategy[str]:
 
 
 def candidates(routes: tuple[HTTPRoute | GRPCRoute, ...]) -> Iterator[tuple[AnyRoute, int, int, Match]]:
-    """Every match with its Route, rule and place; a rule without matches means every request."""
+    """Every match with its Route, rule and position; a rule without matches means every request."""
     for route in routes:
         rules: Sequence[HTTPRouteRule | GRPCRouteRule] = route.spec.rules
         for index, rule in enumerate(rules):
             everything = GRPCRouteMatch() if isinstance(route, GRPCRoute) else HTTPRouteMatch()
-            for place, match in enumerate(rule.matches or (everything,)):
-                yield route, index, place, match
+            for position, match in enumerate(rule.matches or (everything,)):
+                yield route, index, position, match
 
 
 # What the API compares, one after the other; the greater wins.
@@ -187,12 +187,12 @@ def claims(match: Match) -> tuple[tuple[str, int], ...]:
 def contest(case: Case, made: Request) -> list[tuple[tuple[tuple[str, object], ...], str]]:
     """Every match that holds, the winner first: what it brings forward, smallest first, and its rule's name."""
     found = []
-    for route, index, place, match in candidates(case.routes):
+    for route, index, position, match in candidates(case.routes):
         if matches(match, made):
             stamp = route.metadata.creation_timestamp
             better = tuple((name, -value) for name, value in claims(match))
             # No time of creation: it has not been created yet, so it is the youngest.
-            age = (("age", (not stamp, stamp)), ("name", route.metadata.name), ("place", (index, place)))
+            age = (("age", (not stamp, stamp)), ("name", route.metadata.name), ("position", (index, position)))
             found.append(((*better, *age), f"{route.metadata.name}/{index}"))
     return sorted(found)
 

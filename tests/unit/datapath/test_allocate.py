@@ -163,9 +163,9 @@ def lines_run(work):
 def replaced(count):
     """Give each of many arrays a new place and free the old one, as when all Services' endpoints change at once."""
     ranges = RangeAllocator(count * 8)
-    places = [ranges.allocate(1 + number % 3, 0.0) for number in range(count)]
+    starts = [ranges.allocate(1 + number % 3, 0.0) for number in range(count)]
     for number in range(0, count, 2):
-        ranges.free(places[number], 1 + number % 3, 0.0)
+        ranges.free(starts[number], 1 + number % 3, 0.0)
         ranges.allocate(2 + number % 3, 0.0)
     for number in range(0, count, 2):
         assert ranges.allocate(1 + number % 3, 2 * QUARANTINE_SECONDS) < count * 8

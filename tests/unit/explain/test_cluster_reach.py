@@ -36,13 +36,13 @@ def pod(name: str, address: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def endpoints(*places: tuple[str, str], name: str = "web") -> dict[str, Any]:
+def endpoints(*locations: tuple[str, str], name: str = "web") -> dict[str, Any]:
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": name, "namespace": "app", "labels": {"kubernetes.io/service-name": name}},
         "addressType": "IPv4",
-        "endpoints": [{"addresses": [address], "nodeName": node} for address, node in places],
+        "endpoints": [{"addresses": [address], "nodeName": node} for address, node in locations],
         "ports": [{"name": "http", "port": 8080}],
     }
 

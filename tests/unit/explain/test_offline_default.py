@@ -41,8 +41,8 @@ def caller(document: dict[str, Any]) -> dict[str, Any]:
 
 def found(folder: Path, *documents: Any) -> list[Finding]:
     """The findings of documents, one a line, but for fields of definitions."""
-    place = write(folder, all="\n---\n".join(json.dumps(document) for document in documents))
-    return [item for item in findings(read(place), parsed(place)) if item.kind != "field"]
+    manifests = write(folder, all="\n---\n".join(json.dumps(document) for document in documents))
+    return [item for item in findings(read(manifests), parsed(manifests)) if item.kind != "field"]
 
 
 @pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])

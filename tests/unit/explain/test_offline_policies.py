@@ -36,8 +36,10 @@ def workload(kind: str, spec: dict[str, Any] | None = None, **labels: str) -> di
 def found(folder: Path, *documents: Any, **files: str) -> list[Finding]:
     """The findings of documents, one a line, and of files."""
     text = "\n---\n".join(json.dumps(document) for document in documents)
-    place = write(folder / "m", policies=text, **files)
-    return [item for item in findings(read(place), parsed(place)) if item.kind != "field" or "Policy" in item.object]
+    manifests = write(folder / "m", policies=text, **files)
+    return [
+        item for item in findings(read(manifests), parsed(manifests)) if item.kind != "field" or "Policy" in item.object
+    ]
 
 
 def test_a_policy_that_does_what_it_says_has_no_findings(tmp_path: Path) -> None:

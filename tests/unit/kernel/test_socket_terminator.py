@@ -13,7 +13,7 @@ from agent.kernel.socket_terminator import SocketTerminator
 
 UDP = BackendsRemoved(Protocol.UDP, (address_bytes("10.96.0.1"), 53), frozenset())
 TCP = BackendsRemoved(Protocol.TCP, (address_bytes("10.96.0.1"), 80), frozenset())
-PLACES = Path("/pins"), Path("/pods"), Path("/netns.sock")
+PATHS = Path("/pins"), Path("/pods"), Path("/netns.sock")
 
 # Writes its process id and its task into a folder; what else it does the first time is put in.
 PROGRAM = """
@@ -61,7 +61,7 @@ def alive(folder: Path, run: int) -> bool:
 async def test_a_run_that_failed_is_tried_again_without_another_loss(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    terminator = SocketTerminator(*PLACES, list, program(tmp_path, "sys.exit('no maps')"))
+    terminator = SocketTerminator(*PATHS, list, program(tmp_path, "sys.exit('no maps')"))
     async with running(terminator):
         terminator.submit([UDP])
         await until(lambda: terminator.ended)
@@ -72,7 +72,7 @@ async def test_a_run_that_failed_is_tried_again_without_another_loss(
 
 async def test_what_is_lost_meanwhile_goes_with_the_next_try(tmp_path: Path) -> None:
     wait = "while not (folder / 'go').exists(): time.sleep(0.01)\n    sys.exit('no maps')"
-    terminator = SocketTerminator(*PLACES, list, program(tmp_path, wait))
+    terminator = SocketTerminator(*PATHS, list, program(tmp_path, wait))
     async with running(terminator):
         terminator.submit([UDP])
         await until(lambda: tasks(tmp_path))
@@ -86,7 +86,7 @@ async def test_a_run_that_does_not_end_is_killed_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hanging = program(tmp_path, "time.sleep(3600)")
-    terminator = SocketTerminator(*PLACES, list, hanging, run_seconds=3.0)
+    terminator = SocketTerminator(*PATHS, list, hanging, run_seconds=3.0)
     async with running(terminator):
         terminator.submit([UDP])
         await until(lambda: terminator.ended)
@@ -95,7 +95,7 @@ async def test_a_run_that_does_not_end_is_killed_and_tried_again(
 
 
 async def test_a_run_ends_with_the_agent(tmp_path: Path) -> None:
-    terminator = SocketTerminator(*PLACES, list, program(tmp_path, "time.sleep(3600)"))
+    terminator = SocketTerminator(*PATHS, list, program(tmp_path, "time.sleep(3600)"))
     async with running(terminator):
         terminator.submit([UDP])
         await until(lambda: tasks(tmp_path))
@@ -106,7 +106,7 @@ async def test_a_run_ends_with_the_agent(tmp_path: Path) -> None:
 async def test_what_cannot_be_started_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    terminator = SocketTerminator(*PLACES, list, program(tmp_path, "pass"))
+    terminator = SocketTerminator(*PATHS, list, program(tmp_path, "pass"))
     with monkeypatch.context() as patch:
         patch.setattr("sys.executable", str(tmp_path / "nowhere"))
         async with running(terminator):
@@ -118,8 +118,8 @@ async def test_what_cannot_be_started_is_tried_again(
 
 
 async def test_nothing_runs_where_the_kernel_cannot_end_sockets(tmp_path: Path) -> None:
-    unable = SocketTerminator(*PLACES, list, program(tmp_path, "pass"), able=False)
-    able = SocketTerminator(*PLACES, list, program(tmp_path, "pass"))
+    unable = SocketTerminator(*PATHS, list, program(tmp_path, "pass"), able=False)
+    able = SocketTerminator(*PATHS, list, program(tmp_path, "pass"))
     async with running(unable), running(able):
         unable.submit([TCP])
         able.submit([UDP])

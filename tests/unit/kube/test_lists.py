@@ -29,7 +29,7 @@ def bare(document: dict[str, Any]) -> dict[str, Any]:
 def read(document: Any) -> list[str]:
     """What becomes of each item, with its place."""
     texts = []
-    for place, found in decode_all(document, "f:1"):
+    for location, found in decode_all(document, "f:1"):
         match found:
             case Problem():
                 what = found.field
@@ -37,7 +37,7 @@ def read(document: Any) -> list[str]:
                 what = found.kind
             case _:
                 what = str(found.key)
-        texts.append(f"{place}: {what}")
+        texts.append(f"{location}: {what}")
     return texts
 
 

@@ -23,6 +23,6 @@ def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
 async def test_a_port_that_somebody_has_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        place = f"--metrics 127.0.0.1:{port}"
-        with pytest.raises(ListenError, match=f"cannot listen at {place}: .*in use"), listening_at(place):
+        endpoint = f"--metrics 127.0.0.1:{port}"
+        with pytest.raises(ListenError, match=f"cannot listen at {endpoint}: .*in use"), listening_at(endpoint):
             await HttpServer({}).start_tcp("127.0.0.1", port)

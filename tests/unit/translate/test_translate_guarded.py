@@ -92,10 +92,10 @@ def test_without_policies_the_default_of_the_mesh_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [slices(node="n3"), slices(node=""), slices("10.0.2.9")], ids=["other", "none", "absent"]
+    "item", [slices(node="n3"), slices(node=""), slices("10.0.2.9")], ids=["other", "none", "absent"]
 )
-def test_a_node_speaks_only_for_endpoints_that_are_on_it(place: Keyed) -> None:
-    assert at(SERVER, REPORT, place, policy(RULE)) is None
+def test_a_node_speaks_only_for_endpoints_that_are_on_it(item: Keyed) -> None:
+    assert at(SERVER, REPORT, item, policy(RULE)) is None
 
 
 def test_two_nodes_that_report_an_address_leave_in_doubt_what_its_node_enforces() -> None:

@@ -16,8 +16,8 @@ C, E, X, L, R = (
 A, B = ResourceName(L, "a"), ResourceName(C, "b")
 
 
-def assignment(*places: tuple[str, int]) -> dict[str, object]:
-    sockets = [{"address": {"socket_address": {"address": where, "port_value": port}}} for where, port in places]
+def assignment(*endpoints: tuple[str, int]) -> dict[str, object]:
+    sockets = [{"address": {"socket_address": {"address": where, "port_value": port}}} for where, port in endpoints]
     return {"cluster_name": "b", "endpoints": [{"lb_endpoints": [{"endpoint": item} for item in sockets]}]}
 
 
