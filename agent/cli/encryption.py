@@ -68,10 +68,15 @@ def print_encryption(encryption: dict[str, Any]) -> None:
     )
     print_table(
         "other nodes",
-        ("NODE", "PACKETS", "KEY GENERATION", "HANDSHAKE", "RECEIVED", "SENT", "UNSUPPORTED"),
+        ("NODE", "PACKETS", "KEY GENERATION", "THEIRS", "HANDSHAKE", "RECEIVED", "SENT", "UNSUPPORTED"),
         (
             (
-                *(node["node"], node["packets"], node["keyGeneration"] or ""),
+                *(
+                    node["node"],
+                    node["packets"],
+                    node["keyGeneration"] or "",
+                    ", ".join(map(str, node["theirGenerations"])),
+                ),
                 "" if node["handshakeSeconds"] is None else f"{node['handshakeSeconds']:.0f} s ago",
                 *(node["received"], node["sent"], node["unsupported"]),
             )

@@ -13,6 +13,7 @@ from pyroute2 import NetlinkError
 from agent.encryption.members import inability, members
 from agent.encryption.plan import in_step, make_plan, sending, wanted_generations
 from agent.encryption.retirement import RETIRE_SECONDS, InUse
+from agent.encryption.traffic import Traffic
 from agent.encryption.values import Member, Observed, Plan, port_of
 from agent.ir.addresses import Addresses
 from agent.ir.plan import PodPlan
@@ -79,6 +80,7 @@ class EncryptionController:
         self._clock = asyncio.get_running_loop().time
         self._plan: Plan | None = None
         self._in_use = InUse()
+        self.traffic = Traffic()
         self._off_since: float | None = None
         self._lacks_wireguard, self._retry_at = False, 0.0
         self.attempted = False
@@ -146,6 +148,7 @@ class EncryptionController:
             self.error = str(error)
         else:
             self.error = ""
+            self.traffic.note(observed)
             self.state = self.state._replace(observed=observed)
 
     def _in_step(self, encryption: MeshEncryption, own: Member | None, others: tuple[Member, ...]) -> Observed:

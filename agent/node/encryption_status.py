@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +12,8 @@ from agent.telemetry.metrics import Metrics
 
 # WireGuard makes a new session every 120 s, and gives up an old one after 180 s.
 SILENT_SECONDS = 180.0
+# Nodes that have a series of their own.
+MOST_NODES = 20
 
 
 class Packets(StrEnum):
@@ -41,6 +44,7 @@ def _node(state: State, other: Member, now: float) -> dict[str, Any]:
         "node": other.name,
         "packets": _packets(state, peer, age).value,
         "keyGeneration": generation,
+        "theirGenerations": list(other.tunnels.sending),
         "handshakeSeconds": age,
         "received": peer.received if peer else 0,
         "sent": peer.sent if peer else 0,
@@ -72,6 +76,18 @@ def register_encryption(metrics: Metrics, controller: EncryptionController) -> N
         "packets",
         lambda: _counts(controller),
     )
+    metrics.register_gauges(
+        "weft_encryption_silent_seconds",
+        "Seconds since a node that is silent answered: of at most 20, the longest.",
+        "peer",
+        lambda: silent(encryption_document(controller, time.time())["nodes"]),
+    )
+    metrics.register_counters(
+        "weft_encryption_bytes",
+        "Bytes in tunnels to other nodes, with those that WireGuard adds.",
+        "direction",
+        lambda: {"received": controller.traffic.received, "sent": controller.traffic.sent},
+    )
     metrics.register_gauge(
         "weft_encryption_unsupported",
         "Whether the node cannot encrypt as MeshParameters ask for, or its tunnels are not in step.",
@@ -82,3 +98,15 @@ def register_encryption(metrics: Metrics, controller: EncryptionController) -> N
 def _counts(controller: EncryptionController) -> dict[str, int]:
     nodes = encryption_document(controller, time.time())["nodes"]
     return {packets.value: 0 for packets in Packets} | Counter(node["packets"] for node in nodes) if nodes else {}
+
+
+def silent(nodes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many seconds nodes have been silent, of the document's `nodes`. Of one without a handshake that is not known:
+    it has the least that any has.
+    """
+    ages = {
+        node["node"]: int(node["handshakeSeconds"] or SILENT_SECONDS)
+        for node in nodes
+        if node["packets"] == Packets.SILENT.value
+    }
+    return dict(sorted(ages.items(), key=lambda found: (-found[1], found[0]))[:MOST_NODES])

@@ -28,6 +28,7 @@ NODE = {
     "node": H,
     "packets": H,
     "keyGeneration": 1,
+    "theirGenerations": [1],
     "handshakeSeconds": 1.0,
     "received": 1,
     "sent": 1,

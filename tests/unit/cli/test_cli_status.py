@@ -214,7 +214,13 @@ def test_encryption(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    node = {"node": "n2", "packets": "encrypted", "keyGeneration": 1, "handshakeSeconds": 12.3}
+    node = {
+        "node": "n2",
+        "packets": "encrypted",
+        "keyGeneration": 1,
+        "theirGenerations": [1, 2],
+        "handshakeSeconds": 12.3,
+    }
     node |= {"received": 5, "sent": 6, "unsupported": ""}
     monkeypatch.setattr(module, "get", lambda *_: report(KUBERNETES) | {"encryption": OFF | found | {"nodes": [node]}})
     ended = 0
@@ -226,4 +232,4 @@ def test_encryption(
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if line.startswith("encryption ")] == lines
     rows = [line.split() for line in printed if line.startswith("n2 ")]
-    assert rows == ([["n2", "encrypted", "1", "12", "s", "ago", "5", "6"]] if lines else [])
+    assert rows == ([["n2", "encrypted", "1", "1,", "2", "12", "s", "ago", "5", "6"]] if lines else [])

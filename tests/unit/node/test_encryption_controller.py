@@ -26,7 +26,7 @@ from agent.model.parameters import MeshEncryption, MeshParameters, MeshParameter
 from agent.model.weft_node import TunnelKey, Tunnels
 from agent.node import encryption_controller
 from agent.node.encryption_controller import NO_NODE, NOT_INSTALLED, EncryptionController
-from agent.node.encryption_status import encryption_document
+from agent.node.encryption_status import MOST_NODES, encryption_document, silent
 from agent.settings import Settings
 from agent.store.store import Store
 
@@ -168,6 +168,7 @@ async def test_a_tunnel_is_made_reported_and_shown(network: FakeNetwork) -> None
             "node": "n2",
             "packets": "encrypted",
             "keyGeneration": 1,
+            "theirGenerations": [],
             "handshakeSeconds": 30,
             "received": 5,
             "sent": 6,
@@ -244,3 +245,14 @@ async def test_a_failure_is_shown_until_it_is_over(network: FakeNetwork) -> None
         await running.until(lambda: running.document["error"] == "no helper")
         network.failure = None
         await running.until(lambda: running.document["error"] == "")
+
+
+def test_silent_nodes_are_named_the_longest_silent_first() -> None:
+    def row(number: int, packets: str, age: float | None) -> dict[str, Any]:
+        return {"node": f"n{number}", "packets": packets, "handshakeSeconds": age}
+
+    nodes = [row(0, "encrypted", 500), row(1, "silent", 200.7), row(2, "silent", None), row(3, "refused", None)]
+    assert silent(nodes) == {"n1": 200, "n2": 180}
+    assert list(silent(row(n, "silent", 200 + n) for n in range(30))) == [
+        f"n{n}" for n in range(29, 29 - MOST_NODES, -1)
+    ]
