@@ -1,7 +1,7 @@
 """Measures how long an endpoint change of one Service takes while the node drops the probe of another Service's
 listener, and while it does not, in alternation in one run. Agent, kernel and Envoy are real, in a lab.
 
-Run it as root with `make bench`. Prints JSON.
+Run it as root: `python -m bench.dropped_probe`. Prints JSON.
 """
 
 import json
@@ -11,8 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 
-from figures import FACES, ROUTE, frontends, spread
-
 from agent.cli.agent_client import get
 from agent.cli.lab import wait_agent
 from agent.lab import lifecycle
@@ -20,6 +18,7 @@ from agent.lab.paths import LabPaths
 from agent.lab.store import Store
 from agent.model.meta import Key
 from agent.settings import STATUS_SOCKET
+from bench.figures import FACES, ROUTE, frontends, spread
 
 ROUNDS = 15
 # Probes are in the node's output chain. Clients' packets are forwarded, so the rule does not drop them.

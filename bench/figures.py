@@ -1,6 +1,6 @@
 """Figures of the agent with the faces example in a lab: memory, start, and how fast a change takes effect.
 
-Run it as root with `make bench`. Prints JSON; medians over the rounds, with the least and the most.
+Run it as root: `python -m bench.figures`. Prints JSON; medians over the rounds, with the least and the most.
 """
 
 import json

@@ -1,0 +1,171 @@
+"""The lab that scenarios run in: its Services, the processes that answer, and the clients that ask."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agent.cli.agent_client import get
+from agent.cli.lab import wait_agent
+from agent.lab import launch, lifecycle
+from agent.lab.kubelet import pod_context, pod_environment
+from agent.lab.paths import LabPaths
+from agent.lab.store import Object, Store, key_of
+from agent.settings import STATUS_SOCKET
+from agent.waypoint.process import STATS, envoy_command
+from agent.waypoint.xds.request_stats import request_stats
+from bench.scenarios import ENVOYS, SERVERS, Scenario, Way
+
+HERE = Path(__file__).parent
+BUILD = HERE.parent / "build" / "bench"
+LOAD = BUILD / "load"
+PATIENCE = 120.0
+
+
+class Lab:
+    """A lab that is up. Commands run in its pods; they end with the block that made them."""
+
+    def __init__(self, paths: LabPaths, running: ExitStack) -> None:
+        self.paths = paths
+        self._running = running
+        self._clients: dict[tuple[str, bool], subprocess.Popen[str]] = {}
+
+    def start(self, pod: str, in_cgroup: bool, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a process in a pod's network, and in its cgroup or in none that weft's programs are attached to."""
+        found = lifecycle.find_pod(self.paths, pod)
+        container = found["spec"]["containers"][0]
+        context = pod_context(self.paths, found, container["name"])
+        if not in_cgroup:
+            context = replace(context, cgroup=self.paths.system_cgroup("bench"))
+            context.cgroup.mkdir(parents=True, exist_ok=True)
+        command, environment = launch.command(context, argv), pod_environment(found, container)
+        process = self._running.enter_context(subprocess.Popen(command, env=environment, text=True, **options))
+        self._running.callback(process.kill)
+        return process
+
+    def ask(self, way: Way, address: str, scenario: Scenario) -> list[int]:
+        """One round of a way: the nanoseconds of each operation. Raises `RuntimeError` when an operation fails."""
+        client = self._client(way)
+        assert client.stdin is not None
+        assert client.stdout is not None
+        order = (scenario.work, address, way.port, scenario.count, scenario.request, scenario.response)
+        print(*order, file=client.stdin, flush=True)
+        answer = client.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{scenario.name}, from {way.client} to {address}: the client has ended")
+        times: list[int] = json.loads(answer)
+        return times
+
+    def _client(self, way: Way) -> subprocess.Popen[str]:
+        key = (way.client, way.in_cgroup)
+        if key not in self._clients:
+            argv = [str(LOAD), "ask"]
+            self._clients[key] = self.start(*key, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self._clients[key]
+
+    def status(self) -> Any:
+        """The agent's report."""
+        return get(self.paths.state / STATUS_SOCKET, "/status")
+
+    def pod_cgroup(self, pod: str) -> Path:
+        """The cgroup of a pod."""
+        return self.paths.pod_cgroup(lifecycle.find_pod(self.paths, pod)["metadata"]["uid"])
+
+
+@contextmanager
+def started(name: str, services: int) -> Iterator[Lab]:
+    """A lab with this many Services, where every scenario can run. It is removed at the end."""
+    _build_load()
+    paths = LabPaths(name)
+    lifecycle.down(paths)
+    try:
+        lifecycle.up(paths, agent=False)
+        # Where /run is a disk with `discard`, removing the files of 10 000 Services would take minutes.
+        subprocess.run(["mount", "-t", "tmpfs", "bench", paths.manifests], check=True)
+        lifecycle.apply(paths, [HERE / "lab.yaml"])
+        lifecycle.start_agent(paths)
+        wait_agent(paths)
+        with ExitStack() as running:
+            yield _furnished(Lab(paths, running), services)
+    finally:
+        lifecycle.down(paths)
+
+
+def _furnished(lab: Lab, services: int) -> Lab:
+    lifecycle.wait_ready(lab.paths)
+    _start_servers(lab)
+    lifecycle.wait_for("the listener is ready", lambda: _listeners(lab) == ["ready"], PATIENCE)
+    # The lab's controllers and kubelet compute more than a cluster's would on a node, and have done their part.
+    (lab.paths.system_cgroup("daemon") / "cgroup.freeze").write_text("1")
+    _add_services(lab, services)
+    return lab
+
+
+def _build_load() -> None:
+    compiler = shutil.which("clang") or shutil.which("tcc")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    subprocess.run([str(compiler), "-O2", "-o", LOAD, HERE / "load.c"], check=True)
+
+
+def _start_servers(lab: Lab) -> None:
+    for pod, port, in_cgroup in SERVERS:
+        lab.start(pod, in_cgroup, [str(LOAD), "serve", str(port)])
+    for pod, file in ENVOYS.items():
+        config = BUILD / file
+        config.write_text(json.dumps(_with_stats(yaml.safe_load((HERE / file).read_text()))))
+        lab.start(pod, True, envoy_command(config, 2), stderr=subprocess.DEVNULL)
+
+
+def _with_stats(config: Any) -> Any:
+    """A plain Envoy counts requests as the waypoint does."""
+    (listener,) = config["static_resources"]["listeners"]
+    if listener["name"] == "plain":
+        listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = request_stats("app/server:80")
+        config |= STATS
+    return config
+
+
+def _listeners(lab: Lab) -> list[str]:
+    return [item["state"] for item in lab.status()["waypoint"]["listeners"]]
+
+
+def _add_services(lab: Lab, count: int) -> None:
+    """Services with an endpoint each, as an API server would store them."""
+    objects = [item for number in range(count) for item in _service(number)]
+    Store(lab.paths).save({}, {key_of(item): item for item in objects})
+    # The last one is translated last. A report of all takes the agent some time, so it is not asked without a pause.
+    last = objects[-2]["metadata"]["name"]
+    while not any(item["service"] == f"many/{last}" for item in lab.status()["frontends"]):
+        time.sleep(3)
+
+
+def _service(number: int) -> tuple[Object, Object]:
+    address = f"10.96.{1 + number // 250}.{1 + number % 250}"
+    pod = f"10.244.{10 + number // 250}.{1 + number % 250}"
+    name = f"service-{number}"
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "many", "uid": name},
+        "spec": {"clusterIP": address, "clusterIPs": [address], "ports": [{"name": "tcp", "port": 80}]},
+    }
+    endpoints = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{name}-1",
+            "namespace": "many",
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "tcp", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [pod], "conditions": {"ready": True}}],
+    }
+    return service, endpoints

@@ -1,0 +1,303 @@
+/* The load generator: a server, and a client that times each operation by the monotonic clock.
+ *
+ *   load serve PORT    answers TCP and UDP until it is killed
+ *   load ask           reads orders on stdin: WORK ADDRESS PORT COUNT REQUEST RESPONSE
+ *                      and prints, for each, one JSON array: the nanoseconds of each operation
+ *
+ * WORK is one of the table `works`. REQUEST and RESPONSE are sizes in bytes, at least 8: a request
+ * begins with both sizes, so that the server needs no settings. For `http` they mean nothing. Any
+ * error ends the process with a message: there is no figure of a run in which something failed.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <err.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUFFER	    (1 << 20)
+#define DESCRIPTORS 1024
+#define WARM_UP	    20
+
+static char buffer[BUFFER];
+
+struct sizes {
+	uint32_t request;
+	uint32_t response;
+};
+
+static void check(int succeeded, const char *what)
+{
+	if (!succeeded)
+		err(1, "%s", what);
+}
+
+static void set(int fd, int level, int option)
+{
+	check(!setsockopt(fd, level, option, &(int){1}, sizeof(int)), "setsockopt");
+}
+
+static void send_all(int fd, size_t left)
+{
+	for (char *from = buffer; left;) {
+		ssize_t sent = send(fd, from, left, MSG_NOSIGNAL);
+		check(sent > 0, "send");
+		from += sent;
+		left -= sent;
+	}
+}
+
+/* ---- server ---- */
+
+static struct request {
+	struct sizes sizes;
+	size_t received;
+} requests[DESCRIPTORS];
+
+static void watch(int epoll, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	check(fd < DESCRIPTORS && !epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+}
+
+static int bound(int type, int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+	int fd = socket(AF_INET, type, 0);
+
+	set(fd, SOL_SOCKET, SO_REUSEADDR);
+	check(!bind(fd, (void *)&address, sizeof(address)), "bind");
+	check(type == SOCK_DGRAM || !listen(fd, 4096), "listen");
+	return fd;
+}
+
+static void return_datagram(int fd)
+{
+	struct sockaddr_in from;
+	socklen_t length = sizeof(from);
+	ssize_t size = recvfrom(fd, buffer, BUFFER, 0, (void *)&from, &length);
+
+	check(size >= 0, "recvfrom");
+	check(sendto(fd, buffer, size, 0, (void *)&from, length) == size, "sendto");
+}
+
+static void read_request(int fd)
+{
+	struct request *request = &requests[fd];
+	ssize_t size = recv(fd, buffer, BUFFER, 0);
+
+	if (size <= 0) {
+		close(fd);
+		return;
+	}
+	if (!request->received) {
+		check(size >= (ssize_t)sizeof(struct sizes), "a request begins with its sizes");
+		memcpy(&request->sizes, buffer, sizeof(struct sizes));
+	}
+	request->received += size;
+	if (request->received == request->sizes.request) {
+		request->received = 0;
+		send_all(fd, request->sizes.response);
+	}
+}
+
+static void serve(int port)
+{
+	int epoll = epoll_create1(0), tcp = bound(SOCK_STREAM, port), udp = bound(SOCK_DGRAM, port);
+	struct epoll_event event;
+
+	watch(epoll, tcp);
+	watch(epoll, udp);
+	for (;;) {
+		if (epoll_wait(epoll, &event, 1, -1) < 1)
+			continue;
+		if (event.data.fd == udp) {
+			return_datagram(udp);
+		} else if (event.data.fd == tcp) {
+			int fd = accept(tcp, NULL, NULL);
+
+			check(fd >= 0, "accept");
+			set(fd, IPPROTO_TCP, TCP_NODELAY);
+			requests[fd].received = 0;
+			watch(epoll, fd);
+		} else {
+			read_request(event.data.fd);
+		}
+	}
+}
+
+/* ---- client ---- */
+
+static struct sockaddr_in server;
+static struct sizes sizes;
+
+/* A reply that does not come within 5 s is an error. */
+static int patient(int type)
+{
+	struct timeval patience = {.tv_sec = 5};
+	int fd = socket(AF_INET, type, 0);
+
+	check(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), "SO_RCVTIMEO");
+	return fd;
+}
+
+static int opened(int type)
+{
+	int fd = patient(type);
+
+	check(!connect(fd, (void *)&server, sizeof(server)), "connect");
+	return fd;
+}
+
+static int tcp(void)
+{
+	int fd = opened(SOCK_STREAM);
+
+	set(fd, IPPROTO_TCP, TCP_NODELAY);
+	return fd;
+}
+
+static int connected_udp(void)
+{
+	return opened(SOCK_DGRAM);
+}
+
+static int unconnected_udp(void)
+{
+	return patient(SOCK_DGRAM);
+}
+
+static void exchange(int fd)
+{
+	memcpy(buffer, &sizes, sizeof(sizes));
+	send_all(fd, sizes.request);
+	check(recv(fd, buffer, sizes.response, MSG_WAITALL) == sizes.response, "recv");
+}
+
+static void exchange_unconnected(int fd)
+{
+	check(sendto(fd, buffer, sizes.request, 0, (void *)&server, sizeof(server)) > 0, "sendto");
+	check(recv(fd, buffer, BUFFER, 0) == sizes.request, "recv");
+}
+
+static void exchange_http(int fd)
+{
+	static const char request[] = "GET / HTTP/1.1\r\nHost: server.app\r\n\r\n",
+			  tail[] = "\r\n\r\nok";
+	size_t received = 0;
+
+	check(send(fd, request, sizeof(request) - 1, 0) == sizeof(request) - 1, "send");
+	do {
+		ssize_t size = recv(fd, buffer + received, BUFFER - 1 - received, 0);
+
+		check(size > 0, "recv");
+		received += size;
+		buffer[received] = 0;
+	} while (!strstr(buffer, tail));
+	if (strncmp(buffer, "HTTP/1.1 200 ", 13))
+		errx(1, "not 200: %s", buffer);
+}
+
+/* Until the server has closed: it must have accepted the connection, so that its queue stays short.
+ */
+static void close_both(int fd)
+{
+	check(!shutdown(fd, SHUT_WR), "shutdown");
+	check(recv(fd, buffer, BUFFER, 0) == 0, "the server closes");
+	close(fd);
+}
+
+static void close_at_once(int fd)
+{
+	close(fd);
+}
+
+static const struct work {
+	const char *name;
+	int (*open)(void);
+	void (*exchange)(int fd);	 /* none: only the connection is timed */
+	void (*close_each_time)(int fd); /* none: one connection for all operations */
+} works[] = {
+    {"connect", tcp, NULL, close_both},
+    {"connect-exchange", tcp, exchange, close_at_once},
+    {"exchange", tcp, exchange, NULL},
+    {"http", tcp, exchange_http, NULL},
+    {"udp-connected", connected_udp, exchange, NULL},
+    {"udp-unconnected", unconnected_udp, exchange_unconnected, NULL},
+};
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static uint64_t operation(const struct work *work, int kept)
+{
+	uint64_t began = now(), took;
+	int fd = work->close_each_time ? work->open() : kept;
+
+	if (work->exchange)
+		work->exchange(fd);
+	took = now() - began;
+	if (work->close_each_time)
+		work->close_each_time(fd);
+	return took;
+}
+
+static void run(const struct work *work, int count)
+{
+	int kept = work->close_each_time ? -1 : work->open();
+
+	for (int i = 0; i < WARM_UP; i++)
+		operation(work, kept);
+	/* Printed afterwards: a write would disturb the next operation. */
+	uint64_t *times = calloc(count, sizeof(*times));
+	for (int i = 0; i < count; i++)
+		times[i] = operation(work, kept);
+	for (int i = 0; i < count; i++)
+		printf("%c%llu", i ? ',' : '[', (unsigned long long)times[i]);
+	puts("]");
+	fflush(stdout);
+	free(times);
+	if (kept >= 0)
+		close(kept);
+}
+
+static void ask(void)
+{
+	char name[32], address[32];
+	int port, count;
+
+	while (scanf("%31s %31s %d %d %u %u", name, address, &port, &count, &sizes.request,
+		     &sizes.response) == 6) {
+		const struct work *work = works, *last = works + sizeof(works) / sizeof(*works);
+
+		while (work < last && strcmp(work->name, name))
+			work++;
+		server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+		if (work == last || !inet_aton(address, &server.sin_addr) || count < 1 ||
+		    sizes.request > BUFFER || sizes.response > BUFFER)
+			errx(1, "cannot do %s %s", name, address);
+		run(work, count);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "serve"))
+		serve(atoi(argv[2]));
+	if (argc != 2 || strcmp(argv[1], "ask"))
+		errx(2, "usage: load serve PORT | load ask");
+	ask();
+	return 0;
+}

@@ -1,0 +1,57 @@
+"""Every scenario of the benchmarks runs in a lab, on every way, and the kernel's counts show which programs ran."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from bench import programs, rounds
+from bench.lab import Lab, started
+from bench.scenarios import SUITES
+
+pytestmark = pytest.mark.node
+SERVICES = 30
+SKIPPED = {"kube-proxy": "is not started"}
+SCENARIOS = {scenario.name: replace(scenario, count=20) for scenario in SUITES["quick"].scenarios}
+
+
+@pytest.fixture(scope="module")
+def lab(no_stale_labs: None) -> Iterator[Lab]:
+    with started(f"t{os.getpid()}bench", SERVICES) as made:
+        yield made
+
+
+def test_the_services_are_in_the_kernel(lab: Lab) -> None:
+    frontends = [item for item in lab.status()["frontends"] if item["service"].startswith("many/")]
+    assert len(frontends) == SERVICES
+
+
+@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.agent_runs])
+def test_a_scenario_has_samples_of_each_way_and_a_verdict_on_each_bar(lab: Lab, name: str) -> None:
+    scenario = SCENARIOS[name]
+    samples = rounds.measure(lab, scenario, 2, SKIPPED)
+    ways = {way for way in scenario.ways if way not in SKIPPED}
+    assert samples.keys() == ways | {way + rounds.AGAIN for way in scenario.references if way in ways}
+    for turns in samples.values():
+        assert [0 < turn["p50"] <= turn["p90"] <= turn["p99"] <= turn["p99.9"] for turn in turns] == [True, True]
+    verdicts = {verdict.name: verdict for verdict in rounds.verdicts(scenario, samples, SKIPPED)}
+    for bar in scenario.bars:
+        assert (verdicts[bar.name].reason == "is not started") == ("kube-proxy" in (bar.subject, bar.reference))
+
+
+@pytest.mark.bpf
+def test_programs_run_once_a_connection_and_never_for_packets(lab: Lab) -> None:
+    connects = programs.per_operation(lab, SCENARIOS["TCP connect, request and response"], "weft L4")
+    assert connects["weft_connect4"]["runs"] == 1
+    assert connects["weft_connect4"]["ns"] > 0
+    exchanges = programs.per_operation(lab, SCENARIOS["request and response on an open connection"], "weft L4")
+    assert [program["runs"] for program in exchanges.values()] == [0] * len(exchanges)
+    datagrams = programs.per_operation(lab, SCENARIOS["UDP, unconnected"], "weft L4")
+    assert datagrams["weft_sendmsg4"]["runs"] == 2, "the client's datagram, and the server's"
+
+
+def test_a_failed_operation_is_no_figure(lab: Lab) -> None:
+    way = replace(rounds.WAYS["direct"], client="mesh/protected", port=1)
+    with pytest.raises(RuntimeError, match=r"TCP connect, from mesh/protected to 10\.244\.9\.2: the client has ended"):
+        lab.ask(way, way.address, SCENARIOS["TCP connect"])
