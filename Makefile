@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-hostile fuzz test-programs fresh unit check format golden program-sizes features coverage mutation bench bench-quick lock clean \
+.PHONY: help setup demo test test-hostile fuzz test-programs fresh unit check format golden program-sizes features coverage mutation bench bench-quick bench-scale lock clean \
 	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh \
 	kind-up kind-test kind-down vm-deps vm-test vm-test-ci
 
@@ -156,14 +156,18 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench-quick: setup ## the datapath and the waypoint beside what they are compared with (root; 4 minutes)
+bench-quick: setup ## the datapath and the waypoint beside what they are compared with, and the report (root; 4 minutes)
 	@$(BIN)/python -m bench quick
 
-bench: setup ## the same with more rounds, and the agent's own numbers (root; 30 minutes)
+bench: setup ## the same with more rounds, and the agent's own numbers (root; 30 minutes, once 10 more to build kube-proxy)
+	@$(BIN)/python tests/cluster/prepare.py bench
 	@$(BIN)/python -m bench full
 	@$(BIN)/python -m bench.figures
 	@$(BIN)/python -m bench.loop
 	@$(BIN)/python -m bench.dropped_probe
+
+bench-scale: setup ## the agent as the cluster grows to 10 000 Services of 10 endpoints (root; 15 minutes)
+	@$(BIN)/python -m bench.scale
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, and what of it the image takes and is built with
 	$(BIN)/python -m pip install --quiet uv

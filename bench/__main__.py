@@ -1,7 +1,6 @@
-"""`python -m bench SUITE`: measure, and write results/latest.json, results/samples.json."""
+"""`python -m bench SUITE`: measure, write results/latest.json and samples.json, and render the report and pages."""
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -9,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.lab import lifecycle
-from bench import machine, programs, rounds
+from bench import kube_proxy, machine, programs, report, rounds
 from bench.lab import Lab, started
 from bench.ratios import Verdict
 from bench.scenarios import SUITES, Suite
 
-RESULTS = Path(__file__).parent / "results"
 COUNTED = "weft L4"
 
 
@@ -24,7 +22,7 @@ def main() -> None:
     parser.add_argument("suite", choices=SUITES)
     parser.add_argument("--rounds", type=int, help="instead of the suite's")
     parser.add_argument("--services", type=int, help="instead of the suite's")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
+    parser.add_argument("--results", type=Path, default=report.RESULTS, help="another folder: for a trial")
     options = parser.parse_args()
     suite = SUITES[options.suite]
     suite = Suite(options.services or suite.services, options.rounds or suite.rounds, suite.scenarios)
@@ -32,9 +30,9 @@ def main() -> None:
     with started("bench", suite.services) as lab:
         results, samples = run(lab, suite)
     results["machine"] = {**described, "load average after": round(os.getloadavg()[0], 1)}
-    options.results.mkdir(exist_ok=True)
-    _write(options.results / "latest.json", results)
-    _write(options.results / "samples.json", samples)
+    report.write(options.results / "latest.json", results)
+    report.write(options.results / "samples.json", samples)
+    report.render(options.results)
     for bar in results["bars"]:
         verdict = {True: "met", False: "MISSED", None: bar["reason"]}[bar["met"]]
         print(f"{bar['name']:75} {bar['value']!s:>6}  bound {bar['bound']}  {verdict}")
@@ -42,7 +40,7 @@ def main() -> None:
 
 def run(lab: Lab, suite: Suite) -> tuple[dict[str, Any], dict[str, rounds.Samples]]:
     """Every scenario: its verdicts and programs, and the samples. Those without an agent come last."""
-    skipped = _skipped()
+    skipped = {way: reason for way, reason in {"kube-proxy": kube_proxy.started(lab)}.items() if reason}
     samples: dict[str, rounds.Samples] = {}
     verdicts: list[Verdict] = []
     counts = {}
@@ -63,14 +61,6 @@ def _nothing_runs(counts: dict[str, Any]) -> Verdict:
     value = sum(program["runs"] for program in counts["request and response on an open connection"].values())
     name = "L4, runs of weft's programs for a request and response on an open connection"
     return Verdict(name, "runs", bound=0, value=value, met=value == 0, samples=programs.OPERATIONS)
-
-
-def _skipped() -> dict[str, str]:
-    return {"kube-proxy": "not built yet"}
-
-
-def _write(file: Path, content: object) -> None:
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

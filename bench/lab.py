@@ -17,10 +17,11 @@ from agent.cli.lab import wait_agent
 from agent.lab import launch, lifecycle
 from agent.lab.kubelet import pod_context, pod_environment
 from agent.lab.paths import LabPaths
-from agent.lab.store import Object, Store, key_of
+from agent.lab.store import Objects, Store
 from agent.settings import STATUS_SOCKET
 from agent.waypoint.process import STATS, envoy_command
 from agent.waypoint.xds.request_stats import request_stats
+from bench import many
 from bench.scenarios import ENVOYS, SERVERS, Scenario, Way
 
 HERE = Path(__file__).parent
@@ -74,9 +75,25 @@ class Lab:
         """The agent's report."""
         return get(self.paths.state / STATUS_SOCKET, "/status")
 
+    def save(self, objects: Objects) -> None:
+        """Write objects as they are, as an API server would store them."""
+        Store(self.paths).save({}, objects)
+
+    def wait_service(self, name: str) -> None:
+        """Wait until a Service of the namespace `many` is in the kernel. A report of all takes time, so it is
+        asked with pauses.
+        """
+        while not any(item["service"] == f"{many.NAMESPACE}/{name}" for item in self.status()["frontends"]):
+            time.sleep(2)
+
     def pod_cgroup(self, pod: str) -> Path:
         """The cgroup of a pod."""
         return self.paths.pod_cgroup(lifecycle.find_pod(self.paths, pod)["metadata"]["uid"])
+
+    def pod_processes(self, pod: str) -> list[int]:
+        """The processes of a pod."""
+        files = self.pod_cgroup(pod).rglob("cgroup.procs")
+        return [int(line) for file in files for line in file.read_text().split()]
 
 
 @contextmanager
@@ -104,14 +121,15 @@ def _furnished(lab: Lab, services: int) -> Lab:
     lifecycle.wait_for("the listener is ready", lambda: _listeners(lab) == ["ready"], PATIENCE)
     # The lab's controllers and kubelet compute more than a cluster's would on a node, and have done their part.
     (lab.paths.system_cgroup("daemon") / "cgroup.freeze").write_text("1")
-    _add_services(lab, services)
+    lab.save(many.services(range(services)))
+    lab.wait_service(many.name_of(services - 1))
     return lab
 
 
 def _build_load() -> None:
     compiler = shutil.which("clang") or shutil.which("tcc")
     BUILD.mkdir(parents=True, exist_ok=True)
-    subprocess.run([str(compiler), "-O2", "-o", LOAD, HERE / "load.c"], check=True)
+    subprocess.run([str(compiler), "-O2", "-o", LOAD, *(HERE / "load").glob("*.c")], check=True)
 
 
 def _start_servers(lab: Lab) -> None:
@@ -134,38 +152,3 @@ def _with_stats(config: Any) -> Any:
 
 def _listeners(lab: Lab) -> list[str]:
     return [item["state"] for item in lab.status()["waypoint"]["listeners"]]
-
-
-def _add_services(lab: Lab, count: int) -> None:
-    """Services with an endpoint each, as an API server would store them."""
-    objects = [item for number in range(count) for item in _service(number)]
-    Store(lab.paths).save({}, {key_of(item): item for item in objects})
-    # The last one is translated last. A report of all takes the agent some time, so it is not asked without a pause.
-    last = objects[-2]["metadata"]["name"]
-    while not any(item["service"] == f"many/{last}" for item in lab.status()["frontends"]):
-        time.sleep(3)
-
-
-def _service(number: int) -> tuple[Object, Object]:
-    address = f"10.96.{1 + number // 250}.{1 + number % 250}"
-    pod = f"10.244.{10 + number // 250}.{1 + number % 250}"
-    name = f"service-{number}"
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "many", "uid": name},
-        "spec": {"clusterIP": address, "clusterIPs": [address], "ports": [{"name": "tcp", "port": 80}]},
-    }
-    endpoints = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": f"{name}-1",
-            "namespace": "many",
-            "labels": {"kubernetes.io/service-name": name},
-        },
-        "addressType": "IPv4",
-        "ports": [{"name": "tcp", "port": 8080, "protocol": "TCP"}],
-        "endpoints": [{"addresses": [pod], "conditions": {"ready": True}}],
-    }
-    return service, endpoints

@@ -59,8 +59,8 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One operation on several ways, in turns. `work`, and sizes in bytes, as load.c has them; `count`: operations of
-    a way in a round.
+    """One operation on several ways, in turns. `work` and the sizes (bytes) are as in load/client.c; `count`: how
+    many in a way's turn.
     """
 
     name: str

@@ -30,6 +30,10 @@ def _cluster() -> Iterator[_Step]:
     yield from _definitions()
 
 
+def _bench() -> Iterator[_Step]:
+    yield from _programs(KUBERNETES, "kube-proxy")
+
+
 def _kind() -> Iterator[_Step]:
     yield from _programs(KUBERNETES, "kubectl")
     yield from (step for tool in (KIND, ECHO, PAUSE) for step in _programs(tool))
@@ -45,7 +49,7 @@ def _programs(tool: Tool, *names: str) -> Iterator[_Step]:
     return (partial(builds.program, tool, name) for name in names or tool.packages)
 
 
-TARGETS = {"tests": _tests, "cluster": _cluster, "kind": _kind}
+TARGETS = {"tests": _tests, "cluster": _cluster, "kind": _kind, "bench": _bench}
 
 
 def prepare(target: str) -> None:

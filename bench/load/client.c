@@ -4,46 +4,42 @@
  *   load ask           reads orders on stdin: WORK ADDRESS PORT COUNT REQUEST RESPONSE
  *                      and prints, for each, one JSON array: the nanoseconds of each operation
  *
+ *   load until ADDRESS PORT    connects until that succeeds, and prints when, in ns of the same
+ * clock
+ *
  * WORK is one of the table `works`. REQUEST and RESPONSE are sizes in bytes, at least 8: a request
  * begins with both sizes, so that the server needs no settings. For `http` they mean nothing. Any
  * error ends the process with a message: there is no figure of a run in which something failed.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
+#include <errno.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BUFFER	    (1 << 20)
-#define DESCRIPTORS 1024
-#define WARM_UP	    20
+#include "load.h"
 
-static char buffer[BUFFER];
+#define WARM_UP 20
 
-struct sizes {
-	uint32_t request;
-	uint32_t response;
-};
+char buffer[BUFFER];
 
-static void check(int succeeded, const char *what)
+void check(int succeeded, const char *what)
 {
 	if (!succeeded)
 		err(1, "%s", what);
 }
 
-static void set(int fd, int level, int option)
+void set(int fd, int level, int option)
 {
 	check(!setsockopt(fd, level, option, &(int){1}, sizeof(int)), "setsockopt");
 }
 
-static void send_all(int fd, size_t left)
+void send_all(int fd, size_t left)
 {
 	for (char *from = buffer; left;) {
 		ssize_t sent = send(fd, from, left, MSG_NOSIGNAL);
@@ -52,88 +48,6 @@ static void send_all(int fd, size_t left)
 		left -= sent;
 	}
 }
-
-/* ---- server ---- */
-
-static struct request {
-	struct sizes sizes;
-	size_t received;
-} requests[DESCRIPTORS];
-
-static void watch(int epoll, int fd)
-{
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-
-	check(fd < DESCRIPTORS && !epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
-}
-
-static int bound(int type, int port)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-	int fd = socket(AF_INET, type, 0);
-
-	set(fd, SOL_SOCKET, SO_REUSEADDR);
-	check(!bind(fd, (void *)&address, sizeof(address)), "bind");
-	check(type == SOCK_DGRAM || !listen(fd, 4096), "listen");
-	return fd;
-}
-
-static void return_datagram(int fd)
-{
-	struct sockaddr_in from;
-	socklen_t length = sizeof(from);
-	ssize_t size = recvfrom(fd, buffer, BUFFER, 0, (void *)&from, &length);
-
-	check(size >= 0, "recvfrom");
-	check(sendto(fd, buffer, size, 0, (void *)&from, length) == size, "sendto");
-}
-
-static void read_request(int fd)
-{
-	struct request *request = &requests[fd];
-	ssize_t size = recv(fd, buffer, BUFFER, 0);
-
-	if (size <= 0) {
-		close(fd);
-		return;
-	}
-	if (!request->received) {
-		check(size >= (ssize_t)sizeof(struct sizes), "a request begins with its sizes");
-		memcpy(&request->sizes, buffer, sizeof(struct sizes));
-	}
-	request->received += size;
-	if (request->received == request->sizes.request) {
-		request->received = 0;
-		send_all(fd, request->sizes.response);
-	}
-}
-
-static void serve(int port)
-{
-	int epoll = epoll_create1(0), tcp = bound(SOCK_STREAM, port), udp = bound(SOCK_DGRAM, port);
-	struct epoll_event event;
-
-	watch(epoll, tcp);
-	watch(epoll, udp);
-	for (;;) {
-		if (epoll_wait(epoll, &event, 1, -1) < 1)
-			continue;
-		if (event.data.fd == udp) {
-			return_datagram(udp);
-		} else if (event.data.fd == tcp) {
-			int fd = accept(tcp, NULL, NULL);
-
-			check(fd >= 0, "accept");
-			set(fd, IPPROTO_TCP, TCP_NODELAY);
-			requests[fd].received = 0;
-			watch(epoll, fd);
-		} else {
-			read_request(event.data.fd);
-		}
-	}
-}
-
-/* ---- client ---- */
 
 static struct sockaddr_in server;
 static struct sizes sizes;
@@ -292,12 +206,33 @@ static void ask(void)
 	}
 }
 
+static void until_connected(const char *address, int port)
+{
+	int fd, refused;
+
+	server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+	check(inet_aton(address, &server.sin_addr), "an IPv4 address");
+	do {
+		fd = patient(SOCK_STREAM);
+		refused = connect(fd, (void *)&server, sizeof(server));
+		check(!refused || errno == ECONNREFUSED, "connect");
+		close(fd);
+		/* The agent, which is waited for, may have no other CPU. */
+		if (refused)
+			usleep(200);
+	} while (refused);
+	printf("%llu\n", (unsigned long long)now());
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "serve"))
 		serve(atoi(argv[2]));
-	if (argc != 2 || strcmp(argv[1], "ask"))
-		errx(2, "usage: load serve PORT | load ask");
-	ask();
+	else if (argc == 4 && !strcmp(argv[1], "until"))
+		until_connected(argv[2], atoi(argv[3]));
+	else if (argc == 2 && !strcmp(argv[1], "ask"))
+		ask();
+	else
+		errx(2, "usage: load serve PORT | load ask | load until ADDRESS PORT");
 	return 0;
 }
