@@ -1,5 +1,6 @@
 """The XMesh of this installation (GEP-3949): the object that names a mesh and its features."""
 
+from agent.controller.encryption import ENCRYPTED
 from agent.controller.merge import Json, merge_conditions
 from agent.controller.stored import MESH, MESH_VERSION, Status
 from agent.ir.plan import ParentStatus
@@ -36,5 +37,5 @@ def new_mesh(name: str) -> Json:
 
 def mesh_status(stored: Status, wanted: ParentStatus, now: str) -> Json:
     """The status of an XMesh with our controllerName; equal to the stored one when nothing has to change."""
-    conditions = merge_conditions(stored.conditions, wanted.conditions, frozenset({"Accepted"}), now)
+    conditions = merge_conditions(stored.conditions, wanted.conditions, frozenset({"Accepted", ENCRYPTED}), now)
     return {"conditions": conditions, "supportedFeatures": [{"name": name} for name in FEATURES]}

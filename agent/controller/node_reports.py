@@ -1,4 +1,4 @@
-"""What agents report in their WeftNodes, by Route. Pure: no I/O.
+"""What agents report in their WeftNodes: rejections by Route, and tunnels by node. Pure: no I/O.
 
 All bounds of the schema are applied here again: whoever has a node's credentials can write its WeftNode.
 """
@@ -16,7 +16,7 @@ from agent.kube.collection import Collection
 from agent.model.change import Change, Delete, Keyed, Problem, Upsert
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.model.weft_node import KIND, MAX_REJECTED, MAX_ROUTES, MAX_TEXT, VERSION, RejectedResource, WeftNode
+from agent.model.weft_node import KIND, MAX_REJECTED, MAX_ROUTES, MAX_TEXT, VERSION, RejectedResource, Tunnels, WeftNode
 from agent.telemetry.escape import escape
 
 # The number of nodes that a message names.
@@ -35,10 +35,11 @@ class RejectedRoute(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeRejections:
-    """The rejections that one node reports."""
+    """The rejections that one node reports, and its tunnels: None where it reports none."""
 
     node: str
     rejected: tuple[RejectedRoute, ...]
+    tunnels: Tunnels | None = None
 
     @property
     def key(self) -> Key:
@@ -47,18 +48,22 @@ class NodeRejections:
 
 
 class NodeReports:
-    """The rejections that all nodes report."""
+    """The rejections and tunnels that all nodes report."""
 
     def __init__(self) -> None:
+        self.tunnels: dict[str, Tunnels | None] = {}
+        """By node."""
         self._by_route: dict[Key, dict[str, list[RejectedRoute]]] = {}
         self._routes: dict[str, set[Key]] = {}
 
     def update(self, change: Change) -> set[Key]:
         """Apply a change of a WeftNode. Returns the Routes that were or are in it."""
         match change:
-            case Upsert(NodeRejections(node, rejected)):
+            case Upsert(NodeRejections(node, rejected, tunnels)):
+                self.tunnels[node] = tunnels
                 return self._replace(node, rejected)
             case Delete(Key(kind, _, node)) if kind == KIND:
+                self.tunnels.pop(node, None)
                 return self._replace(node, ())
         return set()
 
@@ -123,7 +128,7 @@ def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
         return Problem(where, KIND, "$", str(error))
     rejected = node.status.rejected or ()
     items = (item for resource in rejected[:MAX_REJECTED] for item in _rejected_routes(resource))
-    return (NodeRejections(node.metadata.name, tuple(items)),)
+    return (NodeRejections(node.metadata.name, tuple(items), node.status.tunnels or None),)
 
 
 def _rejected_routes(rejected: RejectedResource) -> Iterator[RejectedRoute]:

@@ -20,12 +20,13 @@ from agent.model.meta import Key
 from agent.model.weft_node import KIND
 from agent.settings import ControllerSettings
 from agent.signals import until_signalled
-from agent.store.store import Store
+from agent.store.store import Store, TrackedView
 from agent.telemetry.controller_metrics import ControllerMetrics
 from agent.telemetry.http import HttpServer, Query, Response, listening_at
 from agent.telemetry.internal_errors import logged_errors
 from agent.translate.incremental import STATUS_KINDS, Translator
 from agent.translate.options import Options
+from agent.translate.parameters import mesh_parameters
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +55,17 @@ class Controller:
         followed = (*controller_collections(), report_collection(), *nodes)
         self.source = KubernetesSource(api, followed, self._errors)
         self.reports = NodeReports()
-        self.statuses = StatusStore(settings.mesh, self.reports)
+        store = Store()
+        self.statuses = StatusStore(
+            settings.mesh, self.reports, lambda: mesh_parameters(TrackedView(store)).spec.encryption
+        )
         self.taints = TaintStore()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._leadership_changed)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
         self.metrics.register_internal_errors(self._errors.counts)
         self.writer = Writer(api, self.statuses, self._may_write, self.metrics.wrote, self._errors)
         self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._errors)
-        self._translator = Translator(Store(), Options(), STATUS_KINDS, self._errors)
+        self._translator = Translator(store, Options(), STATUS_KINDS, self._errors)
         self._problems: set[str] = set()
         self._foreign_owner = ""
         self._ancestor = self.statuses.ancestor

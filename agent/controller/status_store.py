@@ -1,9 +1,10 @@
 """Stored and desired statuses, and the writes that bring the stored ones up to date. Pure: no I/O, no waiting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agent.controller.encryption import encryption_condition
 from agent.controller.merge import ANCESTORS, PARENTS, Json, StatusList, merge_entries
 from agent.controller.mesh import mesh_status, new_mesh
 from agent.controller.node_reports import NodeReports
@@ -11,6 +12,7 @@ from agent.controller.stored import MESH, MESH_VERSION, POLICIES, ROUTES, Stored
 from agent.ir.plan import Output, ParentStatus
 from agent.model.change import Change, Delete, Upsert
 from agent.model.meta import CONTROLLER_NAME, Key
+from agent.model.parameters import MeshEncryption
 from agent.model.routes import ParentReference
 
 
@@ -26,9 +28,17 @@ class Write:
 class StatusStore:
     """Every object that the controller may write to, by key."""
 
-    def __init__(self, mesh: str, reports: NodeReports | None = None) -> None:
-        """`mesh` is the name of this installation's XMesh; `reports` are the nodes' reports about Routes."""
+    def __init__(
+        self,
+        mesh: str,
+        reports: NodeReports | None = None,
+        encryption: Callable[[], MeshEncryption] = lambda: MeshEncryption("Off"),
+    ) -> None:
+        """`mesh` is the name of this installation's XMesh; `reports` are what nodes report; `encryption` is what
+        MeshParameters ask of them.
+        """
         self._reports = reports or NodeReports()
+        self._encryption = encryption
         self._own_mesh = Key(MESH, "", mesh)
         self._stored: dict[Key, Stored] = {}
         self._desired: dict[Key, tuple[ParentStatus, ...]] = {}
@@ -119,7 +129,9 @@ class StatusStore:
         if not (desired := self._desired.get(found.target)):
             return None
         status = found.status
-        wanted = mesh_status(status, desired[0], now)
+        more = encryption_condition(self._encryption(), self._reports.tunnels, found.metadata.generation)
+        accepted = desired[0] if more is None else replace(desired[0], conditions=(*desired[0].conditions, more))
+        wanted = mesh_status(status, accepted, now)
         same = {"conditions": status.conditions, "supportedFeatures": status.supported_features} == wanted
         return None if same else _patch(found, wanted)
 
