@@ -15,6 +15,7 @@ from agent.explain.connection import ExplainError, parse
 from agent.explain.connection import explain as answer
 from agent.explain.query import QueryError, TrafficQuery
 from agent.explain.trace import TraceRequest
+from agent.explain.tunnels import with_tunnels
 from agent.kernel.maps import open_kernel
 from agent.model.parameters import KIND as PARAMETERS
 from agent.settings import DEFAULT_STATE, PINS, STATUS_SOCKET
@@ -74,7 +75,7 @@ def _explain(state: Path, query: TrafficQuery, request_id: str) -> list[dict[str
     kernel = open_kernel(state / PINS)
     events, status = get(socket, "/events?after=0")["events"], get(socket, "/status")
     found = answer(kernel.encoded(), status, events, query, time.monotonic_ns(), evaluate_at_waypoint)
-    return with_admissions(found, status, kernel)
+    return with_tunnels(with_admissions(found, status, kernel), status)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -112,6 +113,8 @@ def _print_outcomes(found: dict[str, Any]) -> None:
         print_line(f"  {outcome['share']:>8.2%}   {_target(outcome)}{outcome['message']}")
         if admission := outcome["admission"]:
             print_line(f"             {_admission(admission)}")
+        if lacking := outcome["noTunnel"]:
+            print_line(f"             {_no_tunnel(lacking)}")
 
 
 def _admission(admission: dict[str, Any]) -> str:
@@ -121,6 +124,12 @@ def _admission(admission: dict[str, Any]) -> str:
     if names.startswith(f"{PARAMETERS} "):
         return f"the pod {verdict}, by the default of {names}, because no policy selects it"
     return f"the pod {verdict}, by AuthorizationPolicy {names}"
+
+
+def _no_tunnel(lacking: dict[str, str]) -> str:
+    """Why packets to the pod that is reached are refused."""
+    node = f" to node {lacking['node']}" if lacking["node"] else ""
+    return f"encryption is Strict, and there is no tunnel{node}: {lacking['reason']} ({lacking['errno']})"
 
 
 def _print_live(found: dict[str, Any]) -> None:

@@ -94,7 +94,8 @@ def line(event: Event) -> str:
     service = f"{event['service']} {target}" if event["service"] else target
     via = f" via {event['backend']}" if event["backend"] else ""
     plain = {"forward": "forwarded", "waypoint": "to_waypoint", "failed": "failed"}
-    by = f": {event['policy']}" if event["policy"] else ""
+    detail = event["policy"] or ("no tunnel" if event["reason"] == "no_tunnel" else "")
+    by = f": {detail}" if detail else ""
     why = f" ({event['errno'] or event['reason'].replace('_', ' ')}{by})"
     suffix = "" if plain.get(event["verdict"]) == event["reason"] and not event["errno"] else why
     return f"{event['time'][11:23]} {event['verdict']:8} {client} → {service}{via}{suffix}"

@@ -31,13 +31,12 @@ from agent.kube.source import Source
 from agent.model.change import Change, Synced
 from agent.model.core import Node
 from agent.model.weft_node import WeftNode
-from agent.node import budgets, encryption_proof, status
+from agent.node import budgets, encryption_proof, encryption_status, status
 from agent.node.authorization_controller import AuthorizationController
 from agent.node.authorization_status import with_authorization
 from agent.node.change_queue import ChangeQueue
 from agent.node.datapath_controller import DatapathController
 from agent.node.encryption_controller import EncryptionController
-from agent.node.encryption_status import encryption_document, register_encryption
 from agent.node.last_parameters import LastParameters
 from agent.node.metrics import register_controller, register_kernel, register_source
 from agent.node.options import kernel_config, translation_options
@@ -49,6 +48,7 @@ from agent.node.weft_node_writer import NodeWriter
 from agent.settings import Settings
 from agent.signals import EndedError, until_signalled
 from agent.store.store import Store, TrackedView
+from agent.telemetry.event_buffer import Causes
 from agent.telemetry.http import HttpServer, ListenError, Query, Response, Route, listening_at
 from agent.telemetry.metrics import Metrics
 from agent.telemetry.name_index import LiveObjects
@@ -102,7 +102,7 @@ class Agent:
             self._pods,
             lambda: self.controller.machine.ports,
             lambda namespace: is_logged(TrackedView(store), namespace),
-            lambda: self._authorization.destination_policies,
+            Causes(lambda: self._authorization.destination_policies, encryption_status.Unreached(self._encryption)),
         )
         self._tracer = RequestTracer(self.controller.change_queue.outputs.values)
         self._node_writer = NodeWriter(lambda: self._ads.envoys, self._build_weft_node, source.write_weft_node, errors)
@@ -137,7 +137,7 @@ class Agent:
         metrics.register_table_usage(lambda: controller.datapath.fill | self._authorization.fill | flows.fill)
         register_controller(metrics, controller, self._authorization)
         register_source(metrics, self._source)
-        register_encryption(metrics, self._encryption)
+        encryption_status.register_encryption(metrics, self._encryption)
         metrics.register_internal_errors(self._errors.counts)
         register_kernel(metrics, self._prepared.missing, self._socket_terminator, self._helper)
         metrics.register_xds(ads, lambda: status.rejected_kinds(ads.rejected), lambda: self._audit.total)
@@ -294,7 +294,7 @@ class Agent:
         found = status.status(self.controller, self._settings.node, envoys, self._errors)
         return with_authorization(found, self._authorization, self._pod_guards.states, TrackedView(self._store)) | {
             "source": self._source.status(),
-            "encryption": encryption_document(self._encryption, time.time()),
+            "encryption": encryption_status.encryption_document(self._encryption, time.time()),
             "kernel": features.document(self._prepared.missing),
             "netnsHelper": {"error": self._helper.error, "podsWithoutAddress": len(self._sandboxes.awaited)},
         }

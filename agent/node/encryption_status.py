@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from agent.encryption.values import Member, Observed, PeerState, device_of
+from agent.explain.tunnels import Refusals
 from agent.node.encryption_controller import EncryptionController, State
 from agent.telemetry.metrics import Metrics
 
@@ -31,6 +32,8 @@ def encryption_document(controller: EncryptionController, now: float) -> dict[st
     return {
         "mode": state.encryption.mode,
         "keyGeneration": state.encryption.key_generation,
+        "podCIDRs": list(state.encryption.pod_cidrs),
+        "ownCIDRs": list(state.own.cidrs) if state.own else [],
         "unsupported": controller.unsupported,
         "error": controller.error,
         "nodes": [_node(state, other, now) for other in state.others] if state.encryption.mode != "Off" else [],
@@ -42,6 +45,7 @@ def _node(state: State, other: Member, now: float) -> dict[str, Any]:
     age = now - peer.handshake if peer and peer.handshake else None
     return {
         "node": other.name,
+        "podCIDRs": list(other.cidrs),
         "packets": _packets(state, peer, age).value,
         "keyGeneration": generation,
         "theirGenerations": list(other.tunnels.sending),
@@ -66,6 +70,24 @@ def _packets(state: State, peer: PeerState | None, age: float | None) -> Packets
     if peer is None:
         return Packets.REFUSED if state.encryption.mode == "Strict" else Packets.PLAIN
     return Packets.SILENT if age is None or age > SILENT_SECONDS else Packets.ENCRYPTED
+
+
+class Unreached:
+    """Whether the node refuses packets to an address, as encryption has no tunnel there: asked for each failed
+    connection, so the ranges are read once for each state.
+    """
+
+    def __init__(self, controller: EncryptionController) -> None:
+        self._controller = controller
+        self._state: State | None = None
+        self._refusals = Refusals(encryption_document(controller, 0))
+
+    def __call__(self, address: str) -> bool:
+        """The answer, by the latest state."""
+        if self._state is not self._controller.state:
+            self._state = self._controller.state
+            self._refusals = Refusals(encryption_document(self._controller, time.time()))
+        return self._refusals.why(address) is not None
 
 
 def register_encryption(metrics: Metrics, controller: EncryptionController) -> None:

@@ -4,16 +4,15 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from agent.ir.plan import PodPlan
 from agent.ir.tables import RATE_WINDOW_SECONDS, Reason
 from agent.kernel.maps import PinnedKernel
-from agent.model.meta import Key
 from agent.node.request_counter import RequestCounter
 from agent.settings import Settings
 from agent.telemetry.access_log import AccessLogWriter
-from agent.telemetry.event_buffer import EventBuffer, answer
+from agent.telemetry.event_buffer import Causes, EventBuffer, answer
 from agent.telemetry.flows import Flows, document
 from agent.telemetry.http import Query, Response
 from agent.telemetry.name_index import LiveObjects, NameIndex
@@ -46,16 +45,16 @@ class Telemetry:
         pods: Callable[[], Mapping[int, PodPlan]],
         ports: Callable[[], Mapping[str, int]],
         is_logged: Callable[[str], bool],
-        policies: Callable[[], Iterable[Key]],
+        causes: Causes,
     ) -> None:
         """`known` returns the pods and Services that ids in the kernel can refer to, `pods` the current pods, `ports`
         the ports of the waypoint's listeners. `is_logged` says for which namespaces requests are written to standard
-        output. `policies` are those that a refusal can name.
+        output. `causes` are those of refusals and failures.
         """
         kernel.flows.make_overflow_row()
         names = NameIndex(known)
         self._kernel = kernel
-        self._events = EventBuffer(names, policies, self._lost, time.monotonic_ns, time.time)
+        self._events = EventBuffer(names, causes, self._lost, time.monotonic_ns, time.time)
         self.flows = Flows(kernel.flows, names, time.monotonic)
         self.requests = Requests(time.monotonic)
         self.access_log = AccessLogWriter(sys.stdout.buffer)

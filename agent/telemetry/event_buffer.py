@@ -3,8 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from errno import errorcode
-from typing import Any
+from errno import EACCES, EHOSTUNREACH, errorcode
+from typing import Any, NamedTuple
 
 from agent.ir.authorization import policy_index
 from agent.ir.flow_tables import Event
@@ -16,6 +16,17 @@ from agent.telemetry.name_index import NameIndex
 
 BUFFERED_EVENTS = 4096
 FAILED = "failed"  # the verdict of connections that the kernel forwarded and that failed
+# The reason of those that failed by a prohibit route, and their errors.
+NO_TUNNEL, UNREACHABLE = "no_tunnel", frozenset({EACCES, EHOSTUNREACH})
+
+
+class Causes(NamedTuple):
+    """What can be behind a refusal or failure: policies, which it can name; and whether the node refuses packets to an
+    address, as encryption has no tunnel there.
+    """
+
+    policies: Callable[[], Iterable[Key]]
+    lacks_tunnel: Callable[[str], bool] = lambda _: False
 
 
 class EventBuffer:
@@ -26,18 +37,18 @@ class EventBuffer:
     def __init__(
         self,
         names: NameIndex,
-        policies: Callable[[], Iterable[Key]],
+        causes: Causes,
         lost: Callable[[], int],
         clock: Callable[[], int],
         now: Callable[[], float],
     ) -> None:
-        """`policies` returns those that a refusal can name. `lost` returns the number of events that the kernel has
+        """`lost` returns the number of events that the kernel has
         dropped since its maps were created.
 
         `clock` is the kernel's CLOCK_MONOTONIC in ns; `now` is the wall clock in seconds since 1970.
         """
         self._names = names
-        self._known_policies = policies
+        self._causes = causes
         self._policies: dict[int, str] = {}
         self._lost = lost
         self._clock = clock
@@ -72,7 +83,7 @@ class EventBuffer:
         return {
             "time": datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),
             "verdict": VERDICTS.get(event.reason, FAILED),
-            "reason": event.reason.name.lower(),
+            "reason": NO_TUNNEL if self._is_without_tunnel(event) else event.reason.name.lower(),
             "policy": self._policy(event.policy) if event.policy else None,
             "errno": errorcode.get(event.error),
             "namespace": pod.namespace if pod else None,
@@ -84,11 +95,16 @@ class EventBuffer:
             "backend": _backend(event),
         }
 
+    def _is_without_tunnel(self, event: Event) -> bool:
+        if VERDICTS.get(event.reason, FAILED) != FAILED or event.error not in UNREACHABLE:
+            return False
+        return event.backend != UNSPECIFIED and self._causes.lacks_tunnel(address_text(event.backend))
+
     def _policy(self, index: int) -> str:
         """The name of a policy; the names of all that have this index; the index where none is known."""
         if index not in self._policies:
             found: dict[int, set[Key]] = {}
-            for key in self._known_policies():
+            for key in self._causes.policies():
                 found.setdefault(policy_index(key), set()).add(key)
             self._policies = {number: ", ".join(map(str, sorted(keys))) for number, keys in found.items()}
         return self._policies.get(index, f"{index:06x}")

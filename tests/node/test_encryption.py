@@ -4,7 +4,9 @@ The other node is a network namespace with one of its addresses. It has no agent
 Two agents whose kernels have WireGuard: vm-tests/nodes/test_encryption.py.
 """
 
+import errno
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from agent.cli.agent_client import get
 from agent.lab.paths import NODE_NAME
 from agent.node.encryption_controller import NO_NODE
+from agent.settings import STATUS_SOCKET
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.neighbours import OTHER_NODE_S_POD, neighbour, netns_of
 
@@ -29,6 +33,23 @@ try:
 except OSError as error:
     print(type(error).__name__)
 """
+
+
+# A Service whose one endpoint is the pod of the other node.
+SERVICE = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: far, namespace: app}}
+spec: {{clusterIP: 10.96.77.1, ports: [{{name: tcp, port: {PORT}}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: far, namespace: app, labels: {{kubernetes.io/service-name: far}}}}
+addressType: IPv4
+ports: [{{name: tcp, port: {PORT}}}]
+endpoints: [{{addresses: [{OTHER_NODE_S_POD}]}}]
+"""
+FAILURE = ("app/far", "no_tunnel", "EHOSTUNREACH")
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +182,29 @@ def test_frames_that_cannot_be_counted_prove_nothing(mesh: LabHandle) -> None:
     set_mode(mesh, "Pods")
     code, text = prove(mesh, lambda: None)
     assert (code, "0 links to other nodes" in text) == (4, True), text
+
+
+@pytest.mark.usefixtures("parameters")
+def test_a_connection_that_no_tunnel_leads_to_fails_with_a_reason(mesh: LabHandle, other: str) -> None:
+    assert other
+    mesh.apply(SERVICE)
+    set_mode(mesh, "Strict")
+    mesh.wait_for("a frontend", lambda: any(it["service"] == "app/far" for it in mesh.status()["frontends"]))
+    client = netns_of(mesh, "app/v1")
+    mesh.wait_for("nothing plain leaves", lambda: not connects(mesh, client, OTHER_NODE_S_POD))
+    dial = f"import socket; print(socket.socket().connect_ex(('10.96.77.1', {PORT})))"
+    mesh.wait_for("the failure", lambda: mesh.python("app/client", dial) == f"{errno.EHOSTUNREACH}\n")
+    explained = mesh.node(
+        *(sys.executable, "-m", "agent", "explain", "app/client", f"far.app:{PORT}"),
+        *("--state", str(mesh.paths.state)),
+    ).stdout
+    assert re.search(r"Strict, and there is no tunnel to node n2: .+ \(EHOSTUNREACH\)", explained), explained
+
+    def shown_event() -> bool:
+        events = get(mesh.paths.state / STATUS_SOCKET, "/events?after=0")["events"]
+        return any((it["service"], it["reason"], it["errno"]) == FAILURE for it in events)
+
+    mesh.wait_for("the event", shown_event)
 
 
 @pytest.mark.usefixtures("parameters")

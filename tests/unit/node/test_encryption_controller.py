@@ -134,7 +134,15 @@ async def test_off_looks_at_the_kernel_until_it_has_nothing_and_then_no_more(net
         await running.until(lambda: network.looks == 1)
         await running.passes()
     assert (network.looks, network.plans, running.reports, running.controller.tunnels) == (1, [], 1, None)
-    assert running.document == {"mode": "Off", "keyGeneration": 1, "unsupported": "", "error": "", "nodes": []}
+    assert running.document == {
+        "mode": "Off",
+        "keyGeneration": 1,
+        "podCIDRs": [],
+        "ownCIDRs": ["10.244.1.0/24"],
+        "unsupported": "",
+        "error": "",
+        "nodes": [],
+    }
 
 
 async def test_an_agent_without_the_option_never_looks_and_says_so(network: FakeNetwork) -> None:
@@ -169,6 +177,7 @@ async def test_a_tunnel_is_made_reported_and_shown(network: FakeNetwork) -> None
             "packets": "encrypted",
             "keyGeneration": 1,
             "theirGenerations": [],
+            "podCIDRs": ["10.244.2.0/24"],
             "handshakeSeconds": 30,
             "received": 5,
             "sent": 6,

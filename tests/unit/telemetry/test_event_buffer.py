@@ -1,5 +1,6 @@
 """The event buffer: events with names, for viewers that come, go and sleep."""
 
+import errno
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from agent.ir.flow_tables import Event
 from agent.ir.tables import UNSPECIFIED, Protocol, Reason, address_bytes
 from agent.model.meta import Key
 from agent.telemetry import event_buffer
-from agent.telemetry.event_buffer import EventBuffer, answer
+from agent.telemetry.event_buffer import Causes, EventBuffer, answer
 from agent.telemetry.flow_metrics import REFUSAL_FLAGS
 from agent.telemetry.flows import REFUSED
 from agent.telemetry.http import BadRequestError
@@ -41,7 +42,7 @@ def event(reason: Reason = Reason.FORWARDED, **changes: object) -> Event:
 def made(objects: KnownObjects | None = None) -> EventBuffer:
     """The kernel's clock shows 10 s when it is 1000 s after the epoch."""
     return EventBuffer(
-        (objects or KnownObjects()).names, lambda: POLICIES, lambda: 7, lambda: 10_000_000_000, lambda: 1000.0
+        (objects or KnownObjects()).names, Causes(lambda: POLICIES), lambda: 7, lambda: 10_000_000_000, lambda: 1000.0
     )
 
 
@@ -65,6 +66,28 @@ def test_an_event_has_names_and_the_time_of_day() -> None:
             "backend": "[fd00::7]:8080",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "backend", "shown"),
+    [
+        (Reason.FAILED, errno.EHOSTUNREACH, BACKEND, "no_tunnel"),
+        (Reason.FAILED, errno.EACCES, BACKEND, "no_tunnel"),
+        (Reason.FAILED, errno.ECONNREFUSED, BACKEND, "failed"),
+        (Reason.FAILED, errno.EHOSTUNREACH, VIP, "failed"),
+        (Reason.FAILED, errno.EHOSTUNREACH, UNSPECIFIED, "failed"),
+        (Reason.FORWARDED, errno.EHOSTUNREACH, BACKEND, "forwarded"),
+    ],
+)
+def test_a_failure_of_a_connection_that_no_tunnel_leads_to(
+    reason: Reason, error: int, backend: bytes, shown: str
+) -> None:
+    causes = Causes(lambda: POLICIES, lambda address: address == "fd00::7")
+    buffer = EventBuffer(KnownObjects().names, causes, lambda: 7, lambda: 0, lambda: 0.0)
+    buffer.add([event(reason, error=error, backend=backend)])
+    (found,) = buffer.after(0)["events"]
+    assert found["reason"] == shown
+    assert line(found).endswith(": no tunnel)") == (shown == "no_tunnel"), line(found)
 
 
 def test_what_has_no_name_is_said_so() -> None:
