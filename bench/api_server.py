@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from agent.lab.controllers import with_kind
 from agent.lab.families import IPV4
 from agent.lab.paths import NODE_NAME, LabPaths
 from agent.lab.store import Store
+from bench import many
 
 NODE = {
     "apiVersion": "v1",
@@ -24,18 +24,18 @@ NODE = {
 
 def lists(lab: str) -> dict[str, dict[str, Any]]:
     """By the last part of the path, the response to a list."""
-    objects = Store(LabPaths(lab)).load()
+    paths = LabPaths(lab)
+    objects = [*Store(paths).load().values(), *many.read(paths.manifests / many.NAMESPACE)]
 
-    def listed(version: str, kind: str, items: list[Any]) -> dict[str, Any]:
-        return {"apiVersion": version, "kind": f"{kind}List", "metadata": {"resourceVersion": "1"}, "items": items}
+    def listed(version: str, kind: str, *items: Any) -> dict[str, Any]:
+        found = [*items, *(item for item in objects if item["kind"] == kind)]
+        return {"apiVersion": version, "kind": f"{kind}List", "metadata": {"resourceVersion": "1"}, "items": found}
 
     return {
-        "nodes": listed("v1", "Node", [NODE]),
-        "services": listed("v1", "Service", [item for _, item in with_kind(objects, "Service")]),
-        "endpointslices": listed(
-            "discovery.k8s.io/v1", "EndpointSlice", [item for _, item in with_kind(objects, "EndpointSlice")]
-        ),
-        "servicecidrs": listed("networking.k8s.io/v1", "ServiceCIDR", []),
+        "nodes": listed("v1", "Node", NODE),
+        "services": listed("v1", "Service"),
+        "endpointslices": listed("discovery.k8s.io/v1", "EndpointSlice"),
+        "servicecidrs": listed("networking.k8s.io/v1", "ServiceCIDR"),
         NODE_NAME: NODE,
     }
 

@@ -17,7 +17,7 @@ from agent.cli.lab import wait_agent
 from agent.lab import launch, lifecycle
 from agent.lab.kubelet import pod_context, pod_environment
 from agent.lab.paths import LabPaths
-from agent.lab.store import Objects, Store
+from agent.lab.store import Object, Store, key_of
 from agent.settings import STATUS_SOCKET
 from agent.waypoint.process import STATS, envoy_command
 from agent.waypoint.xds.request_stats import request_stats
@@ -75,9 +75,14 @@ class Lab:
         """The agent's report."""
         return get(self.paths.state / STATUS_SOCKET, "/status")
 
-    def save(self, objects: Objects) -> None:
-        """Write objects as they are, as an API server would store them."""
-        Store(self.paths).save({}, objects)
+    def save(self, *objects: Object) -> None:
+        """Write objects as they are, each into its file."""
+        Store(self.paths).save({}, {key_of(item): item for item in objects})
+
+    def add_services(self, numbers: range, endpoints: int = 1) -> None:
+        """Add Services of the namespace `many`, and wait until the last one is in the kernel."""
+        many.write(self.paths.manifests / many.NAMESPACE, numbers, endpoints)
+        self.wait_service(many.name_of(numbers[-1]))
 
     def wait_service(self, name: str) -> None:
         """Wait until a Service of the namespace `many` is in the kernel. A report of all takes time, so it is
@@ -103,11 +108,7 @@ def started(name: str, services: int) -> Iterator[Lab]:
     paths = LabPaths(name)
     lifecycle.down(paths)
     try:
-        lifecycle.up(paths, agent=False)
-        # Where /run is a disk with `discard`, removing the files of 10 000 Services would take minutes.
-        subprocess.run(["mount", "-t", "tmpfs", "bench", paths.manifests], check=True)
-        lifecycle.apply(paths, [HERE / "lab.yaml"])
-        lifecycle.start_agent(paths)
+        lifecycle.up(paths, [HERE / "lab.yaml"], agent=True)
         wait_agent(paths)
         with ExitStack() as running:
             yield _furnished(Lab(paths, running), services)
@@ -116,13 +117,11 @@ def started(name: str, services: int) -> Iterator[Lab]:
 
 
 def _furnished(lab: Lab, services: int) -> Lab:
-    lifecycle.wait_ready(lab.paths)
     _start_servers(lab)
     lifecycle.wait_for("the listener is ready", lambda: _listeners(lab) == ["ready"], PATIENCE)
     # The lab's controllers and kubelet compute more than a cluster's would on a node, and have done their part.
     (lab.paths.system_cgroup("daemon") / "cgroup.freeze").write_text("1")
-    lab.save(many.services(range(services)))
-    lab.wait_service(many.name_of(services - 1))
+    lab.add_services(range(services))
     return lab
 
 

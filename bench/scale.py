@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.lab import lifecycle
-from agent.lab.store import key_of
 from bench import machine
 from bench.lab import LOAD, Lab, started
-from bench.many import NAMESPACE, endpoint_slice, name_of, services
+from bench.many import endpoint_slice, service
 from bench.ratios import Verdict
 from bench.report import RESULTS, render, write
 
@@ -28,20 +27,14 @@ CHANGES = 60
 STARTS = 3
 CHURN_SECONDS, CHURN_RATE = 20, 100
 # A Service whose endpoint answers, or refuses: a port where nothing listens.
-PROBE, PROBE_ADDRESS, SERVER = "probe", "10.96.0.200", "10.244.9.4"
+NAMESPACE, PROBE, PROBE_ADDRESS, SERVER = "scale", "probe", "10.96.0.200", "10.244.9.4"
 ANSWERS, REFUSES = 9000, 1
-PROBE_SERVICE = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": PROBE, "namespace": NAMESPACE, "uid": PROBE},
-    "spec": {"clusterIP": PROBE_ADDRESS, "clusterIPs": [PROBE_ADDRESS], "ports": [{"name": "tcp", "port": 80}]},
-}
+CHURNED = 100
 
 
 def point_probe(lab: Lab, port: int) -> None:
     """Have the Service's only endpoint be at this port."""
-    item = endpoint_slice(NAMESPACE, PROBE, [SERVER], port)
-    lab.save({key_of(item): item})
+    lab.save(endpoint_slice(NAMESPACE, PROBE, [SERVER], port))
 
 
 def first_connection(lab: Lab) -> subprocess.Popen[str]:
@@ -84,9 +77,8 @@ def churn_share(lab: Lab) -> float:
     group = lab.paths.system_cgroup("agent") / "cpu.stat"
     before, began = _microseconds(group), time.monotonic()
     for number in range(CHURN_SECONDS * CHURN_RATE):
-        address = f"10.244.{100 + number // 250 % 100}.{1 + number % 250}"
-        item = endpoint_slice(NAMESPACE, name_of(number % 1000), [address], 8080)
-        lab.save({key_of(item): item})
+        address = f"10.245.{number // 250}.{1 + number % 250}"
+        lab.save(endpoint_slice(NAMESPACE, f"churned-{number % CHURNED}", [address], 8080))
         time.sleep(max(0.0, began + (number + 1) / CHURN_RATE - time.monotonic()))
     return (_microseconds(group) - before) / 1e6 / (time.monotonic() - began)
 
@@ -110,12 +102,12 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 def measure(lab: Lab, sizes: tuple[int, ...], changes: int) -> dict[str, Any]:
     """The curve over sizes; and what is measured at the last size only."""
-    lab.save({key_of(PROBE_SERVICE): PROBE_SERVICE})
+    lab.save(service(NAMESPACE, PROBE, PROBE_ADDRESS))
+    lab.save(*(service(NAMESPACE, f"churned-{number}", f"10.96.200.{number}") for number in range(CHURNED)))
     curve = {}
     agent = lab.paths.pidfile("agent")
-    for before, size in itertools.pairwise((0, *sizes)):
-        lab.save(services(range(before, size), ENDPOINTS))
-        lab.wait_service(name_of(size - 1))
+    for before, size in itertools.pairwise((1, *sizes)):
+        lab.add_services(range(before, size), ENDPOINTS)
         times = [change_milliseconds(lab) for _ in range(changes)]
         curve[size] = {"change, ms": percentiles(times), "agent, MB": resident_megabytes(int(agent.read_text()))}
         print(f"{size} Services: {curve[size]}", file=sys.stderr, flush=True)
@@ -154,7 +146,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
     options = parser.parse_args()
     described = machine.described()
-    with started("benchscale", SIZES[0]) as lab:
+    with started("benchscale", 1) as lab:
         found = measure(lab, tuple(options.sizes), options.changes)
     bars = [asdict(verdict) for verdict in verdicts(found, options.sizes[-1])]
     write(options.results / "scale.json", {"bars": bars, **found, "machine": described})
