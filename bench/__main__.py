@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.lab import lifecycle
 from bench import kube_proxy, machine, programs, report, rounds
 from bench.lab import Lab, started
 from bench.ratios import Verdict
@@ -39,16 +38,14 @@ def main() -> None:
 
 
 def run(lab: Lab, suite: Suite) -> tuple[dict[str, Any], dict[str, rounds.Samples]]:
-    """Every scenario: its verdicts and programs, and the samples. Those without an agent come last."""
+    """Every scenario, those without the agent last: its verdicts and programs, and the samples."""
     skipped = {way: reason for way, reason in {"kube-proxy": kube_proxy.started(lab)}.items() if reason}
     samples: dict[str, rounds.Samples] = {}
     verdicts: list[Verdict] = []
     counts = {}
-    for scenario in sorted(suite.scenarios, key=lambda item: not item.agent_runs):
+    for scenario in suite.scenarios:
         print(f"{scenario.name} ...", file=sys.stderr, flush=True)
-        if not scenario.agent_runs:
-            lifecycle.stop_agent(lab.paths, kill=True)
-        elif COUNTED in scenario.ways:
+        if COUNTED in scenario.ways:
             counts[scenario.name] = programs.per_operation(lab, scenario, COUNTED)
         samples[scenario.name] = rounds.measure(lab, scenario, suite.rounds, skipped)
         verdicts += rounds.verdicts(scenario, samples[scenario.name], skipped)

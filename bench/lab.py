@@ -22,7 +22,7 @@ from agent.settings import STATUS_SOCKET
 from agent.waypoint.process import STATS, envoy_command
 from agent.waypoint.xds.request_stats import request_stats
 from bench import many
-from bench.scenarios import ENVOYS, SERVERS, Scenario, Way
+from bench.scenarios import ENVOYS, REDIRECTIONS, SERVERS, Scenario, Way
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "bench"
@@ -134,18 +134,23 @@ def _build_load() -> None:
 def _start_servers(lab: Lab) -> None:
     for pod, port, in_cgroup in SERVERS:
         lab.start(pod, in_cgroup, [str(LOAD), "serve", str(port)])
-    for pod, file in ENVOYS.items():
-        config = BUILD / file
-        config.write_text(json.dumps(_with_stats(yaml.safe_load((HERE / file).read_text()))))
+    for pod, rules in REDIRECTIONS.items():
+        rule_set = f"table ip sidecar {{\nchain sidecar {{ {rules} }}\n}}"
+        if lab.start(pod, True, ["nft", rule_set]).wait():
+            raise RuntimeError(f"nft refuses the rules of {pod}")
+    for pod, name in ENVOYS:
+        config = BUILD / f"{name}.json"
+        config.write_text(json.dumps(_with_stats(yaml.safe_load((HERE / "envoys" / f"{name}.yaml").read_text()))))
         lab.start(pod, True, envoy_command(config, 2), stderr=subprocess.DEVNULL)
 
 
 def _with_stats(config: Any) -> Any:
-    """A plain Envoy counts requests as the waypoint does."""
-    (listener,) = config["static_resources"]["listeners"]
-    if listener["name"] == "plain":
-        listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = request_stats("app/server:80")
-        config |= STATS
+    """Proxies of HTTP count requests as the waypoint does; the server and the proxy of TCP do not."""
+    for listener in config["static_resources"]["listeners"]:
+        settings = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        if "cluster" in json.dumps(settings.get("route_config", {})):
+            settings["access_log"] = request_stats("app/server:80")
+            config |= STATS
     return config
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from agent.lab import lifecycle
 from bench.lab import Lab
 from bench.ratios import Verdict, judge, paired
 from bench.scenarios import WAYS, Scenario, Way
@@ -23,7 +24,12 @@ def measure(lab: Lab, scenario: Scenario, rounds: int, skipped: dict[str, str]) 
     turns += [(name + AGAIN, WAYS[name], WAYS[name].twin or WAYS[name].address) for name in controls]
     samples: Samples = {name: [] for name, _, _ in turns}
     chance = random.Random(0)
+    if scenario.agent == "killed":
+        lifecycle.stop_agent(lab.paths, kill=True)
     for _ in range(rounds):
+        if scenario.agent == "restarting":
+            lifecycle.stop_agent(lab.paths, kill=True)
+            lifecycle.start_agent(lab.paths)
         for name, way, address in chance.sample(turns, len(turns)):
             samples[name].append(_turn(lab, scenario, way, address))
     return samples

@@ -4,8 +4,9 @@ The addresses are those of lab.yaml. Every server answers the same bytes; only t
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
-IN_MESH, UNPROTECTED_BY_WEFT = 9000, 9001
+IN_CGROUP_PORT, OUTSIDE_PORT = 9000, 9001
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,13 +14,13 @@ class Way:
     """How a client reaches its server.
 
     `in_cgroup`: whether the client's process is in its pod's cgroup. Outside of it no program of weft runs, and the
-    packets take the same links. `proxy`: the pod of the proxy between both, if there is one. `twin`: the address of a
-    second instance for the control; without one, the control is the same way.
+    packets take the same links. `proxy`: the pod of the proxy between both, if its CPU is counted. `twin`: the address
+    of a second instance for the control; without one, the control is the same way.
     """
 
     client: str
     address: str
-    port: int = IN_MESH
+    port: int = IN_CGROUP_PORT
     in_cgroup: bool = True
     proxy: str = ""
     twin: str = ""
@@ -27,23 +28,40 @@ class Way:
 
 # Processes outside of pods' cgroups are at another port, so that server and client are in the same place.
 WAYS = {
-    "direct": Way("outside/client", "10.244.9.2", UNPROTECTED_BY_WEFT, in_cgroup=False),
-    "kube-proxy": Way("outside/client", "10.96.0.101", UNPROTECTED_BY_WEFT, in_cgroup=False),
+    "direct": Way("outside/client", "10.244.9.2", OUTSIDE_PORT, in_cgroup=False),
+    "kube-proxy": Way("outside/client", "10.96.0.101", OUTSIDE_PORT, in_cgroup=False),
     "not enrolled": Way("outside/client", "10.244.9.2"),
     "weft L4": Way("mesh/client", "10.96.0.102"),
     "weft L4, policy": Way("mesh/client", "10.96.0.103"),
     "weft L7": Way("app/client", "10.96.0.104", 80, proxy="weft-system/weft-waypoint"),
     "plain Envoy": Way("app/client", "10.244.9.8", 80, proxy="outside/plain", twin="10.244.9.9"),
+    "two hops in one Envoy": Way("app/client", "10.244.9.10", 80, proxy="outside/two-hops"),
+    "two sidecars": Way("outside/sidecar-client", "10.244.9.13", 8080),
+    "node proxy": Way("outside/client", "10.244.9.11", OUTSIDE_PORT, in_cgroup=False, proxy="outside/node-proxy"),
 }
 # The processes that answer: pod, port, whether in the pod's cgroup.
 SERVERS = (
-    ("outside/server", UNPROTECTED_BY_WEFT, False),
-    ("outside/server", IN_MESH, True),
-    ("mesh/server", IN_MESH, True),
-    ("mesh/protected", IN_MESH, True),
+    ("outside/server", OUTSIDE_PORT, False),
+    ("outside/server", IN_CGROUP_PORT, True),
+    ("mesh/server", IN_CGROUP_PORT, True),
+    ("mesh/protected", IN_CGROUP_PORT, True),
 )
-# Envoys: pod and configuration. Two of the plain one, as the control.
-ENVOYS = {"app/server": "server.yaml", "outside/plain": "plain.yaml", "outside/plain-2": "plain.yaml"}
+# Envoys: pod, and configuration in envoys/. Two of the plain one, as the control.
+ENVOYS = (
+    ("app/server", "server"),
+    ("outside/plain", "plain"),
+    ("outside/plain-2", "plain"),
+    ("outside/two-hops", "two_hops"),
+    ("outside/node-proxy", "node_proxy"),
+    ("outside/sidecar-client", "sidecar_client"),
+    ("outside/sidecar-server", "sidecar_server"),
+    ("outside/sidecar-server", "server"),
+)
+# The classic redirection of a pod's connections to its sidecar.
+REDIRECTIONS = {
+    "outside/sidecar-client": "type nat hook output priority -100; meta mark != 7 tcp dport 8080 redirect to :15001;",
+    "outside/sidecar-server": "type nat hook prerouting priority -100; tcp dport 8080 redirect to :15006;",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +88,7 @@ class Scenario:
     bars: tuple[Bar, ...]
     request: int = 64
     response: int = 64
-    agent_runs: bool = True
+    agent: Literal["running", "killed", "restarting"] = "running"
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -79,20 +97,21 @@ class Scenario:
 
 
 L4 = ("direct", "not enrolled", "weft L4", "weft L4, policy", "kube-proxy")
-L7 = ("plain Envoy", "weft L7")
+TCP = (*L4, "node proxy")
+L7 = ("plain Envoy", "weft L7", "two hops in one Envoy", "two sidecars")
 DATAPATH = (
     Scenario(
         "TCP connect",
         "connect",
         400,
-        L4,
+        TCP,
         (Bar("not enrolled, connect p50 / direct", "not enrolled", "direct", "p50", 1.03),),
     ),
     Scenario(
         "TCP connect, request and response",
         "connect-exchange",
         400,
-        L4,
+        TCP,
         (
             Bar("not enrolled, connect + request + response p50 / direct", "not enrolled", "direct", "p50", 1.03),
             Bar("L4, connect + request + response p50, flow metrics on / direct", "weft L4", "direct", "p50", 1.12),
@@ -104,7 +123,7 @@ DATAPATH = (
         "request and response on an open connection",
         "exchange",
         2000,
-        L4,
+        TCP,
         (
             Bar("not enrolled, established request rate / direct", "not enrolled", "direct", "rate", 0.99),
             Bar("L4, established request rate / direct", "weft L4", "direct", "rate", 0.99),
@@ -114,7 +133,7 @@ DATAPATH = (
         "1 MiB sent on an open connection",
         "exchange",
         100,
-        L4,
+        TCP,
         (Bar("L4, bulk throughput / direct", "weft L4", "direct", "rate", 0.99),),
         request=2**20,
         response=8,
@@ -143,16 +162,31 @@ HTTP = (
         (
             Bar("L7, HTTP keep-alive p50 / one plain Envoy hop", "weft L7", "plain Envoy", "p50", 1.03),
             Bar("L7, HTTP keep-alive p99 / one plain Envoy hop", "weft L7", "plain Envoy", "p99", 1.2),
+            Bar("L7, HTTP keep-alive p50 / two sidecars", "weft L7", "two sidecars", "p50", 0.45),
+            Bar("L7, CPU of the machine for a request / two sidecars", "weft L7", "two sidecars", "CPU", 0.45),
+            Bar("L7, HTTP keep-alive p50 / two hops in one Envoy", "weft L7", "two hops in one Envoy", "p50", 0.65),
+            Bar(
+                "L7, CPU of the machine for a request / two hops in one Envoy",
+                *("weft L7", "two hops in one Envoy", "CPU", 0.65),
+            ),
         ),
     ),
     Scenario(
         "HTTP keep-alive, agent killed",
         "http",
         600,
-        L7,
+        ("plain Envoy", "weft L7"),
         (Bar("L7, HTTP keep-alive p99, agent killed / one plain Envoy hop", "weft L7", "plain Envoy", "p99", 1.2),),
-        agent_runs=False,
+        agent="killed",
     ),
+)
+RESTARTING = Scenario(
+    "HTTP keep-alive, agent restarting",
+    "http",
+    600,
+    ("plain Envoy", "weft L7"),
+    (Bar("L7, HTTP keep-alive p99, agent restarting / one plain Envoy hop", "weft L7", "plain Envoy", "p99", 1.2),),
+    agent="restarting",
 )
 
 
@@ -167,5 +201,5 @@ class Suite:
 
 SUITES = {
     "quick": Suite(services=10_000, rounds=24, scenarios=(*DATAPATH, *HTTP)),
-    "full": Suite(services=10_000, rounds=120, scenarios=(*DATAPATH, *HTTP)),
+    "full": Suite(services=10_000, rounds=120, scenarios=(*DATAPATH, *HTTP, RESTARTING)),
 }

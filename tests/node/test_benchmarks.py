@@ -13,7 +13,7 @@ from bench.scenarios import SUITES
 pytestmark = pytest.mark.node
 SERVICES = 30
 SKIPPED = {"kube-proxy": "is not started"}
-SCENARIOS = {scenario.name: replace(scenario, count=20) for scenario in SUITES["quick"].scenarios}
+SCENARIOS = {scenario.name: replace(scenario, count=20) for scenario in SUITES["full"].scenarios}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,18 @@ def test_the_services_are_in_the_kernel(lab: Lab) -> None:
     assert len(frontends) == SERVICES
 
 
-@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.agent_runs])
+@pytest.mark.bpf
+def test_programs_run_once_a_connection_and_never_for_packets(lab: Lab) -> None:
+    connects = programs.per_operation(lab, SCENARIOS["TCP connect, request and response"], "weft L4")
+    assert connects["weft_connect4"]["runs"] == 1
+    assert connects["weft_connect4"]["ns"] > 0
+    exchanges = programs.per_operation(lab, SCENARIOS["request and response on an open connection"], "weft L4")
+    assert [program["runs"] for program in exchanges.values()] == [0] * len(exchanges)
+    datagrams = programs.per_operation(lab, SCENARIOS["UDP, unconnected"], "weft L4")
+    assert datagrams["weft_sendmsg4"]["runs"] == 2, "the client's datagram, and the server's"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_has_samples_of_each_way_and_a_verdict_on_each_bar(lab: Lab, name: str) -> None:
     scenario = SCENARIOS[name]
     samples = rounds.measure(lab, scenario, 2, SKIPPED)
@@ -38,17 +49,6 @@ def test_a_scenario_has_samples_of_each_way_and_a_verdict_on_each_bar(lab: Lab, 
     verdicts = {verdict.name: verdict for verdict in rounds.verdicts(scenario, samples, SKIPPED)}
     for bar in scenario.bars:
         assert (verdicts[bar.name].reason == "is not started") == ("kube-proxy" in (bar.subject, bar.reference))
-
-
-@pytest.mark.bpf
-def test_programs_run_once_a_connection_and_never_for_packets(lab: Lab) -> None:
-    connects = programs.per_operation(lab, SCENARIOS["TCP connect, request and response"], "weft L4")
-    assert connects["weft_connect4"]["runs"] == 1
-    assert connects["weft_connect4"]["ns"] > 0
-    exchanges = programs.per_operation(lab, SCENARIOS["request and response on an open connection"], "weft L4")
-    assert [program["runs"] for program in exchanges.values()] == [0] * len(exchanges)
-    datagrams = programs.per_operation(lab, SCENARIOS["UDP, unconnected"], "weft L4")
-    assert datagrams["weft_sendmsg4"]["runs"] == 2, "the client's datagram, and the server's"
 
 
 def test_a_failed_operation_is_no_figure(lab: Lab) -> None:

@@ -4,7 +4,7 @@ import yaml
 
 from bench.lab import HERE
 from bench.ratios import WIDEST
-from bench.scenarios import ENVOYS, SERVERS, SUITES, WAYS
+from bench.scenarios import ENVOYS, REDIRECTIONS, SERVERS, SUITES, WAYS
 
 SCENARIOS = {scenario for suite in SUITES.values() for scenario in suite.scenarios}
 OBJECTS = list(yaml.safe_load_all((HERE / "lab.yaml").read_text()))
@@ -32,4 +32,6 @@ def test_the_lab_has_the_pods_and_addresses() -> None:
         item["metadata"]["annotations"]["lab.weft.dev/address"] for item in OBJECTS if item["kind"] == "Pod"
     }
     assert {way.address for way in WAYS.values()} <= addresses
-    assert {way.client for way in WAYS.values()} | {pod for pod, _, _ in SERVERS} | ENVOYS.keys() <= NAMES
+    assert {way.client for way in WAYS.values()} | {
+        pod for pod, *_ in (*SERVERS, *ENVOYS)
+    } | REDIRECTIONS.keys() <= NAMES
