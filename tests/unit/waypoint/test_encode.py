@@ -9,6 +9,7 @@ from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.options import Options
+from agent.waypoint import encode as encoding
 from agent.waypoint.encode import EncodeError, encode
 from agent.waypoint.xds.client_allow_list import client_allow_list
 from agent.waypoint.xds.cluster import cluster, endpoints
@@ -90,3 +91,13 @@ def test_what_a_resource_leads_to():
 def test_what_does_not_fit_is_named(wrong: Json):
     with pytest.raises(EncodeError, match=rf"^Cluster app/a:80: .*{next(iter(wrong))}"):
         encode(ResourceName(ResourceType.CLUSTER, "app/a:80"), wrong)
+
+
+def test_a_resource_that_is_too_large_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = ResourceName(ResourceType.CLUSTER, "x")
+    size = len(encode(name, RESOURCES[ResourceType.CLUSTER]).packed.value)
+    monkeypatch.setattr(encoding, "RESOURCE_BYTES", size)
+    encode(name, RESOURCES[ResourceType.CLUSTER])
+    monkeypatch.setattr(encoding, "RESOURCE_BYTES", size - 1)
+    with pytest.raises(EncodeError, match=f"Cluster x: has {size} bytes, more than {size - 1}"):
+        encode(name, RESOURCES[ResourceType.CLUSTER])
