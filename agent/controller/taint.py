@@ -20,7 +20,7 @@ TAINT = "weft.dev/agent-not-ready"
 KINDS = frozenset({"Node", "Pod"})
 
 
-class NodeMetadata(Value, frozen=True):
+class Metadata(Value, frozen=True):
     """A node's name, resourceVersion and creation time."""
 
     name: str
@@ -28,17 +28,17 @@ class NodeMetadata(Value, frozen=True):
     creation_timestamp: str = ""
 
 
-class NodeSpec(Value, frozen=True):
+class Spec(Value, frozen=True):
     """The taints. Those of others are written back unchanged."""
 
     taints: list[dict[str, Any]] | None = None
 
 
-class Node(Value, frozen=True):
+class TaintedNode(Value, frozen=True):
     """A node, as far as its taints."""
 
-    metadata: NodeMetadata
-    spec: NodeSpec = NodeSpec()
+    metadata: Metadata
+    spec: Spec = Spec()
 
     @property
     def key(self) -> Key:
@@ -55,7 +55,7 @@ class TaintStore:
     """Nodes and agents, and the nodes whose taint has to be removed."""
 
     def __init__(self) -> None:
-        self._nodes: dict[Key, Node] = {}
+        self._nodes: dict[Key, TaintedNode] = {}
         self._agents: dict[Key, Pod] = {}
 
     @property
@@ -66,7 +66,7 @@ class TaintStore:
     def update(self, change: Change) -> Key | None:
         """Apply a change of a node or an agent. Returns the node; None for other changes."""
         match change:
-            case Upsert(Node() as node):
+            case Upsert(TaintedNode() as node):
                 self._nodes[node.key] = node
                 return node.key
             case Upsert(Pod() as pod) if is_weft_component(pod, AGENT):
@@ -79,7 +79,7 @@ class TaintStore:
 
     def update_from_response(self, raw: bytes) -> None:
         """Store a node's state from the server's response. Raises `msgspec.DecodeError`."""
-        node = msgspec.json.decode(raw, type=Node)
+        node = msgspec.json.decode(raw, type=TaintedNode)
         self._nodes[node.key] = node
 
     def forget(self, target: Key) -> None:
@@ -92,8 +92,8 @@ class TaintStore:
         return node.path if node else None
 
     def write(self, target: Key, _now: str) -> Write | None:
-        """The patch that removes the taint; None if there is none, or no agent is ready. It fails after any other
-        write.
+        """The patch that removes the taint; None if there is none, or no agent is ready. The API server rejects it where
+        the node has changed since it was read.
         """
         node = self._nodes.get(target)
         taints = (node and node.spec.taints) or []
@@ -103,7 +103,7 @@ class TaintStore:
         version = {"resourceVersion": node.metadata.resource_version}
         return Write("PATCH", node.path, {"metadata": version, "spec": {"taints": others}})
 
-    def _has_ready_agent(self, node: Node) -> bool:
+    def _has_ready_agent(self, node: TaintedNode) -> bool:
         """Whether the node's agent is ready. An agent that is older than its Node ran on a former Node of that name."""
         return any(
             pod.ready
@@ -115,7 +115,7 @@ class TaintStore:
 
 def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
     try:
-        return (msgspec.json.decode(raw, type=Node),)
+        return (msgspec.json.decode(raw, type=TaintedNode),)
     except msgspec.DecodeError as error:
         return Problem(where, "Node", "$", str(error))
 

@@ -30,10 +30,9 @@ from agent.kernel.programs import Pins
 K = TypeVar("K")
 V = TypeVar("V")
 
-_CHUNK = 4096
+_CHUNK = 4096  # rows of one system call
 _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
-
-
+# The tables that the programs read for a decision: see `PinnedKernel.encoded`.
 _DECIDING = (
     *("weft_config", "weft_pods", "weft_frontends", "weft_actions", "weft_services", "weft_slots"),
     *("weft_udp_choices", "weft_affinity", "weft_connections"),

@@ -49,7 +49,7 @@ from agent.settings import Settings
 from agent.signals import EndedError, until_signalled
 from agent.store.store import Store, TrackedView
 from agent.telemetry.event_buffer import Causes
-from agent.telemetry.http import HttpServer, ListenError, Query, Response, Route, listening_at
+from agent.telemetry.http import Handler, HttpServer, ListenError, Query, Response, listening_at
 from agent.telemetry.metrics import Metrics
 from agent.telemetry.name_index import LiveObjects
 from agent.translate.incremental import Translator
@@ -248,7 +248,7 @@ class Agent:
         """Whether a waypoint accepts connections on a port. None when that is not known yet."""
         return await accepts(address, port)
 
-    def _public(self) -> dict[str, Route]:
+    def _public(self) -> dict[str, Handler]:
         """What the metrics port serves, to every client that can reach it."""
         return {"/metrics": self._metrics_answer, **self._health()}
 
@@ -267,7 +267,7 @@ class Agent:
         stale = self._source.stale
         return Response.text(f"stale: {stale}\n", 503) if stale else Response.text("ready\n")
 
-    def _private(self) -> dict[str, Route]:
+    def _private(self) -> dict[str, Handler]:
         """What the status socket serves, to root on this node only."""
         return {
             "/status": lambda _: self._status(),

@@ -18,15 +18,16 @@ import msgspec
 
 log = logging.getLogger(__name__)
 
+# Bytes of the request line and the headers.
 REQUEST_LIMIT = 8192
 # For a request, and for each part of the response.
 REQUEST_SECONDS = 5.0
-PART = 2**18
+PART_BYTES = 2**18
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 Query = Mapping[str, str]
 # The fastest level: a tenth of the size of the metrics, in a fifth of the time that rendering them takes.
 GZIP_LEVEL = 1
-NOT = (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
+ZERO_WEIGHTS = (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
 # Limits on concurrent connections: in total, so that clients cannot use up the agent's file descriptors; and for one
 # address, so that it cannot displace others.
 MAX_CONNECTIONS, MAX_OF_ADDRESS = 64, 16
@@ -71,8 +72,8 @@ class Response:
         return head.encode() + self.body
 
 
-# A handler. One with a large response is a coroutine, so that other tasks run meanwhile.
-Route = Callable[[Query], Response | Awaitable[Response]]
+# By path. One with a large response is a coroutine, so that other tasks run meanwhile.
+Handler = Callable[[Query], Response | Awaitable[Response]]
 
 
 class ListenError(Exception):
@@ -106,8 +107,8 @@ class HttpServer:
     the limit is reached, the server closes the oldest connection of the address that has most of them.
     """
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
-        self._routes = routes
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
         self._servers: list[asyncio.Server] = []
         self._open: list[_Connection] = []
 
@@ -149,7 +150,7 @@ class HttpServer:
             return
         self._open.append(connection)
         try:
-            await self._converse(reader, writer, connection)
+            await self._exchange(reader, writer, connection)
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             pass
         finally:
@@ -176,7 +177,7 @@ class HttpServer:
         self._open.remove(oldest)
         return True
 
-    async def _converse(
+    async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection
     ) -> None:
         async with asyncio.timeout(REQUEST_SECONDS):
@@ -192,11 +193,11 @@ class HttpServer:
         path, _, query = rest.partition(" ")[0].partition("?")
         if method != "GET":
             return Response.text("only GET\n", 405)
-        route = self._routes.get(path)
-        if route is None:
+        handler = self._handlers.get(path)
+        if handler is None:
             return Response.text("not found\n", 404)
         try:
-            answer = route(dict(parse_qsl(query)))
+            answer = handler(dict(parse_qsl(query)))
             return answer if isinstance(answer, Response) else await answer
         except BadRequestError as error:
             return Response.text(f"{error}\n", 400)
@@ -207,9 +208,9 @@ class HttpServer:
 
 async def _send(writer: asyncio.StreamWriter, response: bytes) -> None:
     """Send a response, of tens of megabytes too, as long as the client takes each part in time."""
-    for start in range(0, len(response), PART):
+    for start in range(0, len(response), PART_BYTES):
         async with asyncio.timeout(REQUEST_SECONDS):
-            writer.write(response[start : start + PART])
+            writer.write(response[start : start + PART_BYTES])
             await writer.drain()
     async with asyncio.timeout(REQUEST_SECONDS):
         writer.close()
@@ -221,7 +222,7 @@ def _takes_gzip(head: bytes) -> bool:
     lines = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
     accepted = b",".join(value for name, _, value in lines if name.strip() == b"accept-encoding")
     found = (item.partition(b";") for item in accepted.split(b","))
-    return any(name.strip() == b"gzip" and weight.replace(b" ", b"") not in NOT for name, _, weight in found)
+    return any(name.strip() == b"gzip" and weight.replace(b" ", b"") not in ZERO_WEIGHTS for name, _, weight in found)
 
 
 def _host(writer: asyncio.StreamWriter) -> str:

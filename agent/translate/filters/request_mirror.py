@@ -37,7 +37,7 @@ class MirrorFilter(HTTPFilter[RequestMirror]):
         if config.fraction is None:
             return
         if config.percent is not None:
-            yield field, "only one of percent and fraction may be there"
+            yield field, "only one of percent and fraction may be set"
         if config.share > 1:
             yield f"{field}.fraction", "is more than 1"
 
