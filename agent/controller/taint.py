@@ -92,8 +92,8 @@ class TaintStore:
         return node.path if node else None
 
     def write(self, target: Key, _now: str) -> Write | None:
-        """The patch that removes the taint; None if there is none, or no agent is ready. The API server rejects it where
-        the node has changed since it was read.
+        """The patch that removes the taint; None if there is none, or no agent is ready. The API server rejects it
+        where the node has changed since it was read.
         """
         node = self._nodes.get(target)
         taints = (node and node.spec.taints) or []

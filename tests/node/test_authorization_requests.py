@@ -206,8 +206,8 @@ def test_a_change_holds_for_the_next_request_of_a_connection(mesh: LabHandle, po
     policies.apply(RULES)
     listeners = mesh.status()["waypoint"]["listeners"]
     with (
-        running(mesh, BOB, KEEP_ASKING.format(path="/public")) as public,
-        running(mesh, BOB, KEEP_ASKING.format(path="/admin")) as admin,
+        running(mesh, BOB, KEEP_ASKING.format(path="/public", wanted=403)) as public,
+        running(mesh, BOB, KEEP_ASKING.format(path="/admin", wanted=200)) as admin,
     ):
         policies.apply("[{httpAttributes: {paths: [{type: PathPrefix, value: /admin}]}}]")
     assert mesh.status()["waypoint"]["listeners"] == listeners
@@ -258,8 +258,8 @@ def test_without_a_waypoint_the_pods_admit_nobody(mesh: LabHandle, policies: Pol
 def test_rules_hold_while_the_agent_is_away_and_comes_back(mesh: LabHandle, policies: Policies) -> None:
     policies.apply(RULES)
     with (
-        running(mesh, BOB, KEEP_ASKING.format(path="/public")) as public,
-        running(mesh, BOB, KEEP_ASKING.format(path="/admin")) as admin,
+        running(mesh, BOB, KEEP_ASKING.format(path="/public", wanted=200)) as public,
+        running(mesh, BOB, KEEP_ASKING.format(path="/admin", wanted=403)) as admin,
     ):
         mesh.agent_stop(kill=True)
         mesh.agent_start()

@@ -113,9 +113,9 @@ def only(allowed: set[str]) -> dict[str, dict[str, str]]:
     return {client: SERVED if client in allowed else refused.get(client, REFUSED_THERE) for client in CLIENTS}
 
 
-def asking(mesh: LabHandle, client: str) -> AbstractContextManager[list[Any]]:
-    """A client that sends requests meanwhile; their statuses are there at the end."""
-    return running(mesh, client, KEEP_ASKING.format(path="/"))
+def asking(mesh: LabHandle, client: str, wanted: int) -> AbstractContextManager[list[Any]]:
+    """A client that sends requests meanwhile, until the answer is `wanted`; their statuses are there at the end."""
+    return running(mesh, client, KEEP_ASKING.format(path="/", wanted=wanted))
 
 
 def test_without_a_policy_every_way_is_open_and_the_node_reports_that_its_waypoint_enforces_policies(
@@ -171,7 +171,7 @@ def test_a_port_of_a_policy_is_the_pod_s_and_not_the_service_s(mesh: LabHandle, 
 def test_a_change_holds_for_kept_connections_and_cuts_none(mesh: LabHandle, policy: Callable[[str], None]) -> None:
     policy(f"[{{sources: [{account('alice')}]}}]")
     listeners = mesh.status()["waypoint"]["listeners"]
-    with asking(mesh, ALICE) as alice, asking(mesh, BOB) as bob:
+    with asking(mesh, ALICE, 403) as alice, asking(mesh, BOB, 200) as bob:
         policy(f"[{{sources: [{account('bob')}]}}]")
     assert mesh.status()["waypoint"]["listeners"] == listeners
     assert (alice[0], alice[-1], set(alice)) == (200, 403, {200, 403})
@@ -214,7 +214,7 @@ def test_a_server_that_starts_and_a_client_that_starts_are_known(
 
 def test_policies_hold_while_the_agent_is_away_and_comes_back(mesh: LabHandle, policy: Callable[[str], None]) -> None:
     policy(f"[{{sources: [{account('alice')}]}}]")
-    with asking(mesh, ALICE) as alice, asking(mesh, BOB) as bob:
+    with asking(mesh, ALICE, 403) as alice, asking(mesh, BOB, 200) as bob:
         mesh.agent_stop(kill=True)
         mesh.agent_start()
         settle(mesh, lambda status: bool(status["protectedPods"]))
