@@ -1,8 +1,11 @@
 """Runs in a pod: TCP and UDP of every kind to one Service, until a line comes on standard input.
 
 Arguments: the Service's address, its TCP port, its UDP port. Every question must be answered and every socket must show
-the Service. Prints one JSON object: what was counted, and the first failures. A kept UDP socket whose backend left ends
-with ECONNABORTED (or EDESTADDRREQ, when it was about to send): that is counted as `ended`, and another is made.
+the Service. Prints one JSON object: what was counted, and the first failures.
+
+A connected UDP socket whose backend left, kept or new, ends with ECONNABORTED (or EDESTADDRREQ, when it was about to
+send): that is counted as `ended`, and another is made. The agent compares sockets with the backends of a moment ago, so
+the second one can end like the first.
 """
 
 import collections
@@ -40,10 +43,22 @@ def ask(made, kind):
     return answer["pod"]
 
 
-def fresh(kind):
-    """A connection of its own."""
-    with connected(kind) as made:
-        return ask(made, kind)
+def fresh(kind, counts):
+    """A connection of its own, or another one when its backend left."""
+    while True:
+        with connected(kind) as made:
+            try:
+                return ask(made, kind)
+            except OSError as error:
+                count_end(kind, error, counts)
+
+
+def count_end(kind, error, counts):
+    """Count a socket that ended because its backend left. Raises every other error, and at the hundredth in a row."""
+    if kind == socket.SOCK_STREAM or error.errno not in ENDED or counts["ended in a row"] >= 100:
+        raise error
+    counts["ended"] += 1
+    counts["ended in a row"] += 1
 
 
 def unconnected(made):
@@ -63,14 +78,12 @@ class LongLived:
 
     def ask(self):
         """On this socket, or on another when its backend left."""
-        try:
-            return ask(self._made, self._kind)
-        except OSError as error:
-            if self._kind == socket.SOCK_STREAM or error.errno not in ENDED:
-                raise
-            self._counts["ended"] += 1
-            self._made = connected(self._kind)
-            return ask(self._made, self._kind)
+        while True:
+            try:
+                return ask(self._made, self._kind)
+            except OSError as error:
+                count_end(self._kind, error, self._counts)
+                self._made = connected(self._kind)
 
 
 def main():
@@ -80,9 +93,9 @@ def main():
     single = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     single.settimeout(PATIENCE)
     calls = {
-        "tcp new": lambda: fresh(socket.SOCK_STREAM),
+        "tcp new": lambda: fresh(socket.SOCK_STREAM, counts),
         "tcp kept": tcp.ask,
-        "udp new": lambda: fresh(socket.SOCK_DGRAM),
+        "udp new": lambda: fresh(socket.SOCK_DGRAM, counts),
         "udp kept": udp.ask,
         "udp unconnected": lambda: unconnected(single),
     }
@@ -92,6 +105,7 @@ def main():
             try:
                 call()
                 counts[name] += 1
+                counts["ended in a row"] = 0
             except (OSError, ValueError, WrongPeerError) as error:
                 counts["failed"] += 1
                 failures.append(f"{time.time():.2f} {name}: {error!r}")
