@@ -12,7 +12,7 @@ from agent.model import authorization, parameters
 from agent.model.change import Keyed, Problem
 
 Facts = tuple[Keyed, ...]
-TOLD: Mapping[str, Callable[[Any, Problem], Facts]] = {
+FACTS_OF_KIND: Mapping[str, Callable[[Any, Problem], Facts]] = {
     authorization.KIND: undecodable_policy,
     parameters.KIND: undecodable_parameters,
 }
@@ -21,13 +21,13 @@ TOLD: Mapping[str, Callable[[Any, Problem], Facts]] = {
 
 def facts(document: Any, kind: Any, problem: Problem) -> Facts:
     """The facts about a parsed object of this kind; none of most kinds."""
-    found = TOLD.get(kind) if isinstance(kind, str) else None
+    found = FACTS_OF_KIND.get(kind) if isinstance(kind, str) else None
     return found(document, problem) if found else ()
 
 
 def facts_json(raw: bytes, kind: str, problem: Problem) -> Facts:
     """The same, from JSON."""
-    if kind not in TOLD:
+    if kind not in FACTS_OF_KIND:
         return ()
     try:
         return facts(msgspec.json.decode(raw), kind, problem)

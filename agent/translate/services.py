@@ -33,7 +33,7 @@ Setting = TypeVar("Setting", OnLoss, OnBackendLoss)
 
 ON_LOSS = "weft.dev/on-waypoint-loss"
 ON_BACKEND_LOSS = "weft.dev/on-backend-loss"
-EVERYBODY = ""
+ANY_CONSUMER = ""
 
 Steps = Iterator[Output | None]
 """A translation in steps of a few milliseconds: None between two, and the output last."""
@@ -72,7 +72,7 @@ def translate_service(view: TrackedView, key: Key, options: Options) -> Steps:
         yield Output(warnings=(*_proxy_label_warnings(service), *endpoint_warnings(view, service)))
     else:
         parts = _Parts()
-        yield from _ports(view, parts, service, EVERYBODY, options)
+        yield from _ports(view, parts, service, ANY_CONSUMER, options)
         _, warnings = service_mode(view, key)
         more = (*parts.warnings, *_warnings(view, service, options), *label_warnings(view, service))
         yield parts.output((*warnings, *more))
@@ -101,7 +101,7 @@ def _ports(view: TrackedView, parts: _Parts, service: AnyService, consumer: str,
         effective = effective_bindings(bound, port)
         if port.protocol not in Protocol.__members__:
             continue
-        if effective or (consumer == EVERYBODY and _has_slices(view, service)):
+        if effective or (consumer == ANY_CONSUMER and _has_slices(view, service)):
             yield from read_rules(view, effective)
             yield
             _port(view, parts, _Frontend(service, port, consumer, mode), effective, options)

@@ -44,7 +44,7 @@ EXTENDED = (
     "MeshHTTPRouteSchemeRedirect",
 )
 # No profile has these, and the suite leaves out the mesh tests that need one which is not claimed.
-BESIDE = (
+OTHER_FEATURES = (
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
     "HTTPRoute308RedirectStatusCode",
@@ -85,7 +85,7 @@ def _constant(report: Path) -> list[str]:
 
 
 def _options(arguments: argparse.Namespace) -> list[str]:
-    features = CORE if arguments.core_only else (*CORE, *EXTENDED, *BESIDE)
+    features = CORE if arguments.core_only else (*CORE, *EXTENDED, *OTHER_FEATURES)
     options = list(INFERRED) if arguments.inferred else [f"--supported-features={','.join(features)}"]
     if arguments.namespace_labels:
         options.append(f"--namespace-labels={arguments.namespace_labels}")

@@ -36,9 +36,9 @@ def pod(node: Node) -> Iterator[ProtectedPod]:
         made.kernel.configure(Config(first_level=first, last_level=last))
         made.kernel.pods.upsert({made.cgroup: PodRow(1, Mode.NONE)})
         made.set_grants()
-        everybody = policy_set(ALLOW_ALL)
-        made.kernel.grants.upsert({GrantKey(everybody, grant.identity, grant.port): True for grant in ALLOW_ALL})
-        made.kernel.servers.upsert({address_bytes(address): everybody for address in UNKNOWN_CLIENT.values()})
+        allow_all = policy_set(ALLOW_ALL)
+        made.kernel.grants.upsert({GrantKey(allow_all, grant.identity, grant.port): True for grant in ALLOW_ALL})
+        made.kernel.servers.upsert({address_bytes(address): allow_all for address in UNKNOWN_CLIENT.values()})
         assert made.look() == ATTACHED
         yield made
     finally:

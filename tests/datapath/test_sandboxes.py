@@ -59,7 +59,7 @@ async def soon(changes: AsyncIterator[list[Change]]) -> list[Change]:
     return await asyncio.wait_for(anext(changes), PATIENCE)
 
 
-async def until_told(
+async def until_reported(
     changes: AsyncIterator[list[Change]], uid: str, addresses: tuple[str, ...], first: list[Change] | None = None
 ) -> None:
     """Until the sandbox is told with these addresses; it may be seen while it has but some of them."""
@@ -89,7 +89,7 @@ async def test_addresses_are_told_when_the_sandbox_has_its_own(node: Node, helpe
         done, _ = await asyncio.wait([change], timeout=0.2)
         assert not done
         assert await asyncio.to_thread(line, process, "go\n") == "ready\n"
-        await until_told(changes, "beef", ADDRESSES, await asyncio.wait_for(change, PATIENCE))
+        await until_reported(changes, "beef", ADDRESSES, await asyncio.wait_for(change, PATIENCE))
     sandboxes.expect([Delete(PodCgroup("beef", 1).key)])
     assert await soon(changes) == [Delete(PodSandbox("beef").key)]
     await changes.aclose()
@@ -141,7 +141,7 @@ async def test_a_sandbox_is_taken_back_when_the_status_names_addresses(node: Nod
         line(process, "go\n")
         cgroup = folder.stat().st_ino
         sandboxes.expect([Upsert(PodCgroup("face", cgroup))])
-        await until_told(changes, "face", ADDRESSES)
+        await until_reported(changes, "face", ADDRESSES)
         plans[cgroup] = plan("face", addresses=ADDRESSES, provisional=True)
         change = asyncio.ensure_future(anext(changes))
         done, _ = await asyncio.wait([change], timeout=0.3)
@@ -160,7 +160,7 @@ async def test_the_addresses_of_a_sandbox_that_is_gone_are_taken_back(node: Node
         line(process)
         line(process, "go\n")
         sandboxes.expect([Upsert(PodCgroup("babe", folder.stat().st_ino))])
-        await until_told(changes, "babe", ADDRESSES)
+        await until_reported(changes, "babe", ADDRESSES)
         cgroups.kill(folder / "container")
         assert await soon(changes) == [Delete(PodSandbox("babe").key)]
         assert sandboxes.awaited == {"babe"}

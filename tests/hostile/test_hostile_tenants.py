@@ -28,7 +28,7 @@ from support.node.programs import PROGRAMS, echo, line, running, steady_requests
 pytestmark = pytest.mark.node
 
 EVIL = "evil"
-TENANT = f"""
+EVIL_NAMESPACE = f"""
 {{apiVersion: v1, kind: Namespace, metadata: {{name: {EVIL}, labels: {{weft.dev/mode: l7}}}}}}
 ---
 apiVersion: v1
@@ -63,7 +63,7 @@ def mesh(make_lab: LabFactory) -> LabHandle:
     container["command"] = ["prlimit", f"--nofile={DESCRIPTORS}", *container["command"]]
     lab.apply(json.dumps(envoy))
     lab.agent_start()
-    lab.apply("---".join([ECHO_TO_V1.read_text(), TENANT, MOVING.format(SELECTED["v1"])]))
+    lab.apply("---".join([ECHO_TO_V1.read_text(), EVIL_NAMESPACE, MOVING.format(SELECTED["v1"])]))
     lab.wait_ready()
     settle(lab, lambda status: len(status["waypoint"]["listeners"]) == 1)
     return lab

@@ -19,7 +19,7 @@ SERVER_NAMES = {
     "three": ("a.b.example",),
     "four": (),
 }
-ASKED = (
+SERVER_NAMES = (
     *(
         "a.b.example",
         "A.B.example",
@@ -46,6 +46,6 @@ def test_envoy_gives_connections_to_whom_the_simulation_does(tls: TLSNode, serve
         backends = {name: stack.enter_context(tls.server(name)) for name in servers}
         rules = tuple(TLSRule(f"app/{name}/0", SERVER_NAMES[name], to(backends[name])) for name in servers)
         port = tls.serve(rules)
-        found = {name: tls.ask(port, name).split()[0] for name in ASKED}
-    chosen = {name: rule_for(TLSListenerIR("app/tls:443", "", rules), name or "") for name in ASKED}
+        found = {name: tls.ask(port, name).split()[0] for name in SERVER_NAMES}
+    chosen = {name: rule_for(TLSListenerIR("app/tls:443", "", rules), name or "") for name in SERVER_NAMES}
     assert found == {name: rule.name.split("/")[1] if rule else CLOSED for name, rule in chosen.items()}

@@ -1,6 +1,6 @@
 """The simulation reads listener IRs by itself; here it is compared with what Envoy is told, read as Envoy documents it.
 
-`Told` is a small reading of Envoy's RouteConfiguration: matches, rewrites, redirects and direct responses.
+`` is a small reading of Envoy's RouteConfiguration: matches, rewrites, redirects and direct responses.
 """
 
 from collections.abc import Mapping

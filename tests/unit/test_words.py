@@ -27,6 +27,7 @@ def test_the_project_has_no_old_word() -> None:
     [
         ("agent/a.py", "\nclass Fault: ...\n", ["agent/a.py:2: Fault: Fault is now FieldError"]),
         ("agent/a.py", "def _hop(): ...\n", ["agent/a.py:1: _hop: hop is now controller"]),
+        ("agent/a.py", "HOP = 1\n", ["agent/a.py:1: HOP: hop is now controller"]),
         ("agent/a.py", "TLSRouteSet = 1\n", ["agent/a.py:1: TLSRouteSet: route_set is now ListenerIR"]),
         ("agent/a.py", "x.route_sets_of\n", []),
         ("agent/a.py", "x.my_route_set_of\n", ["agent/a.py:1: my_route_set_of: route_set is now ListenerIR"]),

@@ -38,9 +38,10 @@ class OldWord(NamedTuple):
     exceptions: tuple[str, ...] = ()
 
     def is_in(self, name: str) -> bool:
-        """Whether an identifier is this word, or contains it."""
+        """Whether an identifier is this word, also as a constant, or contains it."""
         if not self.is_part:
-            return name.strip("_") == self.old
+            bare = name.strip("_")
+            return self.old in (bare, bare.lower() if bare.isupper() else bare)
         old, found = parts(self.old), parts(name)
         return any(found[start : start + len(old)] == old for start in range(len(found) - len(old) + 1))
 

@@ -23,7 +23,7 @@ FLOW = {"namespace": H, "workload": H, "service": H, "protocol": "TCP", **dict.f
 FLOW |= {"connectMicroseconds": 1, "rttMicroseconds": 1}
 BUDGET = {"resource": H, "namespace": H, "used": 1, "limit": 1, "capacity": 1, "rejected": 1}
 CONDITION = {"type": H, "status": "False", "reason": H, "message": H + "\nforged: yes"}
-RETIRED = {"id": H, "addresses": [H], "connections": None, "drained": False}
+DRAINING = {"id": H, "addresses": [H], "connections": None, "drained": False}
 NODE = {
     "node": H,
     "packets": H,
@@ -47,7 +47,7 @@ STATUS: dict[str, Any] = {
         "connected": True,
         "lost": False,
         "standby": [H],
-        "draining": [RETIRED],
+        "draining": [DRAINING],
         "drift": [H],
         "guards": {H: H},
         "rejected": {H: H},

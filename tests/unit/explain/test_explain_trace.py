@@ -14,7 +14,7 @@ from agent.ir.tables import Mode, Protocol
 from agent.model.meta import Key
 from agent.telemetry.http import BadRequestError
 
-ASKED = parse("app/client", "http://web/a?b=%20", headers=["x: é&"])
+QUERY = parse("app/client", "http://web/a?b=%20", headers=["x: é&"])
 NAME = FrontendName("10.96.0.1", 80, Protocol.TCP, "shop")
 
 
@@ -33,7 +33,7 @@ def tracer() -> RequestTracer:
 @pytest.mark.parametrize("frontend", ["10.96.0.1:80/TCP@shop", "10.96.0.1:80/TCP", ""])
 def test_what_is_not_there_has_no_answer(tracer: RequestTracer, frontend: str) -> None:
     """A frontend that nobody has, and one that no listener serves."""
-    assert ask(tracer, TraceRequest(frontend, ASKED, "mark")) == {"waypoint": None, "observed": None}
+    assert ask(tracer, TraceRequest(frontend, QUERY, "mark")) == {"waypoint": None, "observed": None}
 
 
 @pytest.mark.parametrize("query", [{}, {"request": "{"}, {"request": '{"frontend": 1}'}])
@@ -49,12 +49,12 @@ def log(tracer: RequestTracer, *marks: str) -> None:
 def test_only_what_is_waited_for_is_kept(tracer: RequestTracer) -> None:
     """Clients can write any id, one that they have seen too: the first request counts."""
     log(tracer, "", "mine")
-    ask(tracer, TraceRequest("", ASKED, "mine"))
+    ask(tracer, TraceRequest("", QUERY, "mine"))
     log(tracer, "", "other", "mine", "mine")
     assert [(mark, item and item.code) for mark, item in tracer._awaited.items()] == [("mine", 202)]
 
 
 def test_nobody_is_waited_for_for_ever(tracer: RequestTracer) -> None:
     for number in range(MAX_AWAITED + 1):
-        ask(tracer, TraceRequest("", ASKED, f"{number}"))
+        ask(tracer, TraceRequest("", QUERY, f"{number}"))
     assert list(tracer._awaited) == [f"{number}" for number in range(1, MAX_AWAITED + 1)]

@@ -90,7 +90,7 @@ def test_a_spec_without_parents_has_none():
 
 @pytest.mark.parametrize("spec", NO_SPECS)
 def test_of_a_spec_that_is_none_the_parents_in_force_are_told(spec: bytes):
-    route_log = Told()
+    route_log = RouteStatusLog()
     assert route_log.after("ADDED", without_spec(spec)) == [], "there is no parent to tell it at"
     route_log.after("MODIFIED", raw(GOOD, version=2))
     ((accepted, kept, generation),) = route_log.after("MODIFIED", without_spec(spec))
@@ -143,7 +143,7 @@ def test_what_stayed_is_what_was_last_good_not_what_was_told_beside(reflector):
     assert route_log == UndecodableRoute(ROUTE, 0, None, "spec", "Expected `object`, got `array`")
 
 
-class Told:
+class RouteStatusLog:
     """What a Route's status says as changes come in."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ class Told:
 
 
 def test_the_status_follows_what_can_be_read():
-    route_log = Told()
+    route_log = RouteStatusLog()
     why = "spec.rules[0].backendRefs[0].port: Expected `int | null`, got `str`"
     assert route_log.after("ADDED", raw(BAD, version=1)) == [(False, why, 1)]
     ((accepted, missing, generation),) = route_log.after("MODIFIED", raw(GOOD, version=2))
@@ -174,7 +174,7 @@ def test_the_status_follows_what_can_be_read():
 
 
 def test_the_kept_version_goes_on_routing():
-    route_log = Told()
+    route_log = RouteStatusLog()
     route_log.after("ADDED", raw(GOOD, version=1))
     route_log.after("MODIFIED", raw(BAD, version=2))
     (kept,) = [value for value in route_log.reflector._known[("app", "r")] if isinstance(value, HTTPRoute)]  # type: ignore[index]

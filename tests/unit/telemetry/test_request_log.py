@@ -13,7 +13,7 @@ from agent.telemetry.access_log import AccessLogWriter
 from agent.telemetry.request_log import ListenerPorts, PodAddresses, RequestLog
 from support.fakes.telemetry import CLIENT, plan
 
-ASKED = AccessLogEntry(
+ENTRY = AccessLogEntry(
     start=1_700_000_000.25,
     client="10.1.0.9",
     port=20000,
@@ -54,7 +54,7 @@ class Node:
 
 def test_a_line_names_the_pod_the_service_and_the_rule() -> None:
     node = Node()
-    node.request_log.record([ASKED])
+    node.request_log.record([ENTRY])
     (found,) = node.lines()
     assert found.items() >= {
         ("time", "2023-11-14T22:13:20.250+00:00"),
@@ -79,17 +79,17 @@ def test_a_line_names_the_pod_the_service_and_the_rule() -> None:
 def test_only_requests_to_namespaces_that_ask_are_written() -> None:
     node = Node()
     node.logged.clear()
-    node.request_log.record([ASKED])
+    node.request_log.record([ENTRY])
     assert node.written == []
 
 
 def test_a_pod_that_has_just_gone_keeps_its_name_until_its_address_is_another_s() -> None:
     node = Node()
-    node.request_log.record([ASKED])
+    node.request_log.record([ENTRY])
     node.pods.clear()
-    node.request_log.record([ASKED])
+    node.request_log.record([ENTRY])
     node.pods[42] = replace(plan("face-2"), addresses=("10.1.0.9",))
-    node.request_log.record([ASKED])
+    node.request_log.record([ENTRY])
     assert [line["pod"] for line in node.lines()] == ["face-1", "face-1", "face-2"]
 
 
