@@ -1,6 +1,6 @@
-"""The simulation reads listener IRs by itself; here it is compared with what Envoy is told, read as Envoy documents it.
+"""The simulation reads listener IRs by itself; here it is compared with the RouteConfiguration that Envoy gets.
 
-`` is a small reading of Envoy's RouteConfiguration: matches, rewrites, redirects and direct responses.
+This module evaluates its matches, rewrites, redirects and direct responses as Envoy documents them.
 """
 
 from collections.abc import Mapping
