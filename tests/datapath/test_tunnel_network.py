@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
@@ -114,6 +115,22 @@ def test_strict_without_a_tunnel_refuses_both_ways(network: Network, tunnels: Ap
     # The node itself, and the pods of the node.
     assert network.reaches(network.node, (*POD, *OTHER)) == [True] * 4
     assert network.reaches(network.pod, GATEWAY) == [True, True]
+
+
+def test_strict_refuses_node_ports_of_other_nodes_and_nothing_else_there(network: Network, tunnels: Applied) -> None:
+    def way(address: str, source: str, port: int, protocol: str) -> str:
+        words = f"ip route get {address} from {source} iif veth0 ipproto {protocol} dport {port}"
+        return "up0" if "dev up0" in network.run(network.node, words, check=False) else "refused"
+
+    nodes = list(zip(PEER.endpoints, POD, strict=True))
+    ports = (29999, 30000, 32767, 32768)
+    for encryption, found in ((PODS, ["up0"] * 4), (STRICT, ["up0", "refused", "refused", "up0"])):
+        tunnels.apply(encryption, 1)
+        for (address, source), protocol in product(nodes, ("tcp", "udp")):
+            assert [way(address, source, port, protocol) for port in ports] == found
+    for address, source in nodes:
+        assert network.reaches(network.pod, (address,), source) == [True]
+        assert network.run(network.node, f"ip route get {address} ipproto tcp dport 30000").count("dev up0") == 1
 
 
 def _received(network: Network) -> str:
