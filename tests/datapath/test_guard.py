@@ -110,12 +110,12 @@ def test_a_waypoint_with_an_address_of_each_family_is_guarded_once(setup: GuardS
 
 def test_a_namespace_that_is_gone_leaves_no_pin_and_its_successor_is_guarded(setup: GuardSetup) -> None:
     assert setup.look() == ATTACHED
-    (pin,) = setup.pinned()
+    (pin,) = setup.pin_files()
     setup.waypoint.end()
     setup.waypoint = Waypoint(setup.kubepods / "pod1")
     setup.until_gone(pin)
     assert (setup.look(), len(setup.pinned()), setup.drifts) == (ATTACHED, 1, [])
-    (pin,) = setup.pinned()
+    (pin,) = setup.pin_files()
     setup.waypoint.end()
     setup.waypoint = Waypoint(setup.kubepods / "pod2")
     setup.until_gone(pin, "10.9.0.99")

@@ -101,10 +101,10 @@ class GuardSetup:
         self.guards.look({address: self.waypoint.pods()})
         return self.guards.states[address]
 
-    def until_gone(self, pin: str, address: str = WAYPOINT["4"]) -> None:
+    def until_gone(self, pin: int, address: str = WAYPOINT["4"]) -> None:
         """Look until a pin is gone: the kernel removes namespaces one after the other, those of other tests too."""
         deadline = time.monotonic() + 600
-        while self.look(address) and pin in self.pinned():
+        while self.look(address) and pin in self.pin_files():
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -115,7 +115,14 @@ class GuardSetup:
             assert time.monotonic() < deadline
 
     def pinned(self) -> list[str]:
+        """The names of the pins: the inode numbers of their namespaces."""
         return [path.name for path in Pins(self.pins).guards.glob("*")]
+
+    def pin_files(self) -> set[int]:
+        """The inode numbers of the pins themselves. The kernel gives the number of a namespace that is gone to the next
+        one, whose pin then has the same name.
+        """
+        return {path.stat().st_ino for path in Pins(self.pins).guards.glob("*")}
 
     def allow_clients(self, *addresses: str) -> None:
         self.kernel.clients.delete(self.kernel.clients.load())
