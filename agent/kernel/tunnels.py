@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import product
 from socket import AF_INET, AF_INET6, AF_UNSPEC, socket
@@ -34,6 +34,7 @@ from agent.encryption.values import (
 from agent.ir.addresses import Addresses, Family, family_of
 from agent.kernel.netlink import with_own_capabilities
 from agent.kernel.netns.client import NetnsClient
+from agent.kernel.uplinks import reached_outside
 from agent.kernel.wireguard import KIND, Crypto, KernelWireGuard
 
 _AF = {Family.IPV4: AF_INET, Family.IPV6: AF_INET6}
@@ -97,6 +98,10 @@ class TunnelNetwork:
             if named and device_of(int(named[1])) == name and link["flags"] & _IFF_UP:
                 public_key, peers = self._crypto.read(name)
                 yield int(named[1]), Device(int(named[1]), public_key, link.get_attr("IFLA_MTU"), peers)
+
+    def reached_outside(self, endpoints: Addresses, addresses: Iterable[str]) -> dict[str, str]:
+        """See `uplinks.reached_outside`."""
+        return reached_outside(self._descriptor, endpoints, addresses)
 
     def apply(self, plan: Plan, observed: Observed) -> None:
         """Bring the kernel in step. What refuses packets and the rules come first, and go last. Raises

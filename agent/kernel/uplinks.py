@@ -1,12 +1,13 @@
 """The links by which frames reach other nodes."""
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetlinkError
 
 from agent.kernel.netlink import with_own_capabilities
 
@@ -15,6 +16,7 @@ OVERLAYS = frozenset(
     {"vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit", "vti", "vti6"}
 )
 _UP, _LOOPBACK = 1, 8  # linux/if.h
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL})
 
 
 class Uplinks(NamedTuple):
@@ -32,6 +34,29 @@ def find_uplinks(descriptor: int, endpoints: Iterable[str], pods: Iterable[str])
         addresses = [(found["index"], found.get_attr("IFA_ADDRESS")) for found in ip.get_addr()]
         links = {link["index"]: link for link in ip.get_links()}
     return choose(links, addresses, frozenset(endpoints), pods)
+
+
+def reached_outside(descriptor: int, endpoints: Iterable[str], addresses: Iterable[str]) -> dict[str, str]:
+    """Of the node's own pods' addresses those that the node does not reach by a link of its own: with the uplink, or
+    empty without a route. Their packets do not pass its routing: macvlan, ipvlan, SR-IOV, a bridge with an uplink.
+    Raises `OSError`, `NetlinkError`.
+    """
+    outer = set(find_uplinks(descriptor, endpoints, ()).links)
+    found = {}
+    with closing(with_own_capabilities(IPRoute(fileno=os.dup(descriptor), groups=0))) as ip:
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in ip.get_links()}
+        for address in addresses:
+            try:
+                (route,) = ip.route("get", dst=address)
+            except NetlinkError as error:
+                if error.code not in _NO_ROUTE:
+                    raise
+                found[address] = ""
+                continue
+            link = names.get(route.get_attr("RTA_OIF"), "")
+            if link in outer:
+                found[address] = link
+    return found
 
 
 def choose(

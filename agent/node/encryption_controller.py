@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import AbstractContextManager
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple, Protocol
@@ -33,6 +33,8 @@ LOOK_SECONDS, PAUSE = 1.0, 20
 SYNC_SECONDS = 0.05
 # How long a kernel without WireGuard is not asked again.
 UNSUPPORTED_SECONDS = 60.0
+# How often the node is asked how it reaches its pods.
+ASK_SECONDS = 30.0
 NOT_INSTALLED = "the agent runs without --encryption"
 NO_NODE = "the Node of this agent is unknown"
 
@@ -42,6 +44,9 @@ class Network(Protocol):
 
     def observe(self, endpoints: Addresses) -> Observed:
         """What of weft is there. Raises `OSError`, `NetlinkError`."""
+
+    def reached_outside(self, endpoints: Addresses, addresses: Iterable[str]) -> dict[str, str]:
+        """Of pods' addresses those whose packets do not pass the node's routing. Raises `OSError`, `NetlinkError`."""
 
     def apply(self, plan: Plan, observed: Observed) -> None:
         """Bring the kernel in step. Raises `UnsupportedError`, `OSError`, `NetlinkError`."""
@@ -83,6 +88,9 @@ class EncryptionController:
         self.traffic = Traffic()
         self._off_since: float | None = None
         self._lacks_wireguard, self._retry_at = False, 0.0
+        self._outside: Set[str] = frozenset()
+        self._suspects: Set[str] = frozenset()
+        self._ask_at = 0.0
         self.attempted = False
         """Whether the kernel has been looked at."""
         self.state = State()
@@ -112,7 +120,8 @@ class EncryptionController:
         if self.state.own is None:
             return NO_NODE
         lacking = "the kernel has no WireGuard" if self._lacks_wireguard else ""
-        return inability(self.state.own) or lacking or _outside(self._pods().values(), self.state.own)
+        pods = self._pods().values()
+        return inability(self.state.own) or lacking or _foreign(pods, self.state.own) or _outside(pods, self._outside)
 
     @property
     def tunnels(self) -> Tunnels | UnsetType | None:
@@ -150,6 +159,26 @@ class EncryptionController:
             self.error = ""
             self.traffic.note(observed)
             self.state = self.state._replace(observed=observed)
+        if own is not None and encryption.mode != "Off":
+            await self._ask_where(own)
+
+    async def _ask_where(self, own: Member) -> None:
+        """Ask how the node reaches its pods. What is found twice in a row counts: a route goes before its pod does."""
+        if self._clock() < self._ask_at:
+            return
+        pods = sorted({address for pod in self._pods().values() for address in pod.addresses})
+
+        def ask() -> dict[str, str]:
+            with self._network(self._helper) as network:
+                return network.reached_outside(own.endpoints, pods)
+
+        try:
+            found = await asyncio.to_thread(ask)
+        except (OSError, NetlinkError) as error:
+            log.warning("how the node reaches its pods is not known, asking again", extra={"error": str(error)})
+        else:
+            self._outside, self._suspects = found.keys() & self._suspects, found.keys()
+        self._ask_at = self._clock() + ASK_SECONDS
 
     def _in_step(self, encryption: MeshEncryption, own: Member | None, others: tuple[Member, ...]) -> Observed:
         """Bring the kernel in step; returns what it has then. In a thread."""
@@ -190,7 +219,15 @@ class EncryptionController:
         return make_plan(encryption, own, others, wanted, observed)
 
 
-def _outside(pods: Iterable[PodPlan], own: Member) -> str:
+def _outside(pods: Iterable[PodPlan], found: Set[str]) -> str:
+    """The pods whose packets do not pass the node's routing."""
+    outside = [f"{it.pod.namespace}/{it.pod.name}" for it in pods if any(address in found for address in it.addresses)]
+    if not outside:
+        return ""
+    return f"pods that the node does not route, as by macvlan or ipvlan: {len(outside)}, one is {min(outside)}"
+
+
+def _foreign(pods: Iterable[PodPlan], own: Member) -> str:
     """The pods whose addresses are not in the ranges of the Node: the CNI gives addresses by itself."""
     ranges = [ip_network(cidr) for cidr in own.cidrs]
     outside = []

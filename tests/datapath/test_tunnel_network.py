@@ -160,6 +160,18 @@ def test_what_is_removed_by_hand(network: Network, tunnels: Applied, encryption:
         assert network.way() == {"weft-wg1"}
 
 
+def test_pods_that_the_node_reaches_by_an_uplink(network: Network, tunnels: Applied) -> None:
+    """As those of macvlan and ipvlan, and those that have no route at all."""
+    outside = {"10.244.1.77": "up0", "fd00:1::77": "up0"}
+    for address, via in zip(outside, PEER.endpoints, strict=True):
+        network.run(network.node, f"ip route add {address} via {via}")
+    network.run(network.node, "ip route add unreachable 10.244.1.78")
+    addresses = (*POD, *outside, "10.244.1.78")
+    assert tunnels.network.reached_outside(OWN.endpoints, addresses) == outside | {"10.244.1.78": ""}
+    tunnels.apply(STRICT, 1)
+    assert tunnels.network.reached_outside(OWN.endpoints, POD) == {}
+
+
 def test_keys_are_replaced(network: Network, tunnels: Applied) -> None:
     second = MeshEncryption("Strict", STRICT.pod_cidrs, 2)
     tunnels.apply(STRICT, 1)

@@ -1,7 +1,7 @@
 """The controller of tunnels: when it looks at the kernel, and what it reports, with a network in memory."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,10 +44,16 @@ class FakeNetwork:
         self.looks = 0
         self.at = 100
         self.failure: Exception | None = None
+        self.outside: dict[str, str] = {}
+        self.scripted: list[dict[str, str]] = []
 
     def observe(self, _: Addresses) -> Observed:
         self.looks += 1
         return self.observed
+
+    def reached_outside(self, _: Addresses, addresses: Iterable[str]) -> dict[str, str]:
+        outside = self.scripted.pop(0) if self.scripted else self.outside
+        return {address: outside[address] for address in addresses if address in outside}
 
     def apply(self, plan: Plan, _: Observed) -> None:
         self.plans.append(plan)
@@ -236,6 +242,25 @@ async def test_pods_with_addresses_of_other_ranges_are_named(network: FakeNetwor
         assert running.controller.unsupported == ""
         running.pods[3] = replace(pod, addresses=("192.168.0.1",))
         assert running.controller.unsupported.endswith("spec.podCIDRs: 1, one is a/b")
+
+
+async def test_pods_that_the_node_does_not_route_are_named_when_they_are_found_twice(
+    network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encryption_controller, "ASK_SECONDS", 0.0)
+    async with Running(network, parameters(PODS), *NODES) as running:
+        pod = PodPlan(Key("Pod", "a", "b"), "a", Mode.NONE, PodFlag(0), ("10.244.1.9",), Workload("a", "b", "b", ""))
+        running.pods = {1: pod, 2: replace(pod, addresses=("10.244.1.8",))}
+        network.outside = {"10.244.1.9": "eth0", "10.244.1.7": "eth0"}
+        await running.until(lambda: "macvlan or ipvlan: 1, one is a/b" in running.controller.unsupported)
+        assert (running.controller.tunnels or Tunnels()).unsupported == running.controller.unsupported
+        network.outside = {}
+        await running.until(lambda: not running.controller.unsupported)
+        before = running.reports
+        network.scripted = [{"10.244.1.9": "eth0"}, {}] * 5
+        await running.until(lambda: not network.scripted)
+        await running.passes()
+    assert running.reports == before
 
 
 async def test_what_others_change_is_restored_and_counted(network: FakeNetwork) -> None:
