@@ -18,6 +18,18 @@ struct weft_server {
 	u64 check;
 };
 
+/*
+ * How many connections and datagrams policies have decided at an address: those that are enforced,
+ * and those that are in force together with audited ones. Only counts: a program can still add to
+ * an element that the kernel has recycled.
+ */
+struct weft_verdicts {
+	u64 allowed;
+	u64 refused;
+	u64 audit_allowed;
+	u64 audit_refused;
+};
+
 /* The identities of a source address. `check` as above. */
 struct weft_peer {
 	u64 account_id;

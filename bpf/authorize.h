@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The policies of a protected pod: which clients it admits. The program runs once for each
- * connection, in the network namespace of the server, as that of guard.h does.
+ * The policies of a pod: which clients it admits. The programs run once for each connection, in the
+ * network namespace of the server, as that of guard.h does. With `audited` the tables have what
+ * would be in force if audited policies were enforced too.
  */
 #ifndef WEFT_AUTHORIZE_H
 #define WEFT_AUTHORIZE_H
@@ -58,16 +59,21 @@ static __always_inline bool copy_peer(struct weft_peer *row, const struct weft_a
 	       row_check(identities->account_id, identities->namespace_id, address);
 }
 
-static __always_inline bool find_server(struct weft_address *address, u64 *policy_set)
+static __always_inline struct weft_server *row_of_server(struct weft_address *address, bool audited)
 {
-	struct weft_server *row = server_row(address);
+	return audited ? audited_row(address) : server_row(address);
+}
+
+static __always_inline bool find_server(struct weft_address *address, u64 *policy_set, bool audited)
+{
+	struct weft_server *row = row_of_server(address, audited);
 
 	if (!row)
 		return false;
 	if (copy_server(row, address, policy_set))
 		return true;
 	counter_inc(WEFT_STALE_ROW);
-	row = server_row(address);
+	row = row_of_server(address, audited);
 	return row && copy_server(row, address, policy_set);
 }
 
@@ -85,26 +91,27 @@ static __always_inline bool find_peer(struct weft_address *address, struct ident
 	return row && copy_peer(row, address, identities);
 }
 
-static __always_inline bool has_grant(u64 policy_set, u64 identity, u32 port)
+static __always_inline bool has_grant(u64 policy_set, u64 identity, u32 port, bool audited)
 {
 	struct weft_grant grant = {
 	    .policy_set = policy_set, .identity = identity, .port = WEFT_ANY_PORT};
 
-	if (grant_row(&grant))
+	if (audited ? audited_grant_row(&grant) : grant_row(&grant))
 		return true;
 	grant.port = port;
-	return grant_row(&grant);
+	return audited ? audited_grant_row(&grant) : grant_row(&grant);
 }
 
-static __always_inline bool set_admits(u64 policy_set, struct weft_address *source, u32 port)
+static __always_inline bool set_admits(u64 policy_set, struct weft_address *source, u32 port,
+				       bool audited)
 {
 	struct identities identities;
 
-	if (has_grant(policy_set, WEFT_ANY_CLIENT, port))
+	if (has_grant(policy_set, WEFT_ANY_CLIENT, port, audited))
 		return true;
 	return find_peer(source, &identities) &&
-	       (has_grant(policy_set, identities.account_id, port) ||
-		has_grant(policy_set, identities.namespace_id, port));
+	       (has_grant(policy_set, identities.account_id, port, audited) ||
+		has_grant(policy_set, identities.namespace_id, port, audited));
 }
 
 static __always_inline bool is_reply_to(struct bpf_sk_lookup *ctx, const struct weft_address *local,
@@ -117,6 +124,14 @@ static __always_inline bool is_reply_to(struct bpf_sk_lookup *ctx, const struct 
 	return is_reply(&ends);
 }
 
+/* Connections of the pod to itself, and replies to its datagrams: no policy decides about them. */
+static __always_inline bool is_exempt(struct bpf_sk_lookup *ctx, const struct weft_address *local,
+				      const struct weft_address *source)
+{
+	return is_loopback(local) || same_address(local, source) ||
+	       (ctx->protocol == IPPROTO_UDP && is_reply_to(ctx, local, source));
+}
+
 /*
  * An address of the namespace without a row is refused: the agent has not seen it, such as a
  * link-local one, and it must be no way around the policies.
@@ -124,26 +139,34 @@ static __always_inline bool is_reply_to(struct bpf_sk_lookup *ctx, const struct 
  * The agent deletes the grants of a policy set when no server has it any more, possibly between the
  * two lookups. A server with another set now is judged once more, by that set.
  */
-static __always_inline bool is_admitted(struct bpf_sk_lookup *ctx)
+static __always_inline bool is_admitted(struct weft_address *local, struct weft_address *source,
+					u32 port, bool audited)
 {
-	struct weft_address local = local_address(ctx), source = source_address(ctx);
 	u64 policy_set, before = 0;
 
-	if (is_loopback(&local) || same_address(&local, &source))
-		return true;
-	if (ctx->protocol == IPPROTO_UDP && is_reply_to(ctx, &local, &source))
-		return true;
 #pragma clang loop unroll(disable)
 	for (int attempt = 0; attempt < 2; attempt++) {
-		if (!find_server(&local, &policy_set))
+		if (!find_server(local, &policy_set, audited))
 			return false;
 		if (attempt && policy_set == before)
 			return false;
-		if (set_admits(policy_set, &source, ctx->local_port))
+		if (set_admits(policy_set, source, port, audited))
 			return true;
 		before = policy_set;
 	}
 	return false;
+}
+
+static __always_inline void count_verdict(struct weft_address *local, bool admitted, bool audited)
+{
+	struct weft_verdicts *row = verdicts_row(local);
+
+	if (!row)
+		return;
+	if (audited)
+		__sync_fetch_and_add(admitted ? &row->audit_allowed : &row->audit_refused, 1);
+	else
+		__sync_fetch_and_add(admitted ? &row->allowed : &row->refused, 1);
 }
 
 #endif

@@ -18,6 +18,7 @@ enum event_class {
 	EV_CLASS_ALLOW,
 	EV_CLASS_DENY,
 	EV_CLASS_DENY_UNKNOWN, /* the client is no known pod: it has no allowance of its own */
+	EV_CLASS_AUDIT,	       /* an audited policy would refuse the client */
 };
 
 /*

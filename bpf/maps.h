@@ -12,6 +12,7 @@
 #include "abi_socket.h"
 #include "abi_telemetry.h"
 #include "compat.h"
+#include "policy_maps.h"
 
 BPF_F_TABLE("array", u32, struct weft_config, weft_config, WEFT_CONFIGS, BPF_F_MMAPABLE);
 BPF_F_TABLE("hash", u64, struct weft_pod, weft_pods, WEFT_PODS, BPF_F_NO_PREALLOC);
@@ -20,25 +21,12 @@ BPF_F_TABLE("array", u32, u64, weft_actions, WEFT_ACTIONS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct weft_service, weft_services, WEFT_SERVICES, 0);
 BPF_F_TABLE("array", u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 BPF_F_TABLE("hash", struct weft_address, u64, weft_clients, WEFT_CLIENTS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct weft_address, struct weft_server, weft_servers, WEFT_SERVERS,
-	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct weft_address, struct weft_peer, weft_peers, WEFT_PEERS,
-	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct weft_grant, u64, weft_grants, WEFT_GRANTS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("array", u32, u64, weft_destination_count, 1, 0);
-BPF_F_TABLE("hash", struct weft_address, struct weft_destination, weft_destinations,
-	    WEFT_DESTINATIONS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct weft_grant, u64, weft_destination_grants, WEFT_DEST_GRANTS,
-	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", u64, struct weft_identity, weft_identities, WEFT_PODS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", u64, struct weft_protected, weft_protected, WEFT_SERVERS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("lru_hash", struct weft_udp_ends, u64, weft_udp_sent, WEFT_UDP_SENT, 0);
 BPF_F_TABLE("percpu_array", u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
 BPF_F_TABLE("percpu_hash", struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	    BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", u32, struct weft_flow, weft_no_flow, 1, 0);
 BPF_F_TABLE("hash", u64, u64, weft_flow_counts, WEFT_FLOW_COUNTS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("percpu_array", u32, struct weft_rate_window, weft_event_rate, 3, 0);
+BPF_F_TABLE("percpu_array", u32, struct weft_rate_window, weft_event_rate, 4, 0);
 BPF_F_TABLE("hash", u64, u64, weft_connections, WEFT_CONNECTIONS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("sk_storage", int, u64, weft_charges, 0, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("lru_hash", struct weft_udp_flow, struct weft_udp_peer, weft_udp_peers, WEFT_UDP_PEERS,
@@ -96,56 +84,6 @@ static __always_inline struct weft_slot *slot_row(u32 slot)
 static __always_inline u64 *client_row(struct weft_address *source)
 {
 	return weft_clients.lookup(source);
-}
-
-static __always_inline struct weft_server *server_row(struct weft_address *server)
-{
-	return weft_servers.lookup(server);
-}
-
-static __always_inline struct weft_peer *peer_row(struct weft_address *source)
-{
-	return weft_peers.lookup(source);
-}
-
-static __always_inline u64 *grant_row(struct weft_grant *grant)
-{
-	return weft_grants.lookup(grant);
-}
-
-static __always_inline u64 *destination_count_row(u32 row)
-{
-	return weft_destination_count.lookup(&row);
-}
-
-static __always_inline struct weft_destination *destination_row(struct weft_address *address)
-{
-	return weft_destinations.lookup(address);
-}
-
-static __always_inline u64 *destination_grant_row(struct weft_grant *grant)
-{
-	return weft_destination_grants.lookup(grant);
-}
-
-static __always_inline struct weft_identity *identity_row(u64 cgroup_id)
-{
-	return weft_identities.lookup(&cgroup_id);
-}
-
-static __always_inline struct weft_protected *protected_row(u64 cgroup_id)
-{
-	return weft_protected.lookup(&cgroup_id);
-}
-
-static __always_inline u64 *udp_sent_row(struct weft_udp_ends *ends)
-{
-	return weft_udp_sent.lookup(ends);
-}
-
-static __always_inline int udp_sent_write(struct weft_udp_ends *ends, u64 *now)
-{
-	return weft_udp_sent.update(ends, now);
 }
 
 static __always_inline void counter_inc(u32 reason)

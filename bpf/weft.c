@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The entry points. All but weft_guard and weft_authorize are attached to the kubepods cgroup of
- * the kubelet. A lookup that finds nothing leaves the connection unchanged (DESIGN.md in this
- * folder lists each case).
+ * The entry points. All but those of network namespaces, at the end, are attached to the kubepods
+ * cgroup of the kubelet. A lookup that finds nothing leaves the connection unchanged (DESIGN.md in
+ * this folder lists each case).
  */
 #include "abi.h"
 #include "compat.h"
@@ -23,6 +23,7 @@
 #include "replies.h"
 #include "guard.h"
 #include "authorize.h"
+#include "audit.h"
 
 static __always_inline void read_ip4(struct bpf_sock_addr *ctx, struct weft_frontend *key)
 {
@@ -259,8 +260,25 @@ int weft_guard(struct bpf_sk_lookup *ctx)
  */
 int weft_authorize(struct bpf_sk_lookup *ctx)
 {
-	if (is_admitted(ctx))
+	struct weft_address local = local_address(ctx), source = source_address(ctx);
+	bool admitted;
+
+	if (is_exempt(ctx, &local, &source))
+		return SK_PASS;
+	admitted = is_admitted(&local, &source, ctx->local_port, false);
+	count_verdict(&local, admitted, false);
+	if (admitted)
 		return SK_PASS;
 	counter_inc(WEFT_POLICY_REFUSED);
 	return SK_DROP;
+}
+
+/*
+ * Runs in the network namespace of a pod that audited policies select, beside weft_authorize if
+ * other policies protect the pod. The kernel runs both for each connection.
+ */
+int weft_audit(struct bpf_sk_lookup *ctx)
+{
+	audit(ctx);
+	return SK_PASS;
 }

@@ -115,6 +115,9 @@ def _print_outcomes(found: dict[str, Any]) -> None:
             print_line(f"             {_admission(admission)}")
         if lacking := outcome["noTunnel"]:
             print_line(f"             {_no_tunnel(lacking)}")
+        if audit := outcome["audit"]:
+            names, would = ", ".join(audit["policies"]), "admit" if audit["admitted"] else "refuse"
+            print_line(f"             audited, not enforced: AuthorizationPolicy {names} would {would} it")
 
 
 def _admission(admission: dict[str, Any]) -> str:

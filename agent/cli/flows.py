@@ -13,18 +13,21 @@ from agent.cli.output import Exit, Output, fail, print_error, print_json_line, p
 from agent.settings import DEFAULT_STATE, STATUS_SOCKET
 
 POLL_SECONDS = 0.3
-_STYLES = {"reject": "red", "failed": "red", "pass": "dim"}
+_STYLES = {"reject": "red", "failed": "red", "pass": "dim", "audit": "yellow"}
 Event = dict[str, Any]
 
 
 class Verdict(StrEnum):
-    """The values of `--verdict`. `failed`: the kernel forwarded the connection, and it failed."""
+    """The values of `--verdict`. `failed`: the kernel forwarded the connection, and it failed. `audit`: a policy that
+    is not enforced would refuse it.
+    """
 
     FORWARD = "forward"
     WAYPOINT = "waypoint"
     PASS = "pass"
     REJECT = "reject"
     FAILED = "failed"
+    AUDIT = "audit"
 
 
 def flows(
@@ -89,7 +92,7 @@ def _show(event: Event, output: Output) -> None:
 
 def line(event: Event) -> str:
     """An event for people: `12:00:01.250 forward faces/face-1 → faces/smiley 10.96.0.1:80/TCP via 10.244.0.7:8080`."""
-    client = f"{event['namespace']}/{event['pod']}" if event["pod"] else "unknown pod"
+    client = f"{event['namespace']}/{event['pod']}" if event["pod"] else event["source"] or "unknown pod"
     target = f"{event['destination']}/{event['protocol']}"
     service = f"{event['service']} {target}" if event["service"] else target
     via = f" via {event['backend']}" if event["backend"] else ""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from agent.budget import Budget
 from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.diff import diff
-from agent.datapath.driver import AuthorizationTables
+from agent.datapath.driver import AuthorizationTables, Table
 from agent.ir.authorization import (
     ALLOW_ALL,
     DENY_ALL,
@@ -43,11 +43,23 @@ class AuthorizationRows(NamedTuple):
 
 def read(tables: AuthorizationTables) -> AuthorizationRows:
     """Read the tables. Raises `OSError`."""
-    found: dict[int, set[Grant]] = {}
-    for key in tables.grants.load():
-        found.setdefault(key.policy_set, set()).add(Grant(key.identity, key.port))
-    grants = {number: frozenset(items) for number, items in found.items()}
+    # The grants first: while an agent writes, a server that still has its set then has had it all the time.
+    grants = _by_set(tables.grants)
     return AuthorizationRows(tables.servers.load(), tables.peers.load(), grants)
+
+
+def read_audited(tables: AuthorizationTables, rows: AuthorizationRows) -> AuthorizationRows:
+    """Read what would be in the tables if audited policies were enforced too; of the peers those of `rows`. Raises
+    `OSError`.
+    """
+    return rows._replace(servers=tables.audited.load(), grants=_by_set(tables.audited_grants))
+
+
+def _by_set(table: Table[GrantKey, bool]) -> dict[int, frozenset[Grant]]:
+    found: dict[int, set[Grant]] = {}
+    for key in table.load():
+        found.setdefault(key.policy_set, set()).add(Grant(key.identity, key.port))
+    return {number: frozenset(items) for number, items in found.items()}
 
 
 def read_unchanged(tables: AuthorizationTables) -> AuthorizationRows:

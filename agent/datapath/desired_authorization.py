@@ -18,6 +18,7 @@ class DesiredAuthorization:
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         """`changed` is called when something changed."""
         self.servers: dict[int, ServerPlan] = {}
+        self.audited: dict[int, ServerPlan] = {}
         # By address, then by unit of translation. The latest counts: a new pod can have the address of one whose end
         # is not known here yet.
         self._peers: dict[bytes, dict[Hashable, PeerRow]] = {}
@@ -58,6 +59,9 @@ class DesiredAuthorization:
         for cgroup in old.servers.keys() - new.servers.keys():
             del self.servers[cgroup]
         self.servers.update(new.servers)
+        for cgroup in old.audited.keys() - new.audited.keys():
+            del self.audited[cgroup]
+        self.audited.update(new.audited)
         for gone in map(address_bytes, old.peers.keys() - new.peers.keys()):
             del self._peers[gone][unit]
             if not self._peers[gone]:
@@ -70,7 +74,7 @@ class DesiredAuthorization:
         self._changed()
 
 
-_parts = attrgetter("servers", "peers", "waypoints", "destinations")
+_parts = attrgetter("servers", "audited", "peers", "waypoints", "destinations")
 
 
 def _clients(output: Output) -> dict[int, PeerRow]:

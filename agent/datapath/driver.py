@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from agent.ir import tables
-from agent.ir.authorization import DestinationRow, GrantKey, PeerRow
+from agent.ir.authorization import DestinationRow, GrantKey, PeerRow, VerdictCounts
 from agent.ir.tables import Config, FrontendAction, FrontendKey, PodRow, Reason, ServiceRow, Slot, SocketAddress
 
 K = TypeVar("K")
@@ -43,6 +43,18 @@ class AuthorizationTables(Protocol):
     @property
     def grants(self) -> Table[GrantKey, bool]:
         """`weft_grants`; a row is always True."""
+
+    @property
+    def audited(self) -> Table[bytes, int]:
+        """`weft_audited`: as `weft_servers`, with audited policies enforced too."""
+
+    @property
+    def audited_grants(self) -> Table[GrantKey, bool]:
+        """`weft_audited_grants`; a row is always True."""
+
+    @property
+    def verdicts(self) -> Table[bytes, VerdictCounts]:
+        """`weft_verdicts`, by address of a pod."""
 
     @property
     def destinations(self) -> Table[bytes, DestinationRow]:

@@ -81,7 +81,7 @@ def _has_default(view: TrackedView, service: Service, manifests: Manifests, pods
     policies = [
         value
         for value in manifests.objects.values()
-        if isinstance(value, AuthorizationPolicy | UndecodableAuthorizationPolicy)
+        if isinstance(value, AuthorizationPolicy | UndecodableAuthorizationPolicy) and not value.is_audited
     ]
     return any(
         not pod.spec.host_network and not any(selects_pod(view, item, pod) for item in policies) for pod in found

@@ -11,6 +11,7 @@ from agent.explain.shadowed_rules import shadowed_rules
 from agent.explain.workloads import pods_of, workloads_of
 from agent.ir.policy import Policy
 from agent.model.authorization import (
+    AUDIT,
     AnyPolicy,
     AuthorizationPolicy,
     LabelSelector,
@@ -26,6 +27,7 @@ from agent.translate.policy_service import closed_ports, service_error
 
 EVERY_POD = (LabelSelector(),)
 SHOWN = 3  # rules that a warning names
+AUDIT_FIELD = f"metadata.annotations[{AUDIT}]"
 RULES, SELECTOR, SERVICE = "spec.rules", "spec.targetRefs[0].selector", "spec.targetRefs[0].name"
 
 
@@ -50,15 +52,29 @@ def policy_warnings(
     pods = list(pods_of(manifests, documents).values())
     for policy in policies:
         found = [(error.field, error.message) for error in policy_errors(policy, trust_domain)]
-        found += [*_without_rules(policy, policies), *_without_pods(view, policy, pods), *_at_services(view, policy)]
+        found += [
+            *_audited(policy),
+            *_without_rules(policy, policies),
+            *_without_pods(view, policy, pods),
+            *_at_services(view, policy),
+        ]
         for field, message in found:
             yield PolicyWarning(manifests.locations[policy.key], policy.key, field, message)
     for item in workloads:
         if item.pod.spec.host_network and any(selects_pod(view, policy, item.pod) for policy in every):
             message = "Unsupported, its policies are not enforced: its pods are on the host's network"
             yield PolicyWarning(item.location, item.key, "spec.template.spec.hostNetwork", message)
-    yield from _different_policies(view, manifests, every, pods)
-    yield from _shadowed(manifests, policies, pods, view)
+    yield from _different_policies(view, manifests, [policy for policy in every if not policy.is_audited], pods)
+    yield from _shadowed(manifests, [policy for policy in policies if not policy.is_audited], pods, view)
+
+
+def _audited(policy: AuthorizationPolicy) -> Iterator[tuple[str, str]]:
+    """A policy that is not enforced, and one with a value of the annotation that does not have that effect."""
+    value = policy.metadata.annotations.get(AUDIT)
+    if policy.is_audited:
+        yield AUDIT_FIELD, "audited: it is not enforced, and what it would decide is counted"
+    elif value not in (None, "false"):
+        yield AUDIT_FIELD, f"{value!r} is neither true nor false: the policy is enforced"
 
 
 def _without_rules(policy: AuthorizationPolicy, policies: list[AuthorizationPolicy]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from agent.translate.authorization import not_enforced
 from agent.translate.enrolment import unsupported_runtime
 from agent.translate.options import Options
 from agent.translate.parameters import mesh_parameters
-from agent.translate.policies import policies_of
+from agent.translate.policies import audit_of, policies_of
 
 OTHER_PORT = 0
 """Stands for the ports that no rule names."""
@@ -53,11 +53,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What decides who may connect to a pod. Without policies every client may, for the reason `open`."""
+    """What decides who may connect to a pod. Without policies every client may, for the reason `open`. `audited`: the
+    policies that would decide too, if they were enforced.
+    """
 
     policies: tuple[Policy, ...]
     open: str
     default: str
+    audited: tuple[Key, ...] = ()
 
     def verdict(self, client: Client, port: int) -> Verdict:
         """Whether clients may connect to a port of the pod. With policies of the level Application they may by a
@@ -84,7 +87,11 @@ class Protection:
         return {OTHER_PORT}.union(*(rule.ports for policy in self.policies for rule in policy.rules))
 
     def reason(self, verdict: Verdict) -> str:
-        """The reason for a verdict, for people."""
+        """The reason for a verdict, for people, with the audited policies."""
+        names = ", ".join(map(str, self.audited))
+        return self._reason(verdict) + (f"; audited, not enforced: {names}" if names else "")
+
+    def _reason(self, verdict: Verdict) -> str:
         if verdict.policy is None:
             return self.open
         if verdict.policy.kind == PARAMETERS:
@@ -111,7 +118,8 @@ def protection_of(view: TrackedView, pod: Pod, options: Options) -> Protection:
         return Protection((), f"Unsupported, its policies are not enforced: {reason}", default)
     exempt = "" if default == "Allow" else f", from which namespace {namespace} is exempt"
     reason = f"no policy selects it, and the default of the mesh is {default}{exempt}"
-    return Protection(tuple(policies_of(view, pod)), reason, default)
+    audit = audit_of(view, pod)
+    return Protection(tuple(policies_of(view, pod)), reason, default, audit.audited if audit else ())
 
 
 def client_id(client: Client) -> str:

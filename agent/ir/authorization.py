@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent.ir.identity import kind_id
 from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount
@@ -89,6 +90,17 @@ class GrantKey:
     policy_set: int
     identity: int
     port: int
+
+
+class VerdictCounts(NamedTuple):
+    """`weft_verdicts`: address of a pod → how many connections and datagrams policies allowed and refused, and how many
+    they would if audited policies were enforced too.
+    """
+
+    allowed: int = 0
+    refused: int = 0
+    audit_allowed: int = 0
+    audit_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,8 @@ class Output:
     - `clients`: the source addresses that may connect to waypoints at all.
     - `logged`: the namespaces among those of the listeners' Services whose requests are written to the access log.
     - `servers`: the protected pods of this node, by cgroup id.
+    - `audited`: the pods of this node that audited policies of the level Network select, by cgroup id: `policies` are
+      these, `grants` what would be admitted if they were enforced too.
     - `peers`: the identities of source addresses of pods.
     - `waypoints`: those of waypoints that enforce policies.
     - `destinations`: protected pods of other nodes, by address.
@@ -164,6 +166,7 @@ class Output:
     clients: frozenset[str] = frozenset()
     logged: frozenset[str] = frozenset()
     servers: Mapping[int, ServerPlan] = field(default_factory=dict)
+    audited: Mapping[int, ServerPlan] = field(default_factory=dict)
     peers: Mapping[str, PeerRow] = field(default_factory=dict)
     waypoints: Mapping[str, PeerRow] = field(default_factory=dict)
     destinations: Mapping[str, Destination] = field(default_factory=dict)

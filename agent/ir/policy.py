@@ -72,6 +72,21 @@ def ordered(policies: Iterable[Policy]) -> list[Policy]:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """The audited policies that select a pod, sorted, and all that would decide if these were enforced too, `ordered`:
+    they replace the default of the mesh then.
+    """
+
+    audited: tuple[Key, ...]
+    policies: tuple[Policy, ...]
+
+
+def policies_name(policies: Iterable[Key]) -> str:
+    """Policies in logs and metrics, without spaces: `shop/database+shop/default`, or `MeshParameters/default`."""
+    return "+".join(f"{key.namespace or key.kind}/{key.name}" for key in policies)
+
+
+@dataclass(frozen=True, slots=True)
 class GuardedAddress:
     """The address of a protected pod, and what decides who may connect to it.
 

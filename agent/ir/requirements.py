@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.ir.identity import Identity
-from agent.ir.policy import Policy, ServiceAccount
+from agent.ir.policy import Policy, ServiceAccount, policies_name
 from agent.ir.request import Request
 from agent.ir.request_conditions import ANY_REQUEST, RequestConditions
 from agent.model.meta import Key
@@ -37,8 +37,8 @@ class Requirement:
 
     @property
     def name(self) -> str:
-        """Without spaces, for Envoy's log: `shop/database+shop/default`, or `MeshParameters/default`."""
-        return "+".join(f"{key.namespace or key.kind}/{key.name}" for key in self.policies) or "unknown"
+        """For Envoy's log."""
+        return policies_name(self.policies) or "unknown"
 
     def allows(self, client: Identity | None, request: Request | None = None) -> bool:
         """Whether a client's request meets it, or where there is none a connection whose bytes Envoy does not read."""

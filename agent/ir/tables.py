@@ -86,6 +86,7 @@ class Reason(IntEnum):
     OVER_BUDGET = 21
     POLICY_REFUSED = 22
     POLICY_FORBIDS = 23
+    AUDIT_REFUSED = 24
 
     @classmethod
     def _missing_(cls, value: object) -> "Reason | None":

@@ -44,6 +44,7 @@ FRONTEND = struct.Struct("=Q16sHB5x")
 SERVER = struct.Struct("=QQ")
 PEER = struct.Struct("=QQQ")
 GRANT = struct.Struct("=QQI4x")
+VERDICT_COUNTS = struct.Struct("=QQQQ")
 DESTINATION = struct.Struct("=QQQ")
 IDENTITY = struct.Struct("=QQQ")
 PROTECTED = struct.Struct("=16s16sQ")
@@ -78,6 +79,8 @@ GRANTS = 131072
 UDP_SENT = 16384
 DESTINATIONS = 131072
 DEST_GRANTS = 65536
+AUDITED_GRANTS = 32768
+VERDICTS = 2 * SERVERS
 FLOWS = 4096
 ALL_WORKLOADS = (1 << 64) - 1
 CONNECTIONS = 65536
@@ -112,6 +115,9 @@ TABLES = (
     Layout("weft_servers", ADDRESS, SERVER, SERVERS),
     Layout("weft_peers", ADDRESS, PEER, PEERS),
     Layout("weft_grants", GRANT, U64, GRANTS),
+    Layout("weft_audited", ADDRESS, SERVER, SERVERS),
+    Layout("weft_audited_grants", GRANT, U64, AUDITED_GRANTS),
+    Layout("weft_verdicts", ADDRESS, VERDICT_COUNTS, VERDICTS),
     Layout("weft_destination_count", U32, U64, 1),
     Layout("weft_destinations", ADDRESS, DESTINATION, DESTINATIONS),
     Layout("weft_destination_grants", GRANT, U64, DEST_GRANTS),
@@ -122,7 +128,7 @@ TABLES = (
     Layout("weft_flows", FLOW_KEY, FLOW, FLOWS),
     Layout("weft_no_flow", U32, FLOW, 1),
     Layout("weft_flow_counts", U64, U64, 2 * FLOWS),
-    Layout("weft_event_rate", U32, RATE_WINDOW, 3),
+    Layout("weft_event_rate", U32, RATE_WINDOW, 4),
     Layout("weft_connections", U64, U64, CONNECTIONS),
     Layout("weft_charges", U32, U64, 0),
 )

@@ -2,8 +2,20 @@
 
 import struct
 
-from agent.ir.authorization import DestinationRow, GrantKey, PeerRow
-from agent.kernel.abi import ADDRESS, DESTINATION, GRANT, IDENTITY, LAYOUTS, PEER, PROTECTED, SERVER, U64, Codec
+from agent.ir.authorization import DestinationRow, GrantKey, PeerRow, VerdictCounts
+from agent.kernel.abi import (
+    ADDRESS,
+    DESTINATION,
+    GRANT,
+    IDENTITY,
+    LAYOUTS,
+    PEER,
+    PROTECTED,
+    SERVER,
+    U64,
+    VERDICT_COUNTS,
+    Codec,
+)
 from agent.kernel.row_hash import hash_words
 
 _CHECKED = struct.Struct("=QQ16s")
@@ -72,6 +84,16 @@ def decode_grant_key(row: bytes) -> GrantKey:
     return GrantKey(*GRANT.unpack(row))
 
 
+def encode_verdicts(_address: bytes, counts: VerdictCounts) -> bytes:
+    """A row of `weft_verdicts`."""
+    return VERDICT_COUNTS.pack(*counts)
+
+
+def decode_verdicts(row: bytes) -> VerdictCounts:
+    """The inverse of `encode_verdicts`."""
+    return VerdictCounts(*VERDICT_COUNTS.unpack(row))
+
+
 def _same(address: bytes) -> bytes:
     return address
 
@@ -91,6 +113,13 @@ def _number(row: bytes) -> int:
 # The programs only check that a row of these two exists.
 CLIENT_CODEC: Codec[bytes, bool] = Codec(LAYOUTS["weft_clients"], ADDRESS.pack, _same, _one, _true)
 GRANT_CODEC: Codec[GrantKey, bool] = Codec(LAYOUTS["weft_grants"], encode_grant_key, decode_grant_key, _one, _true)
+AUDITED_CODEC: Codec[bytes, int] = Codec(LAYOUTS["weft_audited"], ADDRESS.pack, _same, encode_server, decode_server)
+AUDITED_GRANT_CODEC: Codec[GrantKey, bool] = Codec(
+    LAYOUTS["weft_audited_grants"], encode_grant_key, decode_grant_key, _one, _true
+)
+VERDICTS_CODEC: Codec[bytes, VerdictCounts] = Codec(
+    LAYOUTS["weft_verdicts"], ADDRESS.pack, _same, encode_verdicts, decode_verdicts
+)
 DESTINATION_GRANT_CODEC: Codec[GrantKey, bool] = Codec(
     LAYOUTS["weft_destination_grants"], encode_grant_key, decode_grant_key, _one, _true
 )

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from agent.ir.authorization import DestinationRow, GrantKey, PeerRow
+from agent.ir.authorization import DestinationRow, GrantKey, PeerRow, VerdictCounts
 from agent.ir.tables import (
     Action,
     AffinityEntry,
@@ -174,6 +174,13 @@ class PinnedKernel:
             self.servers: HashTable[bytes, int] = HashTable(fds["weft_servers"], authorization_rows.SERVER_CODEC)
             self.peers: HashTable[bytes, PeerRow] = HashTable(fds["weft_peers"], authorization_rows.PEER_CODEC)
             self.grants: HashTable[GrantKey, bool] = HashTable(fds["weft_grants"], authorization_rows.GRANT_CODEC)
+            self.audited: HashTable[bytes, int] = HashTable(fds["weft_audited"], authorization_rows.AUDITED_CODEC)
+            self.audited_grants: HashTable[GrantKey, bool] = HashTable(
+                fds["weft_audited_grants"], authorization_rows.AUDITED_GRANT_CODEC
+            )
+            self.verdicts: HashTable[bytes, VerdictCounts] = HashTable(
+                fds["weft_verdicts"], authorization_rows.VERDICTS_CODEC
+            )
             self.destinations: HashTable[bytes, DestinationRow] = HashTable(
                 fds["weft_destinations"], authorization_rows.DESTINATION_CODEC
             )

@@ -1,12 +1,9 @@
-"""The guards of protected pods: `weft_authorize`, which admits clients by policies, in the network namespace of each.
+"""The programs of policies in pods: `weft_authorize` in protected pods, and `weft_audit` where policies are audited.
 
-`network_links.py` says how its links live. They are named by the cgroup of the pod too: an agent that starts knows
-which of them are of pods that no policy selects any more.
+`pod_links.py` attaches them.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -16,129 +13,58 @@ from agent.ir.authorization import ServerPlan
 from agent.ir.tables import UNSPECIFIED, address_bytes, packed_family
 from agent.kernel.authorization_rows import PROTECTED_CODEC
 from agent.kernel.bpffs import opened
-from agent.kernel.cgroups import pod_folders
 from agent.kernel.maps import HashTable
-from agent.kernel.netns.client import NetnsClient, NetnsError, query
-from agent.kernel.netns.protocol import Query, Seen
-from agent.kernel.network_links import ATTACHED, UNSUPPORTED, NetworkLinks
-from agent.kernel.programs import AUTHORIZE, Pins
+from agent.kernel.netns.client import NetnsClient
+from agent.kernel.network_links import NetworkLinks
+from agent.kernel.pod_links import PodLinks
+from agent.kernel.programs import AUDIT, AUTHORIZE, Pins
 
-log = logging.getLogger(__name__)
-
-NOT_FOUND = "no process of the pod is in a network namespace that has an address of the pod and is not that of the node"
-UNSEEN = (
-    "unsupported: the node's network namespace may not be looked at, and no process of the pod is in one with the "
-    "addresses of the pod alone"
-)
+Servers = Mapping[int, ServerPlan]
 
 
 class PodGuards:
-    """Attaches the program to each protected pod of the node, and detaches it from all others."""
+    """Attaches the programs to the pods of the node that they are for, and detaches them from all others."""
 
     def __init__(
         self, pins: Path, kubepods: Path, helper: NetnsClient, version: str, drifted: Callable[[int], None]
     ) -> None:
         """`version` is that of the programs. `drifted` receives the number of links that were removed by others."""
         folders = Pins(pins)
-        self._links = NetworkLinks(folders.pod_guards, folders.programs / version / AUTHORIZE.name)
+        programs = folders.programs / version
+        self._guards = PodLinks(NetworkLinks(folders.pod_guards, programs / AUTHORIZE.name), kubepods, helper, drifted)
+        self._audits = PodLinks(NetworkLinks(folders.pod_audits, programs / AUDIT.name), kubepods, helper, drifted)
         self._addresses = folders.map_path(PROTECTED_CODEC.layout.name)
-        self._kubepods = kubepods
-        self._drifted = drifted
-        self._helper = helper
-        self._attached: frozenset[str] = frozenset()
-        self.states: dict[int, str] = {}
-        """By cgroup id: the state of each protected pod at the latest look."""
 
-    def look(self, servers: Mapping[int, ServerPlan], complete: bool = True) -> None:
-        """Update all links to the program, attach those that are missing at these pods, by cgroup id, and detach those
-        at other pods. Raises `OSError`; then links may be left at other pods.
+    @property
+    def states(self) -> Mapping[int, str]:
+        """By cgroup id: the state of the guard of each protected pod at the latest look."""
+        return self._guards.states
+
+    @property
+    def audit_states(self) -> Mapping[int, str]:
+        """The same of the pods at which policies are audited."""
+        return self._audits.states
+
+    def look(self, servers: Servers, complete: bool = True, audited: Servers | None = None) -> None:
+        """Guard these pods, by cgroup id, and no others; `audited` are those at which policies are audited. Raises
+        `OSError`; then links may be left at other pods.
 
         The tables have the policies of these pods before. `complete`: they have all clients that these name, too. Until
-        then links keep the program that they have. After an upgrade that is the former one, whose tables have them.
+        then guards keep the program that they have. After an upgrade that is the former one, whose tables have them.
         """
-        try:
-            there = self._links.update(complete)
-        except OSError as error:
-            self._note(servers, dict.fromkeys(servers, f"unknown: the guards cannot be read: {error}"))
-            raise
-        if self._links.is_supported:
-            self._write_addresses(servers)
-        found = dict(there)
-        self._note(servers, self._states(servers, found))
-        if again := self._attached & (found.keys() - there.keys()):
-            log.warning("guards of pods were missing, attached them again", extra={"guards": len(again)})
-            self._drifted(len(again))
-        self._attached = frozenset(found)
-        self._detach_others(found, servers)
+        if self._guards.is_supported:
+            self._write_addresses({**(audited or {}), **servers})
+        self._guards.look(servers, complete)
+        self._audits.look(audited or {})
 
-    def _write_addresses(self, servers: Mapping[int, ServerPlan]) -> None:
-        """Write the addresses of protected pods, which send datagrams from them: replies are not judged."""
+    def _write_addresses(self, servers: Servers) -> None:
+        """Write the addresses of pods, which send datagrams from them: replies are not judged."""
         with opened(self._addresses) as fd:
             table = HashTable(fd, PROTECTED_CODEC)
             wanted = {cgroup: _by_family(plan.addresses) for cgroup, plan in servers.items()}
             changes = diff(dict(islice(wanted.items(), table.capacity)), table.load())
             table.delete(changes.deletes)
             table.upsert(changes.upserts)
-
-    def _queries(self, servers: Mapping[int, ServerPlan]) -> Iterator[tuple[int, Query]]:
-        """A query about each of these pods that has a folder, by cgroup id."""
-        for folder in pod_folders(self._kubepods).values() if servers else ():
-            with suppress(FileNotFoundError):
-                if plan := servers.get(cgroup := folder.stat().st_ino):
-                    yield cgroup, query(self._kubepods, folder, plan.addresses)
-
-    def _note(self, servers: Mapping[int, ServerPlan], states: dict[int, str]) -> None:
-        for cgroup, state in states.items():
-            if state != self.states.get(cgroup):
-                log.info("guard of a pod", extra={"pod": str(servers[cgroup].pod), "state": state})
-        self.states = states
-
-    def _states(self, servers: Mapping[int, ServerPlan], found: dict[str, int]) -> dict[int, str]:
-        """The state of each pod. Attaches the program to those without a link in `found`; adds their links to it.
-
-        An error at one must not keep the states of the others from being updated.
-        """
-        if not self._links.is_supported:
-            return dict.fromkeys(servers, UNSUPPORTED)
-        queries = dict(self._queries(servers))
-        try:
-            seen = self._helper.look(queries.values())
-        except NetnsError as error:
-            linked = {name.partition("-")[0] for name in found}
-            return {cgroup: ATTACHED if str(cgroup) in linked else _retried(error) for cgroup in servers}
-        states = {}
-        for cgroup, plan in servers.items():
-            try:
-                requested = queries.get(cgroup)
-                states[cgroup] = self._guard(cgroup, plan, requested.pod, seen, found) if requested else NOT_FOUND
-            except OSError as error:
-                states[cgroup] = _retried(error)
-        return states
-
-    def _guard(self, cgroup: int, plan: ServerPlan, pod: str, seen: Seen, found: dict[str, int]) -> str:
-        """Attach the program to the network namespace of a pod unless a link in `found` does; adds the link to it."""
-        network = seen.networks.get(pod)
-        if network and (name := f"{cgroup}-{network.namespace}") in found:
-            return ATTACHED
-        # A guard in the network of the node would cut the node off. That network has addresses that no pod has.
-        if network and (seen.knows_node or set(network.addresses) <= set(plan.addresses)):
-            with self._helper.open(pod, network.namespace) as fd:
-                if fd is not None:
-                    self._links.attach(fd, name)
-                    found[name] = network.namespace
-                    return ATTACHED
-        return NOT_FOUND if seen.knows_node else UNSEEN
-
-    def _detach_others(self, found: Mapping[str, int], servers: Mapping[int, ServerPlan]) -> None:
-        protected = frozenset(map(str, servers))
-        for name in found:
-            if name.partition("-")[0] not in protected:
-                self._links.detach(name)
-                self._attached -= {name}
-
-
-def _retried(error: OSError) -> str:
-    return f"not attached, trying again: {error}"
 
 
 def _by_family(addresses: Iterable[str]) -> tuple[bytes, bytes]:

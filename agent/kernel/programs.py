@@ -38,7 +38,8 @@ PROGRAMS = (
 # Attached to network namespaces, not to the kubepods cgroup. Optional: weft works where the kernel lacks the hook.
 GUARD = Program("weft_guard", _SK_LOOKUP, 36, "5.9")
 AUTHORIZE = Program("weft_authorize", _SK_LOOKUP, 36, "5.9")
-NETWORK_PROGRAMS = (GUARD, AUTHORIZE)
+AUDIT = Program("weft_audit", _SK_LOOKUP, 36, "5.9")
+NETWORK_PROGRAMS = (GUARD, AUTHORIZE, AUDIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,11 @@ class Pins:
         another version that knows them takes them over; one that does not removes them, as above.
         """
         return self.root / abi.LAYOUT_HASH / "pod_guards"
+
+    @property
+    def pod_audits(self) -> Path:
+        """Links of the program that audits policies, named as above. They are removed with their tables."""
+        return self.root / abi.LAYOUT_HASH / "pod_audits"
 
     def map_path(self, name: str) -> Path:
         """The pin path of a map."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent.model.authorization import KIND, LabelSelector, UndecodableAuthorizationPolicy
+from agent.model.authorization import AUDIT, AUDITED, KIND, LabelSelector, UndecodableAuthorizationPolicy
 from agent.model.change import Problem
 from agent.model.meta import Key
 
@@ -21,7 +21,8 @@ def undecodable_policy(document: Any, problem: Problem) -> tuple[UndecodableAuth
     known = generation if isinstance(generation, int) else 0
     selectors, services = _targets(_object(_object(document).get("spec")).get("targetRefs"))
     key, there = Key(KIND, namespace, name), tuple(Key("Service", namespace, service) for service in services)
-    return (UndecodableAuthorizationPolicy(key, known, selectors, problem.field, problem.message, there),)
+    audited = _object(metadata.get("annotations")).get(AUDIT) == AUDITED
+    return (UndecodableAuthorizationPolicy(key, known, selectors, problem.field, problem.message, there, audited),)
 
 
 def _targets(refs: Any) -> tuple[tuple[LabelSelector, ...] | None, tuple[str, ...]]:

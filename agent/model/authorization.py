@@ -16,6 +16,8 @@ from agent.model.routes import undecodable
 KIND = "AuthorizationPolicy"
 GROUP = "weft.dev"
 ANY_ACCOUNT = "*"
+AUDIT, AUDITED = "weft.dev/audit", "true"
+"""The annotation of a policy that is not enforced: what it would decide is counted."""
 
 
 class Strict(Value, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +137,11 @@ class AuthorizationPolicy(Object, frozen=True):
     spec: AuthorizationPolicySpec
 
     @property
+    def is_audited(self) -> bool:
+        """Whether it is not enforced. Any value of the annotation but `true` is none."""
+        return self.metadata.annotations.get(AUDIT) == AUDITED
+
+    @property
     def is_application(self) -> bool:
         """Whether its level is Application."""
         return self.spec.enforcement_level == "Application"
@@ -159,7 +166,7 @@ class UndecodableAuthorizationPolicy(Value, frozen=True):
     store, that one is in force. Otherwise no client may connect to the pods that it selects.
 
     `selectors` is None where the targetRefs could not be decoded either: then it selects every pod of its namespace.
-    `services` are those whose pods it selects.
+    `services` are those whose pods it selects. `is_audited`: it is not enforced.
     """
 
     policy: Key
@@ -168,6 +175,7 @@ class UndecodableAuthorizationPolicy(Value, frozen=True):
     field: str
     message: str
     services: tuple[Key, ...] = ()
+    is_audited: bool = False
 
     @property
     def key(self) -> Key:

@@ -48,7 +48,6 @@ from agent.node.weft_node_writer import NodeWriter
 from agent.settings import Settings
 from agent.signals import EndedError, until_signalled
 from agent.store.store import Store, TrackedView
-from agent.telemetry.event_buffer import Causes
 from agent.telemetry.http import Handler, HttpServer, ListenError, Query, Response, listening_at
 from agent.telemetry.metrics import Metrics
 from agent.telemetry.name_index import LiveObjects
@@ -102,7 +101,7 @@ class Agent:
             self._pods,
             lambda: self.controller.machine.ports,
             lambda namespace: is_logged(TrackedView(store), namespace),
-            Causes(lambda: self._authorization.destination_policies, encryption_status.Unreached(self._encryption)),
+            self._authorization.causes(encryption_status.Unreached(self._encryption)),
         )
         self._tracer = RequestTracer(self.controller.change_queue.outputs.values)
         self._node_writer = NodeWriter(lambda: self._ads.envoys, self._build_weft_node, source.write_weft_node, errors)
@@ -124,10 +123,10 @@ class Agent:
         )
 
     def _make_authorization(self, settings: Settings) -> AuthorizationController:
-        paths, drifted = (settings.pins, settings.kubepods), self._metrics.drifted
-        self._pod_guards = guards = PodGuards(*paths, self._helper, self._prepared.version, drifted)
-        revoke, seconds = self._socket_terminator.revoke, settings.audit_seconds
-        return AuthorizationController(self._kernel, guards, self._source, node_addresses, revoke, drifted, seconds)
+        drifted, revoke = self._metrics.drifted, self._socket_terminator.revoke
+        guards = PodGuards(settings.pins, settings.kubepods, self._helper, self._prepared.version, drifted)
+        self._pod_guards, rest = guards, (node_addresses, revoke, drifted, settings.audit_seconds)
+        return AuthorizationController(self._kernel, guards, self._source, *rest)
 
     def _register_metrics(self) -> None:
         """Register the metrics whose values are read at each scrape."""
@@ -292,7 +291,7 @@ class Agent:
             self._ads.rejected, self._audit.found, status.draining(self._drainer.statuses), self._guards.states
         )
         found = status.status(self.controller, self._settings.node, envoys, self._errors)
-        return with_authorization(found, self._authorization, self._pod_guards.states, TrackedView(self._store)) | {
+        return with_authorization(found, self._authorization, self._pod_guards, TrackedView(self._store)) | {
             "source": self._source.status(),
             "encryption": encryption_status.encryption_document(self._encryption, time.time()),
             "kernel": features.document(self._prepared.missing),

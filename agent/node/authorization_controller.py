@@ -10,13 +10,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from agent.datapath.audited import Audited
 from agent.datapath.authorization import Authorization
 from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.destinations import Destinations
 from agent.datapath.driver import AuthorizationTables
+from agent.datapath.verdicts import Verdicts, names_by_address
 from agent.ir.authorization import ServerPlan
 from agent.ir.policy import ServiceAccount
 from agent.model.meta import Key
+from agent.telemetry.event_buffer import Causes
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +35,10 @@ Servers = Mapping[int, ServerPlan]
 class Guards(Protocol):
     """The guards of protected pods."""
 
-    def look(self, servers: Servers, complete: bool) -> None:
-        """Attach the guards of these pods that are missing, and detach all others. `complete`: the tables have all
-        clients; until then guards of an earlier agent stay as they are. Raises `OSError`.
+    def look(self, servers: Servers, complete: bool, audited: Servers) -> None:
+        """Attach the guards of these pods that are missing, and detach all others; the same for the pods at which
+        policies are audited. `complete`: the tables have all clients; until then guards of an earlier agent stay as
+        they are. Raises `OSError`.
         """
 
 
@@ -69,7 +73,9 @@ class AuthorizationController:
         self._changed: Callable[[], None] = lambda: None
         self.desired = DesiredAuthorization(self._take)
         self.tables = Authorization(tables)
+        self.audited = Audited(tables)
         self.destinations = Destinations(tables)
+        self.verdicts = Verdicts(tables.verdicts)
         self._guards = guards
         self._clients = clients
         self._node_addresses = node_addresses
@@ -79,6 +85,7 @@ class AuthorizationController:
         self._clock = asyncio.get_running_loop().time
         self._in_pass = self._resync_needed = self._revoked = self._dirty = False
         self._accounts: frozenset[ServiceAccount] = frozenset()
+        self._audited: Servers | None = None
         self._patient_until = 0.0
 
     def on_change(self, changed: Callable[[], None]) -> None:
@@ -92,12 +99,16 @@ class AuthorizationController:
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
         """Per table: rows in use and capacity."""
-        return self.tables.fill | self.destinations.fill
+        return self.tables.fill | self.audited.fill | self.destinations.fill
 
     @property
     def destination_policies(self) -> set[Key]:
         """Those that a refusal at the client's end can name."""
         return {it.policy for it in self.desired.destinations.values()}
+
+    def causes(self, lacks_tunnel: Callable[[str], bool]) -> Causes:
+        """What can be behind refusals and failures; `lacks_tunnel` is not about policies."""
+        return Causes(lambda: self.destination_policies, lacks_tunnel, lambda: names_by_address(self.desired.audited))
 
     @property
     def reconciling(self) -> bool:
@@ -127,6 +138,7 @@ class AuthorizationController:
             try:
                 if not inherited:
                     self.tables.inherit()
+                    self.audited.adopt()
                     self.destinations.adopt()
                     inherited, self._resync_needed = True, False
                 if self._clock() >= audit_at:
@@ -143,20 +155,28 @@ class AuthorizationController:
         """Write the tables, look at the guards, and remove the rows of addresses that have no guard any more."""
         if self._resync_needed:
             self.tables.adopt()
+            self.audited.adopt()
             self.destinations.adopt()
-            self._resync_needed, self._dirty = False, True
-        servers = dict(self.desired.servers)
-        self._want_accounts(servers.values())
+            self._resync_needed, self._dirty, self._audited = False, True, None
+        servers, audited = dict(self.desired.servers), dict(self.desired.audited)
+        self._want_accounts((*servers.values(), *audited.values()))
         complete = self._clients.accounts_listed
         if complete:
             self._dirty |= self.tables.forget_inherited()
-        self._dirty |= self.tables.want_node(self._node_addresses() if servers else ())
+        self._dirty |= self.tables.want_node(self._node_addresses() if servers or audited else ())
         # Thousands of peers are compared only when something changed.
         if self._dirty:
+            # What was counted until now belongs to the policies until now.
+            self.verdicts.want(servers, audited)
             self._revoked |= self.tables.write(self.desired)
             self.destinations.write(self.desired.destinations, self.desired.identities)
             self._dirty = False
-        await asyncio.to_thread(self._guards.look, servers, complete or self._clock() >= self._patient_until)
+        if complete and audited != self._audited:
+            # Not before: a client that is not known yet would count as refused.
+            self.audited.write(audited)
+            self._audited = audited
+        complete = complete or self._clock() >= self._patient_until
+        await asyncio.to_thread(self._guards.look, servers, complete, audited)
         if self._revoked:
             # Only now no client connects that is not admitted.
             self._revoke()
@@ -172,10 +192,13 @@ class AuthorizationController:
 
     async def _audit(self) -> None:
         """Compare the tables with what was written. The next step repairs differences."""
-        if found := await asyncio.to_thread(lambda: self.tables.drift() + self.destinations.drift()):
+        if found := await asyncio.to_thread(self._drift):
             log.warning("drift of authorization found, repairing it", extra={"rows": found})
             self._drifted(found)
             self._resync_needed = True
+
+    def _drift(self) -> int:
+        return self.tables.drift() + self.audited.drift() + self.destinations.drift()
 
 
 def _addresses(servers: Collection[ServerPlan]) -> set[str]:

@@ -1,7 +1,9 @@
 """Metrics of the agent's loop and of its use of the kernel. Their values are read at each scrape."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
+from agent.datapath.verdicts import Verdicts
 from agent.kernel import features
 from agent.kernel.features import Feature
 from agent.kernel.netns.client import NetnsClient
@@ -12,6 +14,7 @@ from agent.node.authorization_controller import AuthorizationController
 from agent.node.budgets import node_budgets
 from agent.node.datapath_controller import DatapathController
 from agent.telemetry.metrics import Metrics
+from agent.telemetry.policy_metrics import Counts, PolicyMetrics
 
 
 def register_controller(
@@ -23,6 +26,7 @@ def register_controller(
         "Pods of this node that an AuthorizationPolicy selects.",
         lambda: len(authorization.desired.servers),
     )
+    metrics.register_authorization(PolicyMetrics(lambda: current_verdicts(authorization.verdicts)))
     metrics.register_gauges(
         "weft_pods", "Pods of this node.", "mode", lambda: status.pod_counts(controller.datapath.desired_pods.values())
     )
@@ -42,6 +46,13 @@ def register_controller(
         "weft_source_problems", "Documents that cannot be used.", lambda: len(controller.change_queue.problems)
     )
     _register_waypoint(metrics, controller)
+
+
+def current_verdicts(verdicts: Verdicts) -> Counts:
+    """What policies decided at pods of this node; what was known before where the kernel cannot be read."""
+    with suppress(OSError):
+        verdicts.read()
+    return {(it.policy, it.verdict, "server", it.mode): count for it, count in verdicts.totals.items()}
 
 
 def _register_waypoint(metrics: Metrics, controller: DatapathController) -> None:

@@ -48,7 +48,8 @@ def _policy_indices(value: Keyed | None) -> set[ReadKey]:
     """The same for what says who may connect to pods."""
     match value:
         case AuthorizationPolicy() | UndecodableAuthorizationPolicy():
-            of_services: set[ReadKey] = {("service-policies", *service) for service in value.services}
+            enforced = () if value.is_audited else value.services
+            of_services: set[ReadKey] = {("service-policies", *service) for service in enforced}
             return {("policies", policy_key(value).namespace), ("policies",)} | of_services
         case NodeReport():
             return {_listed(value), ("policies",)} if value.guarded else {_listed(value)}

@@ -1,32 +1,35 @@
 """The most recent events of the kernel, for any number of readers."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from errno import EACCES, EHOSTUNREACH, errorcode
 from typing import Any, NamedTuple
 
 from agent.ir.authorization import policy_index
 from agent.ir.flow_tables import Event
-from agent.ir.tables import UNSPECIFIED, Protocol, address_text, host_port
+from agent.ir.tables import UNSPECIFIED, Protocol, Reason, address_text, host_port
 from agent.model.meta import Key
+from agent.telemetry.audit_log import AuditLog
 from agent.telemetry.http import BadRequestError, Query, Response
 from agent.telemetry.metrics import VERDICTS
 from agent.telemetry.name_index import NameIndex
 
 BUFFERED_EVENTS = 4096
 FAILED = "failed"  # the verdict of connections that the kernel forwarded and that failed
+AUDIT = "audit"  # that of connections that audited policies would refuse
 # The reason of those that failed by a prohibit route, and their errors.
 NO_TUNNEL, UNREACHABLE = "no_tunnel", frozenset({EACCES, EHOSTUNREACH})
 
 
 class Causes(NamedTuple):
     """What can be behind a refusal or failure: policies, which it can name; and whether the node refuses packets to an
-    address, as encryption has no tunnel there.
+    address, as encryption has no tunnel there. `audited`: the policies of a dry run, by address of a pod.
     """
 
     policies: Callable[[], Iterable[Key]]
     lacks_tunnel: Callable[[str], bool] = lambda _: False
+    audited: Callable[[], Mapping[bytes, str]] = dict
 
 
 class EventBuffer:
@@ -42,8 +45,7 @@ class EventBuffer:
         clock: Callable[[], int],
         now: Callable[[], float],
     ) -> None:
-        """`lost` returns the number of events that the kernel has
-        dropped since its maps were created.
+        """`lost` returns the number of events that the kernel has dropped since its maps were created.
 
         `clock` is the kernel's CLOCK_MONOTONIC in ns; `now` is the wall clock in seconds since 1970.
         """
@@ -53,6 +55,7 @@ class EventBuffer:
         self._lost = lost
         self._clock = clock
         self._now = now
+        self._audit_log = AuditLog(now)
         self._number = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=BUFFERED_EVENTS)
 
@@ -64,7 +67,10 @@ class EventBuffer:
             self._names.refresh()
         for event in batch:
             self._number += 1
-            self._events.append({"number": self._number, **self._document(event, ahead + event.time / 1e9)})
+            document = self._document(event, ahead + event.time / 1e9)
+            self._events.append({"number": self._number, **document})
+            if event.reason is Reason.AUDIT_REFUSED:
+                self._audit_log.record(document)
 
     def after(self, number: int | None) -> dict[str, Any]:
         """Events after this number, how many of them were already overwritten, and the number for the next request.
@@ -78,21 +84,27 @@ class EventBuffer:
         return {"next": self._number, "missed": missed, "lost": self._lost(), "events": found}
 
     def _document(self, event: Event, seconds: float) -> dict[str, Any]:
-        pod = self._names.pod(event.cgroup_id)
+        audit = event.reason is Reason.AUDIT_REFUSED
+        # Of an audited connection the server's end is known, not who made it.
+        source = address_text(event.backend) if audit else None
+        pod = self._names.pod_at(source) if source else self._names.pod(event.cgroup_id)
+        named = self._policy(event.policy) if event.policy else None
+        policy = self._causes.audited().get(event.original) if audit else named
         service = self._names.service(event.service_id)
         return {
             "time": datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),
-            "verdict": VERDICTS.get(event.reason, FAILED),
+            "verdict": AUDIT if audit else VERDICTS.get(event.reason, FAILED),
             "reason": NO_TUNNEL if self._is_without_tunnel(event) else event.reason.name.lower(),
-            "policy": self._policy(event.policy) if event.policy else None,
+            "policy": policy,
             "errno": errorcode.get(event.error),
             "namespace": pod.namespace if pod else None,
             "pod": pod.pod.name if pod else None,
+            "source": source,
             "workload": pod.workload.name if pod else None,
             "service": f"{service.namespace}/{service.name}" if service else None,
             "protocol": Protocol(event.protocol).name,
             "destination": host_port(address_text(event.original), event.original_port),
-            "backend": _backend(event),
+            "backend": None if audit else _backend(event),
         }
 
     def _is_without_tunnel(self, event: Event) -> bool:

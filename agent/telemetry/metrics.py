@@ -16,6 +16,7 @@ from agent.telemetry.budgets import BudgetMetrics
 from agent.telemetry.flow_metrics import FlowMetrics
 from agent.telemetry.flows import Flow
 from agent.telemetry.internal_errors import InternalErrorMetrics
+from agent.telemetry.policy_metrics import PolicyMetrics
 from agent.telemetry.requests import Requests
 
 VERDICTS = {
@@ -147,6 +148,10 @@ class Metrics:
     def register_budgets(self, budgets: Callable[[], Iterable[Budget]]) -> None:
         """Register what namespaces use of what they share."""
         self._registry.register(BudgetMetrics(budgets))
+
+    def register_authorization(self, collector: PolicyMetrics) -> None:
+        """Register what policies decided."""
+        self._registry.register(collector)
 
     def register_counters(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
         """Register a counter with one label, whose values are read at each scrape."""

@@ -57,6 +57,10 @@ class NameIndex:
         """The pod with this cgroup id."""
         return self._pods.get(cgroup_id)
 
+    def pod_at(self, address: str) -> PodPlan | None:
+        """The pod of this node with an address."""
+        return next((plan for plan in self._pods.values() if address in plan.addresses), None)
+
     def workload(self, number: int) -> Workload | None:
         """The workload with this id, also one that was removed a while ago."""
         return self._workloads.get(number)

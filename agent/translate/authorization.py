@@ -1,17 +1,18 @@
 """Which clients a pod of this node admits, and who it is as a client."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from agent.ir.authorization import WAYPOINTS, Destination, ServerPlan, grants, peer_row, waypoint_id, waypoint_row
 from agent.ir.plan import Output
-from agent.ir.policy import Policy, PolicyRule
+from agent.ir.policy import Audit, Policy, PolicyRule
 from agent.model.core import Pod
 from agent.model.facts import AccountPod, NodeReport, NodeWaypoints
 from agent.model.meta import Key
 from agent.model.parameters import KIND
 from agent.store.store import TrackedView
 from agent.translate.guarded import guarded_by, is_reported
-from agent.translate.policies import has_policies, policies_of
+from agent.translate.policies import audit_of, has_policies, policies_of
 
 
 def translate_authorization(
@@ -23,14 +24,21 @@ def translate_authorization(
     """
     account = pod.spec.service_account_name
     peers = dict.fromkeys(addresses, peer_row(pod.metadata.namespace, account)) if account else {}
-    policies = policies_of(view, pod)
-    if not policies:
+    policies, audit = policies_of(view, pod), audit_of(view, pod, application=False)
+    if not policies and audit is None:
         return Output(peers=peers)
     if reason := not_enforced(pod, runtime):
-        default = all(policy.key.kind == KIND for policy in policies)
+        default = bool(policies) and all(policy.key.kind == KIND for policy in policies)
         what = f"the default of {policies[0].key} is" if default else "its policies are"
         return Output(peers=peers, warnings=(f"{pod.key}: Unsupported, {what} not enforced: {reason}",))
-    return Output(peers=peers, servers={cgroup: _server(view, pod, addresses, policies, node)})
+    servers, audited = dict[int, ServerPlan](), dict[int, ServerPlan]()
+    if policies:
+        # Waypoints of other nodes judge by what the API server has of this pod.
+        reported = is_reported(view, addresses, policies, node)
+        servers[cgroup] = _server(view, pod, addresses, policies, node, reported)
+    if audit is not None:
+        audited[cgroup] = _audited(view, pod, addresses, audit, node)
+    return Output(peers=peers, servers=servers, audited=audited)
 
 
 def not_enforced(pod: Pod, runtime: str) -> str:
@@ -72,12 +80,25 @@ def translate_own_waypoints(view: TrackedView, key: Key, node: str) -> Output:
     return Output(waypoints=dict.fromkeys(waypoints.addresses, waypoint_row(node)))
 
 
-def _server(view: TrackedView, pod: Pod, addresses: tuple[str, ...], policies: list[Policy], node: str) -> ServerPlan:
+def _audited(view: TrackedView, pod: Pod, addresses: tuple[str, ...], audit: Audit, node: str) -> ServerPlan:
+    """Of a pod that policies are audited at. All waypoints would judge its clients: once the policies are enforced, the
+    reports have them.
+    """
+    plan = _server(view, pod, addresses, audit.policies, node, reported=True)
+    return replace(plan, policies=audit.audited, generations=())
+
+
+def _server(
+    view: TrackedView,
+    pod: Pod,
+    addresses: tuple[str, ...],
+    policies: Sequence[Policy],
+    node: str,
+    reported: bool,
+) -> ServerPlan:
     sources = frozenset(source for policy in policies for rule in policy.rules for source in rule.sources or ())
     keys = tuple(policy.key for policy in policies)
     generations = tuple(policy.generation for policy in policies)
-    # Waypoints of other nodes judge by what the API server has of this pod.
-    reported = is_reported(view, addresses, policies, node)
 
     def waypoints(rule: PolicyRule) -> Iterable[int]:
         if rule.sources is None:

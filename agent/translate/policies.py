@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
-from agent.ir.policy import ANY, Policy, PolicyRule, ServiceAccount, ordered
+from agent.ir.policy import ANY, Audit, Policy, PolicyRule, ServiceAccount, ordered
 from agent.ir.request_conditions import ANY_REQUEST, PathCondition, RequestConditions
 from agent.model.authorization import (
     AnyPolicy,
@@ -33,10 +33,28 @@ def policies_of(view: TrackedView, pod: Pod) -> list[Policy]:
     """The policies that decide who may connect to a pod, `ordered`; where none selects it, the default of the mesh. An
     empty list: everyone may.
     """
-    deciding = [policy for policy in in_force(view, pod.metadata.namespace) if selects_pod(view, policy, pod)]
+    deciding = [policy for policy in _selecting(view, pod) if not policy.is_audited]
     if not deciding:
         return default_policies(mesh_parameters(view), pod.metadata.namespace)
     return ordered(policy_ir(view, policy) for policy in deciding)
+
+
+def audit_of(view: TrackedView, pod: Pod, application: bool = True) -> Audit | None:
+    """The audited policies of a pod, with those that would decide if these were enforced too; None without any. Without
+    `application`: only audited policies of the level Network.
+    """
+    selecting = _selecting(view, pod)
+    audited = [item for item in selecting if item.is_audited and (application or not item.is_application)]
+    if not audited:
+        return None
+    together = [item for item in selecting if not item.is_audited] + audited
+    return Audit(
+        tuple(sorted(policy_key(policy) for policy in audited)), tuple(ordered(policy_ir(view, it) for it in together))
+    )
+
+
+def _selecting(view: TrackedView, pod: Pod) -> list[AnyPolicy]:
+    return [policy for policy in in_force(view, pod.metadata.namespace) if selects_pod(view, policy, pod)]
 
 
 def selects_pod(view: TrackedView, policy: AnyPolicy, pod: Pod) -> bool:
@@ -51,8 +69,8 @@ def has_policies(view: TrackedView) -> bool:
 
 
 def in_force(view: TrackedView, namespace: str) -> list[AnyPolicy]:
-    """The policies of a namespace. Where a generation before it is in force, the newest one that could not be decoded
-    has no effect.
+    """The policies of a namespace, audited or not. Where a generation before it is in force, the newest one that could
+    not be decoded has no effect.
     """
     known = view.policies(namespace)
     kept = {policy.key for policy in known if isinstance(policy, AuthorizationPolicy)}

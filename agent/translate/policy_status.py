@@ -1,7 +1,7 @@
 """The status of an AuthorizationPolicy, with the conditions of GEP-713."""
 
 from agent.ir.plan import Condition, Output, ParentStatus
-from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy
+from agent.model.authorization import AUDIT, AuthorizationPolicy, UndecodableAuthorizationPolicy
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
 from agent.store.store import TrackedView
@@ -40,6 +40,8 @@ def _condition(view: TrackedView, policy: AuthorizationPolicy) -> Condition:
             return Condition("Accepted", False, reason, message, generation)
         parts = ["enforced by the waypoints of its clients; no other client connects to the pods of the Service"]
         parts += closed_ports(view, key)
+    if policy.is_audited:
+        parts = [f"{AUDIT}: not enforced; what it would decide is counted in weft_authz_total"]
     if not policy.spec.rules:
         parts.append("without rules it allows no client")
     parts += [f"{error.field}: {error.reason}: {error.message}" for error in policy_errors(policy, trust_domain)]

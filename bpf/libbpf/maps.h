@@ -33,27 +33,12 @@ WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_service, weft_services, WEFT_SER
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_slot, weft_slots, WEFT_SLOTS, 0);
 WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, u64, weft_clients, WEFT_CLIENTS,
 	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, struct weft_server, weft_servers, WEFT_SERVERS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, struct weft_peer, weft_peers, WEFT_PEERS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_grant, u64, weft_grants, WEFT_GRANTS, BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, u64, weft_destination_count, 1, 0);
-WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_address, struct weft_destination, weft_destinations,
-	   WEFT_DESTINATIONS, BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_HASH, struct weft_grant, u64, weft_destination_grants, WEFT_DEST_GRANTS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, struct weft_identity, weft_identities, WEFT_PODS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, struct weft_protected, weft_protected, WEFT_SERVERS,
-	   BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_ends, u64, weft_udp_sent, WEFT_UDP_SENT, 0);
 WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64, weft_counters, WEFT_REASON_ROOM, 0);
 WEFT_TABLE(BPF_MAP_TYPE_PERCPU_HASH, struct weft_flow_key, struct weft_flow, weft_flows, WEFT_FLOWS,
 	   BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_ARRAY, u32, struct weft_flow, weft_no_flow, 1, 0);
 WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, u64, weft_flow_counts, WEFT_FLOW_COUNTS, BPF_F_NO_PREALLOC);
-WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct weft_rate_window, weft_event_rate, 3, 0);
+WEFT_TABLE(BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct weft_rate_window, weft_event_rate, 4, 0);
 WEFT_TABLE(BPF_MAP_TYPE_HASH, u64, u64, weft_connections, WEFT_CONNECTIONS, BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_SK_STORAGE, int, u64, weft_charges, 0, BPF_F_NO_PREALLOC);
 WEFT_TABLE(BPF_MAP_TYPE_LRU_HASH, struct weft_udp_flow, struct weft_udp_peer, weft_udp_peers,
@@ -70,6 +55,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, WEFT_EVENT_SIZE);
 } weft_events SEC(".maps");
+
+#include "policy_maps.h"
 
 static __always_inline struct weft_config *config_row(u32 row)
 {
@@ -104,56 +91,6 @@ static __always_inline struct weft_slot *slot_row(u32 slot)
 static __always_inline u64 *client_row(struct weft_address *source)
 {
 	return bpf_map_lookup_elem(&weft_clients, source);
-}
-
-static __always_inline struct weft_server *server_row(struct weft_address *server)
-{
-	return bpf_map_lookup_elem(&weft_servers, server);
-}
-
-static __always_inline struct weft_peer *peer_row(struct weft_address *source)
-{
-	return bpf_map_lookup_elem(&weft_peers, source);
-}
-
-static __always_inline u64 *grant_row(struct weft_grant *grant)
-{
-	return bpf_map_lookup_elem(&weft_grants, grant);
-}
-
-static __always_inline u64 *destination_count_row(u32 row)
-{
-	return bpf_map_lookup_elem(&weft_destination_count, &row);
-}
-
-static __always_inline struct weft_destination *destination_row(struct weft_address *address)
-{
-	return bpf_map_lookup_elem(&weft_destinations, address);
-}
-
-static __always_inline u64 *destination_grant_row(struct weft_grant *grant)
-{
-	return bpf_map_lookup_elem(&weft_destination_grants, grant);
-}
-
-static __always_inline struct weft_identity *identity_row(u64 cgroup_id)
-{
-	return bpf_map_lookup_elem(&weft_identities, &cgroup_id);
-}
-
-static __always_inline struct weft_protected *protected_row(u64 cgroup_id)
-{
-	return bpf_map_lookup_elem(&weft_protected, &cgroup_id);
-}
-
-static __always_inline u64 *udp_sent_row(struct weft_udp_ends *ends)
-{
-	return bpf_map_lookup_elem(&weft_udp_sent, ends);
-}
-
-static __always_inline int udp_sent_write(struct weft_udp_ends *ends, u64 *now)
-{
-	return bpf_map_update_elem(&weft_udp_sent, ends, now, BPF_ANY);
 }
 
 static __always_inline void counter_inc(u32 reason)

@@ -16,6 +16,7 @@ SEC("cgroup/getpeername6") int weft_getpeername6(struct bpf_sock_addr *ctx);
 SEC("sockops") int weft_sock_ops(struct bpf_sock_ops *ctx);
 SEC("sk_lookup") int weft_guard(struct bpf_sk_lookup *ctx);
 SEC("sk_lookup") int weft_authorize(struct bpf_sk_lookup *ctx);
+SEC("sk_lookup") int weft_audit(struct bpf_sk_lookup *ctx);
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

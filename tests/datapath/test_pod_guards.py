@@ -9,12 +9,11 @@ import pytest
 
 from agent.ir.authorization import ANY_CLIENT, ANY_PORT, Grant
 from agent.ir.tables import UNSPECIFIED, address_bytes
-from agent.kernel import pod_guards
 from agent.kernel.authorization_rows import PROTECTED_CODEC
 from agent.kernel.bpffs import opened
 from agent.kernel.maps import HashTable
 from agent.kernel.network_links import ATTACHED, NetworkLinks
-from agent.kernel.pod_guards import NOT_FOUND
+from agent.kernel.pod_links import NOT_FOUND, UNSEEN
 from agent.kernel.programs import AUTHORIZE, Pins
 from agent.lab import cgroups
 from support.datapath.node import Node
@@ -123,7 +122,7 @@ def test_the_network_of_the_node_is_never_guarded(pod: ProtectedPod) -> None:
     assert on_the_node.states == {pod.cgroup: NOT_FOUND}
     unseen = pod.new_guards("nobody")
     unseen.look(pod.plan())
-    assert unseen.states == {pod.cgroup: pod_guards.UNSEEN}
+    assert unseen.states == {pod.cgroup: UNSEEN}
     assert pod.links == []
     unseen.look(pod.plan(*SERVER.values(), *CLIENT.values(), *UNKNOWN_CLIENT.values()))
     assert unseen.states == {pod.cgroup: ATTACHED}

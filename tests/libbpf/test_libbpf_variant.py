@@ -50,6 +50,7 @@ def test_every_program_loads_for_its_hook(loaded: Path) -> None:
         "weft_sock_ops": "sock_ops",
         "weft_guard": "sk_lookup",
         "weft_authorize": "sk_lookup",
+        "weft_audit": "sk_lookup",
     }
 
 

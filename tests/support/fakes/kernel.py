@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from errno import E2BIG, EIO
 from typing import Generic, TypeVar
 
-from agent.ir.authorization import DestinationRow, GrantKey, PeerRow
+from agent.ir.authorization import DestinationRow, GrantKey, PeerRow, VerdictCounts
 from agent.ir.tables import Action, Config, FrontendAction, FrontendKey, Mode, PodRow, Reason, ServiceRow, Slot
 
 K = TypeVar("K")
@@ -71,6 +71,9 @@ class FakeKernel:
         self.servers: FakeTable[bytes, int] = FakeTable("servers", servers, self.fuse)
         self.peers: FakeTable[bytes, PeerRow] = FakeTable("peers", peers, self.fuse)
         self.grants: FakeTable[GrantKey, bool] = FakeTable("grants", grants, self.fuse)
+        self.audited: FakeTable[bytes, int] = FakeTable("audited", servers, self.fuse)
+        self.audited_grants: FakeTable[GrantKey, bool] = FakeTable("audited_grants", grants, self.fuse)
+        self.verdicts: FakeTable[bytes, VerdictCounts] = FakeTable("verdicts", 2 * servers, self.fuse)
         self.destinations: FakeTable[bytes, DestinationRow] = FakeTable("destinations", servers, self.fuse)
         self.destination_grants: FakeTable[GrantKey, bool] = FakeTable("destination_grants", grants, self.fuse)
         self.identities: FakeTable[int, PeerRow] = FakeTable("identities", pods, self.fuse)

@@ -17,7 +17,16 @@ from support.terminal import HOSTILE, unsafe
 
 H = HOSTILE
 EVENT = {"time": "2026-01-01T00:00:00.000+00:00", "verdict": "reject", "reason": H, "errno": None, "namespace": H}
-EVENT |= {"pod": H, "workload": H, "service": H, "protocol": "TCP", "destination": H, "backend": H, "policy": H}
+EVENT |= {
+    "pod": H,
+    "workload": H,
+    "service": H,
+    "protocol": "TCP",
+    "destination": H,
+    "backend": H,
+    "policy": H,
+    "source": H,
+}
 COUNTED = ("opened", "established", "refused", "failed", "closed", "sent", "received")
 FLOW = {"namespace": H, "workload": H, "service": H, "protocol": "TCP", **dict.fromkeys(COUNTED, 1)}
 FLOW |= {"connectMicroseconds": 1, "rttMicroseconds": 1}
@@ -58,6 +67,7 @@ STATUS: dict[str, Any] = {
     "routes": [{"kind": H, "namespace": H, "name": H, "parents": [{"parent": H, "conditions": [CONDITION]}]}],
     "ineffectiveRoutes": [{"clients": H, "routes": [H]}],
     "protectedPods": [{"pod": H, "policies": [H], "guard": H}],
+    "auditedPods": [{"pod": H, "policies": [H], "guard": H}],
     "meshParameters": {"name": H, "default": H, "exemptNamespaces": [H], "trustDomain": H, "problem": H},
     "encryption": {"mode": "Strict", "keyGeneration": 1, "unsupported": H, "error": H, "nodes": [NODE]},
     "problems": [H],

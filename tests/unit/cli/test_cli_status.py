@@ -27,7 +27,16 @@ OFF = {"mode": "Off", "keyGeneration": 1, "unsupported": "", "error": "", "nodes
 def report(source: dict[str, Any]) -> dict[str, Any]:
     lists: dict[str, Any] = {
         name: []
-        for name in ("pods", "frontends", "protectedPods", "routes", "ineffectiveRoutes", "problems", "warnings")
+        for name in (
+            "pods",
+            "frontends",
+            "protectedPods",
+            "auditedPods",
+            "routes",
+            "ineffectiveRoutes",
+            "problems",
+            "warnings",
+        )
     }
     waypoint = {
         "addresses": [],

@@ -39,7 +39,19 @@ def test_reasons_are_those_of_the_c_header() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("PODS", "CLIENTS", "SERVERS", "PEERS", "GRANTS", "UDP_SENT", "SERVICES", "SLOTS", "UDP_PEERS", "FRONTENDS"),
+        *(
+            "PODS",
+            "CLIENTS",
+            "SERVERS",
+            "PEERS",
+            "GRANTS",
+            "AUDITED_GRANTS",
+            "UDP_SENT",
+            "SERVICES",
+            "SLOTS",
+            "UDP_PEERS",
+            "FRONTENDS",
+        ),
         *("CONNECTIONS", "MAX_LEVELS", "OTHER_WAYPOINTS"),
     ],
 )

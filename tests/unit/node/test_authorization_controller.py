@@ -34,6 +34,7 @@ class Surroundings:
 
     def __init__(self) -> None:
         self.guarded: Servers = {}
+        self.audited: Servers = {}
         self.looks = 0
         self.complete: list[bool] = []
         self.broken = False
@@ -45,8 +46,9 @@ class Surroundings:
     def revoke(self) -> None:
         self.revocations.append(self.guarded)
 
-    def look(self, servers: Servers, complete: bool) -> None:
+    def look(self, servers: Servers, complete: bool, audited: Servers) -> None:
         self.looks += 1
+        self.audited = audited
         self.complete.append(complete)
         if self.broken:
             raise OSError(EIO, "broken")

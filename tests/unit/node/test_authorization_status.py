@@ -1,5 +1,6 @@
 """Protected pods in the document of `weft status`."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -14,6 +15,14 @@ from agent.node.authorization_status import UNATTENDED, with_authorization
 from support.fakes.kernel import FakeKernel
 from support.parameters import parameters
 from support.translate import view_of
+
+
+@dataclass
+class States:
+    """What is known of programs in pods."""
+
+    states: dict[int, str] = field(default_factory=dict)
+    audit_states: dict[int, str] = field(default_factory=dict)
 
 
 class Nobody:
@@ -34,17 +43,21 @@ async def test_protected_pods_are_listed_with_their_guards_and_what_does_not_fit
         cgroup: ServerPlan(Key("Pod", "shop", name), (), (), (Key("AuthorizationPolicy", "shop", "p"),))
         for cgroup, name in ((7, "web"), (8, "api"))
     }
-    controller.desired.take("unit", Output(), Output(servers=plans))
+    controller.desired.take("unit", Output(), Output(servers=plans, audited={8: plans[8]}))
     controller.tables.rejected = {"policies of Pod shop/web": "no room"}
     document = {"reconciling": False, "failures": {"other": "reason"}, "tables": {"pods": {"rows": 1, "capacity": 2}}}
-    found = with_authorization(document, controller, {7: "attached"}, view_of())
+    found = with_authorization(document, controller, States({7: "attached"}, {8: "attached"}), view_of())
     assert [(pod["pod"], pod["policies"], pod["guard"]) for pod in found["protectedPods"]] == [
         ("shop/api", ["p"], UNATTENDED),
         ("shop/web", ["p"], "attached"),
     ]
+    assert [(pod["pod"], pod["policies"], pod["guard"]) for pod in found["auditedPods"]] == [
+        ("shop/api", ["p"], "attached")
+    ]
     assert set(found["failures"]) == {"other", "policies of Pod shop/web"}
     assert set(found["tables"]) == {
         *("pods", "servers", "peers", "grants", "destinations", "destination_grants"),
+        *("audited", "audited_grants"),
     }
     assert found["destinationPolicies"] == {}, "pods without addresses are no destinations"
 
@@ -64,7 +77,7 @@ async def test_the_parameters_in_force_are_shown_with_the_reason_why_they_are_no
     plan = ServerPlan(Key("Pod", "shop", "web"), (), (), (Key("MeshParameters", "", "default"),))
     controller.desired.take("unit", Output(), Output(servers={7: plan}))
     document: Any = {"reconciling": False, "failures": {}, "tables": {}}
-    found = with_authorization(document, controller, {}, view_of(*values))
+    found = with_authorization(document, controller, States(), view_of(*values))
     assert found["protectedPods"][0]["policies"] == ["MeshParameters default"]
     shown = found["meshParameters"]
     assert (shown["name"], shown["default"], shown["problem"]) == (name, default, problem)

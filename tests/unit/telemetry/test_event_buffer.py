@@ -2,6 +2,8 @@
 
 import errno
 import json
+import logging
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +61,7 @@ def test_an_event_has_names_and_the_time_of_day() -> None:
             "errno": None,
             "namespace": "faces",
             "pod": "face-1",
+            "source": None,
             "workload": "face",
             "service": "faces/smiley",
             "protocol": "TCP",
@@ -103,6 +106,29 @@ def test_a_policy_is_shown_by_its_name_and_one_that_is_gone_by_its_index() -> No
     named, gone = buffer.after(0)["events"]
     assert (named["verdict"], named["policy"], gone["policy"]) == ("reject", "AuthorizationPolicy shop/web", "00cdef")
     assert line(named).endswith("(policy forbids: AuthorizationPolicy shop/web)")
+
+
+def test_an_audit_has_the_client_by_its_address_and_the_audited_policies(caplog: pytest.LogCaptureFixture) -> None:
+    server, here, elsewhere = (address_bytes(address) for address in ("10.1.0.5", "10.1.0.9", "10.9.0.9"))
+    objects = KnownObjects()
+    objects.pods[50] = replace(plan("face-3"), addresses=("10.1.0.9",))
+    causes = Causes(list, audited=lambda: {server: "shop/a+shop/b"})
+    buffer = EventBuffer(objects.names, causes, lambda: 0, lambda: 0, lambda: 1000.0)
+    tried = {"cgroup_id": 0, "service_id": 0, "original": server}
+    with caplog.at_level(logging.INFO):
+        buffer.add([event(Reason.AUDIT_REFUSED, backend=one, **tried) for one in (here, elsewhere, here)])
+    found = buffer.after(0)["events"]
+    assert [(item["verdict"], item["pod"], item["source"], item["backend"]) for item in found] == [
+        ("audit", "face-3", "10.1.0.9", None),
+        ("audit", None, "10.9.0.9", None),
+        ("audit", "face-3", "10.1.0.9", None),
+    ]
+    assert {item["policy"] for item in found} == {"shop/a+shop/b"}
+    assert line(found[1]).endswith("audit    10.9.0.9 → 10.1.0.5:80/TCP (audit refused: shop/a+shop/b)")
+    assert [(record.policy, record.source) for record in caplog.records] == [
+        ("shop/a+shop/b", "10.1.0.9"),
+        ("shop/a+shop/b", "10.9.0.9"),
+    ], "a line for each client"
 
 
 def test_a_reason_of_a_later_version_is_shown_by_its_number() -> None:

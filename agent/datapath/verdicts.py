@@ -1,0 +1,77 @@
+"""What policies decided at addresses of this node's pods, as the kernel counts it, by policies.
+
+The kernel counts by address, while no agent runs too. The agent adds what is new to the policies that the address has.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from agent.datapath.driver import Table
+from agent.ir.authorization import ServerPlan, VerdictCounts
+from agent.ir.policy import policies_name
+from agent.ir.tables import address_bytes
+
+ENFORCE, AUDIT = "enforce", "audit"
+ALLOWED, REFUSED = "allowed", "refused"
+
+
+class PolicyVerdicts(NamedTuple):
+    """Policies, as in `policies_name`, what they decided, and whether they are enforced."""
+
+    policy: str
+    verdict: str
+    mode: str
+
+
+class Verdicts:
+    """The sums since this agent started. Methods raise `OSError`; no count is lost by that."""
+
+    def __init__(self, table: Table[bytes, VerdictCounts]) -> None:
+        self._table = table
+        self._seen: dict[bytes, VerdictCounts] = {}
+        # By address: the policies that are enforced there, and those that are audited; empty where there are none.
+        self._owners: dict[bytes, tuple[str, str]] = {}
+        self.totals: Counter[PolicyVerdicts] = Counter()
+
+    def want(self, servers: Mapping[int, ServerPlan], audited: Mapping[int, ServerPlan]) -> None:
+        """Count at the addresses of these pods alone, as many as fit. What an earlier agent left is added to the
+        policies of these.
+        """
+        self.read()
+        enforced, tried = names_by_address(servers), names_by_address(audited)
+        wanted = {at: (enforced.get(at, ""), tried.get(at, "")) for at in (*enforced, *tried)}
+        owners = dict(islice(wanted.items(), self._table.capacity))
+        if owners == self._owners:
+            return
+        there = self._table.load().keys()
+        self._table.delete(there - owners.keys())
+        self._table.upsert({address: VerdictCounts() for address in owners if address not in there})
+        self._seen = {address: counts for address, counts in self._seen.items() if address in owners}
+        self._owners = owners
+
+    def read(self) -> None:
+        """Add what the kernel has counted since."""
+        if not self._owners:
+            return
+        for address, counts in self._table.load().items():
+            if address not in self._owners:
+                continue
+            before = self._seen.get(address, VerdictCounts())
+            self._seen[address] = counts
+            for labels, now, then in zip(_labels(*self._owners[address]), counts, before, strict=True):
+                if now > then and labels.policy:
+                    self.totals[labels] += now - then
+
+
+def _labels(enforced: str, audited: str) -> Iterator[PolicyVerdicts]:
+    """In the order of `VerdictCounts`."""
+    for policy, mode in ((enforced, ENFORCE), (audited, AUDIT)):
+        for verdict in (ALLOWED, REFUSED):
+            yield PolicyVerdicts(policy, verdict, mode)
+
+
+def names_by_address(plans: Mapping[int, ServerPlan]) -> dict[bytes, str]:
+    """The policies of pods, as in `policies_name`, by address."""
+    return {address_bytes(address): policies_name(it.policies) for it in plans.values() for address in it.addresses}
