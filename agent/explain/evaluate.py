@@ -1,6 +1,7 @@
 """Evaluates a request or a TLS connection at the waypoint; the result is one document."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from agent.explain.answer import Share, answer
@@ -9,8 +10,9 @@ from agent.explain.query import TrafficQuery
 from agent.explain.refusal import FORBIDDEN, verdict
 from agent.explain.render import behaviour, compact, origin
 from agent.ir.http import EndpointAddress, HTTPListenerIR, ListenerIR, Rule, TLSListenerIR
-from agent.ir.identity import Identity
+from agent.ir.identity import TOLD_HEADER, Identity, told_identity
 from agent.ir.plan import Output
+from agent.ir.request import Headers
 from agent.ir.requirements import Requirements, unmet
 from agent.ir.tables import host_port
 from agent.translate.filters.registry import HTTP_FILTERS, describe_filters
@@ -56,11 +58,26 @@ def _answered(rules: HTTPListenerIR, output: Output, client: Identity | None, qu
         "location": None if refused else found.location or None,
         **{fact.name: found.facts.get(fact.name) for item in HTTP_FILTERS for fact in item.facts},
         "shares": [
-            _share(item, output, verdict(_requirements(item, requirements, output), client, query.request), query)
+            _share(
+                replace(item, headers=_with_identity(item.headers, rules, client)),
+                output,
+                verdict(_requirements(item, requirements, output), client, query.request),
+                query,
+            )
             for item in found.shares
         ],
         "responseHeaders": [compact(item) for item in found.response],
     }
+
+
+def _with_identity(headers: Headers, rules: HTTPListenerIR, client: Identity | None) -> Headers:
+    """The headers that a backend gets, with the identity of the client where the Service asks for it."""
+    if not rules.told_trust_domain:
+        return headers
+    others = tuple((name, value) for name, value in headers if name.lower() != TOLD_HEADER)
+    if client is None or not client.service_account:
+        return others
+    return (*others, (TOLD_HEADER, told_identity(client.namespace, client.service_account, rules.told_trust_domain)))
 
 
 def _requirements(share: Share, of_every_share: Requirements, output: Output) -> Requirements:

@@ -141,7 +141,8 @@ class Output:
     - `endpoints`: the addresses and ports of the listeners' backends; none where no endpoint is ready.
     - `client_allow_lists`: the source addresses that may connect to the listeners of a consumer, by consumer; the empty
       name stands for listeners of all clients.
-    - `accounts`: the service accounts of these addresses, as far as policies need them.
+    - `accounts`: the service accounts of these addresses, where policies or servers need them.
+    - `trust_domain`: that of the SPIFFE IDs that servers are told of these accounts; empty: none are told any.
     - `requirements`: what policies ask of the clients of the listeners' backends; only backends with any.
     - `clients`: the source addresses that may connect to waypoints at all.
     - `logged`: the namespaces among those of the listeners' Services whose requests are written to the access log.
@@ -160,6 +161,7 @@ class Output:
     endpoints: Mapping[BackendPort, tuple[EndpointAddress, ...]] = field(default_factory=dict)
     client_allow_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accounts: Mapping[str, ServiceAccount] = field(default_factory=dict)
+    trust_domain: str = ""
     requirements: Mapping[BackendPort, Requirements] = field(default_factory=dict)
     statuses: Mapping[Key, tuple[ParentStatus, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

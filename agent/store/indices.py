@@ -2,6 +2,7 @@
 
 from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy, policy_key
 from agent.model.change import Keyed
+from agent.model.client_identity import tells_identity
 from agent.model.core import Node, Pod, Service, ServiceCIDR, normalized_address
 from agent.model.discovery import EndpointSlice
 from agent.model.facts import NodeReport, PodCgroup, PodSandbox
@@ -19,15 +20,19 @@ def indices(value: Keyed | None) -> set[ReadKey]:
         case EndpointSlice():
             return {("slices", *owner) for owner in value.owners}
         case Service():
-            return {("address", address) for address in value.allocated_ips}
+            return {("address", address) for address in value.allocated_ips} | _telling(value)
         case ServiceImport():
-            return {("address", address) for address in value.cluster_ips}
+            return {("address", address) for address in value.cluster_ips} | _telling(value)
         case Pod():
             return _pod_indices(value)
         case Route():
             return _route_indices(value)
         case _:
             return _node_indices(value)
+
+
+def _telling(value: Service | ServiceImport) -> set[ReadKey]:
+    return {("identity-services",)} if tells_identity(value.metadata) else set()
 
 
 def _node_indices(value: Keyed | None) -> set[ReadKey]:

@@ -184,6 +184,10 @@ class TrackedView:
         """Whether there are AuthorizationPolicies for the pods of a Service, those that could not be decoded too."""
         return self._any("service-policies", *service)
 
+    def tells_identities(self) -> bool:
+        """Whether servers of any Service are told who their clients are."""
+        return self._any("identity-services")
+
     def has_policies(self) -> bool:
         """Whether any namespace has AuthorizationPolicies, or another node has protected pods."""
         return self._any("policies")

@@ -7,15 +7,18 @@ from operator import attrgetter
 from agent.ir.plan import Output, PodPlan
 from agent.ir.policy import ServiceAccount
 from agent.store.store import TrackedView
+from agent.translate.parameters import mesh_parameters
 from agent.translate.policies import has_policies
 
 
 def translate_client_allow_list(view: TrackedView) -> Output:
     """One list for listeners of all clients, and one for each namespace with consumer routes. The kernel's list has the
-    addresses of all of them. The accounts of these addresses are there while there are policies.
+    addresses of all of them. The accounts of these addresses are there while there are policies, or servers are told
+    who their clients are.
     """
     found = view.computed("allow-listed-clients", "")
-    accounts = view.computed("client-accounts", "") if has_policies(view) else None
+    sent = view.tells_identities()
+    accounts = view.computed("client-accounts", "") if sent or has_policies(view) else None
     by_namespace: Mapping[str, tuple[str, ...]] = found if isinstance(found, Mapping) else {}
     clients = sorted({address for addresses in by_namespace.values() for address in addresses})
     lists = {"": tuple(clients)} | {
@@ -24,6 +27,7 @@ def translate_client_allow_list(view: TrackedView) -> Output:
     return Output(
         client_allow_lists=lists,
         accounts=accounts if isinstance(accounts, Mapping) else {},
+        trust_domain=mesh_parameters(view).spec.trust_domain if sent else "",
         clients=frozenset(clients),
     )
 

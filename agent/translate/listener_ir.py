@@ -1,6 +1,7 @@
 """What the waypoint does on a port of a Service: it applies the Routes, or only observes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.ir.access_log import UNROUTED
 from agent.ir.http import BackendPort, HTTPListenerIR, ListenerIR, Rule, WeightedBackend
@@ -8,6 +9,7 @@ from agent.model.core import ServicePort
 from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, HTTPRouteMatch, TLSRoute
 from agent.store.store import TrackedView
+from agent.translate.client_identity import told_trust_domain
 from agent.translate.labels import sees_all
 from agent.translate.ports import PortKind, may_be_http, port_kind
 from agent.translate.routes.binding import Binding
@@ -28,12 +30,13 @@ def build_listener_ir(
     route = effective[0].route if effective else None
     if isinstance(route, TLSRoute):
         return tls_listener_ir(view, name, consumer, effective)
+    trust_domain = told_trust_domain(view, service)
     if isinstance(route, HTTPRoute | GRPCRoute):
-        return http_listener_ir(view, name, consumer, port, effective)
+        return replace(http_listener_ir(view, name, consumer, port, effective), told_trust_domain=trust_domain)
     # A port that is not marked is one for HTTP where policies look at requests.
     judged = may_be_http(port) and view.has_service_policies(service.key)
     if route is None and (judged or is_observed(view, service, port)):
-        return _observing(service, port, name, consumer)
+        return replace(_observing(service, port, name, consumer), told_trust_domain=trust_domain)
     return None
 
 

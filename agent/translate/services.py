@@ -17,6 +17,7 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.store.store import TrackedView
 from agent.translate.addresses import endpoint_warnings, refused_import, unroutable
 from agent.translate.affinity import affinity_seconds, affinity_warnings
+from agent.translate.client_identity import identity_warnings
 from agent.translate.endpoints import backend_endpoints, distribution_warning, read_slices
 from agent.translate.enrolment import service_mode
 from agent.translate.labels import is_logged, label_warnings
@@ -75,6 +76,7 @@ def translate_service(view: TrackedView, key: Key, options: Options) -> Steps:
         yield from _ports(view, parts, service, ANY_CONSUMER, options)
         _, warnings = service_mode(view, key)
         more = (*parts.warnings, *_warnings(view, service, options), *label_warnings(view, service))
+        more = (*more, *identity_warnings(service))
         yield parts.output((*warnings, *more))
 
 

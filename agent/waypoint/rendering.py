@@ -144,5 +144,5 @@ class Rendering:
 
 def _of_waypoint(output: Output) -> tuple[object, ...]:
     """The parts of an output that Envoy's configuration depends on."""
-    clients = output.client_allow_lists, output.accounts
+    clients = output.client_allow_lists, output.accounts, output.trust_domain
     return output.listeners, output.endpoints, output.requirements, *clients, output.logged

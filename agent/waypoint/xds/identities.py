@@ -7,6 +7,7 @@ is in Envoy's filter state, which no client can write.
 from collections import defaultdict
 from collections.abc import Mapping
 
+from agent.ir.identity import TOLD_HEADER, told_identity
 from agent.ir.policy import ANY, ServiceAccount
 from agent.ir.resources import Json
 from agent.translate.filters.external_auth import COMPOSITE, EXECUTE, MATCHER
@@ -14,6 +15,7 @@ from agent.waypoint.xds.cluster import ADS
 
 NAME = "client-identities"
 STATE = "weft.identity"
+TOLD_STATE = "weft.xfcc"
 SET_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
 SOURCE = "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput"
 IP_MATCHER = "type.googleapis.com/xds.type.matcher.v3.IPMatcher"
@@ -30,9 +32,11 @@ def identities_filter() -> Json:
     return {"name": NAME, "config_discovery": {"config_source": ADS, "type_urls": [MATCHER]}, "disabled": True}
 
 
-def client_identities(accounts: Mapping[str, ServiceAccount]) -> Json:
-    """The resource: service accounts by address. Without any the filter does nothing."""
-    ranges = [_range(account, addresses) for account, addresses in by_account(accounts).items()]
+def client_identities(accounts: Mapping[str, ServiceAccount], trust_domain: str = "") -> Json:
+    """The resource: service accounts by address; with a trust domain also what servers are told of them. Without
+    accounts the filter does nothing.
+    """
+    ranges = [_range(account, addresses, trust_domain) for account, addresses in by_account(accounts).items()]
     return {
         "name": NAME,
         "typed_config": {
@@ -76,16 +80,34 @@ def _by_source(ranges: list[Json]) -> Json:
     }
 
 
-def _range(account: ServiceAccount, addresses: list[str]) -> Json:
-    state = {
-        "object_key": STATE,
-        "factory_key": "envoy.string",
-        "format_string": {"text_format_source": {"inline_string": str(account)}},
-        "read_only": True,
+def telling() -> Json:
+    """The part of a virtual host by which servers are told. It comes after the headers that Routes set, and a client
+    without an identity has no header: Envoy has removed the client's own.
+    """
+    header = {"key": TOLD_HEADER, "value": f"%FILTER_STATE({TOLD_STATE}:PLAIN)%"}
+    return {
+        "request_headers_to_remove": [TOLD_HEADER],
+        "request_headers_to_add": [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+        "typed_per_filter_config": ENABLED,
     }
-    config = {"@type": SET_STATE, "on_request_headers": [state]}
+
+
+def _range(account: ServiceAccount, addresses: list[str], trust_domain: str) -> Json:
+    states = [_state(STATE, str(account))]
+    if trust_domain:
+        states.append(_state(TOLD_STATE, told_identity(account.namespace, account.name, trust_domain)))
+    config = {"@type": SET_STATE, "on_request_headers": states}
     run = {"@type": EXECUTE, "typed_config": {"name": "set_filter_state", "typed_config": config}}
     return {
         "ranges": [cidr(address) for address in addresses],
         "on_match": {"action": {"name": "set", "typed_config": run}},
+    }
+
+
+def _state(key: str, value: str) -> Json:
+    return {
+        "object_key": key,
+        "factory_key": "envoy.string",
+        "format_string": {"text_format_source": {"inline_string": value}},
+        "read_only": True,
     }

@@ -40,7 +40,7 @@ def render(output: Output, options: Options) -> Rendered:
         for consumer, found in output.client_allow_lists.items()
     }
     if output.client_allow_lists:
-        resources[IDENTITIES] = client_identities(output.accounts)
+        resources[IDENTITIES] = client_identities(output.accounts, output.trust_domain)
     dependencies = {}
     for name, rules in output.listeners.items():
         own = dict(_served(rules, output, options))

@@ -33,6 +33,8 @@ class Listeners:
         self.first_byte = FIRST_BYTE_SECONDS
         self.requirements: dict[BackendPort, Requirements] = {}
         self.accounts: dict[str, ServiceAccount] = {}
+        # That of what servers of listeners added from now on are told; empty: they are told nothing.
+        self.trust_domain = ""
         self._numbers = itertools.count(1)
         self.allow_clients(CLIENT)
         # Requests to Services of `app` are reported to the ADS server.
@@ -43,7 +45,7 @@ class Listeners:
         name = client_allow_list_name(consumer)
         self.resources[ResourceName(ResourceType.EXTENSION, name)] = client_allow_list(name, addresses, self.accounts)
         if IDENTITIES in self.resources:
-            self.resources[IDENTITIES] = client_identities(self.accounts)
+            self.resources[IDENTITIES] = client_identities(self.accounts, self.trust_domain)
 
     def add(
         self, rules: Iterable[Rule], *, name: str = "", grpc: bool = False, consumer: str = "", port: int = 80
@@ -51,12 +53,12 @@ class Listeners:
         """Render a listener IR into `resources`. Returns the listener's name."""
         number = next(self._numbers)
         name = name or f"app/s{number}:{port}"
-        listener_ir = HTTPListenerIR(name, consumer, port, grpc, tuple(rules))
+        listener_ir = HTTPListenerIR(name, consumer, port, grpc, tuple(rules), self.trust_domain)
         self.ports.setdefault(name, 20000 + number)
         options = Options(collector=self.collector, first_byte_seconds=self.first_byte)
         self.resources[ResourceName(ResourceType.LISTENER, name)] = listener(name, listener_ir, options)
         # Envoy asks for the identities when a listener of HTTP refers to them.
-        self.resources[IDENTITIES] = client_identities(self.accounts)
+        self.resources[IDENTITIES] = client_identities(self.accounts, self.trust_domain)
         self.resources[ResourceName(ResourceType.ROUTE, name)] = route_configuration(listener_ir, self.requirements)
         self.add_clusters(listener_ir.clusters)
         return name

@@ -164,3 +164,14 @@ def test_a_port_that_is_only_seen_goes_to_its_service(tmp_path: Path):
     (share,) = found["waypoint"]["shares"]
     assert (share["backend"], len(share["endpoints"])) == ("app/web:80/same", 2)
     assert simulated(folder, "plain/own", "tcp://web.app:5432")["path"] == "kernel"
+
+
+def test_a_server_gets_the_identity_of_the_client_where_its_service_asks_for_it(folder: Path) -> None:
+    noted = MESH.replace("{name: web, namespace: app}", "{name: web, namespace: app, annotations: {NOTE}}")
+    forged = ("-H", "x-forwarded-client-cert: URI=spiffe://a/b")
+    expected = "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/app/sa/web"
+    client = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: app}, spec: {serviceAccountName: web}}"
+    for note, there in (("weft.dev/client-identity: xfcc", [expected]), ("weft.dev/client-identity: other", [])):
+        write(folder, mesh=noted.replace("NOTE", note), route=ROUTE, client=client)
+        (share,) = simulated(folder, "app/a", "http://web/", *forged)["waypoint"]["shares"]
+        assert [text for text in share["headers"] if "client-cert" in text] == there
