@@ -1,4 +1,5 @@
-"""Services in manifests that clients without an identity use, and whose pods the mesh's default closes to them.
+"""Services in manifests that clients without an identity use, and whose pods the mesh's default closes to them, or a
+policy about requests.
 
 Such clients are those outside the cluster, and the API server, which calls webhooks and aggregated APIs.
 """
@@ -12,7 +13,7 @@ from agent.explain.fields import flattened
 from agent.explain.manifests import Manifests
 from agent.explain.policies import PolicyWarning
 from agent.explain.workloads import as_object, pods_of
-from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy
+from agent.model.authorization import AnyPolicy, AuthorizationPolicy, UndecodableAuthorizationPolicy, policy_key
 from agent.model.core import Pod, Service
 from agent.model.meta import Key
 from agent.store.store import TrackedView
@@ -26,19 +27,27 @@ FROM_OUTSIDE = ("NodePort", "LoadBalancer")
 def closed_services(
     manifests: Manifests, documents: Sequence[tuple[str, Any]], view: TrackedView
 ) -> Iterator[PolicyWarning]:
-    """A warning for each of these Services with pods that no policy selects. `documents` are the same manifests as
-    parsed, `view` as translated.
+    """A warning for each of these Services with pods that no policy selects, or one of the level Application.
+    `documents` are the same manifests as parsed, `view` as translated.
     """
     callers = _callers(item for _, document in documents for item in flattened(document))
     pods = pods_of(manifests, documents).values()
     parameters = mesh_parameters(view)
     for service in manifests.objects.values():
-        if not isinstance(service, Service) or not default_policies(parameters, service.metadata.namespace):
+        if not isinstance(service, Service) or not service.spec.selector:
             continue
-        clients = [*_from_outside(service), *callers.get(service.key, ())]
-        if clients and service.spec.selector and _has_default(view, service, manifests, pods):
+        clients = ", ".join((*_from_outside(service), *callers.get(service.key, ())))
+        if not clients:
+            continue
+        found = [pod for pod in pods if service.selects(pod)] or [pod_of_service(service)]
+        messages = [
+            f"{policy} of the level Application closes its pods to {clients}: only waypoints connect to them"
+            for policy in _closing(view, manifests, found)
+        ]
+        if default_policies(parameters, service.metadata.namespace) and _has_default(view, manifests, found):
             default = f"the default {parameters.spec.authorization.default} of {parameters.key}"
-            message = f"{default} closes its pods to {', '.join(clients)}: only a rule without sources admits those"
+            messages.append(f"{default} closes its pods to {clients}: only a rule without sources admits those")
+        for message in messages:
             yield PolicyWarning(manifests.locations[service.key], service.key, "spec.selector", message)
 
 
@@ -73,16 +82,22 @@ def _references(item: dict[str, Any]) -> list[Any]:
     return [as_object(as_object(webhook).get("clientConfig")).get("service") for webhook in listed]
 
 
-def _has_default(view: TrackedView, service: Service, manifests: Manifests, pods: Iterable[Pod]) -> bool:
-    """Whether a pod of a Service has no policy. Where the manifests have none of its pods, one with the labels of its
-    selector stands for them. Pods on the host's network are not closed.
-    """
-    found = [pod for pod in pods if service.selects(pod)] or [pod_of_service(service)]
-    policies = [
+def _has_default(view: TrackedView, manifests: Manifests, pods: Iterable[Pod]) -> bool:
+    """Whether one of these pods has no policy. Pods on the host's network are not closed."""
+    policies = _enforced(manifests)
+    return any(not pod.spec.host_network and not any(selects_pod(view, item, pod) for item in policies) for pod in pods)
+
+
+def _closing(view: TrackedView, manifests: Manifests, pods: Iterable[Pod]) -> list[Key]:
+    """The policies of the level Application that select one of these pods: no rule of theirs admits other clients."""
+    closable = [pod for pod in pods if not pod.spec.host_network]
+    policies = (policy for policy in _enforced(manifests) if policy.is_application)
+    return sorted(policy_key(policy) for policy in policies if any(selects_pod(view, policy, pod) for pod in closable))
+
+
+def _enforced(manifests: Manifests) -> list[AnyPolicy]:
+    return [
         value
         for value in manifests.objects.values()
         if isinstance(value, AuthorizationPolicy | UndecodableAuthorizationPolicy) and not value.is_audited
     ]
-    return any(
-        not pod.spec.host_network and not any(selects_pod(view, item, pod) for item in policies) for pod in found
-    )

@@ -11,7 +11,7 @@ from agent.explain.manifests import read
 from agent.kube.directory_source import parsed
 from support.explain import write
 from support.parameters import mesh_document, parameters_document
-from support.policies import WEB, policy_document
+from support.policies import WEB, application_document, policy_document
 
 SAME = parameters_document("SameNamespace")
 REFERENCE = {"namespace": "app", "name": "web"}
@@ -80,6 +80,33 @@ def test_a_service_that_the_default_does_not_close_is_not_named(tmp_path: Path):
     # Parameters that the XMesh does not name are not in force.
     other = parameters_document("Allow", name="other")
     assert found(tmp_path / "8", SAME, other, mesh_document("other"), port) == []
+
+
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer", "ClusterIP"])
+def test_a_policy_about_requests_closes_a_service_to_clients_outside_the_cluster(tmp_path: Path, kind: str):
+    """Whatever its rules are, and whatever the default of the mesh is."""
+    ports = [{"name": "http", "port": 80}]
+    made = service(kind)
+    made["spec"]["ports"] = ports
+    messages = [item.message for item in found(tmp_path / "1", made, application_document({}), pod("a"))]
+    closed = f"closes its pods to clients outside the cluster ({kind}): only waypoints connect to them"
+    expected = [f"AuthorizationPolicy app/p of the level Application {closed}"]
+    assert messages == ([] if kind == "ClusterIP" else expected)
+
+
+def test_another_service_of_the_same_pods_is_closed_too_and_an_audited_policy_closes_none(tmp_path: Path):
+    outside = service("NodePort")
+    outside["metadata"]["name"] = "outside"
+    inside = service()
+    inside["spec"]["ports"] = [{"name": "http", "port": 80}]
+    policy = application_document({})
+    (one,) = found(tmp_path / "1", outside, inside, policy, pod("a"))
+    assert one.object == "Service app/outside"
+    policy["metadata"]["annotations"] = {"weft.dev/audit": "true"}
+    audited = found(tmp_path / "2", outside, inside, policy, pod("a"))
+    assert [item.field for item in audited] == ["metadata.annotations[weft.dev/audit]"]
+    by_default = found(tmp_path / "3", outside, inside, policy, pod("a"), SAME)
+    assert any("the default SameNamespace" in item.message for item in by_default), "it does not replace the default"
 
 
 def test_one_pod_without_a_policy_is_enough(tmp_path: Path):
