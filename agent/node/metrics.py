@@ -14,7 +14,7 @@ from agent.node.authorization_controller import AuthorizationController
 from agent.node.budgets import node_budgets
 from agent.node.datapath_controller import DatapathController
 from agent.telemetry.metrics import Metrics
-from agent.telemetry.policy_metrics import Counts, PolicyMetrics
+from agent.telemetry.policy_metrics import Counts
 
 
 def register_controller(
@@ -26,7 +26,7 @@ def register_controller(
         "Pods of this node that an AuthorizationPolicy selects.",
         lambda: len(authorization.desired.servers),
     )
-    metrics.register_authorization(PolicyMetrics(lambda: current_verdicts(authorization.verdicts)))
+    metrics.register_authorization(lambda: current_verdicts(authorization.verdicts))
     metrics.register_gauges(
         "weft_pods", "Pods of this node.", "mode", lambda: status.pod_counts(controller.datapath.desired_pods.values())
     )

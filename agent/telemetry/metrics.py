@@ -16,7 +16,7 @@ from agent.telemetry.budgets import BudgetMetrics
 from agent.telemetry.flow_metrics import FlowMetrics
 from agent.telemetry.flows import Flow
 from agent.telemetry.internal_errors import InternalErrorMetrics
-from agent.telemetry.policy_metrics import PolicyMetrics
+from agent.telemetry.policy_metrics import Counts, PolicyMetrics
 from agent.telemetry.requests import Requests
 
 VERDICTS = {
@@ -121,6 +121,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._large: list[SnapshotCollector] = []
         self._one_at_a_time = asyncio.Lock()
+        self._counters = counters
         self._registry.register(_Decisions(counters))
         Info("weft_build", "The agent's version.", registry=self._registry).info({"version": version})
         self._writes = Counter("weft_table_writes", "Rows written to kernel tables.", registry=self._registry)
@@ -149,9 +150,12 @@ class Metrics:
         """Register what namespaces use of what they share."""
         self._registry.register(BudgetMetrics(budgets))
 
-    def register_authorization(self, collector: PolicyMetrics) -> None:
-        """Register what policies decided."""
-        self._registry.register(collector)
+    def register_authorization(self, at_servers: Callable[[], Counts]) -> None:
+        """Register what policies decided at the servers' end, and how many connections the clients' end refused."""
+        refused = ("", "refused", "client", "enforce")
+        self._registry.register(
+            PolicyMetrics(at_servers, lambda: {refused: self._counters().get(Reason.POLICY_FORBIDS, 0)})
+        )
 
     def register_counters(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:
         """Register a counter with one label, whose values are read at each scrape."""

@@ -109,3 +109,6 @@ def test_what_is_enforced_is_counted_by_policy_too(mesh: LabHandle, audited: Non
     grown = {labels: count - before.get(labels, 0) for labels, count in counts(mesh).items()}
     assert grown["server", "enforce", "shop/web", "refused"] == 1
     assert grown["server", "enforce", "shop/web", "allowed"] >= 2
+    assert connects(mesh, BOB) == REFUSED
+    refused = counts(mesh)["client", "enforce", "", "refused"] - before["client", "enforce", "", "refused"]
+    assert refused == len(addresses(mesh)) + len(service_addresses(mesh)), "the client's node refuses first"
