@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +14,7 @@ from agent.lab.paths import NODE_NAME, LabPaths
 from agent.lab.store import Store
 from bench import many
 
-NODE = {
+NODE: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Node",
     "metadata": {"name": NODE_NAME, "uid": NODE_NAME},
@@ -22,52 +23,65 @@ NODE = {
 }
 
 
-def lists(lab: str) -> dict[str, dict[str, Any]]:
-    """By the last part of the path, the response to a list."""
+# By the last part of the path.
+KINDS = {
+    "nodes": ("v1", "Node"),
+    "services": ("v1", "Service"),
+    "endpointslices": ("discovery.k8s.io/v1", "EndpointSlice"),
+    "servicecidrs": ("networking.k8s.io/v1", "ServiceCIDR"),
+}
+
+
+def read_objects(lab: str) -> list[Any]:
+    """What is in the lab's store, the Services of `many`, and the node."""
     paths = LabPaths(lab)
-    objects = [*Store(paths).load().values(), *many.read(paths.manifests / many.NAMESPACE)]
+    found = [NODE, *Store(paths).load().values(), *many.read(paths.manifests / many.NAMESPACE)]
+    for item in found:
+        if item["kind"] == "Service":
+            # A default that an API server fills in.
+            item["spec"]["ports"] = [{"protocol": "TCP", **port} for port in item["spec"].get("ports", ())]
+    return found
 
-    def listed(version: str, kind: str, *items: Any) -> dict[str, Any]:
-        found = [*items, *(item for item in objects if item["kind"] == kind)]
-        return {"apiVersion": version, "kind": f"{kind}List", "metadata": {"resourceVersion": "1"}, "items": found}
 
-    return {
-        "nodes": listed("v1", "Node", NODE),
-        "services": listed("v1", "Service"),
-        "endpointslices": listed("discovery.k8s.io/v1", "EndpointSlice"),
-        "servicecidrs": listed("networking.k8s.io/v1", "ServiceCIDR"),
-        NODE_NAME: NODE,
-    }
+def initial_events(objects: list[Any], version: str, kind: str) -> Iterator[bytes]:
+    """A watch with `sendInitialEvents`: every object, and the bookmark that says so (KEP-3157)."""
+    for item in objects:
+        if item["kind"] == kind:
+            metadata = {**item["metadata"], "resourceVersion": "1"}
+            yield json.dumps({"type": "ADDED", "object": {**item, "metadata": metadata}}).encode() + b"\n"
+    end = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
+    bookmark = {"apiVersion": version, "kind": kind, "metadata": end}
+    yield json.dumps({"type": "BOOKMARK", "object": bookmark}).encode() + b"\n"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Lists; a watch is without events and does not end."""
+    """Watches, which do not end, and the node."""
 
-    protocol_version = "HTTP/1.1"
-    answers: dict[str, dict[str, Any]]
+    objects: list[Any]
 
     def do_GET(self) -> None:
-        """Answer a list, a watch, or a get of the node."""
+        """Answer a watch, or a get of the node."""
         url = urlsplit(self.path)
-        answer = self.answers.get(url.path.rpartition("/")[2])
-        if answer is None:
+        name = url.path.rpartition("/")[2]
+        if name == NODE_NAME:
+            self._begin()
+            self.wfile.write(json.dumps(NODE).encode())
+        elif name in KINDS and "sendInitialEvents" in parse_qs(url.query):
+            self._begin()
+            self.wfile.writelines(initial_events(self.objects, *KINDS[name]))
+            threading.Event().wait()
+        else:
             self.send_error(HTTPStatus.NOT_FOUND)
-            return
+
+    def _begin(self) -> None:
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/json")
-        if parse_qs(url.query).get("watch", ["false"]) != ["false"]:
-            self.send_header("Connection", "close")
-            self.end_headers()
-            threading.Event().wait()
-        body = json.dumps(answer).encode()
-        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """No log."""
 
 
 if __name__ == "__main__":
-    Handler.answers = lists(sys.argv[2])
+    Handler.objects = read_objects(sys.argv[2])
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -14,7 +14,7 @@ from bench.lab import BUILD, Lab
 
 CACHE = Path(os.environ.get("WEFT_CACHE", "/var/cache/weft"))
 PORT = 16443
-PATIENCE = 180.0
+PATIENCE = 120.0
 ELEMENT = "{ 10.96.0.101 . tcp . 9001 }"
 
 
@@ -28,7 +28,7 @@ def started(lab: Lab) -> str:
         for name, argv in (("api", api), ("kube-proxy", [str(program), f"--config={_config()}"])):
             log = running.enter_context(lab.paths.log(name).open("wb"))
             command = lifecycle.node_command(lab.paths, argv)
-            process = running.enter_context(subprocess.Popen(command, stdout=log, stderr=log, env=_environment()))
+            process = running.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
             running.callback(process.kill)
         try:
             lifecycle.wait_for("kube-proxy has written its rules", lambda: _has_rules(lab), PATIENCE)
@@ -36,11 +36,6 @@ def started(lab: Lab) -> str:
             return str(error)
     _nft(lab, "delete", "table", "ip", "services")
     return ""
-
-
-def _environment() -> dict[str, str]:
-    # The API of a lab has lists and watches, not lists in watches.
-    return {**os.environ, "KUBE_FEATURE_WatchListClient": "false"}
 
 
 def _config() -> Path:
