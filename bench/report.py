@@ -20,6 +20,7 @@ PAGES = (HERE / "README.md", HERE.parent / "README.md")
 QUOTED = re.compile(r"(?m)^<!-- bench: (\w+) -->\n(?:.*\n)*?<!-- end -->$")
 VERDICTS = {True: "met", False: "**missed**", None: "–"}
 RATE = "rate"
+NOTHING = "Not measured."
 CPU = ("CPU", "proxy CPU", "agent CPU")
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>weft: numbers</title>
@@ -182,12 +183,20 @@ def _bars(part: str) -> Callable[[Run], str]:
 
     def block(run: Run) -> str:
         found = getattr(run, part)
-        return f"{_machine(found['machine'])}.\n\n{_markdown(_bar_rows(found))}" if found else "Not measured."
+        return f"{_machine(found['machine'])}.\n\n{_markdown(_bar_rows(found))}" if found else NOTHING
 
     return block
 
 
+def _summary(run: Run) -> str:
+    """Every bar in few columns."""
+    if not run.latest:
+        return NOTHING
+    return _markdown([[what, value, bound, verdict] for what, value, _, bound, _, verdict in _bar_rows(run.latest)])
+
+
 BLOCKS: dict[str, Callable[[Run], str]] = {
+    "summary": _summary,
     "bars": _bars("latest"),
     "times": lambda run: _markdown(_time_rows(run.samples)),
     "programs": lambda run: _markdown(_program_rows(run.latest.get("programs", {}))),
