@@ -105,4 +105,4 @@ def _written(kind: str) -> Collection:
             return value if isinstance(value, Problem) else stored
         return replace(value, facts=(*value.facts, *stored)) if isinstance(value, Problem) else (*value, *stored)
 
-    return Collection(kind, plain.versions, read, defined=True, unread=plain.unread)
+    return Collection(kind, plain.versions, read, defined=True, undecodable=plain.undecodable)

@@ -38,7 +38,7 @@ class Collection:
 
     `versions` are the apiVersions that weft can decode, best first. A kind with `defined` exists only where its
     CustomResourceDefinition is installed. An `optional` kind is built into some servers only. `accept` is the content
-    type of lists and of watches. `unread` has the facts about an object whose reading is stopped by a bug.
+    type of lists and of watches. `undecodable` has the facts about an object whose reading is stopped by a bug.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Collection:
     optional: bool = False
     accept: tuple[str, str] = (JSON, JSON)
     namespace: str = ""
-    unread: Facts = no_facts
+    undecodable: Facts = no_facts
 
     @property
     def group(self) -> str:
@@ -78,14 +78,14 @@ def collection(kind: str, query: Mapping[str, str] | None = None, namespace: str
             return replace(found, facts=undecodable_route(raw, kind, found))
         return replace(found, facts=facts_json(raw, kind, found))
 
-    def unread(raw: bytes, problem: Problem) -> tuple[Keyed, ...]:
+    def undecodable(raw: bytes, problem: Problem) -> tuple[Keyed, ...]:
         return facts_json(raw, kind, problem)
 
     versions = KINDS[kind][1]
     defined = versions[0].startswith(DEFINED)
     optional = kind in OPTIONAL
     found = Collection(kind, versions, read, query or {}, defined=defined, optional=optional, namespace=namespace)
-    return replace(found, unread=unread)
+    return replace(found, undecodable=undecodable)
 
 
 def node_collections(node: str, *, all_nodes: bool = False) -> tuple[Collection, ...]:

@@ -17,7 +17,7 @@ from agent.kube.awakenings import either
 from agent.kube.decode import IgnoredDocument, decode_all
 from agent.kube.documents import split
 from agent.kube.node_folder import NodeFolder
-from agent.kube.undecodable_facts import unread_facts
+from agent.kube.undecodable_facts import facts_of_document
 from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Synced, Upsert, internal_error
 from agent.model.core import Pod
 from agent.model.meta import Key, Object
@@ -245,7 +245,7 @@ def _parse(path: Path, text: str, stamp: tuple[int, int, int], errors: InternalE
             continue
         read: Iterable[tuple[str, Object | Problem | IgnoredDocument]]
         problem = internal_error(where, f"document {document.number}")
-        read = ((where, replace(problem, facts=unread_facts(document.value, problem))),)
+        read = ((where, replace(problem, facts=facts_of_document(document.value, problem))),)
         with errors.guard("decode", where):
             read = list(decode_all(document.value, where))
         for location, found in read:

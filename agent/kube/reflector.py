@@ -200,7 +200,7 @@ class Reflector:
             found = self._collection.read(raw, where)
         if found is None:
             problem = internal_error(where, where)
-            found = replace(problem, facts=self._collection.unread(raw, problem))
+            found = replace(problem, facts=self._collection.undecodable(raw, problem))
         return self._keep_last_good(name, found) if isinstance(found, Problem) else self._apply(name, tuple(found))
 
     def _keep_last_good(self, name: Name, problem: Problem) -> list[Change]:

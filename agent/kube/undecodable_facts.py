@@ -35,7 +35,7 @@ def facts_json(raw: bytes, kind: str, problem: Problem) -> Facts:
         return ()
 
 
-def unread_facts(document: Any, problem: Problem) -> Facts:
+def facts_of_document(document: Any, problem: Problem) -> Facts:
     """The same of a document of any kind, when a bug stops its reading: a list has at most one problem, so all of its
     objects have it.
     """

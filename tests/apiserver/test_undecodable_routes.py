@@ -27,7 +27,7 @@ async def test_a_route_that_cannot_be_read_is_told_why_and_what_stays_in_force(m
     loosen(cluster, "httproutes")
     cluster.request("POST", "/api/v1/namespaces/default/services", service("web"))
     cluster.request("POST", ROUTES, http_route("web"))
-    async with running(cluster.kubeconfig(), "unread") as controller:
+    async with running(cluster.kubeconfig(), "undecodable") as controller:
         await until(lambda: own_conditions(cluster, "default") == GOOD)
         await until(lambda: _takes_anything(cluster))
         cluster.request("PATCH", f"{ROUTES}/web", {"spec": {"rules": BAD}}, MERGE)
@@ -55,7 +55,7 @@ async def test_a_route_that_could_never_be_read_has_nothing_in_force(make_cluste
     bad = http_route("bad")
     bad["spec"]["rules"] = BAD
     cluster.request("POST", ROUTES, bad)
-    async with running(cluster.kubeconfig(), "unread"):
+    async with running(cluster.kubeconfig(), "undecodable"):
         await until(lambda: own_conditions(cluster, "default", "bad") == REFUSED)
         assert "in force" not in condition(cluster, "bad")["message"]
         cluster.request("PATCH", f"{ROUTES}/bad", {"spec": {"parentRefs": [{"name": "gateway"}]}}, MERGE)

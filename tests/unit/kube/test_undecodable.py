@@ -36,14 +36,14 @@ def read(body: bytes) -> Problem:
     return found
 
 
-def unread(body: bytes) -> UndecodableRoute:
+def undecodable(body: bytes) -> UndecodableRoute:
     (found,) = read(body).facts
     assert isinstance(found, UndecodableRoute)
     return found
 
 
 def test_a_route_that_cannot_be_read_says_what_is_wrong_and_whose_it_is():
-    found = unread(raw(BAD, SERVICE, {"name": "gateway"}, version=3))
+    found = undecodable(raw(BAD, SERVICE, {"name": "gateway"}, version=3))
     assert (found.route, found.generation) == (ROUTE, 3)
     assert found.field == "spec.rules[0].backendRefs[0].port"
     assert found.parent_refs == (ParentReference("web", "", "Service"), ParentReference("gateway"))
@@ -51,7 +51,7 @@ def test_a_route_that_cannot_be_read_says_what_is_wrong_and_whose_it_is():
 
 @pytest.mark.parametrize("wrong", [7, None, [], {}, {"name": 7}, {**SERVICE, "port": 70000}])
 def test_parents_that_cannot_be_read_are_left_out(wrong: Any):
-    assert [ref.name for ref in unread(raw(BAD, wrong, SERVICE)).parent_refs] == ["web"]
+    assert [ref.name for ref in undecodable(raw(BAD, wrong, SERVICE)).parent_refs] == ["web"]
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def without_spec(spec: bytes) -> bytes:
 
 @pytest.mark.parametrize("spec", NO_SPECS)
 def test_of_a_spec_that_is_none_no_parents_can_be_read(spec: bytes):
-    assert unread(without_spec(spec)).parent_refs is None
+    assert undecodable(without_spec(spec)).parent_refs is None
 
 
 def test_a_spec_without_parents_has_none():
-    assert unread(without_spec(b'{"rules": 7}')).parent_refs == ()
+    assert undecodable(without_spec(b'{"rules": 7}')).parent_refs == ()
 
 
 @pytest.mark.parametrize("spec", NO_SPECS)

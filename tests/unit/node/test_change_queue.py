@@ -39,11 +39,11 @@ def test_a_pod_that_comes_or_goes_walks_through_nothing() -> None:
 def test_a_pod_has_its_policies_before_anything_else_is_worked_on() -> None:
     """Also the one that cannot be decoded: without it the pod would admit every client meanwhile."""
     queue = ChangeQueue(Translator(Store(), Options("here")))
-    decoded, unread = (
+    decoded, undecodable = (
         policy(name="a"),
         UndecodableAuthorizationPolicy(POLICY._replace(name="b"), 1, None, "$", "is bad"),
     )
-    queue.put([*upserts(TEXT), Upsert(POD), Upsert(decoded), Upsert(unread)])
+    queue.put([*upserts(TEXT), Upsert(POD), Upsert(decoded), Upsert(undecodable)])
     queue.enrol(0.0)
     (server,) = (plan for output in queue.outputs.values() for plan in output.servers.values())
     assert [key.name for key in server.policies] == ["a", "b"]

@@ -131,8 +131,8 @@ def test_only_an_object_is_kept(file: Path) -> None:
     """Not the strictest values of one that could not be decoded: it would stay after the object was mended."""
     agent = Agent(file)
     strictest = MeshParametersSpec("", MeshAuthorization("Deny"))
-    unread = UndecodableMeshParameters(DENY.key, 1, strictest, "$", "is bad")
-    agent.take(Upsert(unread))
+    undecodable = UndecodableMeshParameters(DENY.key, 1, strictest, "$", "is bad")
+    agent.take(Upsert(undecodable))
     assert (agent.policies, file.exists()) == ([Policy(DENY.key)], False)
-    agent.take(Delete(unread.key), Upsert(ALLOW))
+    agent.take(Delete(undecodable.key), Upsert(ALLOW))
     assert agent.policies == []

@@ -31,7 +31,7 @@ LAST = LastMeshParameters(parameters("Deny", name="kept"))
 FOREIGN = replace(mesh("named"), spec=replace(mesh("named").spec, controller_name="example.org/mesh"))
 
 
-def unread(name: str) -> UndecodableMeshParameters:
+def undecodable(name: str) -> UndecodableMeshParameters:
     return UndecodableMeshParameters(Key(KIND, "", name), 2, DENIED, "spec", "is bad")
 
 
@@ -51,8 +51,8 @@ def unread(name: str) -> UndecodableMeshParameters:
         ((NAMED, LAST, mesh("absent")), LAST.parameters),
         ((DENY, LAST, mesh("default", kind="ConfigMap", group="")), LAST.parameters),
         ((DENY, mesh("absent")), BUILT_IN),
-        ((NAMED, unread("named"), mesh("named")), NAMED),
-        ((LAST, unread("named"), mesh("named")), LAST.parameters),
+        ((NAMED, undecodable("named"), mesh("named")), NAMED),
+        ((LAST, undecodable("named"), mesh("named")), LAST.parameters),
     ],
 )
 def test_the_object_in_force(values: tuple[Keyed, ...], found: object):
@@ -60,7 +60,7 @@ def test_the_object_in_force(values: tuple[Keyed, ...], found: object):
 
 
 def test_where_no_generation_was_ever_read_the_strictest_of_the_unread_one_applies():
-    found = parameters_in_force(view_of(unread("default")))
+    found = parameters_in_force(view_of(undecodable("default")))
     assert (found.parameters.metadata.name, found.parameters.spec) == ("default", DENIED)
     assert found.problem == "MeshParameters default: spec: is bad"
 
@@ -74,7 +74,7 @@ def test_where_no_generation_was_ever_read_the_strictest_of_the_unread_one_appli
         ((mesh("absent"),), "spec.parametersRef: MeshParameters absent does not exist"),
         ((mesh("a", kind="ConfigMap", group="", namespace="b"),), f"spec.parametersRef: ConfigMap b/a {NONE}"),
         ((mesh("a", group="x.y"),), f"spec.parametersRef: MeshParameters.x.y a {NONE}"),
-        ((NAMED, unread("named"), mesh("named")), "MeshParameters named: spec: is bad"),
+        ((NAMED, undecodable("named"), mesh("named")), "MeshParameters named: spec: is bad"),
     ],
 )
 def test_the_mesh_is_told_what_is_wrong(values: tuple[Keyed, ...], problem: str):

@@ -87,9 +87,9 @@ def test_a_policy_for_a_service_selects_its_pods() -> None:
 
 def test_an_undecodable_policy_for_a_service_admits_no_request_to_its_pods() -> None:
     service = Service(ObjectMeta("web", "app"), ServiceSpec(selector={"app": "web"}))
-    unread = UndecodableAuthorizationPolicy(POLICY, 2, (), "$", "is bad", (service.key,))
-    assert policies_of(view_of(unread, service), pod(app="web")) == [Policy(POLICY, (), 2, application=True)]
-    assert policies_of(view_of(unread, service), pod()) == []
+    undecodable = UndecodableAuthorizationPolicy(POLICY, 2, (), "$", "is bad", (service.key,))
+    assert policies_of(view_of(undecodable, service), pod(app="web")) == [Policy(POLICY, (), 2, application=True)]
+    assert policies_of(view_of(undecodable, service), pod()) == []
 
 
 def test_http_attributes_are_conditions_on_requests() -> None:
@@ -102,19 +102,19 @@ def test_http_attributes_are_conditions_on_requests() -> None:
 
 
 def test_an_undecodable_generation_has_no_effect_beside_the_one_before() -> None:
-    unread = UndecodableAuthorizationPolicy(POLICY, 2, None, "$", "is bad")
-    assert policies_of(view_of(unread), pod()) == [Policy(POLICY, generation=2)]
+    undecodable = UndecodableAuthorizationPolicy(POLICY, 2, None, "$", "is bad")
+    assert policies_of(view_of(undecodable), pod()) == [Policy(POLICY, generation=2)]
     before = Policy(POLICY, (PolicyRule(),), 1)
-    assert policies_of(view_of(policy({}, selector=WEB), unread), pod(app="web")) == [before]
-    assert policies_of(view_of(policy({}, selector=WEB), unread), pod()) == []
+    assert policies_of(view_of(policy({}, selector=WEB), undecodable), pod(app="web")) == [before]
+    assert policies_of(view_of(policy({}, selector=WEB), undecodable), pod()) == []
 
 
 def test_a_pod_s_policies_are_read_again_when_any_of_its_namespace_changes() -> None:
     store = Store()
     view = TrackedView(store)
     policies_of(view, pod())
-    unread = UndecodableAuthorizationPolicy(POLICY, 2, None, "$", "is bad")
-    for value in (policy(), unread):
+    undecodable = UndecodableAuthorizationPolicy(POLICY, 2, None, "$", "is bad")
+    for value in (policy(), undecodable):
         assert view.reads & store.apply([Upsert(value)])
         assert view.reads & store.apply([Delete(value.key)])
     elsewhere = UndecodableAuthorizationPolicy(POLICY._replace(namespace="other"), 2, None, "$", "is bad")
