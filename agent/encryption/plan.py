@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from itertools import chain
 
 from agent.encryption.values import (
     DEVICES,
-    NODE_PORTS,
-    NODES_TABLE,
     PRIORITY,
     TABLE,
     Member,
@@ -25,7 +23,6 @@ from agent.model.parameters import MeshEncryption
 
 # WireGuard adds at most 80 bytes: IPv6, UDP, its header and its tag. IPv6 needs links of 1280 bytes.
 OVERHEAD, LEAST_MTU = 80, 1280
-IPPROTO_TCP, IPPROTO_UDP = 6, 17
 _TOGETHER, _ARRIVED, _LEAVES, _PLAIN, _END = range(PRIORITY, PRIORITY + 5)
 
 
@@ -57,7 +54,7 @@ def make_plan(
     if strict:
         theirs = chain.from_iterable(other.cidrs for other in others)
         refused = list(_without_parts([*encryption.pod_cidrs, *theirs, *own.cidrs]))
-        routes |= {Route(cidr) for cidr in refused} | set(_nodes(own, others))
+        routes |= {Route(cidr) for cidr in refused}
     mtu = max(LEAST_MTU, observed.uplink - OVERHEAD) if observed.uplink else 0
     return Plan(peers, frozenset(routes), frozenset(_rules(own.cidrs, refused)), mtu)
 
@@ -130,15 +127,9 @@ def _without_parts(cidrs: Iterable[str]) -> Iterator[str]:
             yield str(network)
 
 
-def _nodes(own: Member, others: Iterable[Member]) -> Iterator[Route]:
-    """The addresses of other nodes, at which NodePorts are refused."""
-    for address in {address for other in others for address in other.endpoints} - {*own.endpoints}:
-        yield Route(f"{address}/{ip_address(address).max_prefixlen}", table=NODES_TABLE)
-
-
 def _rules(own: Sequence[str], refused: Sequence[str]) -> Iterator[Rule]:
-    """In this order: pods of the node among themselves, packets that came through a tunnel, packets that leave (those
-    to NodePorts in Strict only), plain packets from other nodes' pods.
+    """In this order: pods of the node among themselves, packets that came through a tunnel, packets that leave, plain
+    packets from other nodes' pods.
     """
     for family in sorted({family_of(cidr) for cidr in own}):
         local = [cidr for cidr in own if family_of(cidr) is family]
@@ -146,8 +137,6 @@ def _rules(own: Sequence[str], refused: Sequence[str]) -> Iterator[Rule]:
             yield from (Rule(family, _TOGETHER, source, cidr, goto=_END) for source in local)
             yield from (Rule(family, _ARRIVED, "", cidr, device, goto=_END) for device in DEVICES)
             yield Rule(family, _LEAVES, cidr, table=TABLE)
-            for protocol in (IPPROTO_TCP, IPPROTO_UDP) if refused else ():
-                yield Rule(family, _LEAVES, cidr, table=NODES_TABLE, protocol=protocol, ports=NODE_PORTS)
             sources = (source for source in refused if family_of(source) is family)
             yield from (Rule(family, _PLAIN, source, cidr, refuse=True) for source in sources)
         yield Rule(family, _END)

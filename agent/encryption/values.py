@@ -9,9 +9,6 @@ from agent.model.weft_node import Tunnels
 # Of the rules, routes and devices of weft. The rules come behind `local` (0), and before those of CNIs.
 PRIORITY = 110
 TABLE = 5187
-# The table with the addresses of other nodes, for packets to NodePorts: Kubernetes' default range.
-NODES_TABLE = 5188
-NODE_PORTS = "30000:32767"
 PROTOCOL = 117
 PORTS = 51871, 51872
 DEVICES = "weft-wg0", "weft-wg1"
@@ -69,13 +66,11 @@ class Route(NamedTuple):
 
     to: str
     device: str = ""
-    table: int = TABLE
 
 
 class Rule(NamedTuple):
     """A routing rule. Packets that match jump to the rule with priority `goto`, look into `table`, or are refused; one
-    that none matches, which a jump leads to, has none of all. `protocol` and `ports` are of the destination: `6`,
-    `30000:32767`.
+    that none matches, which a jump leads to, has none of all.
     """
 
     family: Family
@@ -86,8 +81,6 @@ class Rule(NamedTuple):
     goto: int = 0
     table: int = 0
     refuse: bool = False
-    protocol: int = 0
-    ports: str = ""
 
 
 @dataclass(frozen=True, slots=True)

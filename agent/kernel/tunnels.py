@@ -9,7 +9,6 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from itertools import product
 from socket import AF_INET, AF_INET6, AF_UNSPEC, socket
 from typing import Any
 
@@ -20,7 +19,6 @@ from pyroute2.netlink.rtnl.fibmsg import FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_PROHIBI
 
 from agent.encryption.values import (
     DEVICES,
-    NODES_TABLE,
     PROTOCOL,
     TABLE,
     Device,
@@ -196,11 +194,11 @@ def _uplink(ip: IPRoute, endpoints: Addresses) -> int:
 
 
 def _routes(ip: IPRoute, indices: dict[int, str]) -> Iterator[Route]:
-    for family, table in product(_AF.values(), (TABLE, NODES_TABLE)):
-        for found in ip.get_routes(family=family, table=table):
+    for family in _AF.values():
+        for found in ip.get_routes(family=family, table=TABLE):
             to = f"{found.get_attr('RTA_DST') or ('::' if family == AF_INET6 else '0.0.0.0')}/{found['dst_len']}"
             into = found["type"] == _RTN_UNICAST
-            yield Route(to, indices.get(found.get_attr("RTA_OIF"), "?") if into else "", table)
+            yield Route(to, indices.get(found.get_attr("RTA_OIF"), "?") if into else "")
 
 
 def _replace_route(ip: IPRoute, route: Route) -> None:
@@ -216,7 +214,7 @@ def _remove_route(ip: IPRoute, route: Route) -> None:
 
 
 def _route_spec(route: Route) -> dict[str, Any]:
-    spec = {"family": _AF[family_of(route.to)], "dst": route.to, "table": route.table}
+    spec = {"family": _AF[family_of(route.to)], "dst": route.to, "table": TABLE}
     return spec | ({"priority": _INTO} if route.device else {"priority": _REFUSE, "type": "prohibit"})
 
 
@@ -233,8 +231,6 @@ def _rules(ip: IPRoute) -> Iterator[Rule]:
                     found.get_attr("FRA_GOTO") or 0,
                     (found.get_attr("FRA_TABLE") or 0) if found["action"] == FR_ACT_TO_TBL else 0,
                     found["action"] == FR_ACT_PROHIBIT,
-                    found.get_attr("FRA_IP_PROTO") or 0,
-                    found.get_attr("FRA_DPORT_RANGE") or "",
                 )
 
 
@@ -251,8 +247,6 @@ def _rule(ip: IPRoute, command: str, rule: Rule) -> None:
             spec[f"{name}_len"] = int(length)
     if rule.interface:
         spec["iifname"] = rule.interface
-    if rule.ports:
-        spec |= {"ip_proto": rule.protocol, "dport_range": rule.ports}
     if rule.goto:
         spec |= {"action": FR_ACT_GOTO, "goto": rule.goto}
     elif rule.table:

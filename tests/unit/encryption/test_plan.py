@@ -7,20 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.encryption.plan import has_answered, in_step, make_plan, wanted_generations
-from agent.encryption.values import (
-    DEVICES,
-    NODE_PORTS,
-    NODES_TABLE,
-    TABLE,
-    Device,
-    Member,
-    Observed,
-    Peer,
-    PeerState,
-    Plan,
-    Route,
-    Rule,
-)
+from agent.encryption.values import DEVICES, TABLE, Device, Member, Observed, Peer, PeerState, Plan, Route, Rule
 from agent.ir.addresses import Addresses, Family
 from agent.model.parameters import MeshEncryption
 from agent.model.weft_node import TunnelKey, Tunnels
@@ -61,7 +48,7 @@ def device_routes(plan: Plan) -> dict[str, str]:
 
 
 def refused(plan: Plan) -> set[str]:
-    return {route.to for route in plan.routes if not route.device and route.table == TABLE}
+    return {route.to for route in plan.routes if not route.device}
 
 
 def test_a_node_with_a_key_is_a_peer_and_gets_packets_only_after_a_handshake() -> None:
@@ -130,21 +117,7 @@ def test_the_rules_in_pods_and_in_strict() -> None:
     }
     assert make_plan(PODS, four, [], [1], Observed()).rules == pods
     plain = Rule(Family.IPV4, 113, "10.244.0.0/16", "10.244.1.0/24", refuse=True)
-    ports = {
-        Rule(Family.IPV4, 112, "10.244.1.0/24", table=NODES_TABLE, protocol=protocol, ports=NODE_PORTS)
-        for protocol in (6, 17)
-    }
-    assert make_plan(STRICT, four, [], [1], Observed()).rules == pods | {plain} | ports
-
-
-def test_in_strict_node_ports_of_other_nodes_are_refused() -> None:
-    other, same = (
-        member(2)._replace(endpoints=Addresses("10.0.0.2", "fd01::2")),
-        member(3)._replace(endpoints=OWN.endpoints),
-    )
-    found = {route for route in make_plan(STRICT, OWN, [other, same], [1], Observed()).routes if route.table != TABLE}
-    assert found == {Route("10.0.0.2/32", table=NODES_TABLE), Route("fd01::2/128", table=NODES_TABLE)}
-    assert {route.table for route in make_plan(PODS, OWN, [other], [1], Observed()).routes} <= {TABLE}
+    assert make_plan(STRICT, four, [], [1], Observed()).rules == pods | {plain}
 
 
 def test_while_keys_are_replaced_packets_take_the_new_one_as_soon_as_it_answers() -> None:
