@@ -19,7 +19,7 @@ MOST_PODS = 64
 MOST_ADDRESSES = 64
 MOST_BYTES = 1 << 20
 # A request for frames; a filter has to fit into the kernel's memory for options of a socket (net.core.optmem_max).
-MOST_LINKS, MOST_RANGES, MOST_OWN, MOST_NODES = 32, 32, 16, 64
+MOST_LINKS, MOST_RANGES, MOST_OWN, MOST_NODES = 32, 32, 16, 48
 _CHUNK = 1 << 16
 
 PodName = Annotated[str, Meta(min_length=1, max_length=512)]
