@@ -171,10 +171,14 @@ def _markdown(rows: list[list[str]]) -> str:
 
 
 def _scale_rows(scale: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["Services", "endpoint change to first connection: p50 ms", "p99", "agent resident, MB"]]
+    rows = [
+        ["Services", "endpoint change to first connection: p50 ms", "p99", "agent resident, MB", "connect p50 / direct"]
+    ]
     for size, found in scale["curve"].items():
         change = found["change, ms"]
-        rows.append([size, str(change["p50"]), str(change["p99"]), str(found["agent, MB"])])
+        rows.append(
+            [size, str(change["p50"]), str(change["p99"]), str(found["agent, MB"]), str(found["connect / direct"])]
+        )
     return rows
 
 

@@ -27,7 +27,7 @@ SAMPLES = {"connect": {"direct": [TURN, TURN], "weft L4": [TURN | {"p50": 22.0},
 SCALE = {
     "machine": {"CPUs": 2},
     "bars": [asdict(Verdict("10 Services: cold sync, s", "absolute", 4, 2.5, True))],
-    "curve": {"10": {"change, ms": {"p50": 8.1, "p99": 9.9}, "agent, MB": 70.1}},
+    "curve": {"10": {"change, ms": {"p50": 8.1, "p99": 9.9}, "agent, MB": 70.1, "connect / direct": 1.06}},
 }
 PAGE = "before\n<!-- bench: bars -->\nold\nold\n<!-- end -->\nafter\n<!-- bench: curve -->\n<!-- end -->\n"
 
@@ -61,7 +61,7 @@ def test_pages_take_the_figures_and_keep_the_rest(folder: Path) -> None:
     assert "<!-- end -->\nafter\n" in page
     assert "| L4 / direct | 1.07 | 1.05 … 1.09 | ≤ 1.12 | ± 0.02 | met |" in page
     assert "| bulk | 1.01 | 0.90 … 1.20 | ≥ 0.99 | ± 0.30 | not measurable here |" in page
-    assert "| 10 | 8.1 | 9.9 | 70.1 |" in page
+    assert "| 10 | 8.1 | 9.9 | 70.1 | 1.06 |" in page
     assert "old" not in page
     assert report.quoting(page, run) == page
 
