@@ -42,3 +42,11 @@ def test_every_label_and_annotation_is_named() -> None:
     names = set(re.findall(r"weft\.dev/[a-z0-9-]+", (ROOT / "daemonset/base/admission.yaml").read_text()))
     assert len(names) >= 5
     assert {name for name in names if f"`{name}`" not in PAGE} == set()
+
+
+def test_every_resource_with_a_budget_is_named() -> None:
+    sources = "".join(path.read_text() for path in sorted((ROOT / "agent").rglob("*.py")))
+    resources = set(re.findall(r'(?:Budget\(|^RESOURCE = )"([a-z]+)"', sources, re.MULTILINE))
+    (row,) = (line for line in PAGE.splitlines() if line.startswith("| `weft_budget_used"))
+    assert resources >= {"slots", "frontends", "connections"}
+    assert {name for name in resources if f"`{name}`" not in row} == set()
