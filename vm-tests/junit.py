@@ -7,11 +7,12 @@ from xml.etree import ElementTree
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One test. `message` is empty when it passed."""
+    """One test. `message` is empty when it passed; `seconds` are of the clock where it ran."""
 
     name: str
     message: str = ""
     skipped: bool = False
+    seconds: float = 0.0
 
 
 def parse(text: bytes) -> list[Outcome]:
@@ -20,13 +21,13 @@ def parse(text: bytes) -> list[Outcome]:
 
 
 def _outcome(case: ElementTree.Element) -> Outcome:
-    name = f"{case.get('classname', '')}.{case.get('name', '')}"
+    name, seconds = f"{case.get('classname', '')}.{case.get('name', '')}", float(case.get("time", 0))
     for element in case:
         if element.tag in ("failure", "error"):
-            return Outcome(name, element.text or element.get("message") or element.tag)
+            return Outcome(name, element.text or element.get("message") or element.tag, seconds=seconds)
         if element.tag == "skipped":
-            return Outcome(name, element.get("message") or "skipped", skipped=True)
-    return Outcome(name)
+            return Outcome(name, element.get("message") or "skipped", skipped=True, seconds=seconds)
+    return Outcome(name, seconds=seconds)
 
 
 def write(path: Path, suites: dict[str, list[Outcome]]) -> None:
@@ -36,7 +37,8 @@ def write(path: Path, suites: dict[str, list[Outcome]]) -> None:
         failures = sum(bool(outcome.message) for outcome in outcomes)
         suite = ElementTree.SubElement(top, "testsuite", name=name, tests=str(len(outcomes)), failures=str(failures))
         for outcome in outcomes:
-            case = ElementTree.SubElement(suite, "testcase", classname=name, name=outcome.name)
+            attributes = {"classname": name, "name": outcome.name, "time": f"{outcome.seconds:.3f}"}
+            case = ElementTree.SubElement(suite, "testcase", attributes)
             if outcome.message:
                 failure = ElementTree.SubElement(case, "failure", message=outcome.message.strip().splitlines()[-1])
                 failure.text = outcome.message

@@ -14,7 +14,7 @@ from support.datapath.decision_cases import CASES, ERRNO, Case, decisions, rows_
 from support.datapath.node import Node, Pod, other_installation
 from support.datapath.older_kernel import LINUX_5_8, loader
 
-pytestmark = pytest.mark.bpf
+pytestmark = [pytest.mark.bpf, pytest.mark.compiles]
 # All that are refused, and of the others one for each way to a reason.
 SOME = {(case.reason, case.family, case.protocol, case.call): case for case in CASES}.values()
 CHOSEN = [case for case in CASES if case.reason in ERRNO or case in SOME]

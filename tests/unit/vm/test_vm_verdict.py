@@ -81,15 +81,15 @@ def test_a_test_that_another_kernel_did_not_run_is_named() -> None:
 
 
 def test_one_report_of_all_machines_can_be_read_again(tmp_path: Path) -> None:
-    suites = {"6.1 features": [Outcome("a"), Outcome("b", "one\ntwo")], "6.12 features": [Outcome("a")]}
+    suites = {"6.1 features": [Outcome("a", seconds=1.5), Outcome("b", "one\ntwo")], "6.12 features": [Outcome("a")]}
     junit.write(tmp_path / "junit.xml", suites)
     top = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert [(suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in top] == [
         ("6.1 features", "2", "1"),
         ("6.12 features", "1", "0"),
     ]
-    messages = [outcome.message for outcome in junit.parse((tmp_path / "junit.xml").read_bytes())]
-    assert messages == ["", "one\ntwo", ""]
+    read = junit.parse((tmp_path / "junit.xml").read_bytes())
+    assert [(outcome.message, outcome.seconds) for outcome in read] == [("", 1.5), ("one\ntwo", 0), ("", 0)]
 
 
 def test_nodes_are_judged_by_the_host_s_report_and_by_their_own_ends(tmp_path: Path) -> None:
