@@ -135,7 +135,7 @@ vm-deps: setup ## Debian packages for virtual machines: QEMU, and what makes the
 vm-test: setup ## tests on other kernels, in virtual machines: KERNEL=6.1 JOB=features (root; the first time makes the machines)
 	@$(BIN)/python vm-tests/run.py --kernel $(KERNEL) --job $(JOB) --only '$(ONLY)' --at-once $(AT_ONCE)
 
-vm-test-ci: setup ## what CI is to run of them: features, and a third of the datapath's tests
+vm-test-ci: setup ## what CI runs of them: features, a third of the datapath's tests, and the tests of the runner
 	@$(BIN)/python vm-tests/run.py --job features datapath-third
 	$(BIN)/pytest -m vm --numprocesses 2 --dist loadfile vm-tests/tests
 
