@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGES = (HERE / "README.md", HERE.parent / "README.md")
 QUOTED = re.compile(r"(?m)^<!-- bench: (\w+) -->\n(?:.*\n)*?<!-- end -->$")
+NUMBERS = re.compile(r"\[\s+([-\d.,\s]+?)\s+\]")
 VERDICTS = {True: "met", False: "**missed**", None: "–"}
 RATE = "rate"
 NOTHING = "Not measured."
@@ -64,9 +65,10 @@ class Run:
 
 
 def write(file: Path, content: object) -> None:
-    """Write a file of results."""
+    """Write a file of results. Lists of numbers are on one line each."""
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    file.write_text(NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text) + "\n")
 
 
 def render(results: Path = RESULTS) -> None:
@@ -123,8 +125,8 @@ def _bar_rows(results: Mapping[str, Any]) -> list[list[str]]:
 def _time_rows(samples: Mapping[str, Any]) -> list[list[str]]:
     rows = [["operation", "way", "p50 µs", "p90", "p99", "p99.9", "CPU µs, whole machine"]]
     for scenario, ways in samples.items():
-        for way, turns in ways.items():
-            figures = [f"{_median(turns, name):.1f}" for name in ("p50", "p90", "p99", "p99.9", "CPU")]
+        for way, measures in ways.items():
+            figures = [f"{statistics.median(measures[name]):.1f}" for name in ("p50", "p90", "p99", "p99.9", "CPU")]
             rows.append([scenario, way, *figures])
     return rows
 
@@ -133,8 +135,8 @@ def _cpu_rows(samples: Mapping[str, Any]) -> list[list[str]]:
     """CPU time of an operation: of the machine, of the proxy between client and server, of the agent."""
     rows = [["operation", "way", "whole machine, µs", "proxy, µs", "agent, µs"]]
     for scenario, ways in samples.items():
-        for way, turns in ways.items():
-            figures = [f"{_median(turns, name):.1f}" if name in turns[0] else "–" for name in CPU]
+        for way, measures in ways.items():
+            figures = [f"{statistics.median(measures[name]):.1f}" if name in measures else "–" for name in CPU]
             rows.append([scenario, way, *figures])
     return rows
 
@@ -149,12 +151,8 @@ def _program_rows(programs: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _median(turns: list[dict[str, float]], measure: str) -> float:
-    return statistics.median(turn[measure] for turn in turns)
-
-
 def _times(name: str, ways: Mapping[str, Any]) -> str:
-    rows = [(way, _median(turns, "p50"), _median(turns, "p99")) for way, turns in ways.items()]
+    rows = [(way, *(statistics.median(measures[name]) for name in ("p50", "p99"))) for way, measures in ways.items()]
     return f"<h3>{escape(name)}</h3>{times(rows)}"
 
 

@@ -11,8 +11,8 @@ from bench.lab import Lab
 from bench.ratios import Verdict, judge, paired
 from bench.scenarios import WAYS, Scenario, Way
 
-# By way, the measures of each round. The control of a way has its name with AGAIN.
-Samples: TypeAlias = dict[str, list[dict[str, float]]]
+# By way and measure, the values of the rounds. The control of a way has its name with AGAIN.
+Samples: TypeAlias = dict[str, dict[str, list[float]]]
 AGAIN = ", again"
 
 
@@ -22,7 +22,7 @@ def measure(lab: Lab, scenario: Scenario, rounds: int, skipped: dict[str, str]) 
     turns = [(name, WAYS[name], WAYS[name].address) for name in ways]
     controls = [name for name in scenario.references if name in ways]
     turns += [(name + AGAIN, WAYS[name], WAYS[name].twin or WAYS[name].address) for name in controls]
-    samples: Samples = {name: [] for name, _, _ in turns}
+    samples: Samples = {name: {} for name, _, _ in turns}
     chance = random.Random(0)
     if scenario.agent == "killed":
         lifecycle.stop_agent(lab.paths, kill=True)
@@ -31,7 +31,8 @@ def measure(lab: Lab, scenario: Scenario, rounds: int, skipped: dict[str, str]) 
             lifecycle.stop_agent(lab.paths, kill=True)
             lifecycle.start_agent(lab.paths)
         for name, way, address in chance.sample(turns, len(turns)):
-            samples[name].append(_turn(lab, scenario, way, address))
+            for measured, value in _turn(lab, scenario, way, address).items():
+                samples[name].setdefault(measured, []).append(round(value, 3))
     return samples
 
 
@@ -72,5 +73,5 @@ def verdicts(scenario: Scenario, samples: Samples, skipped: dict[str, str]) -> I
             yield Verdict(bar.name, bar.measure, bar.bound, reason=reason)
             continue
         names = (bar.subject, bar.reference, bar.reference + AGAIN)
-        subject, reference, again = ([turn[bar.measure] for turn in samples[name]] for name in names)
+        subject, reference, again = (samples[name][bar.measure] for name in names)
         yield judge(bar, paired(subject, reference), paired(again, reference))

@@ -107,8 +107,7 @@ def percentiles(values: list[float]) -> dict[str, float]:
 def connect_ratio(lab: Lab) -> Ratio:
     """The p50 of a connect to a Service, as a ratio to direct ones in the same rounds."""
     samples = rounds.measure(lab, CONNECT, ROUNDS, {})
-    service_times, direct = ([turn["p50"] for turn in samples[way]] for way in CONNECT.ways)
-    return paired(service_times, direct)
+    return paired(*(samples[way]["p50"] for way in CONNECT.ways))
 
 
 def measure(lab: Lab, sizes: tuple[int, ...], changes: int) -> dict[str, Any]:

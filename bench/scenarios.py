@@ -115,8 +115,14 @@ DATAPATH = (
         (
             Bar("not enrolled, connect + request + response p50 / direct", "not enrolled", "direct", "p50", 1.03),
             Bar("L4, connect + request + response p50, flow metrics on / direct", "weft L4", "direct", "p50", 1.12),
-            Bar("the same / kube-proxy nftables", "weft L4", "kube-proxy", "p50", 0.97),
-            Bar("the same to a protected pod / to an unprotected one", "weft L4, policy", "weft L4", "p50", 1.05),
+            Bar("L4, connect + request + response p50 / kube-proxy nftables", "weft L4", "kube-proxy", "p50", 0.97),
+            Bar(
+                "L4, connect + request + response p50, protected pod / unprotected pod",
+                "weft L4, policy",
+                "weft L4",
+                "p50",
+                1.05,
+            ),
         ),
     ),
     Scenario(

@@ -44,8 +44,9 @@ def test_a_scenario_has_samples_of_each_way_and_a_verdict_on_each_bar(lab: Lab, 
     samples = rounds.measure(lab, scenario, 2, SKIPPED)
     ways = {way for way in scenario.ways if way not in SKIPPED}
     assert samples.keys() == ways | {way + rounds.AGAIN for way in scenario.references if way in ways}
-    for turns in samples.values():
-        assert [0 < turn["p50"] <= turn["p90"] <= turn["p99"] <= turn["p99.9"] for turn in turns] == [True, True]
+    for measures in samples.values():
+        shares = zip(*(measures[name] for name in ("p50", "p90", "p99", "p99.9")), strict=True)
+        assert [0 < p50 <= p90 <= p99 <= p999 for p50, p90, p99, p999 in shares] == [True, True]
     verdicts = {verdict.name: verdict for verdict in rounds.verdicts(scenario, samples, SKIPPED)}
     for bar in scenario.bars:
         assert (verdicts[bar.name].reason == "is not started") == ("kube-proxy" in (bar.subject, bar.reference))

@@ -20,10 +20,8 @@ RESULTS = {
     "bars": [asdict(bar) for bar in BARS],
     "programs": {"connect": {"weft_connect4": {"runs": 1.0, "ns": 420}}, "exchange": {}},
 }
-TURN = {"p50": 20.0, "p90": 25.0, "p99": 40.0, "p99.9": 80.0, "rate": 45_000.0, "CPU": 30.0, "agent CPU": 0.1}
-SAMPLES = {"connect": {"direct": [TURN, TURN], "weft L4": [TURN | {"p50": 22.0}, TURN | {"p50": 24.0}]}}
-
-
+DIRECT = {"p50": [20.0, 21.0], "p90": [25.0, 26.0], "p99": [40.0, 41.0], "p99.9": [80.0, 81.0], "CPU": [30.0, 31.0]}
+SAMPLES = {"connect": {"direct": DIRECT, "weft L4": DIRECT | {"p50": [22.0, 24.0], "agent CPU": [0.1, 0.2]}}}
 SCALE = {
     "machine": {"CPUs": 2},
     "bars": [asdict(Verdict("10 Services: cold sync, s", "absolute", 4, 2.5, True))],
