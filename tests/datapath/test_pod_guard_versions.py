@@ -32,7 +32,7 @@ def test_another_version_updates_the_link(pod: ProtectedPod, tmp_path: Path) -> 
     links = pod.links
     shutil.copytree(SOURCES, tmp_path / "bpf")
     text = (tmp_path / "bpf/weft.c").read_text()
-    (tmp_path / "bpf/weft.c").write_text(text.replace("if (is_admitted(ctx))", "if (!is_admitted(ctx))"))
+    (tmp_path / "bpf/weft.c").write_text(text.replace("\tif (admitted)\n", "\tif (!admitted)\n"))
     pod.guards = pod.new_guards(version=prepare(pod.pins, pod.kubepods, tmp_path / "bpf").version)
     assert (pod.look(), pod.links) == (ATTACHED, links)
     assert pod.outcomes() == PROTECTED[::-1]
