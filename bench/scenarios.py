@@ -117,7 +117,7 @@ DATAPATH = (
             Bar("L4, connect + request + response p50, flow metrics on / direct", "weft L4", "direct", "p50", 1.12),
             Bar("L4, connect + request + response p50 / kube-proxy nftables", "weft L4", "kube-proxy", "p50", 0.97),
             Bar(
-                "L4, connect + request + response p50, protected pod / unprotected pod",
+                "L4, connect + request + response p50, protected / unprotected",
                 "weft L4, policy",
                 "weft L4",
                 "p50",
