@@ -13,7 +13,7 @@ from support.waypoint.tls import CLOSED, TLSNode
 
 pytestmark = pytest.mark.node
 
-SERVER_NAMES = {
+RULE_NAMES = {
     "one": ("*.example",),
     "two": ("*.b.example", "other.net"),
     "three": ("a.b.example",),
@@ -44,7 +44,7 @@ def tls() -> Iterator[TLSNode]:
 def test_envoy_gives_connections_to_whom_the_simulation_does(tls: TLSNode, servers: tuple[str, ...]) -> None:
     with ExitStack() as stack:
         backends = {name: stack.enter_context(tls.server(name)) for name in servers}
-        rules = tuple(TLSRule(f"app/{name}/0", SERVER_NAMES[name], to(backends[name])) for name in servers)
+        rules = tuple(TLSRule(f"app/{name}/0", RULE_NAMES[name], to(backends[name])) for name in servers)
         port = tls.serve(rules)
         found = {name: tls.ask(port, name).split()[0] for name in SERVER_NAMES}
     chosen = {name: rule_for(TLSListenerIR("app/tls:443", "", rules), name or "") for name in SERVER_NAMES}
