@@ -107,7 +107,8 @@ def test_nothing_is_left(installation: Installation) -> None:
     assert installation.attached()
     assert not installation.clean()
     # These are read only by the programs of network namespaces.
-    elsewhere = {"weft_clients", "weft_servers", "weft_peers", "weft_grants"}
+    authorization = {"weft_servers", "weft_peers", "weft_grants", "weft_audited", "weft_audited_grants", "weft_verdicts"}
+    elsewhere = {"weft_clients"} | authorization
     assert (len(found["prog"]), len(found["map"])) == (len(PROGRAMS), len(abi.LAYOUTS.keys() - elsewhere))
     done = installation.uninstall(*POWERLESS)
     assert (done.returncode, done.stderr) == (0, "")
