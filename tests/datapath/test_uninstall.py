@@ -107,8 +107,9 @@ def test_nothing_is_left(installation: Installation) -> None:
     assert installation.attached()
     assert not installation.clean()
     # These are read only by the programs of network namespaces.
-    authorization = {"weft_servers", "weft_peers", "weft_grants", "weft_audited", "weft_audited_grants", "weft_verdicts"}
-    elsewhere = {"weft_clients"} | authorization
+    enforced = {"weft_servers", "weft_peers", "weft_grants"}
+    audited = {"weft_audited", "weft_audited_grants", "weft_verdicts"}
+    elsewhere = {"weft_clients"} | enforced | audited
     assert (len(found["prog"]), len(found["map"])) == (len(PROGRAMS), len(abi.LAYOUTS.keys() - elsewhere))
     done = installation.uninstall(*POWERLESS)
     assert (done.returncode, done.stderr) == (0, "")
