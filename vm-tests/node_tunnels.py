@@ -2,8 +2,7 @@
 
 import json
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,8 +19,6 @@ _PREFIXES = (bytes((10, 244)), bytes((0xFD, 0, 0, 0x10, 2, 0x44)))
 _MANIFESTS = Path("/run/manifests")
 _REPORTS = DEFAULT_STATE / NODES
 _PAUSE_SECONDS = 0.3
-# In a guest the command needs so long before the agent counts.
-_PROOF_BEGINS_SECONDS = 10.0
 # An echo server for TCP and UDP in both families.
 _ECHO = f"""
 import socket, threading
@@ -181,18 +178,20 @@ def encryption(node: Node) -> Any:
     return json.loads(node.run("curl", "-sS", "--unix-socket", str(_socket()), "http://agent/status"))["encryption"]
 
 
-@contextmanager
-def proofs(nodes: Sequence[Node], seconds: int = 20) -> Iterator[dict[str, Any]]:
-    """`weft status --prove-encryption` on the nodes meanwhile; then what each found, by name, with its exit code."""
+def proofs(nodes: Sequence[Node], meanwhile: Callable[[], None], seconds: int = 30) -> dict[str, Any]:
+    """`weft status --prove-encryption` on the nodes: what each found, by name, with its exit code. `meanwhile` is
+    called until all have ended: nobody knows when an agent in a slow guest begins to count.
+    """
     command = f"{PYTHON} -m agent status --prove-encryption={seconds} -o json > /run/proof; echo $? >> /run/proof"
     found: dict[str, Any] = {}
     with ThreadPoolExecutor(len(nodes)) as pool:
-        running = [pool.submit(node.shell, f"set +e; {command}; cat /run/proof") for node in nodes]
-        time.sleep(_PROOF_BEGINS_SECONDS)
-        yield found
-        for node, done in zip(nodes, running, strict=True):
-            text, _, code = done.result().strip().rpartition("\n")
-            found[node.name] = json.loads(text or "{}") | {"exit": int(code)}
+        running = {node.name: pool.submit(node.shell, f"set +e; {command}; cat /run/proof") for node in nodes}
+        while not all(one.done() for one in running.values()):
+            meanwhile()
+    for name, one in running.items():
+        text, _, code = one.result().strip().rpartition("\n")
+        found[name] = json.loads(text or "{}") | {"exit": int(code)}
+    return found
 
 
 def ask(node: Node, other: Node, seconds: float = 20) -> dict[str, str]:

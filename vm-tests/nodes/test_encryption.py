@@ -72,11 +72,11 @@ def test_pods_are_encrypted_where_both_nodes_have_a_tunnel(mesh: list[Node], tap
 
 def test_a_proof_without_a_leak(mesh: list[Node]) -> None:
     first, second = mesh
-    with node_tunnels.proofs(mesh, 60) as proofs:
-        for _ in range(3):
-            assert ask(first, second) == ask(second, first) == ANSWERED
-            time.sleep(5)
-    for found in proofs.values():
+
+    def answered() -> None:
+        assert ask(first, second) == ask(second, first) == ANSWERED
+
+    for found in node_tunnels.proofs(mesh, answered).values():
         assert (found["exit"], found["plain"], found["flows"]) == (0, 0, []), found
         assert found["encrypted"] > 0
 
@@ -110,10 +110,13 @@ def test_strict_delivers_nothing_that_arrives_plain(mesh: list[Node], tapped: Ta
     node_tunnels.kill_agent(first)
     for family in ("-4", "-6"):
         first.shell(f"for rule in 110 111 111 112 113 114; do ip {family} rule delete priority $rule; done")
-    with tapped() as frames, node_tunnels.proofs([second], 60) as proofs:
+
+    def refused() -> None:
         assert "weft-plaintext" not in ask(first, second, REFUSED_SECONDS).values()
+
+    with tapped() as frames:
+        found = node_tunnels.proofs([second], refused)[second.name]
     assert any(map(is_plain, frames))
-    found = proofs[second.name]
     assert (found["exit"], found["plain"] > 0) == (3, True), found
     assert {(flow["link"], flow["direction"], flow["source"]["node"]) for flow in found["flows"]} == {
         ("eth0", "received", first.name)
