@@ -40,7 +40,7 @@ class Verdicts:
         policies of these.
         """
         self.read()
-        enforced, tried = names_by_address(servers), names_by_address(audited)
+        enforced, tried = _by_address(servers), _by_address(audited)
         wanted = {at: (enforced.get(at, ""), tried.get(at, "")) for at in (*enforced, *tried)}
         owners = dict(islice(wanted.items(), self._table.capacity))
         if owners == self._owners:
@@ -50,6 +50,10 @@ class Verdicts:
         self._table.upsert({address: VerdictCounts() for address in owners if address not in there})
         self._seen = {address: counts for address, counts in self._seen.items() if address in owners}
         self._owners = owners
+
+    def audited_at(self, address: bytes) -> str | None:
+        """The policies that are audited at an address."""
+        return self._owners.get(address, ("", ""))[1] or None
 
     def read(self) -> None:
         """Add what the kernel has counted since."""
@@ -72,6 +76,6 @@ def _labels(enforced: str, audited: str) -> Iterator[PolicyVerdicts]:
             yield PolicyVerdicts(policy, verdict, mode)
 
 
-def names_by_address(plans: Mapping[int, ServerPlan]) -> dict[bytes, str]:
+def _by_address(plans: Mapping[int, ServerPlan]) -> dict[bytes, str]:
     """The policies of pods, as in `policies_name`, by address."""
     return {address_bytes(address): policies_name(it.policies) for it in plans.values() for address in it.addresses}

@@ -15,7 +15,7 @@ from agent.datapath.authorization import Authorization
 from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.destinations import Destinations
 from agent.datapath.driver import AuthorizationTables
-from agent.datapath.verdicts import Verdicts, names_by_address
+from agent.datapath.verdicts import Verdicts
 from agent.ir.authorization import ServerPlan
 from agent.ir.policy import ServiceAccount
 from agent.model.meta import Key
@@ -108,7 +108,7 @@ class AuthorizationController:
 
     def causes(self, lacks_tunnel: Callable[[str], bool]) -> Causes:
         """What can be behind refusals and failures; `lacks_tunnel` is not about policies."""
-        return Causes(lambda: self.destination_policies, lacks_tunnel, lambda: names_by_address(self.desired.audited))
+        return Causes(lambda: self.destination_policies, lacks_tunnel, self.verdicts.audited_at)
 
     @property
     def reconciling(self) -> bool:

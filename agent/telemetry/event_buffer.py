@@ -1,7 +1,7 @@
 """The most recent events of the kernel, for any number of readers."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from errno import EACCES, EHOSTUNREACH, errorcode
 from typing import Any, NamedTuple
@@ -24,12 +24,12 @@ NO_TUNNEL, UNREACHABLE = "no_tunnel", frozenset({EACCES, EHOSTUNREACH})
 
 class Causes(NamedTuple):
     """What can be behind a refusal or failure: policies, which it can name; and whether the node refuses packets to an
-    address, as encryption has no tunnel there. `audited`: the policies of a dry run, by address of a pod.
+    address, as encryption has no tunnel there. `audited`: the policies of a dry run at an address of a pod.
     """
 
     policies: Callable[[], Iterable[Key]]
     lacks_tunnel: Callable[[str], bool] = lambda _: False
-    audited: Callable[[], Mapping[bytes, str]] = dict
+    audited: Callable[[bytes], str | None] = lambda _: None
 
 
 class EventBuffer:
@@ -89,7 +89,7 @@ class EventBuffer:
         source = address_text(event.backend) if audit else None
         pod = self._names.pod_at(source) if source else self._names.pod(event.cgroup_id)
         named = self._policy(event.policy) if event.policy else None
-        policy = self._causes.audited().get(event.original) if audit else named
+        policy = self._causes.audited(event.original) if audit else named
         service = self._names.service(event.service_id)
         return {
             "time": datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),

@@ -23,6 +23,7 @@ def test_counts_are_added_to_the_policies_that_the_address_has():
     kernel = FakeKernel()
     verdicts = Verdicts(kernel.verdicts)
     verdicts.want(plan("a", "b"), plan("c"))
+    assert (verdicts.audited_at(ADDRESS), verdicts.audited_at(address_bytes("10.1.0.9"))) == ("shop/c", None)
     assert kernel.verdicts.rows == {ADDRESS: VerdictCounts()}
     kernel.verdicts.rows[ADDRESS] = VerdictCounts(1, 2, 3, 4)
     expected = {

@@ -112,7 +112,7 @@ def test_an_audit_has_the_client_by_its_address_and_the_audited_policies(caplog:
     server, here, elsewhere = (address_bytes(address) for address in ("10.1.0.5", "10.1.0.9", "10.9.0.9"))
     objects = KnownObjects()
     objects.pods[50] = replace(plan("face-3"), addresses=("10.1.0.9",))
-    causes = Causes(list, audited=lambda: {server: "shop/a+shop/b"})
+    causes = Causes(list, audited={server: "shop/a+shop/b"}.get)
     buffer = EventBuffer(objects.names, causes, lambda: 0, lambda: 0, lambda: 1000.0)
     tried = {"cgroup_id": 0, "service_id": 0, "original": server}
     with caplog.at_level(logging.INFO):
