@@ -15,6 +15,9 @@ from agent.ir.tables import address_bytes
 
 ENFORCE, AUDIT = "enforce", "audit"
 ALLOWED, REFUSED = "allowed", "refused"
+# Combinations of policies with counts of their own, first come, first served, and names in one of them.
+MOST_COMBINATIONS, MOST_NAMES = 200, 16
+OTHER = "other"  # where the rest is counted
 
 
 class PolicyVerdicts(NamedTuple):
@@ -33,6 +36,7 @@ class Verdicts:
         self._seen: dict[bytes, VerdictCounts] = {}
         # By address: the policies that are enforced there, and those that are audited; empty where there are none.
         self._owners: dict[bytes, tuple[str, str]] = {}
+        self._combinations: set[str] = set()
         self.totals: Counter[PolicyVerdicts] = Counter()
 
     def want(self, servers: Mapping[int, ServerPlan], audited: Mapping[int, ServerPlan]) -> None:
@@ -66,7 +70,13 @@ class Verdicts:
             self._seen[address] = counts
             for labels, now, then in zip(_labels(*self._owners[address]), counts, before, strict=True):
                 if now > then and labels.policy:
-                    self.totals[labels] += now - then
+                    self.totals[labels._replace(policy=self._bounded(labels.policy))] += now - then
+
+    def _bounded(self, policy: str) -> str:
+        """The combination; `OTHER` for those that have come since there are too many."""
+        if len(self._combinations) < MOST_COMBINATIONS:
+            self._combinations.add(policy)
+        return policy if policy in self._combinations else OTHER
 
 
 def _labels(enforced: str, audited: str) -> Iterator[PolicyVerdicts]:
@@ -77,5 +87,10 @@ def _labels(enforced: str, audited: str) -> Iterator[PolicyVerdicts]:
 
 
 def _by_address(plans: Mapping[int, ServerPlan]) -> dict[bytes, str]:
-    """The policies of pods, as in `policies_name`, by address."""
-    return {address_bytes(address): policies_name(it.policies) for it in plans.values() for address in it.addresses}
+    """The policies of pods by address, as in `policies_name`; of many, the first ones and how many more."""
+    found: dict[bytes, str] = {}
+    for plan in plans.values():
+        more = len(plan.policies) - MOST_NAMES
+        name = policies_name(plan.policies[:MOST_NAMES]) + (f"+{more}-more" if more > 0 else "")
+        found |= dict.fromkeys(map(address_bytes, plan.addresses), name)
+    return found

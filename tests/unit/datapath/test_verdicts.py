@@ -1,6 +1,6 @@
 """What the kernel counted at addresses, by policies: nothing twice, nothing lost, nothing of another policy."""
 
-from agent.datapath.verdicts import Verdicts
+from agent.datapath.verdicts import MOST_COMBINATIONS, MOST_NAMES, Verdicts
 from agent.ir.authorization import ServerPlan, VerdictCounts
 from agent.ir.tables import address_bytes
 from agent.model.meta import Key
@@ -77,3 +77,22 @@ def test_what_was_counted_while_no_agent_ran_is_added():
     verdicts.want(plan("a"), {})
     assert totals(verdicts) == {("shop/a", "refused", "enforce"): 4}
     assert set(kernel.verdicts.rows) == {ADDRESS}
+
+
+def test_a_tenant_that_makes_policies_all_the_time_gets_no_more_series_than_there_are_for_all():
+    kernel = FakeKernel()
+    verdicts = Verdicts(kernel.verdicts)
+    for number in range(MOST_COMBINATIONS + 3):
+        verdicts.want(plan(f"p{number}"), {})
+        kernel.verdicts.rows[ADDRESS] = VerdictCounts(refused=number + 1)
+    found = totals(verdicts)
+    assert len(found) == MOST_COMBINATIONS + 1
+    assert (found["shop/p0", "refused", "enforce"], found["other", "refused", "enforce"]) == (1, 3)
+
+
+def test_a_name_has_some_of_many_policies():
+    verdicts = Verdicts(FakeKernel().verdicts)
+    verdicts.want({}, plan(*(f"p{number:02}" for number in range(MOST_NAMES + 2))))
+    name = verdicts.audited_at(ADDRESS)
+    assert name is not None
+    assert (name.count("shop/"), name.endswith("shop/p15+2-more")) == (MOST_NAMES, True)
