@@ -123,10 +123,9 @@ class Agent:
         )
 
     def _make_authorization(self, settings: Settings) -> AuthorizationController:
-        drifted, revoke = self._metrics.drifted, self._socket_terminator.revoke
+        drifted, revoke, seconds = self._metrics.drifted, self._socket_terminator.revoke, settings.audit_seconds
         guards = PodGuards(settings.pins, settings.kubepods, self._helper, self._prepared.version, drifted)
-        self._pod_guards, rest = guards, (node_addresses, revoke, drifted, settings.audit_seconds)
-        return AuthorizationController(self._kernel, guards, self._source, *rest)
+        return AuthorizationController(self._kernel, guards, self._source, node_addresses, revoke, drifted, seconds)
 
     def _register_metrics(self) -> None:
         """Register the metrics whose values are read at each scrape."""
@@ -291,7 +290,7 @@ class Agent:
             self._ads.rejected, self._audit.found, status.draining(self._drainer.statuses), self._guards.states
         )
         found = status.status(self.controller, self._settings.node, envoys, self._errors)
-        return with_authorization(found, self._authorization, self._pod_guards, TrackedView(self._store)) | {
+        return with_authorization(found, self._authorization, TrackedView(self._store)) | {
             "source": self._source.status(),
             "encryption": encryption_status.encryption_document(self._encryption, time.time()),
             "kernel": features.document(self._prepared.missing),

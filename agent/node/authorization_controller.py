@@ -33,7 +33,15 @@ Servers = Mapping[int, ServerPlan]
 
 
 class Guards(Protocol):
-    """The guards of protected pods."""
+    """The programs of policies in pods."""
+
+    @property
+    def states(self) -> Mapping[int, str]:
+        """By cgroup id: the state of the guard of each protected pod."""
+
+    @property
+    def audit_states(self) -> Mapping[int, str]:
+        """The same of the pods at which policies are audited."""
 
     def look(self, servers: Servers, complete: bool, audited: Servers) -> None:
         """Attach the guards of these pods that are missing, and detach all others; the same for the pods at which
@@ -76,7 +84,7 @@ class AuthorizationController:
         self.audited = Audited(tables)
         self.destinations = Destinations(tables)
         self.verdicts = Verdicts(tables.verdicts)
-        self._guards = guards
+        self.guards = guards
         self._clients = clients
         self._node_addresses = node_addresses
         self._revoke = revoke
@@ -176,7 +184,7 @@ class AuthorizationController:
             self.audited.write(audited)
             self._audited = audited
         complete = complete or self._clock() >= self._patient_until
-        await asyncio.to_thread(self._guards.look, servers, complete, audited)
+        await asyncio.to_thread(self.guards.look, servers, complete, audited)
         if self._revoked:
             # Only now no client connects that is not admitted.
             self._revoke()

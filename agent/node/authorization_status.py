@@ -1,7 +1,6 @@
 """Authorization in the document of `weft status`. Pure."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from agent.ir.authorization import ServerPlan, policy_index
 from agent.model.parameters import KIND
@@ -13,21 +12,7 @@ Document = dict[str, Any]
 UNATTENDED = "not attached yet"
 
 
-class GuardStates(Protocol):
-    """What is known of the programs in pods, by cgroup id."""
-
-    @property
-    def states(self) -> Mapping[int, str]:
-        """The state of the guard of each protected pod."""
-
-    @property
-    def audit_states(self) -> Mapping[int, str]:
-        """The same of the pods at which policies are audited."""
-
-
-def with_authorization(
-    document: Document, controller: AuthorizationController, guards: GuardStates, view: TrackedView
-) -> Document:
+def with_authorization(document: Document, controller: AuthorizationController, view: TrackedView) -> Document:
     """The document of `weft status` with the protected pods of this node, those at which policies are audited, and the
     MeshParameters in force.
     """
@@ -36,8 +21,10 @@ def with_authorization(
     tables = {name: {"rows": rows, "capacity": capacity} for name, (rows, capacity) in controller.fill.items()}
     return document | {
         "reconciling": document["reconciling"] or controller.reconciling,
-        "protectedPods": [_server(plan, guards.states.get(cgroup, UNATTENDED)) for cgroup, plan in servers],
-        "auditedPods": [_server(plan, guards.audit_states.get(cgroup, UNATTENDED)) for cgroup, plan in audited],
+        "protectedPods": [_server(plan, controller.guards.states.get(cgroup, UNATTENDED)) for cgroup, plan in servers],
+        "auditedPods": [
+            _server(plan, controller.guards.audit_states.get(cgroup, UNATTENDED)) for cgroup, plan in audited
+        ],
         "destinationPolicies": {f"{policy_index(it):06x}": str(it) for it in controller.destination_policies},
         "meshParameters": _parameters(view),
         "failures": document["failures"] | controller.tables.rejected | controller.audited.rejected,

@@ -18,27 +18,31 @@ from support.translate import view_of
 
 
 @dataclass
-class States:
+class Guards:
     """What is known of programs in pods."""
 
     states: dict[int, str] = field(default_factory=dict)
     audit_states: dict[int, str] = field(default_factory=dict)
 
+    def look(self, servers: object, complete: bool, audited: object) -> None:
+        pass
+
 
 class Nobody:
-    """Neither guards nor clients."""
+    """No clients."""
 
     accounts_listed = True
-
-    def look(self, servers: object) -> None:
-        pass
 
     def want_accounts(self, accounts: object) -> None:
         pass
 
 
+def made(guards: Guards) -> AuthorizationController:
+    return AuthorizationController(FakeKernel(), guards, Nobody(), list, lambda: None, lambda _: None, 60.0)
+
+
 async def test_protected_pods_are_listed_with_their_guards_and_what_does_not_fit_with_the_rest():
-    controller = AuthorizationController(FakeKernel(), Nobody(), Nobody(), list, lambda: None, lambda _: None, 60.0)
+    controller = made(Guards({7: "attached"}, {8: "attached"}))
     plans = {
         cgroup: ServerPlan(Key("Pod", "shop", name), (), (), (Key("AuthorizationPolicy", "shop", "p"),))
         for cgroup, name in ((7, "web"), (8, "api"))
@@ -46,7 +50,7 @@ async def test_protected_pods_are_listed_with_their_guards_and_what_does_not_fit
     controller.desired.take("unit", Output(), Output(servers=plans, audited={8: plans[8]}))
     controller.tables.rejected = {"policies of Pod shop/web": "no room"}
     document = {"reconciling": False, "failures": {"other": "reason"}, "tables": {"pods": {"rows": 1, "capacity": 2}}}
-    found = with_authorization(document, controller, States({7: "attached"}, {8: "attached"}), view_of())
+    found = with_authorization(document, controller, view_of())
     assert [(pod["pod"], pod["policies"], pod["guard"]) for pod in found["protectedPods"]] == [
         ("shop/api", ["p"], UNATTENDED),
         ("shop/web", ["p"], "attached"),
@@ -73,11 +77,11 @@ async def test_protected_pods_are_listed_with_their_guards_and_what_does_not_fit
 async def test_the_parameters_in_force_are_shown_with_the_reason_why_they_are_not_those_named(
     values: tuple[Keyed, ...], name: str | None, default: str, problem: str
 ):
-    controller = AuthorizationController(FakeKernel(), Nobody(), Nobody(), list, lambda: None, lambda _: None, 60.0)
+    controller = made(Guards())
     plan = ServerPlan(Key("Pod", "shop", "web"), (), (), (Key("MeshParameters", "", "default"),))
     controller.desired.take("unit", Output(), Output(servers={7: plan}))
     document: Any = {"reconciling": False, "failures": {}, "tables": {}}
-    found = with_authorization(document, controller, States(), view_of(*values))
+    found = with_authorization(document, controller, view_of(*values))
     assert found["protectedPods"][0]["policies"] == ["MeshParameters default"]
     shown = found["meshParameters"]
     assert (shown["name"], shown["default"], shown["problem"]) == (name, default, problem)
