@@ -12,6 +12,7 @@ from agent.budget import Budget
 from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.diff import diff
 from agent.datapath.driver import AuthorizationTables, Table
+from agent.datapath.granted_rows import grants_of
 from agent.ir.authorization import (
     ALLOW_ALL,
     DENY_ALL,
@@ -152,10 +153,10 @@ class Authorization:
         """The number of rows that differ from what was last written. It may run in a thread, while nothing is
         written.
         """
-        keys = (key for number, grants in self._sets.items() for key in _keys(number, grants))
+        wanted = {key: True for number, grants in self._sets.items() for key in grants_of(number, grants)}
         servers = diff(self._servers, self._tables.servers.load())
         peers = diff(self._peers, self._tables.peers.load())
-        grants = diff(dict.fromkeys(keys, True), self._tables.grants.load())
+        grants = diff(wanted, self._tables.grants.load())
         return len(servers) + len(peers) + len(grants)
 
     def _write_peers(self, wanted: Mapping[bytes, PeerRow]) -> None:
@@ -226,9 +227,9 @@ class Authorization:
         """Write the grants of a set that are missing, and delete those that others have added."""
         there = self._sets.get(number, frozenset())
         if grants - there:
-            self._tables.grants.upsert(dict.fromkeys(_keys(number, grants - there), True))
+            self._tables.grants.upsert(grants_of(number, grants - there))
         if there - grants:
-            self._tables.grants.delete(_keys(number, there - grants))
+            self._tables.grants.delete(grants_of(number, there - grants))
         self._sets[number] = grants
 
     def _delete_sets(self) -> None:
@@ -237,8 +238,3 @@ class Authorization:
         for number in self._sets.keys() - used:
             self._write_set(number, frozenset())
             del self._sets[number]
-
-
-def _keys(number: int, grants: Iterable[Grant]) -> list[GrantKey]:
-    """The keys of the grants of a set."""
-    return [GrantKey(number, grant.identity, grant.port) for grant in grants]

@@ -9,6 +9,7 @@ from itertools import islice
 
 from agent.datapath.diff import diff
 from agent.datapath.driver import AuthorizationTables
+from agent.datapath.granted_rows import GrantedRows, grants_of
 from agent.ir.authorization import Destination, DestinationRow, GrantKey, PeerRow
 from agent.ir.tables import address_bytes
 
@@ -18,8 +19,7 @@ class Destinations:
 
     def __init__(self, tables: AuthorizationTables) -> None:
         self._tables = tables
-        self._rows: dict[bytes, DestinationRow] = {}
-        self._grants: dict[GrantKey, bool] = {}
+        self._rows = GrantedRows(tables.destinations, tables.destination_grants)
         self._identities: dict[int, PeerRow] = {}
         self.left_out = 0
         """The number of addresses without room."""
@@ -27,43 +27,27 @@ class Destinations:
     @property
     def fill(self) -> dict[str, tuple[int, int]]:
         """Per table: rows in use and capacity."""
-        tables = self._tables
-        return {
-            "destinations": (len(self._rows), tables.destinations.capacity),
-            "destination_grants": (len(self._grants), tables.destination_grants.capacity),
-        }
+        return dict(zip(("destinations", "destination_grants"), self._rows.fill, strict=True))
 
     def adopt(self) -> None:
         """Read the tables."""
-        self._rows = self._tables.destinations.load()
-        self._grants = self._tables.destination_grants.load()
+        self._rows.adopt()
         self._identities = self._tables.identities.load()
 
     def write(self, destinations: Mapping[str, Destination], identities: Mapping[int, PeerRow]) -> None:
-        """Write what is desired. A row is written after the grants of its set, which are deleted after it. Identities
-        of clients are known before a policy refuses one.
-        """
+        """Write what is desired. Identities of clients are known before a policy refuses one."""
         rows, grants = self._wanted(destinations)
         clients = dict(islice(identities.items(), self._tables.identities.capacity)) if rows else {}
-        changed_clients, changed_rows = diff(clients, self._identities), diff(rows, self._rows)
-        changed_grants = diff(grants, self._grants)
+        changed_clients = diff(clients, self._identities)
         self._tables.identities.delete(changed_clients.deletes)
         self._tables.identities.upsert(changed_clients.upserts)
-        self._tables.destination_grants.upsert(changed_grants.upserts)
-        self._tables.destinations.delete(changed_rows.deletes)
-        self._tables.destinations.upsert(changed_rows.upserts)
-        self._tables.destination_grants.delete(changed_grants.deletes)
+        self._rows.write(rows, grants)
         self._tables.count_destinations(len(rows))
-        self._rows, self._grants, self._identities = rows, grants, clients
+        self._identities = clients
 
     def drift(self) -> int:
         """The number of rows that differ from what was last written."""
-        tables = self._tables
-        return (
-            len(diff(self._rows, tables.destinations.load()))
-            + len(diff(self._grants, tables.destination_grants.load()))
-            + len(diff(self._identities, tables.identities.load()))
-        )
+        return self._rows.drift() + len(diff(self._identities, self._tables.identities.load()))
 
     def _wanted(
         self, destinations: Mapping[str, Destination]
@@ -79,7 +63,7 @@ class Destinations:
                 if len(grants) + len(destination.grants) > limit:
                     continue
                 sets.add(row.policy_set)
-                grants |= {GrantKey(row.policy_set, it.identity, it.port): True for it in destination.grants}
+                grants |= grants_of(row.policy_set, destination.grants)
             rows[address_bytes(address)] = row
         self.left_out = len(destinations) - len(rows)
         return rows, grants
