@@ -18,14 +18,14 @@ from agent.translate.filters.request_mirror import Mirror
 from support.waypoint.caller import call
 from support.waypoint.client import exchange
 from support.waypoint.fixtures import CLIENT, OTHER_CLIENT, WaypointNode, wait_for, waypoint_node
+from support.waypoint.known_clients import ACCOUNTS, CART, CLIENTS, WEB, WITHOUT_IDENTITY
 from support.waypoint.listeners import SERVERS
 from support.waypoint.recorder import Recorder, recorder
 from support.waypoint.rules import V1, V1_H2C, V2, any_path, prefix, rule, to
 from support.waypoint.tls import CLOSED, TLSNode
 
 pytestmark = pytest.mark.node
-WITHOUT_IDENTITY = "127.0.1.3"
-WEB, CART = ServiceAccount("shop", "web"), ServiceAccount("cart", "default")
+
 ONLY_WEB, ONLY_CART = (
     Requirement((Key("AuthorizationPolicy", "app", account.namespace),), (account,)) for account in (WEB, CART)
 )
@@ -42,7 +42,7 @@ def made() -> Iterator[WaypointNode]:
 def node(made: WaypointNode) -> WaypointNode:
     """The client is shop/web, the other one cart/default; a third one has no identity."""
     made.requirements.clear()
-    identify(made, {CLIENT: WEB, OTHER_CLIENT: CART})
+    identify(made, dict(ACCOUNTS))
     return made
 
 
@@ -54,13 +54,12 @@ def server(node: WaypointNode) -> Iterator[Recorder]:
 
 def identify(node: WaypointNode, accounts: dict[str, ServiceAccount]) -> None:
     node.accounts = accounts
-    node.allow_clients(CLIENT, OTHER_CLIENT, WITHOUT_IDENTITY)
+    node.allow_clients(*CLIENTS)
 
 
 def statuses(node: WaypointNode, port: int, path: str = "/", **request: object) -> list[int]:
     """The status for the client, the other one, and the one without an identity."""
-    clients = (CLIENT, OTHER_CLIENT, WITHOUT_IDENTITY)
-    return [node.ask(port, path, source=source, **request).status for source in clients]
+    return [node.ask(port, path, source=source, **request).status for source in CLIENTS]
 
 
 def republish(node: WaypointNode, name: str, *rules: Rule) -> None:

@@ -4,17 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.ir.policy import ServiceAccount
 from agent.model.routes import GRPCRouteMatch
 from support.waypoint.caller import call
-from support.waypoint.fixtures import CLIENT, OTHER_CLIENT, WaypointNode, waypoint_node
+from support.waypoint.fixtures import WaypointNode
+from support.waypoint.known_clients import CLIENTS, node_with_known_clients
 from support.waypoint.recorder import Recorder, recorder
 from support.waypoint.rules import V1_H2C, any_path, changes, filtered, rule, to
 
 pytestmark = pytest.mark.node
 
-WITHOUT_IDENTITY = "127.0.1.3"
-ACCOUNTS = {CLIENT: ServiceAccount("shop", "web"), OTHER_CLIENT: ServiceAccount("cart", "default")}
 HEADER = "x-forwarded-client-cert"
 FORGED = [("X-Forwarded-Client-Cert", "URI=spiffe://example.org/ns/shop/sa/admin"), (HEADER, "Hash=1")]
 
@@ -24,9 +22,7 @@ EXPECTED = [["URI=spiffe://example.org/ns/shop/sa/web"], ["URI=spiffe://example.
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[WaypointNode]:
-    with waypoint_node() as node:
-        node.accounts = dict(ACCOUNTS)
-        node.allow_clients(CLIENT, OTHER_CLIENT, WITHOUT_IDENTITY)
+    with node_with_known_clients() as node:
         yield node
 
 
@@ -46,7 +42,7 @@ def server(node: WaypointNode) -> Iterator[Recorder]:
 def identities(node: WaypointNode, server: Recorder, port: int, *headers: tuple[str, str]) -> list[list[str]]:
     """What the server is told of each client, which sends these headers."""
     server.requests.clear()
-    for source in (CLIENT, OTHER_CLIENT, WITHOUT_IDENTITY):
+    for source in CLIENTS:
         assert node.ask(port, "/", source=source, headers=list(headers)).status == 200
     return [request.values(HEADER) for request in server.requests]
 

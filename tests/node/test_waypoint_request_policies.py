@@ -18,24 +18,20 @@ from agent.model.routes import GRPCRouteMatch
 from agent.translate.filters.external_auth import Authorizer
 from support.waypoint.caller import call
 from support.waypoint.client import exchange
-from support.waypoint.fixtures import CLIENT, OTHER_CLIENT, WaypointNode, wait_for, waypoint_node
+from support.waypoint.fixtures import WaypointNode, wait_for
+from support.waypoint.known_clients import ACCOUNTS, CART, CLIENTS, WEB, node_with_known_clients
 from support.waypoint.recorder import recorder
 from support.waypoint.rules import V1, V1_H2C, V2, any_path, changes, filtered, full, prefix, rewrites, rule, start, to
 
 pytestmark = pytest.mark.node
 
-WITHOUT_IDENTITY = "127.0.1.3"
-WEB, CART = ServiceAccount("shop", "web"), ServiceAccount("cart", "default")
-ACCOUNTS = {CLIENT: WEB, OTHER_CLIENT: CART}
 KEY = Key("AuthorizationPolicy", "app", "api")
 PUBLIC = PathCondition("/public", exact=False)
 
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[WaypointNode]:
-    with waypoint_node() as node:
-        node.accounts = dict(ACCOUNTS)
-        node.allow_clients(CLIENT, OTHER_CLIENT, WITHOUT_IDENTITY)
+    with node_with_known_clients() as node:
         yield node
 
 
@@ -62,8 +58,7 @@ def allow(wanted: RequestConditions, *sources: ServiceAccount) -> PolicyRule:
 
 def statuses(node: WaypointNode, port: int, path: str = "/", **sent: object) -> list[int]:
     """The status for the client, the other one, and the one without an identity."""
-    clients = (CLIENT, OTHER_CLIENT, WITHOUT_IDENTITY)
-    return [node.ask(port, path, source=source, **sent).status for source in clients]
+    return [node.ask(port, path, source=source, **sent).status for source in CLIENTS]
 
 
 @pytest.mark.feature("AuthorizationPolicy, Application: methods, paths and headers")
@@ -254,7 +249,7 @@ def test_envoy_decides_requests_as_random_policies_do(node: WaypointNode) -> Non
         ]
         node.requirements[V2] = found = requirements(policies, 8080)
         port = node.serve(rule(any_path(), to(V2)))
-        for source in (CLIENT, OTHER_CLIENT, WITHOUT_IDENTITY):
+        for source in CLIENTS:
             with node.connection(port, source) as connection:
                 for method, path, headers in draw.sample(REQUESTS, 24):
                     wanted = request(method, "app", path, headers)
