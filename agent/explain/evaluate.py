@@ -10,7 +10,7 @@ from agent.explain.query import TrafficQuery
 from agent.explain.refusal import FORBIDDEN, verdict
 from agent.explain.render import behaviour, compact, origin
 from agent.ir.http import EndpointAddress, HTTPListenerIR, ListenerIR, Rule, TLSListenerIR
-from agent.ir.identity import TOLD_HEADER, Identity, told_identity
+from agent.ir.identity import XFCC_HEADER, Identity, xfcc_value
 from agent.ir.plan import Output
 from agent.ir.request import Headers
 from agent.ir.requirements import Requirements, unmet
@@ -72,12 +72,12 @@ def _answered(rules: HTTPListenerIR, output: Output, client: Identity | None, qu
 
 def _with_identity(headers: Headers, rules: HTTPListenerIR, client: Identity | None) -> Headers:
     """The headers that a backend gets, with the identity of the client where the Service asks for it."""
-    if not rules.told_trust_domain:
+    if not rules.xfcc_trust_domain:
         return headers
-    others = tuple((name, value) for name, value in headers if name.lower() != TOLD_HEADER)
+    others = tuple((name, value) for name, value in headers if name.lower() != XFCC_HEADER)
     if client is None or not client.service_account:
         return others
-    return (*others, (TOLD_HEADER, told_identity(client.namespace, client.service_account, rules.told_trust_domain)))
+    return (*others, (XFCC_HEADER, xfcc_value(client.namespace, client.service_account, rules.xfcc_trust_domain)))
 
 
 def _requirements(share: Share, of_every_share: Requirements, output: Output) -> Requirements:

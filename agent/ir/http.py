@@ -191,7 +191,7 @@ class HTTPListenerIR:
     """The rules of one Service port for one group of clients, most specific first.
 
     `name` is `namespace/service:port`, followed by `@consumer` for consumer routes. `port` is the Service port, which a
-    redirect's Location has when the Route gives none. `told_trust_domain`: servers get the SPIFFE ID of the client of a
+    redirect's Location has when the Route gives none. `xfcc_trust_domain`: servers get the SPIFFE ID of the client of a
     request, of this trust domain; empty: they get none.
     """
 
@@ -200,7 +200,7 @@ class HTTPListenerIR:
     port: int
     grpc: bool
     rules: tuple[Rule, ...]
-    told_trust_domain: str = ""
+    xfcc_trust_domain: str = ""
 
     @property
     def clusters(self) -> list[BackendPort | Pool]:

@@ -55,10 +55,10 @@ class Identity:
         return f"{self.namespace}/{self.service_account or '?'} ({self.workload.name})"
 
 
-TOLD_HEADER = "x-forwarded-client-cert"
-"""The header by which servers are told who the client of a request is, if their Service asks for it."""
+XFCC_HEADER = "x-forwarded-client-cert"
+"""The header with the identity of a request's client, which servers get if their Service asks for it."""
 
 
-def told_identity(namespace: str, account: str, trust_domain: str) -> str:
+def xfcc_value(namespace: str, account: str, trust_domain: str) -> str:
     """Its value: an element in Envoy's form. There is no certificate, so it has no more than the URI."""
     return f"URI=spiffe://{trust_domain}/ns/{namespace}/sa/{account}"

@@ -142,7 +142,7 @@ class Output:
     - `client_allow_lists`: the source addresses that may connect to the listeners of a consumer, by consumer; the empty
       name stands for listeners of all clients.
     - `accounts`: the service accounts of these addresses, where policies or servers need them.
-    - `trust_domain`: that of the SPIFFE IDs that servers are told of these accounts; empty: none are told any.
+    - `trust_domain`: that of the SPIFFE IDs of these accounts that servers get; empty: they get none.
     - `requirements`: what policies ask of the clients of the listeners' backends; only backends with any.
     - `clients`: the source addresses that may connect to waypoints at all.
     - `logged`: the namespaces among those of the listeners' Services whose requests are written to the access log.

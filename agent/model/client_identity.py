@@ -1,4 +1,4 @@
-"""Whether a Service's servers are told who their clients are."""
+"""Whether a Service's servers get the identities of their clients."""
 
 from agent.model.meta import ObjectMeta
 
@@ -6,6 +6,6 @@ CLIENT_IDENTITY, XFCC = "weft.dev/client-identity", "xfcc"
 """The annotation of a Service, and its only value: the header `x-forwarded-client-cert`."""
 
 
-def tells_identity(metadata: ObjectMeta) -> bool:
-    """Whether servers are told, by the annotation."""
+def wants_xfcc(metadata: ObjectMeta) -> bool:
+    """Whether the annotation asks for the header x-forwarded-client-cert."""
     return metadata.annotations.get(CLIENT_IDENTITY) == XFCC

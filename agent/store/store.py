@@ -184,8 +184,8 @@ class TrackedView:
         """Whether there are AuthorizationPolicies for the pods of a Service, those that could not be decoded too."""
         return self._any("service-policies", *service)
 
-    def tells_identities(self) -> bool:
-        """Whether servers of any Service are told who their clients are."""
+    def xfcc_wanted(self) -> bool:
+        """Whether any Service asks for the identities of its clients."""
         return self._any("identity-services")
 
     def has_policies(self) -> bool:

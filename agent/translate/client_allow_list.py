@@ -13,11 +13,11 @@ from agent.translate.policies import has_policies
 
 def translate_client_allow_list(view: TrackedView) -> Output:
     """One list for listeners of all clients, and one for each namespace with consumer routes. The kernel's list has the
-    addresses of all of them. The accounts of these addresses are there while there are policies, or servers are told
-    who their clients are.
+    addresses of all of them. The accounts of these addresses are there while there are policies, or servers get
+    the identities of their clients.
     """
     found = view.computed("allow-listed-clients", "")
-    sent = view.tells_identities()
+    sent = view.xfcc_wanted()
     accounts = view.computed("client-accounts", "") if sent or has_policies(view) else None
     by_namespace: Mapping[str, tuple[str, ...]] = found if isinstance(found, Mapping) else {}
     clients = sorted({address for addresses in by_namespace.values() for address in addresses})

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from agent.model.client_identity import CLIENT_IDENTITY, XFCC, tells_identity
+from agent.model.client_identity import CLIENT_IDENTITY, XFCC, wants_xfcc
 from agent.model.multicluster import AnyService
 from agent.store.store import TrackedView
 from agent.translate.parameters import mesh_parameters
 
 
-def told_trust_domain(view: TrackedView, service: AnyService) -> str:
-    """The trust domain of the SPIFFE IDs that servers of a Service are told; empty: they are told none."""
-    return mesh_parameters(view).spec.trust_domain if tells_identity(service.metadata) else ""
+def xfcc_trust_domain(view: TrackedView, service: AnyService) -> str:
+    """The trust domain of the SPIFFE IDs that servers of a Service get; empty: they get none."""
+    return mesh_parameters(view).spec.trust_domain if wants_xfcc(service.metadata) else ""
 
 
 def identity_warnings(service: AnyService) -> Iterator[str]:

@@ -9,7 +9,7 @@ from agent.model.core import ServicePort
 from agent.model.multicluster import AnyService
 from agent.model.routes import GRPCRoute, HTTPRoute, HTTPRouteMatch, TLSRoute
 from agent.store.store import TrackedView
-from agent.translate.client_identity import told_trust_domain
+from agent.translate.client_identity import xfcc_trust_domain
 from agent.translate.labels import sees_all
 from agent.translate.ports import PortKind, may_be_http, port_kind
 from agent.translate.routes.binding import Binding
@@ -30,13 +30,13 @@ def build_listener_ir(
     route = effective[0].route if effective else None
     if isinstance(route, TLSRoute):
         return tls_listener_ir(view, name, consumer, effective)
-    trust_domain = told_trust_domain(view, service)
+    trust_domain = xfcc_trust_domain(view, service)
     if isinstance(route, HTTPRoute | GRPCRoute):
-        return replace(http_listener_ir(view, name, consumer, port, effective), told_trust_domain=trust_domain)
+        return replace(http_listener_ir(view, name, consumer, port, effective), xfcc_trust_domain=trust_domain)
     # A port that is not marked is one for HTTP where policies look at requests.
     judged = may_be_http(port) and view.has_service_policies(service.key)
     if route is None and (judged or is_observed(view, service, port)):
-        return replace(_observing(service, port, name, consumer), told_trust_domain=trust_domain)
+        return replace(_observing(service, port, name, consumer), xfcc_trust_domain=trust_domain)
     return None
 
 

@@ -33,7 +33,7 @@ def policies_of(view: TrackedView, pod: Pod) -> list[Policy]:
     """The policies that decide who may connect to a pod, `ordered`; where none selects it, the default of the mesh. An
     empty list: everyone may.
     """
-    deciding = [policy for policy in _selecting(view, pod) if not policy.is_audited]
+    deciding = _selecting(view, pod, audited=False)
     if not deciding:
         return default_policies(mesh_parameters(view), pod.metadata.namespace)
     return ordered(policy_ir(view, policy) for policy in deciding)
@@ -43,18 +43,18 @@ def audit_of(view: TrackedView, pod: Pod, application: bool = True) -> Audit | N
     """The audited policies of a pod, with those that would decide if these were enforced too; None without any. Without
     `application`: only audited policies of the level Network.
     """
-    selecting = _selecting(view, pod)
-    audited = [item for item in selecting if item.is_audited and (application or not item.is_application)]
+    audited = [item for item in _selecting(view, pod, audited=True) if application or not item.is_application]
     if not audited:
         return None
-    together = [item for item in selecting if not item.is_audited] + audited
+    together = _selecting(view, pod, audited=False) + audited
     return Audit(
         tuple(sorted(policy_key(policy) for policy in audited)), tuple(ordered(policy_ir(view, it) for it in together))
     )
 
 
-def _selecting(view: TrackedView, pod: Pod) -> list[AnyPolicy]:
-    return [policy for policy in in_force(view, pod.metadata.namespace) if selects_pod(view, policy, pod)]
+def _selecting(view: TrackedView, pod: Pod, audited: bool) -> list[AnyPolicy]:
+    found = (policy for policy in in_force(view, pod.metadata.namespace) if policy.is_audited == audited)
+    return [policy for policy in found if selects_pod(view, policy, pod)]
 
 
 def selects_pod(view: TrackedView, policy: AnyPolicy, pod: Pod) -> bool:

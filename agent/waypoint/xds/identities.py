@@ -7,7 +7,7 @@ is in Envoy's filter state, which no client can write.
 from collections import defaultdict
 from collections.abc import Mapping
 
-from agent.ir.identity import TOLD_HEADER, told_identity
+from agent.ir.identity import XFCC_HEADER, xfcc_value
 from agent.ir.policy import ANY, ServiceAccount
 from agent.ir.resources import Json
 from agent.translate.filters.external_auth import COMPOSITE, EXECUTE, MATCHER
@@ -15,7 +15,7 @@ from agent.waypoint.xds.cluster import ADS
 
 NAME = "client-identities"
 STATE = "weft.identity"
-TOLD_STATE = "weft.xfcc"
+XFCC_STATE = "weft.xfcc"
 SET_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
 SOURCE = "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput"
 IP_MATCHER = "type.googleapis.com/xds.type.matcher.v3.IPMatcher"
@@ -33,7 +33,7 @@ def identities_filter() -> Json:
 
 
 def client_identities(accounts: Mapping[str, ServiceAccount], trust_domain: str = "") -> Json:
-    """The resource: service accounts by address; with a trust domain also what servers are told of them. Without
+    """The resource: service accounts by address; with a trust domain also their values of XFCC. Without
     accounts the filter does nothing.
     """
     ranges = [_range(account, addresses, trust_domain) for account, addresses in by_account(accounts).items()]
@@ -80,13 +80,13 @@ def _by_source(ranges: list[Json]) -> Json:
     }
 
 
-def telling() -> Json:
-    """The part of a virtual host by which servers are told. It comes after the headers that Routes set, and a client
+def xfcc_headers() -> Json:
+    """The part of a virtual host by which servers get XFCC. It comes after the headers that Routes set, and a client
     without an identity has no header: Envoy has removed the client's own.
     """
-    header = {"key": TOLD_HEADER, "value": f"%FILTER_STATE({TOLD_STATE}:PLAIN)%"}
+    header = {"key": XFCC_HEADER, "value": f"%FILTER_STATE({XFCC_STATE}:PLAIN)%"}
     return {
-        "request_headers_to_remove": [TOLD_HEADER],
+        "request_headers_to_remove": [XFCC_HEADER],
         "request_headers_to_add": [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
         "typed_per_filter_config": ENABLED,
     }
@@ -95,7 +95,7 @@ def telling() -> Json:
 def _range(account: ServiceAccount, addresses: list[str], trust_domain: str) -> Json:
     states = [_state(STATE, str(account))]
     if trust_domain:
-        states.append(_state(TOLD_STATE, told_identity(account.namespace, account.name, trust_domain)))
+        states.append(_state(XFCC_STATE, xfcc_value(account.namespace, account.name, trust_domain)))
     config = {"@type": SET_STATE, "on_request_headers": states}
     run = {"@type": EXECUTE, "typed_config": {"name": "set_filter_state", "typed_config": config}}
     return {

@@ -12,7 +12,7 @@ from agent.translate.rule_requirements import ByBackend, of_rule, of_share, with
 from agent.waypoint.xds import affinity
 from agent.waypoint.xds.authorization import authorization_config
 from agent.waypoint.xds.cluster import whose
-from agent.waypoint.xds.identities import telling
+from agent.waypoint.xds.identities import xfcc_headers
 from agent.waypoint.xds.match import route_match
 from agent.waypoint.xds.retry import duration, retry_policy
 from agent.waypoint.xds.session import session_config
@@ -29,7 +29,7 @@ REFUSED, REFUSED_GRPC = 500, 503
 def route_configuration(listener_ir: HTTPListenerIR, requirements: ByBackend) -> Json:
     """The route table of a listener. Where no rule matches Envoy answers 404 (HTTPRouteRule.matches)."""
     routes = [route for rule in listener_ir.rules for route in _routes(rule, listener_ir, requirements)]
-    identity = telling() if listener_ir.told_trust_domain else {}
+    identity = xfcc_headers() if listener_ir.xfcc_trust_domain else {}
     missing = {"match": {"prefix": "/"}, "name": NO_MATCH, "direct_response": {"status": 404}}
     return {
         "name": listener_ir.name,

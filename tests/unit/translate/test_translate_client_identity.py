@@ -42,7 +42,7 @@ def domains_of(translator: Translator) -> tuple[set[str], set[str], bool]:
     listeners = {it for output in outputs for it in output.listeners.values() if isinstance(it, HTTPListenerIR)}
     assert listeners
     domains = {output.trust_domain for output in outputs if output.trust_domain}
-    return {it.told_trust_domain for it in listeners}, domains, any(output.accounts for output in outputs)
+    return {it.xfcc_trust_domain for it in listeners}, domains, any(output.accounts for output in outputs)
 
 
 def test_a_service_that_asks_for_it_has_the_trust_domain_of_the_mesh() -> None:
@@ -65,6 +65,6 @@ def test_envoy_tells_no_identity_where_no_service_asks_for_it() -> None:
     ir = HTTPListenerIR("app/web:80", "", 80, False, ())
     assert "request_headers_to_add" not in str(route_configuration(ir, {}))
     assert "spiffe" not in str(client_identities({"10.1.0.9": WEB}))
-    route = route_configuration(replace(ir, told_trust_domain="example.org"), {})
+    route = route_configuration(replace(ir, xfcc_trust_domain="example.org"), {})
     assert "x-forwarded-client-cert" in str(route)
     assert "URI=spiffe://example.org/ns/app/sa/web" in str(client_identities({"10.1.0.9": WEB}, "example.org"))
