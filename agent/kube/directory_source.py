@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import os
-from collections import Counter
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +12,26 @@ from watchfiles import awatch
 from agent.internal_errors import InternalErrors
 from agent.kube.account_pods import Accounts, account_pods, covering
 from agent.kube.awakenings import either
-from agent.kube.decode import IgnoredDocument, decode_all
 from agent.kube.documents import split
+from agent.kube.manifest_folder import EVERYTHING, ManifestFolder, manifests
+from agent.kube.manifest_objects import ManifestObjects
 from agent.kube.node_folder import NodeFolder
-from agent.kube.undecodable_facts import facts_of_document
-from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Synced, Upsert, internal_error
+from agent.model.change import Change, Delete, Keyed, Problem, Resolved, Synced, Upsert
 from agent.model.core import Pod
-from agent.model.meta import Key, Object
+from agent.model.meta import Key
 from agent.model.weft_node import WeftNode
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".yaml", ".yml", ".json")
-NO_STAMP = (0, 0, 0)
 DEBOUNCE_MS = 50
 STEP_MS = 10
-# The rescan finds what inotify misses: changes before the watch began, and a directory that was replaced.
+# The rescan finds what the watch does not tell: changes before it began, in a folder before it is watched, and in a
+# directory that was replaced, events that the kernel dropped (IN_Q_OVERFLOW), and targets of links.
 RESCAN_MS = 1000
 
 
 class SourceError(Exception):
     """The source cannot be used. The message is one sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """The content of one file: its valid objects, the last valid ones of broken documents, and its problems.
-
-    Facts about broken documents are among the objects.
-    `lines` has the line at which an object's document begins, `ignored` the number of documents of other kinds.
-    """
-
-    stamp: tuple[int, int, int]
-    objects: dict[Key, Keyed] = field(default_factory=dict)
-    problems: dict[str, Problem] = field(default_factory=dict)
-    lines: dict[Key, int] = field(default_factory=dict)
-    ignored: Counter[str] = field(default_factory=Counter)
 
 
 class DirectorySource:
@@ -68,8 +50,10 @@ class DirectorySource:
         self._directory = directory
         self._nodes = nodes
         self._errors = errors or InternalErrors()
-        self._files: dict[Path, _File] = {}
+        self._manifests = ManifestObjects(ManifestFolder(directory, self._errors))
+        self._vanished = False
         self._reported: dict[Key, Keyed] = {}
+        self._node_reports: set[Key] = set()
         self._problems: dict[str, Problem] = {}
         self._logged: set[str] = set()
         self._wanted: Accounts = frozenset()
@@ -80,7 +64,7 @@ class DirectorySource:
     @property
     def ignored(self) -> Mapping[str, int]:
         """The number of documents of each kind that weft does not use, by `apps/v1 Deployment`."""
-        return dict(sorted(sum((file.ignored for file in self._files.values()), Counter[str]()).items()))
+        return self._manifests.ignored
 
     @property
     def accounts_listed(self) -> bool:
@@ -110,7 +94,8 @@ class DirectorySource:
             self._nodes.folder.mkdir(parents=True, exist_ok=True)
             folders.append(self._nodes.folder)
         watch = awatch(
-            *folders,
+            *(folder.absolute() for folder in folders),
+            watch_filter=None,
             debounce=DEBOUNCE_MS,
             step=STEP_MS,
             rust_timeout=RESCAN_MS,
@@ -118,80 +103,90 @@ class DirectorySource:
             ignore_permission_denied=True,
         )
         yield [*await asyncio.to_thread(self.read), Synced(self.name)]
-        async for _ in either(watch, self._accounts_changed):
-            batch = await asyncio.to_thread(self.read)
+        next_rescan = 0.0
+        async for events in either(watch, self._accounts_changed):
+            # The watch yields no event when nothing happened for `RESCAN_MS`.
+            is_rescan = events == set() or time.monotonic() >= next_rescan
+            names = EVERYTHING if is_rescan else self._names(path for _, path in events or ())
+            batch = await asyncio.to_thread(self.read, names)
+            if is_rescan:
+                next_rescan = time.monotonic() + RESCAN_MS / 1000
             if batch:
                 yield batch
             # It has been taken.
             self._accounts_sent = self._accounts_read
+
+    def _names(self, paths: Iterable[str]) -> list[str]:
+        """The names of those paths of events that are in the directory."""
+        top = str(self._directory.absolute())
+        return ["" if path == top else path[len(top) + 1 :] for path in paths if f"{path}/".startswith(f"{top}/")]
 
     async def write_weft_node(self, node: WeftNode) -> None:
         """Write this node's WeftNode. Raises `OSError`."""
         if self._nodes is not None:
             self._nodes.write(node)
 
-    def read(self) -> list[Change]:
-        """Read the directory, and the WeftNodes. Returns the difference from the last read.
-
-        Files whose stamp is unchanged are not parsed again.
+    def read(self, names: Iterable[str] = EVERYTHING) -> list[Change]:
+        """Look again at files and folders, whose names are relative to the directory, and read the WeftNodes. Returns
+        the difference from the last read.
         """
-        vanished = not self._directory.is_dir()
-        if vanished:
+        if not self._directory.is_dir():
+            self._vanished = True
             where = str(self._directory)
-            return self._diff(
-                self._reported,
-                {where: Problem(where, "directory", "$", "does not exist any more; its last state stays in force")},
-            )
-        self._files = {path: _read(path, self._files.get(path), self._errors) for path in _manifests(self._directory)}
-        objects: dict[Key, Keyed] = {}
-        owner: dict[Key, Path] = {}
-        problems: dict[str, Problem] = {}
-        for path, file in self._files.items():
-            problems |= file.problems
-            for key, value in file.objects.items():
-                if key in owner:
-                    where = f"{path} {key}"
-                    problems[where] = Problem(where, str(key), "$", f"is in {owner[key]} too, which is used")
-                    continue
-                owner[key] = path
-                objects[key] = value
-        self._log_ignored()
+            message = "does not exist any more; its last state stays in force"
+            return self._problems_changed({where: Problem(where, "directory", "$", message)})
+        changed, ignored = self._manifests.look(EVERYTHING if self._vanished else names)
+        self._vanished = False
+        self._log(ignored)
+        problems = self._manifests.problems
         self._errors.keep("decode", problems)
         if self._nodes is not None:
             reported, broken = self._nodes.read()
-            objects |= reported
+            changed |= {key: reported.get(key) for key in self._node_reports | reported.keys()}
+            self._node_reports = set(reported)
             problems |= broken
-        wanted = self._wanted
-        pods = [value for value in objects.values() if isinstance(value, Pod)]
-        objects |= {fact.key: fact for account in wanted for fact in account_pods(pods, account)}
-        changes = self._diff(objects, problems)
-        self._accounts_read = wanted
-        return changes
+        changed |= self._account_pods(changed)
+        return self._objects_changed(changed) + self._problems_changed(problems)
 
-    def _log_ignored(self) -> None:
+    def _account_pods(self, changed: Mapping[Key, Keyed | None]) -> dict[Key, Keyed | None]:
+        """The facts about accounts' pods that may have changed; None for one that does not hold any more."""
+        before, wanted = self._accounts_read, self._wanted
+        self._accounts_read = wanted
+        keys = list(changed if before == wanted else {**self._reported, **changed})
+        old = [value for key in keys if isinstance(value := self._reported.get(key), Pod)]
+        new = [value for key in keys if isinstance(value := changed.get(key, self._reported.get(key)), Pod)]
+        facts: dict[Key, Keyed | None] = {fact.key: None for account in before for fact in account_pods(old, account)}
+        return facts | {fact.key: fact for account in wanted for fact in account_pods(new, account)}
+
+    def _log(self, ignored: Iterable[str]) -> None:
         """Log each kind that is not used, once."""
-        for kind, count in self.ignored.items():
-            if kind not in self._logged:
-                self._logged.add(kind)
-                log.info("kind is not read", extra={"kind": kind, "documents": count})
+        new = sorted(set(ignored) - self._logged)
+        for kind in new:
+            self._logged.add(kind)
+            log.info("kind is not read", extra={"kind": kind, "documents": self.ignored[kind]})
 
     def location(self, key: Key) -> str:
         """The file and line of an object; empty if it is in no file."""
-        locations = (f"{path}:{file.lines[key]}" for path, file in self._files.items() if key in file.objects)
-        return next(locations, "")
+        return self._manifests.location(key)
 
-    def _diff(self, objects: dict[Key, Keyed], problems: dict[str, Problem]) -> list[Change]:
-        batch: list[Change] = [Delete(key) for key in self._reported if key not in objects]
-        batch += [Upsert(value) for key, value in objects.items() if self._reported.get(key) != value]
-        batch += [Resolved(where) for where in self._problems if where not in problems]
+    def _objects_changed(self, changed: Mapping[Key, Keyed | None]) -> list[Change]:
+        gone = [key for key, value in changed.items() if value is None and key in self._reported]
+        new = [value for key, value in changed.items() if value is not None and self._reported.get(key) != value]
+        for key in gone:
+            del self._reported[key]
+        self._reported |= {value.key: value for value in new}
+        return [*map(Delete, gone), *map(Upsert, new)]
+
+    def _problems_changed(self, problems: dict[str, Problem]) -> list[Change]:
+        batch: list[Change] = [Resolved(where) for where in self._problems if where not in problems]
         batch += [problem for where, problem in problems.items() if self._problems.get(where) != problem]
-        self._reported, self._problems = objects, problems
+        self._problems = problems
         return batch
 
 
 def parsed(directory: Path) -> Iterator[tuple[str, Any]]:
     """Every parseable document of a directory or file, with its file and line."""
-    for path in _manifests(directory) if directory.is_dir() else [directory]:
+    for path in manifests(directory) if directory.is_dir() else [directory]:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
@@ -199,66 +194,3 @@ def parsed(directory: Path) -> Iterator[tuple[str, Any]]:
         for document in split(text, path.suffix == ".json"):
             if not document.error:
                 yield f"{path}:{document.line}", document.value
-
-
-def _manifests(directory: Path) -> list[Path]:
-    """Manifest files, sorted. Hidden files, which editors make, are left out.
-
-    A directory that is removed during the walk has no files; the watch reports its removal.
-    """
-    found: list[Path] = []
-    for folder, folders, files in os.walk(directory):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += (Path(folder, name) for name in files if not name.startswith("."))
-    return sorted(path for path in found if path.suffix in SUFFIXES)
-
-
-def _read(path: Path, before: _File | None, errors: InternalErrors) -> _File:
-    """A file's objects and problems. An unchanged file is not read again."""
-    stamp = NO_STAMP
-    try:
-        found = path.stat()
-        stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-        if before and before.stamp == stamp:
-            return before
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem(str(path), "file", "$", str(error))
-        kept = before or _File(NO_STAMP)
-        return _File(NO_STAMP, kept.objects, {problem.where: problem}, kept.lines, kept.ignored)
-    made = _parse(path, text, stamp, errors)
-    if before is None or not made.problems:
-        return made
-    return _File(stamp, before.objects | made.objects, made.problems, before.lines | made.lines, made.ignored)
-
-
-def _parse(path: Path, text: str, stamp: tuple[int, int, int], errors: InternalErrors) -> _File:
-    """The objects of a file's text, and the problems with its documents."""
-    objects: dict[Key, Keyed] = {}
-    problems: dict[str, Problem] = {}
-    lines: dict[Key, int] = {}
-    ignored: Counter[str] = Counter()
-    for document in split(text, path.suffix == ".json"):
-        where = f"{path}:{document.line}"
-        if document.error:
-            problems[where] = Problem(where, f"document {document.number}", "$", document.error)
-            continue
-        read: Iterable[tuple[str, Object | Problem | IgnoredDocument]]
-        problem = internal_error(where, f"document {document.number}")
-        read = ((where, replace(problem, facts=facts_of_document(document.value, problem))),)
-        with errors.guard("decode", where):
-            read = list(decode_all(document.value, where))
-        for location, found in read:
-            if isinstance(found, Problem):
-                problems[location] = replace(found, facts=())
-                for fact in found.facts:
-                    objects[fact.key] = fact
-                    lines[fact.key] = document.line
-            elif isinstance(found, IgnoredDocument):
-                ignored[found.kind] += 1
-            elif found.key in objects:
-                problems[location] = Problem(location, str(found.key), "$", "is in this file twice; the first is used")
-            else:
-                objects[found.key] = found
-                lines[found.key] = document.line
-    return _File(stamp, objects, problems, lines, ignored)

@@ -195,12 +195,12 @@ async def test_either_yields_for_items_and_for_the_event_and_ends_with_the_items
         await second.wait()
         yield 2
 
-    both = either(items(), event_set)  # type: ignore[arg-type]
-    await anext(both)
+    both = either(items(), event_set)  # type: ignore[type-var]
+    assert await anext(both) == 1
     event_set.set()
-    await anext(both)
+    assert await anext(both) is None
     assert not event_set.is_set()
     second.set()
-    await anext(both)
+    assert await anext(both) == 2
     with pytest.raises(StopAsyncIteration):
         await anext(both)

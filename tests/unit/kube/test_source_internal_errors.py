@@ -7,7 +7,7 @@ import pytest
 
 from agent.internal_errors import InternalErrors
 from agent.kube import collection as collections
-from agent.kube import directory_source
+from agent.kube import manifest_file
 from agent.kube.collection import collection
 from agent.kube.directory_source import DirectorySource
 from agent.kube.reflector import Reflector
@@ -55,7 +55,7 @@ def test_a_document_that_trips_a_bug_leaves_what_it_gave_before(
     errors = InternalErrors(strict=False)
     source = DirectorySource(tmp_path, errors)
     assert len(source.read()) == 2
-    real = directory_source.decode_all
+    real = manifest_file.decode_all
 
     def broken(document: Any, where: str) -> Any:
         if document["metadata"]["name"] == "one":
@@ -63,7 +63,7 @@ def test_a_document_that_trips_a_bug_leaves_what_it_gave_before(
         return real(document, where)
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory_source, "decode_all", broken)
+        patch.setattr(manifest_file, "decode_all", broken)
         file.write_text(text.format("one", "yy") + "---\n" + text.format("two", "yy"))
         changes = source.read()
     assert [change.value.key.name for change in changes if isinstance(change, Upsert)] == ["two"]

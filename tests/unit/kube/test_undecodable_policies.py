@@ -8,7 +8,7 @@ import pytest
 
 from agent.internal_errors import InternalErrors
 from agent.kube import collection as collections
-from agent.kube import directory_source
+from agent.kube import manifest_file
 from agent.kube.collection import collection
 from agent.kube.decode import decode
 from agent.kube.directory_source import DirectorySource
@@ -240,7 +240,7 @@ def test_a_bug_that_stops_reading_a_policy_does_not_make_it_absent(
         json.dumps({"apiVersion": "v1", "kind": "List", "items": [policy_document()]})
     )
     monkeypatch.setattr(collections, "decode_json", lambda *_: 1 / 0)
-    monkeypatch.setattr(directory_source, "decode_all", lambda *_: 1 / 0)
+    monkeypatch.setattr(manifest_file, "decode_all", lambda *_: 1 / 0)
     for changes in (
         Reflector(collection(KIND), errors).page(listed(policy_document(selector=WEB))),
         DirectorySource(tmp_path, errors).read(),
