@@ -107,8 +107,8 @@ class DirectorySource:
         async for events in either(watch, self._accounts_changed):
             # The watch yields no event when nothing happened for `RESCAN_MS`.
             is_rescan = events == set() or time.monotonic() >= next_rescan
-            names = EVERYTHING if is_rescan else self._names(path for _, path in events or ())
-            batch = await asyncio.to_thread(self.read, names)
+            names = self._names(path for _, path in events or ())
+            batch = await asyncio.to_thread(self.read, [*EVERYTHING, *names] if is_rescan else names)
             if is_rescan:
                 next_rescan = time.monotonic() + RESCAN_MS / 1000
             if batch:

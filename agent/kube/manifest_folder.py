@@ -38,13 +38,13 @@ class ManifestFolder:
         Symbolic links are looked at too: a change of what one leads to has another name.
         """
         before: dict[str, ManifestFile | None] = {}
-        wanted = {self._known(name) for name in names if not _hidden(name)}
+        named = {self._known(name) for name in names if not _hidden(name)}
+        wanted = named | self._links
         # A folder that is looked at may be a link now, which is not followed: what was named below it is not looked at.
         tops = {name for name in wanted if wanted.isdisjoint(_above(name))}
-        found = {file for name in tops for file in self._find(name, before)}
-        for file in found | self._links:
+        for file in {file for name in tops for file in self._find(name, before)}:
             # A file that is named is read whatever its stamp: the clock of stamps ticks every few milliseconds.
-            self._read(file, before, stamp_counts=file not in wanted)
+            self._read(file, before, stamp_counts=file not in named)
         return {file: FileChange(before[file], self.files.get(file)) for file in sorted(before, key=path_order)}
 
     def _known(self, name: str) -> str:

@@ -180,24 +180,37 @@ async def test_a_directory_that_is_named_in_another_way_is_followed(
         await watched.end()
 
 
-async def test_a_change_whose_event_is_lost_is_found_while_others_arrive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("named", "rescan_ms"), [("other.yaml", 50), ("a.yaml", 0)])
+async def test_rescans_find_changes_without_an_event_and_those_of_an_event_that_leave_the_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, rescan_ms: int
 ) -> None:
-    async def other_events(*_: Path, **__: object) -> AsyncIterator[set[tuple[Event, str]]]:
+    async def events(*_: Path, **__: object) -> AsyncIterator[set[tuple[Event, str]]]:
         while True:
             await asyncio.sleep(0.01)
-            yield {(Event.modified, str(tmp_path / "other.yaml"))}
+            yield {(Event.modified, str(tmp_path / named))}
 
-    monkeypatch.setattr(directory_source, "awatch", other_events)
-    monkeypatch.setattr(directory_source, "RESCAN_MS", 50)
+    monkeypatch.setattr(directory_source, "awatch", events)
+    monkeypatch.setattr(directory_source, "RESCAN_MS", rescan_ms)
     changes = DirectorySource(tmp_path).changes()
     await anext(changes)
     for number in range(3):
-        (tmp_path / "lost.yaml").write_text(namespace("lost", f"x{number}"))
+        (tmp_path / "a.yaml").write_text(namespace("a", f"x{number}"))
+        if named == "a.yaml":
+            os.utime(tmp_path / named, (1, 1))
         async with asyncio.timeout(60):
             (found,) = await anext(changes)
         assert found.value.metadata.labels == {"l": f"x{number}"}
     await changes.aclose()  # type: ignore[attr-defined]
+
+
+def test_a_link_whose_removal_is_not_told_yet_is_removed_without_a_problem(tmp_path: Path) -> None:
+    (tmp_path / ".a").write_text(namespace("a"))
+    link = tmp_path / "a.yaml"
+    link.symlink_to(".a")
+    source = DirectorySource(tmp_path)
+    (found,) = source.read()
+    link.unlink()
+    assert source.read(["other.yaml"]) == [Delete(found.value.key)]  # type: ignore[union-attr]
 
 
 FILES = [f"{folder}{file}" for folder in ("", "a/", "b/", "a/c/", "a/.h/") for file in ("x.yaml", "y.yaml", ".z.yaml")]
