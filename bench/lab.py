@@ -1,6 +1,7 @@
 """The lab that scenarios run in: its Services, the processes that answer, and the clients that ask."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -28,6 +29,10 @@ HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "bench"
 LOAD = BUILD / "load"
 PATIENCE = 120.0
+# Of several processors, the scheduler chooses anew in each run whether a process is woken on that of its peer or on
+# another one. That takes several times as long as what is compared, so processes without a proxy share one.
+PROCESSOR = max(os.sched_getaffinity(0))
+ON_ONE_PROCESSOR = ("taskset", "--cpu-list", str(PROCESSOR))
 
 
 class Lab:
@@ -67,7 +72,7 @@ class Lab:
     def _client(self, way: Way) -> subprocess.Popen[str]:
         key = (way.client, way.in_cgroup)
         if key not in self._clients:
-            argv = [str(LOAD), "ask"]
+            argv = [*(() if way.spread else ON_ONE_PROCESSOR), str(LOAD), "ask"]
             self._clients[key] = self.start(*key, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self._clients[key]
 
@@ -133,7 +138,7 @@ def _build_load() -> None:
 
 def _start_servers(lab: Lab) -> None:
     for pod, port, in_cgroup in SERVERS:
-        lab.start(pod, in_cgroup, [str(LOAD), "serve", str(port)])
+        lab.start(pod, in_cgroup, [*ON_ONE_PROCESSOR, str(LOAD), "serve", str(port)])
     for pod, rules in REDIRECTIONS.items():
         rule_set = f"table ip sidecar {{\nchain sidecar {{ {rules} }}\n}}"
         if lab.start(pod, True, ["nft", rule_set]).wait():

@@ -20,7 +20,7 @@ from bench.lab import LOAD, Lab, started
 from bench.many import endpoint_slice, service
 from bench.ratios import Ratio, Verdict, paired
 from bench.report import RESULTS, render, write
-from bench.scenarios import Scenario
+from bench.scenarios import WAYPOINT, Scenario
 
 SIZES = (10, 1_000, 10_000)
 ENDPOINTS = 10
@@ -127,7 +127,7 @@ def measure(lab: Lab, sizes: tuple[int, ...], changes: int) -> dict[str, Any]:
         print(f"{size} Services: {curve[size]}", file=sys.stderr, flush=True)
     churn = churn_share(lab)
     starts = [cold_sync_seconds(lab) for _ in range(STARTS)]
-    envoy = max(map(resident_megabytes, lab.pod_processes("weft-system/weft-waypoint")))
+    envoy = max(map(resident_megabytes, lab.pod_processes(WAYPOINT)))
     return {
         "curve": curve,
         "cold sync, s": percentiles(starts),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 IN_CGROUP_PORT, OUTSIDE_PORT = 9000, 9001
+WAYPOINT = "weft-system/weft-waypoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,9 @@ class Way:
 
     `in_cgroup`: whether the client's process is in its pod's cgroup. Outside of it no program of weft runs, and the
     packets take the same links. `proxy`: the pod of the proxy between both, if its CPU is counted. `twin`: the address
-    of a second instance for the control; without one, the control is the same way.
+    of a second instance for the control; without one, the control is the same way. `spread`: client, proxies and server
+    are on the processors that the scheduler chooses, as what a proxy costs is also to be woken there; without it,
+    client and server share one.
     """
 
     client: str
@@ -24,6 +27,7 @@ class Way:
     in_cgroup: bool = True
     proxy: str = ""
     twin: str = ""
+    spread: bool = False
 
 
 # Processes outside of pods' cgroups are at another port, so that server and client are in the same place.
@@ -33,10 +37,10 @@ WAYS = {
     "not enrolled": Way("outside/client", "10.244.9.2"),
     "weft L4": Way("mesh/client", "10.96.0.102"),
     "weft L4, policy": Way("mesh/client", "10.96.0.103"),
-    "weft L7": Way("app/client", "10.96.0.104", 80, proxy="weft-system/weft-waypoint"),
-    "plain Envoy": Way("app/client", "10.244.9.8", 80, proxy="outside/plain", twin="10.244.9.9"),
-    "two hops in one Envoy": Way("app/client", "10.244.9.10", 80, proxy="outside/two-hops"),
-    "two sidecars": Way("outside/sidecar-client", "10.244.9.13", 8080),
+    "weft L7": Way("app/client", "10.96.0.104", 80, proxy=WAYPOINT, spread=True),
+    "plain Envoy": Way("app/client", "10.244.9.8", 80, proxy="outside/plain", twin="10.244.9.9", spread=True),
+    "two hops in one Envoy": Way("app/client", "10.244.9.10", 80, proxy="outside/two-hops", spread=True),
+    "two sidecars": Way("outside/sidecar-client", "10.244.9.13", 8080, spread=True),
     "node proxy": Way("outside/client", "10.244.9.11", OUTSIDE_PORT, in_cgroup=False, proxy="outside/node-proxy"),
 }
 # The processes that answer: pod, port, whether in the pod's cgroup.
