@@ -58,6 +58,8 @@ class Lab:
 
     def ask(self, way: Way, address: str, scenario: Scenario) -> list[int]:
         """One round of a way: the nanoseconds of each operation. Raises `RuntimeError` when an operation fails."""
+        if scenario.connections > 1:
+            return self._ask_on_many(way, address, scenario)
         client = self._client(way)
         assert client.stdin is not None
         assert client.stdout is not None
@@ -75,6 +77,19 @@ class Lab:
             argv = [*(() if way.spread else ON_ONE_PROCESSOR), str(LOAD), "ask"]
             self._clients[key] = self.start(*key, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self._clients[key]
+
+    def _ask_on_many(self, way: Way, address: str, scenario: Scenario) -> list[int]:
+        log = BUILD / "h2load.tsv"
+        log.unlink(missing_ok=True)
+        argv = ["h2load", "--h1", "--header=host: server.app", f"--log-file={log}"]
+        argv += [f"--clients={scenario.connections}", f"--requests={scenario.count}", f"http://{address}:{way.port}/"]
+        client = self.start(way.client, way.in_cgroup, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output, _ = client.communicate()
+        # Of each request: when it began, the status, and the microseconds until its response had ended.
+        rows = [line.split("\t") for line in log.read_text().splitlines()]
+        if len(rows) != scenario.count or any(row[1] != "200" for row in rows):
+            raise RuntimeError(f"{scenario.name}, from {way.client} to {address}: {output}")
+        return [int(row[2]) * 1000 for row in rows]
 
     def status(self) -> Any:
         """The agent's report."""

@@ -82,7 +82,7 @@ class Bar:
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One operation on several ways, in turns. `work` and the sizes (bytes) are as in load/client.c; `count`: how
-    many in a way's turn.
+    many in a way's turn. With `connections` more than one, h2load asks on all of them at once instead.
     """
 
     name: str
@@ -92,12 +92,22 @@ class Scenario:
     bars: tuple[Bar, ...]
     request: int = 64
     response: int = 64
+    connections: int = 1
     agent: Literal["running", "killed", "restarting"] = "running"
 
     @property
     def references(self) -> tuple[str, ...]:
         """The ways that others are compared with. Each is measured twice in a round: the control."""
         return tuple(dict.fromkeys(bar.reference for bar in self.bars))
+
+
+def _on_many(connections: int) -> Scenario:
+    title = f"HTTP keep-alive, {connections} connections"
+    bars = (
+        Bar(f"L7, {title} p50 / one plain Envoy hop", "weft L7", "plain Envoy", "p50", 1.03),
+        Bar(f"L7, {title} p99 / one plain Envoy hop", "weft L7", "plain Envoy", "p99", 1.2),
+    )
+    return Scenario(title, "http", 3200, ("plain Envoy", "weft L7"), bars, connections=connections)
 
 
 L4 = ("direct", "not enrolled", "weft L4", "weft L4, policy", "kube-proxy")
@@ -182,6 +192,14 @@ HTTP = (
         ),
     ),
     Scenario(
+        "HTTP, a connection for each request",
+        "http-connect",
+        300,
+        ("plain Envoy", "weft L7"),
+        (Bar("L7, HTTP on a new connection p50 / one plain Envoy hop", "weft L7", "plain Envoy", "p50", 1.03),),
+    ),
+    _on_many(32),
+    Scenario(
         "HTTP keep-alive, agent killed",
         "http",
         600,
@@ -190,6 +208,7 @@ HTTP = (
         agent="killed",
     ),
 )
+MANY = _on_many(256)
 RESTARTING = Scenario(
     "HTTP keep-alive, agent restarting",
     "http",
@@ -211,5 +230,5 @@ class Suite:
 
 SUITES = {
     "quick": Suite(services=10_000, rounds=24, scenarios=(*DATAPATH, *HTTP)),
-    "full": Suite(services=10_000, rounds=120, scenarios=(*DATAPATH, *HTTP, RESTARTING)),
+    "full": Suite(services=10_000, rounds=120, scenarios=(*DATAPATH, *HTTP, MANY, RESTARTING)),
 }

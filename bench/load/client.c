@@ -143,6 +143,7 @@ static const struct work {
     {"connect-exchange", tcp, exchange, close_at_once},
     {"exchange", tcp, exchange, NULL},
     {"http", tcp, exchange_http, NULL},
+    {"http-connect", tcp, exchange_http, close_at_once},
     {"udp-connected", connected_udp, exchange, NULL},
     {"udp-unconnected", unconnected_udp, exchange_unconnected, NULL},
 };

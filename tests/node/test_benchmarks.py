@@ -13,7 +13,9 @@ from bench.scenarios import SUITES
 pytestmark = pytest.mark.node
 SERVICES = 30
 SKIPPED = {"kube-proxy": "is not started"}
-SCENARIOS = {scenario.name: replace(scenario, count=20) for scenario in SUITES["full"].scenarios}
+SCENARIOS = {
+    scenario.name: replace(scenario, count=max(20, scenario.connections)) for scenario in SUITES["full"].scenarios
+}
 
 
 @pytest.fixture(scope="module")
