@@ -32,7 +32,7 @@ PARENTS = StatusList(
     "parents", "parentRef", 32, frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"})
 )
 # The statuses of policies (GEP-713, PolicyStatus).
-ANCESTORS = StatusList("ancestors", "ancestorRef", 16, frozenset({"Accepted", "ResolvedRefs"}))
+ANCESTORS = StatusList("ancestors", "ancestorRef", 16, frozenset({"Accepted", "ResolvedRefs", "Programmed"}))
 
 
 def merge_entries(kind: StatusList, stored: Sequence[Any], wanted: Sequence[ParentStatus], now: str) -> list[Any]:
@@ -102,7 +102,7 @@ def _entry(kind: StatusList, status: ParentStatus, now: str) -> Json:
 
 def _condition(wanted: Condition, stored: Mapping[str, Any], now: str) -> Json:
     """The condition. It keeps the stored transition time while its status is the same."""
-    status = "True" if wanted.status else "False"
+    status = "Unknown" if wanted.status is None else str(wanted.status)
     same = stored.get("status") == status and isinstance(stored.get("lastTransitionTime"), str)
     made = {
         "type": wanted.type,

@@ -1,4 +1,4 @@
-"""What agents report in their WeftNodes: rejections by Route, and tunnels by node. Pure: no I/O.
+"""What agents report in their WeftNodes: rejections by Route, tunnels by node, and policies. Pure: no I/O.
 
 All bounds of the schema are applied here again: whoever has a node's credentials can write its WeftNode.
 """
@@ -11,12 +11,23 @@ from typing import NamedTuple
 
 import msgspec
 
+from agent.controller.programmed import PolicyReports
 from agent.ir.plan import Condition, ParentStatus
 from agent.kube.collection import Collection
 from agent.model.change import Change, Delete, Keyed, Problem, Upsert
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
-from agent.model.weft_node import KIND, MAX_REJECTED, MAX_ROUTES, MAX_TEXT, VERSION, RejectedResource, Tunnels, WeftNode
+from agent.model.weft_node import (
+    KIND,
+    MAX_REJECTED,
+    MAX_ROUTES,
+    MAX_TEXT,
+    VERSION,
+    NodePolicies,
+    RejectedResource,
+    Tunnels,
+    WeftNode,
+)
 from agent.telemetry.escape import escape
 
 # The number of nodes that a message names.
@@ -35,11 +46,12 @@ class RejectedRoute(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeRejections:
-    """The rejections that one node reports, and its tunnels: None where it reports none."""
+    """The rejections that one node reports, its tunnels, and its policies: None where it reports none."""
 
     node: str
     rejected: tuple[RejectedRoute, ...]
     tunnels: Tunnels | None = None
+    policies: NodePolicies | None = None
 
     @property
     def key(self) -> Key:
@@ -48,23 +60,26 @@ class NodeRejections:
 
 
 class NodeReports:
-    """The rejections and tunnels that all nodes report."""
+    """The rejections, tunnels and policies that all nodes report."""
 
     def __init__(self) -> None:
         self.tunnels: dict[str, Tunnels | None] = {}
         """By node."""
+        self.policies = PolicyReports()
         self._by_route: dict[Key, dict[str, list[RejectedRoute]]] = {}
         self._routes: dict[str, set[Key]] = {}
 
     def update(self, change: Change) -> set[Key]:
-        """Apply a change of a WeftNode. Returns the Routes that were or are in it."""
+        """Apply a change of a WeftNode. Returns the Routes that were or are in it, and the policies
+        that it may make a difference to.
+        """
         match change:
-            case Upsert(NodeRejections(node, rejected, tunnels)):
+            case Upsert(NodeRejections(node, rejected, tunnels, policies)):
                 self.tunnels[node] = tunnels
-                return self._replace(node, rejected)
+                return self._replace(node, rejected) | self.policies.replace(node, policies)
             case Delete(Key(kind, _, node)) if kind == KIND:
                 self.tunnels.pop(node, None)
-                return self._replace(node, ())
+                return self._replace(node, ()) | self.policies.remove(node)
         return set()
 
     def _replace(self, node: str, rejected: Sequence[RejectedRoute]) -> set[Key]:
@@ -128,7 +143,8 @@ def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
         return Problem(where, KIND, "$", str(error))
     rejected = node.status.rejected or ()
     items = (item for resource in rejected[:MAX_REJECTED] for item in _rejected_routes(resource))
-    return (NodeRejections(node.metadata.name, tuple(items), node.status.tunnels or None),)
+    status = node.status
+    return (NodeRejections(node.metadata.name, tuple(items), status.tunnels or None, status.policies or None),)
 
 
 def _rejected_routes(rejected: RejectedResource) -> Iterator[RejectedRoute]:

@@ -69,7 +69,7 @@ class Controller:
         self._problems: set[str] = set()
         self._foreign_owner = ""
         self._ancestor = self.statuses.ancestor
-        # Routes to write because of reports.
+        # Routes and policies to write because of reports.
         self.reported: set[Key] = set()
         self._reports_changed = asyncio.Event()
         self.synced = False
@@ -91,7 +91,7 @@ class Controller:
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """The coroutines to run."""
         writers = self.writer.run(), self.taint_writer.run()
-        return (self.follow(), self.election.run(), *writers, self.reconcile_mesh(), self.write_reported_routes())
+        return (self.follow(), self.election.run(), *writers, self.reconcile_mesh(), self.write_reported())
 
     async def follow(self) -> None:
         """Process the source's changes, and queue the objects that have to be written."""
@@ -101,6 +101,7 @@ class Controller:
             nodes = self._update_store(self.taints, batch)
             self._update_reports(batch)
             plain = [change for change in batch if _is_for_translation(change)]
+            touched |= self._observe_policies(batch)
             touched |= self.statuses.set_desired(list(self._translator.update(plain).values()))
             if not self.synced and any(isinstance(change, Synced) for change in batch):
                 self.synced = True
@@ -120,17 +121,25 @@ class Controller:
                     touched.add(target)
         return touched
 
+    def _observe_policies(self, batch: list[Change]) -> set[Key]:
+        """Pass changes of policies to the reports; returns those that may have to be written."""
+        touched: set[Key] = set()
+        for change in batch:
+            with self._errors.guard("statuses", subject_of(change)):
+                touched |= self.reports.policies.observe(change)
+        return touched
+
     def _update_reports(self, batch: list[Change]) -> None:
         """Apply the changes of WeftNodes."""
         for change in batch:
             with self._errors.guard("statuses", subject_of(change)):
-                # A compromised agent can name any number of Routes that do not exist.
-                self.reported |= {route for route in self.reports.update(change) if self.statuses.path(route)}
+                # A compromised agent can name any number of Routes and policies that do not exist.
+                self.reported |= {found for found in self.reports.update(change) if self.statuses.path(found)}
         if self.reported:
             self._reports_changed.set()
 
-    async def write_reported_routes(self) -> None:
-        """Queue the Routes that nodes report on."""
+    async def write_reported(self) -> None:
+        """Queue the Routes and policies that nodes report on."""
         while True:
             await self._reports_changed.wait()
             await asyncio.sleep(DEBOUNCE_SECONDS)

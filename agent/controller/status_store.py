@@ -8,6 +8,7 @@ from agent.controller.encryption import encryption_condition
 from agent.controller.merge import ANCESTORS, PARENTS, Json, StatusList, merge_entries
 from agent.controller.mesh import mesh_status, new_mesh
 from agent.controller.node_reports import NodeReports
+from agent.controller.programmed import with_programmed
 from agent.controller.stored import MESH, MESH_VERSION, POLICIES, ROUTES, Stored, decode_stored
 from agent.ir.plan import Output, ParentStatus
 from agent.model.change import Change, Delete, Upsert
@@ -120,6 +121,8 @@ class StatusStore:
             return self._mesh(found, now)
         kind, stored = _entries(found)
         wanted = self._reports.with_rejections(target, self._desired.get(target, ()))
+        if kind is ANCESTORS:
+            wanted = with_programmed(self._reports.policies, target, wanted, stored)
         if kind is ANCESTORS and (ancestor := self.ancestor) is not None:
             wanted = tuple(replace(status, parent_ref=ancestor) for status in wanted)
         merged = merge_entries(kind, stored, wanted, now)

@@ -1,13 +1,18 @@
 """What the tables of authorization should have, gathered from the outputs of translation."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from operator import attrgetter
+from typing import TypeVar
 
-from agent.ir.authorization import Destination, PeerRow, ServerPlan, account_id, peer_row
+from agent.ir.authorization import Destination, PeerRow, ServerPlan, UnsupportedPod, account_id, peer_row
 from agent.ir.plan import Output
 from agent.ir.policy import ANY
 from agent.ir.tables import address_bytes
+from agent.model.change import Change
 from agent.model.meta import WEFT_NAMESPACE
+from agent.model.policy_versions import PolicyVersions
+
+T = TypeVar("T")
 
 _WEFT = account_id(WEFT_NAMESPACE, ANY)
 
@@ -19,6 +24,9 @@ class DesiredAuthorization:
         """`changed` is called when something changed."""
         self.servers: dict[int, ServerPlan] = {}
         self.audited: dict[int, ServerPlan] = {}
+        self.unsupported: dict[int, UnsupportedPod] = {}
+        self.versions = PolicyVersions()
+        """The policies by which all of this was translated."""
         # By address, then by unit of translation. The latest counts: a new pod can have the address of one whose end
         # is not known here yet.
         self._peers: dict[bytes, dict[Hashable, PeerRow]] = {}
@@ -56,12 +64,9 @@ class DesiredAuthorization:
         self._destinations.pop(unit, None)
         if new.destinations:
             self._destinations[unit] = new.destinations
-        for cgroup in old.servers.keys() - new.servers.keys():
-            del self.servers[cgroup]
-        self.servers.update(new.servers)
-        for cgroup in old.audited.keys() - new.audited.keys():
-            del self.audited[cgroup]
-        self.audited.update(new.audited)
+        _replace(self.servers, old.servers, new.servers)
+        _replace(self.audited, old.audited, new.audited)
+        _replace(self.unsupported, old.unsupported, new.unsupported)
         for gone in map(address_bytes, old.peers.keys() - new.peers.keys()):
             del self._peers[gone][unit]
             if not self._peers[gone]:
@@ -73,8 +78,23 @@ class DesiredAuthorization:
             self._waypoints[unit] = {address_bytes(address): row for address, row in new.waypoints.items()}
         self._changed()
 
+    def observe(self, changes: Iterable[Change]) -> None:
+        """Changes of policies, once all pods are translated by them."""
+        before = self.versions.digest
+        for change in changes:
+            self.versions.apply(change)
+        if self.versions.digest != before:
+            self._changed()
 
-_parts = attrgetter("servers", "audited", "peers", "waypoints", "destinations")
+
+_parts = attrgetter("servers", "audited", "unsupported", "peers", "waypoints", "destinations")
+
+
+def _replace(plans: dict[int, T], old: Mapping[int, T], new: Mapping[int, T]) -> None:
+    """A unit of translation has these plans of pods now, by cgroup id."""
+    for cgroup in old.keys() - new.keys():
+        del plans[cgroup]
+    plans.update(new)
 
 
 def _clients(output: Output) -> dict[int, PeerRow]:

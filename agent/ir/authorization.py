@@ -148,6 +148,16 @@ class ServerPlan:
         return policy_set(self.grants)
 
 
+@dataclass(frozen=True, slots=True)
+class UnsupportedPod:
+    """A pod of this node that policies select, and at which the kernel cannot enforce them."""
+
+    pod: Key
+    policies: tuple[Key, ...]
+    generations: tuple[int, ...]
+    reason: str
+
+
 def policy_set(found: Iterable[Grant]) -> int:
     """The id of a set of grants in their order; `DENY_ALL` where there are none."""
     content = b"".join(grant.identity.to_bytes(8, "little") + grant.port.to_bytes(2, "little") for grant in found)

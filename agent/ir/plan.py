@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
 
-from agent.ir.authorization import Destination, PeerRow, ServerPlan
+from agent.ir.authorization import Destination, PeerRow, ServerPlan, UnsupportedPod
 from agent.ir.http import BackendPort, EndpointAddress, ListenerIR
 from agent.ir.identity import Identity, Workload
 from agent.ir.policy import ServiceAccount
@@ -109,10 +109,10 @@ class FrontendPlan:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of a Route's status, without its timestamp."""
+    """One condition of a status, without its timestamp. The status None is `Unknown`."""
 
     type: str
-    status: bool
+    status: bool | None
     reason: str
     message: str
     observed_generation: int
@@ -149,6 +149,7 @@ class Output:
     - `servers`: the protected pods of this node, by cgroup id.
     - `audited`: the pods of this node that audited policies of the level Network select, by cgroup id: `policies` are
       these, `grants` what would be admitted if they were enforced too.
+    - `unsupported`: the pods of this node, by cgroup id, whose policies the kernel cannot enforce.
     - `peers`: the identities of source addresses of pods.
     - `waypoints`: those of waypoints that enforce policies.
     - `destinations`: protected pods of other nodes, by address.
@@ -169,6 +170,7 @@ class Output:
     logged: frozenset[str] = frozenset()
     servers: Mapping[int, ServerPlan] = field(default_factory=dict)
     audited: Mapping[int, ServerPlan] = field(default_factory=dict)
+    unsupported: Mapping[int, UnsupportedPod] = field(default_factory=dict)
     peers: Mapping[str, PeerRow] = field(default_factory=dict)
     waypoints: Mapping[str, PeerRow] = field(default_factory=dict)
     destinations: Mapping[str, Destination] = field(default_factory=dict)

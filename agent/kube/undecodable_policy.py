@@ -21,8 +21,9 @@ def undecodable_policy(document: Any, problem: Problem) -> tuple[UndecodableAuth
     known = generation if isinstance(generation, int) else 0
     selectors, services = _targets(_object(_object(document).get("spec")).get("targetRefs"))
     key, there = Key(KIND, namespace, name), tuple(Key("Service", namespace, service) for service in services)
-    audited = _object(metadata.get("annotations")).get(AUDIT) == AUDITED
-    return (UndecodableAuthorizationPolicy(key, known, selectors, problem.field, problem.message, there, audited),)
+    audited, uid = _object(metadata.get("annotations")).get(AUDIT) == AUDITED, metadata.get("uid")
+    named, where = uid if isinstance(uid, str) else "", (problem.field, problem.message)
+    return (UndecodableAuthorizationPolicy(key, known, selectors, *where, there, audited, named),)
 
 
 def _targets(refs: Any) -> tuple[tuple[LabelSelector, ...] | None, tuple[str, ...]]:

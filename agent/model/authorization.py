@@ -176,6 +176,7 @@ class UndecodableAuthorizationPolicy(Value, frozen=True):
     message: str
     services: tuple[Key, ...] = ()
     is_audited: bool = False
+    uid: str = ""
 
     @property
     def key(self) -> Key:

@@ -21,6 +21,7 @@ MAX_ADDRESSES = 16
 MAX_POLICIES = 8
 MAX_KEYS = 2
 MAX_KEY_GENERATION = 1_000_000
+MAX_SELECTING = 256
 
 
 class Owner(Value, frozen=True):
@@ -88,6 +89,32 @@ class Guarded(Value, frozen=True):
     policies: tuple[PolicyGeneration, ...] = ()
 
 
+class SelectingPolicy(Value, frozen=True, omit_defaults=True):
+    """An AuthorizationPolicy that selects pods of the node, in the generation that is in force there.
+
+    `reason` and `message` say why the node does not enforce it; both are empty where it does.
+    """
+
+    namespace: str
+    name: str
+    generation: int
+    reason: str = ""
+    message: str = ""
+
+
+class NodePolicies(Value, frozen=True):
+    """What the node knows of AuthorizationPolicies, and enforces.
+
+    - `observed`: the digest of the versions of all policies that the node has processed (`PolicyVersions`). One of
+      them that `selecting` does not list selects no pod of the node.
+    - `count`: the number of policies that select pods; `selecting` has the first `MAX_SELECTING`.
+    """
+
+    observed: str
+    count: int = 0
+    selecting: tuple[SelectingPolicy, ...] = ()
+
+
 class TunnelKey(Value, frozen=True):
     """A public key of the node (base64), its generation as in MeshParameters, and the UDP port of its device."""
 
@@ -118,6 +145,7 @@ class WeftNodeStatus(Value, frozen=True):
       that is not known.
     - `guarded`: the protected pods.
     - `tunnels`: None removes what was reported before; absent while it is not known.
+    - `policies`: absent while they are not known.
     """
 
     rejected: tuple[RejectedResource, ...] | UnsetType = UNSET
@@ -126,6 +154,7 @@ class WeftNodeStatus(Value, frozen=True):
     waypoint_policies: bool | UnsetType = UNSET
     guarded: tuple[Guarded, ...] = ()
     tunnels: Tunnels | UnsetType | None = None
+    policies: NodePolicies | UnsetType = UNSET
 
 
 class WeftNode(Value, frozen=True):

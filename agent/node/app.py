@@ -29,8 +29,6 @@ from agent.kube.directory_source import SourceError
 from agent.kube.errors import ConfigurationError
 from agent.kube.source import Source
 from agent.model.change import Change, Synced
-from agent.model.core import Node
-from agent.model.weft_node import WeftNode
 from agent.node import budgets, encryption_proof, encryption_status, status
 from agent.node.authorization_controller import AuthorizationController
 from agent.node.authorization_status import with_authorization
@@ -43,7 +41,7 @@ from agent.node.options import kernel_config, translation_options
 from agent.node.reach import answer_reach
 from agent.node.telemetry import Telemetry
 from agent.node.waypoint_addresses import WaypointAddresses
-from agent.node.weft_node import guard_status, weft_node, with_rejections
+from agent.node.weft_node_builder import WeftNodeBuilder
 from agent.node.weft_node_writer import NodeWriter
 from agent.settings import Settings
 from agent.signals import EndedError, until_signalled
@@ -104,9 +102,15 @@ class Agent:
             self._authorization.causes(encryption_status.Unreached(self._encryption)),
         )
         self._tracer = RequestTracer(self.controller.change_queue.outputs.values)
-        self._node_writer = NodeWriter(lambda: self._ads.envoys, self._build_weft_node, source.write_weft_node, errors)
+        self._node_writer = self._make_node_writer(settings.node, source)
         self._authorization.on_change(self._node_writer.touch)
         self._register_metrics()
+
+    def _make_node_writer(self, node: str, source: Source) -> NodeWriter:
+        parts = self._store, self._ads, self.controller, self._authorization
+        builder = WeftNodeBuilder(node, *parts, self._encryption)
+        write, spread = source.write_weft_node, lambda: builder.spread_seconds
+        return NodeWriter(lambda: self._ads.envoys, builder.build, write, self._errors, spread)
 
     def _make_controller(self, settings: Settings, store: Store) -> DatapathController:
         clock = asyncio.get_running_loop().time
@@ -201,20 +205,6 @@ class Agent:
         """An Envoy connected, disconnected, or answered a response."""
         self.controller.waypoint.wake()
         self._node_writer.touch()
-
-    async def _build_weft_node(self, complete: bool) -> WeftNode | None:
-        """This node's WeftNode. None until all is known. `complete`: the Envoys' rejections are known."""
-        if not self._encryption.attempted:
-            return None
-        node = TrackedView(self._store).get(Node, "", self._settings.node)
-        waypoints, enforced = self.controller.datapath.waypoints, self.controller.waypoint.enforces_policies
-        servers = self._authorization.desired.servers.values()
-        state = guard_status(waypoints, enforced, servers, self._encryption.tunnels)
-        if complete:
-            rejected, dependencies = self._ads.rejected, self.controller.rendering.dependencies
-            outputs = list(self.controller.change_queue.outputs.values()) if rejected else []
-            state = await asyncio.to_thread(with_rejections, state, outputs, dependencies, rejected)
-        return weft_node(self._settings.node, node.metadata.uid if node else "", state)
 
     def _record_requests(self, served: list[AccessLogEntry]) -> None:
         """Take the requests that the waypoint reports in its access log."""

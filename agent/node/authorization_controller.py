@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from agent.datapath.audited import Audited
@@ -16,7 +17,7 @@ from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.datapath.destinations import Destinations
 from agent.datapath.driver import AuthorizationTables
 from agent.datapath.verdicts import Verdicts
-from agent.ir.authorization import ServerPlan
+from agent.ir.authorization import ServerPlan, UnsupportedPod
 from agent.ir.policy import ServiceAccount
 from agent.model.meta import Key
 from agent.telemetry.event_buffer import Causes
@@ -30,6 +31,17 @@ LOOK_SECONDS = 0.5
 CLIENTS_SECONDS = 30.0
 
 Servers = Mapping[int, ServerPlan]
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """What the kernel has since the last step that was complete: the policies known then, by their digest, and the
+    pods that they select.
+    """
+
+    observed: str
+    servers: Servers
+    unsupported: Mapping[int, UnsupportedPod]
 
 
 class Guards(Protocol):
@@ -95,6 +107,7 @@ class AuthorizationController:
         self._accounts: frozenset[ServiceAccount] = frozenset()
         self._audited: Servers | None = None
         self._patient_until = 0.0
+        self.enforced: Enforced | None = None
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Set what is called when what is desired changed."""
@@ -108,6 +121,11 @@ class AuthorizationController:
     def fill(self) -> dict[str, tuple[int, int]]:
         """Per table: rows in use and capacity."""
         return self.tables.fill | self.audited.fill | self.destinations.fill
+
+    @property
+    def rejected(self) -> Mapping[str, str]:
+        """What does not fit into the tables, with the reason; of a pod by `policies of POD`."""
+        return self.tables.rejected
 
     @property
     def destination_policies(self) -> set[Key]:
@@ -167,6 +185,7 @@ class AuthorizationController:
             self.destinations.adopt()
             self._resync_needed, self._dirty, self._audited = False, True, None
         servers, audited = dict(self.desired.servers), dict(self.desired.audited)
+        enforced = Enforced(self.desired.versions.digest, servers, dict(self.desired.unsupported))
         self._want_accounts((*servers.values(), *audited.values()))
         complete = self._clients.accounts_listed
         if complete:
@@ -183,7 +202,7 @@ class AuthorizationController:
             # Not before: a client that is not known yet would count as refused.
             self.audited.write(audited)
             self._audited = audited
-        complete = complete or self._clock() >= self._patient_until
+        listed, complete = complete, complete or self._clock() >= self._patient_until
         await asyncio.to_thread(self.guards.look, servers, complete, audited)
         if self._revoked:
             # Only now no client connects that is not admitted.
@@ -191,6 +210,9 @@ class AuthorizationController:
             self._revoked = False
         # Pods may have been added meanwhile.
         self.tables.release(_addresses(servers.values()) | _addresses(self.desired.servers.values()))
+        if listed and enforced != self.enforced:
+            self.enforced = enforced
+            self._changed()
 
     def _want_accounts(self, servers: Iterable[ServerPlan]) -> None:
         accounts = frozenset(source for plan in servers for source in plan.sources)

@@ -113,6 +113,7 @@ class ChangeQueue:
         if batch:
             self._translator.take(batch)
             self._keep(self._translator.enrol())
+            self._authorization.observe(batch)
             self.put(self.departures.see(self.pods, now))
         return bool(batch)
 

@@ -75,7 +75,7 @@ class DatapathController:
     @property
     def reconciling(self) -> bool:
         """Whether changes are on their way to the kernel or to Envoy."""
-        return self._in_pass or self._wake.is_set() or self.waypoint.reconciling
+        return self._in_pass or self._resync_needed or self._wake.is_set() or self.waypoint.reconciling
 
     @property
     def machine(self) -> WaypointStateMachine:

@@ -22,6 +22,7 @@ from agent.model.weft_node import (
     MAX_TEXT,
     MAX_WAYPOINTS,
     Guarded,
+    NodePolicies,
     Owner,
     ParentPort,
     PolicyGeneration,
@@ -103,9 +104,10 @@ def guard_status(
     enforced: bool | None,
     servers: Iterable[ServerPlan],
     tunnels: Tunnels | UnsetType | None = None,
+    node_policies: NodePolicies | UnsetType = UNSET,
 ) -> WeftNodeStatus:
     """What other nodes need to know: the waypoints and whether they enforce policies (None: that is not known), the
-    pods that policies select, and the tunnels.
+    pods that policies select, the tunnels, and the policies.
     """
     addresses: dict[tuple[str, tuple[PolicyGeneration, ...]], set[str]] = defaultdict(set)
     for plan in servers:
@@ -129,6 +131,7 @@ def guard_status(
         waypoint_policies=UNSET if enforced is None else enforced,
         guarded=tuple(entries[:MAX_GUARDED]),
         tunnels=tunnels,
+        policies=node_policies,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 import msgspec
+from msgspec import UnsetType
 from msgspec.structs import replace
 
 from agent.backoff import Backoff
@@ -59,7 +60,11 @@ class NodeWriter:
         build: Callable[[bool], Awaitable[WeftNode | None]],
         write: Callable[[WeftNode], Awaitable[None]],
         errors: InternalErrors,
+        spread: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`spread` returns within how many seconds the nodes shall write a change of no more than `policies.observed`:
+        each at a random time, because all of them have it at once.
+        """
         self._envoys = envoys
         self._build = build
         self._write = write
@@ -68,6 +73,8 @@ class NodeWriter:
         self._changed = asyncio.Event()
         self._written: WeftNode | None = None
         self._written_at = 0.0
+        self._spread = spread
+        self._observed_due: float | None = None
         self._failing = False
         self._backoff = Backoff(random.random, MAX_BACKOFF_SECONDS)
         self._counts = {"ok": 0, "failed": 0}
@@ -94,8 +101,18 @@ class NodeWriter:
                 made = await self._build(complete)
                 if made is not None:
                     made = made if complete else _with_rejections_of(made, self._written)
-                    if made != self._written or now >= self._written_at + RESYNC_SECONDS:
+                    if self._is_due(made, now) or now >= self._written_at + RESYNC_SECONDS:
                         await self._write_once(made, now)
+
+    def _is_due(self, node: WeftNode, now: float) -> bool:
+        """Whether it is time to write the WeftNode."""
+        if node == self._written:
+            return False
+        if self._written is None or _with_observed_of(node, self._written) != self._written:
+            return True
+        if self._observed_due is None:
+            self._observed_due = now + random.random() * self._spread()
+        return now >= self._observed_due
 
     async def _write_once(self, node: WeftNode, now: float) -> None:
         """Write once. After a failure, wait, and try again with the content at that time."""
@@ -111,7 +128,16 @@ class NodeWriter:
         else:
             self._counts["ok"] += 1
             self._written, self._written_at, self._failing = node, now, False
+            self._observed_due = None
             self._backoff.succeeded()
+
+
+def _with_observed_of(node: WeftNode, written: WeftNode) -> WeftNode:
+    """A WeftNode with the state of policies that was written last; the same WeftNode where one of them has none."""
+    new, old = node.status.policies, written.status.policies
+    if isinstance(new, UnsetType) or isinstance(old, UnsetType):
+        return node
+    return replace(node, status=replace(node.status, policies=replace(new, observed=old.observed)))
 
 
 def _with_rejections_of(node: WeftNode, written: WeftNode | None) -> WeftNode:

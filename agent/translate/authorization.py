@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agent.ir.authorization import WAYPOINTS, Destination, ServerPlan, grants, peer_row, waypoint_id, waypoint_row
+from agent.ir.authorization import (
+    WAYPOINTS,
+    Destination,
+    ServerPlan,
+    UnsupportedPod,
+    grants,
+    peer_row,
+    waypoint_id,
+    waypoint_row,
+)
 from agent.ir.plan import Output
 from agent.ir.policy import Audit, Policy, PolicyRule
 from agent.model.core import Pod
@@ -30,7 +39,10 @@ def translate_authorization(
     if reason := not_enforced(pod, runtime):
         default = bool(policies) and all(policy.key.kind == KIND for policy in policies)
         what = f"the default of {policies[0].key} is" if default else "its policies are"
-        return Output(peers=peers, warnings=(f"{pod.key}: Unsupported, {what} not enforced: {reason}",))
+        text = f"{pod.key}: Unsupported, {what} not enforced: {reason}"
+        keys, generations = tuple(it.key for it in policies), tuple(it.generation for it in policies)
+        unsupported = {cgroup: UnsupportedPod(pod.key, keys, generations, reason)} if policies else {}
+        return Output(peers=peers, unsupported=unsupported, warnings=(text,))
     servers, audited = dict[int, ServerPlan](), dict[int, ServerPlan]()
     if policies:
         # Waypoints of other nodes judge by what the API server has of this pod.

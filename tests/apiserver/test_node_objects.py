@@ -23,6 +23,7 @@ from agent.model.weft_node import (
     MAX_POLICIES,
     MAX_REJECTED,
     MAX_ROUTES,
+    MAX_SELECTING,
     MAX_TEXT,
     MAX_WAYPOINTS,
     Guarded,
@@ -44,6 +45,8 @@ from support.apiserver.weft_nodes import FOREIGN, head, node, refusal, rejected
 POLICY = {"name": "p", "generation": 1}
 PUBLIC_KEY = b64encode(bytes(32)).decode()
 KEY = {"generation": 1, "publicKey": PUBLIC_KEY, "port": 51871}
+SELECTING = {"namespace": "app", "name": "p", "generation": 1}
+POLICIES = {"observed": "0" * 32, "count": 1, "selecting": [SELECTING]}
 GUARDED = {"namespace": "app", "addresses": ["10.0.0.1"], "policies": [POLICY]}
 
 
@@ -92,7 +95,12 @@ async def test_no_agent_writes_another_node_s_object(installed: Cluster, agents:
     foreign = node(installed, "n2", rejected())
     assert FOREIGN in await refusal(agents["n1"], "POST", PATH, head(installed, "n2"))
     await write_to_api(agents["n2"], foreign)
-    for status in ({"rejected": [], "rejectedCount": 0}, {"guarded": [GUARDED]}, {"tunnels": {"keys": [KEY]}}):
+    for status in (
+        {"rejected": [], "rejectedCount": 0},
+        {"guarded": [GUARDED]},
+        {"tunnels": {"keys": [KEY]}},
+        {"policies": POLICIES},
+    ):
         body = {"status": status}
         assert FOREIGN in await refusal(agents["n1"], "PATCH", f"{PATH}/n2/status", body, MERGE_PATCH)
     assert msgspec.convert(installed.request("GET", f"{PATH}/n2"), WeftNode) == foreign
@@ -171,6 +179,14 @@ async def test_an_object_has_no_metadata_but_its_owner(
         ({"tunnels": {"keys": [KEY | {"port": 0}]}}, "tunnels.keys[0].port"),
         ({"tunnels": {"sending": [1] * (MAX_KEYS + 1)}}, "tunnels.sending"),
         ({"tunnels": {"unsupported": "x" * (MAX_TEXT + 1)}}, "tunnels.unsupported"),
+        ({"policies": POLICIES | {"observed": "all"}}, "policies.observed"),
+        ({"policies": {"observed": "0" * 32}}, "policies.count"),
+        ({"policies": POLICIES | {"selecting": [SELECTING] * (MAX_SELECTING + 1)}}, "policies.selecting"),
+        ({"policies": POLICIES | {"selecting": [SELECTING | {"reason": "x" * 64}]}}, "selecting[0].reason"),
+        (
+            {"policies": POLICIES | {"selecting": [SELECTING | {"message": "x" * (MAX_TEXT + 1)}]}},
+            "selecting[0].message",
+        ),
     ],
 )
 async def test_what_is_too_large_or_wrong_is_refused_and_named(

@@ -24,7 +24,7 @@ def entry(cluster: Cluster, name: str = "p") -> dict[str, Any]:
 
 def accepted(cluster: Cluster, name: str = "p") -> tuple[str, str, int] | None:
     """Status, reason and generation of the condition."""
-    for item in entry(cluster, name).get("conditions", []):
+    for item in entry(cluster, name).get("conditions", [])[:1]:
         return item["status"], item["reason"], item["observedGeneration"]
     return None
 
@@ -42,6 +42,7 @@ async def test_a_policy_is_told_that_it_is_accepted_and_by_which_mesh(make_clust
         columns = [item["name"] for item in table["columnDefinitions"]]
         (row,) = (dict(zip(columns, item["cells"], strict=True)) for item in table["rows"])
         assert (row["Action"], row["Level"], row["Accepted"]) == ("ALLOW", "Network", "True")
+        assert row["Programmed"] == "Unknown", "no node reports"
         cluster.request("PATCH", f"{POLICIES}/p", {"spec": {"rules": []}}, MERGE)
         await until(lambda: accepted(cluster) == ("True", "Accepted", 2))
         install(cluster, "experimental")

@@ -119,6 +119,20 @@ def test_a_policy_without_rules_refuses_everyone_but_the_probes_of_the_kubelet(
     mesh.wait_ready()
 
 
+def test_the_node_reports_which_policies_it_enforces(mesh: LabHandle, policy: Callable[[str], None]):
+    def reported() -> tuple[str, list[dict[str, str]]]:
+        found = [json.loads(path.read_text()) for path in (mesh.paths.state / "weftnodes").glob("*.json")]
+        policies = [node["status"]["policies"] for node in found if "policies" in node["status"]]
+        return (policies[0]["observed"], policies[0]["selecting"]) if policies else ("", [])
+
+    mesh.wait_for("no policy is reported", lambda: reported()[0] != "" and reported()[1] == [])
+    before, _ = reported()
+    policy("[]")
+    mesh.wait_for("the policy is reported", lambda: [item["name"] for item in reported()[1]] == ["web"])
+    mesh.wait_for("the node has processed it", lambda: reported()[0] != before)
+    assert reported()[1] == [{"namespace": "shop", "name": "web", "generation": 1}]
+
+
 def test_a_pod_connects_to_itself(mesh: LabHandle, policy: Callable[[str], None]):
     policy("[]")
     assert connects(mesh, "shop/web") == ADMITTED

@@ -81,3 +81,13 @@ def from_account(name: str, namespace: str | None = None) -> dict[str, Any]:
 def from_spiffe(uri: str) -> dict[str, Any]:
     """A source."""
     return {"type": "SPIFFE", "spiffe": uri}
+
+
+def versioned(name: str = "p", generation: int = 1, uid: str = "u1", **annotations: str) -> AuthorizationPolicy:
+    """A policy of the namespace app in one version. Annotations are in the group weft.dev."""
+    found = policy_document(name=name)
+    found["metadata"] |= {"generation": generation, "uid": uid}
+    found["metadata"]["annotations"] = {f"weft.dev/{key}": value for key, value in annotations.items()}
+    (made,) = decode(found, "here")
+    assert isinstance(made, AuthorizationPolicy), made
+    return made

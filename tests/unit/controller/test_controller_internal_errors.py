@@ -93,7 +93,7 @@ async def test_reports_that_change_all_the_time_have_a_route_written_now_and_the
                 await asyncio.sleep(0.01)
 
     controller.source = cast(KubernetesSource, Source())
-    writing = asyncio.create_task(controller.write_reported_routes())
+    writing = asyncio.create_task(controller.write_reported())
     await controller.follow()
     writing.cancel()
     await asyncio.wait([writing])

@@ -13,6 +13,7 @@ from agent.ir.authorization import (
     Grant,
     GrantKey,
     ServerPlan,
+    UnsupportedPod,
     account_id,
     peer_row,
     policy_set,
@@ -242,3 +243,12 @@ def test_a_waypoint_has_its_identity_where_no_pod_of_others_has_the_address() ->
     desired.take("report", Output(waypoints=reported), Output())
     assert desired.peers[address_bytes("10.9.0.2")] == peer_row("weft-system", "weft-waypoint")
     assert len(desired.peers) == 2
+
+
+def test_pods_that_cannot_be_protected_are_known_while_they_exist() -> None:
+    changes: list[None] = []
+    found, pod = DesiredAuthorization(lambda: changes.append(None)), UnsupportedPod(WEB, (), (), "hostNetwork")
+    found.take(WEB, Output(), Output(unsupported={7: pod}))
+    assert (found.unsupported, len(changes)) == ({7: pod}, 1)
+    found.take(WEB, Output(unsupported={7: pod}), Output())
+    assert (found.unsupported, len(changes)) == ({}, 2)

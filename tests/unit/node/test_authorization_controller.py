@@ -12,10 +12,12 @@ from agent.ir.authorization import ALLOW_ALL, NODE_ROW, Grant, ServerPlan, accou
 from agent.ir.plan import Output
 from agent.ir.policy import ServiceAccount
 from agent.ir.tables import address_bytes
+from agent.model.change import Upsert
 from agent.model.meta import Key
 from agent.node import authorization_controller
-from agent.node.authorization_controller import AuthorizationController, Servers
+from agent.node.authorization_controller import AuthorizationController, Enforced, Servers
 from support.fakes.kernel import FakeKernel
+from support.policies import versioned
 
 SERVER, CLIENT, NODE = (address_bytes(address) for address in ("10.1.0.5", "10.2.0.9", "10.0.0.1"))
 ALICE = ServiceAccount("shop", "alice")
@@ -118,6 +120,36 @@ async def test_a_pod_that_no_policy_selects_any_more_keeps_a_row_while_its_guard
     bench.around.broken = False
     await bench.until(lambda: not bench.kernel.servers.rows)
     assert (bench.around.guarded, bench.around.accounts) == ({}, frozenset())
+
+
+async def test_policies_are_enforced_once_a_whole_step_has_ended(bench: Bench):
+    """The guards are attached, and all clients that the policies name are known."""
+    bench.controller.start()
+    bench.around.broken = True
+    bench.desired.take("web", UNPROTECTED, PROTECTED)
+    bench.desired.observe([Upsert(versioned())])
+    before = bench.around.looks
+    await bench.until(lambda: bench.around.looks > before + 1)
+    assert bench.controller.enforced is None
+    bench.around.broken, bench.around.accounts_listed = False, False
+    await bench.until(lambda: bench.around.guarded)
+    assert bench.controller.enforced is None
+    bench.around.accounts_listed = True
+    await bench.until(lambda: bench.controller.enforced)
+    assert bench.controller.enforced == Enforced(bench.desired.versions.digest, {7: PLAN}, {})
+
+
+async def test_a_policy_that_selects_no_pod_is_processed_too(bench: Bench):
+    changes: list[str] = []
+    bench.controller.on_change(lambda: changes.append("changed"))
+    bench.controller.start()
+    for generation in (1, 2):
+        changes.clear()
+        bench.desired.observe([Upsert(versioned(generation=generation))])
+        await bench.until(
+            lambda: bench.controller.enforced and bench.controller.enforced.observed == bench.desired.versions.digest
+        )
+        assert changes == ["changed", "changed"], "what is desired, and then what is enforced"
 
 
 async def test_clients_that_an_earlier_agent_knew_stay_until_the_accounts_are_listed(bench: Bench):

@@ -3,6 +3,7 @@
 from collections.abc import ValuesView
 from typing import Any
 
+from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.model.authorization import UndecodableAuthorizationPolicy
 from agent.model.change import Delete, Upsert
 from agent.node.change_queue import ChangeQueue
@@ -47,3 +48,17 @@ def test_a_pod_has_its_policies_before_anything_else_is_worked_on() -> None:
     queue.enrol(0.0)
     (server,) = (plan for output in queue.outputs.values() for plan in output.servers.values())
     assert [key.name for key in server.policies] == ["a", "b"]
+
+
+def test_the_versions_of_policies_are_those_by_which_pods_are_translated() -> None:
+    desired = DesiredAuthorization()
+    queue = ChangeQueue(Translator(Store(), Options("here")), authorization=desired)
+    queue.put([*upserts(TEXT), Upsert(POD), Upsert(policy(name="a"))])
+    before = desired.versions.digest
+    queue.enrol(0.0)
+    assert desired.versions.version(POLICY._replace(name="a")) is not None
+    assert desired.servers
+    queue.put([Delete(POLICY._replace(name="a"))])
+    assert desired.servers, "not yet"
+    queue.enrol(0.0)
+    assert (desired.servers, desired.versions.digest) == ({}, before)

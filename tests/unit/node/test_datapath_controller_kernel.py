@@ -141,6 +141,26 @@ async def test_tables_that_cannot_be_read_are_read_again(node: Node, unreadable:
     assert node.action().kind is Action.FORWARD
 
 
+async def test_a_change_is_on_its_way_while_tables_cannot_be_read(node: Node, monkeypatch: pytest.MonkeyPatch):
+    await node.synced()
+    await node.serving()
+    tried: list[int] = []
+
+    def fail() -> None:
+        tried.append(1)
+        raise OSError(4, "interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.kernel.pods, "load", fail)
+        patch.setattr(node.kernel.frontends, "upsert", lambda _: fail())
+        node.manifests.send(*upserts(SECOND))
+        await node.until(lambda: tried)
+        while len(tried) < 3:
+            assert node.controller.reconciling
+            await asyncio.sleep(0)
+    await node.until(lambda: not node.controller.reconciling)
+
+
 async def test_without_pods_cgroups_it_is_not_ready_and_tries_again():
     node = Node(FakeKernel())
     node.attachable = False

@@ -12,7 +12,7 @@ from agent.internal_errors import InternalErrors
 from agent.ir.addresses import Addresses
 from agent.ir.envoy import Envoy
 from agent.kube.errors import ApiError
-from agent.model.weft_node import WeftNode, WeftNodeMetadata, WeftNodeStatus
+from agent.model.weft_node import NodePolicies, SelectingPolicy, WeftNode, WeftNodeMetadata, WeftNodeStatus
 from agent.node import weft_node_writer as node_writer
 from agent.node.weft_node_writer import ABSENT_SECONDS, ANSWER_SECONDS, ConnectionStability, NodeWriter
 
@@ -64,9 +64,12 @@ class Server:
 
 @asynccontextmanager
 async def running(
-    server: Server, errors: InternalErrors | None = None, envoys: Sequence[Envoy] = (BLUE,)
+    server: Server,
+    errors: InternalErrors | None = None,
+    envoys: Sequence[Envoy] = (BLUE,),
+    spread: Sequence[float] = (0.0,),
 ) -> AsyncIterator[NodeWriter]:
-    writer = NodeWriter(lambda: envoys, server.make, server.write, errors or InternalErrors())
+    writer = NodeWriter(lambda: envoys, server.make, server.write, errors or InternalErrors(), lambda: spread[0])
     task = asyncio.ensure_future(writer.run())
     try:
         yield writer
@@ -146,6 +149,41 @@ async def test_what_could_not_be_written_is_written_later_as_it_is_then(error: E
         await until(lambda: server.writes)
     assert server.writes == [node(2)]
     assert writer.outcomes() == {"ok": 1, "failed": 2}
+
+
+def processed(observed: str, *selecting: SelectingPolicy) -> WeftNode:
+    status = node(0).status
+    return replace(node(0), status=replace(status, policies=NodePolicies(observed, len(selecting), selecting)))
+
+
+async def test_what_all_nodes_write_at_once_is_spread_over_a_time(quick: None) -> None:
+    server = Server()
+    server.made = processed("a")
+    spread = [0.0]
+    async with running(server, spread=spread) as writer:
+        await until(lambda: server.writes)
+        server.made = processed("a+")
+        await until(lambda: server.writes[-1] == server.made)
+        server.writes.clear()
+        spread[0] = 1e9
+        server.made = processed("b")
+        for _ in range(5):
+            writer.touch()
+            await asyncio.sleep(node_writer.COALESCE_SECONDS)
+        assert not server.writes
+        server.made = processed("b", SelectingPolicy("app", "p", 1))
+        await until(lambda: server.writes)
+    assert server.writes == [server.made], "what the node has to say itself does not wait"
+
+
+async def test_it_is_written_in_the_end(quick: None) -> None:
+    server = Server()
+    server.made = processed("a")
+    async with running(server, spread=(0.3,)):
+        await until(lambda: server.writes)
+        for observed in ("b", "c"):
+            server.made = processed(observed)
+            await until(lambda: server.writes[-1] == server.made)
 
 
 async def test_an_object_that_somebody_deleted_is_there_again(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:

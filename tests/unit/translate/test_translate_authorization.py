@@ -6,6 +6,7 @@ from agent.ir.authorization import (
     ANY_CLIENT,
     ANY_PORT,
     Grant,
+    UnsupportedPod,
     account_id,
     peer_row,
 )
@@ -117,6 +118,10 @@ def test_a_pod_that_cannot_be_protected_is_named(line: str, reason: str):
     node.update(*upserts(policy("[]")))
     assert node.server is None
     assert node.output.warnings == (f"Pod shop/web: Unsupported, its policies are not enforced: {reason}",)
+    (unsupported,) = node.output.unsupported.values()
+    assert unsupported == UnsupportedPod(
+        Key("Pod", "shop", "web"), (Key("AuthorizationPolicy", "shop", "p"),), (0,), reason
+    )
 
 
 def test_pods_of_other_nodes_with_an_account_that_policies_name_are_clients_while_they_exist():
