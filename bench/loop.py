@@ -142,7 +142,8 @@ async def connecting(folder: Path) -> dict[str, object]:
     changed = {unit: (Output(), output) for unit, output in translator.outputs.items()}
     server = AdsServer(folder / "xds.sock", Addresses(ADDRESS))
     rendering = Rendering(Options("here"))
-    controller = WaypointController(server, rendering, Prober(), asyncio.get_running_loop().time, lambda: None)
+    clock = asyncio.get_running_loop().time
+    controller = WaypointController(server, rendering, Prober(), clock, lambda: None, lambda _: None)
     server.on_change(controller.wake)
     await server.start()
     running = asyncio.create_task(controller.run())

@@ -26,6 +26,10 @@ class PathCondition:
         """Whether a path, as the client sent it, is meant."""
         return path == self.value or (not self.exact and path.startswith(f"{self.value}/"))
 
+    def covers(self, other: "PathCondition") -> bool:
+        """Whether it matches every path that another one matches."""
+        return (other.exact or not self.exact) and self.matches(other.value)
+
     def __str__(self) -> str:
         return self.value if self.exact else f"{self.value}/*"
 
@@ -45,6 +49,14 @@ class RequestConditions:
     def hold(self, request: Request) -> bool:
         """Whether a request has all of it."""
         return next(self.missed(request), None) is None
+
+    def cover(self, other: "RequestConditions") -> bool:
+        """Whether every request that has all that others ask for has all of it."""
+        if (self.methods and not other.methods) or (self.paths and not other.paths):
+            return False
+        methods = not self.methods or {*other.methods} <= {*self.methods}
+        paths = not self.paths or all(any(own.covers(path) for own in self.paths) for path in other.paths)
+        return methods and paths and {*self.headers} <= {*other.headers}
 
     def missed(self, request: Request) -> Iterator[str]:
         """What a request lacks, for people."""

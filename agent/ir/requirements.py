@@ -46,6 +46,14 @@ class Requirement:
             return True
         return request is not None and any(rule.is_for(client) and rule.conditions.hold(request) for rule in self.rules)
 
+    def conditions_for(self, client: Identity | None) -> frozenset[RequestConditions]:
+        """What requests of a client meet it: those that have all of one of these; none where no rule is for the
+        client.
+        """
+        if _is_among(self.clients, client):
+            return frozenset({ANY_REQUEST})
+        return frozenset(rule.conditions for rule in self.rules if rule.is_for(client))
+
     def missed(self, client: Identity | None, request: Request | None = None) -> str:
         """What a request lacks that it refuses, for people: by the rule for the client that comes nearest. Empty where
         no rule is for the client.
@@ -94,6 +102,20 @@ def requirement(policies: Iterable[Policy], port: int) -> Requirement | None:
 def unmet(found: Iterable[Requirement], client: Identity | None, request: Request | None = None) -> Requirement | None:
     """The first requirement that a client does not meet, with a request or a connection."""
     return next((item for item in found if not item.allows(client, request)), None)
+
+
+def narrowed(before: Requirements, after: Requirements, client: Identity | None) -> bool:
+    """Whether a client may have had a request admitted by requirements that those that replaced them refuse.
+
+    It may be said where none is: a rule is compared with each rule, not with several together.
+    """
+    had = [item.conditions_for(client) for item in before] or [frozenset({ANY_REQUEST})]
+    has = [item.conditions_for(client) for item in after]
+    return not all(any(_cover(found, one) for one in had) for found in has)
+
+
+def _cover(found: frozenset[RequestConditions], others: frozenset[RequestConditions]) -> bool:
+    return all(any(item.cover(other) for item in found) for other in others - found)
 
 
 def _is_among(accounts: Iterable[ServiceAccount], client: Identity | None) -> bool:

@@ -66,6 +66,18 @@ class WaypointState:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientsRevoked:
+    """Connections to a port of an Envoy that have to end, because policies do not admit their clients any more: those
+    of `clients`, which are source addresses, or with `all_but` those of all others.
+    """
+
+    address: str
+    port: int
+    clients: frozenset[str]
+    all_but: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Adopted:
     """What an earlier agent left of its waypoint in the kernel's tables. Only `Datapath.take_over` makes one, when the
     tables were read and the wanted frontends are known.

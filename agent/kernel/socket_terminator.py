@@ -1,5 +1,5 @@
 """Terminates connected sockets of pods: those whose backend was removed, and connections of clients that a protected
-pod does not admit any more. A process of its own does it: `terminate_sockets`.
+pod, or a waypoint for it, does not admit any more. A process of its own does it: `terminate_sockets`.
 
 Unconnected sockets need none of this: the programs decide for each datagram anew.
 """
@@ -18,6 +18,7 @@ from typing import Any
 from agent.backoff import Backoff
 from agent.datapath.driver import BackendsRemoved
 from agent.ir.tables import Protocol, SocketAddress, address_text
+from agent.ir.waypoint_state import ClientsRevoked
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ class SocketTerminator:
         self._backoff = Backoff(random.random)
         self._spared = spared
         self.waiting: dict[tuple[Protocol, SocketAddress], BackendsRemoved] = {}
-        self._revoked = False
+        self._revoked = self._revoking = False
+        self._clients: tuple[ClientsRevoked, ...] = ()
+        self._waypoint_pods: frozenset[int] = frozenset()
         self._wake = asyncio.Event()
         self.ended: Counter[Protocol] = Counter()
         self.runs = 0
@@ -62,6 +65,11 @@ class SocketTerminator:
     def counts(self) -> dict[str, int]:
         """Sockets terminated so far, by protocol."""
         return {protocol.name.lower(): self.ended[protocol] for protocol in Protocol}
+
+    @property
+    def revoking(self) -> bool:
+        """Whether connections of clients that are not admitted any more may not have ended yet."""
+        return self._revoking or self._revoked or bool(self._clients)
 
     def submit(self, frontends: Iterable[BackendsRemoved]) -> None:
         """Queue these frontends for the next run; the latest entry of a frontend replaces earlier ones."""
@@ -76,6 +84,13 @@ class SocketTerminator:
             self._revoked = True
             self._wake.set()
 
+    def revoke_clients(self, clients: Iterable[ClientsRevoked], pods: Iterable[int]) -> None:
+        """Have the next run end these connections to waypoints, whose pods have these cgroup ids."""
+        if self._able:
+            self._clients += tuple(clients)
+            self._waypoint_pods = frozenset(pods)
+            self._wake.set()
+
     async def run(self) -> None:
         """Run until cancelled. On failure the work is merged into the next run, with back-off."""
         while True:
@@ -83,16 +98,21 @@ class SocketTerminator:
             self._wake.clear()
             waiting, self.waiting = self.waiting, {}
             revoked, self._revoked = self._revoked, False
+            clients, self._clients = self._clients, ()
+            self._revoking = revoked or bool(clients)
             try:
-                self._count(await self._terminate(document(waiting.values(), self._spared(), revoked)))
+                task = document(waiting.values(), self._spared(), revoked, clients, self._waypoint_pods)
+                self._count(await self._terminate(task))
                 self._backoff.succeeded()
                 pause = RUN_INTERVAL_SECONDS
             except (OSError, TerminationError) as error:
                 log.warning("sockets not terminated, trying again", extra={"error": str(error)})
                 self.waiting = waiting | self.waiting
                 self._revoked |= revoked
+                self._clients = clients + self._clients
                 self._wake.set()
                 pause = self._backoff.failed(RUN_INTERVAL_SECONDS)
+            self._revoking = False
             self.runs += 1
             await asyncio.sleep(pause)
 
@@ -126,12 +146,21 @@ async def _kill(child: Process) -> None:
         await child.wait()
 
 
-def document(frontends: Iterable[BackendsRemoved], spared: list[str], revoked: bool) -> dict[str, Any]:
-    """The input of `terminate_sockets`: addresses to spare, each frontend with its remaining backends, and whether
-    connections are to end that are not admitted any more.
+def document(
+    frontends: Iterable[BackendsRemoved],
+    spared: list[str],
+    revoked: bool,
+    clients: Iterable[ClientsRevoked] = (),
+    waypoint_pods: Iterable[int] = (),
+) -> dict[str, Any]:
+    """The input of `terminate_sockets`: addresses to spare, each frontend with its remaining backends, whether
+    connections are to end that protected pods do not admit any more, those to waypoints that are to end, and the cgroup
+    ids of the pods that have these.
     """
     return {
         "revoked": revoked,
+        "waypoint_pods": sorted(waypoint_pods),
+        "clients": [[item.address, item.port, sorted(item.clients), item.all_but] for item in clients],
         "spared": spared,
         "frontends": [
             [removed.protocol, _written(removed.address), [_written(backend) for backend in sorted(removed.backends)]]

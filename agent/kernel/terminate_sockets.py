@@ -1,5 +1,6 @@
-"""Terminates sockets of pods: those whose backend was removed, and connections of clients that a protected pod does
-not admit any more. The network namespace helper opens its sockets in the network namespaces of pods.
+"""Terminates sockets of pods: those whose backend was removed, and connections of clients that a protected pod, or a
+waypoint for it, does not admit any more. The network namespace helper opens its sockets in the network namespaces of
+pods.
 
 `python -m agent.kernel.terminate_sockets --pins DIR --kubepods PATH --netns-socket PATH` reads the JSON document of
 `socket_terminator.document`, runs once, and prints how many sockets it terminated, by protocol.
@@ -8,8 +9,8 @@ not admit any more. The network namespace helper opens its sockets in the networ
 import argparse
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,7 +21,7 @@ from agent.datapath.authorization import AuthorizationRows
 from agent.ir.tables import AffinityEntry, Protocol, SocketAddress, UdpTarget, address_bytes
 from agent.kernel.affinity_rows import UDP_CHOICE_CODEC
 from agent.kernel.bpffs import opened
-from agent.kernel.cgroups import pod_folders
+from agent.kernel.cgroups import find_pod_cgroups, pod_folders
 from agent.kernel.maps import HashTable, open_kernel
 from agent.kernel.netns.client import NetnsClient, RefusedError, query
 from agent.kernel.parent import die_with_parent
@@ -39,17 +40,34 @@ from agent.kernel.sockets import (
 @dataclass(frozen=True, slots=True)
 class Task:
     """The remaining backends of frontends; sockets of these frontends with another backend are terminated. With
-    `revoked` also the connections that the kernel's tables of authorization do not admit.
+    `revoked` also the connections that the kernel's tables of authorization do not admit. `clients`: addresses and
+    ports of waypoints, with the clients whose connections there are terminated, or all but which.
     """
 
     spared: frozenset[bytes]
     frontends: Mapping[tuple[Protocol, SocketAddress], frozenset[SocketAddress]]
     revoked: bool
+    clients: Mapping[SocketAddress, Sequence[tuple[frozenset[bytes], bool]]]
+    waypoint_pods: frozenset[int]
+
+    def folders(self, kubepods: Path) -> list[Path]:
+        """The cgroup folders of the pods to look at: first those of waypoints, by which what runs for clients ends
+        within a second on a node with hundreds of pods too; no others where nothing else is to be done.
+        """
+        cgroups = find_pod_cgroups(kubepods)
+        pods = pod_folders(kubepods).items()
+        first = [folder for uid, folder in pods if uid in cgroups and cgroups[uid].cgroup_id in self.waypoint_pods]
+        only = self.clients and first and not self.frontends and not self.revoked
+        return first if only else [*first, *(folder for _, folder in pods if folder not in first)]
 
     def ends(self, found: Rewritten) -> bool:
         """Whether the backend of a socket was removed."""
         there = self.frontends.get((found.protocol, found.original))
         return there is not None and found.backend not in there and found.backend[0] not in self.spared
+
+    def revokes(self, found: Accepted) -> bool:
+        """Whether policies do not admit a connection that a waypoint has accepted."""
+        return any((found.client in named) is not all_but for named, all_but in self.clients.get(found.server, ()))
 
 
 def read(document: Mapping[str, Any]) -> Task:
@@ -58,6 +76,9 @@ def read(document: Mapping[str, Any]) -> Task:
     def socket_address(written: tuple[str, int]) -> SocketAddress:
         return address_bytes(written[0]), written[1]
 
+    clients: defaultdict[SocketAddress, list[tuple[frozenset[bytes], bool]]] = defaultdict(list)
+    for address, port, named, all_but in document["clients"]:
+        clients[address_bytes(address), port].append((frozenset(map(address_bytes, named)), all_but))
     return Task(
         frozenset(map(address_bytes, document["spared"])),
         {
@@ -65,16 +86,18 @@ def read(document: Mapping[str, Any]) -> Task:
             for protocol, frontend, backends in document["frontends"]
         },
         document["revoked"],
+        clients,
+        frozenset(document["waypoint_pods"]),
     )
 
 
-def socket_lists(kubepods: Path, helper: NetnsClient) -> Iterator[SocketList]:
-    """A list of sockets in each network namespace of the pods below `kubepods`. Raises `NetnsError`; at the end also
-    where there were pods and the helper refused all of them.
+def socket_lists(kubepods: Path, folders: Iterable[Path], helper: NetnsClient) -> Iterator[SocketList]:
+    """A list of sockets in each network namespace of pods below `kubepods`, by their folders. Raises `NetnsError`; at
+    the end also where there were pods and the helper refused all of them.
     """
     seen: set[int] = set()
     refused: RefusedError | None = None
-    for folder in pod_folders(kubepods).values():
+    for folder in folders:
         try:
             for namespace, descriptor in helper.sockets(query(kubepods, folder).pod):
                 with SocketList(descriptor) as diag:
@@ -102,8 +125,10 @@ def terminate(task: Task, kernel: Kernel, diag: SocketList) -> Counter[Protocol]
     """Terminate the sockets of this task in one network namespace. Raises `OSError`."""
     listed = chain(rewritten_tcp(diag, kernel.storage), rewritten_udp(diag, kernel.choices))
     stale: list[Rewritten | Accepted] = [found for found in listed if task.ends(found)]
-    if (rows := kernel.authorization) is not None:
-        stale += [found for found in accepted_tcp(diag) if is_revoked(found, rows)]
+    rows = kernel.authorization
+    if rows is not None or task.clients:
+        accepted = accepted_tcp(diag)
+        stale += [found for found in accepted if task.revokes(found) or (rows is not None and is_revoked(found, rows))]
     return Counter(found.protocol for found in stale if destroy(diag, found))
 
 
@@ -136,7 +161,7 @@ def main() -> None:
     with opened(pins.map_path("weft_sockets")) as storage, opened(pins.map_path("weft_udp_choices")) as table:
         choices = HashTable(table, UDP_CHOICE_CODEC).load()
         kernel = Kernel(storage, choices, _authorization(options.pins) if task.revoked else None)
-        for diag in socket_lists(options.kubepods, NetnsClient(options.netns_socket)):
+        for diag in socket_lists(options.kubepods, task.folders(options.kubepods), NetnsClient(options.netns_socket)):
             ended += terminate(task, kernel, diag)
     print(json.dumps(ended))
 

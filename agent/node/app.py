@@ -17,6 +17,7 @@ from agent.internal_errors import InternalErrors
 from agent.ir.access_log import AccessLogEntry
 from agent.ir.plan import PodPlan
 from agent.ir.tables import host_port
+from agent.ir.waypoint_state import ClientsRevoked
 from agent.kernel import cgroups, features, links, maps
 from agent.kernel.addresses import node_addresses, own_addresses
 from agent.kernel.guards import Guards
@@ -76,7 +77,7 @@ class Agent:
         self._metrics = Metrics(metadata.version("weft"), self._kernel.counters)
         addresses = settings.waypoint_addresses
         self._store = store = Store()
-        waypoints = WaypointAddresses(
+        self._waypoints = waypoints = WaypointAddresses(
             store, settings.node, lambda: self._ads.envoys, lambda: self.controller.datapath.waypoints, self._pods
         )
         self._ads = AdsServer(settings.xds_socket, addresses, self._record_requests, waypoints.pod_addresses, errors)
@@ -116,15 +117,11 @@ class Agent:
         clock = asyncio.get_running_loop().time
         parameters = LastParameters(store, settings.parameters_file)
         translator = Translator(store, translation_options(settings), errors=self._errors, clock=time.thread_time)
-        return DatapathController(
-            ChangeQueue(translator, clock, self._authorization.desired, parameters),
-            Rendering(translation_options(settings), self._errors),
-            Datapath(self._kernel, kernel_config(settings, self._kernel.cpus), clock, own_addresses()),
-            self._ads,
-            self,
-            self._metrics,
-            settings.audit_seconds,
-        )
+        changes = ChangeQueue(translator, clock, self._authorization.desired, parameters)
+        rendering = Rendering(translation_options(settings), self._errors)
+        datapath = Datapath(self._kernel, kernel_config(settings, self._kernel.cpus), clock, own_addresses())
+        seconds = settings.audit_seconds
+        return DatapathController(changes, rendering, datapath, self._ads, self, self._metrics, seconds)
 
     def _make_authorization(self, settings: Settings) -> AuthorizationController:
         drifted, revoke, seconds = self._metrics.drifted, self._socket_terminator.revoke, settings.audit_seconds
@@ -232,6 +229,10 @@ class Agent:
         """Terminate sockets that are connected to removed backends."""
         self._socket_terminator.submit(frontends)
 
+    def clients_revoked(self, clients: list[ClientsRevoked]) -> None:
+        """Terminate connections to waypoints whose clients are not admitted any more."""
+        self._socket_terminator.revoke_clients(clients, self._waypoints.pods())
+
     async def accepts(self, address: str, port: int) -> bool | None:
         """Whether a waypoint accepts connections on a port. None when that is not known yet."""
         return await accepts(address, port)
@@ -280,6 +281,7 @@ class Agent:
             self._ads.rejected, self._audit.found, status.draining(self._drainer.statuses), self._guards.states
         )
         found = status.status(self.controller, self._settings.node, envoys, self._errors)
+        found["reconciling"] |= self._socket_terminator.revoking
         return with_authorization(found, self._authorization, TrackedView(self._store)) | {
             "source": self._source.status(),
             "encryption": encryption_status.encryption_document(self._encryption, time.time()),

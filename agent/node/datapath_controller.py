@@ -51,7 +51,7 @@ class DatapathController:
         self._audit_seconds = audit_seconds
         self.drift = 0
         self._clock = asyncio.get_running_loop().time
-        self.waypoint = WaypointController(ads, rendering, effects, self._clock, self.wake)
+        self.waypoint = WaypointController(ads, rendering, effects, self._clock, self.wake, effects.clients_revoked)
         self._failure_log = FailureLog()
         # Units not yet published to the waypoint's controller, each with its output before and now.
         self._unpublished: dict[Unit, tuple[Output, Output]] = {}

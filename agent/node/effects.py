@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from agent.datapath.driver import BackendsRemoved
+from agent.ir.waypoint_state import ClientsRevoked
 from agent.waypoint.probing import Prober
 
 
@@ -14,6 +15,9 @@ class Effects(Prober, Protocol):
 
     def backends_removed(self, frontends: list[BackendsRemoved]) -> None:
         """Terminate sockets that are connected to removed backends."""
+
+    def clients_revoked(self, clients: list[ClientsRevoked]) -> None:
+        """Terminate connections to waypoints whose clients are not admitted any more."""
 
 
 class PassMetrics(Protocol):

@@ -34,6 +34,10 @@ class WaypointAddresses:
         """The addresses of the node's Envoys, of the standby and of draining ones too."""
         return list(self._written())
 
+    def pods(self) -> set[int]:
+        """The cgroup ids of the pods of the node's Envoys."""
+        return {cgroup for found in self.cgroups().values() for cgroup in found}
+
     def cgroups(self) -> dict[str, dict[int, frozenset[str]]]:
         """For each address of the node's Envoys, weft's own pods that have it: cgroups and all addresses."""
         connected = (address for envoy in self._envoys() for address in envoy.addresses)

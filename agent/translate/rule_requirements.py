@@ -33,6 +33,14 @@ def judged(requirements: Iterable[Requirement], filters: Iterable[Filter]) -> Re
     )
 
 
+def judged_backends(rule: Rule | TLSRule) -> Iterator[BackendPort]:
+    """The backends by whose requirements Envoy judges a rule's requests or connections: not those of copies."""
+    yield from (item.backend for item in rule.backends if item.backend is not None)
+    if isinstance(rule, Rule):
+        for part in expand_per_backend(rule):
+            yield from shared_backends(part)
+
+
 def shared_backends(rule: Rule) -> Iterator[BackendPort]:
     """The backends whose requirements each request must meet."""
     yield from (item for found in rule.resolved if not isinstance(found, Mirror) for item in found.backends)

@@ -13,11 +13,12 @@ from typing import Protocol
 from agent.ir.envoy import Envoy
 from agent.ir.plan import Output
 from agent.ir.resources import Json, ResourceName, ResourceType
-from agent.ir.waypoint_state import Adopted, PortFamily, WaypointState
+from agent.ir.waypoint_state import Adopted, ClientsRevoked, PortFamily, WaypointState
 from agent.translate.incremental import Unit
 from agent.waypoint.policy_enforcement import PolicyEnforcement
 from agent.waypoint.probing import Prober, Probing
 from agent.waypoint.rendering import Rendering
+from agent.waypoint.revocations import Revocations
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,15 @@ class WaypointController:
         prober: Prober,
         clock: Callable[[], float],
         changed: Callable[[], None],
+        revoke: Callable[[list[ClientsRevoked]], None],
     ) -> None:
+        """`revoke` ends connections of clients that policies do not admit any more."""
         self.rendering = rendering
         self._ads = ads
         self._clock = clock
         self._changed = changed
+        self._revoke = revoke
+        self._revocations = Revocations()
         self._probing = Probing(prober, self._probed)
         self._wake, self._publish_again = asyncio.Event(), asyncio.Event()
         # The number of changes of what is wanted, and which of them is published.
@@ -88,6 +93,7 @@ class WaypointController:
             self.rendering.take(unit, old, new)
         if changed:
             self._wanted += 1
+            self._revocations.take(changed, self._wanted)
             self._publish_again.set()
 
     def send_to(self, ports: Collection[PortFamily], state: WaypointState) -> None:
@@ -180,6 +186,7 @@ class WaypointController:
         acknowledged = self._acknowledged()
         if self._published:
             self._enforcement.observe(self._published_needs.values(), acknowledged, self._ads.rejected)
+            self._end_revoked(acknowledged)
         self.machine.connect(acknowledged, self._clock())
         effects = self.machine.advance()
         self._probing.want(effects.probes)
@@ -192,6 +199,14 @@ class WaypointController:
         if effects.state.lost and not before.lost:
             log.error("the waypoint is lost; each service's policy applies")
         self._changed()
+
+    def _end_revoked(self, acknowledged: Mapping[Envoy, frozenset[ResourceName]]) -> None:
+        """Have connections end whose clients Envoys refuse since their last answers."""
+        if not self._revocations.waiting:
+            return
+        answered = {envoy: found | self._ads.rejected.keys() for envoy, found in acknowledged.items()}
+        if found := self._revocations.ended(self._published, self._published_needs, answered, self.machine.ports):
+            self._revoke(found)
 
     def _probed(self, probe: Probe, accepted: bool | None) -> None:
         """A probe was answered; several answers within a short time are handled in one pass."""

@@ -4,7 +4,7 @@ Two clients go through the waypoint, one is in the mesh at its server's end only
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from support.node.connecting import ALICE, BOB, CAROL, KEEP_ASKING, account, pol
 from support.node.explain import explain
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.mesh import settle
+from support.node.streams import Stream, streams
 
 pytestmark = pytest.mark.node
 
@@ -76,6 +77,11 @@ print(json.dumps({{
     "pod": request("{pod}", 8080),
 }}))
 """
+LONG: Mapping[str, Stream] = {
+    "answer": ("answer", "web.shop", 80, "/"),
+    "call": ("call", "web.shop", 7070, "/a.B/C"),
+    "tls": ("tls", "web.shop", 443, ""),
+}
 SERVED = dict.fromkeys(("http", "grpc", "tls", "tcp", "pod"), "served")
 FORBIDDEN = {"http": "403 RBAC: access denied", "grpc": "PERMISSION_DENIED", "tls": "closed"}
 UNCONNECTED = dict.fromkeys(("tcp", "pod"), "no connection")
@@ -168,14 +174,25 @@ def test_a_port_of_a_policy_is_the_pod_s_and_not_the_service_s(mesh: LabHandle, 
     assert ways(mesh, ALICE) == {**SERVED, "tls": "closed", "tcp": "no connection"}
 
 
-def test_a_change_holds_for_kept_connections_and_cuts_none(mesh: LabHandle, policy: Callable[[str], None]) -> None:
+def test_a_change_holds_for_kept_connections(mesh: LabHandle, policy: Callable[[str], None]) -> None:
+    """Those of a client that it refuses may end before its next request."""
     policy(f"[{{sources: [{account('alice')}]}}]")
     listeners = mesh.status()["waypoint"]["listeners"]
     with asking(mesh, ALICE, 403) as alice, asking(mesh, BOB, 200) as bob:
         policy(f"[{{sources: [{account('bob')}]}}]")
     assert mesh.status()["waypoint"]["listeners"] == listeners
-    assert (alice[0], alice[-1], set(alice)) == (200, 403, {200, 403})
+    assert (alice[0], alice[-1], {*alice} - {"ended"}) == (200, 403, {200, 403})
     assert (bob[0], bob[-1], set(bob)) == (403, 200, {200, 403})
+
+
+def test_what_runs_for_a_client_ends_when_it_is_not_admitted_any_more(
+    mesh: LabHandle, policy: Callable[[str], None]
+) -> None:
+    policy(f"[{{sources: [{account('*')}]}}]")
+    with streams(mesh, ALICE, LONG) as kept, streams(mesh, BOB, LONG, ending=True) as revoked:
+        policy(f"[{{sources: [{account('alice')}]}}]")
+    assert kept == dict.fromkeys(LONG, "runs")
+    assert revoked == dict.fromkeys(LONG, "ended")
 
 
 def test_each_backend_of_a_split_has_its_own_policies(mesh: LabHandle, policy: Callable[[str], None]) -> None:

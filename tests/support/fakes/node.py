@@ -12,6 +12,7 @@ from agent.ir.envoy import Envoy
 from agent.ir.plan import FrontendName
 from agent.ir.resources import Json, ResourceName
 from agent.ir.tables import Action, Config, FrontendAction, Mode, Protocol, Reason
+from agent.ir.waypoint_state import ClientsRevoked
 from agent.kube.decode import decode
 from agent.kube.documents import split
 from agent.model.change import Change, Synced, Upsert
@@ -126,6 +127,7 @@ class Node:
         self.answers = asyncio.Event()
         self.answers.set()
         self.drifts: list[int] = []
+        self.revoked: list[ClientsRevoked] = []
         self.manifests, self.facts = Source(), Source()
         clock = asyncio.get_running_loop().time
         translator = Translator(Store(), Options("here"), errors=errors)
@@ -164,6 +166,9 @@ class Node:
 
     def backends_removed(self, frontends: list[BackendsRemoved]) -> None:
         pass
+
+    def clients_revoked(self, clients: list[ClientsRevoked]) -> None:
+        self.revoked += clients
 
     def applied(self, writes: int, seconds: float) -> None:
         assert seconds >= 0

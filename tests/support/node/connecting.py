@@ -50,24 +50,31 @@ while not ended.is_set():
 print(json.dumps(found))
 """
 # Sends requests on one connection until it is told to end, and then until the answer is the wanted one; prints each
-# status. A worker of Envoy uses a route table some time after Envoy has acknowledged it, because the main thread, which
-# acknowledges, only queues it for the workers.
+# status. Where the connection ends it prints that, and goes on with another one. A worker of Envoy uses a route table
+# some time after Envoy has acknowledged it, because the main thread, which acknowledges, only queues it for the
+# workers.
 KEEP_ASKING = """
 import http.client, json, sys, threading, time
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
 connection = http.client.HTTPConnection("web.shop", 80, timeout=8)
+# http.client would make another connection when this one has ended.
+connection.auto_open = 0
 connection.connect()
-own = connection.sock.getsockname()
 print("begun", flush=True)
 found, tries = [], 500
 while tries:
     # The last request begins when all is settled.
     is_settled = ended.is_set()
-    connection.request("GET", "{path}")
-    answer = connection.getresponse()
-    answer.read()
-    found.append(answer.status if connection.sock and connection.sock.getsockname() == own else "another connection")
+    try:
+        connection.request("GET", "{path}")
+        answer = connection.getresponse()
+        answer.read()
+        found.append(answer.status)
+    except (OSError, http.client.HTTPException):
+        found.append("ended")
+        connection.close()
+        connection.connect()
     if is_settled:
         tries = tries - 1 if found[-1] != {wanted} else 0
     time.sleep(0.01)

@@ -8,7 +8,7 @@ from agent.ir.identity import Identity
 from agent.ir.policy import Policy, PolicyRule, ServiceAccount, decide
 from agent.ir.request import Request
 from agent.ir.request_conditions import PathCondition, RequestConditions
-from agent.ir.requirements import UNKNOWN, RequestRule, Requirement, requirement, requirements, unmet
+from agent.ir.requirements import UNKNOWN, RequestRule, Requirement, narrowed, requirement, requirements, unmet
 from agent.model.meta import Key
 
 WEB, CART = ServiceAccount("a", "web"), ServiceAccount("a", "cart")
@@ -79,3 +79,48 @@ def test_names_have_no_spaces() -> None:
     assert Requirement((Key("MeshParameters", "", "default"),)).name == "MeshParameters/default"
     assert Requirement((Key("MeshParameters", "", "default"),)).name == "MeshParameters/default"
     assert UNKNOWN.name == "unknown"
+
+
+METHODS = st.lists(st.sampled_from(["GET", "PUT"]), max_size=2).map(tuple)
+PATHS = st.lists(st.builds(PathCondition, st.sampled_from(["/a", "/a/b", ""]), st.booleans()), max_size=2).map(tuple)
+HEADERS = st.lists(st.tuples(st.just("x-h"), st.sampled_from("12")), max_size=1).map(tuple)
+CONDITIONS = st.builds(RequestConditions, METHODS, PATHS, HEADERS)
+SOME = st.lists(st.sampled_from([WEB, CART]), max_size=2, unique=True).map(tuple)
+REQUIREMENTS = st.lists(
+    st.builds(
+        Requirement, st.just(()), SOME, st.lists(st.builds(RequestRule, CONDITIONS, SOME, st.booleans()), max_size=3)
+    ),
+    max_size=2,
+).map(tuple)
+REQUESTS = st.builds(
+    Request,
+    st.sampled_from(["GET", "PUT"]),
+    st.just("h"),
+    st.sampled_from(["/", "/a", "/a/b", "/a/b/c", "/a//"]),
+    HEADERS,
+)
+
+
+@given(REQUIREMENTS, REQUIREMENTS, st.lists(REQUESTS), st.sampled_from([None, client("a", "web"), client("a", "x")]))
+def test_what_a_client_loses_is_never_missed(
+    before: tuple[Requirement, ...], after: tuple[Requirement, ...], sent: list[Request], who: Identity | None
+) -> None:
+    lost = [one for one in sent if unmet(before, who, one) is None and unmet(after, who, one) is not None]
+    assert narrowed(before, after, who) or not lost
+    assert not narrowed(before, before, who)
+    assert not narrowed(before, (), who)
+
+
+def test_rules_that_admit_more_take_nothing() -> None:
+    def of(*conditions: RequestConditions, clients: tuple[ServiceAccount, ...] = ()) -> tuple[Requirement, ...]:
+        return (Requirement((), clients, tuple(RequestRule(item, anyone=True) for item in conditions)),)
+
+    page, pages = (RequestConditions(("GET",), (PathCondition("/a", exact),)) for exact in (True, False))
+    header = RequestConditions(("GET",), (PathCondition("/a"),), (("x-h", "1"),))
+    for narrow, wide in ((page, pages), (header, page), (page, GET), (pages, RequestConditions())):
+        assert not narrowed(of(narrow), of(wide), None)
+        assert narrowed(of(wide), of(narrow), None)
+        assert not narrowed(of(narrow), of(header, wide), None)
+    assert not narrowed(of(page), of(clients=(WEB,)), client("a", "web"))
+    assert narrowed(of(page), of(clients=(WEB,)), client("a", "x"))
+    assert narrowed((), of(page), None)
