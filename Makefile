@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-hostile fuzz test-programs fresh unit check format golden program-sizes features coverage mutation bench bench-quick bench-scale lock clean \
-	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh \
+	cluster-up cluster-down cluster-test cluster-install conformance conformance-strict conformance-no-mesh conformance-same-namespace \
 	kind-up kind-test kind-down vm-deps vm-test vm-test-ci
 
 BIN := .venv/bin
@@ -123,6 +123,16 @@ conformance-strict: setup ## the suite with 20 answers in a row instead of 3 (ro
 
 conformance-no-mesh: cluster-up ## what passes the core tests without a mesh: strict, only MeshBasic (root; 4 minutes)
 	@$(BIN)/python tests/conformance/conformance.py --name no-mesh --core-only --strict --expect MeshBasic
+
+# Without its policy, a server refuses the consumers of the other namespace.
+conformance-same-namespace: setup ## the strict suite in a mesh whose pods admit their own namespace (root; 8 minutes)
+	@$(BIN)/python tests/cluster/cluster.py up
+	@$(BIN)/python tests/cluster/install.py
+	@$(SUITE) --name same-namespace --strict --apply tests/conformance/same_namespace.yaml \
+		--expect-failed MeshConsumerRoute
+	@$(SUITE) --name admitted-consumers --strict --apply tests/conformance/same_namespace.yaml \
+		--apply tests/conformance/admitted_consumers.yaml
+	@$(BIN)/python tests/cluster/cluster.py down
 
 # Names in vm-tests/kernels.toml and jobs.toml; ONLY: pytest's -k; AT_ONCE: machines at a time.
 KERNEL :=

@@ -11,7 +11,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
@@ -58,9 +58,11 @@ NAMESPACES = ("gateway-conformance-mesh", "gateway-conformance-mesh-consumer")
 INFERRED = ("--mesh-name=weft", "--gateway-class=")
 
 
-def run(version: str, report: Path, log: Path, options: Sequence[str]) -> str:
-    """Run the suite of a minor version; returns its log."""
+def run(version: str, manifests: Sequence[Path], report: Path, log: Path, options: Sequence[str]) -> str:
+    """Run the suite of a minor version, with these manifests in the cluster; returns its log."""
     cluster.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--wait")
+    for manifest in manifests:
+        cluster.kubectl("apply", f"--filename={manifest}")
     RUNS.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         subprocess.run(
@@ -105,12 +107,15 @@ def main() -> None:
     claims.add_argument("--core-only", action="store_true", help="claim the core features alone")
     claims.add_argument("--inferred", action="store_true", help="claim what the XMesh says")
     parser.add_argument("--strict", action="store_true", help="20 answers in a row instead of 3")
-    parser.add_argument("--expect", help="NAME,…: the tests that must pass, and no other may; default: all")
+    parser.add_argument("--apply", type=Path, action="append", default=[], metavar="FILE", help="what the cluster has")
+    expected = parser.add_mutually_exclusive_group()
+    expected.add_argument("--expect", help="NAME,…: the tests that must pass, and no other may; default: all")
+    expected.add_argument("--expect-failed", default="", help="NAME,…: the tests that must fail, and no other may")
     arguments = parser.parse_args()
     run_name = f"v{arguments.gateway_api}-{arguments.name or arguments.report}"
     log_file, report = RUNS / f"{run_name}.log", RUNS / f"{run_name}.yaml"
-    log = run(arguments.gateway_api, report, log_file, _options(arguments))
-    wrong = _judge(log, set(arguments.expect.split(",")) if arguments.expect else None)
+    log = run(arguments.gateway_api, arguments.apply, report, log_file, _options(arguments))
+    wrong = _judge(log, _expected(arguments, suite_log.verdicts(log).keys()))
     if not arguments.core_only and (count := len(suite_log.verdicts(log))) != TESTS[arguments.gateway_api]:
         wrong.append(f"{count} tests ran instead of {TESTS[arguments.gateway_api]}")
     if arguments.strict and suite_log.fewest_answers(log) < CONSECUTIVE:
@@ -129,7 +134,12 @@ def _publish(report: Path, target: Path) -> None:
         print(f"not ready to be submitted: {implementation.FILE.name} says no {', '.join(empty)}")
 
 
-def _judge(log: str, expected: set[str] | None) -> list[str]:
+def _expected(arguments: argparse.Namespace, tests: Set[str]) -> Set[str]:
+    """The tests of a run that should pass."""
+    return set(arguments.expect.split(",")) if arguments.expect else tests - set(arguments.expect_failed.split(","))
+
+
+def _judge(log: str, expected: Set[str]) -> list[str]:
     """Print what the log says; the tests that should have passed and did not, or the other way round."""
     found = suite_log.verdicts(log)
     for test, verdict in found.items():
@@ -144,7 +154,7 @@ def _judge(log: str, expected: set[str] | None) -> list[str]:
             f"of {len(effects)} Routes the effect was seen after {statistics.median(effects):.2f} s (median), "
             f"{max(effects):.2f} s at most"
         )
-    return sorted(passed ^ (set(found) if expected is None else expected))
+    return sorted(passed ^ expected)
 
 
 if __name__ == "__main__":
