@@ -34,6 +34,9 @@ def _shares(shares: list[dict[str, Any]]) -> Iterator[Line]:
         where = f", location {item['location']}" if item["location"] else ""
         what = f"{item['status']} from the waypoint{where}" if item["status"] else ", ".join(item["endpoints"])
         yield "backend", f"{item['share']:6.1%}  {item['backend']}: {what}{_policies(item)}"
+        if audit := item["audit"]:
+            would = "admit" if audit["admitted"] else "refuse"
+            yield "audit", f"        audited, not enforced: {', '.join(audit['policies'])} would {would} it"
         yield from (("header", f"        {text}") for text in item["headers"])
 
 

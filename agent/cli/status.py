@@ -99,6 +99,11 @@ def _print_tables(report: dict[str, Any]) -> None:
         ("POD", "POLICIES", "PROGRAM"),
         ((p["pod"], ", ".join(p["policies"]), p["guard"]) for p in report["auditedPods"]),
     )
+    print_table(
+        "audited services: these policies about requests are not enforced",
+        ("SERVICE", "POLICY"),
+        report["auditedServices"],
+    )
     print_table("guards", ("WAYPOINT", "STATE"), waypoint["guards"].items())
     print_table("rejected by Envoy", ("RESOURCE", "REASON"), waypoint["rejected"].items())
     print_table("not served as acknowledged", ("",), ((line,) for line in waypoint["drift"]))

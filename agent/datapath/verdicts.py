@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from agent.datapath.driver import Table
 from agent.ir.authorization import ServerPlan, VerdictCounts
-from agent.ir.policy import policies_name
+from agent.ir.policy import bounded_name
 from agent.ir.tables import address_bytes
 
 ENFORCE, AUDIT = "enforce", "audit"
 ALLOWED, REFUSED = "allowed", "refused"
-# Combinations of policies with counts of their own, first come, first served, and names in one of them.
-MOST_COMBINATIONS, MOST_NAMES = 200, 16
+# Combinations of policies with counts of their own, first come, first served.
+MOST_COMBINATIONS = 200
 OTHER = "other"  # where the rest is counted
 
 
@@ -28,6 +28,19 @@ class PolicyVerdicts(NamedTuple):
     mode: str
 
 
+class Combinations:
+    """The combinations of policies that have counts of their own."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def bounded(self, policy: str) -> str:
+        """The combination; `OTHER` for those that have come since there are too many."""
+        if len(self._known) < MOST_COMBINATIONS:
+            self._known.add(policy)
+        return policy if policy in self._known else OTHER
+
+
 class Verdicts:
     """The sums since this agent started. Methods raise `OSError`; no count is lost by that."""
 
@@ -36,7 +49,7 @@ class Verdicts:
         self._seen: dict[bytes, VerdictCounts] = {}
         # By address: the policies that are enforced there, and those that are audited; empty where there are none.
         self._owners: dict[bytes, tuple[str, str]] = {}
-        self._combinations: set[str] = set()
+        self._combinations = Combinations()
         self.totals: Counter[PolicyVerdicts] = Counter()
 
     def want(self, servers: Mapping[int, ServerPlan], audited: Mapping[int, ServerPlan]) -> None:
@@ -70,13 +83,7 @@ class Verdicts:
             self._seen[address] = counts
             for labels, now, then in zip(_labels(*self._owners[address]), counts, before, strict=True):
                 if now > then and labels.policy:
-                    self.totals[labels._replace(policy=self._bounded(labels.policy))] += now - then
-
-    def _bounded(self, policy: str) -> str:
-        """The combination; `OTHER` for those that have come since there are too many."""
-        if len(self._combinations) < MOST_COMBINATIONS:
-            self._combinations.add(policy)
-        return policy if policy in self._combinations else OTHER
+                    self.totals[labels._replace(policy=self._combinations.bounded(labels.policy))] += now - then
 
 
 def _labels(enforced: str, audited: str) -> Iterator[PolicyVerdicts]:
@@ -90,7 +97,5 @@ def _by_address(plans: Mapping[int, ServerPlan]) -> dict[bytes, str]:
     """The policies of pods by address, as in `policies_name`; of many, the first ones and how many more."""
     found: dict[bytes, str] = {}
     for plan in plans.values():
-        more = len(plan.policies) - MOST_NAMES
-        name = policies_name(plan.policies[:MOST_NAMES]) + (f"+{more}-more" if more > 0 else "")
-        found |= dict.fromkeys(map(address_bytes, plan.addresses), name)
+        found |= dict.fromkeys(map(address_bytes, plan.addresses), bounded_name(plan.policies))
     return found

@@ -7,16 +7,16 @@ from typing import Any
 from agent.explain.answer import Share, answer
 from agent.explain.matching import rule_for
 from agent.explain.query import TrafficQuery
-from agent.explain.refusal import FORBIDDEN, verdict
+from agent.explain.refusal import FORBIDDEN, audit, verdict
 from agent.explain.render import behaviour, compact, origin
 from agent.ir.http import EndpointAddress, HTTPListenerIR, ListenerIR, Rule, TLSListenerIR
 from agent.ir.identity import XFCC_HEADER, Identity, xfcc_value
 from agent.ir.plan import Output
 from agent.ir.request import Headers
-from agent.ir.requirements import Requirements, unmet
+from agent.ir.requirements import AuditedRequirements, Requirements, unmet
 from agent.ir.tables import host_port
 from agent.translate.filters.registry import HTTP_FILTERS, describe_filters
-from agent.translate.rule_requirements import judged, of_connection, of_rule
+from agent.translate.rule_requirements import audits_of_rule, judged, of_connection, of_rule
 
 Document = dict[str, Any]
 NO_ENDPOINT = 503
@@ -61,7 +61,8 @@ def _answered(rules: HTTPListenerIR, output: Output, client: Identity | None, qu
             _share(
                 replace(item, headers=_with_identity(item.headers, rules, client)),
                 output,
-                verdict(_requirements(item, requirements, output), client, query.request),
+                verdict(_requirements(item, requirements, output), client, query.request)
+                | {"audit": audit(_audits(item, found.rule, output), client, query.request)},
                 query,
             )
             for item in found.shares
@@ -83,6 +84,12 @@ def _with_identity(headers: Headers, rules: HTTPListenerIR, client: Identity | N
 def _requirements(share: Share, of_every_share: Requirements, output: Output) -> Requirements:
     own = output.requirements.get(share.backend, ()) if share.backend else ()
     return judged({*own, *of_every_share}, share.filters)
+
+
+def _audits(share: Share, rule: Rule | None, output: Output) -> set[AuditedRequirements]:
+    own = output.audits.get(share.backend, ()) if share.backend else ()
+    every = {*own, *(audits_of_rule(rule, output.audits) if rule else ())}
+    return {replace(item, requirements=judged(item.requirements, share.filters)) for item in every}
 
 
 def _passed_through(rules: TLSListenerIR, output: Output, client: Identity | None, query: TrafficQuery) -> Document:
@@ -107,6 +114,7 @@ def _passed_through(rules: TLSListenerIR, output: Output, client: Identity | Non
                 "backend": backend.cluster if backend else "invalid",
                 "endpoints": _texts(output.endpoints[backend]) if backend and decided["refusedBy"] is None else [],
                 **decided,
+                "audit": None,
             }
             for part, backend in shares
         ],

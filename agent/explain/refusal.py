@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.ir.identity import Identity
 from agent.ir.request import Request
-from agent.ir.requirements import Requirement, unmet
+from agent.ir.requirements import AuditedRequirements, Requirement, unmet
 
 FORBIDDEN = 403
 UNKNOWN_POLICIES = "policies that this node does not know"
@@ -24,6 +24,16 @@ def verdict(requirements: Iterable[Requirement], client: Identity | None, reques
         "refusedBy": _names(refusing) if refusing is not None else None,
         "refusal": (refusing.missed(client, request) or None) if refusing is not None else None,
     }
+
+
+def audit(audits: Iterable[AuditedRequirements], client: Identity | None, request: Request) -> Document | None:
+    """What audited policies would decide: `policies` are those that would refuse the request, else all; None without
+    any.
+    """
+    found = list(audits)
+    refusing = [item for item in found if unmet(item.requirements, client, request) is not None]
+    names = sorted({str(key) for item in refusing or found for key in item.audited})
+    return {"admitted": not refusing, "policies": names} if found else None
 
 
 def _names(item: Requirement) -> list[str]:

@@ -20,6 +20,7 @@ class AccessLogEntry:
     - `route`: a `Rule.name`; empty where none matched.
     - `cluster`: a `BackendPort.cluster`, or a `Pool.cluster` with the `members` that its endpoint belongs to; empty
       where none was chosen.
+    - `audit`: what audited policies would decide, `allowed` or `refused`, and these policies; None without any.
     - `upstream`: the endpoint as `address:port`; empty where none was chosen.
     - `code`: 0 where there was no response. `grpc_status`: empty where it is not gRPC.
     - `flags`: Envoy's response flags, `-` for none.
@@ -50,3 +51,4 @@ class AccessLogEntry:
     sent: int = 0
     seconds: float = 0.0
     upstream_seconds: float = 0.0
+    audit: tuple[str, str] | None = None

@@ -9,7 +9,7 @@ from agent.ir.authorization import Destination, PeerRow, ServerPlan, Unsupported
 from agent.ir.http import BackendPort, EndpointAddress, ListenerIR
 from agent.ir.identity import Identity, Workload
 from agent.ir.policy import ServiceAccount
-from agent.ir.requirements import Requirements
+from agent.ir.requirements import AuditedRequirements, Requirements
 from agent.ir.tables import Mode, PodFlag, Protocol, Slot, host_port
 from agent.model.meta import Key
 from agent.model.routes import ParentReference
@@ -144,6 +144,7 @@ class Output:
     - `accounts`: the service accounts of these addresses, where policies or servers need them.
     - `trust_domain`: that of the SPIFFE IDs of these accounts that servers get; empty: they get none.
     - `requirements`: what policies ask of the clients of the listeners' backends; only backends with any.
+    - `audits`: what audited policies would ask of them; only backends with audited policies.
     - `clients`: the source addresses that may connect to waypoints at all.
     - `logged`: the namespaces among those of the listeners' Services whose requests are written to the access log.
     - `servers`: the protected pods of this node, by cgroup id.
@@ -164,6 +165,7 @@ class Output:
     accounts: Mapping[str, ServiceAccount] = field(default_factory=dict)
     trust_domain: str = ""
     requirements: Mapping[BackendPort, Requirements] = field(default_factory=dict)
+    audits: Mapping[BackendPort, tuple[AuditedRequirements, ...]] = field(default_factory=dict)
     statuses: Mapping[Key, tuple[ParentStatus, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     clients: frozenset[str] = frozenset()

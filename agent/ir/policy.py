@@ -81,6 +81,15 @@ class Audit:
     policies: tuple[Policy, ...]
 
 
+MOST_NAMES = 16  # in one name of audited or counted policies
+
+
+def bounded_name(policies: Sequence[Key]) -> str:
+    """As `policies_name`; of many policies the first ones, and how many more."""
+    more = len(policies) - MOST_NAMES
+    return policies_name(policies[:MOST_NAMES]) + (f"+{more}-more" if more > 0 else "")
+
+
 def policies_name(policies: Iterable[Key]) -> str:
     """Policies in logs and metrics, without spaces: `shop/database+shop/default`, or `MeshParameters/default`."""
     return "+".join(f"{key.namespace or key.kind}/{key.name}" for key in policies)

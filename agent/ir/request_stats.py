@@ -19,6 +19,7 @@ class Series(NamedTuple):
     - `route`: a `Rule.name`; empty where none matched.
     - `cluster`: a `BackendPort.cluster`, or a `Pool.cluster` with the `members` that its endpoint belongs to; empty
       where none was chosen.
+    - `audit`: what audited policies would decide, `allowed` or `refused`, and these policies; None without any.
     """
 
     client: str
@@ -27,6 +28,7 @@ class Series(NamedTuple):
     cluster: str
     members: tuple[str, ...] = ()
     grpc: bool = False
+    audit: tuple[str, str] | None = None
 
 
 class Outcome(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.ir.identity import Identity
-from agent.ir.policy import Policy, ServiceAccount, policies_name
+from agent.ir.policy import Policy, ServiceAccount, bounded_name, policies_name
 from agent.ir.request import Request
 from agent.ir.request_conditions import ANY_REQUEST, RequestConditions
 from agent.model.meta import Key
@@ -73,6 +73,19 @@ Requirements = tuple[Requirement, ...]
 """Those of all endpoints of a backend, sorted, each once. Envoy chooses an endpoint after it has judged the request, so
 a client must meet all of them; without any every client may connect.
 """
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AuditedRequirements:
+    """What would be required if the `audited` policies of an endpoint, which are sorted, were enforced too."""
+
+    audited: tuple[Key, ...]
+    requirements: Requirements = ()
+
+    @property
+    def name(self) -> str:
+        """For metrics and logs."""
+        return bounded_name(self.audited)
 
 
 def requirements(policies: Iterable[Policy], port: int) -> Requirements:

@@ -134,7 +134,7 @@ class Agent:
         metrics.register_flows(flows.read, flows.refresh)
         metrics.register_requests(self._telemetry.requests)
         metrics.register_table_usage(lambda: controller.datapath.fill | self._authorization.fill | flows.fill)
-        register_controller(metrics, controller, self._authorization)
+        register_controller(metrics, controller, self._authorization, self._telemetry.request_counts.audited)
         register_source(metrics, self._source)
         encryption_status.register_encryption(metrics, self._encryption)
         metrics.register_internal_errors(self._errors.counts)

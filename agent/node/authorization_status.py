@@ -1,8 +1,10 @@
 """Authorization in the document of `weft status`. Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from agent.ir.authorization import ServerPlan, policy_index
+from agent.model.authorization import policy_key
 from agent.model.parameters import KIND
 from agent.node.authorization_controller import AuthorizationController
 from agent.store.store import TrackedView
@@ -13,8 +15,8 @@ UNATTENDED = "not attached yet"
 
 
 def with_authorization(document: Document, controller: AuthorizationController, view: TrackedView) -> Document:
-    """The document of `weft status` with the protected pods of this node, those at which policies are audited, and the
-    MeshParameters in force.
+    """The document of `weft status` with the protected pods of this node, those at which policies are audited, the
+    Services whose requests are, and the MeshParameters in force.
     """
     audited = sorted(controller.desired.audited.items(), key=lambda item: item[1].pod)
     servers = sorted(controller.desired.servers.items(), key=lambda item: item[1].pod)
@@ -25,11 +27,19 @@ def with_authorization(document: Document, controller: AuthorizationController, 
         "auditedPods": [
             _server(plan, controller.guards.audit_states.get(cgroup, UNATTENDED)) for cgroup, plan in audited
         ],
+        "auditedServices": sorted(_audited_services(view)),
         "destinationPolicies": {f"{policy_index(it):06x}": str(it) for it in controller.destination_policies},
         "meshParameters": _parameters(view),
         "failures": document["failures"] | controller.tables.rejected | controller.audited.rejected,
         "tables": document["tables"] | tables,
     }
+
+
+def _audited_services(view: TrackedView) -> Iterator[tuple[str, str]]:
+    """Services and their audited policies about requests: waypoints audit by them."""
+    for policy in view.policies():
+        if policy.is_audited:
+            yield from ((f"{key.namespace}/{key.name}", policy_key(policy).name) for key in policy.services)
 
 
 def _server(plan: ServerPlan, guard: str) -> Document:

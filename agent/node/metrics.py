@@ -1,6 +1,6 @@
 """Metrics of the agent's loop and of its use of the kernel. Their values are read at each scrape."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from agent.datapath.verdicts import Verdicts
@@ -18,15 +18,20 @@ from agent.telemetry.policy_metrics import Counts
 
 
 def register_controller(
-    metrics: Metrics, controller: DatapathController, authorization: AuthorizationController
+    metrics: Metrics,
+    controller: DatapathController,
+    authorization: AuthorizationController,
+    at_waypoint: Callable[[], Counts],
 ) -> None:
-    """Register the metrics of desired and pending state, of protected pods, and of the node's waypoint."""
+    """Register the metrics of desired and pending state, of protected pods, and of the node's waypoint, with what
+    policies decided there.
+    """
     metrics.register_gauge(
         "weft_protected_pods",
         "Pods of this node that an AuthorizationPolicy selects.",
         lambda: len(authorization.desired.servers),
     )
-    metrics.register_authorization(lambda: current_verdicts(authorization.verdicts))
+    metrics.register_authorization(lambda: current_verdicts(authorization.verdicts), at_waypoint)
     metrics.register_gauges(
         "weft_pods", "Pods of this node.", "mode", lambda: status.pod_counts(controller.datapath.desired_pods.values())
     )

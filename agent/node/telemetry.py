@@ -59,7 +59,7 @@ class Telemetry:
         self.requests = Requests(time.monotonic)
         self.access_log = AccessLogWriter(sys.stdout.buffer)
         addresses = PodAddresses(pods)
-        counts = RequestCounts(addresses, self.requests)
+        self.request_counts = counts = RequestCounts(addresses, self.requests)
         self.request_counter = RequestCounter(settings.xds_socket.parent, settings.requests_file, counts, self.requests)
         self.request_log = RequestLog(addresses, ListenerPorts(ports), is_logged, self.access_log.put)
 

@@ -176,9 +176,9 @@ class TrackedView:
         """Whether there are such Routes; without a namespace, in any namespace."""
         return self._any("routes", *service) if namespace is None else self._any("routes", *service, namespace)
 
-    def policies(self, namespace: str) -> list[AnyPolicy]:
-        """The AuthorizationPolicies of a namespace, and the facts about those that could not be decoded."""
-        return [value for value in self._find("policies", namespace) if isinstance(value, AnyPolicy)]
+    def policies(self, *namespace: str) -> list[AnyPolicy]:
+        """The AuthorizationPolicies of a namespace, or of all, and the facts about those that could not be decoded."""
+        return [value for value in self._find("policies", *namespace) if isinstance(value, AnyPolicy)]
 
     def has_service_policies(self, service: Key) -> bool:
         """Whether there are AuthorizationPolicies for the pods of a Service, those that could not be decoded too."""

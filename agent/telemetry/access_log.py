@@ -41,6 +41,8 @@ def _document(item: AccessLogEntry, client: PodPlan | None, service: str | None)
         "grpcStatus": item.grpc_status or None,
         "flags": item.flags,
         "details": item.details,
+        "audit": item.audit[0] if item.audit else None,
+        "auditedPolicies": item.audit[1] if item.audit else None,
         "attempts": item.attempts,
         "received": item.received,
         "sent": item.sent,

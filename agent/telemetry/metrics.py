@@ -150,11 +150,13 @@ class Metrics:
         """Register what namespaces use of what they share."""
         self._registry.register(BudgetMetrics(budgets))
 
-    def register_authorization(self, at_servers: Callable[[], Counts]) -> None:
-        """Register what policies decided at the servers' end, and how many connections the clients' end refused."""
+    def register_authorization(self, at_servers: Callable[[], Counts], at_waypoint: Callable[[], Counts]) -> None:
+        """Register what policies decided at the servers' end and at the waypoint, and how many connections the clients'
+        end refused.
+        """
         refused = ("", "refused", "client", "enforce")
         self._registry.register(
-            PolicyMetrics(at_servers, lambda: {refused: self._counters().get(Reason.POLICY_FORBIDS, 0)})
+            PolicyMetrics(at_servers, at_waypoint, lambda: {refused: self._counters().get(Reason.POLICY_FORBIDS, 0)})
         )
 
     def register_counters(self, name: str, text: str, label: str, counts: Callable[[], Mapping[str, int]]) -> None:

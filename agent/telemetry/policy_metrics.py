@@ -18,7 +18,7 @@ class PolicyMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The family `weft_authz_total`."""
-        text = "Connections and datagrams that policies decided about; mode audit: what they would decide."
+        text = "Connections, datagrams and requests that policies decided about; mode audit: what they would decide."
         family = CounterMetricFamily("weft_authz", text, labels=["policy", "verdict", "end", "mode"])
         for end in self._ends:
             for labels, count in sorted(end().items()):

@@ -1,12 +1,15 @@
 """Requests that the waypoint counts and reports, with the names of pods and Services."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
+from agent.datapath.verdicts import AUDIT, Combinations
 from agent.ir.access_log import AccessLogEntry
 from agent.ir.plan import PodPlan
 from agent.ir.request_stats import Growth, Series
 from agent.ir.services import service_key
 from agent.telemetry.access_log import format_line
+from agent.telemetry.policy_metrics import Counts
 from agent.telemetry.requests import UNKNOWN_WORKLOAD, Edge, Requests, edge_of
 
 MAX_ADDRESSES = 4096
@@ -56,12 +59,21 @@ class RequestCounts:
     def __init__(self, addresses: PodAddresses, requests: Requests) -> None:
         self._addresses = addresses
         self._requests = requests
+        self._combinations = Combinations()
+        self._audits: Counter[tuple[str, str]] = Counter()
 
     def record(self, growth: Growth) -> None:
         """Add new requests."""
         self._addresses.refresh()
         for series, sums in growth:
             self._requests.add(self._edge(series) if series is not None else None, sums)
+            if series is not None and series.audit is not None:
+                verdict, policies = series.audit
+                self._audits[self._combinations.bounded(policies), verdict] += sums.requests
+
+    def audited(self) -> Counts:
+        """What audited policies would have decided about requests since this agent started."""
+        return {(policy, verdict, "waypoint", AUDIT): count for (policy, verdict), count in self._audits.items()}
 
     def _edge(self, series: Series) -> Edge:
         client = self._addresses.pod(series.client)

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from agent.ir.policy import GuardedAddress, Policy, ordered
+from agent.ir.policy import Audit, GuardedAddress, Policy, ordered
 from agent.model.authorization import KIND, policy_key
 from agent.model.core import Pod, normalized_address
 from agent.model.meta import Key
 from agent.model.weft_node import Guarded, PolicyGeneration
 from agent.store.store import TrackedView
 from agent.translate.parameters import mesh_parameters
-from agent.translate.policies import default_policies, in_force, policies_of, policy_ir
+from agent.translate.policies import audit_of, default_policies, in_force, policies_of, policy_ir
 
 
 def guarded_at(view: TrackedView, address: str) -> GuardedAddress | None:
@@ -19,8 +19,7 @@ def guarded_at(view: TrackedView, address: str) -> GuardedAddress | None:
 
     Of a pod of this node the policies themselves say it; of a pod of another node that node's WeftNode.
     """
-    here = [pod for pod in view.holders(address) if isinstance(pod, Pod) and not pod.spec.host_network]
-    for pod in here:
+    for pod in _pods_at(view, address):
         policies = policies_of(view, pod)
         return GuardedAddress(pod.metadata.namespace, tuple(policies)) if policies else None
     reports = view.guarded(address)
@@ -30,6 +29,26 @@ def guarded_at(view: TrackedView, address: str) -> GuardedAddress | None:
     # Where two nodes have an endpoint with the address, it is not known which of them serves it.
     certain = len(reports) == 1
     return replace(found, exact=found.exact and certain, current=found.current and certain)
+
+
+def audit_at(view: TrackedView, service: Key, address: str) -> Audit | None:
+    """The audited policies of an endpoint of a Service; None without any. Of a pod of another node only those for this
+    Service are known, and none where it is not known what that node enforces.
+    """
+    for pod in _pods_at(view, address):
+        return audit_of(view, pod)
+    audited = [item for item in in_force(view, service.namespace) if item.is_audited and service in item.services]
+    found = guarded_at(view, address) if audited else None
+    if not audited or (found is not None and not found.current):
+        return None
+    enforced = [policy for policy in found.policies if policy.key.kind == KIND] if found is not None else []
+    together = ordered([*enforced, *(policy_ir(view, item) for item in audited)])
+    return Audit(tuple(sorted(map(policy_key, audited))), tuple(together))
+
+
+def _pods_at(view: TrackedView, address: str) -> list[Pod]:
+    """The pods of this node with an address."""
+    return [pod for pod in view.holders(address) if isinstance(pod, Pod) and not pod.spec.host_network]
 
 
 def guarded_by(view: TrackedView, report: Guarded) -> GuardedAddress:

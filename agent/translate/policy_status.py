@@ -41,7 +41,8 @@ def _condition(view: TrackedView, policy: AuthorizationPolicy) -> Condition:
         parts = ["enforced by the waypoints of its clients; no other client connects to the pods of the Service"]
         parts += closed_ports(view, key)
     if policy.is_audited:
-        parts = [f"{AUDIT}: not enforced; what it would decide is counted in weft_authz_total"]
+        where = " of requests that go through the waypoint" if policy.is_application else ""
+        parts = [f"{AUDIT}: not enforced; what it would decide{where} is counted in weft_authz_total"]
     if not policy.spec.rules:
         parts.append("without rules it allows no client")
     parts += [f"{error.field}: {error.reason}: {error.message}" for error in policy_errors(policy, trust_domain)]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from agent.ir.http import BackendPort, ListenerIR, Rule, TLSRule
 from agent.ir.request_conditions import AMBIGUOUS_PATH, RequestConditions
-from agent.ir.requirements import Requirement, Requirements
-from agent.translate.rule_requirements import ByBackend, shared_backends
+from agent.ir.requirements import AuditedRequirements, Requirement, Requirements
+from agent.translate.rule_requirements import Audits, ByBackend, shared_backends
 
 MAX_BYTES = 4 * 2**20
 """Of all listeners of a Service for one group of clients, as its Routes may take for a port."""
@@ -29,6 +29,25 @@ def bounded(listeners: Iterable[ListenerIR], requirements: ByBackend) -> ByBacke
     return {
         backend: _closed(found) if sizes.get(backend, 0) > part else found for backend, found in requirements.items()
     }
+
+
+def bounded_audits(listeners: Iterable[ListenerIR], audits: Audits) -> Audits:
+    """What audited policies would require, where all of it fits; else nothing. What is enforced keeps its room."""
+    uses = [use for item in listeners for rule in item.rules for use in _uses(rule) if use in audits]
+    size = sum(_audit_bytes(item) for use in uses for item in audits[use])
+    return audits if size <= MAX_BYTES else {}
+
+
+def audit_warnings(before: Audits, after: Audits) -> Iterator[str]:
+    """What the authors of audited policies that do not fit should know."""
+    names = sorted({str(key) for found in before.values() for item in found for key in item.audited})
+    if names and not after:
+        message = f"they take more of Envoy's configuration than {MAX_BYTES} bytes"
+        yield f"not audited at the waypoint: {', '.join(names)}: {message}"
+
+
+def _audit_bytes(item: AuditedRequirements) -> int:
+    return CONDITION_BYTES + len(item.name) + sum(map(_bytes, item.requirements))
 
 
 def size_warnings(before: ByBackend, after: ByBackend) -> Iterator[str]:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from agent.ir.http import BackendPort, Rule, TLSRule, WeightedBackend
-from agent.ir.requirements import Requirement, Requirements
+from agent.ir.requirements import AuditedRequirements, Requirement, Requirements
 from agent.model.filters import Filter
 from agent.translate.filters.registry import leave
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.per_backend import expand_per_backend
 
 ByBackend = Mapping[BackendPort, Requirements]
+Audits = Mapping[BackendPort, tuple[AuditedRequirements, ...]]
 
 
 def of_rule(rule: Rule, by_backend: ByBackend) -> Requirements:
@@ -39,6 +40,21 @@ def judged_backends(rule: Rule | TLSRule) -> Iterator[BackendPort]:
     if isinstance(rule, Rule):
         for part in expand_per_backend(rule):
             yield from shared_backends(part)
+
+
+def audits_of_rule(rule: Rule, audits: Audits) -> tuple[AuditedRequirements, ...]:
+    """What audited policies would require of each request, as `of_rule`."""
+    return _judged_audits(rule, (item for backend in shared_backends(rule) for item in audits.get(backend, ())))
+
+
+def audits_of_share(rule: Rule, share: WeightedBackend, audits: Audits) -> tuple[AuditedRequirements, ...]:
+    """What they would require of requests that get to one of a rule's backends, as `of_share`."""
+    own = audits.get(share.backend, ()) if share.backend is not None else ()
+    return tuple(sorted({*_judged_audits(rule, own), *audits_of_rule(rule, audits)}))
+
+
+def _judged_audits(rule: Rule, found: Iterable[AuditedRequirements]) -> tuple[AuditedRequirements, ...]:
+    return tuple(sorted({replace(item, requirements=judged(item.requirements, rule.filters)) for item in found}))
 
 
 def shared_backends(rule: Rule) -> Iterator[BackendPort]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from agent.ir.http import BackendPort, EndpointAddress, HTTPListenerIR, ListenerIR
 from agent.ir.plan import FrontendName, FrontendPlan, OnBackendLoss, OnLoss, Output
-from agent.ir.requirements import Requirements
+from agent.ir.requirements import AuditedRequirements, Requirements
 from agent.ir.services import service_name
 from agent.ir.tables import Mode, Protocol, Slot
 from agent.model.core import PROXY_LABEL, Service, ServicePort
@@ -23,8 +23,8 @@ from agent.translate.enrolment import service_mode
 from agent.translate.labels import is_logged, label_warnings
 from agent.translate.listener_ir import build_listener_ir
 from agent.translate.options import Options
-from agent.translate.requirement_size import bounded, size_warnings
-from agent.translate.requirements import backend_requirements
+from agent.translate.requirement_size import audit_warnings, bounded, bounded_audits, size_warnings
+from agent.translate.requirements import backend_audits, backend_requirements
 from agent.translate.routes.binding import Binding, bindings, effective_bindings
 from agent.translate.routes.http import read_rules
 from agent.translate.routes.l4 import route_slots, service_slots
@@ -48,18 +48,22 @@ class _Parts:
     listeners: dict[str, ListenerIR] = field(default_factory=dict)
     endpoints: dict[BackendPort, tuple[EndpointAddress, ...]] = field(default_factory=dict)
     requirements: dict[BackendPort, Requirements] = field(default_factory=dict)
+    audits: dict[BackendPort, tuple[AuditedRequirements, ...]] = field(default_factory=dict)
     warnings: set[str] = field(default_factory=set)
     logged: set[str] = field(default_factory=set)
 
     def output(self, warnings: tuple[str, ...]) -> Output:
         """The whole, with these warnings."""
         requirements = bounded(self.listeners.values(), self.requirements)
+        audits = bounded_audits(self.listeners.values(), self.audits)
+        size = *size_warnings(self.requirements, requirements), *audit_warnings(self.audits, audits)
         return Output(
             frontends=self.frontends,
             listeners=self.listeners,
             endpoints=self.endpoints,
             requirements=requirements,
-            warnings=(*warnings, *size_warnings(self.requirements, requirements)),
+            audits=audits,
+            warnings=(*warnings, *size),
             logged=frozenset(self.logged),
         )
 
@@ -148,6 +152,8 @@ def _port(view: TrackedView, parts: _Parts, front: _Frontend, effective: list[Bi
             parts.endpoints[item] = backend_endpoints(view, item, options)
             requirements = backend_requirements(view, parts.endpoints[item])
             parts.requirements |= {item: requirements} if requirements else {}
+            audits = backend_audits(view, item, parts.endpoints[item])
+            parts.audits |= {item: audits} if audits else {}
         parts.warnings |= set(affinity_warnings(front.service, rules))
         if isinstance(rules, HTTPListenerIR):
             parts.warnings |= set(copies_warnings(rules.rules, parts.requirements))

@@ -15,7 +15,8 @@ from envoy.service.accesslog.v3 import als_pb2
 from agent.ir.access_log import AccessLogEntry
 from agent.ir.tables import host_port
 from agent.translate.filters.url_rewrite import AUTHORITY, MAX_TEXT, PATH
-from agent.waypoint.xds.access_log import CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
+from agent.waypoint.xds.access_log import AUDIT_TAG, CLUSTER_TAG, GRPC_STATUS, MEMBERS_TAG
+from agent.waypoint.xds.authorization import audit_of_id
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 METHOD = "StreamAccessLogs"
@@ -114,6 +115,7 @@ def parse_entry(entry: Any) -> AccessLogEntry:
         port=common.downstream_local_address.socket_address.port_value,
         route=common.route_name,
         cluster=_tag(common.custom_tags, CLUSTER_TAG),
+        audit=audit_of_id(_tag(common.custom_tags, AUDIT_TAG)),
         members=_members(common.custom_tags),
         upstream=_endpoint(common.upstream_remote_address.socket_address),
         protocol=_PROTOCOLS.get(entry.protocol_version, ""),

@@ -5,6 +5,7 @@ Rendering may run in a thread, while the event loop takes changed units in.
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -72,6 +73,9 @@ class Rendering:
                 self._errors.forget("render", unit.subject)
                 continue
             with self._errors.guard("render", unit.subject):
+                if output.audits and self._refusal(unit, render(output, self._options)):
+                    # A dry run takes nothing from what is served.
+                    output = replace(output, audits={})
                 self._keep(unit, output, render(output, self._options))
         if not self._pending and self._freed:
             self._retry()
@@ -82,8 +86,7 @@ class Rendering:
         """Keep a unit's resources, if its namespace has room for them. Outputs of no namespace always have.
         Where they do not fit, the last ones stay only if they require the same of clients.
         """
-        size = sum(len(msgspec.json.encode(resource)) for resource in rendered.resources.values())
-        refusal = self._budget.refusal(unit.owner, size - self._sizes.get(unit, 0)) if unit.owner else None
+        refusal = self._refusal(unit, rendered)
         if refusal:
             self._refused[unit] = output, refusal
             if self._requirements.get(unit) != output.requirements:
@@ -92,7 +95,11 @@ class Rendering:
         self._refused.pop(unit, None)
         self._rendered[unit] = rendered
         self._requirements[unit] = output.requirements
-        self._charge(unit, size)
+        self._charge(unit, _size(rendered))
+
+    def _refusal(self, unit: Unit, rendered: Rendered) -> Refusal | None:
+        size = _size(rendered)
+        return self._budget.refusal(unit.owner, size - self._sizes.get(unit, 0)) if unit.owner else None
 
     def _remove(self, unit: Unit) -> None:
         self._rendered.pop(unit, None)
@@ -142,7 +149,11 @@ class Rendering:
         return self._merged
 
 
+def _size(rendered: Rendered) -> int:
+    return sum(len(msgspec.json.encode(resource)) for resource in rendered.resources.values())
+
+
 def _of_waypoint(output: Output) -> tuple[object, ...]:
     """The parts of an output that Envoy's configuration depends on."""
     clients = output.client_allow_lists, output.accounts, output.trust_domain
-    return output.listeners, output.endpoints, output.requirements, *clients, output.logged
+    return output.listeners, output.endpoints, output.requirements, output.audits, *clients, output.logged

@@ -9,6 +9,7 @@ from itertools import islice
 import msgspec
 
 from agent.ir.request_stats import BOUNDS, OTHER, Growth, Histogram, Outcome, Series, Sums
+from agent.waypoint.xds.authorization import audit_of_id
 from agent.waypoint.xds.request_stats import COUNTER, GRPC, MAX_SERIES, SEPARATOR
 
 # A name that Envoy makes: `envoy_weft_by_duration_bucket{k="…",le="500"} 3`.
@@ -65,15 +66,16 @@ def _outcome(text: str) -> Outcome:
 def _series(key: str) -> Series | None:
     """The series of a tag; None where it is none of ours."""
     parts = _ESCAPED.sub(r"\1", key).split(SEPARATOR)
-    if len(parts) != _PARTS:
+    if len(parts) not in (_PARTS - 1, _PARTS):
         return None
-    client, listener, route, cluster, members, protocol = parts
+    # The listeners of an agent before say nothing of audited policies.
+    client, listener, route, cluster, members, protocol, *audit = parts
     try:
         listed = tuple(msgspec.json.decode(members or "[]", type=list[str]))
     except msgspec.DecodeError:
         # A text that is no list: `-`, where the cluster is not a pool.
         listed = ()
-    return Series(client, listener, route, cluster, listed, protocol == GRPC)
+    return Series(client, listener, route, cluster, listed, protocol == GRPC, audit_of_id("".join(audit)))
 
 
 @dataclass(slots=True)

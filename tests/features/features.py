@@ -125,7 +125,10 @@ ROWS = tuple(
             "a Service without Routes goes through the waypoint",
             "its pods admit waypoints only",
             "filters that change what a rule looks at: 403",
+            "a dry run",
         ),
+        "AuthorizationPolicy, Network": ("a dry run",),
+        "Service": ("the client's identity in x-forwarded-client-cert",),
     }.items()
     for feature in features
 )

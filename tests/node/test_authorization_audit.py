@@ -53,6 +53,7 @@ def counts(mesh: LabHandle) -> dict[tuple[str, ...], float]:
     return {tuple(labels): float(count) for *labels, count in SERIES.findall(text)}
 
 
+@pytest.mark.feature("AuthorizationPolicy, Network: a dry run")
 def test_nobody_is_refused_and_who_would_be_is_counted_shown_and_logged(mesh: LabHandle, audited: None):
     before = counts(mesh)
     assert {client: connects(mesh, client) for client in (ALICE, BOB, CAROL)} == dict.fromkeys(

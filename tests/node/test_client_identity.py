@@ -45,6 +45,7 @@ def identities(mesh: LabHandle, client: str) -> list[str]:
     return list(json.loads(mesh.python(client, ASK)))
 
 
+@pytest.mark.feature("Service: the client's identity in x-forwarded-client-cert")
 def test_a_server_is_told_who_its_client_is_while_its_service_asks_for_it(mesh: LabHandle):
     alice, carol = (f"URI=spiffe://cluster.local/ns/{name}" for name in ("shop/sa/alice", "bank/sa/carol"))
     mesh.apply(SERVICE.format(annotations="{weft.dev/client-identity: xfcc}"))

@@ -147,7 +147,7 @@ def envoy_location(action: Json, match: Json, made: Request) -> str:
 def simulated(rule: Rule, made: Request) -> tuple[Answer, Json]:
     """What the simulation says, and the route that Envoy would take."""
     rules = HTTPListenerIR("app/web:80", "", 80, False, (rule,))
-    (host,) = route_configuration(rules, {})["virtual_hosts"]
+    (host,) = route_configuration(rules, {}, {})["virtual_hosts"]
     return answer(rules, made), next(item for item in host["routes"] if envoy_matches(item["match"], made))
 
 
@@ -199,7 +199,7 @@ def test_backends_with_filters_of_their_own_get_their_shares(
     weighted = tuple(WeightedBackend(BACKEND if is_valid else None, n, own * has) for is_valid, n, has in backends)
     assume(any(item.filters for item in weighted) and any(item.backend for item in weighted))
     rules = HTTPListenerIR("app/web:80", "", 80, False, (Rule("r", HTTPRouteMatch(), (), weighted),))
-    *parts, _ = route_configuration(rules, {})["virtual_hosts"][0]["routes"]
+    *parts, _ = route_configuration(rules, {}, {})["virtual_hosts"][0]["routes"]
     fractions = [part["match"].get("runtime_fraction") for part in parts]
     assert fractions.pop() is None
     bounds = [0, *(item["default_value"]["numerator"] for item in fractions), 1_000_000]

@@ -7,6 +7,7 @@ in each of them, so that Envoy has one stream for all listeners of a worker; the
 from agent.ir.access_log import EXPLAIN
 from agent.ir.resources import Json
 from agent.translate.filters.url_rewrite import received_tags
+from agent.waypoint.xds.authorization import AUDIT
 from agent.waypoint.xds.cluster import LB, MEMBER
 from agent.waypoint.xds.runtime import access_log_key
 
@@ -15,6 +16,7 @@ TYPE = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAcce
 AGENT = "agent"
 # The cluster, which Envoy's own field names only where an endpoint was asked; and whose endpoint it was, in a pool.
 CLUSTER_TAG, MEMBERS_TAG = "cluster", "members"
+AUDIT_TAG = "audit"
 # What Envoy has no fields for.
 REQUEST_HEADERS = (":method", "content-type", "traceparent")
 GRPC_STATUS = "grpc-status"
@@ -36,6 +38,7 @@ def access_log(namespace: str) -> Json:
             "custom_tags": [
                 {"tag": CLUSTER_TAG, "value": "%UPSTREAM_CLUSTER%"},
                 {"tag": MEMBERS_TAG, "metadata": {"kind": {"host": {}}, "metadata_key": path}},
+                {"tag": AUDIT_TAG, "value": AUDIT},
                 *received_tags(),
             ],
         },

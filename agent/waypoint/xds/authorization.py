@@ -1,10 +1,11 @@
 """The requirements of backends in Envoy: a request whose client does not meet all of them is answered 403."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from agent.ir.policy import bounded_name
 from agent.ir.request_conditions import AMBIGUOUS_PATH, PathCondition, RequestConditions
-from agent.ir.requirements import RequestRule, Requirement
+from agent.ir.requirements import AuditedRequirements, RequestRule, Requirement
 from agent.ir.resources import Json
 from agent.waypoint.xds.client_allow_list import RBAC as NETWORK_RBAC
 from agent.waypoint.xds.client_allow_list import connection_principal
@@ -14,6 +15,10 @@ from agent.waypoint.xds.identities import ENABLED, request_principal
 NAME = "authorization"
 RBAC = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
 PER_ROUTE = f"{RBAC}PerRoute"
+REFUSED, ALLOWED = ORDER = ("refused", "allowed")
+AUDIT_PREFIX = "audit_"
+# What audited policies would decide about a request: the name of a rule, `-` where there are none.
+AUDIT = f"%DYNAMIC_METADATA(envoy.filters.http.rbac:{AUDIT_PREFIX}shadow_effective_policy_id)%"
 
 
 def authorization_filter() -> Json:
@@ -21,12 +26,40 @@ def authorization_filter() -> Json:
     return {"name": NAME, "typed_config": {"@type": RBAC}, "disabled": True}
 
 
-def authorization_config(requirements: Iterable[Requirement]) -> Json:
+def authorization_config(requirements: Iterable[Requirement], audits: Sequence[AuditedRequirements] = ()) -> Json:
     """The filter's part of a route or of a share of it, which also enables the filter of identities; nothing without
-    requirements.
+    requirements and audited policies.
     """
     rules = _denials(requirements, _requests)
-    return {**ENABLED, NAME: {"@type": PER_ROUTE, "rbac": {"rules": rules}}} if rules else {}
+    rbac = {**({"rules": rules} if rules else {}), **(_shadow_rules(audits) if audits else {})}
+    return {**ENABLED, NAME: {"@type": PER_ROUTE, "rbac": rbac}} if rbac else {}
+
+
+def _shadow_rules(audits: Sequence[AuditedRequirements]) -> Json:
+    """Rules that only name themselves in the request's dynamic metadata: the first that matches, in the order of names.
+    Of the action LOG, because Envoy names no rule for what a denial does not match.
+    """
+    policies: dict[str, Json] = {}
+    for item in audits:
+        others = [_others(_requests(required)) for required in item.requirements]
+        name = audit_id(REFUSED, item.name)
+        if others:
+            before = policies[name]["principals"] if name in policies else []
+            policies[name] = {"permissions": [{"any": True}], "principals": [*before, *others]}
+    every = bounded_name(sorted({key for item in audits for key in item.audited}))
+    policies[audit_id(ALLOWED, every)] = {"permissions": [{"any": True}], "principals": [{"any": True}]}
+    return {"shadow_rules": {"action": "LOG", "policies": policies}, "shadow_rules_stat_prefix": AUDIT_PREFIX}
+
+
+def audit_id(verdict: str, policies: str) -> str:
+    """The name of a rule of audited policies. Those that refuse are first."""
+    return f"{ORDER.index(verdict)} {verdict} {policies}"
+
+
+def audit_of_id(text: str) -> tuple[str, str] | None:
+    """Verdict and policies of such a name; None for another text."""
+    _, verdict, policies = text.split(" ", 2) if text.count(" ") == 2 else ("", "", "")
+    return (verdict, policies) if verdict in ORDER else None
 
 
 def authorization_filters(requirements: Iterable[Requirement]) -> list[Json]:

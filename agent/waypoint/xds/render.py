@@ -64,7 +64,10 @@ def _clients(rules: ListenerIR) -> frozenset[ResourceName]:
 def _served(rules: ListenerIR, output: Output, options: Options) -> Iterator[tuple[ResourceName, Json]]:
     if isinstance(rules, HTTPListenerIR):
         yield ResourceName(ResourceType.LISTENER, rules.name), listener(rules.name, rules, options)
-        yield ResourceName(ResourceType.ROUTE, rules.name), route_configuration(rules, output.requirements)
+        yield (
+            ResourceName(ResourceType.ROUTE, rules.name),
+            route_configuration(rules, output.requirements, output.audits),
+        )
     else:
         yield ResourceName(ResourceType.LISTENER, rules.name), passthrough_listener(rules, output.requirements, options)
     for item in rules.clusters:

@@ -10,6 +10,7 @@ Settings are a TypedStruct: the published protobuf classes lack the field `stats
 from typing import Any
 
 from agent.ir.resources import Json
+from agent.waypoint.xds.authorization import AUDIT
 from agent.waypoint.xds.cluster import LB, MEMBER
 
 TYPE = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config"
@@ -58,6 +59,7 @@ def _series(listener: str, protocol: str, header: Json, outcome: tuple[str, ...]
         "%UPSTREAM_CLUSTER%",
         f"%UPSTREAM_METADATA({LB}:{MEMBER})%",
         protocol,
+        AUDIT,
     )
     tags = [_tag("k", key)]
     return {**_logger(scope, tags, [*tags, _tag("o", outcome)]), "filter": {"header_filter": {"header": header}}}

@@ -1,6 +1,7 @@
 """A listener IR as a RouteConfiguration: one virtual host for all names, routes in order of precedence, then 404."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from agent.ir.access_log import NO_MATCH
 from agent.ir.http import HTTPListenerIR, Pool, Rule, WeightedBackend
@@ -8,7 +9,15 @@ from agent.ir.resources import Json
 from agent.translate.filters.base import EnvoyRoute, Part
 from agent.translate.filters.registry import rendered
 from agent.translate.per_backend import expand_per_backend
-from agent.translate.rule_requirements import ByBackend, of_rule, of_share, without_forbidden_copies
+from agent.translate.rule_requirements import (
+    Audits,
+    ByBackend,
+    audits_of_rule,
+    audits_of_share,
+    of_rule,
+    of_share,
+    without_forbidden_copies,
+)
 from agent.waypoint.xds import affinity
 from agent.waypoint.xds.authorization import authorization_config
 from agent.waypoint.xds.cluster import whose
@@ -26,9 +35,17 @@ INVALID = "invalid"
 REFUSED, REFUSED_GRPC = 500, 503
 
 
-def route_configuration(listener_ir: HTTPListenerIR, requirements: ByBackend) -> Json:
+class Judging(NamedTuple):
+    """What policies require at backends, and what audited ones would."""
+
+    requirements: ByBackend
+    audits: Audits
+
+
+def route_configuration(listener_ir: HTTPListenerIR, requirements: ByBackend, audits: Audits) -> Json:
     """The route table of a listener. Where no rule matches Envoy answers 404 (HTTPRouteRule.matches)."""
-    routes = [route for rule in listener_ir.rules for route in _routes(rule, listener_ir, requirements)]
+    judging = Judging(requirements, audits)
+    routes = [route for rule in listener_ir.rules for route in _routes(rule, listener_ir, judging)]
     identity = xfcc_headers() if listener_ir.xfcc_trust_domain else {}
     missing = {"match": {"prefix": "/"}, "name": NO_MATCH, "direct_response": {"status": 404}}
     return {
@@ -38,22 +55,25 @@ def route_configuration(listener_ir: HTTPListenerIR, requirements: ByBackend) ->
     }
 
 
-def _routes(rule: Rule, listener_ir: HTTPListenerIR, requirements: ByBackend) -> Iterator[Json]:
+def _routes(rule: Rule, listener_ir: HTTPListenerIR, judging: Judging) -> Iterator[Json]:
     """The routes for one match of a rule; several where Envoy needs more than one."""
     for part, numbers in fraction_ranges(expand_per_backend(rule)):
-        allowed = without_forbidden_copies(part, requirements)
+        allowed = without_forbidden_copies(part, judging.requirements)
         refusal = REFUSED_GRPC if listener_ir.grpc else REFUSED
-        yield from _part(Part(allowed, listener_ir.port, numbers), refusal, requirements)
+        yield from _part(Part(allowed, listener_ir.port, numbers), refusal, judging)
 
 
-def _part(part: Part, refusal: int, requirements: ByBackend) -> Iterator[Json]:
+def _part(part: Part, refusal: int, judging: Judging) -> Iterator[Json]:
     rule = part.rule
-    configs = {**session_config(rule), **authorization_config(of_rule(rule, requirements))}
+    configs = {
+        **session_config(rule),
+        **authorization_config(of_rule(rule, judging.requirements), audits_of_rule(rule, judging.audits)),
+    }
     match = {**route_match(rule.match), **part.fraction_range.condition}
     if all(item.backend is None for item in rule.backends):
         base = EnvoyRoute(match, "direct_response", {"status": refusal}, configs=configs)
     else:
-        base = EnvoyRoute(match, "route", _clusters(rule, refusal, requirements), configs=configs)
+        base = EnvoyRoute(match, "route", _clusters(rule, refusal, judging), configs=configs)
     for route in rendered(base, part):
         yield _written(rule, route.routed(_forwarding(rule)))
 
@@ -72,7 +92,7 @@ def _forwarding(rule: Rule) -> Json:
     }
 
 
-def _clusters(rule: Rule, refusal: int, requirements: ByBackend) -> Json:
+def _clusters(rule: Rule, refusal: int, judging: Judging) -> Json:
     """The clusters, with weights as in the Route."""
     if rule.pool is not None:
         shares = [_pool_share(rule.pool, item, refusal) for item in rule.backends]
@@ -80,13 +100,15 @@ def _clusters(rule: Rule, refusal: int, requirements: ByBackend) -> Json:
     first = rule.backends[0].backend
     if len(rule.backends) == 1 and first is not None:
         return {"cluster": first.cluster}
-    return {"weighted_clusters": {"clusters": [_share(rule, item, refusal, requirements) for item in rule.backends]}}
+    return {"weighted_clusters": {"clusters": [_share(rule, item, refusal, judging) for item in rule.backends]}}
 
 
-def _share(rule: Rule, item: WeightedBackend, refusal: int, requirements: ByBackend) -> Json:
+def _share(rule: Rule, item: WeightedBackend, refusal: int, judging: Judging) -> Json:
     if item.backend is None:
         return _invalid_share(item.weight, refusal)
-    configs = authorization_config(of_share(rule, item, requirements))
+    configs = authorization_config(
+        of_share(rule, item, judging.requirements), audits_of_share(rule, item, judging.audits)
+    )
     own = {"typed_per_filter_config": configs} if configs else {}
     return {"name": item.backend.cluster, "weight": item.weight, **own}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from agent.ir.http import BackendPort, HTTPListenerIR, Pool, Rule
 from agent.ir.policy import ServiceAccount
-from agent.ir.requirements import Requirements
+from agent.ir.requirements import AuditedRequirements, Requirements
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.translate.options import FIRST_BYTE_SECONDS, Collector, Options
 from agent.waypoint.xds.client_allow_list import client_allow_list, client_allow_list_name
@@ -32,6 +32,7 @@ class Listeners:
         self.collector: Collector | None = None
         self.first_byte = FIRST_BYTE_SECONDS
         self.requirements: dict[BackendPort, Requirements] = {}
+        self.audits: dict[BackendPort, tuple[AuditedRequirements, ...]] = {}
         self.accounts: dict[str, ServiceAccount] = {}
         # That of what servers of listeners added from now on are told; empty: they are told nothing.
         self.trust_domain = ""
@@ -59,7 +60,9 @@ class Listeners:
         self.resources[ResourceName(ResourceType.LISTENER, name)] = listener(name, listener_ir, options)
         # Envoy asks for the identities when a listener of HTTP refers to them.
         self.resources[IDENTITIES] = client_identities(self.accounts, self.trust_domain)
-        self.resources[ResourceName(ResourceType.ROUTE, name)] = route_configuration(listener_ir, self.requirements)
+        self.resources[ResourceName(ResourceType.ROUTE, name)] = route_configuration(
+            listener_ir, self.requirements, self.audits
+        )
         self.add_clusters(listener_ir.clusters)
         return name
 

@@ -67,6 +67,7 @@ STATUS: dict[str, Any] = {
     "routes": [{"kind": H, "namespace": H, "name": H, "parents": [{"parent": H, "conditions": [CONDITION]}]}],
     "ineffectiveRoutes": [{"clients": H, "routes": [H]}],
     "protectedPods": [{"pod": H, "policies": [H], "guard": H}],
+    "auditedServices": [[H, H]],
     "auditedPods": [{"pod": H, "policies": [H], "guard": H}],
     "meshParameters": {"name": H, "default": H, "exemptNamespaces": [H], "trustDomain": H, "problem": H},
     "encryption": {"mode": "Strict", "keyGeneration": 1, "unsupported": H, "error": H, "nodes": [NODE]},

@@ -32,6 +32,7 @@ def report(source: dict[str, Any]) -> dict[str, Any]:
             "frontends",
             "protectedPods",
             "auditedPods",
+            "auditedServices",
             "routes",
             "ineffectiveRoutes",
             "problems",

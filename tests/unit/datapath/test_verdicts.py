@@ -1,7 +1,8 @@
 """What the kernel counted at addresses, by policies: nothing twice, nothing lost, nothing of another policy."""
 
-from agent.datapath.verdicts import MOST_COMBINATIONS, MOST_NAMES, Verdicts
+from agent.datapath.verdicts import MOST_COMBINATIONS, Verdicts
 from agent.ir.authorization import ServerPlan, VerdictCounts
+from agent.ir.policy import MOST_NAMES
 from agent.ir.tables import address_bytes
 from agent.model.meta import Key
 from support.fakes.kernel import FakeKernel

@@ -105,7 +105,7 @@ spec:
 """
 
 
-OPEN = {"policies": [], "refusedBy": None, "refusal": None}
+OPEN = {"policies": [], "refusedBy": None, "refusal": None, "audit": None}
 
 
 def test_tls_is_passed_through_by_its_server_name(folder: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from agent.ir.authorization import ServerPlan
 from agent.ir.plan import Output
+from agent.kube.decode import decode
+from agent.model.authorization import AUDIT
 from agent.model.change import Keyed
 from agent.model.meta import Key
 from agent.model.parameters import LastMeshParameters
@@ -14,6 +16,7 @@ from agent.node.authorization_controller import AuthorizationController
 from agent.node.authorization_status import UNATTENDED, with_authorization
 from support.fakes.kernel import FakeKernel
 from support.parameters import parameters
+from support.policies import application_document
 from support.translate import view_of
 
 
@@ -85,3 +88,11 @@ async def test_the_parameters_in_force_are_shown_with_the_reason_why_they_are_no
     assert found["protectedPods"][0]["policies"] == ["MeshParameters default"]
     shown = found["meshParameters"]
     assert (shown["name"], shown["default"], shown["problem"]) == (name, default, problem)
+
+
+async def test_services_with_audited_policies_about_requests_are_listed() -> None:
+    audited, enforced = (application_document({}, name=name) for name in ("tried", "enforced"))
+    audited["metadata"]["annotations"] = {AUDIT: "true"}
+    policies = [policy for document in (audited, enforced) for policy in decode(document, "here")]
+    found = with_authorization({"reconciling": False, "failures": {}, "tables": {}}, made(Guards()), view_of(*policies))
+    assert found["auditedServices"] == [("app/web", "tried")]

@@ -20,15 +20,18 @@ def test_each_end_has_its_series():
     kernel = FakeKernel()
     verdicts = Verdicts(kernel.verdicts)
     metrics = Metrics("0", lambda: {Reason.POLICY_FORBIDS: 3})
-    metrics.register_authorization(lambda: current_verdicts(verdicts))
+    at_waypoint = {("shop/b", "refused", "waypoint", "audit"): 4}
+    metrics.register_authorization(lambda: current_verdicts(verdicts), lambda: at_waypoint)
     client = 'weft_authz_total{end="client",mode="enforce",policy="",verdict="refused"} 3.0'
-    assert lines(metrics) == [client]
+    waypoint = 'weft_authz_total{end="waypoint",mode="audit",policy="shop/b",verdict="refused"} 4.0'
+    assert lines(metrics) == [client, waypoint]
     verdicts.want({7: PLAN}, {7: PLAN})
     kernel.verdicts.rows[ADDRESS] = VerdictCounts(refused=2, audit_allowed=1)
     assert lines(metrics) == [
         client,
         'weft_authz_total{end="server",mode="audit",policy="shop/a",verdict="allowed"} 1.0',
         'weft_authz_total{end="server",mode="enforce",policy="shop/a",verdict="refused"} 2.0',
+        waypoint,
     ]
 
 

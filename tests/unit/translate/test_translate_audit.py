@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from agent.ir.authorization import ANY_CLIENT, Grant, account_id
+from agent.ir.http import BackendPort
 from agent.ir.plan import Output
+from agent.ir.policy import ServiceAccount
+from agent.ir.request_conditions import RequestConditions
+from agent.ir.requirements import AuditedRequirements, RequestRule, Requirement
 from agent.kube.decode import decode
 from agent.kube.undecodable_policy import undecodable_policy
 from agent.model.authorization import AUDIT, AuthorizationPolicy, UndecodableAuthorizationPolicy
@@ -18,6 +22,7 @@ from agent.translate.incremental import Translator
 from agent.translate.options import Options
 from agent.translate.policies import audit_of, policies_of
 from agent.translate.policy_status import translate_policy_status
+from agent.translate.requirements import backend_audits
 from support.parameters import parameters
 from support.policies import POLICY, application_document, from_account, policy_document
 from support.translate import view_of
@@ -113,3 +118,44 @@ def test_the_status_says_that_it_is_not_enforced() -> None:
         True,
         "weft.dev/audit: not enforced; what it would decide is counted in weft_authz_total",
     )
+
+
+def audits(*values: Any) -> dict[str, tuple[AuditedRequirements, ...]]:
+    """What is audited at the backends of the listener of a Service with a Route, by endpoint's Service."""
+    store = Store()
+    store.apply([*map(Upsert, (WEB, *values))])
+    view = TrackedView(store)
+    found = {
+        address: backend_audits(view, BackendPort("app", "web", 80), [(address, 80)])
+        for address in ("10.1.0.5", "10.2.0.5")
+    }
+    return {address: item for address, item in found.items() if item}
+
+
+SERVICE = Service(ObjectMeta("web", "app"), ServiceSpec(selector={"app": "web"}))
+REQUESTS = CLIENT | {"httpAttributes": {"methods": ["GET"]}}
+RULES = (RequestRule(RequestConditions(("GET",)), (ServiceAccount("app", "client"),)),)
+
+
+def test_the_waypoint_audits_a_policy_about_requests_at_pods_of_every_node() -> None:
+    found = audits(annotated(application_document(REQUESTS)), SERVICE)
+    expected = (AuditedRequirements((POLICY,), (Requirement((POLICY,), (), RULES),)),)
+    assert found == {"10.1.0.5": expected, "10.2.0.5": expected}
+    assert audits(plain(application_document(REQUESTS)), SERVICE) == audits(SERVICE) == {}
+
+
+def test_of_pods_of_other_nodes_only_policies_for_their_service_are_known() -> None:
+    assert list(audits(annotated(policy_document(CLIENT)), SERVICE)) == ["10.1.0.5"]
+
+
+def test_what_is_enforced_counts_at_the_waypoint_too_and_the_default_does_not() -> None:
+    enforced = plain(policy_document(CLIENT, name="enforced"))
+    (found,) = audits(annotated(application_document(REQUESTS)), enforced, SERVICE)["10.1.0.5"]
+    assert [item.name for item in found.requirements] == ["app/enforced", "app/p"]
+    (found,) = audits(annotated(application_document(REQUESTS)), parameters("Deny"), SERVICE)["10.1.0.5"]
+    assert [item.name for item in found.requirements] == ["app/p"]
+
+
+def test_a_policy_that_would_admit_everybody_is_audited_too() -> None:
+    (found,) = audits(annotated(application_document({})), SERVICE)["10.1.0.5"]
+    assert found == AuditedRequirements((POLICY,))

@@ -63,8 +63,8 @@ def test_no_other_value_has_an_effect(value: str | None) -> None:
 
 def test_envoy_tells_no_identity_where_no_service_asks_for_it() -> None:
     ir = HTTPListenerIR("app/web:80", "", 80, False, ())
-    assert "request_headers_to_add" not in str(route_configuration(ir, {}))
+    assert "request_headers_to_add" not in str(route_configuration(ir, {}, {}))
     assert "spiffe" not in str(client_identities({"10.1.0.9": WEB}))
-    route = route_configuration(replace(ir, xfcc_trust_domain="example.org"), {})
+    route = route_configuration(replace(ir, xfcc_trust_domain="example.org"), {}, {})
     assert "x-forwarded-client-cert" in str(route)
     assert "URI=spiffe://example.org/ns/app/sa/web" in str(client_identities({"10.1.0.9": WEB}, "example.org"))

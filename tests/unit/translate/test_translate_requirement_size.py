@@ -7,10 +7,10 @@ import pytest
 from agent.ir.http import HTTPListenerIR, TLSListenerIR, TLSRule
 from agent.ir.policy import ServiceAccount
 from agent.ir.request_conditions import PathCondition, RequestConditions
-from agent.ir.requirements import RequestRule, Requirement
+from agent.ir.requirements import AuditedRequirements, RequestRule, Requirement
 from agent.ir.resources import ResourceType
 from agent.model.meta import Key
-from agent.translate.requirement_size import MAX_BYTES, bounded, size_warnings
+from agent.translate.requirement_size import MAX_BYTES, audit_warnings, bounded, bounded_audits, size_warnings
 from agent.waypoint.encode import encode
 from agent.waypoint.xds.render import ResourceName
 from agent.waypoint.xds.route import route_configuration
@@ -59,7 +59,7 @@ def test_the_estimate_of_conditions_is_not_below_what_envoy_gets(conditions: Req
     found = {V1: required}
     fitting = bisect_left(range(1, 2000), True, key=lambda number: bounded([listener(number)], found) != found)
     assert 1 <= fitting < 1999
-    table = route_configuration(listener(fitting), found)
+    table = route_configuration(listener(fitting), found, {})
     assert len(encode(ResourceName(ResourceType.ROUTE, "x"), table).packed.value) <= MAX_BYTES
 
 
@@ -67,5 +67,18 @@ def test_the_estimate_is_not_below_what_envoy_gets() -> None:
     rules = listener(60)
     found = {V1: requirement(1000), V2: SMALL}
     assert bounded([rules], found) is found
-    size = len(encode(ResourceName(ResourceType.ROUTE, "x"), route_configuration(rules, found)).packed.value)
+    size = len(encode(ResourceName(ResourceType.ROUTE, "x"), route_configuration(rules, found, {})).packed.value)
     assert size <= MAX_BYTES
+
+
+def test_audited_policies_that_do_not_fit_are_left_out() -> None:
+    key = Key("AuthorizationPolicy", "app", "tried")
+    small, large = (
+        {V1: (AuditedRequirements((key,), requirement(number)),), V2: (AuditedRequirements((key,)),)}
+        for number in (10, 4000)
+    )
+    for audits, kept in ((small, small), (large, {})):
+        after = bounded_audits([listener(256)], audits)
+        assert after == kept
+        warnings = list(audit_warnings(audits, after))
+        assert [f"not audited at the waypoint: {key}" in item for item in warnings] == ([] if kept else [True])

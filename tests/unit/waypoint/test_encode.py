@@ -25,7 +25,7 @@ RESOURCES: dict[ResourceType, Json] = {
     ResourceType.ENDPOINT: endpoints(BACKEND, [("10.1.0.7", 8080), ("fd00::7", 8080)]),
     ResourceType.EXTENSION: client_allow_list("client-allow-list@shop", ["10.1.0.1"], {}),
     ResourceType.LISTENER: listener("app/a:80", SET, Options()),
-    ResourceType.ROUTE: route_configuration(SET, {}),
+    ResourceType.ROUTE: route_configuration(SET, {}, {}),
     ResourceType.RUNTIME: runtime(["shop"]),
 }
 
@@ -77,7 +77,7 @@ def test_what_a_resource_leads_to():
         Rule("split", HTTPRouteMatch(), (), shares),
         Rule("one", HTTPRouteMatch(), (), shares[:1], resolved=(Mirror(copy, 1),)),
     )
-    table = route_configuration(HTTPListenerIR("app/a:80", "", 80, False, rules), {})
+    table = route_configuration(HTTPListenerIR("app/a:80", "", 80, False, rules), {}, {})
     found = encode(ResourceName(ResourceType.ROUTE, "x"), table).cluster_refs
     assert found == {"app/a:80/http", "app/b:80/http", "app/c:80/http", "invalid"}
     tls = TLSListenerIR("app/a:80", "", (TLSRule("r", (), (WeightedBackend(nobody, 1),)), TLSRule("s", ("a",), ())))

@@ -7,7 +7,7 @@ from agent.internal_errors import InternalErrors
 from agent.ir.http import BackendPort, HTTPListenerIR, Rule, WeightedBackend
 from agent.ir.plan import Output
 from agent.ir.policy import ServiceAccount
-from agent.ir.requirements import Requirement
+from agent.ir.requirements import AuditedRequirements, Requirement
 from agent.ir.resources import ResourceName, ResourceType
 from agent.model.meta import Key
 from agent.model.routes import HTTPRouteMatch
@@ -158,6 +158,18 @@ def test_a_unit_that_may_not_grow_does_not_keep_the_policies_of_before() -> None
     assert rendering.rejected_listeners.keys() == {"app/web:80"}
     taken(rendering, two, more)
     assert (LISTENER in rendering.configuration[0], rendering.rejected_listeners) == (True, {})
+
+
+def test_a_dry_run_takes_no_room_from_what_is_served() -> None:
+    audits = {BACKEND: (AuditedRequirements((Key("AuthorizationPolicy", "app", "tried"),)),)}
+    one, tried = output("10.0.0.1"), output("10.0.0.1", audits=audits)
+    plain, roomy = Rendering(Options(), capacity=2 * size("10.0.0.1")), Rendering(Options())
+    for rendering in (plain, roomy):
+        taken(rendering, Output(), one)
+        before = rendering.configuration
+        taken(rendering, one, tried)
+        assert rendering.rejected_listeners == {}
+        assert (rendering.configuration == before) is (rendering is plain)
 
 
 def test_what_belongs_to_no_namespace_is_always_rendered() -> None:

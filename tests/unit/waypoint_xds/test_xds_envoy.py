@@ -68,7 +68,7 @@ def test_envoy_itself_takes_it_all(tmp_path: Path):
     rbac, http = made["filter_chains"][0]["filters"]
     settings = {key: value for key, value in http["typed_config"].items() if key != "rds"}
     # As over RDS: the share of an invalid backend names a cluster that there is not.
-    static = {**settings, "route_config": {**route_configuration(listener_ir, {}), "validate_clusters": False}}
+    static = {**settings, "route_config": {**route_configuration(listener_ir, {}, {}), "validate_clusters": False}}
     filters = [client_allow_list(rbac["name"], ["10.1.0.1", "fd00::1"], {}), {**http, "typed_config": static}]
     chains = (TLSRule("names", ("a.b", "*.b"), shares), TLSRule("any", (), ()))
     more = passthrough_listener(TLSListenerIR("app/a:443", "", chains), {}, Options())

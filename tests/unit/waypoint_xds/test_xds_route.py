@@ -31,7 +31,7 @@ def pause(base: str) -> dict[str, Any]:
 
 def routes(*rules: Rule, grpc: bool = False, port: int = 80) -> list[dict[str, Any]]:
     """The routes of a set of rules; every one has to encode, and a request that matches none gets a 404."""
-    rendered = route_configuration(HTTPListenerIR("app/a:80", "", port, grpc, rules), {})
+    rendered = route_configuration(HTTPListenerIR("app/a:80", "", port, grpc, rules), {}, {})
     encode(ResourceName(ResourceType.ROUTE, "app/a:80"), rendered)
     assert rendered["virtual_hosts"][0]["domains"] == ["*"]
     found = rendered["virtual_hosts"][0]["routes"]
