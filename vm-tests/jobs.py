@@ -12,7 +12,8 @@ DECLARED = Path(__file__).with_name("jobs.toml")
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a machine runs. `share` is which part of how many equal ones of the tests; all of them when it is (0, 1).
     `marks` is pytest's -m expression. With `nodes` the job is of so many machines at once, and its tests run on the
-    host, which asks the machines (`remote_node.py`).
+    host, which asks the machines (`remote_node.py`). With `reboots` a machine that resets itself boots again; without,
+    it has ended.
     """
 
     tests: tuple[str, ...]
@@ -22,6 +23,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: bool = False
     scale: str = ""
     nodes: int = 0
+    reboots: bool = False
     share: tuple[int, int] = (0, 1)
     marks: str = "not cluster and not vm"
 

@@ -21,7 +21,8 @@ _KERNEL_OPTIONS = ("console=ttyS0", "loglevel=5", "panic=-1", "mitigations=off",
 class Machine:
     """`disks` are images that are only read, in the order in which the guest knows them; after them comes the disk for
     results, to which the guest writes a tar archive. `words` are for the kernel's command line. `taps` are interfaces,
-    in the guest's order of its own, of the network namespace that `within` enters: a command that runs another.
+    in the guest's order of its own, of the network namespace that `within` enters: a command that runs another. With
+    `reboots` it boots again when it resets itself.
     """
 
     kernel: kernel_layer.Files
@@ -32,6 +33,7 @@ class Machine:
     words: Mapping[str, str]
     taps: Sequence[str] = ()
     within: Sequence[str] = ()
+    reboots: bool = False
 
     def command(self, accelerator: str) -> list[str]:
         """QEMU, which dies with the thread that starts it, however that ends."""
@@ -42,7 +44,8 @@ class Machine:
             *("setpriv", "--pdeathsig", "KILL", *self.within),
             *("qemu-system-x86_64", "-accel", accelerator, *_PROCESSOR[accelerator]),
             *("-smp", "1", "-m", str(self.memory)),
-            *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"),
+            *(() if self.reboots else ("-no-reboot",)),
             *("-kernel", str(self.kernel.vmlinuz), "-initrd", str(self.kernel.initrd), "-append", " ".join(words)),
             *(word for drive in drives for word in ("-drive", drive)),
             *(word for tap in self.taps for word in _interface(tap)),

@@ -1,18 +1,22 @@
-"""A plugin for pytest: machines that are there while the tests run, and a tap of the link between them."""
+"""A plugin for pytest: machines that are there while the tests run, and a tap of the bridge between them."""
 
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import remote_node
-from private_network import taps
+from private_network import BRIDGES
 from remote_node import Node
 
 _ALL_FRAMES = 3  # ETH_P_ALL
 _LARGEST_FRAME = 65536
+_BUFFER_BYTES = 64 << 20
+_FORCED_BUFFER = 33  # SO_RCVBUFFORCE
+_PACKET, _STATISTICS = 263, 6  # SOL_PACKET, PACKET_STATISTICS: frames, and those that were dropped
 Tapped = Callable[[], AbstractContextManager[list[bytes]]]
 
 
@@ -29,7 +33,8 @@ def nodes() -> list[Node]:
 def _tapped() -> Iterator[list[bytes]]:
     frames: list[bytes] = []
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_FRAMES)) as tap:
-        tap.bind((taps(1)[0], 0))
+        tap.setsockopt(socket.SOL_SOCKET, _FORCED_BUFFER, _BUFFER_BYTES)
+        tap.bind((BRIDGES[0], 0))
         tap.settimeout(0.2)
         ended = threading.Event()
 
@@ -48,9 +53,11 @@ def _tapped() -> Iterator[list[bytes]]:
         finally:
             ended.set()
             reader.join()
+        _, dropped = struct.unpack("II", tap.getsockopt(_PACKET, _STATISTICS, 8))
+        assert not dropped, f"the tap dropped {dropped} frames"
 
 
 @pytest.fixture
 def tapped() -> Tapped:
-    """Frames on the link of the first node, both ways, while its context lasts."""
+    """Frames between any nodes while its context lasts. Raises `AssertionError` where one was missed."""
     return _tapped

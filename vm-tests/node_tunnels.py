@@ -2,80 +2,30 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from socket import inet_ntoa
 from typing import Any
 
+import pod_programs
+from node_lab import until
 from remote_node import PYTHON, Node, NodeError
 
 from agent.encryption.values import PORTS
 from agent.settings import DEFAULT_STATE, NODES, STATUS_SOCKET
 
-PORT = 7777
+# What `ask` finds where packets arrive.
+ANSWERED = dict.fromkeys(
+    ("SOCK_STREAM AF_INET", "SOCK_DGRAM AF_INET", "SOCK_STREAM AF_INET6", "SOCK_DGRAM AF_INET6"), "weft-plaintext"
+)
 POD_CIDRS = ("10.244.0.0/16", "fd00:10:244::/48")
 _PREFIXES = (bytes((10, 244)), bytes((0xFD, 0, 0, 0x10, 2, 0x44)))
 _MANIFESTS = Path("/run/manifests")
 _REPORTS = DEFAULT_STATE / NODES
 _PAUSE_SECONDS = 0.3
-# An echo server for TCP and UDP in both families.
-_ECHO = f"""
-import socket, threading
-udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-udp.bind(("::", {PORT}))
-tcp = socket.create_server(("::", {PORT}), family=socket.AF_INET6, dualstack_ipv6=True)
-def answer(made):
-    while data := made.recv(65536):
-        made.sendall(data)
-def listen():
-    while True:
-        threading.Thread(target=answer, args=(tcp.accept()[0],)).start()
-threading.Thread(target=listen).start()
-while True:
-    data, peer = udp.recvfrom(65536)
-    udp.sendto(data, peer)
-"""
-# What the echo server answers to one message, by protocol and family; or the error.
-_ASK = f"""
-import json, socket, sys
-found = {{}}
-for address in sys.argv[2:]:
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, kind) as made:
-            made.settimeout(float(sys.argv[1]))
-            try:
-                made.connect((address, {PORT}))
-                made.sendall(b"weft-plaintext")
-                answer = made.recv(64).decode()
-            except OSError as error:
-                answer = type(error).__name__
-        found[f"{{kind.name}} {{family.name}}"] = answer
-print(json.dumps(found))
-"""
-# Numbered datagrams until a file appears, and how many of them no answer came to.
-_COUNT = f"""
-import json, os, socket, sys, time
-made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-made.connect((sys.argv[1], {PORT}))
-made.setblocking(False)
-sent, answered = 0, set()
-def read():
-    try:
-        while True:
-            answered.add(int(made.recv(64)))
-    except BlockingIOError:
-        pass
-while not os.path.exists(sys.argv[2]):
-    made.send(b"%d" % sent)
-    sent += 1
-    time.sleep(0.02)
-    read()
-time.sleep(5)
-read()
-print(json.dumps([sent, sent - len(answered)]))
-"""
 
 
 def pod_addresses(node: Node) -> tuple[str, str]:
@@ -89,6 +39,11 @@ def is_plain(frame: bytes) -> bool:
     return bool(starts) and all(frame[start:].startswith(_PREFIXES) for start in starts)
 
 
+def tunnels(frames: Iterable[bytes]) -> set[tuple[str, str]]:
+    """Between which nodes there were frames of tunnels: addresses of senders and receivers."""
+    return {(inet_ntoa(frame[26:30]), inet_ntoa(frame[30:34])) for frame in frames if is_tunnel(frame)}
+
+
 def is_tunnel(frame: bytes) -> bool:
     """Whether it is UDP between the ports of tunnels."""
     ports = [port.to_bytes(2, "big") for port in PORTS]
@@ -96,11 +51,25 @@ def is_tunnel(frame: bytes) -> bool:
 
 
 def furnish(node: Node, nodes: Sequence[Node]) -> None:
-    """A pod with an echo server, plain routes to the pods of the others, and manifests. New links have rp_filter."""
+    """Forwarding, plain routes to the pods of the others, and manifests. New links have rp_filter."""
     node.shell(f"""
         echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \\
             /proc/sys/net/ipv4/conf/default/rp_filter > /dev/null
         ip -6 address add 2001:db8::{node.number}/64 dev eth0 nodad
+        mkdir -p /sys/fs/cgroup/kubepods
+    """)
+    for other in nodes:
+        if other != node:
+            node.shell(f"""
+                ip route add 10.244.{other.number}.0/24 via {other.address}
+                ip route add fd00:10:244:{other.number}::/64 via 2001:db8::{other.number}
+            """)
+    node.write(_MANIFESTS / "nodes.yaml", "\n---\n".join(json.dumps(_node(other)) for other in nodes))
+
+
+def add_pod(node: Node) -> None:
+    """A pod with an echo server."""
+    node.shell(f"""
         ip netns add pod
         ip link add veth0 type veth peer name eth0 netns pod
         ip address add 10.244.{node.number}.1/24 dev veth0
@@ -112,17 +81,9 @@ def furnish(node: Node, nodes: Sequence[Node]) -> None:
         ip -netns pod address add {pod_addresses(node)[1]}/64 dev eth0 nodad
         ip -netns pod route add default via 10.244.{node.number}.1
         ip -netns pod route add default via fd00:10:244:{node.number}::1
-        mkdir -p /sys/fs/cgroup/kubepods
     """)
-    for other in nodes:
-        if other != node:
-            node.shell(f"""
-                ip route add 10.244.{other.number}.0/24 via {other.address}
-                ip route add fd00:10:244:{other.number}::/64 via 2001:db8::{other.number}
-            """)
-    node.write(Path("/run/echo.py"), _ECHO)
+    node.write(Path("/run/echo.py"), pod_programs.ECHO)
     node.shell(f"ip netns exec pod {PYTHON} -S /run/echo.py < /dev/null > /run/echo.log 2>&1 &")
-    node.write(_MANIFESTS / "nodes.yaml", "\n---\n".join(json.dumps(_node(other)) for other in nodes))
 
 
 def _node(node: Node) -> dict[str, Any]:
@@ -164,6 +125,17 @@ def start_agent(node: Node) -> None:
     node.shell(f"{wait} > /dev/null || {{ cat /run/agent.log >&2; exit 1; }}")
 
 
+def reboot(node: Node, nodes: Sequence[Node]) -> None:
+    """Reset a node, and give it what it has after its boot without the agent: also what the others have reported, as an
+    API server would.
+    """
+    node.reboot()
+    furnish(node, nodes)
+    for other in nodes:
+        if other != node:
+            node.write(_REPORTS / f"{other.name}.json", other.run("cat", str(_REPORTS / f"{other.name}.json")))
+
+
 def kill_agent(node: Node) -> None:
     """End the agent by SIGKILL; its helper ends with it."""
     node.shell("kill -9 $(cat /run/agent.pid)")
@@ -194,20 +166,52 @@ def proofs(nodes: Sequence[Node], meanwhile: Callable[[], None], seconds: int = 
     return found
 
 
+def switch(nodes: Sequence[Node], mode: str, generation: int = 1) -> None:
+    """Set the mode on all nodes, and wait until each sends to all others as it says."""
+    for node in nodes:
+        set_mode(node, mode, generation)
+    expected = [("encrypted", generation)] * (len(nodes) - 1) if mode != "Off" else []
+    for node in nodes:
+        until(partial(encryption, node), lambda found: _settled(found, mode, expected))
+
+
+def _settled(found: dict[str, Any], mode: str, expected: list[tuple[str, int]]) -> bool:
+    if found["mode"] != mode or found["error"] or found["unsupported"]:
+        return False
+    return [(other["packets"], other["keyGeneration"]) for other in found["nodes"]] == expected
+
+
+@contextmanager
+def streams(node: Node, other: Node, count: int) -> Iterator[list[int]]:
+    """TCP connections from the pod of a node to that of another meanwhile, and numbered messages in each; then how many
+    messages were answered, and how many connections failed.
+    """
+    with _running(node, pod_programs.STREAMS, pod_addresses(other)[0], "/run/enough-streams", str(count)) as found:
+        yield found
+
+
 def ask(node: Node, other: Node, seconds: float = 20) -> dict[str, str]:
     """What the pod of a node gets from that of another: over TCP and UDP, by IPv4 and IPv6."""
-    command = ("ip", "netns", "exec", "pod", PYTHON, "-S", "-c", _ASK, str(seconds), *pod_addresses(other))
+    command = ("ip", "netns", "exec", "pod", PYTHON, "-S", "-c", pod_programs.ASK, str(seconds), *pod_addresses(other))
     found: dict[str, str] = json.loads(node.run(*command))
     return found
 
 
 @contextmanager
-def datagrams(node: Node, other: Node) -> Iterator[list[int]]:
-    """Numbered datagrams from the pod of a node to that of another meanwhile; then how many were sent, and lost."""
+def datagrams(node: Node, other: Node, least: int = 0) -> Iterator[list[int]]:
+    """Numbered datagrams from the pod of a node to that of another meanwhile, at least `least`; then how many were sent
+    and how many lost.
+    """
+    with _running(node, pod_programs.COUNT, pod_addresses(other)[0], "/run/enough", str(least)) as found:
+        yield found
+
+
+@contextmanager
+def _running(node: Node, program: str, address: str, end: str, *more: str) -> Iterator[list[int]]:
+    """A program in the node's pod, until the file `end` is there; then what it prints."""
     found: list[int] = []
-    end = "/run/enough"
     node.run("rm", "-f", end)
-    command = ("ip", "netns", "exec", "pod", PYTHON, "-S", "-c", _COUNT, pod_addresses(other)[0], end)
+    command = ("ip", "netns", "exec", "pod", PYTHON, "-S", "-c", program, address, end, *more)
     sender = threading.Thread(target=lambda: found.extend(json.loads(node.run(*command))))
     sender.start()
     try:
@@ -226,7 +230,7 @@ def reports_carried(nodes: Sequence[Node]) -> Iterator[None]:
         seen: dict[Node, str] = {}
         while not ended.wait(_PAUSE_SECONDS):
             for node in nodes:
-                with suppress(NodeError):
+                with suppress(NodeError, OSError, json.JSONDecodeError):
                     file = _REPORTS / f"{node.name}.json"
                     if seen.get(node) != (text := node.run("cat", str(file))):
                         for other in nodes:

@@ -40,11 +40,13 @@ class PrivateNetwork:
         subprocess.run(self.within(["ip", *words.split()]), check=True)
 
     def make(self, nodes: Sequence[int]) -> None:
-        """The bridges, each with a tap for each node. Raises `CalledProcessError`."""
+        """The bridges, each with a tap for each node; who listens at one sees all that it forwards. Raises
+        `CalledProcessError`.
+        """
         self._ip("link set lo up")
         for bridge in BRIDGES:
             self._ip(f"link add name {bridge} type bridge")
-            self._ip(f"link set {bridge} up")
+            self._ip(f"link set {bridge} up promisc on")
         self._ip(f"address add {CONTROL_HOST}/24 dev control")
         for node in nodes:
             for bridge, tap in zip(BRIDGES, taps(node), strict=True):

@@ -16,6 +16,8 @@ PYTHON = "/venv/bin/python"
 _BOOT_SECONDS = 1800.0
 # The job's own limit is shorter where a command never ends.
 _COMMAND_SECONDS = 3600.0
+# A node that has reset itself since then answers that it does not know the connection of a command.
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 60}
 
 
 class NodeError(AssertionError):
@@ -58,18 +60,26 @@ class Node:
         """Take the address on the link."""
         self.shell(f"ip address replace {self.address}/24 dev eth0")
 
-    def wait(self) -> None:
-        """Until it serves. Raises `NodeError`."""
+    def wait(self, after: str = "") -> str:
+        """Until it serves, in another boot than `after`; returns what its kernel calls the boot. Raises `NodeError`."""
         end = time.monotonic() + _BOOT_SECONDS
-        while True:
+        found = why = ""
+        while found in ("", after):
             try:
-                self.run("true")
-            except OSError as error:
-                if time.monotonic() > end:
-                    raise NodeError(f"{self.name} does not come up: {error}") from error
-                time.sleep(0.5)
-            else:
-                return
+                found = self.run("cat", "/proc/sys/kernel/random/boot_id")
+            except (OSError, json.JSONDecodeError) as error:
+                found, why = "", str(error)
+            if time.monotonic() > end:
+                raise NodeError(f"{self.name} does not come up: {why}")
+            time.sleep(0.5)
+        return found
+
+    def reboot(self) -> None:
+        """Reset it, as when its power fails, until it is on the link. Its job has `reboots`. Raises `NodeError`."""
+        boot = self.wait()
+        self.shell("(sleep 1; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &")
+        self.wait(after=boot)
+        self.join()
 
     def end(self) -> None:
         """Have it write its results and turn itself off."""
@@ -78,6 +88,9 @@ class Node:
     def _ask(self, request: dict[str, Any]) -> bytes:
         with socket.create_connection((control_address(self.number), CONTROL_PORT), timeout=5) as made:
             made.settimeout(_COMMAND_SECONDS)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE.items():
+                made.setsockopt(socket.IPPROTO_TCP, option, value)
             made.sendall(json.dumps(request).encode() + b"\n")
             return made.makefile("rb").readline()
 

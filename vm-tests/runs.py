@@ -96,6 +96,7 @@ def _execute_machine(
         words={"weft.kernel": kernel.name, "weft.job": run.job.name, **words},
         taps=taps(node[1]) if node else (),
         within=node[0].within(()) if node else (),
+        reboots=run.job.reboots,
     )
     found = verdict.read(results, serial, machine.run(made, run.seconds), tests=node is None)
     results.unlink()

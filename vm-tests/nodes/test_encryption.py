@@ -9,12 +9,9 @@ import node_tunnels
 import pytest
 from node_fixtures import Tapped
 from node_lab import until
-from node_tunnels import ask, encryption, is_plain, is_tunnel
+from node_tunnels import ANSWERED, ask, is_plain, is_tunnel, switch
 from remote_node import Node
 
-ANSWERED = dict.fromkeys(
-    ("SOCK_STREAM AF_INET", "SOCK_DGRAM AF_INET", "SOCK_STREAM AF_INET6", "SOCK_DGRAM AF_INET6"), "weft-plaintext"
-)
 REFUSED_SECONDS = 5.0
 
 
@@ -23,6 +20,7 @@ def mesh(nodes: list[Node]) -> Iterator[list[Node]]:
     """The nodes, with agents in mode Off."""
     for node in nodes:
         node_tunnels.furnish(node, nodes)
+        node_tunnels.add_pod(node)
         node_tunnels.set_mode(node, "Off", 1)
     with node_tunnels.reports_carried(nodes), ThreadPoolExecutor(len(nodes)) as pool:
         list(pool.map(node_tunnels.start_agent, nodes))
@@ -32,21 +30,6 @@ def mesh(nodes: list[Node]) -> Iterator[list[Node]]:
 def network(node: Node) -> str:
     """The node's links, rules and routes."""
     return node.shell("ip -o link; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all")
-
-
-def switch(mesh: list[Node], mode: str, generation: int = 1) -> None:
-    """Set the mode on all nodes, and wait until each sends to the other as it says."""
-    for node in mesh:
-        node_tunnels.set_mode(node, mode, generation)
-    for node in mesh:
-        until(partial(encryption, node), lambda found: settled(found, mode, generation))
-
-
-def settled(found: dict, mode: str, generation: int) -> bool:  # type: ignore[type-arg]
-    if found["mode"] != mode or found["error"] or found["unsupported"]:
-        return False
-    reached = [(other["packets"], other["keyGeneration"]) for other in found["nodes"]]
-    return reached == ([] if mode == "Off" else [("encrypted", generation)])
 
 
 def test_off_changes_nothing(mesh: list[Node], tapped: Tapped) -> None:
