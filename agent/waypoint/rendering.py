@@ -73,20 +73,23 @@ class Rendering:
                 self._errors.forget("render", unit.subject)
                 continue
             with self._errors.guard("render", unit.subject):
-                if output.audits and self._refusal(unit, render(output, self._options)):
-                    # A dry run takes nothing from what is served.
-                    output = replace(output, audits={})
-                self._keep(unit, output, render(output, self._options))
+                self._keep(unit, output)
         if not self._pending and self._freed:
             self._retry()
         if not self._pending:
             self._report()
 
-    def _keep(self, unit: Unit, output: Output, rendered: Rendered) -> None:
-        """Keep a unit's resources, if its namespace has room for them. Outputs of no namespace always have.
-        Where they do not fit, the last ones stay only if they require the same of clients.
+    def _keep(self, unit: Unit, output: Output) -> None:
+        """Render a unit, and keep its resources if its namespace has room for them. Outputs of no namespace always
+        have. Where they do not fit, the last ones stay only if they require the same of clients.
         """
-        refusal = self._refusal(unit, rendered)
+        rendered = render(output, self._options)
+        size = sum(len(msgspec.json.encode(resource)) for resource in rendered.resources.values())
+        refusal = self._budget.refusal(unit.owner, size - self._sizes.get(unit, 0)) if unit.owner else None
+        if refusal and output.audits:
+            # A dry run takes nothing from what is served.
+            self._keep(unit, replace(output, audits={}))
+            return
         if refusal:
             self._refused[unit] = output, refusal
             if self._requirements.get(unit) != output.requirements:
@@ -95,11 +98,7 @@ class Rendering:
         self._refused.pop(unit, None)
         self._rendered[unit] = rendered
         self._requirements[unit] = output.requirements
-        self._charge(unit, _size(rendered))
-
-    def _refusal(self, unit: Unit, rendered: Rendered) -> Refusal | None:
-        size = _size(rendered)
-        return self._budget.refusal(unit.owner, size - self._sizes.get(unit, 0)) if unit.owner else None
+        self._charge(unit, size)
 
     def _remove(self, unit: Unit) -> None:
         self._rendered.pop(unit, None)
@@ -147,10 +146,6 @@ class Rendering:
             )
             self.dependencies = self._merged[1]
         return self._merged
-
-
-def _size(rendered: Rendered) -> int:
-    return sum(len(msgspec.json.encode(resource)) for resource in rendered.resources.values())
 
 
 def _of_waypoint(output: Output) -> tuple[object, ...]:
