@@ -165,7 +165,7 @@ def test_a_helper_that_is_away_is_reported_and_disturbs_nobody(restricted: Restr
         settle(lab, lambda _: restricted.guards() == {"web": "attached"})
         restricted.stop_helper()
         with restricted.policy("bob", "alice"):
-            settle(lab, lambda report: "Connection refused" in report["netnsHelper"]["error"])
+            lab.wait_for("it is reported", lambda: "Connection refused" in lab.status()["netnsHelper"]["error"])
             lab.wait_for("the second pod is protected", lambda: "bob" in restricted.guards())
             guards = restricted.guards()
             assert guards["web"] == "attached"
@@ -174,6 +174,7 @@ def test_a_helper_that_is_away_is_reported_and_disturbs_nobody(restricted: Restr
             shown = lab.node(*status, check=False)
             assert shown.returncode == 3
             assert "helper the network namespace helper does not answer" in shown.stdout
+            assert lab.status()["reconciling"], "connections of clients that bob does not admit may not have ended"
             restricted.start_helper()
             settle(lab, lambda _: restricted.guards() == {"web": "attached", "bob": "attached"})
             assert lab.status()["netnsHelper"]["error"] == ""
