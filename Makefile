@@ -166,7 +166,7 @@ mutation: setup ## do the tests notice changes to translate/? (minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench-quick: setup ## the datapath and the waypoint beside what they are compared with, and the report (root; 4 minutes)
+bench-quick: setup ## the datapath and the waypoint beside what they are compared with, and the report (root; 5 minutes)
 	@$(BIN)/python -m bench quick
 
 bench: setup ## the same with more rounds, and the agent's own numbers (root; 30 minutes, once 10 more to build kube-proxy)
