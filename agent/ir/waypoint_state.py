@@ -1,7 +1,7 @@
 """What the two controllers give each other: the node's waypoint as the kernel's tables need it, and what they hold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.ir.addresses import Addresses, Family, family_of
 
@@ -75,6 +75,15 @@ class ClientsRevoked:
     port: int
     clients: frozenset[str]
     all_but: bool = False
+
+    def merged(self, other: "ClientsRevoked") -> "ClientsRevoked":
+        """The connections to the same port that either of both is about."""
+        if self.all_but and other.all_but:
+            return replace(self, clients=self.clients & other.clients)
+        if self.all_but or other.all_but:
+            kept, ended = (self, other) if self.all_but else (other, self)
+            return replace(kept, clients=kept.clients - ended.clients)
+        return replace(self, clients=self.clients | other.clients)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class SocketTerminator:
         self._spared = spared
         self.waiting: dict[tuple[Protocol, SocketAddress], BackendsRemoved] = {}
         self._revoked = self._revoking = False
-        self._clients: tuple[ClientsRevoked, ...] = ()
+        # By address and port: however often policies change until a run, there is no more than one for each.
+        self._clients: dict[tuple[str, int], ClientsRevoked] = {}
         self._waypoint_pods: frozenset[int] = frozenset()
         self._wake = asyncio.Event()
         self.ended: Counter[Protocol] = Counter()
@@ -89,9 +90,14 @@ class SocketTerminator:
     def revoke_clients(self, clients: Iterable[ClientsRevoked], pods: Iterable[int]) -> None:
         """Have the next run end these connections to waypoints, whose pods have these cgroup ids."""
         if self._able:
-            self._clients += tuple(clients)
+            self._merge(clients)
             self._waypoint_pods = frozenset(pods)
             self._wake.set()
+
+    def _merge(self, clients: Iterable[ClientsRevoked]) -> None:
+        for item in clients:
+            before = self._clients.get(key := (item.address, item.port))
+            self._clients[key] = before.merged(item) if before is not None else item
 
     async def run(self) -> None:
         """Run until cancelled. On failure the work is merged into the next run, with back-off."""
@@ -101,7 +107,7 @@ class SocketTerminator:
             self._wake.clear()
             waiting, self.waiting = self.waiting, {}
             revoked, self._revoked = self._revoked, False
-            clients, self._clients = self._clients, ()
+            clients, self._clients = self._clients.values(), {}
             self._revoking = revoked or bool(clients)
             try:
                 task = document(waiting.values(), self._spared(), revoked, clients, self._waypoint_pods)
@@ -112,7 +118,7 @@ class SocketTerminator:
                 log.warning("sockets not terminated, trying again", extra={"error": str(error)})
                 self.waiting = waiting | self.waiting
                 self._revoked |= revoked
-                self._clients = clients + self._clients
+                self._merge(clients)
                 self._wake.set()
                 pause = self._backoff.failed()
             self._revoking = False

@@ -18,7 +18,7 @@ from agent.translate.incremental import Unit
 from agent.waypoint.policy_enforcement import PolicyEnforcement
 from agent.waypoint.probing import Prober, Probing
 from agent.waypoint.rendering import Rendering
-from agent.waypoint.revocations import Revocations
+from agent.waypoint.revocations import Revocation, Revocations, revoked
 from agent.waypoint.state_machine import Probe, WaypointStateMachine
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ class WaypointController:
         self._changed = changed
         self._revoke = revoke
         self._revocations = Revocations()
+        self._due: list[Revocation] = []
+        self._revocable = asyncio.Event()
         self._probing = Probing(prober, self._probed)
         self._wake, self._publish_again = asyncio.Event(), asyncio.Event()
         # The number of changes of what is wanted, and which of them is published.
@@ -118,10 +120,10 @@ class WaypointController:
     @property
     def reconciling(self) -> bool:
         """Whether something is not published yet, or neither acknowledged nor refused by the active Envoy, or events of
-        Envoys and probes have not been applied to the state yet.
+        Envoys and probes have not been applied to the state yet, or it is not known yet whose connections end.
         """
         active, ports = self.machine.failover.connected, self.machine.ports
-        if self._wake.is_set() or self._wanted != self._published:
+        if self._wake.is_set() or self._wanted != self._published or self._due:
             return True
         if active is None:
             return False
@@ -134,6 +136,7 @@ class WaypointController:
         async with self._probing.running(), asyncio.TaskGroup() as group:
             group.create_task(self._publish_always())
             group.create_task(self._advance_always())
+            group.create_task(self._revoke_always())
 
     async def _publish_always(self) -> None:
         while True:
@@ -205,8 +208,20 @@ class WaypointController:
         if not self._revocations.waiting:
             return
         answered = {envoy: found | self._ads.rejected.keys() for envoy, found in acknowledged.items()}
-        if found := self._revocations.ended(self._published, self._published_needs, answered, self.machine.ports):
-            self._revoke(found)
+        due = self._revocations.due(self._published, self._published_needs, answered, self.machine.ports)
+        self._due = [*self._due, *due]
+        if due:
+            self._revocable.set()
+
+    async def _revoke_always(self) -> None:
+        """Compare what was required with what is, in a thread: a tenant with large policies keeps nobody waiting."""
+        while True:
+            await self._revocable.wait()
+            self._revocable.clear()
+            while due := self._due:
+                if found := await asyncio.to_thread(revoked, due):
+                    self._revoke(found)
+                self._due = self._due[len(due) :]
 
     def _probed(self, probe: Probe, accepted: bool | None) -> None:
         """A probe was answered; several answers within a short time are handled in one pass."""

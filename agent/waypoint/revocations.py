@@ -35,6 +35,19 @@ class _Change:
     done: set[Envoy] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A listener whose policies changed, at Envoys that judge by those of now: what was required at its backends and
+    what is, and the accounts of clients by their addresses.
+    """
+
+    port: int
+    envoys: frozenset[Envoy]
+    before: Required
+    now: Required
+    accounts: Mapping[str, ServiceAccount]
+
+
 class Revocations:
     """What policies required of the clients of each listener, until Envoys judge by what they require now.
 
@@ -74,37 +87,45 @@ class Revocations:
         """Whether there are changes by which not every Envoy judges yet."""
         return bool(self._changes)
 
-    def ended(
+    def due(
         self,
         published: int,
         needs: Needs,
         answered: Mapping[Envoy, frozenset[ResourceName]],
         ports: Mapping[str, int],
-    ) -> list[ClientsRevoked]:
-        """The connections that have to end now, each time once: at Envoys that have answered all that the listener
-        needs as of the change. `published` is the number of the change that answers are about.
+    ) -> list[Revocation]:
+        """The listeners at which connections have to end now, each time once: at Envoys that have answered all that the
+        listener needs as of the change. `published` is the number of the change that answers are about.
         """
-        found: list[ClientsRevoked] = []
+        found: list[Revocation] = []
         ready = [(name, change) for name, change in self._changes.items() if change.number <= published]
         for name, change in ready:
             needed = needs.get(name, frozenset())
             envoys = {envoy for envoy, resources in answered.items() if needed <= resources} - change.done
             if envoys and name in ports:
-                found += self._revoked(name, change.before, envoys, ports[name])
+                now = next(known[name] for known in self._listeners.values() if name in known)
+                found.append(Revocation(ports[name], frozenset(envoys), change.before, now, self._accounts))
             change.done |= envoys
             if answered and change.done >= answered.keys():
                 del self._changes[name]
         return found
 
-    def _revoked(self, name: str, before: Required, envoys: Iterable[Envoy], port: int) -> Iterator[ClientsRevoked]:
-        now = next(found[name] for found in self._listeners.values() if name in found)
-        accounts = {account: _loses(before, now, _identity(account)) for account in {*self._accounts.values()}}
-        others = _loses(before, now, None)
-        # Where clients that are not known lose something, those are named that lose nothing.
-        named = frozenset(address for address, account in self._accounts.items() if accounts[account] is not others)
-        if named or others:
-            for address in (address for envoy in envoys for address in envoy.addresses):
-                yield ClientsRevoked(address, port, named, others)
+
+def revoked(due: Iterable[Revocation]) -> list[ClientsRevoked]:
+    """The connections that have to end. With hundreds of large policies of a namespace this takes seconds: it is for a
+    thread.
+    """
+    return [found for item in due for found in _revoked(item)]
+
+
+def _revoked(item: Revocation) -> Iterator[ClientsRevoked]:
+    accounts = {account: _loses(item.before, item.now, _identity(account)) for account in {*item.accounts.values()}}
+    others = _loses(item.before, item.now, None)
+    # Where clients that are not known lose something, those are named that lose nothing.
+    named = frozenset(address for address, account in item.accounts.items() if accounts[account] is not others)
+    if named or others:
+        for address in (address for envoy in item.envoys for address in envoy.addresses):
+            yield ClientsRevoked(address, item.port, named, others)
 
 
 def _required(listener: ListenerIR, output: Output, former: Required) -> Iterator[tuple[BackendPort, Requirements]]:
@@ -124,7 +145,8 @@ def _loses(before: Required, now: Required, client: Identity | None) -> bool:
     had, whether it is a known client and has nothing.
     """
     if before:
-        return any(narrowed(found, now[backend], client) for backend, found in before.items() if backend in now)
+        changed = ((found, now[backend]) for backend, found in before.items() if now.get(backend, found) != found)
+        return any(narrowed(found, after, client) for found, after in changed)
     return client is not None and bool(now) and all(_is_closed(found, client) for found in now.values())
 
 

@@ -109,6 +109,30 @@ async def test_connections_to_waypoints_are_revoked_until_a_run_has_ended_them(t
     assert found == [[["10.9.0.1", 20000, ["10.0.0.2"], False]]] * 2
 
 
+async def test_however_often_policies_change_a_port_of_a_waypoint_is_in_a_run_once(tmp_path: Path) -> None:
+    terminator = SocketTerminator(*PATHS, list, program(tmp_path, "sys.exit('no maps')"))
+    async with running(terminator):
+        for number in range(100):
+            terminator.revoke_clients([ClientsRevoked("10.9.0.1", 20000, frozenset({f"10.0.0.{number}"}))], [7])
+        await until(lambda: terminator.ended)
+    found = [json.loads(path.read_text())[2] for path in sorted(tmp_path.glob("task-*"))]
+    clients = sorted(f"10.0.0.{number}" for number in range(100))
+    assert found == [[["10.9.0.1", 20000, clients, False]]] * 2
+
+
+@pytest.mark.parametrize("one_all_but", [False, True])
+@pytest.mark.parametrize("other_all_but", [False, True])
+def test_a_merge_ends_what_either_ends(one_all_but: bool, other_all_but: bool) -> None:
+    one = ClientsRevoked("10.9.0.1", 20000, frozenset("ab"), one_all_but)
+    other = ClientsRevoked("10.9.0.1", 20000, frozenset("bc"), other_all_but)
+
+    def ends(found: ClientsRevoked, client: str) -> bool:
+        return (client in found.clients) is not found.all_but
+
+    for client in "abcd":
+        assert ends(one.merged(other), client) == (ends(one, client) or ends(other, client)), client
+
+
 async def test_a_run_ends_with_the_agent(tmp_path: Path) -> None:
     terminator = SocketTerminator(*PATHS, list, program(tmp_path, "time.sleep(3600)"))
     async with running(terminator):

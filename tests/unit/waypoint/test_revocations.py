@@ -15,7 +15,7 @@ from agent.model.meta import Key
 from agent.model.routes import HTTPRouteMatch
 from agent.translate.filters.request_mirror import Mirror
 from agent.translate.incremental import CLIENT_ALLOW_LIST, SERVICES, Unit
-from agent.waypoint.revocations import Revocations
+from agent.waypoint.revocations import Revocations, revoked
 
 ALICE, BOB = ServiceAccount("shop", "alice"), ServiceAccount("shop", "bob")
 ADDRESSES = {"10.0.0.1": ALICE, "10.0.0.2": BOB}
@@ -64,7 +64,7 @@ class Waypoint:
         self, *envoys: Envoy, silent: tuple[Envoy, ...] = (), published: int | None = None
     ) -> list[ClientsRevoked]:
         answered = {envoy: frozenset({ROUTE}) for envoy in envoys or (BLUE,)} | {envoy: frozenset() for envoy in silent}
-        return self.made.ended(self.number if published is None else published, NEEDS, answered, PORTS)
+        return revoked(self.made.due(self.number if published is None else published, NEEDS, answered, PORTS))
 
     def addresses(self) -> set[str]:
         """Those of known clients whose connections end now."""
