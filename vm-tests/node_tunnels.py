@@ -125,6 +125,18 @@ def start_agent(node: Node) -> None:
     node.shell(f"{wait} > /dev/null || {{ cat /run/agent.log >&2; exit 1; }}")
 
 
+@contextmanager
+def agents(nodes: Sequence[Node], mode: str) -> Iterator[None]:
+    """An agent on each of these nodes, in this mode from its start, with a pod, and the reports of the others."""
+    for node in nodes:
+        furnish(node, nodes)
+        add_pod(node)
+        set_mode(node, mode, 1)
+    with reports_carried(nodes), ThreadPoolExecutor(len(nodes)) as pool:
+        list(pool.map(start_agent, nodes))
+        yield
+
+
 def reboot(node: Node, nodes: Sequence[Node]) -> None:
     """Reset a node, and give it what it has after its boot without the agent: also what the others have reported, as an
     API server would.

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 from agent.datapath.driver import Table
 from agent.ir.authorization import ServerPlan, VerdictCounts
-from agent.ir.policy import bounded_name
+from agent.ir.policy import ALLOWED, AUDIT, ENFORCE, REFUSED, bounded_name
 from agent.ir.tables import address_bytes
 
-ENFORCE, AUDIT = "enforce", "audit"
-ALLOWED, REFUSED = "allowed", "refused"
 # Combinations of policies with counts of their own, first come, first served.
 MOST_COMBINATIONS = 200
 OTHER = "other"  # where the rest is counted

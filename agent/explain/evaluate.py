@@ -16,7 +16,7 @@ from agent.ir.request import Headers
 from agent.ir.requirements import AuditedRequirements, Requirements, unmet
 from agent.ir.tables import host_port
 from agent.translate.filters.registry import HTTP_FILTERS, describe_filters
-from agent.translate.rule_requirements import audits_of_rule, judged, of_connection, of_rule
+from agent.translate.rule_requirements import audits_of_rule, judged, judged_audits, of_connection, of_rule
 
 Document = dict[str, Any]
 NO_ENDPOINT = 503
@@ -86,10 +86,9 @@ def _requirements(share: Share, of_every_share: Requirements, output: Output) ->
     return judged({*own, *of_every_share}, share.filters)
 
 
-def _audits(share: Share, rule: Rule | None, output: Output) -> set[AuditedRequirements]:
+def _audits(share: Share, rule: Rule | None, output: Output) -> tuple[AuditedRequirements, ...]:
     own = output.audits.get(share.backend, ()) if share.backend else ()
-    every = {*own, *(audits_of_rule(rule, output.audits) if rule else ())}
-    return {replace(item, requirements=judged(item.requirements, share.filters)) for item in every}
+    return judged_audits({*own, *(audits_of_rule(rule, output.audits) if rule else ())}, share.filters)
 
 
 def _passed_through(rules: TLSListenerIR, output: Output, client: Identity | None, query: TrafficQuery) -> Document:

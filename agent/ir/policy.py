@@ -81,6 +81,9 @@ class Audit:
     policies: tuple[Policy, ...]
 
 
+ENFORCE, AUDIT = "enforce", "audit"
+ALLOWED, REFUSED = "allowed", "refused"
+"""What policies decide, in metrics and logs, and whether they are enforced."""
 MOST_NAMES = 16  # in one name of audited or counted policies
 
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -78,6 +78,16 @@ def _pods(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 def pod_folders(root: Path) -> dict[str, Path]:
     """The cgroup folder of each pod, by pod uid."""
     return {uid: Path(entry.path) for uid, entry in _pods(root)}
+
+
+def folders_of(root: Path, cgroups: Container[int]) -> dict[int, Path]:
+    """The folders of pods by cgroup id: of these cgroups those that are there."""
+    found: dict[int, Path] = {}
+    for folder in pod_folders(root).values():
+        with suppress(FileNotFoundError):
+            if (cgroup := folder.stat().st_ino) in cgroups:
+                found[cgroup] = folder
+    return found
 
 
 def pod_folder(root: Path, name: str) -> Path:

@@ -7,11 +7,10 @@ client allow-list.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.kernel.cgroups import pod_folders
+from agent.kernel.cgroups import folders_of
 from agent.kernel.netns.client import NetnsClient, query
 from agent.kernel.network_links import ATTACHED, UNSUPPORTED, NetworkLinks
 from agent.kernel.programs import GUARD, Pins
@@ -126,7 +125,8 @@ class Guards:
             return NOT_FOUND
         if not self._links.is_supported:
             return UNSUPPORTED
-        queries = {cgroup: query(self._kubepods, folder, (address,)) for cgroup, folder in self._folders(pods).items()}
+        folders = folders_of(self._kubepods, pods)
+        queries = {cgroup: query(self._kubepods, folder, (address,)) for cgroup, folder in folders.items()}
         seen = self._helper.look(queries.values())
         for cgroup, requested in queries.items():
             network = seen.networks.get(requested.pod)
@@ -136,15 +136,6 @@ class Guards:
                 self._found[address] = _Found(pods, network.namespace)
                 return ATTACHED
         return NOT_FOUND if seen.knows_node or not queries else UNSEEN
-
-    def _folders(self, pods: Pods) -> dict[int, Path]:
-        """The cgroup folders of these pods, by cgroup id."""
-        found: dict[int, Path] = {}
-        for folder in pod_folders(self._kubepods).values():
-            with suppress(FileNotFoundError):
-                if (cgroup := folder.stat().st_ino) in pods:
-                    found[cgroup] = folder
-        return found
 
     def _attach(self, pod: str, namespace: int, there: frozenset[int]) -> bool:
         """Attach the guard to a network namespace of a pod, unless it is attached. False if the pod has left it."""

@@ -5,12 +5,11 @@ which of them are of pods that the program is not for any more.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agent.ir.authorization import ServerPlan
-from agent.kernel.cgroups import pod_folders
+from agent.kernel.cgroups import folders_of
 from agent.kernel.netns.client import NetnsClient, NetnsError, query
 from agent.kernel.netns.protocol import Query, Seen
 from agent.kernel.network_links import ATTACHED, UNSUPPORTED, NetworkLinks
@@ -62,12 +61,10 @@ class PodLinks:
         self._attached = frozenset(found)
         self._detach_others(found, servers)
 
-    def _queries(self, servers: Mapping[int, ServerPlan]) -> Iterator[tuple[int, Query]]:
+    def _queries(self, servers: Mapping[int, ServerPlan]) -> dict[int, Query]:
         """A query about each of these pods that has a folder, by cgroup id."""
-        for folder in pod_folders(self._kubepods).values() if servers else ():
-            with suppress(FileNotFoundError):
-                if plan := servers.get(cgroup := folder.stat().st_ino):
-                    yield cgroup, query(self._kubepods, folder, plan.addresses)
+        folders = folders_of(self._kubepods, servers) if servers else {}
+        return {cgroup: query(self._kubepods, folder, servers[cgroup].addresses) for cgroup, folder in folders.items()}
 
     def _note(self, servers: Mapping[int, ServerPlan], states: dict[int, str]) -> None:
         for cgroup, state in states.items():
@@ -85,7 +82,7 @@ class PodLinks:
         """
         if not self._links.is_supported:
             return dict.fromkeys(servers, UNSUPPORTED)
-        queries = dict(self._queries(servers))
+        queries = self._queries(servers)
         try:
             seen = self._helper.look(queries.values())
         except NetnsError as error:

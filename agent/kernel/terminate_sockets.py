@@ -21,7 +21,7 @@ from agent.datapath.authorization import AuthorizationRows
 from agent.ir.tables import AffinityEntry, Protocol, SocketAddress, UdpTarget, address_bytes
 from agent.kernel.affinity_rows import UDP_CHOICE_CODEC
 from agent.kernel.bpffs import opened
-from agent.kernel.cgroups import find_pod_cgroups, pod_folders
+from agent.kernel.cgroups import folders_of, pod_folders
 from agent.kernel.maps import HashTable, open_kernel
 from agent.kernel.netns.client import NetnsClient, RefusedError, query
 from agent.kernel.parent import die_with_parent
@@ -54,11 +54,10 @@ class Task:
         """The cgroup folders of the pods to look at: first those of waypoints, by which what runs for clients ends
         within a second on a node with hundreds of pods too; no others where nothing else is to be done.
         """
-        cgroups = find_pod_cgroups(kubepods)
-        pods = pod_folders(kubepods).items()
-        first = [folder for uid, folder in pods if uid in cgroups and cgroups[uid].cgroup_id in self.waypoint_pods]
-        only = self.clients and first and not self.frontends and not self.revoked
-        return first if only else [*first, *(folder for _, folder in pods if folder not in first)]
+        first = list(folders_of(kubepods, self.waypoint_pods).values()) if self.waypoint_pods else []
+        if self.clients and first and not self.frontends and not self.revoked:
+            return first
+        return [*first, *(folder for folder in pod_folders(kubepods).values() if folder not in first)]
 
     def ends(self, found: Rewritten) -> bool:
         """Whether the backend of a socket was removed."""

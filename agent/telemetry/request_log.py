@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from agent.datapath.verdicts import AUDIT, Combinations
+from agent.datapath.verdicts import Combinations
 from agent.ir.access_log import AccessLogEntry
 from agent.ir.plan import PodPlan
+from agent.ir.policy import AUDIT
 from agent.ir.request_stats import Growth, Series
 from agent.ir.services import service_key
 from agent.telemetry.access_log import format_line

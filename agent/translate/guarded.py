@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from agent.ir.policy import Audit, GuardedAddress, Policy, ordered
-from agent.model.authorization import KIND, policy_key
+from agent.model.authorization import KIND, AnyPolicy, policy_key
 from agent.model.core import Pod, normalized_address
 from agent.model.meta import Key
 from agent.model.weft_node import Guarded, PolicyGeneration
@@ -37,13 +37,18 @@ def audit_at(view: TrackedView, service: Key, address: str) -> Audit | None:
     """
     for pod in _pods_at(view, address):
         return audit_of(view, pod)
-    audited = [item for item in in_force(view, service.namespace) if item.is_audited and service in item.services]
+    audited = view.once(("audited", service), lambda: _audited(view, service))
     found = guarded_at(view, address) if audited else None
     if not audited or (found is not None and not found.current):
         return None
     enforced = [policy for policy in found.policies if policy.key.kind == KIND] if found is not None else []
     together = ordered([*enforced, *(policy_ir(view, item) for item in audited)])
     return Audit(tuple(sorted(map(policy_key, audited))), tuple(together))
+
+
+def _audited(view: TrackedView, service: Key) -> list[AnyPolicy]:
+    """The audited policies about requests to a Service."""
+    return [item for item in in_force(view, service.namespace) if item.is_audited and service in item.services]
 
 
 def _pods_at(view: TrackedView, address: str) -> list[Pod]:

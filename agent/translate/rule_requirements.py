@@ -44,17 +44,20 @@ def judged_backends(rule: Rule | TLSRule) -> Iterator[BackendPort]:
 
 def audits_of_rule(rule: Rule, audits: Audits) -> tuple[AuditedRequirements, ...]:
     """What audited policies would require of each request, as `of_rule`."""
-    return _judged_audits(rule, (item for backend in shared_backends(rule) for item in audits.get(backend, ())))
+    found = (item for backend in shared_backends(rule) for item in audits.get(backend, ()))
+    return judged_audits(found, rule.filters)
 
 
 def audits_of_share(rule: Rule, share: WeightedBackend, audits: Audits) -> tuple[AuditedRequirements, ...]:
     """What they would require of requests that get to one of a rule's backends, as `of_share`."""
     own = audits.get(share.backend, ()) if share.backend is not None else ()
-    return tuple(sorted({*_judged_audits(rule, own), *audits_of_rule(rule, audits)}))
+    return tuple(sorted({*judged_audits(own, rule.filters), *audits_of_rule(rule, audits)}))
 
 
-def _judged_audits(rule: Rule, found: Iterable[AuditedRequirements]) -> tuple[AuditedRequirements, ...]:
-    return tuple(sorted({replace(item, requirements=judged(item.requirements, rule.filters)) for item in found}))
+def judged_audits(found: Iterable[AuditedRequirements], filters: Iterable[Filter]) -> tuple[AuditedRequirements, ...]:
+    """What audited policies would require of requests that these filters change, as `judged`."""
+    own = tuple(filters)
+    return tuple(sorted({replace(item, requirements=judged(item.requirements, own)) for item in found}))
 
 
 def shared_backends(rule: Rule) -> Iterator[BackendPort]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from support.node.connecting import ALICE, BOB, CAROL, KEEP_ASKING, account, add
 from support.node.explain import explain
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.mesh import settle
-from support.node.request_policies import POLICY, Policies
+from support.node.request_policies import Policies, request_lab, request_policies
 
 pytestmark = pytest.mark.node
 
@@ -109,18 +108,13 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def mesh(make_lab: LabFactory) -> LabHandle:
-    lab = make_lab("authzreq", [Path(__file__).with_name("authorization_requests.yaml")], agent=True)
-    settle(lab, lambda status: bool(status["waypoint"]["listeners"]))
-    return lab
+    return request_lab(make_lab, "authzreq")
 
 
 @pytest.fixture
 def policies(mesh: LabHandle) -> Iterator[Policies]:
-    """Sets the policy of the Service; afterwards there is none."""
-    made = Policies(mesh)
-    yield made
-    mesh.delete(POLICY.format(rules="[]"))
-    settle(mesh, lambda status: not status["protectedPods"])
+    with request_policies(mesh) as made:
+        yield made
 
 
 def ways(mesh: LabHandle, client: str) -> Any:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from support.node.connecting import ALICE, BOB, account
 from support.node.explain import explain
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.mesh import get, settle
-from support.node.request_policies import POLICY
+from support.node.request_policies import POLICY, request_lab
 
 pytestmark = pytest.mark.node
 
@@ -26,7 +25,7 @@ FRONT = "http://front.bank"
 
 @pytest.fixture(scope="module")
 def mesh(make_lab: LabFactory) -> LabHandle:
-    lab = make_lab("authzreqaudit", [Path(__file__).with_name("authorization_requests.yaml")], agent=True)
+    lab = request_lab(make_lab, "authzreqaudit")
     lab.label("Namespace", "", "bank", "weft.dev/access-log=true")
     settle(lab, lambda status: bool(status["waypoint"]["listeners"]))
     return lab

@@ -1,14 +1,13 @@
 """What runs at the waypoint for a client ends when policies do not admit it any more; what others run goes on."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
 from support.node.connecting import ALICE, BOB, CAROL, account
 from support.node.lab_handle import LabFactory, LabHandle
 from support.node.mesh import settle
-from support.node.request_policies import POLICY, Policies
+from support.node.request_policies import POLICY, Policies, request_lab, request_policies
 from support.node.streams import Stream, streams
 
 pytestmark = pytest.mark.node
@@ -33,18 +32,13 @@ WIDER = (
 
 @pytest.fixture(scope="module")
 def mesh(make_lab: LabFactory) -> LabHandle:
-    lab = make_lab("authzrevoke", [Path(__file__).with_name("authorization_requests.yaml")], agent=True)
-    settle(lab, lambda status: bool(status["waypoint"]["listeners"]))
-    return lab
+    return request_lab(make_lab, "authzrevoke")
 
 
 @pytest.fixture
 def policies(mesh: LabHandle) -> Iterator[Policies]:
-    """Sets the policy of the Service; afterwards there is none."""
-    made = Policies(mesh)
-    yield made
-    mesh.delete(POLICY.format(rules="[]"))
-    settle(mesh, lambda status: not status["protectedPods"])
+    with request_policies(mesh) as made:
+        yield made
 
 
 @pytest.mark.parametrize("before", [ANY_CLIENT, NAMESPACES], ids=["rule for everybody", "rule for accounts"])

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.datapath.verdicts import AUDIT, MOST_COMBINATIONS, OTHER
+from agent.datapath.verdicts import MOST_COMBINATIONS, OTHER
 from agent.ir.http import BackendPort
-from agent.ir.policy import Policy, PolicyRule, ServiceAccount
+from agent.ir.policy import AUDIT, Policy, PolicyRule, ServiceAccount
 from agent.ir.request_conditions import PathCondition, RequestConditions
 from agent.ir.request_stats import Outcome, Series, Sums
 from agent.ir.requirements import AuditedRequirements, Requirement, requirements

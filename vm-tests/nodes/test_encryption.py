@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import node_tunnels
@@ -18,12 +17,7 @@ REFUSED_SECONDS = 5.0
 @pytest.fixture(scope="module")
 def mesh(nodes: list[Node]) -> Iterator[list[Node]]:
     """The nodes, with agents in mode Off."""
-    for node in nodes:
-        node_tunnels.furnish(node, nodes)
-        node_tunnels.add_pod(node)
-        node_tunnels.set_mode(node, "Off", 1)
-    with node_tunnels.reports_carried(nodes), ThreadPoolExecutor(len(nodes)) as pool:
-        list(pool.map(node_tunnels.start_agent, nodes))
+    with node_tunnels.agents(nodes, "Off"):
         yield nodes
 
 

@@ -1,7 +1,6 @@
 """WireGuard among three nodes by their agents: all pairs, keys that are replaced under load, a node that reboots."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import permutations
 
@@ -20,12 +19,7 @@ REFUSED_SECONDS = 5.0
 @pytest.fixture(scope="module")
 def mesh(nodes: list[Node]) -> Iterator[list[Node]]:
     """The nodes, with agents in mode Strict from their start."""
-    for node in nodes:
-        node_tunnels.furnish(node, nodes)
-        node_tunnels.add_pod(node)
-        node_tunnels.set_mode(node, "Strict", 1)
-    with node_tunnels.reports_carried(nodes), ThreadPoolExecutor(len(nodes)) as pool:
-        list(pool.map(node_tunnels.start_agent, nodes))
+    with node_tunnels.agents(nodes, "Strict"):
         yield nodes
 
 

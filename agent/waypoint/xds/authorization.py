@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from agent.ir.policy import bounded_name
+from agent.ir.policy import ALLOWED, REFUSED, bounded_name
 from agent.ir.request_conditions import AMBIGUOUS_PATH, PathCondition, RequestConditions
 from agent.ir.requirements import AuditedRequirements, RequestRule, Requirement
 from agent.ir.resources import Json
@@ -15,7 +15,7 @@ from agent.waypoint.xds.identities import ENABLED, request_principal
 NAME = "authorization"
 RBAC = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
 PER_ROUTE = f"{RBAC}PerRoute"
-REFUSED, ALLOWED = ORDER = ("refused", "allowed")
+ORDER = (REFUSED, ALLOWED)
 AUDIT_PREFIX = "audit_"
 # What audited policies would decide about a request: the name of a rule, `-` where there are none.
 AUDIT = f"%DYNAMIC_METADATA(envoy.filters.http.rbac:{AUDIT_PREFIX}shadow_effective_policy_id)%"

@@ -1,11 +1,15 @@
 """The policy of the level Application of the Service `web` in the namespace `shop`."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from support.node.lab_handle import LabHandle
+from support.node.lab_handle import LabFactory, LabHandle
 from support.node.mesh import settle
 
+MANIFESTS = Path(__file__).parents[2] / "node" / "authorization_requests.yaml"
 POLICY = """
 apiVersion: weft.dev/v1alpha1
 kind: AuthorizationPolicy
@@ -16,6 +20,13 @@ spec:
   enforcementLevel: Application
   rules: {rules}
 """
+
+
+def request_lab(make_lab: LabFactory, name: str) -> LabHandle:
+    """A lab with the Service, whose listeners are known."""
+    lab = make_lab(name, [MANIFESTS], agent=True)
+    settle(lab, lambda status: bool(status["waypoint"]["listeners"]))
+    return lab
 
 
 class Policies:
@@ -48,3 +59,12 @@ class Policies:
         reports = (self.mesh.paths.state / "weftnodes").glob("*.json")
         guarded = (json.loads(report.read_text())["status"].get("guarded", []) for report in reports)
         return [policy for entries in guarded for entry in entries for policy in entry["policies"]]
+
+
+@contextmanager
+def request_policies(mesh: LabHandle) -> Iterator[Policies]:
+    """Sets the policy of the Service; afterwards there is none."""
+    made = Policies(mesh)
+    yield made
+    mesh.delete(POLICY.format(rules="[]"))
+    settle(mesh, lambda status: not status["protectedPods"])
