@@ -31,6 +31,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _CHUNK = 4096  # rows of one system call
+_COMPARED = 512  # actions that are compared at once: a page
 _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 # The tables that the programs read for a decision: see `PinnedKernel.encoded`.
 _DECIDING = (
@@ -115,8 +116,14 @@ class ActionTable:
         self._memory = _map_memory(fd, layout)
 
     def load(self) -> dict[int, FrontendAction]:
-        """Every action that is not zero."""
-        return {number: abi.unpack_action(value) for number, value in enumerate(self._memory.tolist()) if value}
+        """Every action that is not zero. Most of the table is zero, and is compared as memory."""
+        found: dict[int, FrontendAction] = {}
+        for start in range(0, self.capacity, _COMPARED):
+            part = self._memory[start : start + _COMPARED]
+            if part.tobytes() != bytes(part.nbytes):
+                actions = enumerate(part.tolist(), start)
+                found |= {number: abi.unpack_action(value) for number, value in actions if value}
+        return found
 
     def upsert(self, rows: Mapping[int, FrontendAction]) -> None:
         """Store actions in order."""
