@@ -45,8 +45,8 @@ class RejectedRoute(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRejections:
-    """The rejections that one node reports, its tunnels, and its policies: None where it reports none."""
+class NodeReport:
+    """What one node reports: rejections, its tunnels, and its policies; None where it reports none."""
 
     node: str
     rejected: tuple[RejectedRoute, ...]
@@ -74,7 +74,7 @@ class NodeReports:
         that it may make a difference to.
         """
         match change:
-            case Upsert(NodeRejections(node, rejected, tunnels, policies)):
+            case Upsert(NodeReport(node, rejected, tunnels, policies)):
                 self.tunnels[node] = tunnels
                 return self._replace(node, rejected) | self.policies.replace(node, policies)
             case Delete(Key(kind, _, node)) if kind == KIND:
@@ -144,7 +144,7 @@ def _read(raw: bytes, where: str) -> Sequence[Keyed] | Problem:
     rejected = node.status.rejected or ()
     items = (item for resource in rejected[:MAX_REJECTED] for item in _rejected_routes(resource))
     status = node.status
-    return (NodeRejections(node.metadata.name, tuple(items), status.tunnels or None, status.policies or None),)
+    return (NodeReport(node.metadata.name, tuple(items), status.tunnels or None, status.policies or None),)
 
 
 def _rejected_routes(rejected: RejectedResource) -> Iterator[RejectedRoute]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from agent.controller import run
-from agent.controller.node_reports import NodeRejections, RejectedRoute
+from agent.controller.node_reports import NodeReport, RejectedRoute
 from agent.controller.run import Controller
 from agent.controller.stored import ROUTES, decode_stored
 from agent.controller.writer import Writer
@@ -89,7 +89,7 @@ async def test_reports_that_change_all_the_time_have_a_route_written_now_and_the
             yield [stored("good")]
             monkeypatch.setattr(controller.writer, "touch", lambda keys: flushed.extend([set(keys)] if keys else []))
             for node in range(50):
-                yield [Upsert(NodeRejections(f"n{node}", (RejectedRoute(GOOD, 1, GOOD, 80, ""),)))]
+                yield [Upsert(NodeReport(f"n{node}", (RejectedRoute(GOOD, 1, GOOD, 80, ""),)))]
                 await asyncio.sleep(0.01)
 
     controller.source = cast(KubernetesSource, Source())
@@ -111,7 +111,7 @@ async def test_a_report_of_routes_that_are_not_there_leaves_nothing_to_write() -
             yield [stored("good")]
             for number in range(20):
                 absent = [RejectedRoute(Key("HTTPRoute", "app", f"{number}-{it}"), 1, GOOD, 80, "") for it in range(50)]
-                yield [Upsert(NodeRejections("n1", (RejectedRoute(GOOD, 1, GOOD, 80, ""), *absent)))]
+                yield [Upsert(NodeReport("n1", (RejectedRoute(GOOD, 1, GOOD, 80, ""), *absent)))]
 
     controller.source = cast(KubernetesSource, Source())
     await controller.follow()

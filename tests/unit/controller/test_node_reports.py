@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.controller.node_reports import NodeRejections, NodeReports, report_collection
+from agent.controller.node_reports import NodeReport, NodeReports, report_collection
 from agent.controller.status_store import StatusStore
 from agent.controller.stored import decode_stored
 from agent.ir.plan import Condition, Output, ParentStatus
@@ -123,7 +123,7 @@ def test_bounds_hold_for_an_object_that_no_agent_writes() -> None:
     wide = entry() | {"routes": [entry(route=Key("HTTPRoute", "app", f"r{n}"))["routes"][0] for n in range(50)]}
     change = report("n1", *([wide] * (MAX_REJECTED + 50)))
     assert isinstance(change, Upsert)
-    assert isinstance(change.value, NodeRejections)
+    assert isinstance(change.value, NodeReport)
     assert len(change.value.rejected) == MAX_REJECTED * MAX_ROUTES
     long = report("n1", entry(message="x" * 1_000_000))
     reports = NodeReports()
