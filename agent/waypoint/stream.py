@@ -19,6 +19,8 @@ from agent.waypoint.messages import Request, Response, Snapshot
 from agent.waypoint.subscription import Subscription
 
 BACKENDS = (ResourceType.CLUSTER, ResourceType.ENDPOINT)
+# Types that others name: of a filter that is gone Envoy has none for the listener that it had, and closes connections.
+NAMED = (*BACKENDS, ResourceType.EXTENSION)
 # Types whose resources wait for the backends that they name.
 DEFERRED = (ResourceType.LISTENER, ResourceType.ROUTE)
 # Types that a type may refer to other than by `cluster_refs`: they are sent before it, also when they wait for an
@@ -266,21 +268,26 @@ class Stream:
     def _remove(self, kind: ResourceType) -> Response | None:
         """Resources that the client has and that are not wanted any more, and names that it subscribed to in vain.
 
-        Backends are removed when no route names them any more.
+        Backends and filters are removed when no route and no listener names them any more.
         """
         state = self._types[kind]
         if not state.opened or state.unanswered is not None:
             return None
-        if kind in BACKENDS and not all(self._is_settled(user, name) for user in DEFERRED for name in self._of(user)):
+        are_named = kind in NAMED and not self._are_users_settled()
+        if are_named and kind in BACKENDS:
             return None
         wanted = self._of(kind)
-        gone = {name for name in state.sent if name not in wanted}
+        gone = set() if are_named else {name for name in state.sent if name not in wanted}
         vain = {name for name in state.names if name not in wanted and name not in state.sent} - state.reported_absent
         for name in gone:
             del state.sent[name]
             state.acknowledged.pop(name, None)
         state.reported_absent |= (gone & state.names) | vain
         return self._respond(kind, {}, sorted(gone | vain)) if gone or vain else None
+
+    def _are_users_settled(self) -> bool:
+        """Whether the client has every route and listener in the wanted version, as far as it can."""
+        return all(self._is_settled(user, name) for user in DEFERRED for name in self._of(user))
 
     def _respond(self, kind: ResourceType, resources: Mapping[str, str], removed: Iterable[str]) -> Response:
         self._count += 1

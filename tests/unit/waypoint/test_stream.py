@@ -39,6 +39,17 @@ def test_makes_come_before_breaks():
     book.ack(C) << (C, {}, ["c"])
 
 
+def test_a_filter_is_there_until_no_listener_waits_any_more():
+    """Of a filter that is gone Envoy has none for the listener that it had."""
+    book = Playbook() >> {(L, "l"): "1", (X, "x"): "1", (C, "c"): "1"} >> Request(C) << (C, {"c": "1"})
+    book >> Request(L) << (L, {"l": "1"}) >> Request(X, subscribe=("x",)) << (X, {"x": "1"})
+    book.ack(C) << None
+    book.ack(X) << None
+    book.ack(L) << None
+    book >> {(L, "l"): "2", (C, "c"): "1"} << (L, {"l": "2"})
+    book.ack(L) << (X, {}, ["x"])
+
+
 def test_a_route_waits_for_its_cluster_and_endpoints_and_the_old_ones_for_the_route():
     old = {(C, "old"): "1", (E, "old"): "1", (R, "r"): "1"}
     new = {(C, "new"): "1", (E, "new"): "1", (R, "r"): "2"}
