@@ -72,3 +72,6 @@ def _passed_through(found: dict[str, Any]) -> Iterator[Line]:
     for item in found["shares"]:
         what = ", ".join(item["endpoints"]) or "closed"
         yield "backend", f"{item['share']:6.1%}  {item['backend']}: {what}{_policies(item)}"
+        if header := item["proxyProtocol"]:
+            client = header["identity"] or "empty, the client is not known"
+            yield "header", f"        PROXY protocol v{header['version']}, TLV {header['tlv']:#x}: {client}"

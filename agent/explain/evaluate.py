@@ -9,8 +9,8 @@ from agent.explain.matching import rule_for
 from agent.explain.query import TrafficQuery
 from agent.explain.refusal import FORBIDDEN, audit, verdict
 from agent.explain.render import behaviour, compact, origin
-from agent.ir.http import EndpointAddress, HTTPListenerIR, ListenerIR, Rule, TLSListenerIR
-from agent.ir.identity import XFCC_HEADER, Identity, xfcc_value
+from agent.ir.http import BackendPort, EndpointAddress, HTTPListenerIR, ListenerIR, Rule, TLSListenerIR
+from agent.ir.identity import PROXY_TLV, XFCC_HEADER, Identity, spiffe_id, xfcc_value
 from agent.ir.plan import Output
 from agent.ir.request import Headers
 from agent.ir.requirements import AuditedRequirements, Requirements, unmet
@@ -81,6 +81,18 @@ def _with_identity(headers: Headers, rules: HTTPListenerIR, client: Identity | N
     return (*others, (XFCC_HEADER, xfcc_value(client.namespace, client.service_account, rules.xfcc_trust_domain)))
 
 
+def _proxy_header(backend: BackendPort | None, client: Identity | None) -> Document | None:
+    """What the header of the PROXY protocol says that a backend gets; None where it gets no header. `identity` is empty
+    where the client's is not known.
+    """
+    if backend is None or not backend.proxy_trust_domain:
+        return None
+    found = ""
+    if client is not None and client.service_account:
+        found = spiffe_id(client.namespace, client.service_account, backend.proxy_trust_domain)
+    return {"version": 2, "tlv": PROXY_TLV, "identity": found}
+
+
 def _requirements(share: Share, of_every_share: Requirements, output: Output) -> Requirements:
     own = output.requirements.get(share.backend, ()) if share.backend else ()
     return judged({*own, *of_every_share}, share.filters)
@@ -112,6 +124,7 @@ def _passed_through(rules: TLSListenerIR, output: Output, client: Identity | Non
                 "share": part,
                 "backend": backend.cluster if backend else "invalid",
                 "endpoints": _texts(output.endpoints[backend]) if backend and decided["refusedBy"] is None else [],
+                "proxyProtocol": _proxy_header(backend, client) if decided["refusedBy"] is None else None,
                 **decided,
                 "audit": None,
             }

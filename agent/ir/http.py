@@ -20,7 +20,9 @@ class BackendPort:
     """One port of a Service, or of a ServiceImport (`service` is its `local_name`): an Envoy cluster.
 
     `protocol` is `http` for HTTP/1.1, `h2c`, `same` for the client's version of HTTP, or `tcp` for bytes.
-    `client_ip_affinity`: the Service has `sessionAffinity: ClientIP`.
+    `client_ip_affinity`: the Service has `sessionAffinity: ClientIP`. `proxy_trust_domain`, of `tcp` only: a connection
+    begins with a header of the PROXY protocol, which has the SPIFFE ID of the client, of this trust domain; empty: it
+    has no header.
     """
 
     namespace: str
@@ -28,11 +30,14 @@ class BackendPort:
     port: int
     protocol: str = "http"
     client_ip_affinity: bool = False
+    proxy_trust_domain: str = ""
 
     @classmethod
-    def of(cls, service: Key, port: int, protocol: str, client_ip_affinity: bool = False) -> "BackendPort":
+    def of(
+        cls, service: Key, port: int, protocol: str, client_ip_affinity: bool = False, proxy_trust_domain: str = ""
+    ) -> "BackendPort":
         """The port of a Service or ServiceImport."""
-        return cls(service.namespace, local_name(service), port, protocol, client_ip_affinity)
+        return cls(service.namespace, local_name(service), port, protocol, client_ip_affinity, proxy_trust_domain)
 
     @property
     def key(self) -> Key:

@@ -61,4 +61,15 @@ XFCC_HEADER = "x-forwarded-client-cert"
 
 def xfcc_value(namespace: str, account: str, trust_domain: str) -> str:
     """Its value: an element in Envoy's form. There is no certificate, so it has no more than the URI."""
-    return f"URI=spiffe://{trust_domain}/ns/{namespace}/sa/{account}"
+    return f"URI={spiffe_id(namespace, account, trust_domain)}"
+
+
+PROXY_TLV = 0xE5
+"""The type of the TLV with the SPIFFE ID of a connection's client, in the header of the PROXY protocol (v2). It is of
+the range for applications, 0xE0 to 0xEF, and none that a cloud uses: 0xE0 (Google), 0xEA (Amazon), 0xEE (Azure).
+"""
+
+
+def spiffe_id(namespace: str, account: str, trust_domain: str) -> str:
+    """The SPIFFE ID of a service account."""
+    return f"spiffe://{trust_domain}/ns/{namespace}/sa/{account}"

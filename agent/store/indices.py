@@ -2,7 +2,7 @@
 
 from agent.model.authorization import AuthorizationPolicy, UndecodableAuthorizationPolicy, policy_key
 from agent.model.change import Keyed
-from agent.model.client_identity import wants_xfcc
+from agent.model.client_identity import wants_proxy_protocol, wants_xfcc
 from agent.model.core import Node, Pod, Service, ServiceCIDR, normalized_address
 from agent.model.discovery import EndpointSlice
 from agent.model.facts import NodeReport, PodCgroup, PodSandbox
@@ -20,9 +20,9 @@ def indices(value: Keyed | None) -> set[ReadKey]:
         case EndpointSlice():
             return {("slices", *owner) for owner in value.owners}
         case Service():
-            return {("address", address) for address in value.allocated_ips} | _xfcc_read_keys(value)
+            return {("address", address) for address in value.allocated_ips} | _identity_read_keys(value)
         case ServiceImport():
-            return {("address", address) for address in value.cluster_ips} | _xfcc_read_keys(value)
+            return {("address", address) for address in value.cluster_ips} | _identity_read_keys(value)
         case Pod():
             return _pod_indices(value)
         case Route():
@@ -31,8 +31,9 @@ def indices(value: Keyed | None) -> set[ReadKey]:
             return _node_indices(value)
 
 
-def _xfcc_read_keys(value: Service | ServiceImport) -> set[ReadKey]:
-    return {("identity-services",)} if wants_xfcc(value.metadata) else set()
+def _identity_read_keys(value: Service | ServiceImport) -> set[ReadKey]:
+    wanted = wants_xfcc(value.metadata) or wants_proxy_protocol(value.metadata)
+    return {("identity-services",)} if wanted else set()
 
 
 def _node_indices(value: Keyed | None) -> set[ReadKey]:

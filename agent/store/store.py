@@ -184,7 +184,7 @@ class TrackedView:
         """Whether there are AuthorizationPolicies for the pods of a Service, those that could not be decoded too."""
         return self._any("service-policies", *service)
 
-    def xfcc_wanted(self) -> bool:
+    def identities_wanted(self) -> bool:
         """Whether any Service asks for the identities of its clients."""
         return self._any("identity-services")
 

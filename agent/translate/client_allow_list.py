@@ -17,7 +17,7 @@ def translate_client_allow_list(view: TrackedView) -> Output:
     the identities of their clients.
     """
     found = view.computed("allow-listed-clients", "")
-    sent = view.xfcc_wanted()
+    sent = view.identities_wanted()
     accounts = view.computed("client-accounts", "") if sent or has_policies(view) else None
     by_namespace: Mapping[str, tuple[str, ...]] = found if isinstance(found, Mapping) else {}
     clients = sorted({address for addresses in by_namespace.values() for address in addresses})

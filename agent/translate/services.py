@@ -17,7 +17,7 @@ from agent.model.routes import TCPRoute, UDPRoute
 from agent.store.store import TrackedView
 from agent.translate.addresses import endpoint_warnings, refused_import, unroutable
 from agent.translate.affinity import affinity_seconds, affinity_warnings
-from agent.translate.client_identity import identity_warnings
+from agent.translate.client_identity import identity_warnings, proxy_warnings
 from agent.translate.endpoints import backend_endpoints, distribution_warning, read_slices
 from agent.translate.enrolment import service_mode
 from agent.translate.labels import is_logged, label_warnings
@@ -74,13 +74,14 @@ def translate_service(view: TrackedView, key: Key, options: Options) -> Steps:
     if service is None:
         yield Output()
     elif not service.cluster_ips:
-        yield Output(warnings=(*_proxy_label_warnings(service), *endpoint_warnings(view, service)))
+        more = (*endpoint_warnings(view, service), *_identity_warnings(view, service))
+        yield Output(warnings=(*_proxy_label_warnings(service), *more))
     else:
         parts = _Parts()
         yield from _ports(view, parts, service, ANY_CONSUMER, options)
         _, warnings = service_mode(view, key)
         more = (*parts.warnings, *_warnings(view, service, options), *label_warnings(view, service))
-        more = (*more, *identity_warnings(service))
+        more = (*more, *_identity_warnings(view, service))
         yield parts.output((*warnings, *more))
 
 
@@ -154,7 +155,7 @@ def _port(view: TrackedView, parts: _Parts, front: _Frontend, effective: list[Bi
             parts.requirements |= {item: requirements} if requirements else {}
             audits = backend_audits(view, item, parts.endpoints[item])
             parts.audits |= {item: audits} if audits else {}
-        parts.warnings |= set(affinity_warnings(front.service, rules))
+        parts.warnings |= {*affinity_warnings(front.service, rules), *proxy_warnings(front.service, rules)}
         if isinstance(rules, HTTPListenerIR):
             parts.warnings |= set(copies_warnings(rules.rules, parts.requirements))
             parts.warnings |= set(changed_warnings(rules.rules, parts.requirements))
@@ -217,6 +218,10 @@ def _setting(service: AnyService, annotation: str, default: Setting) -> Setting:
     kind = type(default)
     text = service.metadata.annotations.get(annotation, "")
     return kind(text) if text in tuple(kind) else default
+
+
+def _identity_warnings(view: TrackedView, service: AnyService) -> Iterator[str]:
+    return identity_warnings(view, service, _setting(service, ON_LOSS, OnLoss.REJECT))
 
 
 def _address_warnings(view: TrackedView, service: AnyService, options: Options) -> Iterator[str]:

@@ -27,6 +27,8 @@ from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as _previous_hosts
 from envoy.extensions.tracers.opentelemetry.samplers.v3 import parent_based_sampler_pb2 as _parent_based
 from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_based_sampler_pb2 as _ratio_based
+from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2 as _proxy_protocol
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2 as _raw_buffer
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import any_pb2, json_format
 from xds.type.matcher.v3 import ip_pb2 as _ip_matcher
@@ -62,6 +64,8 @@ PACKED = (
     _ip_matcher,
     _preserve_case,
     _http_options,
+    _proxy_protocol,
+    _raw_buffer,
     *(import_module(name) for item in HTTP_FILTERS for name in item.messages),
 )
 

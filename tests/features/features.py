@@ -128,7 +128,7 @@ ROWS = tuple(
             "a dry run",
         ),
         "AuthorizationPolicy, Network": ("a dry run",),
-        "Service": ("the client's identity in x-forwarded-client-cert",),
+        "Service": ("the client's identity in x-forwarded-client-cert", "the client's identity by the PROXY protocol"),
     }.items()
     for feature in features
 )

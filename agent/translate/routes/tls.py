@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from agent.ir.http import BackendPort, TLSListenerIR, TLSRule, WeightedBackend
 from agent.model.routes import TLSRoute
 from agent.store.store import TrackedView
+from agent.translate.client_identity import proxy_trust_domain
 from agent.translate.routes.binding import Binding, server_names
 from agent.translate.routes.references import resolve
 
@@ -33,7 +34,8 @@ def _backends(view: TrackedView, route: TLSRoute) -> Iterator[WeightedBackend]:
             found = resolve(view, route, ref, f"spec.rules[0].backendRefs[{position}]")
             backend = None
             if found.service is not None and found.port is not None:
-                backend = BackendPort.of(
-                    found.service.key, found.port.port, "tcp", found.service.has_client_ip_affinity
-                )
+                service = found.service
+                trust_domain = proxy_trust_domain(view, service)
+                affinity = service.has_client_ip_affinity
+                backend = BackendPort.of(service.key, found.port.port, "tcp", affinity, trust_domain)
             yield WeightedBackend(backend, ref.weight)

@@ -32,23 +32,33 @@ def client_allow_list(name: str, addresses: Iterable[str], accounts: Mapping[str
             "@type": RBAC,
             "stat_prefix": "client_allow_list",
             "rules": {"action": "ALLOW", "policies": {"enrolled": enrolled} if principals else {}},
-            **(_shadow_rules(named) if named else {}),
+            **(
+                shadow_rules({str(account): found for account, found in named.items()}, METADATA_PREFIX)
+                if named
+                else {}
+            ),
         },
     }
 
 
 def connection_principal(account: ServiceAccount) -> Json:
     """Connections of this service account, in the terms of Envoy's network RBAC filter."""
-    path = [{"key": f"{METADATA_PREFIX}shadow_effective_policy_id"}]
+    path = [{"key": policy_name_key(METADATA_PREFIX)}]
     return {"metadata": {"filter": METADATA, "path": path, "value": {"string_match": account_match(account)}}}
 
 
-def _shadow_rules(named: Mapping[ServiceAccount, Iterable[str]]) -> Json:
+def policy_name_key(prefix: str) -> str:
+    """Where in the connection's metadata Envoy puts the name of the shadow rule that matches."""
+    return f"{prefix}shadow_effective_policy_id"
+
+
+def shadow_rules(named: Mapping[str, Iterable[str]], prefix: str) -> Json:
+    """Shadow rules that have these names for connections from these addresses."""
     policies = {
-        str(account): {"permissions": [{"any": True}], "principals": [_principal(address) for address in addresses]}
-        for account, addresses in named.items()
+        name: {"permissions": [{"any": True}], "principals": [_principal(address) for address in addresses]}
+        for name, addresses in named.items()
     }
-    return {"shadow_rules": {"action": "ALLOW", "policies": policies}, "shadow_rules_stat_prefix": METADATA_PREFIX}
+    return {"shadow_rules": {"action": "ALLOW", "policies": policies}, "shadow_rules_stat_prefix": prefix}
 
 
 def _principal(address: str) -> Json:

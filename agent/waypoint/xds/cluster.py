@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from agent.ir.http import BackendPort, EndpointAddress, Pool
+from agent.ir.identity import PROXY_TLV
 from agent.ir.resources import Json
 from agent.waypoint.xds import affinity
 
@@ -39,6 +40,22 @@ _SUBSETS: Json = {
     }
 }
 
+_SOCKETS = "type.googleapis.com/envoy.extensions.transport_sockets"
+# Each connection begins with the header that the listener's TCP proxy made for its client, with no other TLV.
+_PROXY_PROTOCOL: Json = {
+    "transport_socket": {
+        "name": "proxy_protocol",
+        "typed_config": {
+            "@type": f"{_SOCKETS}.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+            "config": {"version": "V2", "pass_through_tlvs": {"match_type": "INCLUDE", "tlv_type": [PROXY_TLV]}},
+            "transport_socket": {
+                "name": "raw_buffer",
+                "typed_config": {"@type": f"{_SOCKETS}.raw_buffer.v3.RawBuffer"},
+            },
+        },
+    }
+}
+
 
 def cluster(backend: BackendPort | Pool) -> Json:
     """The cluster of a backend port or a pool.
@@ -55,6 +72,7 @@ def cluster(backend: BackendPort | Pool) -> Json:
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": NO_LIMIT}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         **(_SUBSETS if isinstance(backend, Pool) else {}),
+        **(_PROXY_PROTOCOL if isinstance(backend, BackendPort) and backend.proxy_trust_domain else {}),
         **_http_options(backend),
     }
 

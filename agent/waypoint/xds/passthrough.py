@@ -10,6 +10,7 @@ from agent.waypoint.xds import affinity
 from agent.waypoint.xds.authorization import authorization_filters
 from agent.waypoint.xds.first_byte import TLS, first_byte
 from agent.waypoint.xds.listener import client_allow_list_filter
+from agent.waypoint.xds.spiffe_ids import TLVS, spiffe_ids_filter
 
 TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 # Envoy reads no more of a client before it has connected to the server.
@@ -31,6 +32,7 @@ def passthrough_listener(listener_ir: TLSListenerIR, requirements: ByBackend, op
 
 def _chain(rule: TLSRule, listener_ir: TLSListenerIR, requirements: ByBackend) -> Json:
     required = of_connection(rule, requirements)
+    with_header = any(item.backend is not None and item.backend.proxy_trust_domain for item in rule.backends)
     names = {"server_names": list(rule.server_names)} if rule.server_names else {}
     return {
         "name": rule.name,
@@ -38,17 +40,20 @@ def _chain(rule: TLSRule, listener_ir: TLSListenerIR, requirements: ByBackend) -
         "filters": [
             client_allow_list_filter(listener_ir.consumer),
             *authorization_filters(required),
-            _proxy(rule, listener_ir.name, bool(required)),
+            *((spiffe_ids_filter(),) if with_header else ()),
+            _proxy(rule, listener_ir.name, bool(required), with_header),
         ],
     }
 
 
-def _proxy(rule: TLSRule, name: str, protected: bool) -> Json:
-    """Weights as in the Route. Envoy has no idle timeout: client and server have their own. It connects to protected
-    servers when it has judged the client, at the first byte.
+def _proxy(rule: TLSRule, name: str, protected: bool, with_header: bool) -> Json:
+    """Weights as in the Route. Envoy has no idle timeout: client and server have their own. It connects to servers that
+    are protected, or get a header with the client, when it knows the client: at the first byte.
     """
     config: dict[str, Any] = {"@type": TCP_PROXY, "stat_prefix": name, "idle_timeout": "0s"}
-    if protected:
+    if with_header:
+        config |= TLVS
+    if protected or with_header:
         config |= {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": EARLY_DATA_BYTES}
     if rule.backends:
         shares = [{"name": _cluster(item), "weight": item.weight} for item in rule.backends]

@@ -7,7 +7,7 @@ from agent.ir.http import BackendPort, EndpointAddress, HTTPListenerIR, Listener
 from agent.ir.plan import Output
 from agent.ir.resources import Json, ResourceName, ResourceType
 from agent.translate.options import Options
-from agent.waypoint.xds import identities
+from agent.waypoint.xds import identities, spiffe_ids
 from agent.waypoint.xds.client_allow_list import client_allow_list, client_allow_list_name
 from agent.waypoint.xds.cluster import cluster, pool_endpoints
 from agent.waypoint.xds.cluster import endpoints as load_assignment
@@ -15,10 +15,12 @@ from agent.waypoint.xds.identities import client_identities
 from agent.waypoint.xds.listener import listener
 from agent.waypoint.xds.passthrough import passthrough_listener
 from agent.waypoint.xds.route import route_configuration
+from agent.waypoint.xds.spiffe_ids import client_spiffe_ids
 from agent.waypoint.xds.tracing import COLLECTOR, collector_cluster
 
 Endpoints = Mapping[BackendPort, tuple[EndpointAddress, ...]]
 IDENTITIES = ResourceName(ResourceType.EXTENSION, identities.NAME)
+SPIFFE_IDS = ResourceName(ResourceType.EXTENSION, spiffe_ids.NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ def render(output: Output, options: Options) -> Rendered:
     }
     if output.client_allow_lists:
         resources[IDENTITIES] = client_identities(output.accounts, output.trust_domain)
+    if output.trust_domain:
+        resources[SPIFFE_IDS] = client_spiffe_ids(output.accounts, output.trust_domain)
     dependencies = {}
     for name, rules in output.listeners.items():
         own = dict(_served(rules, output, options))
@@ -57,8 +61,12 @@ def _client_allow_list(consumer: str) -> ResourceName:
 
 def _clients(rules: ListenerIR) -> frozenset[ResourceName]:
     """The resources that tell a listener who its clients are. Envoy asks for those only that a listener refers to."""
-    allowed = _client_allow_list(rules.consumer)
-    return frozenset({allowed, IDENTITIES} if isinstance(rules, HTTPListenerIR) else {allowed})
+    found = {_client_allow_list(rules.consumer)}
+    if isinstance(rules, HTTPListenerIR):
+        found.add(IDENTITIES)
+    elif any(item.proxy_trust_domain for item in rules.backends):
+        found.add(SPIFFE_IDS)
+    return frozenset(found)
 
 
 def _served(rules: ListenerIR, output: Output, options: Options) -> Iterator[tuple[ResourceName, Json]]:

@@ -88,6 +88,14 @@ class TLSNode:
             return CLOSED
 
 
+def client_hello(server_name: str) -> bytes:
+    """The first bytes of a TLS client."""
+    sent, context = ssl.MemoryBIO(), ssl.create_default_context()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=server_name).do_handshake()
+    return sent.read()
+
+
 def _serve(listening: socket.socket, name: str, certificate: Path) -> None:
     """Answer until the socket is shut down; a thread for each connection."""
     while True:

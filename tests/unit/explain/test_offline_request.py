@@ -106,6 +106,7 @@ spec:
 
 
 OPEN = {"policies": [], "refusedBy": None, "refusal": None, "audit": None}
+PASSED = OPEN | {"proxyProtocol": None}
 
 
 def test_tls_is_passed_through_by_its_server_name(folder: Path) -> None:
@@ -113,8 +114,8 @@ def test_tls_is_passed_through_by_its_server_name(folder: Path) -> None:
     assert (found["path"], found["waypoint"]["serverName"]) == ("waypoint", "tls.app")
     assert found["waypoint"]["rule"] == {"route": "TLSRoute app/t", "rule": "0", "serverNames": ["tls.app"]}
     assert found["waypoint"]["shares"] == [
-        {"share": 0.75, "backend": "app/web:80/tcp", "endpoints": ["10.1.0.1:8080", "10.1.0.2:8080"]} | OPEN,
-        {"share": 0.25, "backend": "invalid", "endpoints": []} | OPEN,
+        {"share": 0.75, "backend": "app/web:80/tcp", "endpoints": ["10.1.0.1:8080", "10.1.0.2:8080"]} | PASSED,
+        {"share": 0.25, "backend": "invalid", "endpoints": []} | PASSED,
     ]
     text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "https://tls.app/").stdout
     assert "rule      TLSRoute app/t, rule 0, for tls.app\n" in text
@@ -175,3 +176,21 @@ def test_a_server_gets_the_identity_of_the_client_where_its_service_asks_for_it(
         write(folder, mesh=noted.replace("NOTE", note), route=ROUTE, client=client)
         (share,) = simulated(folder, "app/a", "http://web/", *forged)["waypoint"]["shares"]
         assert [text for text in share["headers"] if "client-cert" in text] == there
+
+
+def test_a_server_of_bytes_gets_the_identity_of_the_client_where_its_service_asks_for_it(folder: Path) -> None:
+    noted = MESH.replace("{name: web, namespace: app}", "{name: web, namespace: app, annotations: {NOTE}}")
+    note = "weft.dev/client-identity: proxy-protocol"
+    client = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: app}, spec: {serviceAccountName: web}}"
+    write(folder, mesh=noted.replace("NOTE", note), tls=TLS, client=client)
+    served, invalid = simulated(folder, "app/a", "https://tls.app/")["waypoint"]["shares"]
+    assert served["proxyProtocol"] == {"version": 2, "tlv": 0xE5, "identity": "spiffe://cluster.local/ns/app/sa/web"}
+    assert invalid["proxyProtocol"] is None
+    text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "https://tls.app/").stdout
+    assert "header            PROXY protocol v2, TLV 0xe5: spiffe://cluster.local/ns/app/sa/web\n" in text
+    unknown = client.replace(", spec: {serviceAccountName: web}", ", spec: {}")
+    write(folder, client=unknown)
+    text = weft("simulate", "-f", folder, "--from", "app/a", "GET", "https://tls.app/").stdout
+    assert "TLV 0xe5: empty, the client is not known\n" in text
+    found = weft("lint", folder).output
+    assert "have no header of the PROXY protocol: no TLSRoute applies there" in found
