@@ -7,6 +7,7 @@ load Envoy's modules.
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -66,6 +67,7 @@ def _weft(
 
 
 def main() -> None:
-    """Run `weft` with this process's arguments."""
+    """Run `weft` with this process's arguments. An image has the modules of its own commands only."""
+    names = [name for name, module in COMMANDS.items() if find_spec(module)]
     requested = sys.argv[1:2]
-    application(requested if requested and requested[0] in COMMANDS else list(COMMANDS))()
+    application(requested if requested and requested[0] in names else names)()
