@@ -82,7 +82,7 @@ cluster-down: setup ## remove it, with all that it left
 cluster-test: setup ## the tests of it (root)
 	$(BIN)/pytest -m cluster tests/cluster
 
-cluster-install: setup ## build weft's image and install weft on it (root; the first time 3 minutes, then 1)
+cluster-install: setup ## build weft's images and install weft on it (root; the first time 3 minutes, then 1)
 	@$(BIN)/python tests/cluster/install.py
 
 # The cluster's provider is kind: its nodes are containers of Docker. Vagrant's user is not root, but may become it.

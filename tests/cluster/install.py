@@ -1,4 +1,4 @@
-"""weft on the cluster that runs, as its users install it: the image on each node, and daemonset/ by kustomize."""
+"""weft on the cluster that runs, as its users install it: the images on each node, and daemonset/ by kustomize."""
 
 import argparse
 import json
@@ -15,10 +15,10 @@ NAMESPACE = "weft-system"
 
 
 def install() -> None:
-    """Build the image unless the cache has it, give it to the nodes, apply the manifests, wait until all is ready."""
+    """Build the images that the cache lacks, give them to the nodes, apply the manifests, wait until all is ready."""
     begin = time.monotonic()
-    archive = weft_image.archive()
-    cluster.load(archive)
+    for archive in weft_image.archives():
+        cluster.load(archive)
     cluster.kubectl("apply", "--kustomize", str(_overlay(weft_image.tag())))
     for workload in ("daemonset/weft-agent", "daemonset/weft-waypoint", "deployment/weft-controller"):
         cluster.kubectl("rollout", "status", "--timeout=180s", f"--namespace={NAMESPACE}", workload)
@@ -43,7 +43,7 @@ def _overlay(tag: str) -> Path:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["weft"],
-        "images": [{"name": weft_image.NAME, "newTag": tag}],
+        "images": [{"name": name, "newTag": tag} for name in weft_image.NAMES.values()],
         "patches": [{"target": target, "patch": json.dumps(arguments)}] if values else [],
     }
     (OVERLAY / "kustomization.yaml").write_text(json.dumps(kustomization, indent=2))

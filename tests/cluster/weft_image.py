@@ -1,6 +1,6 @@
-"""weft's image, built from daemonset/Dockerfile without a registry: buildah on a Debian of mmdebstrap.
+"""weft's images, built from daemonset/Dockerfile without a registry: buildah on a Debian of mmdebstrap.
 
-It is named by a hash of everything that it is made of, so that a cluster that has the name has the content. A cold
+Their tag is a hash of everything that they are made of, so that a cluster that has the name has the content. A cold
 build takes two minutes, one after a change of the code alone a quarter of that.
 """
 
@@ -15,15 +15,26 @@ import packages
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "daemonset/Dockerfile"
 NAME = "weft.dev/weft"
+# By the stages of the Dockerfile.
+NAMES = {"agent": NAME, "waypoint": f"{NAME}-waypoint"}
 _LOCKS = ("daemonset/requirements.lock", "daemonset/build.lock", ".ci/install-lock")
-SOURCES = ("daemonset/Dockerfile", *_LOCKS, "LICENSE", "LICENSES", "pyproject.toml", "agent", "bpf")
+SOURCES = (
+    "daemonset/Dockerfile",
+    "daemonset/image_files.py",
+    *_LOCKS,
+    "LICENSE",
+    "LICENSES",
+    "pyproject.toml",
+    "agent",
+    "bpf",
+)
 _BASE = "localhost/weft-base"
 # Behind a proxy that signs for others the machine's authorities are not Debian's.
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def tag() -> str:
-    """The hash of all files that the image is made of."""
+    """The hash of all files that the images are made of."""
     paths = [path for name in SOURCES for path in _files(ROOT / name)]
     digest = hashlib.sha256()
     for path in paths:
@@ -32,9 +43,14 @@ def tag() -> str:
     return digest.hexdigest()[:12]
 
 
-def archive() -> Path:
-    """The image as a docker archive; built when the cache does not have it."""
-    return cache.kept(f"weft-{tag()}", _build) / "weft.tar"
+def archives() -> list[Path]:
+    """The images as docker archives; built when the cache does not have them."""
+    return [archive(stage) for stage in NAMES]
+
+
+def archive(stage: str) -> Path:
+    """The docker archive of one image."""
+    return cache.kept(f"weft-{tag()}", _build) / f"{stage}.tar"
 
 
 def _files(path: Path) -> list[Path]:
@@ -49,23 +65,30 @@ def _files(path: Path) -> list[Path]:
 def _build(folder: Path) -> None:
     with cache.alone("buildah"):
         _make_base()
-        options = ["--isolation=chroot", "--network=host", "--layers", f"--volume={_AUTHORITIES}:{_AUTHORITIES}:ro"]
+        # Once: sources may change while buildah works.
+        images = {stage: f"{name}:{tag()}" for stage, name in NAMES.items()}
         try:
-            _buildah(
-                "bud",
-                "--quiet",
-                *options,
-                f"--build-arg=BASE={_BASE}@{_digest(_BASE)}",
-                f"--file={DOCKERFILE}",
-                f"--tag={NAME}:{tag()}",
-                ROOT,
-            )
+            for stage, image in images.items():
+                _build_stage(stage, image, folder / f"{stage}.tar")
         finally:
             # With layers, or when it fails, buildah 1.28 leaves containers behind, each with a mount.
             _buildah("rm", "--all")
-        target = folder / "weft.tar"
-        _buildah("push", "--quiet", f"{NAME}:{tag()}", f"docker-archive:{target}:{NAME}:{tag()}")
-    print(f"image: {NAME}:{tag()}, {target.stat().st_size / 2**20:.0f} MiB", flush=True)
+
+
+def _build_stage(stage: str, image: str, target: Path) -> None:
+    options = ["--isolation=chroot", "--network=host", "--layers", f"--volume={_AUTHORITIES}:{_AUTHORITIES}:ro"]
+    _buildah(
+        "bud",
+        "--quiet",
+        *options,
+        f"--build-arg=BASE={_BASE}@{_digest(_BASE)}",
+        f"--file={DOCKERFILE}",
+        f"--target={stage}",
+        f"--tag={image}",
+        ROOT,
+    )
+    _buildah("push", "--quiet", image, f"docker-archive:{target}:{image}")
+    print(f"image: {image}, {target.stat().st_size / 2**20:.0f} MiB", flush=True)
 
 
 def _make_base() -> None:

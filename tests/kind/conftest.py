@@ -28,7 +28,8 @@ def recorded(tmp_path: Path) -> Iterator[Recorded]:
     for version in builds.CONFORMANCE:
         (cache / builds.gateway_api_folder(version) / "experimental").mkdir(parents=True)
     (cache / builds.multicluster_folder()).mkdir()
-    _write(cache / f"weft-{weft_image.tag()}" / "weft.tar")
+    for stage in weft_image.NAMES:
+        _write(cache / f"weft-{weft_image.tag()}" / f"{stage}.tar")
     yield found
     shutil.rmtree(Path("/run") / found.name, ignore_errors=True)
 

@@ -117,7 +117,11 @@ def test_every_value_of_a_command_arrives(tmp_path: Path) -> None:
 def test_every_value_of_a_pod_arrives(tmp_path: Path) -> None:
     found = templated(tmp_path, EVERYTHING)
     pods = {name: found[name]["spec"]["template"]["spec"] for name in arguments(found)}
-    assert {pod["containers"][0]["image"] for pod in pods.values()} == {"registry.example.org/weft:1.2.3"}
+    assert {name: pod["containers"][0]["image"] for name, pod in pods.items()} == {
+        "DaemonSet weft-agent": "registry.example.org/weft:1.2.3",
+        "DaemonSet weft-waypoint": "registry.example.org/weft-waypoint:1.2.3",
+        "Deployment weft-controller": "registry.example.org/weft:1.2.3",
+    }
     assert all(pod["imagePullSecrets"] == [{"name": "registry"}] for pod in pods.values())
     assert {name: pod["containers"][0]["resources"]["limits"] for name, pod in pods.items()} == {
         "DaemonSet weft-agent": {"memory": "1Gi"},
@@ -218,4 +222,4 @@ def test_versions_agree() -> None:
     base = yaml.safe_load((DAEMONSET / "base/kustomization.yaml").read_text())
     project = re.search(r'^version = "(.+)"', (DAEMONSET.parent / "pyproject.toml").read_text(), re.MULTILINE)
     assert project is not None
-    assert {chart["version"], chart["appVersion"], base["images"][0]["newTag"]} == {project[1]}
+    assert {chart["version"], chart["appVersion"], *(image["newTag"] for image in base["images"])} == {project[1]}

@@ -20,7 +20,7 @@ def test_the_overlay_of_the_documentation(tmp_path: Path) -> None:
     assert "PodMonitor weft" in made
     assert "--kubepods=/sys/fs/cgroup/kubepods.slice" in arguments(made)["DaemonSet weft-agent"]
     images = {made[name]["spec"]["template"]["spec"]["containers"][0]["image"] for name in arguments(made)}
-    assert images == {"REGISTRY/weft:0.1.0"}
+    assert images == {"REGISTRY/weft:0.1.0", "REGISTRY/weft-waypoint:0.1.0"}
 
 
 def test_the_controller_outlives_a_drained_node() -> None:

@@ -2,6 +2,10 @@
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{- define "weft.waypointImage" -}}
+{{ .Values.image.repository }}-waypoint:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
 {{- define "weft.pullSecrets" -}}
 {{- with .Values.pullSecrets }}
 imagePullSecrets:
