@@ -9,8 +9,7 @@ import typer
 
 from agent.cli.output import print_line
 from agent.settings import DEFAULT_STATE, XDS_SOCKET
-from agent.waypoint.drain import NoSuccessorError
-from agent.waypoint.drain import drain as wait
+from agent.waypoint.drain import drain_within
 
 
 def drain(
@@ -22,15 +21,4 @@ def drain(
 
     If there is no other waypoint, it returns at once. It does not stop Envoy.
     """
-    try:
-        asyncio.run(_within(seconds, (state / XDS_SOCKET).parent, node_id or socket.gethostname()))
-    except NoSuccessorError:
-        print_line("no other waypoint takes over")
-    except TimeoutError:
-        print_line("timed out")
-
-
-async def _within(seconds: float, folder: Path, node_id: str) -> None:
-    async with asyncio.timeout(seconds):
-        await wait(folder, node_id, print_line)
-    print_line("drained")
+    asyncio.run(drain_within(seconds, (state / XDS_SOCKET).parent, node_id or socket.gethostname(), print_line))

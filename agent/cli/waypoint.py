@@ -1,21 +1,14 @@
 """`weft waypoint`: start this node's Envoy."""
 
-import os
-import resource
 import socket
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agent.cli.output import Exit, fail
-from agent.ir.envoy import Envoy
 from agent.settings import DEFAULT_STATE, XDS_SOCKET, SettingsError, parse_addresses
-from agent.waypoint import process
-
-MEMORY_PART = 4
-DESCRIPTORS_WITHOUT_LIMIT = 2**20
+from agent.waypoint.launch import launch
 
 
 def waypoint(
@@ -38,28 +31,8 @@ def waypoint(
     Envoy keeps serving its last configuration while no agent runs. If another waypoint is active, with another address,
     this one takes over when it serves all listeners of the other.
     """
-    limits = process.Limits(concurrency, _descriptors(), memory * 2**20 if memory else _memory() // MEMORY_PART)
     try:
         addresses = parse_addresses(address, "--address")
     except SettingsError as error:
         fail(str(error), Exit.USAGE)
-    max_listeners = limits.listeners(len(list(addresses)))
-    node = node_id or socket.gethostname()
-    envoy = Envoy(time.monotonic_ns(), node, addresses, max_listeners, limits.connections)
-    xds = state / XDS_SOCKET
-    xds.parent.mkdir(parents=True, exist_ok=True)
-    argv = process.envoy_command(process.prepare(xds, envoy, limits), concurrency)
-    os.execv(argv[0], argv)
-
-
-def _descriptors() -> int:
-    """The limit of file descriptors, after raising the soft limit to the hard limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = DESCRIPTORS_WITHOUT_LIMIT if hard == resource.RLIM_INFINITY else hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    return limit
-
-
-def _memory() -> int:
-    """The machine's memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    launch(state / XDS_SOCKET, node_id or socket.gethostname(), addresses, concurrency, memory)

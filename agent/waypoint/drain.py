@@ -14,6 +14,19 @@ class NoSuccessorError(Exception):
     """There is no other Envoy on this node, so waiting would not help."""
 
 
+async def drain_within(seconds: float, folder: Path, node_id: str, report: Callable[[str], object]) -> None:
+    """As `drain`, for so long at most. Calls `report` also with how it ended."""
+    try:
+        async with asyncio.timeout(seconds):
+            await drain(folder, node_id, report)
+    except NoSuccessorError:
+        report("no other waypoint takes over")
+    except TimeoutError:
+        report("timed out")
+    else:
+        report("drained")
+
+
 async def drain(folder: Path, node_id: str, report: Callable[[str], object]) -> None:
     """Wait until another Envoy is active and this one has no connections.
 

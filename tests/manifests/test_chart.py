@@ -1,5 +1,6 @@
 """The Helm chart installs what the kustomizations do, and its values reach the commands that understand them."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 import typer.main
 import yaml
 
+from agent.cli import pod
 from agent.cli.main import application
 from support.manifests import DAEMONSET, Objects, arguments, kustomized, overlay, templated
 
@@ -168,9 +170,12 @@ def test_the_commands_understand_their_arguments(values: dict[str, Any], tmp_pat
     found = templated(tmp_path, values)
     commands = arguments(found)
     assert len(commands) == 3
-    program, *before_the_end = hook(found["DaemonSet weft-waypoint"]["spec"]["template"]["spec"])
-    assert f'ENTRYPOINT ["{program}"]' in (DAEMONSET / "Dockerfile").read_text()
-    for name, *options in [*commands.values(), before_the_end]:
+    waypoint = commands.pop("DaemonSet weft-waypoint")
+    *program, drain, seconds = hook(found["DaemonSet weft-waypoint"]["spec"]["template"]["spec"])
+    assert f"ENTRYPOINT {json.dumps(program)}" in (DAEMONSET / "Dockerfile").read_text()
+    for pod_command in (waypoint, [drain, seconds]):
+        pod.parser().parse_args([option.replace("$(POD_IPS)", "10.0.0.1") for option in pod_command])
+    for name, *options in [*commands.values(), waypoint, [drain, seconds]]:
         command = typer.main.get_command(application([name, "status"])).commands[name]  # type: ignore[attr-defined]
         command.make_context(name, [option.replace("$(POD_IPS)", "10.0.0.1") for option in options])
 
