@@ -7,7 +7,8 @@ import typer
 
 from agent.cli.agent_client import NoAgentError, get
 from agent.cli.output import Exit, Output, fail, print_json, print_table
-from agent.datapath import authorization
+from agent.datapath import authorization_rows
+from agent.datapath.authorization_rows import AuthorizationRows
 from agent.datapath.frontends import Installed, read
 from agent.explain.render import action_text, backends
 from agent.ir.identity import name_id
@@ -35,7 +36,7 @@ def tables(
         desired = None
     found = document(kernel.pods.load(), read(kernel), desired)
     found["clients"] = sorted(map(address_text, kernel.clients.load()))
-    found |= _authorization(authorization.read(kernel))
+    found |= _authorization(authorization_rows.read(kernel))
     found["counters"] = {reason.name.lower(): count for reason, count in kernel.counters().items()}
     if output is Output.JSON:
         print_json(found)
@@ -58,7 +59,7 @@ def document(
     }
 
 
-def _authorization(rows: authorization.AuthorizationRows) -> dict[str, Any]:
+def _authorization(rows: AuthorizationRows) -> dict[str, Any]:
     """The tables of authorization. Identities are numbers: they are hashes of names."""
     servers = sorted((address_text(address), number) for address, number in rows.servers.items())
     peers = sorted((address_text(address), row) for address, row in rows.peers.items())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.datapath.authorization import AuthorizationRows, read, read_audited
+from agent.datapath.authorization_rows import AuthorizationRows, read, read_audited
 from agent.datapath.driver import AuthorizationTables
 from agent.ir.tables import address_bytes, packed_family
 

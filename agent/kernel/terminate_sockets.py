@@ -16,8 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from agent.datapath import authorization
-from agent.datapath.authorization import AuthorizationRows
+from agent.datapath.authorization_rows import AuthorizationRows, read_unchanged
 from agent.ir.tables import AffinityEntry, Protocol, SocketAddress, UdpTarget, address_bytes
 from agent.kernel.affinity_rows import UDP_CHOICE_CODEC
 from agent.kernel.bpffs import opened
@@ -141,7 +140,7 @@ def _authorization(pins: Path) -> AuthorizationRows:
     """What decides now. A server whose policies change meanwhile has no row: that change has connections ended, too."""
     kernel = open_kernel(pins)
     try:
-        return authorization.read_unchanged(kernel)
+        return read_unchanged(kernel)
     finally:
         kernel.close()
 

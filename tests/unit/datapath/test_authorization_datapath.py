@@ -2,7 +2,8 @@
 
 import pytest
 
-from agent.datapath.authorization import Authorization, read_unchanged
+from agent.datapath.authorization import Authorization
+from agent.datapath.authorization_rows import read_unchanged
 from agent.datapath.desired_authorization import DesiredAuthorization
 from agent.ir.authorization import (
     ALLOW_ALL,
