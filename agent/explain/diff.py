@@ -14,7 +14,7 @@ from agent.explain.decision import TrafficPath, decide, frontend_of
 from agent.explain.manifest_mesh import Mesh, translated
 from agent.explain.manifests import Manifests
 from agent.explain.render import behaviour, compact, origin
-from agent.ir.http import HTTPListenerIR, Rule, TLSRule
+from agent.ir.http import HTTPListenerIR, ListenerIR, Rule, TLSRule
 from agent.ir.plan import FrontendName, FrontendPlan, PodPlan
 from agent.ir.services import service_name
 from agent.ir.tables import Mode
@@ -38,7 +38,8 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The handling of a pair's traffic: its path, and on it the rules in their order, each with its weights.
+    """The handling of a pair's traffic: its path, and on it the rules in their order, each with its weights; and how
+    servers learn from the waypoint who the client is.
 
     Rules of a Route that share a name are one here.
     """
@@ -46,14 +47,16 @@ class Way:
     path: str = TrafficPath.NONE.value
     rules: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    client_identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Change:
     """One difference, for all clients that it is the same for. `rule` is empty where it is not about one.
 
-    `what` is `path`, `rule` (its match, filters or timeouts; empty where it is not there), `weights`, or `order` where
-    the rules are the same and another would decide where two of them match: Routes of another age.
+    `what` is `path`, `rule` (its match, filters or timeouts; empty where it is not there), `weights`, `client identity`
+    (what tells servers who the client is), or `order` where the rules are the same and another would decide where two
+    of them match: Routes of another age.
     """
 
     service: str
@@ -89,6 +92,8 @@ def _changes(pair: Pair, old: Way, new: Way) -> Iterator[Change]:
         for what, one, two in (("rule", old.rules, new.rules), ("weights", old.weights, new.weights)):
             if one.get(rule, "") != two.get(rule, ""):
                 yield Change(*where, what, rule, one.get(rule, ""), two.get(rule, ""))
+    if old.client_identity != new.client_identity:
+        yield Change(*where, "client identity", "", old.client_identity, new.client_identity)
     before, after = (
         [name for name in one if name in two] for one, two in ((old.rules, new.rules), (new.rules, old.rules))
     )
@@ -156,10 +161,21 @@ def _way(mesh: Mesh, path: TrafficPath, plan: FrontendPlan) -> Way:
         contents, weights = (
             {text: "; ".join(map(text_of, found)) for text, found in named.items()} for text_of in (_content, _weights)
         )
-        return Way(path.value, contents, weights)
+        return Way(path.value, contents, weights, _client_identity(rules))
     route = mesh.view().route(plan.routes[0]) if plan.routes else None
     weights = {str(route.key): _l4_weights(route)} if isinstance(route, TCPRoute | UDPRoute) else {}
     return Way(path.value, dict.fromkeys(weights, "applies"), weights)
+
+
+def _client_identity(listener: ListenerIR) -> str:
+    """How servers learn of a listener's clients; empty where they do not."""
+    if isinstance(listener, HTTPListenerIR):
+        domain = listener.xfcc_trust_domain
+        return f"x-forwarded-client-cert, spiffe://{domain}" if domain else ""
+    told = [
+        f"{item.cluster}, spiffe://{item.proxy_trust_domain}" for item in listener.backends if item.proxy_trust_domain
+    ]
+    return f"PROXY protocol to {'; '.join(told)}" if told else ""
 
 
 def _content(rule: Rule | TLSRule) -> str:

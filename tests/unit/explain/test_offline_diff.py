@@ -200,6 +200,19 @@ def test_a_tlsroute_s_names_and_weights(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("route", "value", "told"),
+    [
+        (ROUTE, "xfcc", "x-forwarded-client-cert, spiffe://cluster.local"),
+        (TLS, "proxy-protocol", "PROXY protocol to app/web:80/tcp, spiffe://cluster.local"),
+    ],
+)
+def test_what_servers_are_told_of_clients(tmp_path: Path, route: str, value: str, told: str) -> None:
+    annotated = MESH.replace("{name: web,", f"{{name: web, annotations: {{weft.dev/client-identity: {value}}},")
+    old, new = ({"mesh": mesh, "r": route} for mesh in (MESH, annotated))
+    assert between(tmp_path, old, new) == [Change("app/web", 80, "TCP", "client identity", "", "", told, ALL)]
+
+
 @pytest.mark.parametrize("more", ["retry: {attempts: 3}", "sessionPersistence: {sessionName: s}"])
 def test_attempts_and_sessions_are_what_a_rule_says(tmp_path: Path, more: str) -> None:
     changed = SPLIT.replace("name: all", f"name: all\n    {more}")
