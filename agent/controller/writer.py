@@ -1,4 +1,6 @@
-"""Sends the writes of a store: a limited number at a time, with retries, and only while this replica leads."""
+"""Sends the writes of a store: a limited number at a time, of namespaces in turn, with retries, and only while this
+replica leads.
+"""
 
 import asyncio
 import logging
@@ -11,6 +13,7 @@ import msgspec
 
 from agent.backoff import Backoff
 from agent.controller.status_store import Write
+from agent.fair_queue import FairQueue
 from agent.internal_errors import InternalErrors
 from agent.kube.client import JSON, MERGE_PATCH, ApiServer
 from agent.kube.errors import ApiError
@@ -54,17 +57,20 @@ class Writer:
         self._statuses = statuses
         self._leads = leads
         self._on_write = on_write
-        self._due: set[Key] = set()
+        # A write is one unit of cost, whatever the object.
+        self._due = FairQueue[Key](lambda target: target.namespace)
         self._busy: set[Key] = set()
+        # Objects that changed while they were written.
+        self._again: set[Key] = set()
         self._backoffs: dict[Key, Backoff] = {}
         self._wake = asyncio.Event()
-        self._semaphore = asyncio.Semaphore(MAX_CONCURRENT)
 
     def touch(self, targets: Iterable[Key]) -> None:
         """Queue these objects."""
-        self._due |= set(targets)
-        if self._due:
-            self._wake.set()
+        touched = set(targets)
+        self._again |= touched & self._busy
+        self._due.add(sorted(touched - self._busy))
+        self._wake.set()
 
     async def run(self) -> None:
         """Write queued objects while leading. Another replica writes those of other times."""
@@ -72,21 +78,22 @@ class Writer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                ready = self._due - self._busy
-                self._due &= self._busy
-                for target in sorted(ready) if self._leads() else ():
-                    self._busy.add(target)
-                    group.create_task(self._write_target(target))
+                while self._due and len(self._busy) < MAX_CONCURRENT:
+                    target = self._due.pop()
+                    self._due.charge(target.namespace, 1)
+                    if self._leads():
+                        self._busy.add(target)
+                        group.create_task(self._write_target(target))
 
     async def _write_target(self, target: Key) -> None:
         """Write one object; never two writes of it at once. After an internal error its next change is a new
         attempt.
         """
-        async with self._semaphore:
-            with self._errors.guard("write", target):
-                await self._reconcile(target)
+        with self._errors.guard("write", target):
+            await self._reconcile(target)
         self._busy.discard(target)
-        self.touch(())
+        again, self._again = self._again & {target}, self._again - {target}
+        self.touch(again)
 
     async def _reconcile(self, target: Key) -> None:
         """Bring one object up to date. After a failure, try again with back-off."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.budget import charged_namespace
+from agent.fair_queue import FairQueue
 from agent.internal_errors import InternalErrors
 from agent.ir.plan import Output, PodPlan
 from agent.ir.tables import Mode
@@ -30,7 +31,6 @@ from agent.store.store import Store, TrackedView
 from agent.translate.authorization import translate_account_pod, translate_node_report, translate_own_waypoints
 from agent.translate.client_allow_list import allow_listed_clients, client_accounts, translate_client_allow_list
 from agent.translate.enrolment import translate_pod
-from agent.translate.fair_queue import FairQueue
 from agent.translate.mesh_status import translate_mesh_status
 from agent.translate.options import Options
 from agent.translate.policy_status import translate_policy_status
@@ -116,7 +116,7 @@ class Translator:
         self._reads: dict[Unit, set[ReadKey]] = {}
         self._readers: dict[ReadKey, set[Unit]] = defaultdict(set)
         self._pods: set[Unit] = set()
-        self._others = FairQueue[Unit]()
+        self._others = FairQueue[Unit](lambda unit: unit.owner)
         self._under_way: dict[Unit, _Work] = {}
         self._outdated: set[Unit] = set()
         self._clock = clock

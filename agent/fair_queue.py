@@ -1,30 +1,23 @@
-"""Fair queueing of the units of translation: the namespace that has used the least time goes first.
+"""Fair queueing of the work of namespaces: the namespace that has used the least goes first.
 
 Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, 1996). A namespace that was idle starts where the others are:
 idle time is no credit.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from heapq import heappop, heappush
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-
-class Owned(Protocol):
-    """Work that is charged to a namespace."""
-
-    @property
-    def owner(self) -> str:
-        """The namespace; empty for work of the node's own."""
-
-
-Work = TypeVar("Work", bound=Owned)
+Work = TypeVar("Work", bound=Hashable)
 
 
 class FairQueue(Generic[Work]):
     """Work that waits, each piece once, by namespace. Costs are in seconds, or in any other unit that all share."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Callable[[Work], str]) -> None:
+        """`owner` is the namespace that a piece is charged to; empty for work that is nobody's."""
+        self._owner = owner
         self._waiting: dict[str, OrderedDict[Work, None]] = {}
         # The namespaces that wait, by what each has used. An entry can be out of date: `pop` compares it with `_used`.
         self._order: list[tuple[float, str]] = []
@@ -35,12 +28,12 @@ class FairQueue(Generic[Work]):
         return bool(self._waiting)
 
     def __contains__(self, work: Work) -> bool:
-        return work in self._waiting.get(work.owner, ())
+        return work in self._waiting.get(self._owner(work), ())
 
     def add(self, work: Iterable[Work]) -> None:
         """Add work."""
         for item in work:
-            owner = item.owner
+            owner = self._owner(item)
             if owner not in self._waiting:
                 if not self._waiting:
                     self._reset()
@@ -52,7 +45,7 @@ class FairQueue(Generic[Work]):
     def add_first(self, item: Work) -> None:
         """Add a piece that goes before the others of its namespace."""
         self.add([item])
-        self._waiting[item.owner].move_to_end(item, last=False)
+        self._waiting[self._owner(item)].move_to_end(item, last=False)
 
     def pop(self) -> Work:
         """The next piece. Raises `IndexError` when no work waits."""
