@@ -20,6 +20,7 @@ ACCOUNT, OTHER = 11, 12
 KNOWN = PeerRow(ACCOUNT, OTHER)
 ADDRESSES = [address_bytes(address) for address in SERVER.values()]
 FAMILIES = ("4", "6")
+TCP_REPAIR = 19  # linux/tcp.h
 
 
 class AuditedPod(ProtectedPod):
@@ -73,6 +74,23 @@ def test_an_audit_refuses_nobody_and_counts_who_it_would_refuse(pod: AuditedPod,
     assert pod.kernel.counters()[Reason.AUDIT_REFUSED] - before == 2
     other = next(item for item in FAMILIES if item != family)
     assert pod.counts(other) == VerdictCounts()
+
+
+def test_a_packet_of_a_connection_that_the_server_does_not_have_counts_as_one(pod: AuditedPod) -> None:
+    """sk_lookup programs see no TCP flags. Linux runs them for each packet without a socket of its connection."""
+    pod.look_at(guarded=False)
+    with pod.sockets.listen("4") as server, pod.sockets.make("4") as client:
+        client.bind((UNKNOWN_CLIENT["4"], 0))
+        client.connect((SERVER["4"], PORT))
+        assert pod.counts("4") == VerdictCounts(audit_refused=1)
+        accepted, _ = server.accept()
+        # In repair mode a socket is closed without a packet.
+        accepted.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        accepted.close()
+        client.send(b"data")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    assert pod.counts("4") == VerdictCounts(audit_refused=2)
 
 
 def test_enforced_and_audited_policies_are_counted_apart(pod: AuditedPod) -> None:

