@@ -29,6 +29,9 @@ HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "bench"
 LOAD = BUILD / "load"
 PATIENCE = 120.0
+# A frame of gRPC: not compressed, four bytes of length, nothing.
+EMPTY_MESSAGE = bytes(5)
+GRPC_METHOD = "/bench.Echo/Ask"
 # Of several processors, the scheduler chooses anew in each run whether a process is woken on that of its peer or on
 # another one. That takes several times as long as what is compared, so processes without a proxy share one.
 PROCESSOR = max(os.sched_getaffinity(0))
@@ -58,13 +61,13 @@ class Lab:
 
     def ask(self, way: Way, address: str, scenario: Scenario) -> list[int]:
         """One round of a way: the nanoseconds of each operation. Raises `RuntimeError` when an operation fails."""
-        if scenario.connections > 1:
-            return self._ask_on_many(way, address, scenario)
+        if scenario.connections > 1 or scenario.work == "grpc":
+            return self._ask_by_h2load(way, address, scenario)
         client = self._client(way)
         assert client.stdin is not None
         assert client.stdout is not None
-        order = (scenario.work, address, way.port, scenario.count, scenario.request, scenario.response)
-        print(*order, file=client.stdin, flush=True)
+        sizes = (scenario.request, scenario.response)
+        print(scenario.work, address, way.port, scenario.count, *sizes, scenario.rate, file=client.stdin, flush=True)
         answer = client.stdout.readline()
         if not answer:
             raise RuntimeError(f"{scenario.name}, from {way.client} to {address}: the client has ended")
@@ -78,11 +81,11 @@ class Lab:
             self._clients[key] = self.start(*key, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self._clients[key]
 
-    def _ask_on_many(self, way: Way, address: str, scenario: Scenario) -> list[int]:
+    def _ask_by_h2load(self, way: Way, address: str, scenario: Scenario) -> list[int]:
         log = BUILD / "h2load.tsv"
         log.unlink(missing_ok=True)
-        argv = ["h2load", "--h1", "--header=host: server.app", f"--log-file={log}"]
-        argv += [f"--clients={scenario.connections}", f"--requests={scenario.count}", f"http://{address}:{way.port}/"]
+        argv = ["h2load", *_protocol(scenario), f"--log-file={log}", f"--clients={scenario.connections}"]
+        argv += [f"--requests={scenario.count}", f"http://{address}:{way.port}{GRPC_METHOD}"]
         client = self.start(way.client, way.in_cgroup, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         output, _ = client.communicate()
         # Of each request: when it began, the status, and the microseconds until its response had ended.
@@ -138,11 +141,20 @@ def started(name: str, services: int) -> Iterator[Lab]:
 
 def _furnished(lab: Lab, services: int) -> Lab:
     _start_servers(lab)
-    lifecycle.wait_for("the listener is ready", lambda: _listeners(lab) == ["ready"], PATIENCE)
+    lifecycle.wait_for("the listeners are ready", lambda: _listeners(lab) == ["ready"] * 2, PATIENCE)
     # The lab's controllers and kubelet compute more than a cluster's would on a node, and have done their part.
     (lab.paths.system_cgroup("daemon") / "cgroup.freeze").write_text("1")
     lab.add_services(range(services))
     return lab
+
+
+def _protocol(scenario: Scenario) -> list[str]:
+    """Options of h2load, which speaks HTTP/2 where it is not told otherwise."""
+    if scenario.work != "grpc":
+        return ["--h1", "--header=host: server.app"]
+    message = BUILD / "grpc-message"
+    message.write_bytes(EMPTY_MESSAGE)
+    return [f"--data={message}", "--header=content-type: application/grpc", "--header=te: trailers"]
 
 
 def _build_load() -> None:

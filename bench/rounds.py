@@ -49,7 +49,7 @@ def _turn(lab: Lab, scenario: Scenario, way: Way, address: str) -> dict[str, flo
     count = len(times)
     return {
         **{name: times[int(count * share)] / 1000 for name, share in shares.items()},
-        "rate": scenario.connections * 1e9 / statistics.fmean(times),
+        "rate": scenario.rate or scenario.connections * 1e9 / statistics.fmean(times),
         "CPU": system / count,
         **{name: (_cpu(group) - before[name]) / count for name, group in groups.items()},
     }

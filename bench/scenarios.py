@@ -39,6 +39,8 @@ WAYS = {
     "weft L4, policy": Way("mesh/client", "10.96.0.103"),
     "weft L7": Way("app/client", "10.96.0.104", 80, proxy=WAYPOINT, spread=True),
     "plain Envoy": Way("app/client", "10.244.9.8", 80, proxy="outside/plain", twin="10.244.9.9", spread=True),
+    "weft L7, gRPC": Way("app/client", "10.96.0.104", 81, proxy=WAYPOINT, spread=True),
+    "plain Envoy, gRPC": Way("app/client", "10.244.9.8", 81, proxy="outside/plain", twin="10.244.9.9", spread=True),
     "two hops in one Envoy": Way("app/client", "10.244.9.10", 80, proxy="outside/two-hops", spread=True),
     "two sidecars": Way("outside/sidecar-client", "10.244.9.13", 8080, spread=True),
     "node proxy": Way("outside/client", "10.244.9.11", OUTSIDE_PORT, in_cgroup=False, proxy="outside/node-proxy"),
@@ -81,8 +83,9 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One operation on several ways, in turns. `work` and the sizes (bytes) are as in load/client.c; `count`: how
-    many in a way's turn. With `connections` more than one, h2load asks on all of them at once instead.
+    """One operation on several ways, in turns. `work`, the sizes (bytes) and `rate` are as in load/client.c; `count`:
+    how many in a way's turn. With `connections` more than one, and for the work `grpc`, h2load asks on all of them at
+    once instead, and has no rate.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Scenario:
     request: int = 64
     response: int = 64
     connections: int = 1
+    rate: int = 0
     agent: Literal["running", "killed", "restarting"] = "running"
 
     @property
@@ -108,6 +112,15 @@ def _on_many(connections: int) -> Scenario:
         Bar(f"L7, {title} p99 / one plain Envoy hop", "weft L7", "plain Envoy", "p99", 1.2),
     )
     return Scenario(title, "http", 3200, ("plain Envoy", "weft L7"), bars, connections=connections)
+
+
+def _at_rate(rate: int) -> Scenario:
+    title = f"HTTP keep-alive, {rate} requests a second"
+    bars = (
+        Bar(f"L7, {title} p50 / one plain Envoy hop", "weft L7", "plain Envoy", "p50", 1.03),
+        Bar(f"L7, {title} p99 / one plain Envoy hop", "weft L7", "plain Envoy", "p99", 1.2),
+    )
+    return Scenario(title, "http", rate, ("plain Envoy", "weft L7"), bars, rate=rate)
 
 
 L4 = ("direct", "not enrolled", "weft L4", "weft L4, policy", "kube-proxy")
@@ -198,6 +211,13 @@ HTTP = (
         ("plain Envoy", "weft L7"),
         (Bar("L7, HTTP on a new connection p50 / one plain Envoy hop", "weft L7", "plain Envoy", "p50", 1.03),),
     ),
+    Scenario(
+        "gRPC, unary",
+        "grpc",
+        600,
+        ("plain Envoy, gRPC", "weft L7, gRPC"),
+        (Bar("L7, gRPC p50 / one plain Envoy hop", "weft L7, gRPC", "plain Envoy, gRPC", "p50", 1.03),),
+    ),
     _on_many(32),
     Scenario(
         "HTTP keep-alive, agent killed",
@@ -209,6 +229,7 @@ HTTP = (
     ),
 )
 MANY = _on_many(256)
+AT_RATE = (_at_rate(500), _at_rate(2000))
 RESTARTING = Scenario(
     "HTTP keep-alive, agent restarting",
     "http",
@@ -230,5 +251,5 @@ class Suite:
 
 SUITES = {
     "quick": Suite(services=10_000, rounds=24, scenarios=(*DATAPATH, *HTTP)),
-    "full": Suite(services=10_000, rounds=120, scenarios=(*DATAPATH, *HTTP, MANY, RESTARTING)),
+    "full": Suite(services=10_000, rounds=120, scenarios=(*DATAPATH, *HTTP, MANY, *AT_RATE, RESTARTING)),
 }

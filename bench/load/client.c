@@ -1,15 +1,19 @@
 /* The load generator: a server, and a client that times each operation by the monotonic clock.
  *
  *   load serve PORT    answers TCP and UDP until it is killed
- *   load ask           reads orders on stdin: WORK ADDRESS PORT COUNT REQUEST RESPONSE
+ *   load ask           reads orders on stdin: WORK ADDRESS PORT COUNT REQUEST RESPONSE RATE
  *                      and prints, for each, one JSON array: the nanoseconds of each operation
  *
  *   load until ADDRESS PORT    connects until that succeeds, and prints when, in ns of the same
  * clock
  *
  * WORK is one of the table `works`. REQUEST and RESPONSE are sizes in bytes, at least 8: a request
- * begins with both sizes, so that the server needs no settings. For `http` they mean nothing. Any
- * error ends the process with a message: there is no figure of a run in which something failed.
+ * begins with both sizes, so that the server needs no settings. For `http` they mean nothing.
+ *
+ * With RATE 0 an operation begins when the one before has ended. Else RATE operations are due a
+ * second, and each is timed from when it was due: what it waits for those before it counts.
+ *
+ * Any error ends the process with a message: there is no figure of a run in which something failed.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -18,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,6 +56,7 @@ void send_all(int fd, size_t left)
 
 static struct sockaddr_in server;
 static struct sizes sizes;
+static int rate;
 
 /* A reply that does not come within 5 s is an error. */
 static int patient(int type)
@@ -156,9 +162,20 @@ static uint64_t now(void)
 	return time.tv_sec * 1000000000ull + time.tv_nsec;
 }
 
-static uint64_t operation(const struct work *work, int kept)
+/* When an operation begins: now, or when it is due. */
+static uint64_t begin(uint64_t due)
 {
-	uint64_t began = now(), took;
+	struct timespec until = {due / 1000000000, due % 1000000000};
+
+	if (!rate)
+		return now();
+	check(!clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL), "clock_nanosleep");
+	return due;
+}
+
+static uint64_t operation(const struct work *work, int kept, uint64_t began)
+{
+	uint64_t took;
 	int fd = work->close_each_time ? work->open() : kept;
 
 	if (work->exchange)
@@ -174,11 +191,11 @@ static void run(const struct work *work, int count)
 	int kept = work->close_each_time ? -1 : work->open();
 
 	for (int i = 0; i < WARM_UP; i++)
-		operation(work, kept);
+		operation(work, kept, now());
 	/* Printed afterwards: a write would disturb the next operation. */
-	uint64_t *times = calloc(count, sizeof(*times));
+	uint64_t *times = calloc(count, sizeof(*times)), begun = now();
 	for (int i = 0; i < count; i++)
-		times[i] = operation(work, kept);
+		times[i] = operation(work, kept, begin(begun + i * 1000000000ull / (rate ?: 1)));
 	for (int i = 0; i < count; i++)
 		printf("%c%llu", i ? ',' : '[', (unsigned long long)times[i]);
 	puts("]");
@@ -193,15 +210,18 @@ static void ask(void)
 	char name[32], address[32];
 	int port, count;
 
-	while (scanf("%31s %31s %d %d %u %u", name, address, &port, &count, &sizes.request,
-		     &sizes.response) == 6) {
+	/* Timers end when they are due, not 50 us later. */
+	check(!prctl(PR_SET_TIMERSLACK, 1), "PR_SET_TIMERSLACK");
+
+	while (scanf("%31s %31s %d %d %u %u %d", name, address, &port, &count, &sizes.request,
+		     &sizes.response, &rate) == 7) {
 		const struct work *work = works, *last = works + sizeof(works) / sizeof(*works);
 
 		while (work < last && strcmp(work->name, name))
 			work++;
 		server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
 		if (work == last || !inet_aton(address, &server.sin_addr) || count < 1 ||
-		    sizes.request > BUFFER || sizes.response > BUFFER)
+		    sizes.request > BUFFER || sizes.response > BUFFER || rate < 0)
 			errx(1, "cannot do %s %s", name, address);
 		run(work, count);
 	}

@@ -54,6 +54,14 @@ def test_a_scenario_has_samples_of_each_way_and_a_verdict_on_each_bar(lab: Lab, 
         assert (verdicts[bar.name].reason == "is not started") == ("kube-proxy" in (bar.subject, bar.reference))
 
 
+def test_at_a_rate_an_operation_counts_its_wait_for_those_before_it(lab: Lab) -> None:
+    """One is due each microsecond, and takes longer."""
+    scenario = replace(SCENARIOS["request and response on an open connection"], rate=1_000_000)
+    way = rounds.WAYS["direct"]
+    times = lab.ask(way, way.address, scenario)
+    assert times == sorted(set(times))
+
+
 def test_a_failed_operation_is_no_figure(lab: Lab) -> None:
     way = replace(rounds.WAYS["direct"], client="mesh/protected", port=1)
     with pytest.raises(RuntimeError, match=r"TCP connect, from mesh/protected to 10\.244\.9\.2: the client has ended"):
