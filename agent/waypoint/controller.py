@@ -123,7 +123,8 @@ class WaypointController:
         Envoys and probes have not been applied to the state yet, or it is not known yet whose connections end.
         """
         active, ports = self.machine.failover.connected, self.machine.ports
-        if self._wake.is_set() or self._wanted != self._published or self._due:
+        unpublished = self._wanted != self._published or self.rendering.has_pending
+        if unpublished or self._wake.is_set() or self._due:
             return True
         if active is None:
             return False
@@ -149,10 +150,11 @@ class WaypointController:
         """Publish what is wanted and what draining listeners need, as far as capacity allows. The machine gets it when
         acknowledgements refer to it.
         """
-        machine = self.machine
-        while self.rendering.has_pending:
+        machine, wanted = self.machine, self._wanted
+        self.rendering.begin()
+        while self.rendering.has_batch:
             await asyncio.to_thread(self.rendering.advance, UNITS)
-        wanted, (resources, needs) = self._wanted, self.rendering.configuration
+        resources, needs = self.rendering.configuration
         machine.connect(self._acknowledged(), self._clock())
         self._published_to = machine.connected
         machine.unconfigured = self.rendering.rejected_listeners.keys() - needs.keys()
@@ -168,6 +170,9 @@ class WaypointController:
         self._published_needs = {name: item for name, item in needs.items() if name in ports}
         machine.want(needs, self._clock())
         self._published = wanted
+        if self.rendering.has_pending:
+            # Units that were refused fit now.
+            self._publish_again.set()
 
     async def _advance_always(self) -> None:
         while True:

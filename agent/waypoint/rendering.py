@@ -1,6 +1,7 @@
 """Envoy's configuration kept up to date at the cost of the change: what translation wants, rendered unit by unit.
 
-Rendering may run in a thread, while the event loop takes changed units in.
+Rendering may run in a thread, while the event loop takes changed units in. These wait for the next batch: a unit that
+changes all the time keeps no other from Envoy.
 """
 
 from collections import Counter
@@ -38,6 +39,7 @@ class Rendering:
         self._options = options
         self._errors = errors or InternalErrors()
         self._pending: dict[Unit, Output] = {}
+        self._batch: dict[Unit, Output] = {}
         self._rendered: dict[Unit, Rendered] = {}
         self._requirements: dict[Unit, ByBackend] = {}
         self._sizes: dict[Unit, int] = {}
@@ -47,25 +49,34 @@ class Rendering:
         self._merged: tuple[dict[ResourceName, Json], dict[str, frozenset[ResourceName]]] | None = None
         # What each listener depended on when `configuration` was last read.
         self.dependencies: Mapping[str, frozenset[ResourceName]] = {}
-        # As of the last time that nothing was pending: the event loop may read them while a thread renders.
+        # As of the end of the last batch: the event loop may read them while a thread renders.
         self.budget = Budget(RESOURCE, capacity)
         self.refused: Counter[tuple[str, str]] = Counter()
         self.rejected_listeners: Mapping[str, str] = {}
 
     @property
     def has_pending(self) -> bool:
-        """Whether a unit has to be rendered again."""
+        """Whether a unit waits for the next batch."""
         return bool(self._pending)
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether a unit of the batch has to be rendered."""
+        return bool(self._batch)
 
     def take(self, unit: Unit, old: Output, new: Output) -> None:
         """A unit's output changed."""
         if _of_waypoint(old) != _of_waypoint(new):
             self._pending[unit] = new
 
+    def begin(self) -> None:
+        """Make a batch of all pending units, and of what is left of the last one."""
+        self._batch, self._pending = self._batch | self._pending, {}
+
     def advance(self, at_most: int) -> None:
-        """Render at most so many of the pending units."""
-        for unit in list(self._pending)[:at_most]:
-            output = self._pending.pop(unit)
+        """Render at most so many units of the batch."""
+        for unit in list(self._batch)[:at_most]:
+            output = self._batch.pop(unit)
             self._merged = None
             if _of_waypoint(output) == _of_waypoint(NOTHING):
                 self._remove(unit)
@@ -74,9 +85,9 @@ class Rendering:
                 continue
             with self._errors.guard("render", unit.subject):
                 self._keep(unit, output)
-        if not self._pending and self._freed:
+        if not self._batch and self._freed:
             self._retry()
-        if not self._pending:
+        if not self._batch:
             self._report()
 
     def _keep(self, unit: Unit, output: Output) -> None:
@@ -120,7 +131,8 @@ class Rendering:
         for unit, (output, refusal) in self._refused.items():
             if budget.refusal(unit.owner, refusal.wanted) is None:
                 budget.add(unit.owner, refusal.wanted)
-                self._pending[unit] = output
+                # The event loop may have taken in a newer one.
+                self._pending.setdefault(unit, output)
 
     def _copy(self) -> Budget:
         return Budget(RESOURCE, self._budget.capacity, self._budget.used)

@@ -1,4 +1,6 @@
-"""AuthorizationPolicies on a real Kubernetes: clients on both nodes, real probes, and servers that start protected."""
+"""AuthorizationPolicies on a real Kubernetes: clients on both nodes, real probes, servers that start protected, and
+connections that are open when a policy comes.
+"""
 
 import json
 import re
@@ -11,8 +13,10 @@ import images
 import install
 import installed
 import pytest
+import weft_image
 from cluster import NODES
 from installed import UP
+from load import PYTHON
 from weft_processes import until
 
 pytestmark = pytest.mark.cluster
@@ -59,6 +63,33 @@ spec:
   containers: [{{name: echo, image: {image}, args: [--port=8080]}}]
 ---
 """
+# The only image with Python.
+IDLE = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  serviceAccountName: alice
+  nodeName: {node}
+  terminationGracePeriodSeconds: 0
+  containers: [{{name: main, image: {image}, command: [{python}, -c, "import time; time.sleep(1e6)"]}}]
+---
+"""
+# One request; then says what becomes of the connection.
+HOLD = """
+import socket
+with socket.create_connection(("{host}", {port}), 10) as made:
+    made.sendall(b"GET / HTTP/1.1\\r\\nHost: server\\r\\n\\r\\n")
+    made.settimeout(60)
+    try:
+        made.recv(1)
+        print("answered", flush=True)
+        while made.recv(65536):
+            pass
+        print("closed")
+    except OSError as error:
+        print(type(error).__name__)
+"""
 POLICY = """
 apiVersion: weft.dev/v1alpha1
 kind: AuthorizationPolicy
@@ -69,8 +100,21 @@ spec:
   enforcementLevel: Network
   rules: {rules}
 """
+REQUESTS = """
+apiVersion: weft.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: server}
+spec:
+  targetRefs: [{kind: Service, name: server}]
+  action: ALLOW
+  enforcementLevel: Application
+  rules:
+    - sources: [{type: ServiceAccount, serviceAccount: {name: alice}}]
+      httpAttributes: {methods: [GET], paths: [{type: PathPrefix, value: /open}]}
+"""
 CLIENTS = [f"{account}-{number}" for account in ACCOUNTS for number, _ in enumerate(NODES)]
-ALICE = "[{sources: [{type: ServiceAccount, serviceAccount: {name: alice}}]}]"
+IDLE_CLIENTS = [f"idle-{number}" for number, _ in enumerate(NODES)]
+ALICE, BOB = (f"[{{sources: [{{type: ServiceAccount, serviceAccount: {{name: {name}}}}}]}}]" for name in ACCOUNTS)
 CONNECTIONS = 4000
 
 
@@ -94,6 +138,11 @@ def addresses() -> Iterator[list[str]]:
             for account in ACCOUNTS
             for number, node in enumerate(NODES)
         ]
+        image = f"{weft_image.NAME}:{weft_image.tag()}"
+        made += [
+            IDLE.format(name=name, node=node.name, image=image, python=PYTHON)
+            for name, node in zip(IDLE_CLIENTS, NODES, strict=True)
+        ]
         kubectl("apply", "-f", "-", stdin=SERVER + "".join(made))
         kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod", "--all")
         service = kubectl("get", "service", "server", "--output=jsonpath={.spec.clusterIP}")
@@ -114,9 +163,9 @@ def admitted(addresses: list[str]) -> set[str]:
     return found
 
 
-def _answers(client: str, address: str) -> bool:
+def _answers(client: str, url: str) -> bool:
     try:
-        text = kubectl("exec", client, "--", "client", f"http://{address}/", "--count=1", "--timeout=5s")
+        text = kubectl("exec", client, "--", "client", f"http://{url}", "--count=1", "--timeout=5s")
     except subprocess.CalledProcessError:
         return False
     return "Hostname=" in text
@@ -162,6 +211,26 @@ def test_probes_pass_although_nobody_is_admitted(addresses: list[str]) -> None:
     assert restarts() == "0"
 
 
+def test_connections_of_both_nodes_end_when_their_account_is_not_admitted_any_more(addresses: list[str]) -> None:
+    apply(ALICE)
+    until("clients of the other node are known", lambda: _answers("alice-1", addresses[0]))
+    host, port = addresses[1].split(":")
+    hold = (PYTHON, "-c", HOLD.format(host=host, port=port))
+    clients = [
+        subprocess.Popen(
+            api_server.command(f"--namespace={SPACE}", "exec", name, "--", *hold), stdout=subprocess.PIPE, text=True
+        )
+        for name in IDLE_CLIENTS
+    ]
+    for client in clients:
+        assert client.stdout
+        assert client.stdout.readline() == "answered\n"
+    apply(BOB)
+    assert [client.communicate()[0] for client in clients] == ["ConnectionResetError\n"] * len(NODES)
+    until("clients of the other node are known", lambda: _answers("bob-1", addresses[0]))
+    assert admitted(addresses) == {"bob-0", "bob-1"}
+
+
 def test_a_server_that_starts_admits_no_other_account_before_its_policy(addresses: list[str]) -> None:
     """Clients connect all the time, also at the moment at which a server begins to listen."""
     apply(ALICE)
@@ -185,3 +254,16 @@ def test_a_server_that_starts_admits_no_other_account_before_its_policy(addresse
     assert all("refused" in text for text in texts), [text[-500:] for text in texts]
     assert starts > 1
     assert [pod["guard"] for pod in installed.status(NODES[0].name)["protectedPods"]] == ["attached"]
+
+
+def test_requests_of_both_nodes_are_judged_by_waypoints_and_no_other_way_leads_to_the_pod(addresses: list[str]) -> None:
+    kubectl("delete", "authorizationpolicy", "server")
+    cluster.kubectl("label", "namespace", SPACE, "weft.dev/mode=l7")
+    kubectl("apply", "-f", "-", stdin=REQUESTS)
+    service, pod = addresses
+    allowed, others = f"{service}/open/door", (f"{service}/closed", f"{pod}/open/door")
+    until("alice's requests are served", lambda: all(_answers(f"alice-{number}", allowed) for number in (0, 1)))
+    until("nobody else's are", lambda: not any(_answers(f"bob-{number}", allowed) for number in (0, 1)))
+    until("the pod admits no client", lambda: not any(_answers(client, others[1]) for client in CLIENTS))
+    served = {(client, url) for client in CLIENTS for url in (allowed, *others) if _answers(client, url)}
+    assert served == {("alice-0", allowed), ("alice-1", allowed)}

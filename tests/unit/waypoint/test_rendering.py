@@ -37,6 +37,7 @@ def output(*addresses: str, **more: object) -> Output:
 
 def taken(rendering: Rendering, old: Output, new: Output) -> None:
     rendering.take(WEB, old, new)
+    rendering.begin()
     rendering.advance(10)
 
 
@@ -85,10 +86,11 @@ def test_few_are_rendered_at_once() -> None:
     rendering = Rendering(Options())
     for number in range(3):
         rendering.take(Unit(SERVICES, Key("Service", "app", f"s{number}")), Output(), output("10.0.0.1"))
+    rendering.begin()
     rendering.advance(2)
-    assert rendering.has_pending
+    assert rendering.has_batch
     rendering.advance(2)
-    assert not rendering.has_pending
+    assert not rendering.has_batch
 
 
 def test_the_collector_is_nobody_s_dependency() -> None:
@@ -112,6 +114,7 @@ def test_a_namespace_has_no_more_configuration_than_it_leaves_free() -> None:
     taken(rendering, Output(), one)
     rendering.take(other, Output(), one)
     rendering.take(elsewhere, Output(), one)
+    rendering.begin()
     rendering.advance(10)
     assert rendering.refused == {("configuration", "app"): 1}
     assert rendering.rejected_listeners == {
@@ -121,13 +124,17 @@ def test_a_namespace_has_no_more_configuration_than_it_leaves_free() -> None:
     assert rendering.budget.used == {"app": size("10.0.0.1"), "shop": size("10.0.0.1")}
     rendering.take(WEB, one, two)
     rendering.take(elsewhere, one, Output())
+    rendering.begin()
     rendering.advance(10)
+    rendering.begin()
     rendering.advance(10)
     assert not rendering.has_pending
     assert (rendering.refused, rendering.budget.used) == ({("configuration", "app"): 1}, {"app": size(*TWO)})
     rendering.take(WEB, two, Output())
+    rendering.begin()
     rendering.advance(10)
     assert rendering.has_pending
+    rendering.begin()
     rendering.advance(10)
     assert (rendering.refused, rendering.rejected_listeners) == ({}, {})
     assert rendering.budget.used == {"app": size("10.0.0.1")}
@@ -152,6 +159,7 @@ def test_a_unit_that_may_not_grow_does_not_keep_the_policies_of_before() -> None
     taken(rendering, Output(), one)
     taken(rendering, one, two)
     assert rendering.configuration[0] == NOTHING_LOGGED
+    rendering.begin()
     rendering.advance(10)
     assert not rendering.has_pending
     assert (rendering.configuration[0], rendering.budget.used) == (NOTHING_LOGGED, {})
@@ -175,6 +183,7 @@ def test_a_dry_run_takes_no_room_from_what_is_served() -> None:
 def test_what_belongs_to_no_namespace_is_always_rendered() -> None:
     rendering = Rendering(Options(), capacity=1)
     rendering.take(CLIENT_ALLOW_LIST, Output(), Output(client_allow_lists={"": ("10.0.0.1",)}))
+    rendering.begin()
     rendering.advance(1)
     assert (len(rendering.configuration[0]), rendering.refused) == (3, {})
 
