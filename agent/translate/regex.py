@@ -1,4 +1,5 @@
-"""Regular expressions, judged by Envoy's own engine: one bad one would make it refuse a whole route table.
+"""Regular expressions, judged by Envoy's own engine: one bad one would make it refuse a whole route table, and one that
+takes long to match would hold a worker that serves all tenants.
 
 Envoy compiles expressions with RE2 for Latin-1, that is, it compares bytes (1.40). Every check here has a bounded cost,
 since every node compiles the expressions of all Routes, whoever wrote them.
@@ -10,10 +11,15 @@ from functools import lru_cache
 import re2
 
 from agent.ir.envoy import MAX_PROGRAM_SIZE
+from agent.translate.automaton import Automaton, TooLargeError
+from agent.translate.expression_syntax import MAX_DEPTH, TooDeepError, parsed
 
 MAX_LENGTH = 1024
 # Of one Route.
 MAX_EXPRESSIONS = 256
+# Of making the automaton of an expression, and those of a Route: bounds of Envoy's work and memory. A usual one takes
+# less than 1000.
+MAX_STEPS, MAX_STEPS_OF_ROUTE = 20_000, 100_000
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -21,6 +27,8 @@ _OPTIONS.encoding = re2.Options.Encoding.LATIN1
 # Bytes: RE2 stops early where a program is far too large, at about 5 000 instructions.
 _OPTIONS.max_mem = 2**18
 _TOO_LARGE = f"its RE2 program is larger than {MAX_PROGRAM_SIZE} instructions"
+_SLOW = "RE2 may match it slowly: its automaton is too large, as one with a counted repetition after `.*` is"
+_TOO_DEEP = f"more than {MAX_DEPTH} groups are within each other"
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _REPETITION = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
@@ -37,7 +45,12 @@ def regex_error(text: str) -> str:
         return r"Unicode classes (\p) are not supported: Envoy compares bytes; [[:alpha:]] and the like are"
     if _repetitions(text) > MAX_PROGRAM_SIZE:
         return _TOO_LARGE
-    return _compiled(text)
+    return _compiled(text) or _automaton(text)[1]
+
+
+def automaton_steps(text: str) -> int:
+    """The steps of making the automaton of an expression that has no error."""
+    return _automaton(text)[0]
 
 
 def full_match(expression: str, text: str) -> bool:
@@ -58,3 +71,14 @@ def _compiled(text: str) -> str:
         message = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         return _TOO_LARGE if message.startswith("pattern too large") else f"RE2 rejects it: {message}"
     return _TOO_LARGE if size > MAX_PROGRAM_SIZE else ""
+
+
+@lru_cache(maxsize=4096)
+def _automaton(text: str) -> tuple[int, str]:
+    """The steps of making it, and why it cannot be made."""
+    try:
+        return Automaton(parsed(text), MAX_STEPS).steps, ""
+    except TooLargeError:
+        return MAX_STEPS, _SLOW
+    except TooDeepError:
+        return 0, _TOO_DEEP

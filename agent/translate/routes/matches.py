@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from agent.model.routes import AnyRoute, GRPCMethodMatch, GRPCRouteMatch, HeaderMatch, HTTPRouteMatch
 from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.grpc_method import path_expression
-from agent.translate.regex import MAX_EXPRESSIONS, regex_error
+from agent.translate.regex import MAX_EXPRESSIONS, MAX_STEPS_OF_ROUTE, automaton_steps, regex_error
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 REGEX = "RegularExpression"
@@ -14,21 +14,23 @@ _GRPC_NAME = re.compile(r"[A-Za-z0-9_.]*")
 
 
 def too_many_expressions(route: AnyRoute) -> Iterator[FieldError]:
-    """An error where a Route has too many regular expressions: every node compiles them all."""
+    """An error where a Route has too many regular expressions: every node compiles them all, and Envoy matches them."""
     matches = [match for rule in route.spec.rules for match in getattr(rule, "matches", ())]
-    count = sum(kind == REGEX for match in matches for kind in _types(match))
-    if count > MAX_EXPRESSIONS:
-        yield FieldError(UNSUPPORTED, "spec.rules", f"{count} regular expressions are more than {MAX_EXPRESSIONS}")
+    found = [text for match in matches for kind, text in _conditions(match) if kind == REGEX]
+    if len(found) > MAX_EXPRESSIONS:
+        yield FieldError(UNSUPPORTED, "spec.rules", f"{len(found)} regular expressions are more than {MAX_EXPRESSIONS}")
+    elif sum(automaton_steps(text) for text in found if not regex_error(text)) > MAX_STEPS_OF_ROUTE:
+        yield FieldError(UNSUPPORTED, "spec.rules", "the automata of all regular expressions together are too large")
 
 
-def _types(match: HTTPRouteMatch | GRPCRouteMatch) -> Iterator[str]:
-    """The types of all conditions of a match."""
-    yield from (item.type for item in match.headers)
+def _conditions(match: HTTPRouteMatch | GRPCRouteMatch) -> Iterator[tuple[str, str]]:
+    """The types and values of all conditions of a match."""
+    yield from ((item.type, item.value) for item in match.headers)
     if isinstance(match, HTTPRouteMatch):
-        yield match.path.type
-        yield from (item.type for item in match.query_params)
+        yield match.path.type, match.path.value
+        yield from ((item.type, item.value) for item in match.query_params)
     elif match.method is not None:
-        yield match.method.type
+        yield match.method.type, path_expression(match.method)
 
 
 def http_match_errors(field: str, match: HTTPRouteMatch) -> Iterator[FieldError]:

@@ -19,6 +19,7 @@ from agent.translate.routes.validate import check
 from support.translate import grpc_route, http_route
 
 REGEX = "RegularExpression"
+SLOW = "RE2 may match it slowly: its automaton is too large, as one with a counted repetition after `.*` is"
 TOO_LARGE = "its RE2 program is larger than 2048 instructions"
 
 
@@ -34,6 +35,12 @@ TOO_LARGE = "its RE2 program is larger than 2048 instructions"
         "(?:a){2,5}",
         r"\\1",
         "a" * MAX_LENGTH,
+        r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}",
+        "/api/v[0-9]+/users/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/.*",
+        r"/.*-[0-9a-f]{16}\.js",
+        "(?i).*(?:chrome|firefox|safari|edge).*mobile.*",
+        "|".join(f"shop{number}\\.example\\.com" for number in range(40)),
+        "(" * 50 + "a" + ")" * 50,
     ],
 )
 def test_what_envoy_takes_is_taken(text: str) -> None:
@@ -62,6 +69,11 @@ def test_what_envoy_takes_is_taken(text: str) -> None:
         ("(?:(?:a{10}){10}){10}" * 40, TOO_LARGE),
         ("(?:[a-z0-9]{1,40}){1,24}" * 2, TOO_LARGE),
         (r"(?:[\p{L}\p{N}]{1,40}){1,24}", "Unicode classes"),
+        ("(?:.*)a.{14}z", SLOW),
+        (r"/.*-.{16}\.js", SLOW),
+        (".*(?:a|b.{12}|c.{12})", SLOW),
+        ("(?:a?){900}", SLOW),
+        ("(" * 51 + "a" + ")" * 51, "more than 50 groups are within each other"),
     ],
 )
 def test_what_envoy_does_not_take_is_explained(text: str, error: str) -> None:
@@ -93,6 +105,15 @@ def test_a_route_s_expressions_are_counted_wherever_they_are(count: int, refused
     )
     expected = [("spec.rules", f"{count} regular expressions are more than {MAX_EXPRESSIONS}")] if refused else []
     assert errors(http_route(*rules)) == expected
+
+
+def test_the_automata_of_a_route_s_expressions_are_counted_together() -> None:
+    def route(count: int) -> AnyRoute:
+        paths = (HTTPPathMatch(REGEX, f"/{number}/[a-z]{{1,900}}") for number in range(count))
+        return http_route(HTTPRouteRule(matches=tuple(map(HTTPRouteMatch, paths))))
+
+    assert errors(route(2)) == []
+    assert errors(route(20)) == [("spec.rules", "the automata of all regular expressions together are too large")]
 
 
 def test_an_expression_s_error_has_its_field() -> None:
