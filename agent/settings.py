@@ -112,6 +112,7 @@ class ControllerSettings:
     metrics_port: int = 9465
     health_socket: Path | None = None
     startup_taint: bool = False
+    certificates: bool = False
 
 
 def parse_cidrs(texts: Iterable[str]) -> tuple[IPv4Network | IPv6Network, ...]:

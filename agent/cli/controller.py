@@ -40,6 +40,9 @@ class ControllerOptions:
             "--startup-taint", help="Remove the taint weft.dev/agent-not-ready from nodes whose agent is ready."
         ),
     ] = False
+    certificates: Annotated[
+        bool, typer.Option("--certificates", help="Sign CertificateSigningRequests of the signer weft.dev/spiffe.")
+    ] = False
     log_level: Annotated[log.Level, typer.Option(help="The lowest level of lines in the log.")] = log.Level.INFO
 
 
@@ -71,5 +74,6 @@ def _settings(options: ControllerOptions) -> ControllerSettings:
         metrics_port=port,
         health_socket=options.health_socket,
         startup_taint=options.startup_taint,
+        certificates=options.certificates,
         **({"identity": options.identity} if options.identity else {}),
     )

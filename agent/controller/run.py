@@ -6,8 +6,13 @@ from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from typing import Any
 
+from agent.certificates.rotation import DEFAULT_LIVES, Lives
+from agent.controller.authority_keeper import AuthorityKeeper
+from agent.controller.certificate_requests import KIND as CERTIFICATE_REQUEST
+from agent.controller.certificate_requests import request_collection
 from agent.controller.election import Election
 from agent.controller.node_reports import NodeReports, report_collection
+from agent.controller.signer import Signer
 from agent.controller.status_store import StatusStore
 from agent.controller.stored import MESH, controller_collections
 from agent.controller.taint import KINDS, TaintStore, taint_collections
@@ -17,6 +22,7 @@ from agent.kube.client import ApiServer
 from agent.kube.kubernetes_source import KubernetesSource
 from agent.model.change import Change, Delete, Problem, Resolved, Synced, Upsert, subject_of
 from agent.model.meta import Key
+from agent.model.parameters import MeshParametersSpec
 from agent.model.weft_node import KIND
 from agent.settings import ControllerSettings
 from agent.signals import until_signalled
@@ -48,23 +54,38 @@ async def run(settings: ControllerSettings) -> None:
 class Controller:
     """One replica. All replicas watch and translate; only the leader writes."""
 
-    def __init__(self, api: ApiServer, settings: ControllerSettings) -> None:
+    def __init__(self, api: ApiServer, settings: ControllerSettings, lives: Lives = DEFAULT_LIVES) -> None:
         self._settings = settings
         nodes = taint_collections() if settings.startup_taint else ()
         self._errors = logged_errors()
-        followed = (*controller_collections(), report_collection(), *nodes)
+        requests = (request_collection(),) if settings.certificates else ()
+        followed = (*controller_collections(), report_collection(), *nodes, *requests)
         self.source = KubernetesSource(api, followed, self._errors)
         self.reports = NodeReports()
         store = Store()
-        self.statuses = StatusStore(
-            settings.mesh, self.reports, lambda: mesh_parameters(TrackedView(store)).spec.encryption
-        )
+
+        def parameters() -> MeshParametersSpec:
+            return mesh_parameters(TrackedView(store)).spec
+
+        self.statuses = StatusStore(settings.mesh, self.reports, lambda: parameters().encryption)
         self.taints = TaintStore()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._leadership_changed)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
         self.metrics.register_internal_errors(self._errors.counts)
         self.writer = Writer(api, self.statuses, self._may_write, self.metrics.wrote, self._errors)
         self.taint_writer = Writer(api, self.taints, self._may_write, self.metrics.wrote, self._errors)
+        self.authorities = AuthorityKeeper(api, settings.namespace, self._may_write, parameters, lives)
+        self.signer = Signer(
+            api,
+            settings.namespace,
+            self.authorities,
+            lambda: parameters().trust_domain,
+            self._may_write,
+            self.metrics.decided,
+            self._errors,
+        )
+        if settings.certificates:
+            self.metrics.register_certificates(lambda: self.signer.waiting, lambda: self.authorities.end)
         self._translator = Translator(store, Options(), STATUS_KINDS, self._errors)
         self._problems: set[str] = set()
         self._foreign_owner = ""
@@ -91,7 +112,17 @@ class Controller:
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """The coroutines to run."""
         writers = self.writer.run(), self.taint_writer.run()
-        return (self.follow(), self.election.run(), *writers, self.reconcile_mesh(), self.write_reported())
+        certificates: tuple[Coroutine[Any, Any, None], ...] = ()
+        if self._settings.certificates:
+            certificates = self.signer.run(), self.authorities.run(self.signer.touch_all)
+        return (
+            self.follow(),
+            self.election.run(),
+            *writers,
+            self.reconcile_mesh(),
+            self.write_reported(),
+            *certificates,
+        )
 
     async def follow(self) -> None:
         """Process the source's changes, and queue the objects that have to be written."""
@@ -100,6 +131,7 @@ class Controller:
             touched = self._update_store(self.statuses, batch)
             nodes = self._update_store(self.taints, batch)
             self._update_reports(batch)
+            self._update_requests(batch)
             plain = [change for change in batch if _is_for_translation(change)]
             touched |= self._observe_policies(batch)
             touched |= self.statuses.set_desired(list(self._translator.update(plain).values()))
@@ -108,6 +140,7 @@ class Controller:
                 log.info("synced", extra={"objects": len(self.statuses.targets)})
                 touched |= self.statuses.targets
                 nodes |= self.taints.targets
+                self.authorities.wake()
             self.writer.touch(touched)
             self.taint_writer.touch(nodes)
 
@@ -137,6 +170,12 @@ class Controller:
                 self.reported |= {found for found in self.reports.update(change) if self.statuses.path(found)}
         if self.reported:
             self._reports_changed.set()
+
+    def _update_requests(self, batch: list[Change]) -> None:
+        """Apply the changes of CertificateSigningRequests."""
+        for change in batch:
+            with self._errors.guard("certificate", subject_of(change)):
+                self.signer.update(change)
 
     async def write_reported(self) -> None:
         """Queue the Routes and policies that nodes report on."""
@@ -169,6 +208,7 @@ class Controller:
         """Queue all objects: the former leader may have missed changes."""
         self.writer.touch(self.statuses.targets)
         self.taint_writer.touch(self.taints.targets)
+        self.authorities.wake()
 
     def _may_write(self) -> bool:
         return self.synced and self.election.leads
@@ -201,4 +241,4 @@ def _is_for_translation(change: Change) -> bool:
     if not isinstance(change, Upsert | Delete):
         return True
     kind = (change.value.key if isinstance(change, Upsert) else change.key).kind
-    return kind not in (*KINDS, KIND) and not kind.startswith("Stored")
+    return kind not in (*KINDS, KIND, CERTIFICATE_REQUEST) and not kind.startswith("Stored")

@@ -13,6 +13,7 @@ from agent.model.weft_node import MAX_KEY_GENERATION
 
 MAX_EXEMPT = 64
 MAX_POD_CIDRS = 16
+MAX_CA_GENERATION = 1_000_000
 # https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain
 TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 
@@ -29,6 +30,9 @@ def parameters_violations(parameters: MeshParameters) -> Iterator[Violation]:
         if not NAME.fullmatch(name) or "." in name:
             yield f"{field}[{position}]", f"{name[:80]!a} is not a DNS label"
     yield from _encryption_violations(spec.encryption)
+    generation = spec.certificates.ca_generation
+    if not 1 <= generation <= MAX_CA_GENERATION:
+        yield "spec.certificates.caGeneration", f"{generation} is not between 1 and {MAX_CA_GENERATION}"
 
 
 def _encryption_violations(encryption: MeshEncryption) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ from agent.model.meta import Key
 from agent.model.parameters import (
     KIND,
     MeshAuthorization,
+    MeshCertificates,
     MeshEncryption,
     MeshParametersSpec,
     UndecodableMeshParameters,
@@ -16,7 +17,9 @@ from agent.model.parameters import (
 
 T = TypeVar("T")
 STRICTEST = MeshParametersSpec("", MeshAuthorization("Deny"), MeshEncryption("Strict"))
-"""No client is of a trust domain without a name. The addresses of pods are then those of the known nodes."""
+"""No client is of a trust domain without a name. The addresses of pods are then those of the known nodes. No authority
+is made.
+"""
 
 
 def undecodable_parameters(document: Any, problem: Problem) -> tuple[UndecodableMeshParameters, ...]:
@@ -39,6 +42,7 @@ def _strictest(spec: Any) -> MeshParametersSpec:
         _field(spec, "trustDomain", str, plain.trust_domain, STRICTEST.trust_domain),
         _field(spec, "authorization", MeshAuthorization, plain.authorization, STRICTEST.authorization),
         _field(spec, "encryption", MeshEncryption, plain.encryption, STRICTEST.encryption),
+        _field(spec, "certificates", MeshCertificates, plain.certificates, STRICTEST.certificates),
     )
 
 

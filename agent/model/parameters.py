@@ -40,12 +40,19 @@ class MeshEncryption(Strict, frozen=True):
     key_generation: int = 1
 
 
+class MeshCertificates(Strict, frozen=True):
+    """The authorities that sign certificates: a new one is made when `ca_generation` rises."""
+
+    ca_generation: int = 1
+
+
 class MeshParametersSpec(Strict, frozen=True):
     """Without a field, what applies without MeshParameters."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     authorization: MeshAuthorization = MeshAuthorization("Allow")
     encryption: MeshEncryption = MeshEncryption("Off")
+    certificates: MeshCertificates = MeshCertificates()
 
 
 class MeshParameters(Object, frozen=True):

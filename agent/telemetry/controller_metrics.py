@@ -21,11 +21,31 @@ class ControllerMetrics:
         leader.set_function(leads)
         old = Gauge("weft_source_stale", "Whether the source may be out of date.", registry=self._registry)
         old.set_function(lambda: bool(stale()))
+        self._requests = Counter(
+            "weft_certificate_requests", "Certificate requests by outcome.", ["outcome"], registry=self._registry
+        )
         self._problems = Gauge("weft_source_problems", "Objects that cannot be used.", registry=self._registry)
 
     def register_internal_errors(self, counts: Callable[[], Mapping[str, int]]) -> None:
         """Register the number of internal errors, by part."""
         self._registry.register(InternalErrorMetrics(counts))
+
+    def register_certificates(self, waiting: Callable[[], int], end: Callable[[], float]) -> None:
+        """Register the number of certificate requests that wait, and the end of the authority that signs."""
+        undecided = Gauge(
+            "weft_certificate_requests_waiting", "Certificate requests without an outcome.", registry=self._registry
+        )
+        undecided.set_function(waiting)
+        expiry = Gauge(
+            "weft_ca_expiry_timestamp_seconds",
+            "When the authority that signs ends; 0 where this replica signs nothing.",
+            registry=self._registry,
+        )
+        expiry.set_function(end)
+
+    def decided(self, outcome: str) -> None:
+        """Count a certificate request. `outcome` is issued, denied or failed."""
+        self._requests.labels(outcome).inc()
 
     def wrote(self, kind: str, outcome: str) -> None:
         """Count a write of an object of this kind. `outcome` is ok, conflict, gone or failed."""

@@ -11,9 +11,10 @@ import pytest
 from agent.kube.client import ApiServer
 from agent.kube.node_objects import PATH
 from support.apiserver.agent import node_folders
-from support.apiserver.gateway import folder, gateway_cluster, install
-from support.apiserver.manifests import agent_account, apply
-from support.apiserver.objects import PATIENCE
+from support.apiserver.certificate_requests import bind, run_account
+from support.apiserver.gateway import folder, gateway_cluster, install, install_policies
+from support.apiserver.manifests import account, agent_account, apply
+from support.apiserver.objects import PATIENCE, namespace
 from support.apiserver.process import Cluster, etcd, server
 from support.apiserver.weft_nodes import FOREIGN, NODES, head, refusal
 
@@ -90,3 +91,41 @@ async def agents(installed: Cluster) -> AsyncIterator[dict[str, ApiServer]]:
         yield found
         for item in installed.request("GET", PATH)["items"]:
             installed.request("DELETE", f"{PATH}/{item['metadata']['name']}")
+
+
+@pytest.fixture(scope="module")
+def certificate_cluster(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with two nodes, pods of `shop/web` on n1 and of `shop/done`, which has ended, on n1."""
+    made = Cluster(tmp_path_factory.mktemp("certificates"))
+    try:
+        made.start()
+        install_policies(made)
+        for file in ("base/namespace.yaml", "base/rbac.yaml", "components/certificates/rbac.yaml"):
+            apply(made, file)
+        made.request("POST", "/api/v1/namespaces", namespace("shop"))
+        for name in NODES:
+            made.request("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+            agent_account(made, name, made.folder)
+        for name in ("web", "other", "done"):
+            made.request("POST", "/api/v1/namespaces/shop/serviceaccounts", {"metadata": {"name": name}})
+        run_account(made, "shop", "web", "n1")
+        run_account(made, "shop", "done", "n1", "Succeeded")
+        bind(
+            made,
+            "accounts",
+            {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:serviceaccounts"},
+        )
+        account(made, "weft-controller", made.folder)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+async def web(certificate_cluster: Cluster) -> AsyncIterator[ApiServer]:
+    """A pod of the account shop/web, on no node that the token names."""
+    file = certificate_cluster.folder / "web-token"
+    path = "/api/v1/namespaces/shop/serviceaccounts/web/token"
+    file.write_text(certificate_cluster.request("POST", path, {"spec": {}})["status"]["token"])
+    async with ApiServer(certificate_cluster.kubeconfig("web", token=file), "weft-test") as api:
+        yield api

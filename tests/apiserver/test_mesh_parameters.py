@@ -105,6 +105,8 @@ def test_the_defaults_of_the_definition_are_those_of_weft(server: Cluster):
         ({"encryption": {"mode": "Pods", "podCIDRs": ["10.0.0.0/8"] * 2}}, "spec.encryption.podCIDRs[1]"),
         ({"encryption": {"mode": "Pods", "keyGeneration": 0}}, "spec.encryption.keyGeneration"),
         ({"encryption": {"mode": "Pods", "keyGeneration": 1_000_001}}, "spec.encryption.keyGeneration"),
+        ({"certificates": {"caGeneration": 0}}, "spec.certificates.caGeneration"),
+        ({"certificates": {"caGeneration": 1_000_001}}, "spec.certificates.caGeneration"),
     ],
 )
 def test_bad_parameters_are_refused_and_the_field_named(server: Cluster, spec: Any, field: str):

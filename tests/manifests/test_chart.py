@@ -25,6 +25,7 @@ COMPONENTS = {
     "prometheus": {"podMonitor": True},
     "startup-taint": {"startupTaint": True},
     "encryption": {"encryption": True},
+    "certificates": {"certificates": True},
 }
 EVERYTHING = {
     "image": {"repository": "registry.example.org/weft", "tag": "1.2.3"},
@@ -46,6 +47,7 @@ EVERYTHING = {
     "controller": {"replicas": 3, "resources": {"limits": {"memory": "256Mi"}}},
     "networkPolicy": {"enabled": True, "monitoring": ["metrics", "dashboards"]},
     "encryption": True,
+    "certificates": True,
     "startupTaint": True,
     "podMonitor": True,
 }
@@ -111,6 +113,7 @@ def test_every_value_of_a_command_arrives(tmp_path: Path) -> None:
             "--metrics=0.0.0.0:9465",
             "--health-socket=/run/weft/health.sock",
             "--startup-taint",
+            "--certificates",
             "--log-level=debug",
         ],
     }

@@ -56,6 +56,21 @@ def test_encryption_needs_a_capability_of_the_helper_and_none_of_the_agent(tmp_p
     assert capabilities(made) == CAPABILITIES | {"netns": ["NET_RAW", "SYS_ADMIN", "SYS_PTRACE"]}
 
 
+def test_certificates_need_no_capability_and_nothing_of_the_agent(tmp_path: Path) -> None:
+    component = os.path.relpath(DAEMONSET / "components/certificates", tmp_path)
+    base, made = kustomized(DAEMONSET / "base"), kustomized(overlay(tmp_path, components=[component]))
+    assert capabilities(made) == CAPABILITIES
+    changed = {name for name, item in base.items() if made[name] != item}
+    assert changed == {"Deployment weft-controller"}
+    subjects = {
+        subject["name"]
+        for name in made.keys() - base.keys()
+        for subject in made[name].get("subjects", ())
+        if "weft-trust-bundle" not in name
+    }
+    assert subjects == {"weft-controller"}
+
+
 def test_what_each_container_may_do() -> None:
     """The agent reads what strangers write; the helper has more privileges, and nothing to read it with."""
     made = kustomized(DAEMONSET / "base")

@@ -12,6 +12,7 @@ from agent.model.meta import Key
 from agent.model.parameters import (
     KIND,
     MeshAuthorization,
+    MeshCertificates,
     MeshEncryption,
     MeshParametersSpec,
     UndecodableMeshParameters,
@@ -75,6 +76,9 @@ def test_the_plural_is_that_of_the_definition():
         ({"encryption": PODS | {"podCIDRs": [f"10.{n}.0.0/16" for n in range(17)]}}, "spec.encryption.podCIDRs"),
         ({"encryption": PODS | {"keyGeneration": 0}}, "spec.encryption.keyGeneration"),
         ({"encryption": PODS | {"keyGeneration": 1_000_001}}, "spec.encryption.keyGeneration"),
+        ({"certificates": {"caGeneration": 0}}, "spec.certificates.caGeneration"),
+        ({"certificates": {"caGeneration": 1_000_001}}, "spec.certificates.caGeneration"),
+        ({"certificates": None}, "spec.certificates"),
     ],
 )
 def test_what_cannot_be_decoded_is_named(spec: dict[str, Any], field: str):
@@ -90,6 +94,8 @@ def test_what_cannot_be_decoded_is_named(spec: dict[str, Any], field: str):
         ({"encryption": None}, MeshParametersSpec(encryption=STRICT)),
         ({"encryption": {"mode": False}}, MeshParametersSpec(encryption=STRICT)),
         ({"encryption": PODS, "new": 1}, MeshParametersSpec(encryption=MeshEncryption("Pods"))),
+        ({"certificates": {"caGeneration": "x"}}, MeshParametersSpec()),
+        ({"certificates": {"caGeneration": 3}, "new": 1}, MeshParametersSpec(certificates=MeshCertificates(3))),
         ({"unknown": 1}, MeshParametersSpec("cluster.local", MeshAuthorization("Allow"))),
         ({"authorization": None}, MeshParametersSpec("cluster.local", DENY)),
         ({"authorization": {"default": "Sometimes"}, "trustDomain": "a.b"}, MeshParametersSpec("a.b", DENY)),

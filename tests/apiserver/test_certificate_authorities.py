@@ -1,0 +1,288 @@
+"""The authorities of the signer weft.dev/spiffe against a real API server: their keys, rotation, what breaks them."""
+
+import asyncio
+import base64
+import ssl
+import urllib.error
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from agent.certificates.rotation import DEFAULT_LIVES, Lives
+from agent.controller.certificate_requests import FOLDER
+from agent.controller.run import Controller
+from agent.kube.client import MERGE_PATCH, ApiServer
+from support.apiserver.certificate_requests import (
+    BUNDLE,
+    SECRET,
+    ask,
+    bind,
+    document,
+    new_key,
+    outcome,
+    request_pem,
+    roots,
+    signer,
+    uri,
+)
+from support.apiserver.controller import running
+from support.apiserver.gateway import install_policies
+from support.apiserver.manifests import account, apply
+from support.apiserver.process import Cluster
+from support.apiserver.statuses import until
+from support.parameters import parameters_document
+
+PARAMETERS = "/apis/weft.dev/v1alpha1/meshparameters"
+NAME = "weft-controller"
+# An account that is allowed to ask: the agent's own.
+AGENT = ("weft-system", "weft-agent")
+KEY = new_key()
+QUICK = Lives(
+    published=timedelta(seconds=2),
+    certificate=timedelta(seconds=6),
+    clocks=timedelta(0),
+    looked_at=timedelta(seconds=0.3),
+)
+
+
+@pytest.fixture(scope="module")
+def server(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with the permissions of the component; the agent's account may make requests."""
+    made = Cluster(tmp_path_factory.mktemp("authorities"))
+    try:
+        made.start()
+        install_policies(made)
+        for manifest in ("base/namespace.yaml", "base/rbac.yaml", "components/certificates/rbac.yaml"):
+            apply(made, manifest)
+        account(made, NAME, made.folder)
+        bind(made, "agents", {"kind": "ServiceAccount", "name": AGENT[1], "namespace": AGENT[0]})
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def installed(server: Cluster) -> Iterator[Cluster]:
+    """The cluster without an authority."""
+    yield server
+    for path in (SECRET, BUNDLE, f"{PARAMETERS}/default"):
+        with suppress(urllib.error.HTTPError):
+            server.request("DELETE", path)
+    server.request("DELETE", FOLDER)
+
+
+@asynccontextmanager
+async def signing(cluster: Cluster, identity: str = "a", lives: Lives = DEFAULT_LIVES) -> AsyncIterator[Controller]:
+    kubeconfig = cluster.folder / f"kubeconfig-{NAME}"
+    async with running(kubeconfig, NAME, identity, "weft-system", certificates=True, lives=lives) as controller:
+        yield controller
+
+
+class Requester:
+    """The agent's account, which gets one certificate after the other."""
+
+    def __init__(self, cluster: Cluster, api: ApiServer) -> None:
+        self._cluster = cluster
+        self._api = api
+        self._made = 0
+
+    async def ask(self, domain: str = "cluster.local", **spec: Any) -> str:
+        """Make a request; returns its name."""
+        self._made += 1
+        return await ask(self._api, document(f"r-{self._made}", request_pem(KEY, uri(*AGENT, domain)), **spec))
+
+    async def issued(self, **more: Any) -> str:
+        """A new certificate, in PEM."""
+        name = await self.ask(**more)
+        await until(lambda: outcome(self._cluster, name)[0] == "Issued")
+        return outcome(self._cluster, name)[1]
+
+
+@pytest.fixture
+async def requester(installed: Cluster) -> AsyncIterator[Requester]:
+    async with ApiServer(account(installed, AGENT[1], installed.folder), "weft-test") as api:
+        yield Requester(installed, api)
+
+
+def secret(cluster: Cluster) -> Any:
+    return cluster.request("GET", SECRET)
+
+
+def is_issued(cluster: Cluster, name: str) -> bool:
+    return outcome(cluster, name)[0] == "Issued"
+
+
+def generations(cluster: Cluster) -> list[str]:
+    return sorted(name for name in secret(cluster)["data"] if name.endswith(".crt"))
+
+
+async def test_the_next_leader_signs_with_the_same_authority(installed: Cluster, requester: Requester):
+    first_context = signing(installed)
+    first = await first_context.__aenter__()
+    pem = await requester.issued()
+    before, bundle = secret(installed), installed.request("GET", BUNDLE)
+    async with signing(installed, "b") as second:
+        await until(lambda: second.synced and not second.election.leads)
+        # Who does not lead has no key, and decides nothing.
+        assert second.authorities.end == 0.0
+        assert first.authorities.end > 0
+        waiting = await requester.ask()
+        await until(lambda: outcome(installed, waiting)[0] == "Issued")
+        await first_context.__aexit__(None, None, None)
+        await until(lambda: second.authorities.end > 0)
+        later = await requester.issued()
+    assert signer(pem, roots(installed)) == signer(later, roots(installed)) == 0
+    assert (secret(installed), installed.request("GET", BUNDLE)) == (before, bundle)
+
+
+async def test_requests_wait_for_a_leader(installed: Cluster, requester: Requester):
+    name = await requester.ask()
+    assert outcome(installed, name) == ("", "")
+    async with signing(installed):
+        await until(lambda: outcome(installed, name)[0] == "Issued")
+
+
+async def test_a_secret_that_cannot_be_used_is_kept_and_nothing_is_signed(installed: Cluster, requester: Requester):
+    async with signing(installed, lives=QUICK) as controller:
+        pem = await requester.issued()
+        good = secret(installed)["data"]
+        other = new_key().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        for broken in (
+            {"ca-1.key": base64.b64encode(b"nonsense").decode()},
+            {"ca-1.key": base64.b64encode(other).decode()},
+            {"ca-1.crt": None},
+            {"ca-2.crt": good["ca-1.crt"]},
+        ):
+            installed.request("PATCH", SECRET, {"data": broken}, MERGE_PATCH)
+            await until(lambda: controller.authorities.end == 0.0)
+            waiting = await requester.ask()
+            found = secret(installed)["data"]
+            repaired = {name: good.get(name) for name in {*good, *broken}}
+            assert outcome(installed, waiting) == ("", "")
+            assert found == {name: value for name, value in {**good, **broken}.items() if value}
+            installed.request("PATCH", SECRET, {"data": repaired}, MERGE_PATCH)
+            await until(partial(is_issued, installed, waiting))
+    assert signer(pem, roots(installed)) == 0
+    assert len(roots(installed)) == 1
+
+
+async def test_a_deleted_secret_is_the_end_of_all_certificates(installed: Cluster, requester: Requester):
+    async with signing(installed, lives=QUICK):
+        pem = await requester.issued()
+        (before,) = roots(installed)
+        installed.request("DELETE", SECRET)
+        await until(lambda: roots(installed) != [before])
+        assert len(roots(installed)) == 1
+        assert signer(await requester.issued(), roots(installed)) == 0
+        with pytest.raises(StopIteration):
+            signer(pem, roots(installed))
+
+
+async def test_a_changed_trust_bundle_is_written_again(installed: Cluster, requester: Requester):
+    async with signing(installed, lives=QUICK):
+        await requester.issued()
+        bundle = installed.request("GET", BUNDLE)
+        for broken in (
+            {"data": {"ca.crt": "nonsense"}},
+            {"metadata": {"annotations": {"weft.dev/published": "nonsense"}}},
+            {"metadata": {"annotations": None}},
+        ):
+            installed.request("PATCH", BUNDLE, broken, MERGE_PATCH)
+            await until(lambda: same(installed.request("GET", BUNDLE), bundle))
+        installed.request("DELETE", BUNDLE)
+        await until(lambda: len(configmaps(installed)) == 1)
+        assert same(installed.request("GET", BUNDLE), bundle)
+
+
+def same(found: Any, bundle: Any) -> bool:
+    """Whether it has the same certificates, and says since when."""
+    published = '{"1": "' in found["metadata"].get("annotations", {}).get("weft.dev/published", "")
+    return bool(found["data"] == bundle["data"] and published)
+
+
+def configmaps(cluster: Cluster) -> list[Any]:
+    listed = cluster.request("GET", "/api/v1/namespaces/weft-system/configmaps")["items"]
+    return [item for item in listed if item["metadata"]["name"] == "weft-trust-bundle"]
+
+
+async def test_the_authority_is_of_the_mesh_s_trust_domain(installed: Cluster, requester: Requester):
+    """A change of the trust domain needs another authority. Requests wait until that is published."""
+    async with signing(installed, lives=QUICK):
+        await requester.issued()
+        installed.request("POST", PARAMETERS, parameters_document(trustDomain="example.org"))
+        await until(lambda: generations(installed) == ["ca-1.crt", "ca-2.crt"])
+        name = await requester.ask()
+        await until(lambda: outcome(installed, name)[0] == "Denied")
+        assert "cluster.local is not the trust domain" in outcome(installed, name)[1]
+        pem = await requester.issued(domain="example.org")
+        assert signer(pem, roots(installed)) == 0
+
+
+def served(certificate: str, folder: Path) -> ssl.SSLContext:
+    """A server's context that demands a certificate of its clients, with a certificate of its own."""
+    return context(ssl.PROTOCOL_TLS_SERVER, certificate, folder)
+
+
+def context(protocol: Any, certificate: str, folder: Path) -> ssl.SSLContext:
+    made = ssl.SSLContext(protocol)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_REQUIRED
+    made.load_verify_locations(str(folder / "ca.crt"))
+    (folder / "own.crt").write_text(certificate)
+    made.load_cert_chain(folder / "own.crt", folder / "own.key")
+    return made
+
+
+async def exchanged(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
+    """Whether a client and a server trust each other."""
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.read(1))
+        writer.write(b"y")
+        writer.close()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname="")
+        writer.write(b"x")
+        found = await reader.read(1)
+        writer.close()
+    return (await heard, found) == (b"x", b"y")
+
+
+async def test_a_rotation_breaks_no_connection(installed: Cluster, requester: Requester, tmp_path: Path):
+    """Clients and servers that read the bundle and get new certificates all the time, amid a rotation: each trusts each
+    other one at each moment, also where one side still has the bundle of before.
+    """
+    (tmp_path / "own.key").write_bytes(
+        KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    used: list[str] = []
+    async with signing(installed, lives=QUICK):
+        pem = await requester.issued()
+        installed.request("POST", PARAMETERS, parameters_document(certificates={"caGeneration": 2}))
+        old = installed.request("GET", BUNDLE)["data"]["ca.crt"]
+        while len(used) < 3 or generations(installed) != ["ca-2.crt"]:
+            later = await requester.issued()
+            new = installed.request("GET", BUNDLE)["data"]["ca.crt"]
+            for bundle in (old, new):
+                (tmp_path / "ca.crt").write_text(bundle)
+                for server, client in ((pem, later), (later, pem)):
+                    contexts = served(server, tmp_path), context(ssl.PROTOCOL_TLS_CLIENT, client, tmp_path)
+                    assert await exchanged(*contexts)
+            used.append(roots(installed)[signer(later, roots(installed))].subject.rfc4514_string())
+            old, pem = new, later
+    names = ["generation 1" in name for name in used]
+    # First the old one, though the new one is there, then the new one.
+    assert names == sorted(names, reverse=True)
+    assert (names[0], names[-1]) == (True, False)
+    assert len(roots(installed)) == 1
