@@ -172,10 +172,10 @@ def _client_identity(listener: ListenerIR) -> str:
     if isinstance(listener, HTTPListenerIR):
         domain = listener.xfcc_trust_domain
         return f"x-forwarded-client-cert, spiffe://{domain}" if domain else ""
-    told = [
+    reported = [
         f"{item.cluster}, spiffe://{item.proxy_trust_domain}" for item in listener.backends if item.proxy_trust_domain
     ]
-    return f"PROXY protocol to {'; '.join(told)}" if told else ""
+    return f"PROXY protocol to {'; '.join(reported)}" if reported else ""
 
 
 def _content(rule: Rule | TLSRule) -> str:

@@ -201,16 +201,16 @@ def test_a_tlsroute_s_names_and_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("route", "value", "told"),
+    ("route", "value", "reported"),
     [
         (ROUTE, "xfcc", "x-forwarded-client-cert, spiffe://cluster.local"),
         (TLS, "proxy-protocol", "PROXY protocol to app/web:80/tcp, spiffe://cluster.local"),
     ],
 )
-def test_what_servers_are_told_of_clients(tmp_path: Path, route: str, value: str, told: str) -> None:
+def test_what_servers_are_told_of_clients(tmp_path: Path, route: str, value: str, reported: str) -> None:
     annotated = MESH.replace("{name: web,", f"{{name: web, annotations: {{weft.dev/client-identity: {value}}},")
     old, new = ({"mesh": mesh, "r": route} for mesh in (MESH, annotated))
-    assert between(tmp_path, old, new) == [Change("app/web", 80, "TCP", "client identity", "", "", told, ALL)]
+    assert between(tmp_path, old, new) == [Change("app/web", 80, "TCP", "client identity", "", "", reported, ALL)]
 
 
 @pytest.mark.parametrize("more", ["retry: {attempts: 3}", "sessionPersistence: {sessionName: s}"])
