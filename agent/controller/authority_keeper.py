@@ -10,6 +10,7 @@ import msgspec
 
 from agent.certificates.authority import Authority, AuthorityError, new_authority
 from agent.certificates.rotation import DEFAULT_LIVES, Lives, ended, next_generation, signing
+from agent.controller import cluster_trust_bundle
 from agent.controller.authority_objects import (
     BUNDLE,
     SECRET,
@@ -131,7 +132,10 @@ class AuthorityKeeper:
         return read_secret(raw)[0]
 
     async def _publish(self, authorities: dict[int, Authority], now: datetime) -> dict[int, datetime]:
-        """Write the ConfigMap where it differs. Returns since when each authority has been in it."""
+        """Write the trust bundle where it differs. Returns since when each authority has been in the ConfigMap, which
+        is written last: what it has, all have.
+        """
+        await cluster_trust_bundle.publish(self._api, bundle(authorities))
         path = f"{self._folder}/configmaps"
         stored = await self._read_bundle(path)
         since = published_since(stored, authorities)

@@ -1,12 +1,11 @@
 """The authorities of the signer weft.dev/spiffe against a real API server: their keys, rotation, what breaks them."""
 
-import asyncio
 import base64
 import ssl
 import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from agent.certificates.authority import new_authority
 from agent.certificates.rotation import DEFAULT_LIVES, Lives
 from agent.controller.certificate_requests import FOLDER
+from agent.controller.cluster_trust_bundle import FOLDER as CLUSTER_BUNDLES
+from agent.controller.cluster_trust_bundle import NAME as CLUSTER_BUNDLE
+from agent.controller.cluster_trust_bundle import PLURAL, VERSION
 from agent.controller.run import Controller
 from agent.kube.client import MERGE_PATCH, ApiServer
 from support.apiserver.certificate_requests import (
@@ -36,6 +39,7 @@ from support.apiserver.gateway import install_policies
 from support.apiserver.manifests import account, apply
 from support.apiserver.process import Cluster
 from support.apiserver.statuses import until
+from support.apiserver.tls_peers import context, exchanged, served
 from support.parameters import parameters_document
 
 PARAMETERS = "/apis/weft.dev/v1alpha1/meshparameters"
@@ -43,6 +47,8 @@ NAME = "weft-controller"
 # An account that is allowed to ask: the agent's own.
 AGENT = ("weft-system", "weft-agent")
 KEY = new_key()
+AUTHORITY = new_authority(9, "example.org", datetime.now(UTC), timedelta(days=1))
+WITH_BUNDLES = {"feature-gates": "ClusterTrustBundle=true", "runtime-config": f"{VERSION}/{PLURAL}=true"}
 QUICK = Lives(
     published=timedelta(seconds=2),
     certificate=timedelta(seconds=6),
@@ -54,7 +60,7 @@ QUICK = Lives(
 @pytest.fixture(scope="module")
 def server(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with the permissions of the component; the agent's account may make requests."""
-    made = Cluster(tmp_path_factory.mktemp("authorities"))
+    made = Cluster(tmp_path_factory.mktemp("authorities"), options=WITH_BUNDLES)
     try:
         made.start()
         install_policies(made)
@@ -71,7 +77,7 @@ def server(reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 def installed(server: Cluster) -> Iterator[Cluster]:
     """The cluster without an authority."""
     yield server
-    for path in (SECRET, BUNDLE, f"{PARAMETERS}/default"):
+    for path in (SECRET, BUNDLE, f"{CLUSTER_BUNDLES}/{CLUSTER_BUNDLE}", f"{PARAMETERS}/default"):
         with suppress(urllib.error.HTTPError):
             server.request("DELETE", path)
     server.request("DELETE", FOLDER)
@@ -202,6 +208,25 @@ async def test_a_changed_trust_bundle_is_written_again(installed: Cluster, reque
         assert same(installed.request("GET", BUNDLE), bundle)
 
 
+async def test_the_bundle_is_a_cluster_trust_bundle_too(installed: Cluster, requester: Requester):
+    """Where the API is served. `certificate_cluster` of the other tests has an API server as it is by default."""
+
+    def equal() -> bool:
+        found = installed.request("GET", f"{CLUSTER_BUNDLES}/{CLUSTER_BUNDLE}")["spec"]
+        text = installed.request("GET", BUNDLE)["data"]["ca.crt"]
+        return bool(found == {"signerName": "weft.dev/spiffe", "trustBundle": text})
+
+    async with signing(installed, lives=QUICK):
+        await requester.issued()
+        assert equal()
+        other = {"spec": {"trustBundle": AUTHORITY.certificate_pem.decode()}}
+        installed.request("PATCH", f"{CLUSTER_BUNDLES}/{CLUSTER_BUNDLE}", other, MERGE_PATCH)
+        await until(equal)
+        installed.request("POST", PARAMETERS, parameters_document(certificates={"caGeneration": 2}))
+        await until(lambda: len(roots(installed)) == 2 and equal())
+        await until(lambda: len(roots(installed)) == 1 and equal())
+
+
 def same(found: Any, bundle: Any) -> bool:
     """Whether it has the same certificates, and says since when."""
     published = '{"1": "' in found["metadata"].get("annotations", {}).get("weft.dev/published", "")
@@ -224,39 +249,6 @@ async def test_the_authority_is_of_the_mesh_s_trust_domain(installed: Cluster, r
         assert "cluster.local is not the trust domain" in outcome(installed, name)[1]
         pem = await requester.issued(domain="example.org")
         assert signer(pem, roots(installed)) == 0
-
-
-def served(certificate: str, folder: Path) -> ssl.SSLContext:
-    """A server's context that demands a certificate of its clients, with a certificate of its own."""
-    return context(ssl.PROTOCOL_TLS_SERVER, certificate, folder)
-
-
-def context(protocol: Any, certificate: str, folder: Path) -> ssl.SSLContext:
-    made = ssl.SSLContext(protocol)
-    made.check_hostname, made.verify_mode = False, ssl.CERT_REQUIRED
-    made.load_verify_locations(str(folder / "ca.crt"))
-    (folder / "own.crt").write_text(certificate)
-    made.load_cert_chain(folder / "own.crt", folder / "own.key")
-    return made
-
-
-async def exchanged(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
-    """Whether a client and a server trust each other."""
-    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.set_result(await reader.read(1))
-        writer.write(b"y")
-        writer.close()
-
-    listening = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server)
-    async with listening:
-        port = listening.sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname="")
-        writer.write(b"x")
-        found = await reader.read(1)
-        writer.close()
-    return (await heard, found) == (b"x", b"y")
 
 
 async def test_a_rotation_breaks_no_connection(installed: Cluster, requester: Requester, tmp_path: Path):

@@ -10,7 +10,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import builds
@@ -48,8 +50,11 @@ def free_ports(count: int) -> list[int]:
 class Cluster:
     """One API server, at an address of this machine, and its etcd."""
 
-    def __init__(self, folder: Path, address: str = LOOPBACK) -> None:
-        self.folder, self.address = folder, address
+    def __init__(
+        self, folder: Path, address: str = LOOPBACK, options: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """`options` are more of kube-apiserver's."""
+        self.folder, self.address, self._options = folder, address, options
         self._issued = Issued(folder / "pki")
         self._etcd_port, self._peer_port, self.port = free_ports(3)
         self._etcd: subprocess.Popen[bytes] | None = None
@@ -193,6 +198,7 @@ class Cluster:
             "authorization-mode": "RBAC",
             "disable-admission-plugins": "ServiceAccount",
             "profiling": "false",
+            **self._options,
         }
 
 
