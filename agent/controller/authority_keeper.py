@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from agent.certificates.authority import Authority, AuthorityError, new_authority
-from agent.certificates.rotation import DEFAULT_LIVES, Lives, ended, next_generation, signing
+from agent.certificates.rotation import DEFAULT_LIVES, Authorities, Lives, ended, next_generation, signing
 from agent.controller import cluster_trust_bundle
 from agent.controller.authority_objects import (
     BUNDLE,
@@ -24,7 +24,7 @@ from agent.controller.authority_objects import (
 )
 from agent.kube.client import MERGE_PATCH, ApiServer
 from agent.kube.errors import ApiError
-from agent.model.parameters import MeshParametersSpec
+from agent.model.parameters import DEFAULT_TRUST_DOMAIN, MeshParametersSpec
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,10 @@ class AuthorityKeeper:
         api: ApiServer,
         namespace: str,
         may_write: Callable[[], bool],
-        parameters: Callable[[], MeshParametersSpec],
+        parameters: Callable[[], MeshParametersSpec | None],
         lives: Lives = DEFAULT_LIVES,
     ) -> None:
+        """`parameters` are None while there are no MeshParameters."""
         self._api = api
         self._folder = f"/api/v1/namespaces/{namespace}"
         self._may_write = may_write
@@ -57,7 +58,13 @@ class AuthorityKeeper:
     def signing(self, now: datetime) -> Authority | None:
         """The authority that signs now; None where no root is published, or none of the mesh's trust domain."""
         found = signing(self._authorities, self._since, now, self._lives) if self._may_write() else None
-        return found if found and found.trust_domain == self._parameters().trust_domain else None
+        return found if found and found.trust_domain == self.trust_domain else None
+
+    @property
+    def trust_domain(self) -> str:
+        """The trust domain in which certificates are signed; empty while it is not known."""
+        spec = self._parameters()
+        return spec.trust_domain if spec else _newest_domain(self._authorities, "")
 
     @property
     def end(self) -> float:
@@ -71,7 +78,7 @@ class AuthorityKeeper:
             self._awake.clear()
             if not self._may_write():
                 self._authorities, self._since = {}, {}
-            elif self._parameters().trust_domain:
+            elif (spec := self._parameters()) is None or spec.trust_domain:
                 await self._attempt()
                 changed()
             with suppress(TimeoutError):
@@ -99,13 +106,14 @@ class AuthorityKeeper:
     async def _reconcile(self, now: datetime) -> None:
         """Raises `ApiError`, `AuthorityError`, `msgspec.DecodeError`."""
         authorities, version = await self._read()
-        parameters, lives = self._parameters(), self._lives
-        generation = next_generation(
-            authorities, parameters.trust_domain, parameters.certificates.ca_generation, now, lives
-        )
+        spec, lives = self._parameters(), self._lives
+        domain = spec.trust_domain if spec else _newest_domain(authorities, DEFAULT_TRUST_DOMAIN)
+        due = spec.certificates.ca_generation if spec else 1
+        generation = next_generation(authorities, domain, due, now, lives)
         gone = ended(authorities, self._since, now, lives) if authorities.keys() == self._authorities.keys() else ()
         if generation is not None or gone:
-            authorities = await self._write(authorities, version, generation, gone, now)
+            added = [] if generation is None else [new_authority(generation, domain, now, lives.authority)]
+            authorities = await self._write(authorities, version, added, gone)
         since = await self._publish(authorities, now)
         self._authorities, self._since = authorities, since
 
@@ -118,12 +126,11 @@ class AuthorityKeeper:
             return {}, ""
 
     async def _write(
-        self, former: dict[int, Authority], version: str, generation: int | None, gone: tuple[int, ...], now: datetime
+        self, former: Authorities, version: str, added: list[Authority], gone: tuple[int, ...]
     ) -> dict[int, Authority]:
         """Add an authority, and remove those whose certificates have ended. Fails after any other write."""
-        domain = self._parameters().trust_domain
-        added = [] if generation is None else [new_authority(generation, domain, now, self._lives.authority)]
-        log.info("changing authorities", extra={"added": generation or "", "removed": ",".join(map(str, gone))})
+        generations = ",".join(str(authority.generation) for authority in added)
+        log.info("changing authorities", extra={"added": generations, "removed": ",".join(map(str, gone))})
         if not former:
             raw = await self._api.send("POST", f"{self._folder}/secrets", new_secret(added[0]))
         else:
@@ -157,3 +164,10 @@ class AuthorityKeeper:
             if error.status != 404:
                 raise
             return StoredBundle()
+
+
+def _newest_domain(authorities: Authorities, otherwise: str) -> str:
+    """The trust domain of the newest authority. It stays in force while MeshParameters are missing: a new one would end
+    certificates everywhere.
+    """
+    return authorities[max(authorities)].trust_domain if authorities else otherwise

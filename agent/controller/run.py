@@ -32,7 +32,7 @@ from agent.telemetry.http import HttpServer, Query, Response, listening_at
 from agent.telemetry.internal_errors import logged_errors
 from agent.translate.incremental import STATUS_KINDS, Translator
 from agent.translate.options import Options
-from agent.translate.parameters import mesh_parameters
+from agent.translate.parameters import BUILT_IN, mesh_parameters
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,11 @@ class Controller:
         self.reports = NodeReports()
         store = Store()
 
-        def parameters() -> MeshParametersSpec:
-            return mesh_parameters(TrackedView(store)).spec
+        def parameters() -> MeshParametersSpec | None:
+            found = mesh_parameters(TrackedView(store))
+            return None if found is BUILT_IN else found.spec
 
-        self.statuses = StatusStore(settings.mesh, self.reports, lambda: parameters().encryption)
+        self.statuses = StatusStore(settings.mesh, self.reports, lambda: (parameters() or BUILT_IN.spec).encryption)
         self.taints = TaintStore()
         self.election = Election(api, settings.namespace, settings.lease, settings.identity, self._leadership_changed)
         self.metrics = ControllerMetrics(version("weft"), lambda: self.election.leads, lambda: self.source.stale)
@@ -79,7 +80,6 @@ class Controller:
             api,
             settings.namespace,
             self.authorities,
-            lambda: parameters().trust_domain,
             self._may_write,
             self.metrics.decided,
             self._errors,

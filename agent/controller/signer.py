@@ -50,7 +50,6 @@ class Signer:
         api: ApiServer,
         namespace: str,
         keeper: AuthorityKeeper,
-        trust_domain: Callable[[], str],
         may_write: Callable[[], bool],
         decided: Callable[[str], None],
         errors: InternalErrors,
@@ -59,7 +58,6 @@ class Signer:
         self._api = api
         self._agent = f"{ACCOUNT_USER}{namespace}:{AGENT}"
         self._keeper = keeper
-        self._trust_domain = trust_domain
         self._may_write = may_write
         self._decided = decided
         self._errors = errors
@@ -149,7 +147,7 @@ class Signer:
         """Read a request, and approve and sign it, or deny it. It waits while there is no authority. Raises `ApiError`,
         `msgspec.DecodeError`.
         """
-        domain = self._trust_domain()
+        domain = self._keeper.trust_domain
         request = msgspec.json.decode(await self._api.get(path), type=FullRequest)
         if request.finished or not domain:
             return

@@ -249,6 +249,13 @@ async def test_the_authority_is_of_the_mesh_s_trust_domain(installed: Cluster, r
         assert "cluster.local is not the trust domain" in outcome(installed, name)[1]
         pem = await requester.issued(domain="example.org")
         assert signer(pem, roots(installed)) == 0
+    # Parameters that are deleted change nothing, also for a controller that starts meanwhile.
+    installed.request("DELETE", f"{PARAMETERS}/default")
+    async with signing(installed, "b", lives=QUICK) as controller:
+        name = await requester.ask(domain="example.org")
+        await until(lambda: outcome(installed, name)[0] == "Issued")
+        await until(lambda: generations(installed) == ["ca-2.crt"])
+        assert controller.authorities.trust_domain == "example.org"
 
 
 async def test_a_rotation_breaks_no_connection(installed: Cluster, requester: Requester, tmp_path: Path):
