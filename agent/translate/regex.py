@@ -7,6 +7,7 @@ since every node compiles the expressions of all Routes, whoever wrote them.
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import re2
 
@@ -33,24 +34,32 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _REPETITION = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
+class Judgement(NamedTuple):
+    """Why Envoy would refuse an expression, or be slow; empty when it is taken. The steps that its automaton took."""
+
+    error: str
+    steps: int = 0
+
+
 @lru_cache(maxsize=4096)
-def regex_error(text: str) -> str:
-    """Why Envoy would refuse an expression, empty when it accepts it."""
+def judged(text: str) -> Judgement:
+    """Judge an expression, in at most `MAX_STEPS`."""
     if not text:
-        return "is empty"
+        return Judgement("is empty")
     if len(text) > MAX_LENGTH:
-        return f"{len(text)} characters are more than {MAX_LENGTH}"
+        return Judgement(f"{len(text)} characters are more than {MAX_LENGTH}")
     # RE2 needs up to 80 ms for each of these where case is ignored.
     if any(found in "pP" for found in _ESCAPE.findall(text)):
-        return r"Unicode classes (\p) are not supported: Envoy compares bytes; [[:alpha:]] and the like are"
+        return Judgement(r"Unicode classes (\p) are not supported: Envoy compares bytes; [[:alpha:]] and the like are")
     if _repetitions(text) > MAX_PROGRAM_SIZE:
-        return _TOO_LARGE
-    return _compiled(text) or _automaton(text)[1]
+        return Judgement(_TOO_LARGE)
+    error = _compiled(text)
+    return Judgement(error) if error else _automaton(text)
 
 
-def automaton_steps(text: str) -> int:
-    """The steps of making the automaton of an expression that has no error."""
-    return _automaton(text)[0]
+def regex_error(text: str) -> str:
+    """Why an expression is not taken; empty when it is."""
+    return judged(text).error
 
 
 def full_match(expression: str, text: str) -> bool:
@@ -73,12 +82,10 @@ def _compiled(text: str) -> str:
     return _TOO_LARGE if size > MAX_PROGRAM_SIZE else ""
 
 
-@lru_cache(maxsize=4096)
-def _automaton(text: str) -> tuple[int, str]:
-    """The steps of making it, and why it cannot be made."""
+def _automaton(text: str) -> Judgement:
     try:
-        return Automaton(parsed(text), MAX_STEPS).steps, ""
+        return Judgement("", Automaton(parsed(text), MAX_STEPS).steps)
     except TooLargeError:
-        return MAX_STEPS, _SLOW
+        return Judgement(_SLOW, MAX_STEPS)
     except TooDeepError:
-        return 0, _TOO_DEEP
+        return Judgement(_TOO_DEEP)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from agent.model.routes import AnyRoute, GRPCMethodMatch, GRPCRouteMatch, HeaderMatch, HTTPRouteMatch
 from agent.translate.field_errors import UNSUPPORTED, FieldError
 from agent.translate.grpc_method import path_expression
-from agent.translate.regex import MAX_EXPRESSIONS, MAX_STEPS_OF_ROUTE, automaton_steps, regex_error
+from agent.translate.regex import MAX_EXPRESSIONS, MAX_STEPS_OF_ROUTE, judged, regex_error
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 REGEX = "RegularExpression"
@@ -19,8 +19,16 @@ def too_many_expressions(route: AnyRoute) -> Iterator[FieldError]:
     found = [text for match in matches for kind, text in _conditions(match) if kind == REGEX]
     if len(found) > MAX_EXPRESSIONS:
         yield FieldError(UNSUPPORTED, "spec.rules", f"{len(found)} regular expressions are more than {MAX_EXPRESSIONS}")
-    elif sum(automaton_steps(text) for text in found if not regex_error(text)) > MAX_STEPS_OF_ROUTE:
-        yield FieldError(UNSUPPORTED, "spec.rules", "the automata of all regular expressions together are too large")
+        return
+    steps = 0
+    for text in found:
+        steps += judged(text).steps
+        if steps > MAX_STEPS_OF_ROUTE:
+            # The rest is not judged: that is what the bound is for.
+            yield FieldError(
+                UNSUPPORTED, "spec.rules", "the automata of all regular expressions together are too large"
+            )
+            return
 
 
 def _conditions(match: HTTPRouteMatch | GRPCRouteMatch) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,15 @@ from agent.model.routes import (
     HTTPRouteRule,
     QueryParamMatch,
 )
-from agent.translate.regex import MAX_EXPRESSIONS, MAX_LENGTH, full_match, regex_error
+from agent.translate.regex import (
+    MAX_EXPRESSIONS,
+    MAX_LENGTH,
+    MAX_STEPS,
+    MAX_STEPS_OF_ROUTE,
+    full_match,
+    judged,
+    regex_error,
+)
 from agent.translate.routes.validate import check
 from support.translate import grpc_route, http_route
 
@@ -114,6 +122,14 @@ def test_the_automata_of_a_route_s_expressions_are_counted_together() -> None:
 
     assert errors(route(2)) == []
     assert errors(route(20)) == [("spec.rules", "the automata of all regular expressions together are too large")]
+
+
+def test_a_route_s_expressions_are_judged_up_to_the_bound_of_all() -> None:
+    paths = (HTTPPathMatch(REGEX, f"/costly{number}.*a.{{14}}") for number in range(MAX_EXPRESSIONS))
+    before = judged.cache_info().misses
+    route = http_route(HTTPRouteRule(matches=tuple(map(HTTPRouteMatch, paths))))
+    assert errors(route) == [("spec.rules", "the automata of all regular expressions together are too large")]
+    assert judged.cache_info().misses - before == MAX_STEPS_OF_ROUTE // MAX_STEPS + 1
 
 
 def test_an_expression_s_error_has_its_field() -> None:
